@@ -1,0 +1,5 @@
+"""``python -m geodecloud``."""
+
+from geodecloud.cli import main
+
+main()
