@@ -1,0 +1,148 @@
+"""Which pixels change, and what is said of them: opacity -> measured, restored, filled.
+
+Where the sky is clear the DN of the input is the DN of the output, bit for bit: such a pixel is
+not computed, it is copied.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.errors import UsageError
+from geodecloud.radiometry import Radiometry
+
+Opaque = Literal["fill", "keep", "nodata"]
+
+# Provenance; 1..100 are the percentage to which a pixel was restored.
+MEASURED = 0
+FILLED = 101
+NODATA = 255
+
+_EDGE = 0.1  # share of the model range over which values beyond it fade in
+
+
+@dataclass(frozen=True)
+class Rule:
+    """From opacity (0..1) to what happens with a pixel.
+
+    below ``clear_below``: nothing. From there to ``restored_above`` a smooth ramp to the restored
+    value. Above ``opaque_above`` the ground cannot be seen, and ``opaque`` decides: "fill" with
+    the restored value, "keep" the input, or "nodata".
+    """
+
+    clear_below: float = 0.08
+    restored_above: float = 0.2
+    opaque_above: float = 0.9
+    opaque: Opaque = "fill"
+
+    def __post_init__(self) -> None:
+        if self.opaque not in get_args(Opaque):
+            raise UsageError(f"opaque is {self.opaque!r}: it must be fill, keep or nodata")
+        if not self.restored_above <= self.opaque_above <= 1:
+            raise UsageError(
+                f"opaque-above is {self.opaque_above:g}: it must be {self.restored_above:g} to 1"
+            )
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What the network says of some rows, blended; all in model range.
+
+    change: float32 (3, rows, width), restored minus input.
+    opacity: float32 (rows, width), 0..1.
+    """
+
+    change: NDArray[np.float32]
+    opacity: NDArray[np.float32]
+
+
+def composite(
+    dn: NDArray[Any],
+    valid: NDArray[np.bool_],
+    restoration: Restoration,
+    radiometry: Radiometry,
+    rule: Rule,
+    nodata: float | None = None,
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """The output's DN and provenance.
+
+    Args:
+        dn: (3, rows, width), any real dtype, R, G, B.
+        valid: (rows, width); where False the DN stay and the provenance is 255.
+        nodata: of the scene; no restored pixel may take this value.
+
+    Returns:
+        dn as the input's dtype and shape; provenance uint8 (rows, width).
+    """
+    opaque = valid & (restoration.opacity >= rule.opaque_above)
+    share = np.where(valid, _smooth(restoration.opacity, rule), np.float32(0))
+    if rule.opaque != "fill":
+        share[opaque] = 0
+
+    provenance = np.ceil(share * 100).astype(np.uint8)
+    provenance[~valid] = NODATA
+    if rule.opaque == "fill":
+        provenance[opaque] = FILLED
+
+    touched = share > 0
+    out = dn.copy()
+    out[:, touched] = _restored_dn(
+        dn[:, touched], restoration.change[:, touched], share[touched], radiometry, nodata
+    )
+    if rule.opaque == "nodata":
+        if nodata is None:
+            raise UsageError(
+                "opaque is nodata, but the scene has no nodata value; use fill or keep"
+            )
+        out[:, opaque] = nodata
+        provenance[opaque] = NODATA
+    return out, provenance
+
+
+def _smooth(opacity: NDArray[np.float32], rule: Rule) -> NDArray[np.float32]:
+    """0 up to ``clear_below``, 1 from ``restored_above`` on, a smoothstep between."""
+    width = rule.restored_above - rule.clear_below
+    t: NDArray[np.float32] = np.clip((opacity - rule.clear_below) / width, 0, 1).astype(np.float32)
+    t *= t * (3 - 2 * t)
+    return t
+
+
+def _restored_dn(
+    dn: NDArray[Any],
+    change: NDArray[np.float32],
+    share: NDArray[np.float32],
+    radiometry: Radiometry,
+    nodata: float | None,
+) -> NDArray[Any]:
+    """New DN of some pixels, (3, count), written relative to the old ones.
+
+    The network saw values clipped to the model range. What was cut off is kept where the network
+    too still answers the end of the range (so that no change is exactly no change), and dropped
+    where it answers something else (a cloud at DN 9000 must not shine through).
+    """
+    exact = dn.astype(np.float64)
+    seen = radiometry.to_model(dn)
+    restored = np.clip(seen + change, 0, 1)
+    beyond = exact - np.clip(exact, radiometry.black, radiometry.black + radiometry.span)
+    distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
+    dropped = beyond * np.clip(distance / _EDGE, 0, 1)
+    step = share * ((restored - seen) * np.float64(radiometry.span) - dropped)
+    return _as_dtype(exact + step, dn.dtype, nodata)
+
+
+def _as_dtype(
+    values: NDArray[np.float64], dtype: np.dtype[Any], nodata: float | None
+) -> NDArray[Any]:
+    """Round and clip to an integer dtype; step aside where a value would mean nodata."""
+    if dtype.kind == "f":
+        out = values.astype(dtype)
+        if nodata is not None and np.isfinite(nodata):
+            out[out == nodata] = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
+        return out
+    limits = np.iinfo(dtype)
+    out = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    if nodata is not None:
+        out[out == nodata] = nodata + 1 if nodata < limits.max else nodata - 1
+    return out

@@ -1,0 +1,201 @@
+"""The whole way of a pixel on one screen; start reading here.
+
+    SRC -> DN -> model range -> windows -> generator -> blend -> composite -> DN -> DST
+
+``decloud_scene`` rolls down the scene, a strip at a time. A strip holds one or a few rows of
+windows; when their patches are blended, the rows that no later window reaches are finished:
+composited over the DN that were read, and written. Memory does not depend on the height.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud import __version__
+from geodecloud.blending import Ramp
+from geodecloud.composite import FILLED, MEASURED, Rule, composite
+from geodecloud.errors import UsageError
+from geodecloud.output import Outputs
+from geodecloud.preview import Preview
+from geodecloud.radiometry import Radiometry
+from geodecloud.raster import Scene, create_like, create_provenance, open_scene, scene_radiometry
+from geodecloud.strips import Predict, Strip, restored_strips
+from geodecloud.windows import Grid
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be chosen for a scene; the defaults suit Sentinel-2.
+
+    bands: of red, green and blue, from 1; None: found by description or colour.
+    scale, offset: reflectance = (DN + offset) / scale; None: as the file or its dtype suggests.
+    provenance, preview: where to write them, if anywhere.
+    """
+
+    bands: tuple[int, int, int] | None = None
+    scale: float | None = None
+    offset: float | None = None
+    grid: Grid = field(default_factory=Grid)
+    ramp: Ramp = "cosine"
+    rule: Rule = field(default_factory=Rule)
+    provenance: Path | None = None
+    preview: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass
+class Report:
+    """What was done, in pixels and windows; seconds of wall time."""
+
+    src: Path
+    dst: Path
+    height: int
+    width: int
+    bands: tuple[int, int, int]
+    radiometry: Radiometry
+    windows: int = 0
+    windows_skipped: int = 0
+    valid: int = 0
+    changed: int = 0
+    filled: int = 0
+    seconds: float = 0.0
+
+    @property
+    def changed_fraction(self) -> float:
+        """Of the valid pixels, those that are not as measured."""
+        return self.changed / max(self.valid, 1)
+
+    @property
+    def invented_fraction(self) -> float:
+        """Of the valid pixels, those filled under opaque cloud."""
+        return self.filled / max(self.valid, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "src": str(self.src),
+            "dst": str(self.dst),
+            "width": self.width,
+            "height": self.height,
+            "bands": list(self.bands),
+            "scale": self.radiometry.scale,
+            "offset": self.radiometry.offset,
+            "windows": self.windows,
+            "windows_skipped": self.windows_skipped,
+            "seconds": round(self.seconds, 3),
+            "changed_fraction": self.changed_fraction,
+            "invented_fraction": self.invented_fraction,
+        }
+
+    def count(self, strip: Strip, provenance: NDArray[np.uint8]) -> None:
+        """Add a finished strip."""
+        self.windows += strip.windows
+        self.windows_skipped += strip.windows_skipped
+        self.valid += int(strip.valid.sum())
+        self.changed += int((strip.valid & (provenance != MEASURED)).sum())
+        self.filled += int((provenance == FILLED).sum())
+
+
+def decloud_scene(
+    src: Path,
+    dst: Path,
+    predict: Predict,
+    settings: Settings | None = None,
+    *,
+    model_name: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Restore the scene ``src`` into the new file ``dst``.
+
+    Args:
+        predict: float32 (N, 3, S, S) in model range -> (N, 4, S, S), restored and opacity.
+        model_name: for the output's tags.
+        progress: called with (rows done, rows in all).
+
+    Raises:
+        SceneError: ``src`` cannot be read or lacks what is needed.
+        OutputError: ``dst`` cannot be written, or is there and may not be overwritten.
+        UsageError: the settings do not fit the scene.
+    """
+    settings = settings or Settings()
+    begun = time.perf_counter()
+    with (
+        open_scene(src, settings.bands) as scene,
+        Outputs(src, overwrite=settings.overwrite) as outputs,
+    ):
+        if settings.rule.opaque == "nodata" and scene.nodata is None:
+            raise UsageError(f"{src} has no nodata value: --opaque fill or keep, not nodata")
+        radiometry = scene_radiometry(scene, settings.scale, settings.offset)
+        report = Report(src, dst, *scene.shape, scene.bands, radiometry)
+        with ExitStack() as open_files:
+            sinks = _open_sinks(scene, radiometry, dst, settings, outputs, open_files, model_name)
+            for strip in restored_strips(scene, predict, radiometry, settings.grid, settings.ramp):
+                finished = _finish(strip, scene, radiometry, settings.rule)
+                report.count(strip, finished.provenance)
+                for sink in sinks:
+                    sink(finished)
+                if progress:
+                    progress(strip.first + strip.dn.shape[1], report.height)
+    report.seconds = time.perf_counter() - begun
+    return report
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Rows that are ready to be written: all bands before and after, and the provenance."""
+
+    first: int
+    before: NDArray[Any]  # (bands, rows, width)
+    after: NDArray[Any]  # (bands, rows, width)
+    provenance: NDArray[np.uint8]  # (rows, width)
+
+
+Sink = Callable[[Finished], None]
+
+
+def _finish(strip: Strip, scene: Scene, radiometry: Radiometry, rule: Rule) -> Finished:
+    """Composite R, G and B; other bands pass through."""
+    after = strip.dn.copy()
+    after[scene.rgb], provenance = composite(
+        strip.dn[scene.rgb], strip.valid, strip.restoration, radiometry, rule, scene.nodata
+    )
+    return Finished(strip.first, strip.dn, after, provenance)
+
+
+def _open_sinks(
+    scene: Scene,
+    radiometry: Radiometry,
+    dst: Path,
+    settings: Settings,
+    outputs: Outputs,
+    open_files: ExitStack,
+    model_name: str,
+) -> list[Sink]:
+    """Open what is to be written: the scene, and provenance and preview where wanted."""
+    tags = {
+        "VERSION": __version__,
+        "MODEL": model_name,
+        "SOURCE": scene.path.name,
+        "SCALE": f"{radiometry.scale:g}",
+        "OFFSET": f"{radiometry.offset:g}",
+    }
+    out = open_files.enter_context(create_like(scene, outputs.add(dst), tags))
+    sinks: list[Sink] = [lambda rows: out.write(rows.after)]
+    if settings.provenance:
+        marks = open_files.enter_context(create_provenance(scene, outputs.add(settings.provenance)))
+        sinks.append(lambda rows: marks.write(rows.provenance[None]))
+    if settings.preview:
+        path = outputs.add(settings.preview)
+        preview = open_files.enter_context(Preview(path, *scene.shape, radiometry))
+        sinks.append(
+            lambda rows: preview.add(
+                rows.first, rows.before[scene.rgb], rows.after[scene.rgb], rows.provenance
+            )
+        )
+    return sinks

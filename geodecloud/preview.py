@@ -1,0 +1,66 @@
+"""A picture for people: before | after | provenance."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geodecloud.composite import FILLED, NODATA
+from geodecloud.radiometry import Radiometry
+
+_LONGEST = 1024  # pixels of a panel's longer side
+_GAP = 4  # white pixels between panels
+_GREY = 96  # of pixels without data
+
+
+class Preview:
+    """Gathers every n-th pixel while a scene is written.
+
+    The PNG is saved when the ``with`` block ends well.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, radiometry: Radiometry) -> None:
+        self._path = path
+        self._step = -(-max(height, width) // _LONGEST)
+        self._radiometry = radiometry
+        self._rows: list[NDArray[np.uint8]] = []
+
+    def add(
+        self,
+        first: int,
+        before: NDArray[Any],
+        after: NDArray[Any],
+        provenance: NDArray[np.uint8],
+    ) -> None:
+        """Rows from ``first`` on: R, G, B as DN, (3, rows, width) each; (rows, width)."""
+        pick = (slice(-first % self._step, None, self._step), slice(None, None, self._step))
+        marks = provenance[pick]
+        pictures = [self._picture(dn[(slice(None), *pick)], marks) for dn in (before, after)]
+        gap = np.full((marks.shape[0], _GAP, 3), 255, np.uint8)
+        panels = [pictures[0], gap, pictures[1], gap, provenance_picture(marks)]
+        self._rows.append(np.concatenate(panels, axis=1))
+
+    def __enter__(self) -> "Preview":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            Image.fromarray(np.concatenate(self._rows)).save(self._path, format="PNG")
+
+    def _picture(self, dn: NDArray[Any], marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        model = np.nan_to_num(self._radiometry.to_model(dn))
+        picture = np.rint(model * 255).astype(np.uint8).transpose(1, 2, 0)
+        picture[marks == NODATA] = _GREY
+        return picture
+
+
+def provenance_picture(provenance: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(h, w) -> (h, w, 3): measured black, restored yellow to red, filled magenta, nodata grey."""
+    share = np.clip(provenance, 0, 100) / 100.0
+    restored = np.stack([np.full_like(share, 255), 235 - 200 * share, 60 * (1 - share)], axis=-1)
+    out = np.where((provenance > 0)[..., None], restored, 0).astype(np.uint8)
+    out[provenance == FILLED] = (200, 0, 200)
+    out[provenance == NODATA] = _GREY
+    return out

@@ -1,0 +1,39 @@
+"""Where windows go: integers only."""
+
+from dataclasses import dataclass
+
+from geodecloud.errors import UsageError
+
+MULTIPLE = 16  # the generator halves height and width four times
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Square windows of ``size`` pixels that overlap by ``overlap``.
+
+    The last window of a row or column is moved back inside the scene; a scene smaller than a
+    window gets one window that reaches beyond it.
+    """
+
+    size: int = 64
+    overlap: int = 16
+
+    def __post_init__(self) -> None:
+        if self.size < MULTIPLE or self.size % MULTIPLE:
+            raise UsageError(f"window is {self.size}: it must be a multiple of {MULTIPLE}, like 64")
+        if not 0 <= self.overlap <= self.size // 2:
+            raise UsageError(
+                f"overlap is {self.overlap}: it must be 0 to {self.size // 2}, half the window"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one window to the next."""
+        return self.size - self.overlap
+
+    def starts(self, length: int) -> list[int]:
+        """First pixel of each window along an axis of ``length`` pixels, ascending."""
+        if length <= self.size:
+            return [0]
+        last = length - self.size
+        return [*range(0, last, self.stride), last]
