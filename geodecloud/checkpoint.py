@@ -1,0 +1,110 @@
+"""Model files: safetensors with the generator's weights, and metadata that says what they are."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from geodecloud import __version__
+from geodecloud.errors import ModelError
+from geodecloud.models.generator import UNet
+
+KIND = "geodecloud-generator"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself.
+
+    path, sha256: the file.
+    width: of the UNet.
+    window: pixels of the patches it was trained on.
+    metadata: everything, as written: bands, radiometry, config, training data, version.
+    """
+
+    path: Path
+    sha256: str
+    width: int
+    window: int
+    metadata: dict[str, Any]
+
+
+def default_model() -> Path:
+    """The model that comes with the package."""
+    return Path(str(resources.files("geodecloud") / "weights" / "default.safetensors"))
+
+
+def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
+    """Write weights in fp16 and metadata; the file appears whole or not at all.
+
+    Args:
+        about: what to add to the metadata: config, training data, step.
+    """
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in generator.state_dict().items()
+    }
+    metadata = {
+        "kind": KIND,
+        "version": __version__,
+        "width": generator.width,
+        "window": 64,
+        "bands": ["red", "green", "blue"],
+        "radiometry": "reflectance / 0.275",
+        **about,
+    }
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(weights, beside, {"geodecloud": json.dumps(metadata)})
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_info(path: Path) -> ModelInfo:
+    """Read the metadata of a model file.
+
+    Raises:
+        ModelError: the file is missing, damaged or not a model of geodecloud.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; leave out --model to use the built-in one")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("geodecloud")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
+    try:
+        metadata = json.loads(text or "")
+        ours = metadata["kind"] == KIND
+        width, window = int(metadata["width"]), int(metadata["window"])
+    except (ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise ModelError(f"{path}: not a model of geodecloud; leave out --model to use its own")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ModelInfo(path, digest, width, window, metadata)
+
+
+def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
+    """The generator in fp32, in evaluation mode, on the CPU.
+
+    Raises:
+        ModelError: as :func:`read_info`, or the weights do not fit the network.
+    """
+    info = read_info(path)
+    generator = UNet(info.width)
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        generator.load_state_dict(weights)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: the weights do not fit the network ({reason})") from error
+    return generator.eval(), info

@@ -1,0 +1,1 @@
+"""The two networks: pure ``nn.Module``, no I/O, no device, shapes on the lines."""

@@ -1,0 +1,128 @@
+"""From a model file to a plain function, numpy in and numpy out."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from geodecloud.checkpoint import load_generator
+from geodecloud.errors import GeodecloudError, UsageError
+from geodecloud.models.generator import UNet
+
+log = logging.getLogger("geodecloud")
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+BATCH_SIZE = 16
+_BF16_TOLERANCE = 0.02  # model range; mean absolute difference from fp32 at the start-up check
+
+
+class Predictor:
+    """The generator on a device: call it with patches.
+
+    Every batch has the same shape, the last one padded: a patch's result may change in its last
+    bits with the size of the batch, and the same scene must give the same bytes every time.
+
+    Args:
+        model: a model file.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        precision: "fp32"; "bf16"; "auto", bf16 where the device is fast at it and a check
+            against fp32 passes.
+
+    Attributes:
+        seconds: spent in the network so far.
+    """
+
+    def __init__(self, model: Path, device: str = "auto", precision: Precision = "auto") -> None:
+        generator, self.info = load_generator(model)
+        self.device = _find_device(device)
+        self.seconds = 0.0
+        self._network = _fold(generator).to(self.device)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision: Literal["fp32", "bf16"] = "fp32"
+        if precision == "bf16" or (precision == "auto" and _fast_bf16(self.device)):
+            self.precision = self._checked_bf16(demanded=precision == "bf16")
+
+    @property
+    def name(self) -> str:
+        """The model's file name and the start of its hash, for tags and reports."""
+        return f"{self.info.path.name} sha256:{self.info.sha256[:16]}"
+
+    def __call__(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 3, S, S) in model range -> (N, 4, S, S): restored R, G, B, and opacity 0..1.
+
+        S is a multiple of 16.
+        """
+        begun = time.perf_counter()
+        result = np.empty((len(patches), 4, *patches.shape[2:]), np.float32)
+        batch = np.zeros((BATCH_SIZE, *patches.shape[1:]), np.float32)
+        for first in range(0, len(patches), BATCH_SIZE):
+            count = min(BATCH_SIZE, len(patches) - first)
+            batch[:count] = patches[first : first + count]
+            batch[count:] = 0
+            result[first : first + count] = self._run(batch, self.precision)[:count]
+        self.seconds += time.perf_counter() - begun
+        return result
+
+    @torch.inference_mode()
+    def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
+        patches = (
+            torch.from_numpy(batch).to(self.device).contiguous(memory_format=torch.channels_last)
+        )
+        enabled = precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+            output: NDArray[np.float32] = self._network(patches).float().cpu().numpy()
+        return output
+
+    def _checked_bf16(self, *, demanded: bool) -> Literal["fp32", "bf16"]:
+        """Bf16 if it answers what fp32 answers, for a fixed batch of noise."""
+        noise = np.random.default_rng(0).random((BATCH_SIZE, 3, 64, 64), np.float32)
+        try:
+            difference = np.abs(self._run(noise, "bf16") - self._run(noise, "fp32")).mean()
+        except RuntimeError as error:
+            if demanded:
+                raise GeodecloudError(f"bf16 does not work on {self.device}: {error}") from error
+            difference = np.float32("inf")
+        if difference <= _BF16_TOLERANCE or demanded:
+            return "bf16"
+        log.warning("bf16 differs from fp32 by %.3f on this machine: fp32 it is", difference)
+        return "fp32"
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"device {name!r} is not to be had ({reason}); try --device cpu"
+        ) from error
+    return device
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
+
+
+def _fold(generator: UNet) -> UNet:
+    """Fold each BatchNorm into the convolution before it: the same function, less work."""
+    for block in [*generator.encoder, generator.bottom, *generator.decoder]:
+        layers = block.layers
+        for i in (0, 3):
+            layers[i] = fuse_conv_bn_eval(layers[i], layers[i + 1])
+            layers[i + 1] = torch.nn.Identity()
+    return generator
