@@ -1,0 +1,101 @@
+"""Configuration of a training run: frozen dataclasses, read from TOML.
+
+An unknown key is an error that names the nearest known one; nothing is silently ignored.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from geodecloud.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CloudMix:
+    """Share of the tiles under each kind of cloud; the shares add up to 1."""
+
+    none: float = 0.28
+    haze: float = 0.20
+    veil: float = 0.25
+    cumulus: float = 0.20
+    deck: float = 0.07
+
+    def __post_init__(self) -> None:
+        total = sum(dataclasses.astuple(self))
+        if abs(total - 1) > 1e-6 or min(dataclasses.astuple(self)) < 0:
+            raise ConfigError(f"[clouds] shares add up to {total:g}: they must add up to 1")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The schedule of a run. Learning rates as for AdamW; steps count generator updates."""
+
+    seed: int = 231
+    steps: int = 2000
+    batch_size: int = 32
+    generator_rate: float = 8e-4
+    discriminator_rate: float = 2e-4
+    warm_up: float = 0.7  # share of the steps before the discriminator joins
+    adversarial_weight: float = 0.01  # BCE against an L1 of weight 1, as the article's 1 : 100
+    opacity_weight: float = 1.0
+    ema_decay: float = 0.998
+    validate_every: int = 200
+    validation_tiles: int = 512
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 2:
+            raise ConfigError("[training] steps must be at least 1 and batch_size at least 2")
+        if not 0 <= self.warm_up <= 1:
+            raise ConfigError(f"[training] warm_up is {self.warm_up:g}: it is a share, 0 to 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that defines a run beside its data."""
+
+    width: int = 32
+    clouds: CloudMix = field(default_factory=CloudMix)
+    training: Training = field(default_factory=Training)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dict, as in the TOML file."""
+        return dataclasses.asdict(self)
+
+
+def load_config(path: Path) -> Config:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown, a value is impossible.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    sections = {"clouds": CloudMix, "training": Training}
+    values: dict[str, Any] = dict(table)
+    for name, kind in sections.items():
+        if name in values:
+            values[name] = _build(kind, values[name], f"{path} [{name}]")
+    return _build(Config, values, str(path))
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise ConfigError(f"{where}: unknown key {key!r}; did you mean {near!r}?")
+        wanted = known[key].type
+        if isinstance(wanted, type) and wanted in (int, float):
+            right = isinstance(value, int | float if wanted is float else int)
+            if not right or isinstance(value, bool):
+                raise ConfigError(f"{where}: {key} is {value!r}: it must be {wanted.__name__}")
+    return kind(**values)

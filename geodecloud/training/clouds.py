@@ -1,0 +1,218 @@
+"""Synthetic clouds over clear tiles, batched, on the device of the tiles.
+
+The physical model, per band:
+
+    cloudy = (1 - a) * shadow * clear + a * airlight,   clipped to the model range
+
+``a`` is how much of the ground's light the cloud takes away, airlight what the cloud itself
+sends up. A cloud is bright: its airlight is mostly *beyond* the model range (reflectance 0.3 to
+0.8, where the range ends at 0.275), so thin cloud adds much light and takes little contrast.
+
+All randomness comes in as ``uniforms``, one row per tile: the same row gives the same cloud,
+whatever else is in the batch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from geodecloud.config import CloudMix
+from geodecloud.training.perlin import PERIOD, fractal_perlin
+
+UNIFORMS = 40  # random numbers that one tile may use
+WAVELENGTHS = (665.0, 560.0, 490.0)  # nm, Sentinel-2 B04, B03, B02 (ESA user guide)
+FIELD_STD = 0.145  # of fractal_perlin with 5 octaves and persistence 0.5, over many cells
+NONE, HAZE, VEIL, CUMULUS, DECK = range(5)
+
+
+class Clouded(NamedTuple):
+    """What the generator sees and what it should answer, in model range.
+
+    cloudy: float32 (N, 3, H, W), 0..1.
+    target: float32 (N, 3, H, W), 0..1: the ground without cloud, its shadows kept.
+    opacity: float32 (N, 1, H, W), 0..1: see :func:`apparent_opacity`.
+    """
+
+    cloudy: Tensor
+    target: Tensor
+    opacity: Tensor
+
+
+def draw_uniforms(seed: int, epoch: int, items: list[int]) -> Tensor:
+    """Random numbers for some tiles: float32 (len(items), UNIFORMS), 0..1.
+
+    Row i depends on (seed, epoch, items[i]) only, not on the worker or the batch.
+    """
+    rows = [np.random.default_rng([seed, epoch, i]).random(UNIFORMS) for i in items]
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+
+def simulate_clouds(clear: Tensor, uniforms: Tensor, mix: CloudMix) -> Clouded:
+    """Put a cloud of a random kind over each clear tile.
+
+    Args:
+        clear: float32 (N, 3, H, W) in model range, R, G, B.
+        uniforms: float32 (N, UNIFORMS), 0..1.
+        mix: how often each kind occurs.
+    """
+    draw = _Draw(uniforms)
+    shares = torch.tensor(astuple(mix), device=clear.device).cumsum(0)[:-1]
+    kind = torch.bucketize(draw.uniform().contiguous(), shares, right=True)  # (N, 1, 1)
+    bright = draw.chance(0.6) | (kind >= CUMULUS)
+    airlight = torch.where(bright, draw.between(0.9, 3.0), draw.between(0.4, 1.0))  # (N, 1, 1)
+
+    depth, shadow = _depth_and_shadow(draw, kind, airlight, clear.shape[-1])  # (N, H, W) each
+    scatter = torch.where(kind < CUMULUS, draw.between(0, 1.6), draw.between(0, 0.2))
+    depths = _parallax(draw, depth, kind) * _per_band(scatter)  # (N, 3, H, W)
+    a = 1 - torch.exp(-depths)
+    tint = torch.cat([draw.between(0.94, 1.06) for _ in range(3)], dim=1)[..., None]
+    light = a * airlight[:, None] * tint
+
+    target = shadow[:, None] * clear
+    cloudy = ((1 - a) * target + light).clamp(0, 1)
+    return Clouded(cloudy, target, apparent_opacity(a, light))
+
+
+def apparent_opacity(a: Tensor, light: Tensor) -> Tensor:
+    """How much of the ground is hidden from someone who sees the model range only.
+
+    A share ``1 - a`` of the ground's contrast is left, in a share ``1 - light`` of the range:
+    1 - (1 - a)(1 - light), the mean of the bands. 0 without cloud; 1 where the ground's light is
+    gone or where the cloud's own light fills the range, so that a saturated pixel is opaque
+    although a thick sensor range would still see through it.
+
+    Args:
+        a, light: float32 (N, 3, H, W).
+
+    Returns:
+        float32 (N, 1, H, W), 0..1.
+    """
+    return (1 - (1 - a) * (1 - light.clamp(0, 1))).mean(dim=1, keepdim=True)
+
+
+class _Draw:
+    """Hands out the columns of the uniforms, each once, as (N, 1, 1)."""
+
+    def __init__(self, uniforms: Tensor) -> None:
+        self._columns: Iterator[Tensor] = iter(uniforms.T[:, :, None, None])
+
+    def uniform(self) -> Tensor:
+        return next(self._columns)
+
+    def between(self, low: float, high: float) -> Tensor:
+        return self.uniform() * (high - low) + low
+
+    def log_between(self, low: float, high: float) -> Tensor:
+        return torch.pow(high / low, self.uniform()) * low
+
+    def chance(self, share: float) -> Tensor:
+        return self.uniform() < share
+
+    def direction(self) -> tuple[Tensor, Tensor]:
+        angle = self.between(0, 2 * np.pi)
+        return angle.cos(), angle.sin()
+
+
+def _depth_and_shadow(
+    draw: _Draw, kind: Tensor, airlight: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Optical depth at 560 nm and the factor of the cloud's shadow, (N, H, W) each."""
+    device = kind.device
+    rows, columns = torch.meshgrid(
+        torch.arange(size, device=device, dtype=torch.float32),
+        torch.arange(size, device=device, dtype=torch.float32),
+        indexing="ij",
+    )
+    # Where the cover starts and how softly it sets in, in standard deviations of the noise.
+    start = _by_kind(kind, draw, veil=(-2.0, 0.6), cumulus=(-0.6, 1.6), deck=(-5.0, -2.0))
+    softness = _by_kind(kind, draw, veil=(1.2, 4.0), cumulus=(0.5, 2.2), deck=(0.5, 2.0))
+    cells = _cells(draw, kind)
+
+    def cover(x: Tensor, y: Tensor) -> Tensor:
+        t = ((cells(x, y) - start) / softness).clamp(0, 1)
+        return t * t * (3 - 2 * t)
+
+    # Haze: no noise, a slope across the tile.
+    east, south = draw.direction()
+    slope = draw.between(0, 0.6) * ((columns * east + rows * south) / size)
+    shape = torch.where(kind == HAZE, (1 + slope).clamp_min(0.1), cover(columns, rows))
+    # Often the gaps of a broken cover are not quite clear.
+    shape = shape + torch.where(draw.chance(0.35), draw.between(0, 0.15), torch.zeros(()))
+
+    # A thin cloud is named by the light that it adds, a thick one by the light that it takes.
+    added = torch.where(kind == HAZE, draw.log_between(0.03, 0.6), draw.log_between(0.05, 1.1))
+    a = _by_kind(kind, draw, veil=(0, 0), cumulus=(0.5, 1.0), deck=(0.92, 1.0))
+    a = torch.where(kind < CUMULUS, added / airlight, a).clamp(0, 0.995)
+    depth = torch.where(kind == NONE, torch.zeros(()), -torch.log1p(-a) * shape)
+
+    east, south = draw.direction()
+    away = draw.between(4, 26)
+    casts = draw.chance(0.6) & (kind == CUMULUS)
+    dark = draw.between(0.25, 0.7) * cover(columns + away * east, rows + away * south)
+    shadow = 1 - torch.where(casts, dark, torch.zeros(()))
+    return depth, shadow
+
+
+def _cells(draw: _Draw, kind: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The tile's noise as a function of pixel position, about N(0, 1)."""
+    cell = draw.log_between(10, 150)
+    stretch = torch.where(kind == VEIL, draw.log_between(1, 6), draw.log_between(1, 1.6))
+    east, south = draw.direction()
+    x0, y0 = draw.between(0, PERIOD), draw.between(0, PERIOD)
+    persistence = draw.between(0.4, 0.62)
+
+    def field(x: Tensor, y: Tensor) -> Tensor:
+        along = (x * east + y * south) / (cell * stretch) + x0
+        across = (y * east - x * south) / cell + y0
+        noise = fractal_perlin(along, across, octaves=5, persistence=persistence)
+        return noise / FIELD_STD
+
+    return field
+
+
+def _by_kind(
+    kind: Tensor,
+    draw: _Draw,
+    *,
+    veil: tuple[float, float],
+    cumulus: tuple[float, float],
+    deck: tuple[float, float],
+) -> Tensor:
+    """A number between the bounds of the tile's kind; a cloudless tile gets the veil's."""
+    bounds = torch.tensor([veil, veil, veil, cumulus, deck], device=kind.device)[kind]
+    return bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) * draw.uniform()
+
+
+def _per_band(exponent: Tensor) -> Tensor:
+    """Optical depth per band over that at 560 nm, (N, 3, 1, 1): (560 / wavelength)^exponent.
+
+    The Angstrom law; exponent 0 for water drops, to 1.6 for fine haze.
+    """
+    ratio = WAVELENGTHS[1] / torch.tensor(WAVELENGTHS, device=exponent.device)
+    return ratio[None, :, None, None] ** exponent[:, None]
+
+
+def _parallax(draw: _Draw, depth: Tensor, kind: Tensor) -> Tensor:
+    """The depth as each band sees it, (N, 3, H, W): Sentinel-2's bands look from other angles.
+
+    High cloud, not the ground, is displaced by up to 3 pixels between R and B, G in the middle.
+    """
+    size = depth.shape[-1]
+    moves = draw.chance(0.5) & (kind != HAZE)
+    pixels = torch.where(moves, draw.between(0, 3), torch.zeros(()))
+    east, south = draw.direction()
+    shift = torch.cat([east, south], dim=1)[:, :, 0] * pixels[:, :, 0]  # (N, 2)
+    bands = []
+    for part in (-0.5, 0.0, 0.5):
+        theta = torch.eye(2, 3, device=depth.device).repeat(len(depth), 1, 1)
+        theta[:, :, 2] = shift * part * 2 / size
+        grid = functional.affine_grid(theta, [len(depth), 1, size, size], align_corners=False)
+        bands.append(
+            functional.grid_sample(depth[:, None], grid, padding_mode="border", align_corners=False)
+        )
+    return torch.cat(bands, dim=1)

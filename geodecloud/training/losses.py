@@ -1,0 +1,36 @@
+"""What the networks are asked for."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+bce = nn.BCEWithLogitsLoss()
+
+
+def restoration_loss(output: Tensor, target: Tensor, opacity: Tensor) -> tuple[Tensor, Tensor]:
+    """L1 of the restored channels, weighted down by opacity, and L1 of the opacity.
+
+    Under opaque cloud the ground is anybody's guess: full weight there would teach the mean of
+    the training set. L1 makes the opacity a median: haze that is as likely the ground itself
+    counts as none, which is what keeps clear pixels untouched.
+
+    Args:
+        output: float32 (N, 4, H, W), restored R, G, B and opacity.
+        target: float32 (N, 3, H, W) in model range.
+        opacity: float32 (N, 1, H, W), 0..1.
+    """
+    weight = 1 - 0.85 * opacity
+    restored = (weight * (output[:, :3] - target).abs()).mean()
+    return restored, functional.l1_loss(output[:, 3:], opacity)
+
+
+def discriminator_loss(real: Tensor, restored: Tensor) -> Tensor:
+    """Real tiles are 1, restored ones 0; logits (N,) each."""
+    ones, zeros = real.new_ones(real.shape), restored.new_zeros(restored.shape)
+    loss: Tensor = (bce(real, ones) + bce(restored, zeros)) / 2
+    return loss
+
+
+def adversarial_loss(restored: Tensor) -> Tensor:
+    """The generator wants its tiles taken for real; logits (N,)."""
+    loss: Tensor = bce(restored, restored.new_ones(restored.shape))
+    return loss
