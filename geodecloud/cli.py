@@ -1,0 +1,273 @@
+"""The command line: parse, call one function, print, exit code.
+
+Nothing heavy is imported here before it is needed: ``--help`` answers at once.
+"""
+
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from geodecloud import __version__
+from geodecloud.errors import GeodecloudError, UsageError
+
+_DEFAULT = "remove"
+
+
+class _Group(TyperGroup):
+    """``geodecloud SRC DST``: what is no subcommand's name goes to ``remove``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "--help", "--version"}:
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class OpaqueChoice(StrEnum):
+    """What to do where the ground cannot be seen."""
+
+    fill = "fill"
+    keep = "keep"
+    nodata = "nodata"
+
+
+class RampChoice(StrEnum):
+    """How the weight of a window falls towards its border."""
+
+    cosine = "cosine"
+    linear = "linear"
+
+
+class PrecisionChoice(StrEnum):
+    """Arithmetic of the network."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geodecloud {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Remove the clouds of a satellite scene.
+
+    geodecloud SRC DST  restores the scene SRC into the new file DST. Pixels that were clear come
+    back bit for bit; a provenance raster says which were not. Its options: geodecloud remove -h
+    """
+
+
+@app.command(_DEFAULT)
+def remove(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="The cloudy GeoTIFF.")],
+    dst: Annotated[Path, typer.Argument(metavar="DST", help="The GeoTIFF to write.")],
+    bands: Annotated[
+        str | None, typer.Option(help="Numbers of red,green,blue, from 1.  [default: by name]")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="DN of reflectance 1.  [default: 10000 for integers]")
+    ] = None,
+    offset: Annotated[
+        float | None,
+        typer.Option(help="Added to DN first; -1000 for Sentinel-2 baseline 04.00 and later."),
+    ] = None,
+    window: Annotated[int, typer.Option(help="Window size in pixels, a multiple of 16.")] = 64,
+    overlap: Annotated[int, typer.Option(help="Pixels that windows share.")] = 16,
+    ramp: Annotated[RampChoice, typer.Option(help="How windows blend.")] = RampChoice.cosine,
+    opaque: Annotated[
+        OpaqueChoice, typer.Option(help="What to do where the ground cannot be seen.")
+    ] = OpaqueChoice.fill,
+    opaque_above: Annotated[float, typer.Option(help="Opacity from which on it cannot.")] = 0.9,
+    provenance: Annotated[
+        Path | None, typer.Option(help="Write what was measured and what invented here.")
+    ] = None,
+    preview: Annotated[
+        Path | None, typer.Option(help="Write a PNG before | after | provenance here.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model file.  [default: the built-in one]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Arithmetic of the network.")
+    ] = PrecisionChoice.auto,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing outputs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one JSON object on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+) -> None:
+    """Remove the clouds of one scene. This command's name may be left out."""
+    from geodecloud.composite import Rule
+    from geodecloud.windows import Grid
+
+    _set_logging(quiet, verbose)
+    rule = Rule(opaque_above=opaque_above, opaque=opaque.value)
+    grid = Grid(window, overlap)
+    chosen = _parse_bands(bands)
+    # torch and rasterio take seconds to import: not before the words make sense.
+    from geodecloud.checkpoint import default_model
+    from geodecloud.decloud import Settings, decloud_scene
+    from geodecloud.predictor import Predictor
+
+    settings = Settings(
+        bands=chosen,
+        scale=scale,
+        offset=offset,
+        grid=grid,
+        ramp=ramp.value,
+        rule=rule,
+        provenance=provenance,
+        preview=preview,
+        overwrite=overwrite,
+    )
+    predictor = Predictor(model or default_model(), device, precision.value)
+    logging.getLogger("geodecloud").info("%s on %s", predictor.name, predictor.device)
+    with _progress(hidden=quiet) as progress:
+        report = decloud_scene(
+            src, dst, predictor, settings, model_name=predictor.name, progress=progress
+        )
+    used = {
+        "seconds_network": round(predictor.seconds, 3),
+        "device": str(predictor.device),
+        "precision": predictor.precision,
+        "model": predictor.name,
+    }
+    if as_json:
+        typer.echo(json.dumps(report.to_dict() | used))
+    elif not quiet:
+        typer.echo(
+            f"{dst}: {report.changed_fraction:.1%} of the pixels changed, "
+            f"{report.invented_fraction:.1%} invented, {report.seconds:.1f} s"
+        )
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scene or a model file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Describe a scene (what would be used) or a model."""
+    _set_logging(quiet=False, verbose=False)
+    from geodecloud.describe import describe
+
+    facts = describe(file)
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        text = json.dumps(value) if isinstance(value, dict | list) else value
+        typer.echo(f"{name:>12}  {text}")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="EuroSAT folder or zip.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file; see configs/.")] = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="Folder of clear GeoTIFFs to cut more tiles from.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+) -> None:
+    """Train a model on EuroSAT tiles under synthetic clouds."""
+    _set_logging(quiet=False, verbose=False)
+    from geodecloud.training.loop import train_on
+
+    typer.echo(f"model: {train_on(config, data, scenes, out, resume=resume)}")
+
+
+@app.command()
+def evaluate(
+    cloudy: Annotated[Path, typer.Argument(metavar="CLOUDY_DIR", help="Cloudy GeoTIFFs.")],
+    clear: Annotated[Path, typer.Argument(metavar="CLEAR_DIR", help="Clear ones, same names.")],
+    only: Annotated[str | None, typer.Option(help="File stems, by comma: only these.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Score a model on pairs of a cloudy and a clear scene: PSNR before and after."""
+    _set_logging(quiet=True, verbose=False)
+    from geodecloud.evaluate import evaluate_pairs
+
+    scores = evaluate_pairs(cloudy, clear, model, only.split(",") if only else None)
+    if as_json:
+        typer.echo(json.dumps(scores))
+        return
+    typer.echo(f"{'pair':<24} {'identity':>9} {'restored':>9}  PSNR in dB")
+    for name, row in scores["each"].items():
+        typer.echo(f"{name:<24} {row['identity']:9.2f} {row['restored']:9.2f}")
+    identity, restored = scores["identity"]["psnr"], scores["restored"]["psnr"]
+    typer.echo(f"{'mean of ' + str(scores['pairs']):<24} {identity:9.2f} {restored:9.2f}")
+
+
+def _parse_bands(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        red, green, blue = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"bands are {text!r}: give three numbers like 4,3,2") from None
+    return red, green, blue
+
+
+@contextlib.contextmanager
+def _progress(*, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing where the output is piped."""
+    from tqdm import tqdm
+
+    with tqdm(unit="row", leave=False, disable=True if hidden else None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _set_logging(quiet: bool, verbose: bool) -> None:
+    logger = logging.getLogger("geodecloud")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("geodecloud: %(message)s"))
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+
+
+def main() -> NoReturn:
+    """Entry point: every expected failure becomes one line and an exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the with blocks
+    try:
+        app()
+    except GeodecloudError as error:
+        print(f"geodecloud: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("geodecloud: interrupted, nothing was written", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
