@@ -6,6 +6,7 @@ Nothing heavy is imported here before it is needed: ``--help`` answers at once.
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -256,14 +257,37 @@ def _set_logging(quiet: bool, verbose: bool) -> None:
     handler.setFormatter(logging.Formatter("geodecloud: %(message)s"))
     logger.handlers = [handler]
     logger.propagate = False
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # it raises what it logs
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
-def main() -> NoReturn:
+@contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Keep the file descriptor of stderr from C libraries while ``sys.stderr`` goes on.
+
+    libtiff prints there of its own accord, many lines when a disk is full; what it says reaches
+    the user as an exception in our words.
+    """
+    stderr = sys.stderr
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere, os.fdopen(saved, "w", closefd=False) as ours:
+            if stderr is sys.__stderr__:
+                sys.stderr = ours
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        sys.stderr = stderr
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def main(args: list[str] | None = None) -> NoReturn:
     """Entry point: every expected failure becomes one line and an exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the with blocks
     try:
-        app()
+        with _silent_libraries():
+            app(args)
     except GeodecloudError as error:
         print(f"geodecloud: error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geodecloud.composite import FILLED, NODATA
+from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
 
 _LONGEST = 1024  # pixels of a panel's longer side
@@ -46,8 +47,12 @@ class Preview:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+        if kind is not None:
+            return
+        try:
             Image.fromarray(np.concatenate(self._rows)).save(self._path, format="PNG")
+        except OSError as error:
+            raise OutputError(f"{self._path.parent}: no preview ({error.strerror})") from error
 
     def _picture(self, dn: NDArray[Any], marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         model = np.nan_to_num(self._radiometry.to_model(dn))

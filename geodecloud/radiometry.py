@@ -54,8 +54,8 @@ class Radiometry:
     def to_model(self, dn: NDArray[Any]) -> NDArray[np.float32]:
         """DN of any shape and dtype in model range: float32, clipped to 0..1, NaN stays."""
         model = (dn.astype(np.float32) - np.float32(self.black)) / np.float32(self.span)
-        np.clip(model, 0, 1, out=model)
-        return model
+        clipped: NDArray[np.float32] = np.clip(model, 0, 1)
+        return clipped
 
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:

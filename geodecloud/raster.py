@@ -5,7 +5,9 @@ GDAL speaks of bands from 1; so do ``Scene.bands`` and the messages here.
 
 import logging
 import re
+import shutil
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from geodecloud.errors import OutputError, SceneError, UsageError
@@ -31,6 +33,7 @@ _LOSSY = ("jpeg", "ycbcr jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd", "jx
 _KEPT_PROFILE = ("nodata", "crs", "transform", "dtype", "count", "width", "height", "interleave")
 _RESERVED_NAMESPACES = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS")
 _FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
+_DISK_FULL = 1 << 20  # bytes left, below which a failed write is put down to the disk
 _TAG = "GEODECLOUD_"
 
 PROVENANCE_COLOURS = {
@@ -90,36 +93,37 @@ class Scene:
         window = Window(0, first, self.dataset.width, last - first)
         try:
             dn = self.dataset.read(window=window)
-            valid = (self.dataset.read_masks(list(self.bands), window=window) > 0).all(axis=0)
+            valid = _valid(self.dataset, dn[self.rgb], list(self.bands), window=window)
         except RasterioError as error:
             reason = str(error.__cause__ or error)
             raise SceneError(
                 f"{self.path}: damaged or truncated at rows {first}-{last} ({reason})"
             ) from error
-        if self.dtype.kind == "f":
-            valid &= np.isfinite(dn[self.rgb]).all(axis=0)
         return dn, valid
 
     def overview(self, longest: int = 512) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """R, G, B and validity of the whole scene, thinned out (nearest) to ``longest`` pixels."""
-        return read_small(self.dataset, list(self.bands), longest)
+        factor = max(1.0, max(self.shape) / longest)
+        shape = tuple(max(1, round(length / factor)) for length in self.shape)
+        try:
+            dn = self.dataset.read(list(self.bands), out_shape=(3, *shape))
+            valid = _valid(self.dataset, dn, list(self.bands), out_shape=shape)
+        except RasterioError as error:
+            raise SceneError(f"{self.path}: damaged or truncated ({error})") from error
+        return dn, valid
 
 
-def read_small(
-    dataset: Any, bands: list[int], longest: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Some bands (n, h, w) and their joint validity (h, w), by nearest, at most ``longest``."""
-    height, width = dataset.height, dataset.width
-    factor = max(1.0, max(height, width) / longest)
-    shape = (max(1, round(height / factor)), max(1, round(width / factor)))
-    try:
-        dn = dataset.read(bands, out_shape=(len(bands), *shape))
-        valid = (dataset.read_masks(bands, out_shape=(len(bands), *shape)) > 0).all(axis=0)
-    except RasterioError as error:
-        raise SceneError(f"{dataset.name}: damaged or truncated ({error})") from error
+def _valid(dataset: Any, dn: NDArray[Any], bands: list[int], **where: Any) -> NDArray[np.bool_]:
+    """Where all ``bands``, read as ``dn``, have data: bool (rows, width)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NodataShadowWarning)  # alpha is looked at below
+        masks = [dataset.read_masks(band, **where) > 0 for band in bands]
+    valid: NDArray[np.bool_] = np.logical_and.reduce(masks)
+    if ColorInterp.alpha in dataset.colorinterp:
+        valid &= dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, **where) > 0
     if dn.dtype.kind == "f":
         valid &= np.isfinite(dn).all(axis=0)
-    return dn, valid
+    return valid
 
 
 @contextmanager
@@ -242,37 +246,60 @@ def create_like(scene: Scene, path: Path, tags: dict[str, str]) -> Iterator["Row
         writer = RowWriter(out, source if masked else None)
         yield writer
         writer.finish()
+    _read_back(path, writer)
 
 
 @contextmanager
 def create_provenance(scene: Scene, path: Path) -> Iterator["RowWriter"]:
-    """A uint8 GeoTIFF on the scene's grid, with a colour table, to write provenance rows to."""
-    source = scene.dataset
-    profile = _profile(source)
-    profile |= {"count": 1, "dtype": "uint8", "nodata": 255, "interleave": "band"}
-    profile |= {"compress": "deflate", "predictor": 1, "photometric": None}
-    with _writing(path, {k: v for k, v in profile.items() if v is not None}) as out:
+    """A uint8 GeoTIFF on the scene's grid, with a colour table, to write provenance rows to.
+
+    Raises:
+        OutputError: it cannot be written (disk full, say).
+    """
+    profile = _profile(scene.dataset) | {"count": 1, "dtype": "uint8", "nodata": 255}
+    profile |= {"interleave": "band", "compress": "deflate", "predictor": 1}
+    profile.pop("photometric", None)
+    with _writing(path, profile) as out:
         out.write_colormap(1, PROVENANCE_COLOURS)
         out.set_band_description(1, PROVENANCE_TEXT)
         writer = RowWriter(out, None)
         yield writer
         writer.finish()
+    _read_back(path, writer)
 
 
 @contextmanager
 def _writing(path: Path, profile: dict[str, Any]) -> Iterator[Any]:
-    """An open new dataset; every failure of GDAL's, closing included, is an OutputError."""
+    """An open new dataset; a failure of GDAL's is an OutputError."""
     try:
-        with (
-            warnings.catch_warnings(),
-            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        ):
+        with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path, "w", **profile) as out:
                 yield out
     except RasterioError as error:
-        reason = str(error.__cause__ or error)
-        raise OutputError(f"{path.parent}: the output cannot be written ({reason})") from error
+        raise _write_failure(path, str(error.__cause__ or error)) from error
+
+
+def _write_failure(path: Path, reason: str) -> OutputError:
+    if shutil.disk_usage(path.parent).free < _DISK_FULL:
+        reason = "the disk is full: make room and run again"
+    return OutputError(f"{path.parent}: the output cannot be written ({reason})")
+
+
+def _read_back(path: Path, written: "RowWriter") -> None:
+    """Compare the closed file with what was written to it.
+
+    GDAL writes much of a file when it closes it, and a failure then raises nothing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                for window, checksum in written.checksums:
+                    if zlib.crc32(file.read(window=window).tobytes()) != checksum:
+                        raise _write_failure(path, f"rows from {window.row_off} are not as written")
+    except RasterioError as error:
+        raise _write_failure(path, str(error.__cause__ or error)) from error
 
 
 def _profile(source: Any) -> dict[str, Any]:
@@ -332,6 +359,7 @@ class RowWriter:
     def __init__(self, dataset: Any, mask_source: Any | None) -> None:
         self._dataset = dataset
         self._mask_source = mask_source
+        self.checksums: list[tuple[Window, int]] = []  # of what was written, CRC-32
         self._block = min(dataset.block_shapes[0][0], _FLUSH_ROWS)
         self._held: list[NDArray[Any]] = []
         self._held_rows = 0
@@ -354,6 +382,7 @@ class RowWriter:
         rows = np.concatenate(self._held, axis=1)
         window = Window(0, self._row, rows.shape[2], count)
         self._dataset.write(rows[:, :count], window=window)
+        self.checksums.append((window, zlib.crc32(rows[:, :count].tobytes())))
         if self._mask_source is not None:
             self._dataset.write_mask(self._mask_source.dataset_mask(window=window), window=window)
         self._held = [rows[:, count:]] if count < self._held_rows else []

@@ -30,6 +30,19 @@ FIELD_STD = 0.145  # of fractal_perlin with 5 octaves and persistence 0.5, over 
 NONE, HAZE, VEIL, CUMULUS, DECK = range(5)
 
 
+class Clouds(NamedTuple):
+    """Clouds without land: ``cloudy = (1 - a) * shadow * clear + light``.
+
+    a: float32 (N, 3, H, W), 0..1, the share of the ground's light that is taken away.
+    light: float32 (N, 3, H, W), a * airlight, in units of the model range but not clipped to it.
+    shadow: float32 (N, 1, H, W), 0..1, a factor; 1 is no shadow.
+    """
+
+    a: Tensor
+    light: Tensor
+    shadow: Tensor
+
+
 class Clouded(NamedTuple):
     """What the generator sees and what it should answer, in model range.
 
@@ -60,22 +73,32 @@ def simulate_clouds(clear: Tensor, uniforms: Tensor, mix: CloudMix) -> Clouded:
         uniforms: float32 (N, UNIFORMS), 0..1.
         mix: how often each kind occurs.
     """
+    clouds = draw_clouds(uniforms, mix, *clear.shape[-2:])
+    target = clouds.shadow * clear
+    cloudy = ((1 - clouds.a) * target + clouds.light).clamp(0, 1)
+    return Clouded(cloudy, target, apparent_opacity(clouds.a, clouds.light))
+
+
+def draw_clouds(uniforms: Tensor, mix: CloudMix, height: int, width: int) -> Clouds:
+    """A cloud of a random kind for each row of the uniforms, on their device.
+
+    Args:
+        uniforms: float32 (N, UNIFORMS), 0..1.
+        mix: how often each kind occurs.
+        height, width: in pixels.
+    """
     draw = _Draw(uniforms)
-    shares = torch.tensor(astuple(mix), device=clear.device).cumsum(0)[:-1]
+    shares = torch.tensor(astuple(mix), device=uniforms.device).cumsum(0)[:-1]
     kind = torch.bucketize(draw.uniform().contiguous(), shares, right=True)  # (N, 1, 1)
     bright = draw.chance(0.6) | (kind >= CUMULUS)
     airlight = torch.where(bright, draw.between(0.9, 3.0), draw.between(0.4, 1.0))  # (N, 1, 1)
 
-    depth, shadow = _depth_and_shadow(draw, kind, airlight, clear.shape[-1])  # (N, H, W) each
+    depth, shadow = _depth_and_shadow(draw, kind, airlight, (height, width))  # (N, H, W) each
     scatter = torch.where(kind < CUMULUS, draw.between(0, 1.6), draw.between(0, 0.2))
     depths = _parallax(draw, depth, kind) * _per_band(scatter)  # (N, 3, H, W)
     a = 1 - torch.exp(-depths)
     tint = torch.cat([draw.between(0.94, 1.06) for _ in range(3)], dim=1)[..., None]
-    light = a * airlight[:, None] * tint
-
-    target = shadow[:, None] * clear
-    cloudy = ((1 - a) * target + light).clamp(0, 1)
-    return Clouded(cloudy, target, apparent_opacity(a, light))
+    return Clouds(a, a * airlight[:, None] * tint, shadow[:, None])
 
 
 def apparent_opacity(a: Tensor, light: Tensor) -> Tensor:
@@ -119,13 +142,13 @@ class _Draw:
 
 
 def _depth_and_shadow(
-    draw: _Draw, kind: Tensor, airlight: Tensor, size: int
+    draw: _Draw, kind: Tensor, airlight: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Optical depth at 560 nm and the factor of the cloud's shadow, (N, H, W) each."""
     device = kind.device
     rows, columns = torch.meshgrid(
-        torch.arange(size, device=device, dtype=torch.float32),
-        torch.arange(size, device=device, dtype=torch.float32),
+        torch.arange(size[0], device=device, dtype=torch.float32),
+        torch.arange(size[1], device=device, dtype=torch.float32),
         indexing="ij",
     )
     # Where the cover starts and how softly it sets in, in standard deviations of the noise.
@@ -139,7 +162,7 @@ def _depth_and_shadow(
 
     # Haze: no noise, a slope across the tile.
     east, south = draw.direction()
-    slope = draw.between(0, 0.6) * ((columns * east + rows * south) / size)
+    slope = draw.between(0, 0.6) * ((columns * east + rows * south) / max(size))
     shape = torch.where(kind == HAZE, (1 + slope).clamp_min(0.1), cover(columns, rows))
     # Often the gaps of a broken cover are not quite clear.
     shape = shape + torch.where(draw.chance(0.35), draw.between(0, 0.15), torch.zeros(()))
@@ -154,6 +177,8 @@ def _depth_and_shadow(
     away = draw.between(4, 26)
     casts = draw.chance(0.6) & (kind == CUMULUS)
     dark = draw.between(0.25, 0.7) * cover(columns + away * east, rows + away * south)
+    # Below its own cloud the ground is not seen: no shadow there, or the fill would be dark.
+    dark = dark * (1 - shape).clamp(0, 1)
     shadow = 1 - torch.where(casts, dark, torch.zeros(()))
     return depth, shadow
 
@@ -202,16 +227,17 @@ def _parallax(draw: _Draw, depth: Tensor, kind: Tensor) -> Tensor:
 
     High cloud, not the ground, is displaced by up to 3 pixels between R and B, G in the middle.
     """
-    size = depth.shape[-1]
+    count, height, width = depth.shape
     moves = draw.chance(0.5) & (kind != HAZE)
     pixels = torch.where(moves, draw.between(0, 3), torch.zeros(()))
     east, south = draw.direction()
     shift = torch.cat([east, south], dim=1)[:, :, 0] * pixels[:, :, 0]  # (N, 2)
     bands = []
     for part in (-0.5, 0.0, 0.5):
-        theta = torch.eye(2, 3, device=depth.device).repeat(len(depth), 1, 1)
-        theta[:, :, 2] = shift * part * 2 / size
-        grid = functional.affine_grid(theta, [len(depth), 1, size, size], align_corners=False)
+        theta = torch.eye(2, 3, device=depth.device).repeat(count, 1, 1)
+        theta[:, 0, 2] = shift[:, 0] * part * 2 / width
+        theta[:, 1, 2] = shift[:, 1] * part * 2 / height
+        grid = functional.affine_grid(theta, [count, 1, height, width], align_corners=False)
         bands.append(
             functional.grid_sample(depth[:, None], grid, padding_mode="border", align_corners=False)
         )

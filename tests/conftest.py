@@ -1,0 +1,101 @@
+"""Scenes made on the spot, simple stand-ins for the network, and where the real data is."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+
+from geodecloud.checkpoint import save_generator
+from geodecloud.cli import main
+from geodecloud.models.generator import UNet
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "sample_data"
+SHARED = ROOT.parent / "shared" / "data"
+
+MakeScene = Callable[..., Path]
+
+
+def write_scene(path: Path, dn: NDArray[Any], **profile: Any) -> Path:
+    """A GeoTIFF of (bands, rows, width) in UTM; ``profile`` overrides."""
+    kept = {"crs": "EPSG:32633", "transform": from_origin(500000, 5500000, 10, 10), **profile}
+    shape = {"count": dn.shape[0], "height": dn.shape[1], "width": dn.shape[2], "dtype": dn.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **kept) as out:
+        out.write(dn)
+    return path
+
+
+def noise(shape: tuple[int, ...], dtype: Any = "uint16", seed: int = 0) -> NDArray[Any]:
+    """Random DN between 1 and 4000 (255 for uint8, reflectance for floats)."""
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return rng.uniform(0, 0.4, shape).astype(dtype)
+    return rng.integers(1, min(4000, np.iinfo(dtype).max + 1), shape).astype(dtype)
+
+
+def identity(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A network that changes nothing, but calls everything half a cloud."""
+    return np.concatenate([patches, np.full_like(patches[:, :1], 0.5)], axis=1)
+
+
+def darken(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A network that halves the light where red is above 0.5, and calls that cloud."""
+    cloud = patches[:, :1] > 0.5
+    return np.concatenate([np.where(cloud, patches / 2, patches), cloud * 0.6], axis=1).astype(
+        np.float32
+    )
+
+
+def read(path: Path) -> NDArray[Any]:
+    """All bands of a file."""
+    with rasterio.open(path) as scene:
+        return scene.read()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A small scene, 100 x 90, of noise."""
+    return write_scene(tmp_path / "scene.tif", noise((3, 100, 90)))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file with a narrow, untrained generator."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_generator(UNet(4), path, {})
+    return path
+
+
+class Cli:
+    """Runs the command line in this process; remembers exit code and output."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.code, self.out, self.err = 0, "", ""
+
+    def __call__(self, *args: object) -> "Cli":
+        with pytest.raises(SystemExit) as stop:
+            main([str(arg) for arg in args])
+        self.code = stop.value.code if isinstance(stop.value.code, int) else 0
+        self.out, self.err = self._capsys.readouterr()
+        return self
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real data at {SHARED}")
+    return SHARED

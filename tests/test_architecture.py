@@ -1,0 +1,55 @@
+"""Imports point one way, and importing the package is cheap."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Module (or folder) -> what of geodecloud it may import, and which heavy packages.
+ALLOWED = {
+    "errors": set(),
+    "windows": {"errors"},
+    "blending": {"windows", "numpy"},
+    "radiometry": {"errors", "numpy"},
+    "metrics": {"numpy"},
+    "composite": {"errors", "radiometry", "numpy"},
+    "output": {"errors"},
+    "raster": {"errors", "radiometry", "numpy", "rasterio"},
+    "preview": {"composite", "errors", "radiometry", "numpy", "PIL"},
+    "strips": {"blending", "composite", "radiometry", "raster", "windows", "numpy"},
+    "decloud": {
+        *("blending", "composite", "errors", "output", "preview", "radiometry", "raster"),
+        *("strips", "windows", "numpy"),
+    },
+    "models": {"torch"},
+    "checkpoint": {"errors", "models", "safetensors"},
+    "predictor": {"checkpoint", "errors", "models", "numpy", "torch"},
+    "config": {"errors"},
+    "describe": {"checkpoint", "raster"},
+    "evaluate": {
+        *("checkpoint", "decloud", "errors", "metrics", "predictor", "raster", "numpy"),
+    },
+}
+HEAVY = {"numpy", "rasterio", "torch", "safetensors", "PIL", "matplotlib", "noise"}
+
+
+@pytest.mark.parametrize("module", ALLOWED)
+def test_imports_point_one_way(module):
+    place = ROOT / "geodecloud" / module
+    imported = set()
+    for path in place.glob("*.py") if place.is_dir() else [place.with_suffix(".py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names} & HEAVY
+            elif isinstance(node, ast.ImportFrom):
+                parts = node.module.split(".")
+                imported |= set(parts[1:2]) if parts[0] == "geodecloud" else {parts[0]} & HEAVY
+    assert imported <= ALLOWED[module]
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    script = f"import sys, geodecloud; assert not {HEAVY} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -1,0 +1,240 @@
+"""The command line as a person meets it: options, JSON, exit codes, clear failures."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from safetensors.torch import save_file
+
+from geodecloud import __version__
+from tests.conftest import ROOT, SAMPLES, noise, read, write_scene
+
+JSON_KEYS = {
+    *[
+        "src",
+        "dst",
+        "width",
+        "height",
+        "bands",
+        "windows",
+        "windows_skipped",
+        "seconds",
+        "seconds_network",
+        "changed_fraction",
+        "invented_fraction",
+        "device",
+        "precision",
+        "model",
+        "scale",
+        "offset",
+    ]
+}
+
+
+def test_all_options_and_all_outputs(cli, tmp_path, tiny_model):
+    src = write_scene(tmp_path / "in.tif", noise((4, 70, 90)), nodata=0)
+    out, marks, picture = tmp_path / "o ü.tif", tmp_path / "p.tif", tmp_path / "p.png"
+    options = ["--bands", "4,2,1", "--scale", "9000", "--offset", "-500", "--window", "32"]
+    options += ["--overlap", "8", "--ramp", "linear", "--device", "cpu", "--precision", "fp32"]
+    options += ["--opaque", "nodata", "--opaque-above", "0.8", "--provenance", marks]
+    options += ["--preview", picture, "--model", tiny_model, "--overwrite", "--json", "-q"]
+    out.write_text("old")
+    assert cli(src, out, *options).code == 0
+    facts = json.loads(cli.out)
+    assert set(facts) == JSON_KEYS
+    assert (facts["width"], facts["height"], facts["bands"]) == (90, 70, [4, 2, 1])
+    assert (facts["scale"], facts["offset"], facts["windows"]) == (9000, -500, 3 * 4)
+    assert (facts["device"], facts["precision"]) == ("cpu", "fp32")
+    assert cli.err == ""
+    assert read(out).shape == (4, 70, 90)
+    with rasterio.open(marks) as file:
+        assert (file.dtypes, file.nodata, file.shape) == (("uint8",), 255, (70, 90))
+        assert "measured" in file.descriptions[0]
+        assert file.colormap(1)[101] == (200, 0, 200, 255)
+    with Image.open(picture) as png:
+        assert png.size == (3 * 90 + 2 * 4, 70)
+    assert {p.name for p in tmp_path.iterdir()} == {"in.tif", out.name, "p.tif", "p.png"}
+
+
+def test_the_same_bytes_every_time(cli, tmp_path, tiny_model):
+    for name in ("a.tif", "b.tif"):
+        assert cli(SAMPLES / "s2_cloudy.tif", tmp_path / name, "--model", tiny_model).code == 0
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_info_describes_a_scene_and_a_model(cli, tiny_model):
+    scene = json.loads(cli("info", SAMPLES / "l8_cloudy.tif", "--json").out)
+    assert scene["bands"] == [1, 2, 3]
+    assert (scene["scale"], scene["offset"]) == pytest.approx((50000, -5000))
+    assert "EPSG:32616" in cli("info", SAMPLES / "l8_cloudy.tif").out
+    assert json.loads(cli("info", tiny_model, "--json").out)["width"] == 4
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_need_no_torch(option):
+    script = (
+        "import sys; from geodecloud.cli import main\n"
+        f"try: main(['{option}'])\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "assert not {'torch', 'rasterio', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert "geodecloud" in done.stdout
+    if option == "--version":
+        assert __version__ in done.stdout
+
+
+def _palette(folder: Path) -> Path:
+    path = write_scene(folder / "palette.tif", noise((1, 20, 20), "uint8"))
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {0: (1, 2, 3, 255)})
+    return path
+
+
+def _truncated(folder: Path) -> Path:
+    path = write_scene(folder / "cut.tif", noise((3, 200, 200)), compress="deflate")
+    path.write_bytes(path.read_bytes()[:50000])
+    return path
+
+
+def _text(folder: Path) -> Path:
+    path = folder / "text.tif"
+    path.write_text("no raster at all")
+    return path
+
+
+BAD_SCENES = {
+    "missing": (lambda folder: folder / "none.tif", "no such file"),
+    "text": (_text, "cannot be opened as a raster"),
+    "folder": (lambda folder: folder, "cannot be opened as a raster"),
+    "truncated": (_truncated, "damaged or truncated"),
+    "two bands": (lambda f: write_scene(f / "two.tif", noise((2, 9, 9))), "2 band(s)"),
+    "complex": (lambda f: write_scene(f / "c.tif", noise((3, 9, 9)) * np.complex64(1)), "complex"),
+    "palette": (_palette, "palette"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SCENES)
+def test_a_bad_scene_is_one_clear_line(cli, tmp_path, tiny_model, kind):
+    make, words = BAD_SCENES[kind]
+    src = make(tmp_path)
+    _fails(cli, tmp_path, 1, words, src, tmp_path / "out.tif", "--model", tiny_model)
+    assert str(src) in cli.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--window", "60"], "multiple of 16"),
+        (["--window", "64", "--overlap", "33"], "half the window"),
+        (["--bands", "1,2"], "three numbers"),
+        (["--bands", "1,2,9"], "1 to 3"),
+        (["--scale", "0"], "positive"),
+        (["--opaque-above", "2"], "opaque-above"),
+        (["--opaque", "nodata"], "no nodata value"),
+        (["--opaque", "hide"], "hide"),
+        (["--device", "abacus"], "abacus"),
+        (["--colour", "red"], "--colour"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(cli, tmp_path, scene, tiny_model, options, words):
+    _fails(cli, tmp_path, 2, words, scene, tmp_path / "out.tif", "--model", tiny_model, *options)
+
+
+def test_a_missing_argument_is_exit_code_2(cli, tmp_path, scene):
+    _fails(cli, tmp_path, 2, "DST", scene)
+
+
+def test_outputs_are_protected(cli, tmp_path, scene, tiny_model):
+    model = ["--model", tiny_model]
+    old = tmp_path / "old.tif"
+    old.write_text("old")
+    _fails(cli, tmp_path, 1, "--overwrite", scene, old, *model)
+    _fails(cli, tmp_path, 1, "--overwrite", scene, tmp_path / "o.tif", "--preview", old, *model)
+    (tmp_path / "link.tif").symlink_to(scene)
+    for same in (scene, tmp_path / "link.tif", f"{tmp_path}/../{tmp_path.name}/scene.tif"):
+        _fails(cli, tmp_path, 1, "input itself", scene, same, "--overwrite", *model)
+    _fails(cli, tmp_path, 1, "does not exist", scene, tmp_path / "none" / "o.tif", *model)
+    _fails(cli, tmp_path, 1, "is a folder", scene, tmp_path, "--overwrite", *model)
+    _fails(
+        cli,
+        tmp_path,
+        1,
+        "twice",
+        scene,
+        tmp_path / "o.tif",
+        "--preview",
+        tmp_path / "o.tif",
+        *model,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission(cli, tmp_path, scene, tiny_model):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    _fails(cli, tmp_path, 1, "not writable", scene, locked / "o.tif", "--model", tiny_model)
+
+
+def test_bad_models(cli, tmp_path, scene, tiny_model):
+    out = tmp_path / "out.tif"
+    _fails(cli, tmp_path, 1, "no such model", scene, out, "--model", tmp_path / "none")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(tiny_model.read_bytes()[:-100])
+    _fails(cli, tmp_path, 1, "damaged", scene, out, "--model", cut)
+    _fails(cli, tmp_path, 1, "damaged", scene, out, "--model", scene)
+    other = tmp_path / "other.safetensors"
+    save_file({}, other)
+    _fails(cli, tmp_path, 1, "not a model of geodecloud", scene, out, "--model", other)
+    save_file(
+        {}, other, {"geodecloud": '{"kind": "geodecloud-generator", "width": 4, "window": 64}'}
+    )
+    _fails(cli, tmp_path, 1, "do not fit", scene, out, "--model", other)
+
+
+def test_no_crs_is_a_warning_only(cli, tmp_path, tiny_model):
+    src = write_scene(tmp_path / "in.tif", noise((3, 20, 20)), crs=None)
+    assert cli(src, tmp_path / "out.tif", "--model", tiny_model).code == 0
+    assert "no CRS" in cli.err
+
+
+def _fails(cli, folder, code, words, *args):
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    cli(*args)
+    assert cli.code == code, cli.err
+    assert words in cli.err
+    assert "Traceback" not in cli.err
+    if code == 1:
+        errors = [line for line in cli.err.splitlines() if "error:" in line]
+        assert len(errors) == 1
+        assert cli.err.endswith(errors[0] + "\n")
+    after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert after == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_runs_leave_nothing(tmp_path, tiny_model, which, code):
+    src = write_scene(tmp_path / "in.tif", np.ones((3, 6000, 2000), np.uint16), compress="lzw")
+    shutil.copy(tiny_model, tmp_path / "model")
+    before = set(tmp_path.iterdir())
+    command = [sys.executable, "-m", "geodecloud", src, tmp_path / "out.tif"]
+    command += ["--model", tmp_path / "model", "--preview", tmp_path / "p.png", "--overlap", "32"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".out.tif*.part")):
+        assert process.poll() is None
+    process.send_signal(which)
+    _, errors = process.communicate()
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert set(tmp_path.iterdir()) == before

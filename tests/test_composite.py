@@ -1,0 +1,134 @@
+"""Laws of the composite: clear is copied, no change is none, nodata is never made by chance."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from geodecloud.composite import FILLED, MEASURED, NODATA, Restoration, Rule, composite
+from geodecloud.errors import UsageError
+from geodecloud.radiometry import (
+    Radiometry,
+    eurosat_to_model,
+    guess_radiometry,
+    model_to_eurosat,
+)
+
+SHAPE = (3, 5, 7)
+dtypes = st.sampled_from(["uint8", "uint16", "int16", "float32"])
+radiometries = st.builds(
+    Radiometry, st.sampled_from([1.0, 1016.0, 10000.0, 50000.0]), st.sampled_from([0.0, -1000.0])
+)
+opacities = hnp.arrays(np.float32, SHAPE[1:], elements=st.floats(0, 1, width=32))
+changes = hnp.arrays(np.float32, SHAPE, elements=st.floats(-1, 1, width=32))
+valids = hnp.arrays(bool, SHAPE[1:])
+
+
+@st.composite
+def dns(draw):
+    dtype = np.dtype(draw(dtypes))
+    if dtype.kind == "f":
+        return draw(hnp.arrays(dtype, SHAPE, elements=st.floats(-2, 1e6, width=32)))
+    limits = np.iinfo(dtype)
+    return draw(hnp.arrays(dtype, SHAPE, elements=st.integers(limits.min, limits.max)))
+
+
+@given(dns(), valids, opacities, changes, radiometries)
+def test_clear_and_invalid_pixels_come_back_bit_for_bit(dn, valid, opacity, change, radiometry):
+    rule = Rule()
+    out, provenance = composite(dn, valid, Restoration(change, opacity), radiometry, rule)
+    untouched = ~valid | (opacity <= rule.clear_below)
+    np.testing.assert_array_equal(out[:, untouched], dn[:, untouched])
+    assert out.dtype == dn.dtype
+    assert (provenance[~valid] == NODATA).all()
+    assert (provenance[valid & untouched] == MEASURED).all()
+    measured = provenance == MEASURED
+    np.testing.assert_array_equal(out[:, measured], dn[:, measured])
+    assert (provenance[valid & (opacity >= rule.opaque_above)] == FILLED).all()
+
+
+@given(dns(), opacities, radiometries)
+def test_no_change_is_exactly_no_change_even_beyond_the_model_range(dn, opacity, radiometry):
+    nothing = Restoration(np.zeros(SHAPE, np.float32), opacity)
+    out, _ = composite(dn, np.ones(SHAPE[1:], bool), nothing, radiometry, Rule())
+    np.testing.assert_array_equal(out, dn)
+
+
+@given(dns(), opacities, changes, st.sampled_from([0.0, 255.0, 17.0]))
+def test_no_restored_pixel_takes_the_value_of_nodata(dn, opacity, change, nodata):
+    valid = (dn != nodata).all(axis=0)
+    out, provenance = composite(
+        dn, valid, Restoration(change, opacity), Radiometry(), Rule(), nodata
+    )
+    assert (out[:, valid] != nodata).all()
+    np.testing.assert_array_equal(provenance == NODATA, ~valid)
+
+
+def test_a_bright_cloud_does_not_shine_through():
+    dn = np.full(SHAPE, 9000, np.uint16)
+    to_dark = Restoration(np.full(SHAPE, -0.8, np.float32), np.full(SHAPE[1:], 0.5, np.float32))
+    out, provenance = composite(dn, np.ones(SHAPE[1:], bool), to_dark, Radiometry(), Rule())
+    assert (out == 550).all()  # (1 - 0.8) * 2750
+    assert (provenance == 100).all()
+
+
+def test_provenance_grows_with_opacity():
+    opacity = np.linspace(0, 1, 5001, dtype=np.float32)[None]
+    still = Restoration(np.zeros((3, 1, 5001), np.float32), opacity)
+    dn = np.ones((3, 1, 5001), np.uint16)
+    _, provenance = composite(dn, np.ones((1, 5001), bool), still, Radiometry(), Rule())
+    assert (np.diff(provenance[0].astype(int)) >= 0).all()
+    assert {0, 1, 100, 101} <= set(provenance[0].tolist())
+    assert len(set(provenance[0].tolist())) > 60
+
+
+def test_what_to_do_under_opaque_cloud():
+    dn = np.full(SHAPE, 5000, np.uint16)
+    dark = Restoration(np.full(SHAPE, -0.8, np.float32), np.ones(SHAPE[1:], np.float32))
+    valid = np.ones(SHAPE[1:], bool)
+    kept, marks = composite(dn, valid, dark, Radiometry(), Rule(opaque="keep"))
+    assert (kept == dn).all()
+    assert (marks == MEASURED).all()
+    gone, marks = composite(dn, valid, dark, Radiometry(), Rule(opaque="nodata"), nodata=0)
+    assert (gone == 0).all()
+    assert (marks == NODATA).all()
+    with pytest.raises(UsageError, match="no nodata value"):
+        composite(dn, valid, dark, Radiometry(), Rule(opaque="nodata"))
+
+
+@pytest.mark.parametrize("above", [-0.1, 0.1, 1.1])
+def test_opaque_above_has_bounds(above):
+    with pytest.raises(UsageError, match="opaque-above"):
+        Rule(opaque_above=above)
+
+
+@given(st.integers(1, 255))
+def test_eurosat_values_go_to_model_range_and_back(value):
+    pixels = np.array([value], np.uint8)
+    assert model_to_eurosat(eurosat_to_model(pixels)) == pixels
+
+
+@given(st.integers(0, 2750))
+def test_model_range_and_eurosat_agree_within_a_step(dn):
+    """EuroSAT's published radiometry against ours, for every DN in the range."""
+    published = np.clip(np.floor(dn * 254 / 2750 + 1.5), 1, 255).astype(np.uint8)
+    ours = Radiometry().to_model(np.array(dn, np.uint16))
+    assert abs(float(eurosat_to_model(published)) - float(ours)) <= 0.5 / 254 + 1e-6
+
+
+def test_model_range_is_clipped_reflectance():
+    model = Radiometry(10000, -1000).to_model(np.array([0, 1000, 2375, 3750, 16000], np.uint16))
+    np.testing.assert_allclose(model, [0, 0, 0.5, 1, 1], atol=1e-6)
+
+
+def test_the_dtype_suggests_a_radiometry():
+    assert guess_radiometry("uint8").scale == 1016
+    assert guess_radiometry("float32").scale == 1
+    assert guess_radiometry("int16") == Radiometry(10000, 0)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_scale_must_be_positive(scale):
+    with pytest.raises(UsageError, match="scale"):
+        Radiometry(scale)

@@ -1,0 +1,274 @@
+"""What a file says of itself survives: metadata, bands, radiometry; and output is whole or not."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
+from rasterio.rpc import RPC
+from rasterio.transform import Affine
+
+from geodecloud.composite import Rule
+from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.output import Outputs
+from geodecloud.raster import open_scene, scene_radiometry
+from tests.conftest import ROOT, identity, noise, read, write_scene
+
+PROFILES = [
+    {"tiled": True, "blockxsize": 32, "blockysize": 48, "compress": "deflate", "predictor": 2},
+    {"blockysize": 7, "compress": "lzw", "interleave": "band"},
+    {"tiled": True, "blockxsize": 128, "blockysize": 16, "compress": "zstd", "interleave": "pixel"},
+    {"blockysize": 1},
+    {"compress": "packbits", "blockysize": 200},
+    {"transform": Affine(7, 3, 1e5, 3, -7, 5e6)},
+    {"transform": Affine(10, 0, 1e5, 0, 10, 5e6)},
+    {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 13, 0, -1e-4, 53)},
+    {"crs": None},
+    {"nodata": 17},
+]
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=",".join)
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_all_metadata_is_carried_over(tmp_path, profile, dtype):
+    src = write_scene(tmp_path / "in.tif", noise((5, 200, 150), dtype), **profile)
+    with rasterio.open(src, "r+") as file:
+        file.colorinterp = [ColorInterp[c] for c in ("gray", "red", "green", "blue", "undefined")]
+        file.descriptions = ("NIR", "B04", "B03", "B02", None)
+        file.scales, file.offsets = (1e-4,) * 5, (-0.1,) * 5
+        file.units = ("refl",) * 5
+        file.update_tags(ACQUIRED="2021-04-10", AREA_OR_POINT="Point")
+        file.update_tags(ns="MY_SPACE", KEY="value")
+        file.update_tags(2, WAVELENGTH="665", STATISTICS_MEAN="1234")
+        file.update_tags(1, STATISTICS_MEAN="1234")
+    decloud_scene(src, tmp_path / "out.tif", identity)
+    assert not list(tmp_path.glob("*.aux.xml"))
+    with rasterio.open(src) as before, rasterio.open(tmp_path / "out.tif") as after:
+        assert after.profile == before.profile
+        assert after.block_shapes == before.block_shapes
+        assert after.tags(ns="IMAGE_STRUCTURE") == before.tags(ns="IMAGE_STRUCTURE")
+        names = (
+            "descriptions",
+            "colorinterp",
+            "scales",
+            "offsets",
+            "units",
+            "nodatavals",
+            "bounds",
+        )
+        for name in names:
+            assert getattr(after, name) == getattr(before, name), name
+        assert before.tags().items() <= after.tags().items()
+        assert after.tags(ns="MY_SPACE") == {"KEY": "value"}
+        assert after.tags(1)["STATISTICS_MEAN"] == "1234"
+        assert after.tags(2) == {"WAVELENGTH": "665"}  # statistics of a changed band are stale
+
+
+def test_the_output_says_what_was_used(tmp_path, scene):
+    decloud_scene(scene, tmp_path / "out.tif", identity, Settings(offset=-1000), model_name="m 1")
+    with rasterio.open(tmp_path / "out.tif") as out:
+        tags = out.tags()
+    assert tags["GEODECLOUD_MODEL"] == "m 1"
+    assert tags["GEODECLOUD_OFFSET"] == "-1000"
+    assert tags["GEODECLOUD_SOURCE"] == "scene.tif"
+    with open_scene(tmp_path / "out.tif") as again:  # and a second run reads it
+        assert scene_radiometry(again, None, None).offset == -1000
+
+
+def test_control_points_and_rpcs_are_carried_over(tmp_path):
+    src = write_scene(
+        tmp_path / "in.tif", noise((3, 50, 50)), crs=None, transform=Affine.identity()
+    )
+    points = [
+        GroundControlPoint(r, c, 13 + c, 50 - r, 0, id=f"{r}{c}") for r in (0, 9) for c in (0, 9)
+    ]
+    places = dict.fromkeys(("height_off", "lat_off", "line_off", "long_off", "samp_off"), 1.0)
+    sizes = dict.fromkeys(
+        ("height_scale", "lat_scale", "line_scale", "long_scale", "samp_scale"), 2.0
+    )
+    terms = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
+    rpc = RPC(**places, **sizes, **dict.fromkeys(terms, [0.5] * 20), err_bias=0.0, err_rand=0.0)
+    with rasterio.open(src, "r+") as file:
+        file.gcps = (points, "EPSG:4326")
+        file.rpcs = rpc
+    decloud_scene(src, tmp_path / "out.tif", identity)
+    with rasterio.open(src) as before, rasterio.open(tmp_path / "out.tif") as after:
+        assert [p.asdict() for p in after.gcps[0]] == [p.asdict() for p in before.gcps[0]]
+        assert after.gcps[1] == before.gcps[1]
+        assert after.rpcs.to_dict() == before.rpcs.to_dict()
+
+
+def test_an_alpha_band_is_kept_and_masks(tmp_path):
+    dn = noise((4, 70, 70), "uint8")
+    dn[3] = 255
+    dn[3, :30] = 0
+    src = write_scene(tmp_path / "in.tif", dn, photometric="RGB", alpha="YES")
+    report = decloud_scene(src, tmp_path / "out.tif", identity)
+    assert report.valid == 40 * 70
+    np.testing.assert_array_equal(read(tmp_path / "out.tif"), dn)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert out.colorinterp[3] == ColorInterp.alpha
+
+
+def test_lossy_compression_is_not_carried_over(tmp_path, caplog):
+    src = write_scene(
+        tmp_path / "in.tif",
+        noise((3, 64, 64), "uint8"),
+        compress="jpeg",
+        tiled=True,
+        blockxsize=64,
+        blockysize=64,
+    )
+    logging.getLogger("geodecloud").propagate = True
+    decloud_scene(src, tmp_path / "out.tif", identity)
+    assert "lossy" in caplog.text
+    np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(src))
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "bands"),
+    [
+        (("B02", "B03", "B04", "B08"), (3, 2, 1)),
+        (("B4", "B3", "B2", "B8A"), (1, 2, 3)),
+        (("Blue", "Green", "Red Edge", "red"), (4, 2, 1)),
+        (("B01", "B02_10m", "B03_10m", "B04_10m"), (4, 3, 2)),
+        (("NIR", "R", "G", "B"), (2, 3, 4)),
+        (("B12", "B40", "B11", "B20"), (1, 2, 3)),
+    ],
+)
+def test_bands_are_found_by_description(tmp_path, descriptions, bands):
+    path = write_scene(tmp_path / "in.tif", noise((4, 8, 8)))
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = descriptions
+    with open_scene(path) as scene:
+        assert scene.bands == bands
+
+
+def test_bands_are_found_by_colour_or_assumed(tmp_path, caplog):
+    logging.getLogger("geodecloud").propagate = True
+    path = write_scene(tmp_path / "in.tif", noise((4, 8, 8)))
+    with open_scene(path) as scene:
+        assert (scene.bands, scene.bands_from) == ((1, 2, 3), "assumed")
+    assert "--bands" in caplog.text
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp[c] for c in ("blue", "green", "red", "undefined")]
+    with open_scene(path) as scene:
+        assert scene.bands == (3, 2, 1)
+    for wrong in ((0, 1, 2), (1, 2, 5), (1, 1, 2)):
+        with pytest.raises(UsageError, match="bands"), open_scene(path, wrong):
+            pass
+
+
+def test_radiometry_is_read_and_contradictions_are_named(tmp_path, caplog):
+    logging.getLogger("geodecloud").propagate = True
+    path = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) + np.uint16(1100))
+    with open_scene(path) as scene:
+        assert scene_radiometry(scene, None, None).offset == 0
+        assert "--offset -1000" in caplog.text
+        caplog.clear()
+        assert scene_radiometry(scene, None, -1000.0).offset == -1000
+        assert not caplog.text
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (2e-5,) * 3, (-0.1,) * 3
+    with open_scene(path) as scene:
+        used = scene_radiometry(scene, None, None)
+        assert (used.scale, used.offset) == pytest.approx((50000, -5000))
+
+
+def test_damage_in_the_middle_is_named_and_leaves_nothing(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 600, 300)), compress="deflate")
+    src.write_bytes(src.read_bytes()[: src.stat().st_size * 2 // 3])
+    before = set(tmp_path.iterdir())
+    with pytest.raises(SceneError, match=r"in.tif"):
+        decloud_scene(src, tmp_path / "out.tif", identity, Settings(preview=tmp_path / "p.png"))
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_an_error_in_the_network_leaves_the_old_output(tmp_path, scene):
+    (tmp_path / "out.tif").write_bytes(b"old")
+
+    def broken(patches):
+        raise KeyboardInterrupt
+
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    chosen = Settings(overwrite=True, provenance=tmp_path / "p.tif", preview=tmp_path / "p.png")
+    with pytest.raises(KeyboardInterrupt):
+        decloud_scene(scene, tmp_path / "out.tif", broken, chosen)
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_opaque_nodata_needs_a_nodata_value(tmp_path, scene):
+    with pytest.raises(UsageError, match="no nodata value"):
+        decloud_scene(scene, tmp_path / "out.tif", identity, Settings(rule=Rule(opaque="nodata")))
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_outputs_appear_together(tmp_path):
+    old = tmp_path / "old.tif"
+    old.write_text("old")
+    with Outputs(tmp_path / "in.tif", overwrite=True) as outputs:
+        outputs.add(old).write_text("new")
+        outputs.add(tmp_path / "b.tif").write_text("b")
+        assert old.read_text() == "old"
+        with pytest.raises(OutputError, match="twice"):
+            outputs.add(old)
+    assert (old.read_text(), (tmp_path / "b.tif").read_text()) == ("new", "b")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from tests.conftest import identity
+from geodecloud.decloud import decloud_scene
+def slow(patches):
+    print("started", flush=True)
+    time.sleep(60)
+decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), slow)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_kill_in_the_middle_leaves_the_output_alone_and_the_next_run_cleans_up(tmp_path, scene):
+    out = tmp_path / "out.tif"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, scene, out], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"started\n"
+    assert not out.exists()
+    assert len(list(tmp_path.glob(".out.tif.*.part"))) == 1
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not out.exists()
+    decloud_scene(scene, out, identity)
+    assert {p.name for p in tmp_path.iterdir()} == {"scene.tif", "out.tif"}
+
+
+def _small_disk(folder: Path) -> bool:
+    command = ["/bin/mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_disk_full_is_one_error_and_leaves_nothing(tmp_path):
+    src = tmp_path / "in.tif"
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if sys.platform != "linux" or not _small_disk(disk):
+        pytest.skip("mounting a small file system needs root on Linux")
+    try:
+        for height in (500, 150):  # fails at writing; only at closing, where GDAL raises nothing
+            write_scene(src, noise((3, height, 180)), tiled=True, blockxsize=64, blockysize=64)
+            with pytest.raises(OutputError, match="disk is full"):
+                decloud_scene(src, disk / "out.tif", identity)
+            assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["/bin/umount", disk], check=True)
