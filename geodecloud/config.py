@@ -19,10 +19,10 @@ T = TypeVar("T")
 class CloudMix:
     """Share of the tiles under each kind of cloud; the shares add up to 1."""
 
-    none: float = 0.28
-    haze: float = 0.20
-    veil: float = 0.25
-    cumulus: float = 0.20
+    none: float = 0.34
+    haze: float = 0.17
+    veil: float = 0.24
+    cumulus: float = 0.18
     deck: float = 0.07
 
     def __post_init__(self) -> None:
@@ -40,12 +40,12 @@ class Training:
     batch_size: int = 32
     generator_rate: float = 8e-4
     discriminator_rate: float = 2e-4
-    warm_up: float = 0.7  # share of the steps before the discriminator joins
+    warm_up: float = 0.8  # share of the steps before the discriminator joins
     adversarial_weight: float = 0.01  # BCE against an L1 of weight 1, as the article's 1 : 100
     opacity_weight: float = 1.0
     ema_decay: float = 0.998
-    validate_every: int = 200
-    validation_tiles: int = 512
+    validate_every: int = 250
+    validation_tiles: int = 480
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 2:

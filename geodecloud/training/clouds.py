@@ -90,7 +90,9 @@ def draw_clouds(uniforms: Tensor, mix: CloudMix, height: int, width: int) -> Clo
     draw = _Draw(uniforms)
     shares = torch.tensor(astuple(mix), device=uniforms.device).cumsum(0)[:-1]
     kind = torch.bucketize(draw.uniform().contiguous(), shares, right=True)  # (N, 1, 1)
-    bright = draw.chance(0.6) | (kind >= CUMULUS)
+    # Grey veils are uniform: a grey patch is a field.
+    bright = draw.uniform() < torch.where(kind == HAZE, 0.6, 0.92)
+    bright = bright | (kind >= CUMULUS)
     airlight = torch.where(bright, draw.between(0.9, 3.0), draw.between(0.4, 1.0))  # (N, 1, 1)
 
     depth, shadow = _depth_and_shadow(draw, kind, airlight, (height, width))  # (N, H, W) each
@@ -153,7 +155,7 @@ def _depth_and_shadow(
     )
     # Where the cover starts and how softly it sets in, in standard deviations of the noise.
     start = _by_kind(kind, draw, veil=(-2.0, 0.6), cumulus=(-0.6, 1.6), deck=(-5.0, -2.0))
-    softness = _by_kind(kind, draw, veil=(1.2, 4.0), cumulus=(0.5, 2.2), deck=(0.5, 2.0))
+    softness = _by_kind(kind, draw, veil=(1.2, 4.0), cumulus=(0.5, 2.6), deck=(0.5, 2.0))
     cells = _cells(draw, kind)
 
     def cover(x: Tensor, y: Tensor) -> Tensor:
@@ -168,8 +170,8 @@ def _depth_and_shadow(
     shape = shape + torch.where(draw.chance(0.35), draw.between(0, 0.15), torch.zeros(()))
 
     # A thin cloud is named by the light that it adds, a thick one by the light that it takes.
-    added = torch.where(kind == HAZE, draw.log_between(0.03, 0.6), draw.log_between(0.05, 1.1))
-    a = _by_kind(kind, draw, veil=(0, 0), cumulus=(0.5, 1.0), deck=(0.92, 1.0))
+    added = torch.where(kind == HAZE, draw.log_between(0.05, 0.6), draw.log_between(0.06, 1.1))
+    a = _by_kind(kind, draw, veil=(0, 0), cumulus=(0.25, 1.0), deck=(0.92, 1.0))
     a = torch.where(kind < CUMULUS, added / airlight, a).clamp(0, 0.995)
     depth = torch.where(kind == NONE, torch.zeros(()), -torch.log1p(-a) * shape)
 
@@ -228,7 +230,7 @@ def _parallax(draw: _Draw, depth: Tensor, kind: Tensor) -> Tensor:
     High cloud, not the ground, is displaced by up to 3 pixels between R and B, G in the middle.
     """
     count, height, width = depth.shape
-    moves = draw.chance(0.5) & (kind != HAZE)
+    moves = draw.chance(0.4) & (kind != HAZE)
     pixels = torch.where(moves, draw.between(0, 3), torch.zeros(()))
     east, south = draw.direction()
     shift = torch.cat([east, south], dim=1)[:, :, 0] * pixels[:, :, 0]  # (N, 2)

@@ -175,7 +175,7 @@ def augment(clear: Tensor, uniforms: Tensor) -> Tensor:
     gain = 1.55 ** (strength * (2 * u[:, 2:3] - 1)) * 1.15 ** (strength * (2 * u[:, 3:6] - 1))
     # Less or more path radiance than L1C has: L2A has none. Stronger towards blue, as the sky is.
     sky = torch.tensor([0.5, 0.75, 1.0])[:, None, None]
-    offset = strength * (0.09 * u[:, 6:7] - 0.06) * sky
+    offset = strength * (0.11 * u[:, 6:7] - 0.06) * sky
     changed = out.clamp_min(1e-4) ** gamma * gain + offset
     bright = changed.flatten(1).quantile(0.98, dim=1)[:, None, None, None]
     limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))

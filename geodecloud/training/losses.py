@@ -1,17 +1,19 @@
 """What the networks are asked for."""
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+OPACITY_QUANTILE = 0.35  # 0.5 would be the median; a clear pixel that changes is the worse error
 
 bce = nn.BCEWithLogitsLoss()
 
 
 def restoration_loss(output: Tensor, target: Tensor, opacity: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 of the restored channels, weighted down by opacity, and L1 of the opacity.
+    """L1 of the restored channels, weighted down by opacity, and the loss of the opacity.
 
     Under opaque cloud the ground is anybody's guess: full weight there would teach the mean of
-    the training set. L1 makes the opacity a median: haze that is as likely the ground itself
-    counts as none, which is what keeps clear pixels untouched.
+    the training set. The opacity is learned as a low quantile (pinball loss): what may as well be
+    the ground itself counts as ground, which is what keeps clear pixels untouched.
 
     Args:
         output: float32 (N, 4, H, W), restored R, G, B and opacity.
@@ -20,7 +22,9 @@ def restoration_loss(output: Tensor, target: Tensor, opacity: Tensor) -> tuple[T
     """
     weight = 1 - 0.85 * opacity
     restored = (weight * (output[:, :3] - target).abs()).mean()
-    return restored, functional.l1_loss(output[:, 3:], opacity)
+    missing = opacity - output[:, 3:]
+    pinball = torch.maximum(OPACITY_QUANTILE * missing, (OPACITY_QUANTILE - 1) * missing)
+    return restored, 2 * pinball.mean()
 
 
 def discriminator_loss(real: Tensor, restored: Tensor) -> Tensor:
