@@ -17,26 +17,12 @@ from safetensors.torch import save_file
 from geodecloud import __version__
 from tests.conftest import ROOT, SAMPLES, noise, read, write_scene
 
-JSON_KEYS = {
-    *[
-        "src",
-        "dst",
-        "width",
-        "height",
-        "bands",
-        "windows",
-        "windows_skipped",
-        "seconds",
-        "seconds_network",
-        "changed_fraction",
-        "invented_fraction",
-        "device",
-        "precision",
-        "model",
-        "scale",
-        "offset",
-    ]
-}
+JSON_KEYS = set(
+    """
+    src dst width height bands windows windows_skipped seconds seconds_network changed_fraction
+    invented_fraction device precision model scale offset
+    """.split()
+)
 
 
 def test_all_options_and_all_outputs(cli, tmp_path, tiny_model):

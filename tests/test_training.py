@@ -30,6 +30,7 @@ ONLY = {
 }
 
 
+@pytest.mark.needs_noise
 @pytest.mark.parametrize("octaves", [1, 6])
 def test_perlin_equals_the_noise_library(octaves):
     noise = pytest.importorskip("noise", reason="the noise library (extra train) needs a compiler")

@@ -1,0 +1,110 @@
+"""Whole scenes with the model that comes with the package: the samples, and the real ones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from geodecloud import decloud_file
+from geodecloud.composite import MEASURED, NODATA
+from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.evaluate import evaluate_pairs
+from geodecloud.metrics import psnr
+from geodecloud.radiometry import Radiometry
+from tests.conftest import SAMPLES, identity, read
+
+REAL = {
+    "S2_L1C_T18_10m_clear_4band_uint16": Settings(),
+    "L8_L1_30m_cloudy_rgb_uint16DN": Settings(scale=50000, offset=-5000),
+    "S2A_L2A_20210410_T33UXQ_60m_rgbnir_uint16": Settings(),
+    "S2A_L2A_20221005_T29UNU_60m_rgb_uint16": Settings(offset=-1000),
+    "S2A_L2A_20221005_T29UNU_60m_TCI_uint8": Settings(),
+    "S2_L1C_ukis_512_rgb_uint16_nocrs": Settings(),
+    "S2_L2A_Demmin_10m_EPSG4326_4band_uint16": Settings(),
+}
+THIN = ["0316", "0581", "0746", "1302", "2729", "6553", "6780"]
+
+
+def _marked(settings: Settings, provenance: Path) -> Settings:
+    return Settings(scale=settings.scale, offset=settings.offset, provenance=provenance)
+
+
+def _check(src: Path, out: Path, marks: Path, bands: tuple[int, ...]) -> None:
+    """What must hold of every output, whatever the network says."""
+    with rasterio.open(src) as before, rasterio.open(out) as after, rasterio.open(marks) as mark:
+        for name in ("profile", "descriptions", "colorinterp", "scales", "offsets", "units"):
+            assert getattr(after, name) == getattr(before, name), name
+        assert before.tags().items() <= after.tags().items()
+        assert (mark.shape, mark.transform, mark.crs) == (
+            (before.height, before.width),
+            before.transform,
+            before.crs,
+        )
+        old, new, provenance = before.read(), after.read(), mark.read(1)
+        valid = (before.read_masks(list(bands)) > 0).all(axis=0)
+    np.testing.assert_array_equal(provenance == NODATA, ~valid)
+    same = np.isin(provenance, (MEASURED, NODATA))
+    np.testing.assert_array_equal(new[:, same], old[:, same])
+    others = [b for b in range(len(old)) if b + 1 not in bands]
+    np.testing.assert_array_equal(new[others], old[others])
+
+
+@pytest.mark.parametrize("name", ["s2_cloudy", "l8_cloudy"])
+def test_samples(tmp_path, name):
+    src, out, marks = SAMPLES / f"{name}.tif", tmp_path / "out.tif", tmp_path / "p.tif"
+    report = decloud_file(src, out, Settings(provenance=marks))
+    _check(src, out, marks, report.bands)
+    assert report.changed_fraction > 0.02
+
+
+def test_the_sample_is_nearer_to_its_truth_than_before(tmp_path):
+    decloud_file(SAMPLES / "s2_cloudy.tif", tmp_path / "out.tif")
+    clear = read(SAMPLES / "s2_clear.tif")[[2, 1, 0]]
+    valid = clear.all(axis=0)
+    model = Radiometry().to_model
+    scores = [
+        psnr(model(read(path)[[2, 1, 0]]), model(clear), valid)
+        for path in (SAMPLES / "s2_cloudy.tif", tmp_path / "out.tif")
+    ]
+    assert scores[1] > scores[0] + 2
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_identity_on_real_scenes(shared, tmp_path, name):
+    src = shared / "scenes" / f"{name}.tif"
+    marks = tmp_path / "p.tif"
+    report = decloud_scene(src, tmp_path / "out.tif", identity, _marked(REAL[name], marks))
+    np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(src))
+    _check(src, tmp_path / "out.tif", marks, report.bands)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_real_scenes(shared, tmp_path, name):
+    src, out, marks = shared / "scenes" / f"{name}.tif", tmp_path / "out.tif", tmp_path / "p.tif"
+    report = decloud_file(src, out, _marked(REAL[name], marks))
+    _check(src, out, marks, report.bands)
+
+
+@pytest.mark.slow
+def test_real_thin_cloud_is_removed(shared):
+    pairs = shared / "dev_pairs" / "sen12mscr20"
+    scores = evaluate_pairs(pairs / "cloudy", pairs / "clear", None, THIN)
+    assert scores["pairs"] == len(THIN)
+    assert scores["restored"]["psnr"] > scores["identity"]["psnr"] + 3
+
+
+def test_evaluate_counts_its_pairs(cli, tmp_path, tiny_model):
+    for folder, name in (("cloudy", "s2_cloudy"), ("clear", "s2_clear")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.tif").write_bytes((SAMPLES / f"{name}.tif").read_bytes())
+    folders = [tmp_path / "cloudy", tmp_path / "clear"]
+    scores = json.loads(cli("evaluate", *folders, "--model", tiny_model, "--json").out)
+    assert scores["pairs"] == 1
+    assert 5 < scores["identity"]["psnr"] < 40
+    assert scores["each"].keys() == {"one"}
+    (tmp_path / "clear" / "one.tif").unlink()
+    assert "missing" in cli("evaluate", *folders, "--model", tiny_model).err
+    assert cli.code == 1
