@@ -24,14 +24,12 @@ class ModelInfo:
 
     path, sha256: the file.
     width: of the UNet.
-    window: pixels of the patches it was trained on.
     metadata: everything, as written: bands, radiometry, config, training data, version.
     """
 
     path: Path
     sha256: str
     width: int
-    window: int
     metadata: dict[str, Any]
 
 
@@ -62,6 +60,7 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file(weights, beside, {"geodecloud": json.dumps(metadata)})
+        beside.chmod(0o666 & ~_umask())  # safetensors makes it readable by its owner alone
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -83,13 +82,13 @@ def read_info(path: Path) -> ModelInfo:
     try:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
-        width, window = int(metadata["width"]), int(metadata["window"])
+        width = int(metadata["width"])
     except (ValueError, KeyError, TypeError):
         ours = False
     if not ours:
         raise ModelError(f"{path}: not a model of geodecloud; leave out --model to use its own")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ModelInfo(path, digest, width, window, metadata)
+    return ModelInfo(path, digest, width, metadata)
 
 
 def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
@@ -108,3 +107,9 @@ def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: the weights do not fit the network ({reason})") from error
     return generator.eval(), info
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

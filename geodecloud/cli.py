@@ -27,9 +27,15 @@ class _Group(TyperGroup):
     """``geodecloud SRC DST``: what is no subcommand's name goes to ``remove``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in {*self.commands, "--help", "--version"}:
+        if args and args[0] not in {*self.commands, "-h", "--help", "--version"}:
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help of the group, and the options of its default command."""
+        super().format_help(ctx, formatter)
+        with formatter.section("\ngeodecloud SRC DST"):
+            self.commands[_DEFAULT].format_options(ctx, formatter)
 
 
 app = typer.Typer(
@@ -37,6 +43,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -79,7 +86,7 @@ def root(
     """Remove the clouds of a satellite scene.
 
     geodecloud SRC DST  restores the scene SRC into the new file DST. Pixels that were clear come
-    back bit for bit; a provenance raster says which were not. Its options: geodecloud remove -h
+    back bit for bit; a provenance raster says which were not.
     """
 
 
@@ -268,12 +275,16 @@ def _silent_libraries() -> Iterator[None]:
     libtiff prints there of its own accord, many lines when a disk is full; what it says reaches
     the user as an exception in our words.
     """
-    stderr = sys.stderr
-    saved = os.dup(2)
+    if sys.stderr is not sys.__stderr__:  # replaced by who calls us
+        yield
+        return
+    stderr, saved = sys.stderr, os.dup(2)
     try:
-        with Path(os.devnull).open("wb") as nowhere, os.fdopen(saved, "w", closefd=False) as ours:
-            if stderr is sys.__stderr__:
-                sys.stderr = ours
+        with (
+            Path(os.devnull).open("wb") as nowhere,
+            os.fdopen(saved, "w", 1, errors="backslashreplace", closefd=False) as ours,
+        ):
+            sys.stderr = ours
             os.dup2(nowhere.fileno(), 2)
             yield
     finally:
@@ -282,16 +293,32 @@ def _silent_libraries() -> Iterator[None]:
         os.close(saved)
 
 
+class _StoppedError(BaseException):
+    """Ctrl-C or a request to end: leaves through every ``with`` block, and no one catches it."""
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise _StoppedError(number)
+
+
 def main(args: list[str] | None = None) -> NoReturn:
     """Entry point: every expected failure becomes one line and an exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the with blocks
+    handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    if sys.stderr is None:  # closed, as some services start their programs
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    message, code = "", 0
     try:
         with _silent_libraries():
-            app(args)
+            app(args, prog_name="geodecloud")
     except GeodecloudError as error:
-        print(f"geodecloud: error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("geodecloud: interrupted, nothing was written", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        message, code = f"error: {error}", error.exit_code
+    except (OSError, UnicodeError, MemoryError) as error:
+        message, code = f"error: {error or 'out of memory'}", 1
+    except _StoppedError as stopped:
+        message, code = "interrupted, nothing was written", 128 + stopped.args[0]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if message:
+        print("geodecloud:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(code)

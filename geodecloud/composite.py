@@ -19,6 +19,12 @@ Opaque = Literal["fill", "keep", "nodata"]
 MEASURED = 0
 FILLED = 101
 NODATA = 255
+PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
+    MEASURED: (0, 0, 0, 0),
+    **{percent: (255, 235 - 2 * percent, 60 - percent // 2, 255) for percent in range(1, 101)},
+    FILLED: (200, 0, 200, 255),
+    NODATA: (90, 90, 90, 255),
+}
 
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
 
@@ -40,6 +46,10 @@ class Rule:
     def __post_init__(self) -> None:
         if self.opaque not in get_args(Opaque):
             raise UsageError(f"opaque is {self.opaque!r}: it must be fill, keep or nodata")
+        if not 0 <= self.clear_below < self.restored_above:
+            raise UsageError(
+                f"clear_below is {self.clear_below:g}: it must be 0 to {self.restored_above:g}"
+            )
         if not self.restored_above <= self.opaque_above <= 1:
             raise UsageError(
                 f"opaque-above is {self.opaque_above:g}: it must be {self.restored_above:g} to 1"

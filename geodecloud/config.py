@@ -48,10 +48,12 @@ class Training:
     validation_tiles: int = 480
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 2:
-            raise ConfigError("[training] steps must be at least 1 and batch_size at least 2")
-        if not 0 <= self.warm_up <= 1:
-            raise ConfigError(f"[training] warm_up is {self.warm_up:g}: it is a share, 0 to 1")
+        least = {"steps": 1, "batch_size": 2, "validate_every": 1, "validation_tiles": 1}
+        for name, value in dataclasses.asdict(self).items():
+            if value < least.get(name, 0):
+                raise ConfigError(f"[training] {name} is {value:g}: at least {least.get(name, 0)}")
+            if name in ("warm_up", "ema_decay") and value > 1:
+                raise ConfigError(f"[training] {name} is {value:g}: it is a share, 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Config:
     width: int = 32
     clouds: CloudMix = field(default_factory=CloudMix)
     training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ConfigError(f"width is {self.width}: at least 1")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, as in the TOML file."""
@@ -87,7 +93,9 @@ def load_config(path: Path) -> Config:
     return _build(Config, values, str(path))
 
 
-def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+def _build(kind: type[T], values: Any, where: str) -> T:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: must be a table of keys, not {values!r}")
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key, value in values.items():
         if key not in known:

@@ -21,10 +21,11 @@ from geodecloud import __version__
 from geodecloud.blending import Ramp
 from geodecloud.composite import FILLED, MEASURED, Rule, composite
 from geodecloud.errors import UsageError
+from geodecloud.geotiff import create_like, create_provenance
 from geodecloud.output import Outputs
 from geodecloud.preview import Preview
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster import Scene, create_like, create_provenance, open_scene, scene_radiometry
+from geodecloud.scene import Scene, open_scene, scene_radiometry
 from geodecloud.strips import Predict, Strip, restored_strips
 from geodecloud.windows import Grid
 
@@ -44,8 +45,8 @@ class Settings:
     grid: Grid = field(default_factory=Grid)
     ramp: Ramp = "cosine"
     rule: Rule = field(default_factory=Rule)
-    provenance: Path | None = None
-    preview: Path | None = None
+    provenance: Path | str | None = None
+    preview: Path | str | None = None
     overwrite: bool = False
 
 
@@ -124,13 +125,18 @@ def decloud_scene(
         UsageError: the settings do not fit the scene.
     """
     settings = settings or Settings()
+    for path in (dst, settings.provenance):
+        if path and Path(path).suffix.lower() not in (".tif", ".tiff"):
+            raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
     begun = time.perf_counter()
     with (
         open_scene(src, settings.bands) as scene,
-        Outputs(src, overwrite=settings.overwrite) as outputs,
+        Outputs(map(Path, scene.dataset.files), overwrite=settings.overwrite) as outputs,
     ):
-        if settings.rule.opaque == "nodata" and scene.nodata is None:
-            raise UsageError(f"{src} has no nodata value: --opaque fill or keep, not nodata")
+        if settings.rule.opaque == "nodata" and (
+            scene.nodata is None or scene.masked or scene.alpha
+        ):
+            raise UsageError(f"{src} has no nodata value, or a mask too: --opaque fill or keep")
         radiometry = scene_radiometry(scene, settings.scale, settings.offset)
         report = Report(src, dst, *scene.shape, scene.bands, radiometry)
         with ExitStack() as open_files:
@@ -182,16 +188,19 @@ def _open_sinks(
         "VERSION": __version__,
         "MODEL": model_name,
         "SOURCE": scene.path.name,
-        "SCALE": f"{radiometry.scale:g}",
-        "OFFSET": f"{radiometry.offset:g}",
+        "DTYPE": str(scene.dtype),
+        "SCALE": repr(radiometry.scale),
+        "OFFSET": repr(radiometry.offset),
     }
     out = open_files.enter_context(create_like(scene, outputs.add(dst), tags))
     sinks: list[Sink] = [lambda rows: out.write(rows.after)]
     if settings.provenance:
-        marks = open_files.enter_context(create_provenance(scene, outputs.add(settings.provenance)))
+        marks = open_files.enter_context(
+            create_provenance(scene, outputs.add(Path(settings.provenance)))
+        )
         sinks.append(lambda rows: marks.write(rows.provenance[None]))
     if settings.preview:
-        path = outputs.add(settings.preview)
+        path = outputs.add(Path(settings.preview))
         preview = open_files.enter_context(Preview(path, *scene.shape, radiometry))
         sinks.append(
             lambda rows: preview.add(

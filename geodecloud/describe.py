@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from geodecloud.raster import open_scene, scene_radiometry
+from geodecloud.scene import open_scene, scene_radiometry
 
 
 def describe(file: Path) -> dict[str, Any]:
@@ -29,5 +29,5 @@ def describe(file: Path) -> dict[str, Any]:
             "bands from": scene.bands_from,
             "scale": radiometry.scale,
             "offset": radiometry.offset,
-            "nodata": None if scene.nodata is None else float(scene.nodata),
+            "nodata": None if scene.nodata is None else str(scene.nodata),
         }

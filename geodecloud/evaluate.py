@@ -11,7 +11,7 @@ from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import DataError
 from geodecloud.metrics import psnr
 from geodecloud.predictor import Predictor
-from geodecloud.raster import open_scene, scene_radiometry
+from geodecloud.scene import open_scene, scene_radiometry
 
 
 def evaluate_pairs(
@@ -32,6 +32,9 @@ def evaluate_pairs(
         DataError: a pair is missing or does not fit together.
     """
     paths = sorted(p for p in cloudy_dir.glob("*.tif") if only is None or p.stem in only)
+    missing = set(only or ()) - {path.stem for path in paths}
+    if missing:
+        raise DataError(f"{cloudy_dir}: no {', '.join(sorted(missing))} in it")
     if not paths:
         raise DataError(f"{cloudy_dir}: no pairs to score; give a folder of .tif files")
     predictor = Predictor(model or default_model())
@@ -61,6 +64,8 @@ def _score(cloudy: Path, restored: Path, clear: Path) -> dict[str, float]:
     if len({p.shape for p in pictures}) > 1:
         raise DataError(f"{clear}: not of the size of {cloudy}")
     valid = valids[0] & valids[2]
+    if not valid.any():
+        raise DataError(f"{clear}: no pixel is valid both there and in {cloudy}")
     return {
         "identity": psnr(pictures[0], pictures[2], valid),
         "restored": psnr(pictures[1], pictures[2], valid),

@@ -1,6 +1,7 @@
 """From a model file to a plain function, numpy in and numpy out."""
 
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Literal
@@ -98,14 +99,13 @@ def _find_device(name: str) -> torch.device:
     if name == "auto":
         mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise UsageError(f"device is {name!r}: it must be auto, cpu, cuda, cuda:1 or mps")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"device {name!r} is not to be had ({reason}); try --device cpu"
-        ) from error
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} is not to be had here; try --device cpu") from error
     return device
 
 

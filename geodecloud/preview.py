@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geodecloud.composite import FILLED, NODATA
+from geodecloud.composite import NODATA, PROVENANCE_COLOURS
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
 
 _LONGEST = 1024  # pixels of a panel's longer side
 _GAP = 4  # white pixels between panels
-_GREY = 96  # of pixels without data
 
 
 class Preview:
@@ -57,15 +56,13 @@ class Preview:
     def _picture(self, dn: NDArray[Any], marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         model = np.nan_to_num(self._radiometry.to_model(dn))
         picture = np.rint(model * 255).astype(np.uint8).transpose(1, 2, 0)
-        picture[marks == NODATA] = _GREY
+        picture[marks == NODATA] = PROVENANCE_COLOURS[NODATA][:3]
         return picture
 
 
 def provenance_picture(provenance: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) -> (h, w, 3): measured black, restored yellow to red, filled magenta, nodata grey."""
-    share = np.clip(provenance, 0, 100) / 100.0
-    restored = np.stack([np.full_like(share, 255), 235 - 200 * share, 60 * (1 - share)], axis=-1)
-    out = np.where((provenance > 0)[..., None], restored, 0).astype(np.uint8)
-    out[provenance == FILLED] = (200, 0, 200)
-    out[provenance == NODATA] = _GREY
-    return out
+    """Provenance (h, w) as R, G, B (h, w, 3), in the colours of its colour table."""
+    table = np.zeros((256, 3), np.uint8)
+    for value, colour in PROVENANCE_COLOURS.items():
+        table[value] = colour[:3]
+    return table[provenance]

@@ -59,7 +59,7 @@ class Radiometry:
 
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:
-    """What the dtype alone suggests: an 8-bit picture, Sentinel-2 DN, or reflectance."""
+    """What the dtype alone suggests: an 8-bit picture (TCI), Sentinel-2 DN, or reflectance."""
     dtype = np.dtype(dtype)
     if dtype == np.uint8:
         return Radiometry(TCI_SCALE)

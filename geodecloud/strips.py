@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from geodecloud.blending import Ramp, StripBlend
 from geodecloud.composite import Restoration
+from geodecloud.errors import GeodecloudError
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster import Scene
+from geodecloud.scene import Scene
 from geodecloud.windows import Grid
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -85,6 +86,10 @@ def _restore_windows(
         return len(places)
     inputs = np.stack(patches)  # (N, 3, size, size)
     outputs = predict(inputs)  # (N, 4, size, size)
+    if not np.isfinite(outputs).all():
+        raise GeodecloudError(
+            "the network answers with numbers that are none: try --precision fp32"
+        )
     outputs[:, :3] -= inputs
     for place, output in zip(kept, outputs, strict=True):
         blend.add(output, *place)

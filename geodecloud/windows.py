@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from geodecloud.errors import UsageError
 
 MULTIPLE = 16  # the generator halves height and width four times
+LARGEST = 1024  # pixels; a batch of such windows needs some gigabytes
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,10 @@ class Grid:
     overlap: int = 16
 
     def __post_init__(self) -> None:
-        if self.size < MULTIPLE or self.size % MULTIPLE:
-            raise UsageError(f"window is {self.size}: it must be a multiple of {MULTIPLE}, like 64")
+        if not MULTIPLE <= self.size <= LARGEST or self.size % MULTIPLE:
+            raise UsageError(
+                f"window is {self.size}: it must be a multiple of {MULTIPLE}, at most {LARGEST}"
+            )
         if not 0 <= self.overlap <= self.size // 2:
             raise UsageError(
                 f"overlap is {self.overlap}: it must be 0 to {self.size // 2}, half the window"

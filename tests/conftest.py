@@ -1,6 +1,7 @@
 """Scenes made on the spot, simple stand-ins for the network, and where the real data is."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def read(path: Path) -> NDArray[Any]:
     """All bands of a file."""
     with rasterio.open(path) as scene:
         return scene.read()
+
+
+@pytest.fixture(autouse=True)
+def loud_logger() -> Iterator[None]:
+    """Each test sees the warnings of geodecloud, whatever a command line before it has set."""
+    logger = logging.getLogger("geodecloud")
+    before = (logger.level, logger.handlers, logger.propagate)
+    logger.setLevel(logging.NOTSET)
+    logger.handlers, logger.propagate = [], True
+    yield
+    logger.level, logger.handlers, logger.propagate = before
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What a file says of itself survives: metadata, bands, radiometry; and output is whole or not."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from geodecloud.composite import Rule
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.output import Outputs
-from geodecloud.raster import open_scene, scene_radiometry
+from geodecloud.scene import open_scene, scene_radiometry
 from tests.conftest import ROOT, identity, noise, read, write_scene
 
 PROFILES = [
@@ -127,7 +126,6 @@ def test_lossy_compression_is_not_carried_over(tmp_path, caplog):
         blockxsize=64,
         blockysize=64,
     )
-    logging.getLogger("geodecloud").propagate = True
     decloud_scene(src, tmp_path / "out.tif", identity)
     assert "lossy" in caplog.text
     np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(src))
@@ -153,7 +151,6 @@ def test_bands_are_found_by_description(tmp_path, descriptions, bands):
 
 
 def test_bands_are_found_by_colour_or_assumed(tmp_path, caplog):
-    logging.getLogger("geodecloud").propagate = True
     path = write_scene(tmp_path / "in.tif", noise((4, 8, 8)))
     with open_scene(path) as scene:
         assert (scene.bands, scene.bands_from) == ((1, 2, 3), "assumed")
@@ -168,7 +165,6 @@ def test_bands_are_found_by_colour_or_assumed(tmp_path, caplog):
 
 
 def test_radiometry_is_read_and_contradictions_are_named(tmp_path, caplog):
-    logging.getLogger("geodecloud").propagate = True
     path = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) + np.uint16(1100))
     with open_scene(path) as scene:
         assert scene_radiometry(scene, None, None).offset == 0
@@ -214,7 +210,7 @@ def test_opaque_nodata_needs_a_nodata_value(tmp_path, scene):
 def test_outputs_appear_together(tmp_path):
     old = tmp_path / "old.tif"
     old.write_text("old")
-    with Outputs(tmp_path / "in.tif", overwrite=True) as outputs:
+    with Outputs([], overwrite=True) as outputs:
         outputs.add(old).write_text("new")
         outputs.add(tmp_path / "b.tif").write_text("b")
         assert old.read_text() == "old"
@@ -244,7 +240,7 @@ def test_kill_in_the_middle_leaves_the_output_alone_and_the_next_run_cleans_up(t
     )
     assert process.stdout.readline() == b"started\n"
     assert not out.exists()
-    assert len(list(tmp_path.glob(".out.tif.*.part"))) == 1
+    assert len(list(tmp_path.glob(".geodecloud.*.part"))) == 1
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()

@@ -184,6 +184,8 @@ def test_a_run_that_was_cut_is_the_same_run(tmp_path):
     other = dataclasses.replace(config, width=8)
     with pytest.raises(GeodecloudError, match="another configuration"):
         train(other, _tiles(13), _tiles(4), tmp_path / "cut", resume=True)
+    with pytest.raises(GeodecloudError, match="other tiles"):
+        train(config, _tiles(12), _tiles(4), tmp_path / "cut", resume=True)
     train(config, _tiles(13), _tiles(4), tmp_path / "cut", resume=True)
     logs = []
     for run in ("whole", "cut"):
@@ -265,6 +267,10 @@ def test_the_default_configuration_is_the_file():
         ("[training]\nsteps = 'many'", "must be int"),
         ("[training]\nsteps = 0", "at least 1"),
         ("[clouds]\nnone = 0.5", "add up to"),
+        ("clouds = 3", "a table of keys"),
+        ("width = 0", "at least 1"),
+        ("[training]\ngenerator_rate = -1.0", "generator_rate is -1"),
+        ("[training]\nema_decay = 7", "a share"),
         ("not toml", "not valid TOML"),
     ],
 )
@@ -276,7 +282,11 @@ def test_a_wrong_configuration_is_named(tmp_path, text, words):
 
 
 def test_each_uniform_is_used_once():
-    """A kind that drew more numbers than there are would stop; there is no silent reuse."""
-    assert clouds.UNIFORMS >= 30
+    """Were there one column fewer, the last draw would find none."""
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clouds._Draw, "uniform", lambda self: drawn.append(1) or next(self._columns))
+        draw_clouds(torch.rand(2, clouds.UNIFORMS), CloudMix(), 64, 64)
+    assert len(drawn) <= clouds.UNIFORMS
     with pytest.raises(StopIteration):
-        draw_clouds(torch.rand(2, 5), CloudMix(), 64, 64)
+        draw_clouds(torch.rand(2, len(drawn) - 1), CloudMix(), 64, 64)

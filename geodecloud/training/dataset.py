@@ -1,5 +1,6 @@
 """Clear tiles for training: EuroSAT as people have it, and tiles cut from clear scenes."""
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from geodecloud.errors import DataError
 from geodecloud.radiometry import eurosat_to_model, model_to_eurosat
-from geodecloud.raster import open_scene, scene_radiometry
+from geodecloud.scene import open_scene, scene_radiometry
 from geodecloud.training.clouds import draw_uniforms
 
 TILE = 64  # pixels on a side of a EuroSAT tile
@@ -37,6 +38,12 @@ class Tiles:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def digest(self) -> str:
+        """SHA-256 of names and pixels: the same for the same training data."""
+        sha = hashlib.sha256("\n".join(self.names).encode())
+        sha.update(self.pixels.data)
+        return sha.hexdigest()
 
 
 def load_eurosat(root: Path, *, held_out: bool = False, limit: int | None = None) -> Tiles:

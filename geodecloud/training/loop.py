@@ -2,9 +2,11 @@
 
 import copy
 import json
+import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -32,6 +34,7 @@ class Run:
 
     config: Config
     device: torch.device
+    data: str = ""  # digest of the tiles
     step: int = 0
 
     def __post_init__(self) -> None:
@@ -63,16 +66,21 @@ class Run:
     def save(self, path: Path) -> None:
         """Write the state; the file appears whole or not at all."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {"step": self.step, "config": self.config.to_dict()}
+        state |= {"step": self.step, "config": self.config.to_dict(), "data": self.data}
         beside = path.with_suffix(".tmp")
         torch.save(state, beside)
         beside.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from a saved state of the same configuration."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        """Go on from a saved state of the same configuration and data."""
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError) as error:
+            raise GeodecloudError(f"{path}: damaged, begin again in a new --out") from error
         if state["config"] != self.config.to_dict():
             raise GeodecloudError(f"{path}: begun with another configuration; use a new --out")
+        if state["data"] != self.data:
+            raise GeodecloudError(f"{path}: begun with other tiles; use a new --out")
         self.step = state["step"]
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
@@ -107,7 +115,8 @@ def train(config: Config, tiles: Tiles, held_out: Tiles, out: Path, *, resume: b
     """
     out.mkdir(parents=True, exist_ok=True)
     plan = config.training
-    run = Run(config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = Run(config, device, tiles.digest())
     if (out / "last.pt").exists():
         if not resume:
             raise GeodecloudError(f"{out}: holds a run already; --resume goes on with it")

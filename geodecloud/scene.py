@@ -1,0 +1,246 @@
+"""A scene in: open it, find its bands and radiometry, read its rows.
+
+With ``geotiff.py`` the only file that opens rasterio. GDAL counts bands from 1; so do
+``Scene.bands`` and the messages here.
+"""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from geodecloud.errors import SceneError, UsageError
+from geodecloud.radiometry import BASELINE_4_OFFSET, Radiometry, guess_radiometry
+
+log = logging.getLogger("geodecloud")
+
+# Band descriptions that name a colour: "B04", "B4", "b4_10m", "Red", "R" - but not "red edge".
+_COLOURS = (r"(b0?4|red|r)", r"(b0?3|green|g)", r"(b0?2|blue|b)")
+_INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_HAZY = 0.08  # reflectance; no clear land or water is brighter in its darkest pixels
+TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
+
+
+@dataclass
+class Scene:
+    """An open input raster and what was found out about it.
+
+    bands: of red, green and blue, from 1.
+    bands_from: in words, how they were found.
+    """
+
+    path: Path
+    dataset: Any  # rasterio.DatasetReader
+    bands: tuple[int, int, int]
+    bands_from: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.dataset.height, self.dataset.width
+
+    @property
+    def nodata(self) -> float | None:
+        """The DN that means nodata, the same for all bands."""
+        value: float | None = self.dataset.nodata
+        return value
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask, in the file or beside it, says where there is data (alpha is a band)."""
+        flags = [flag for band in self.dataset.mask_flag_enums for flag in band]
+        return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+    @property
+    def alpha(self) -> int | None:
+        """The alpha band, from 1."""
+        colours = self.dataset.colorinterp
+        return colours.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colours else None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all bands."""
+        dtype: np.dtype[Any] = np.dtype(self.dataset.dtypes[0])
+        return dtype
+
+    @property
+    def rgb(self) -> list[int]:
+        """Indices of red, green and blue along the first axis of what ``read`` returns."""
+        return [band - 1 for band in self.bands]
+
+    def read(self, first: int, last: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """All bands of rows ``first`` to ``last`` (not included).
+
+        Returns:
+            dn: (bands, rows, width) in the file's dtype.
+            valid: bool (rows, width), False where R, G or B has no data, is masked or not finite.
+
+        Raises:
+            SceneError: the file is truncated or damaged there.
+        """
+        window = Window(0, first, self.dataset.width, last - first)
+        try:
+            dn = self.dataset.read(window=window)
+            return dn, self._valid(dn[self.rgb], window=window)
+        except RasterioError as error:
+            reason = str(error.__cause__ or error)
+            raise SceneError(
+                f"{self.path}: damaged or truncated at rows {first}-{last} ({reason})"
+            ) from error
+
+    def overview(self, longest: int = 512) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """R, G, B and validity of the whole scene, thinned out (nearest) to ``longest`` pixels."""
+        factor = max(1.0, max(self.shape) / longest)
+        shape = tuple(max(1, round(length / factor)) for length in self.shape)
+        try:
+            dn = self.dataset.read(list(self.bands), out_shape=(3, *shape))
+            return dn, self._valid(dn, out_shape=shape)
+        except RasterioError as error:
+            raise SceneError(f"{self.path}: damaged or truncated ({error})") from error
+
+    def _valid(self, rgb: NDArray[Any], **where: Any) -> NDArray[np.bool_]:
+        """Where red, green and blue, read as ``rgb``, all have data: bool (rows, width)."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NodataShadowWarning)  # alpha is looked at below
+            masks = [self.dataset.read_masks(band, **where) > 0 for band in self.bands]
+        valid: NDArray[np.bool_] = np.logical_and.reduce(masks)
+        if self.alpha:
+            valid &= self.dataset.read(self.alpha, **where) > 0
+        if rgb.dtype.kind == "f":
+            valid &= np.isfinite(rgb).all(axis=0)
+        return valid
+
+
+@contextmanager
+def open_scene(path: Path, bands: tuple[int, int, int] | None = None) -> Iterator[Scene]:
+    """Open a raster to restore.
+
+    Args:
+        bands: of red, green and blue, from 1; by description or colour where not given.
+
+    Raises:
+        SceneError: missing, not a raster, fewer than 3 bands, palette or complex data.
+        UsageError: ``bands`` that the file does not have.
+    """
+    if not path.exists():
+        raise SceneError(f"{path}: no such file")
+    # Read as a whole picture, a truncated PNG raises nothing.
+    with rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = rasterio.open(path)
+        except RasterioError as error:
+            raise SceneError(f"{path}: cannot be opened as a raster ({error})") from error
+        with dataset:
+            _refuse_unfit(dataset, path)
+            yield Scene(path, dataset, *_find_bands(dataset, path, bands))
+
+
+def _refuse_unfit(dataset: Any, path: Path) -> None:
+    types = ", ".join(sorted(set(dataset.dtypes)))
+    if "complex" in types:
+        raise SceneError(f"{path}: complex numbers ({types}); give real-valued bands")
+    if ColorInterp.palette in dataset.colorinterp:
+        raise SceneError(f"{path}: a palette picture; first gdal_translate -expand rgb")
+    if dataset.count < 3:
+        raise SceneError(f"{path}: {dataset.count} band(s); red, green and blue are needed")
+    if types not in _DTYPES:
+        raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(_DTYPES)}")
+    if len({str(value) for value in dataset.nodatavals}) > 1:
+        raise SceneError(f"{path}: nodata {dataset.nodatavals} differs by band; make it one first")
+    if dataset.crs is None and not dataset.gcps[0] and not dataset.rpcs:
+        log.warning("%s has no CRS: the output will have none either", path)
+
+
+def _find_bands(
+    dataset: Any, path: Path, wanted: tuple[int, int, int] | None
+) -> tuple[tuple[int, int, int], str]:
+    """(bands, how they were found); what a description says counts more than a colour."""
+    if wanted is not None:
+        fit = all(1 <= band <= dataset.count for band in wanted)
+        if not fit or not len(wanted) == len(set(wanted)) == 3:
+            text = ",".join(map(str, wanted))
+            raise UsageError(f"bands are {text}: give three different ones of 1 to {dataset.count}")
+        return wanted, "as given"
+    described = [_described_as(pattern, dataset.descriptions) for pattern in _COLOURS]
+    coloured = [
+        dataset.colorinterp.index(c) + 1 if c in dataset.colorinterp else None
+        for c in _INTERPRETATIONS
+    ]
+    for found, how in ((described, "by description"), (coloured, "by colour interpretation")):
+        if all(found) and len(set(found)) == 3:
+            return tuple(found), how  # type: ignore[return-value]
+    log.warning("%s does not name its bands: 1,2,3 taken as red,green,blue (--bands)", path)
+    return (1, 2, 3), "assumed"
+
+
+def _described_as(colour: str, descriptions: tuple[str | None, ...]) -> int | None:
+    pattern = re.compile(rf"{colour}(?![0-9a-z])(?!.*edge)", re.IGNORECASE)
+    for band, text in enumerate(descriptions, start=1):
+        if text and pattern.match(text.strip()):
+            return band
+    return None
+
+
+def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) -> Radiometry:
+    """What the user says, else an earlier run's tags, else GDAL's scale, else the dtype's habit.
+
+    Warns where the result contradicts the picture.
+    """
+    guess = _recorded(scene) or guess_radiometry(scene.dtype)
+    used = Radiometry(
+        guess.scale if scale is None else scale, guess.offset if offset is None else offset
+    )
+    if scale is not None or offset is not None:
+        return used
+    dn, valid = scene.overview()
+    if not valid.any():
+        return used
+    darkest, brightest = np.percentile(dn[:, valid], [0.5, 98], method="nearest").tolist()
+    low, high = ((value + used.offset) / used.scale for value in (darkest, brightest))
+    if scene.dtype.kind == "f" and low > 1:
+        log.warning("%s holds no reflectances but DN of 10000 as it seems (--scale)", scene.path)
+        return Radiometry()
+    if high < 0.02:
+        log.warning(
+            "%s: reflectances of at most %.3f, with %g DN to 1; if that is wrong, name --scale",
+            *(scene.path, high, used.scale),
+        )
+    elif low > _HAZY:
+        log.warning(
+            "%s: its darkest pixels have reflectance %.2f; if its DN have an offset "
+            "(Sentinel-2 from baseline 04.00 on: --offset %g), name it",
+            *(scene.path, low, BASELINE_4_OFFSET),
+        )
+    return used
+
+
+def _recorded(scene: Scene) -> Radiometry | None:
+    """What the file says: in the tags of an earlier run, or as GDAL's scale and offset."""
+    tags = scene.dataset.tags()
+    if tags.get(f"{TAG}DTYPE") == str(scene.dtype):  # else converted since: the tags are stale
+        try:
+            return Radiometry(float(tags[f"{TAG}SCALE"]), float(tags[f"{TAG}OFFSET"]))
+        except (KeyError, ValueError, UsageError):
+            log.warning("%s: its %sSCALE and OFFSET tags are not numbers", scene.path, TAG)
+    pairs = [(scene.dataset.scales[i] or 1.0, scene.dataset.offsets[i]) for i in scene.rgb]
+    if len(set(pairs)) > 1:
+        log.warning("%s: scales and offsets differ by band: red's are taken", scene.path)
+    scale, offset = pairs[0]
+    if scale != 1:
+        return Radiometry(1 / scale, offset / scale)
+    # A bare offset is one of the DN, as Sentinel-2's own is.
+    return Radiometry(guess_radiometry(scene.dtype).scale, offset) if offset else None

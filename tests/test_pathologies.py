@@ -1,0 +1,196 @@
+"""One tiny file for each thing that files in the wild do."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from rasterio.control import GroundControlPoint
+from rasterio.transform import Affine
+
+import geodecloud
+from geodecloud.composite import Rule
+from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.errors import GeodecloudError, OutputError, SceneError, UsageError
+from geodecloud.scene import open_scene, scene_radiometry
+from tests.conftest import ROOT, darken, identity, noise, read, write_scene
+
+
+def test_an_old_outputs_sidecars_do_not_outlive_it(tmp_path, scene):
+    out = write_scene(tmp_path / "out.tif", noise((3, 600, 600)))
+    for suffix in (".ovr", ".msk", ".aux.xml"):
+        (tmp_path / f"out.tif{suffix}").write_text("of the old file")
+    decloud_scene(scene, out, identity, Settings(overwrite=True))
+    assert {p.name for p in tmp_path.iterdir()} == {"scene.tif", "out.tif"}
+
+
+def test_a_crs_that_geotiff_cannot_hold_is_kept_beside(tmp_path):
+    crs = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371229 +no_defs"
+    src = write_scene(tmp_path / "in.tif", noise((3, 20, 20)), crs=crs)
+    decloud_scene(src, tmp_path / "out.tif", identity)
+    with rasterio.open(src) as before, rasterio.open(tmp_path / "out.tif") as after:
+        assert before.crs is not None
+        assert after.crs == before.crs
+
+
+@pytest.mark.parametrize("kind", ["mask", "alpha"])
+def test_opaque_nodata_is_refused_where_a_mask_would_call_it_data(tmp_path, kind):
+    dn = noise((4, 30, 30), "uint8")
+    extra = {"photometric": "RGB", "alpha": "YES"} if kind == "alpha" else {}
+    src = write_scene(tmp_path / "in.tif", dn, nodata=0, **extra)
+    if kind == "mask":
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(src, "r+") as file,
+        ):
+            file.write_mask(np.ones((30, 30), bool))
+    with pytest.raises(UsageError, match="fill or keep"):
+        decloud_scene(src, tmp_path / "o.tif", identity, Settings(rule=Rule(opaque="nodata")))
+
+
+def test_a_vrt_is_read_and_its_sources_are_protected(tmp_path, scene):
+    with rasterio.open(scene) as file:
+        profile = file.profile
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{b}"><NoDataValue>{7 if b == 3 else 0}'
+        f"</NoDataValue><SimpleSource><SourceFilename>{scene}</SourceFilename>"
+        f"<SourceBand>{b}</SourceBand></SimpleSource></VRTRasterBand>"
+        for b in (1, 2, 3)
+    )
+    size = f'rasterXSize="{profile["width"]}" rasterYSize="{profile["height"]}"'
+    vrt = tmp_path / "in.vrt"
+    vrt.write_text(f"<VRTDataset {size}>{bands}</VRTDataset>")
+    with pytest.raises(SceneError, match="differs by band"):
+        decloud_scene(vrt, tmp_path / "o.tif", identity)
+    vrt.write_text(vrt.read_text().replace(">7<", ">0<"))
+    with pytest.raises(OutputError, match="input itself"):
+        decloud_scene(vrt, scene, identity, Settings(overwrite=True))
+    decloud_scene(vrt, tmp_path / "o.tif", identity)
+    np.testing.assert_array_equal(read(tmp_path / "o.tif"), read(scene))
+
+
+@pytest.mark.parametrize("driver", ["PNG", "ENVI", "JP2OpenJPEG"])
+def test_other_formats_become_geotiff(tmp_path, driver):
+    dn = noise((3, 90, 80), "uint8")
+    options = {"ENVI": {"INTERLEAVE": "BIL"}, "JP2OpenJPEG": {"QUALITY": 100, "REVERSIBLE": "YES"}}
+    src = tmp_path / "in"
+    shape = {"count": 3, "height": 90, "width": 80, "dtype": "uint8"}
+    with rasterio.open(src, "w", driver=driver, **shape, **options.get(driver, {})) as file:
+        file.write(dn)
+    decloud_scene(src, tmp_path / "out.tif", identity)
+    np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(src))
+
+
+def test_a_truncated_png_is_refused(tmp_path):
+    src = tmp_path / "in.png"
+    Image.fromarray(noise((400, 400, 3), "uint8")).save(src)
+    src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
+    with pytest.raises(SceneError, match="damaged"):
+        decloud_scene(src, tmp_path / "out.tif", identity)
+
+
+def test_band_namespaces_overviews_and_ground_control(tmp_path):
+    src = write_scene(
+        tmp_path / "in.tif", noise((3, 300, 300)), crs=None, transform=Affine.identity()
+    )
+    points = [GroundControlPoint(r, c, 13 + c, 50 - r) for r in (0, 99) for c in (0, 99)]
+    with rasterio.open(src, "r+") as file:
+        file.gcps = (points, "EPSG:4326")
+        file.update_tags(2, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="0.56")
+        file.build_overviews([2, 4])
+    decloud_scene(src, tmp_path / "out.tif", identity, Settings(provenance=tmp_path / "p.tif"))
+    with rasterio.open(tmp_path / "out.tif") as out, rasterio.open(tmp_path / "p.tif") as marks:
+        assert out.tags(2, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.56"}
+        assert out.overviews(1) == [2, 4]
+        assert len(out.gcps[0]) == len(marks.gcps[0]) == 4
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_what_float64_cannot_hold_is_refused(tmp_path, dtype):
+    src = write_scene(tmp_path / "in.tif", noise((3, 20, 20), dtype))
+    with pytest.raises(SceneError, match=f"{dtype} bands; convert"):
+        decloud_scene(src, tmp_path / "out.tif", identity)
+
+
+def test_a_network_that_answers_nan_is_an_error(tmp_path, scene):
+    with pytest.raises(GeodecloudError, match="numbers that are none"):
+        decloud_scene(scene, tmp_path / "out.tif", lambda patches: identity(patches) * np.nan)
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_float_dn_are_told_from_reflectance(tmp_path, caplog):
+    src = write_scene(tmp_path / "in.tif", noise((3, 50, 50)).astype("float32") + 300)
+    with open_scene(src) as scene:
+        assert scene_radiometry(scene, None, None).scale == 10000
+    assert "--scale" in caplog.text
+
+
+def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 50, 50)))
+    chosen = Settings(scale=36363.6363636, offset=-7272.72727)
+    decloud_scene(src, tmp_path / "out.tif", darken, chosen)
+    with open_scene(tmp_path / "out.tif") as again:
+        used = scene_radiometry(again, None, None)
+        assert (used.scale, used.offset) == (chosen.scale, chosen.offset)
+        tags = again.dataset.tags()
+    byte = write_scene(tmp_path / "byte.tif", noise((3, 50, 50), "uint8"))
+    with rasterio.open(byte, "r+") as file:
+        file.update_tags(**tags)
+    with open_scene(byte) as converted:
+        assert scene_radiometry(converted, None, None).scale == 1016
+    with rasterio.open(tmp_path / "out.tif", "r+") as file:
+        file.update_tags(GEODECLOUD_SCALE="10,000")
+    with open_scene(tmp_path / "out.tif") as odd:
+        assert scene_radiometry(odd, None, None).scale == 10000
+
+
+def test_the_readmes_python_runs(tmp_path, scene, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    assert "decloud_file" in code
+    exec(code, {"geodecloud": geodecloud})  # noqa: S102
+    assert {p.name for p in tmp_path.iterdir()} == {"scene.tif", "out.tif", "provenance.tif"}
+
+
+def test_one_output_under_two_spellings(tmp_path, scene):
+    same = Settings(provenance=tmp_path / "x" / ".." / "o.tif")
+    (tmp_path / "x").mkdir()
+    with pytest.raises(OutputError, match="twice"):
+        decloud_scene(scene, tmp_path / "o.tif", identity, same)
+
+
+def test_a_dangling_link_is_an_existing_output(tmp_path, scene):
+    (tmp_path / "o.tif").symlink_to(tmp_path / "nowhere.tif")
+    with pytest.raises(OutputError, match="exists already"):
+        decloud_scene(scene, tmp_path / "o.tif", identity)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX names")
+@pytest.mark.parametrize("name", [b"\xff.tif", b"x" * 240 + b".tif", b"x" * 300 + b".tif"])
+def test_odd_names_give_a_file_or_one_line(tmp_path, scene, tiny_model, name):
+    command = [sys.executable, "-m", "geodecloud", scene, os.fsencode(tmp_path) + b"/" + name]
+    done = subprocess.run(
+        [*command, "--model", tiny_model, "-q"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert b"Traceback" not in done.stderr
+    names = {p.name for p in tmp_path.iterdir()}
+    if done.returncode:
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert names == {"scene.tif"}
+    else:
+        assert names == {"scene.tif", os.fsdecode(name)}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
+def test_a_service_without_stderr(tmp_path, scene, tiny_model):
+    arguments = f"'{scene}' '{tmp_path}/out.tif' --model '{tiny_model}' --json"
+    command = f"'{sys.executable}' -m geodecloud {arguments} 2>&-"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, check=True)
+    assert Path(json.loads(done.stdout)["dst"]).exists()
