@@ -125,22 +125,16 @@ def decloud_scene(
         UsageError: the settings do not fit the scene.
     """
     settings = settings or Settings()
-    for path in (dst, settings.provenance):
-        if path and Path(path).suffix.lower() not in (".tif", ".tiff"):
-            raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
     begun = time.perf_counter()
     with (
         open_scene(src, settings.bands) as scene,
         Outputs(map(Path, scene.dataset.files), overwrite=settings.overwrite) as outputs,
     ):
-        if settings.rule.opaque == "nodata" and (
-            scene.nodata is None or scene.masked or scene.alpha
-        ):
-            raise UsageError(f"{src} has no nodata value, or a mask too: --opaque fill or keep")
+        _refuse_impossible(scene, dst, settings)
         radiometry = scene_radiometry(scene, settings.scale, settings.offset)
         report = Report(src, dst, *scene.shape, scene.bands, radiometry)
         with ExitStack() as open_files:
-            sinks = _open_sinks(scene, radiometry, dst, settings, outputs, open_files, model_name)
+            sinks = _open_sinks(scene, report, settings, outputs, open_files, model_name)
             for strip in restored_strips(scene, predict, radiometry, settings.grid, settings.ramp):
                 finished = _finish(strip, scene, radiometry, settings.rule)
                 report.count(strip, finished.provenance)
@@ -165,6 +159,15 @@ class Finished:
 Sink = Callable[[Finished], None]
 
 
+def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
+    for path in (dst, settings.provenance):
+        if path and Path(path).suffix.lower() not in (".tif", ".tiff"):
+            raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
+    nodata_alone = scene.nodata is not None and not scene.masked and not scene.alpha
+    if settings.rule.opaque == "nodata" and not nodata_alone:
+        raise UsageError(f"{scene.path} has no nodata value, or a mask too: --opaque fill or keep")
+
+
 def _finish(strip: Strip, scene: Scene, radiometry: Radiometry, rule: Rule) -> Finished:
     """Composite R, G and B; other bands pass through."""
     after = strip.dn.copy()
@@ -176,8 +179,7 @@ def _finish(strip: Strip, scene: Scene, radiometry: Radiometry, rule: Rule) -> F
 
 def _open_sinks(
     scene: Scene,
-    radiometry: Radiometry,
-    dst: Path,
+    report: Report,
     settings: Settings,
     outputs: Outputs,
     open_files: ExitStack,
@@ -189,10 +191,10 @@ def _open_sinks(
         "MODEL": model_name,
         "SOURCE": scene.path.name,
         "DTYPE": str(scene.dtype),
-        "SCALE": repr(radiometry.scale),
-        "OFFSET": repr(radiometry.offset),
+        "SCALE": repr(report.radiometry.scale),
+        "OFFSET": repr(report.radiometry.offset),
     }
-    out = open_files.enter_context(create_like(scene, outputs.add(dst), tags))
+    out = open_files.enter_context(create_like(scene, outputs.add(report.dst), tags))
     sinks: list[Sink] = [lambda rows: out.write(rows.after)]
     if settings.provenance:
         marks = open_files.enter_context(
@@ -201,7 +203,7 @@ def _open_sinks(
         sinks.append(lambda rows: marks.write(rows.provenance[None]))
     if settings.preview:
         path = outputs.add(Path(settings.preview))
-        preview = open_files.enter_context(Preview(path, *scene.shape, radiometry))
+        preview = open_files.enter_context(Preview(path, *scene.shape, report.radiometry))
         sinks.append(
             lambda rows: preview.add(
                 rows.first, rows.before[scene.rgb], rows.after[scene.rgb], rows.provenance
