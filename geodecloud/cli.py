@@ -202,13 +202,16 @@ def train(
     scenes: Annotated[
         Path | None, typer.Option(help="Folder of clear GeoTIFFs to cut more tiles from.")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Model file to begin with, to tune it.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
 ) -> None:
     """Train a model on EuroSAT tiles under synthetic clouds."""
     _set_logging(quiet=False, verbose=False)
     from geodecloud.training.loop import train_on
 
-    typer.echo(f"model: {train_on(config, data, scenes, out, resume=resume)}")
+    typer.echo(f"model: {train_on(config, data, scenes, out, start=start, resume=resume)}")
 
 
 @app.command()

@@ -193,6 +193,7 @@ def _open_sinks(
         "DTYPE": str(scene.dtype),
         "SCALE": repr(report.radiometry.scale),
         "OFFSET": repr(report.radiometry.offset),
+        "CORRECTED": f"{report.radiometry.corrected:.3f}",
     }
     out = open_files.enter_context(create_like(scene, outputs.add(report.dst), tags))
     sinks: list[Sink] = [lambda rows: out.write(rows.after)]

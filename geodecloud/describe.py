@@ -29,5 +29,6 @@ def describe(file: Path) -> dict[str, Any]:
             "bands from": scene.bands_from,
             "scale": radiometry.scale,
             "offset": radiometry.offset,
+            "corrected": round(radiometry.corrected, 3),
             "nodata": None if scene.nodata is None else str(scene.nodata),
         }

@@ -1,4 +1,4 @@
-"""From DN to the model range and back: the only place for 10000, -1000, 2750 and TCI.
+"""From DN to the model range and back: the only place for 10000, -1000 and 2750.
 
     reflectance = (DN + offset) / scale
     model range = reflectance / 0.275
@@ -18,22 +18,36 @@ from geodecloud.errors import UsageError
 
 SCALE = 10_000.0  # Sentinel-2 QUANTIFICATION_VALUE: DN of reflectance 1
 BASELINE_4_OFFSET = -1000.0  # BOA_ADD_OFFSET / RADIO_ADD_OFFSET from processing baseline 04.00 on
-TCI_SCALE = 1016.0  # 254 / 0.25: fits an L2A TCI to its own bands within a step (T29UNU, 04.00)
 MODEL_WHITE = 0.275  # reflectance at the top of the model range
+# An 8-bit picture is taken to end where the model range does, as EuroSAT's do: where it is
+# saturated, so is what the network sees. (An L2A TCI ends at 0.25: its product, T29UNU of baseline
+# 04.00, has 1016 steps to reflectance 1, a tenth more.)
+PICTURE_SCALE = 255 / MODEL_WHITE
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
+
+
+# What clear air alone sends up to a satellite in red, green and blue, in model range: the darkest
+# pixels of EuroSAT (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of
+# atmospherically corrected scenes (L2A) about 0.
+AIR = (0.08, 0.15, 0.25)
+_DARK_BLUE = 0.244  # of L1C
 
 
 @dataclass(frozen=True)
 class Radiometry:
-    """How the DN of a scene become reflectance: ``(DN + offset) / scale``.
+    """How the DN of a scene become reflectance, and what the network is to see of it.
 
     Args:
-        scale: DN per unit of reflectance, positive.
+        scale: DN per unit of reflectance, positive; reflectance = (DN + offset) / scale.
         offset: added to the DN first, as Sentinel-2's ``BOA_ADD_OFFSET``.
+        corrected: 0..1, how far the light of the air has been taken away: 0 for L1C, 1 for a
+            dark L2A scene. The network knows L1C: without the blue of the air, thin cirrus looks
+            to it like air. So the air is put back before the network and taken away after.
     """
 
     scale: float = SCALE
     offset: float = 0.0
+    corrected: float = 0.0
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale) and self.scale > 0):
@@ -57,12 +71,30 @@ class Radiometry:
         clipped: NDArray[np.float32] = np.clip(model, 0, 1)
         return clipped
 
+    def to_network(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Model range as L1C has it: air + (1 - air) * model. Float32 (3, rows, width), 0..1."""
+        air = self._air()
+        seen: NDArray[np.float32] = air + (1 - air) * model
+        return seen
+
+    def from_network(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A change that the network makes, (..., 3, rows, width), as one of the model range."""
+        return change / (1 - self._air())
+
+    def _air(self) -> NDArray[np.float32]:
+        return (np.array(AIR) * self.corrected).astype(np.float32)[:, None, None]
+
+
+def how_corrected(darkest_blue: float) -> float:
+    """``Radiometry.corrected`` of a scene whose darkest pixels have this blue, in model range."""
+    return float(np.clip((_DARK_BLUE - darkest_blue) / AIR[2], 0, 1))
+
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:
-    """What the dtype alone suggests: an 8-bit picture (TCI), Sentinel-2 DN, or reflectance."""
+    """What the dtype alone suggests: an 8-bit picture, Sentinel-2 DN, or reflectance."""
     dtype = np.dtype(dtype)
     if dtype == np.uint8:
-        return Radiometry(TCI_SCALE)
+        return Radiometry(PICTURE_SCALE)
     if dtype.kind == "f":
         return Radiometry(1.0)
     return Radiometry()

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,13 @@ from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, Raster
 from rasterio.windows import Window
 
 from geodecloud.errors import SceneError, UsageError
-from geodecloud.radiometry import BASELINE_4_OFFSET, Radiometry, guess_radiometry
+from geodecloud.radiometry import (
+    BASELINE_4_OFFSET,
+    MODEL_WHITE,
+    Radiometry,
+    guess_radiometry,
+    how_corrected,
+)
 
 log = logging.getLogger("geodecloud")
 
@@ -29,7 +35,7 @@ log = logging.getLogger("geodecloud")
 _COLOURS = (r"(b0?4|red|r)", r"(b0?3|green|g)", r"(b0?2|blue|b)")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-_HAZY = 0.08  # reflectance; no clear land or water is brighter in its darkest pixels
+_HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
 TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
 
 
@@ -198,34 +204,39 @@ def _described_as(colour: str, descriptions: tuple[str | None, ...]) -> int | No
 def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) -> Radiometry:
     """What the user says, else an earlier run's tags, else GDAL's scale, else the dtype's habit.
 
-    Warns where the result contradicts the picture.
+    Whether the air's light has been taken away is read off the darkest pixels. Warns where the
+    result contradicts the picture.
     """
     guess = _recorded(scene) or guess_radiometry(scene.dtype)
+    dn, valid = scene.overview()
+    if not valid.any():
+        return Radiometry(scale or guess.scale, guess.offset if offset is None else offset)
+    if scale is None and scene.dtype.kind == "f" and np.median(dn[:, valid]) > guess.scale:
+        log.warning("%s holds DN of 10000 and no reflectances, it seems (--scale)", scene.path)
+        guess = Radiometry()
     used = Radiometry(
         guess.scale if scale is None else scale, guess.offset if offset is None else offset
     )
-    if scale is not None or offset is not None:
-        return used
-    dn, valid = scene.overview()
-    if not valid.any():
-        return used
-    darkest, brightest = np.percentile(dn[:, valid], [0.5, 98], method="nearest").tolist()
-    low, high = ((value + used.offset) / used.scale for value in (darkest, brightest))
-    if scene.dtype.kind == "f" and low > 1:
-        log.warning("%s holds no reflectances but DN of 10000 as it seems (--scale)", scene.path)
-        return Radiometry()
-    if high < 0.02:
+    dark_red, _, dark_blue = (np.percentile(dn[:, valid], 0.5, axis=1) + used.offset) / used.scale
+    if scale is None and offset is None:
+        bright = (np.percentile(dn[:, valid], 98) + used.offset) / used.scale
+        _warn_of_contradictions(scene, used, float(dark_red), float(bright))
+    return replace(used, corrected=how_corrected(float(dark_blue) / MODEL_WHITE))
+
+
+def _warn_of_contradictions(scene: Scene, used: Radiometry, dark: float, bright: float) -> None:
+    """Say so where the darkest red or the brightest pixels, as reflectance, cannot be."""
+    if bright < 0.02:
         log.warning(
             "%s: reflectances of at most %.3f, with %g DN to 1; if that is wrong, name --scale",
-            *(scene.path, high, used.scale),
+            *(scene.path, bright, used.scale),
         )
-    elif low > _HAZY:
+    elif dark > _HAZY:
         log.warning(
             "%s: its darkest pixels have reflectance %.2f; if its DN have an offset "
             "(Sentinel-2 from baseline 04.00 on: --offset %g), name it",
-            *(scene.path, low, BASELINE_4_OFFSET),
+            *(scene.path, dark, BASELINE_4_OFFSET),
         )
-    return used
 
 
 def _recorded(scene: Scene) -> Radiometry | None:

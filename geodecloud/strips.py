@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.blending import Ramp, StripBlend
-from geodecloud.composite import Restoration
+from geodecloud.composite import Restoration, believed_opacity
 from geodecloud.errors import GeodecloudError
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
@@ -52,12 +52,12 @@ def restored_strips(
         dn = np.concatenate([dn, more_dn], axis=1)
         valid = np.concatenate([valid, more_valid])
         places = [(top - first, left) for top in tops for left in columns]
-        model = radiometry.to_model(dn[scene.rgb])
+        model = radiometry.to_network(radiometry.to_model(dn[scene.rgb]))
         skipped = _restore_windows(model, valid, places, grid.size, predict, blend)
         last = rows[group + per_strip] if group + per_strip < len(rows) else height
         count = last - first
         blended = blend.take(count)
-        restoration = Restoration(change=blended[:3], opacity=blended[3])
+        restoration = Restoration(radiometry.from_network(blended[:3]), opacity=blended[3])
         yield Strip(first, dn[:, :count], valid[:count], restoration, len(places), skipped)
         first, dn, valid = last, dn[:, count:], valid[count:]
 
@@ -91,6 +91,7 @@ def _restore_windows(
             "the network answers with numbers that are none: try --precision fp32"
         )
     outputs[:, :3] -= inputs
+    outputs[:, 3] = believed_opacity(outputs[:, 3])
     for place, output in zip(kept, outputs, strict=True):
         blend.add(output, *place)
     return len(places) - len(kept)

@@ -6,12 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geodecloud.composite import FILLED, MEASURED, NODATA, Restoration, Rule, composite
+from geodecloud.composite import (
+    FILLED,
+    MEASURED,
+    NODATA,
+    Restoration,
+    Rule,
+    believed_opacity,
+    composite,
+)
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import (
     Radiometry,
     eurosat_to_model,
     guess_radiometry,
+    how_corrected,
     model_to_eurosat,
 )
 
@@ -83,6 +92,27 @@ def test_provenance_grows_with_opacity():
     assert len(set(provenance[0].tolist())) > 60
 
 
+@given(hnp.arrays(np.float32, (2, 40, 50), elements=st.floats(0, 1, width=32)))
+def test_opacity_is_believed_beside_certain_cloud_only(opacity):
+    believed = believed_opacity(opacity)
+    assert believed.dtype == np.float32
+    assert (believed <= opacity).all()
+    assert (believed >= 0).all()
+    cloud = opacity >= 0.35
+    np.testing.assert_array_equal(believed[cloud], opacity[cloud])
+    assert (believed_opacity(np.minimum(opacity, 0.25)) == 0).all()
+
+
+def test_how_far_a_cloud_reaches():
+    opacity = np.full((1, 64, 64), 0.1, np.float32)
+    opacity[0, 30, 20] = 0.9
+    believed = believed_opacity(opacity)[0]
+    near = np.zeros((64, 64), bool)
+    near[18:43, 8:33] = True
+    np.testing.assert_array_equal(believed > 0, near)
+    np.testing.assert_array_equal(believed[near], opacity[0][near])
+
+
 def test_what_to_do_under_opaque_cloud():
     dn = np.full(SHAPE, 5000, np.uint16)
     dark = Restoration(np.full(SHAPE, -0.8, np.float32), np.ones(SHAPE[1:], np.float32))
@@ -117,13 +147,33 @@ def test_model_range_and_eurosat_agree_within_a_step(dn):
     assert abs(float(eurosat_to_model(published)) - float(ours)) <= 0.5 / 254 + 1e-6
 
 
+@given(dns(), st.floats(0, 1), changes)
+def test_the_air_is_put_back_and_taken_away(dn, corrected, change):
+    radiometry = Radiometry(corrected=corrected)
+    model = radiometry.to_model(dn)
+    seen = radiometry.to_network(model)
+    assert seen.dtype == np.float32
+    assert (seen >= model - 1e-6).all()
+    assert seen.max() <= 1 + 1e-6
+    restored = np.clip(seen + change, 0, 1)
+    moved = model + radiometry.from_network(restored - seen)
+    np.testing.assert_allclose(radiometry.to_network(moved), restored, atol=1e-5)
+    assert (radiometry.from_network(np.zeros(SHAPE, np.float32)) == 0).all()
+
+
+def test_l1c_has_its_air_and_l2a_lacks_it():
+    assert how_corrected(0.30) == 0
+    assert how_corrected(0.0) > 0.9
+    assert how_corrected(-0.1) == 1
+
+
 def test_model_range_is_clipped_reflectance():
     model = Radiometry(10000, -1000).to_model(np.array([0, 1000, 2375, 3750, 16000], np.uint16))
     np.testing.assert_allclose(model, [0, 0, 0.5, 1, 1], atol=1e-6)
 
 
 def test_the_dtype_suggests_a_radiometry():
-    assert guess_radiometry("uint8").scale == 1016
+    assert guess_radiometry("uint8").to_model(np.array(255, "uint8")) == 1
     assert guess_radiometry("float32").scale == 1
     assert guess_radiometry("int16") == Radiometry(10000, 0)
 

@@ -18,6 +18,7 @@ import geodecloud
 from geodecloud.composite import Rule
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, SceneError, UsageError
+from geodecloud.radiometry import PICTURE_SCALE
 from geodecloud.scene import open_scene, scene_radiometry
 from tests.conftest import ROOT, darken, identity, noise, read, write_scene
 
@@ -143,7 +144,7 @@ def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path
     with rasterio.open(byte, "r+") as file:
         file.update_tags(**tags)
     with open_scene(byte) as converted:
-        assert scene_radiometry(converted, None, None).scale == 1016
+        assert scene_radiometry(converted, None, None).scale == PICTURE_SCALE
     with rasterio.open(tmp_path / "out.tif", "r+") as file:
         file.update_tags(GEODECLOUD_SCALE="10,000")
     with open_scene(tmp_path / "out.tif") as odd:

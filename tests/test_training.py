@@ -17,7 +17,13 @@ from geodecloud.models.generator import UNet
 from geodecloud.predictor import Predictor
 from geodecloud.training import clouds
 from geodecloud.training.clouds import apparent_opacity, draw_clouds, draw_uniforms, simulate_clouds
-from geodecloud.training.dataset import Tiles, augment, batches, load_eurosat, tiles_from_scenes
+from geodecloud.training.dataset import (
+    Tiles,
+    augment,
+    batches,
+    load_eurosat,
+    tiles_from_scenes,
+)
 from geodecloud.training.loop import Run, train, train_step
 from geodecloud.training.losses import restoration_loss
 from geodecloud.training.perlin import fractal_perlin
@@ -77,6 +83,19 @@ def test_clouds_follow_the_physical_model(kind):
         assert opacity.mean() > 0.9
     if kind in {"haze", "veil"}:  # thin cloud scatters blue no less than red
         assert (a[:, 2] >= a[:, 0] - 1e-6).float().mean() > 0.8
+
+
+def test_tuning_begins_with_the_given_model(tmp_path, tiny_model):
+    plan = Training(steps=1, batch_size=4, generator_rate=0.0, validation_tiles=4)
+    given, info = load_generator(tiny_model)
+    config = Config(width=info.width, training=plan)
+    made = train(config, _tiles(5), _tiles(4), tmp_path / "run", start=tiny_model)
+    again, about = load_generator(made)
+    assert about.metadata["started_from"]["kind"] == info.metadata["kind"]
+    for (name, ours), theirs in zip(again.named_parameters(), given.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+    with pytest.raises(GeodecloudError, match="width"):
+        train(Config(training=plan), _tiles(5), _tiles(4), tmp_path / "other", start=tiny_model)
 
 
 def test_saturated_is_opaque_and_no_cloud_is_not():

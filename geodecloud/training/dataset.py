@@ -119,7 +119,7 @@ def tiles_from_scenes(folder: Path) -> Tiles:
             height, width = scene.shape
             for top in range(0, height - TILE + 1, TILE):
                 dn, valid = scene.read(top, top + TILE)
-                row = model_to_eurosat(radiometry.to_model(dn[scene.rgb]))
+                row = model_to_eurosat(radiometry.to_network(radiometry.to_model(dn[scene.rgb])))
                 for left in range(0, width - TILE + 1, TILE):
                     if valid[:, left : left + TILE].all():
                         pixels.append(row[:, :, left : left + TILE])

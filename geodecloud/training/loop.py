@@ -15,7 +15,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
-from geodecloud.checkpoint import save_generator
+from geodecloud.checkpoint import load_generator, save_generator
 from geodecloud.config import Config, load_config
 from geodecloud.errors import DataError, GeodecloudError
 from geodecloud.models.discriminator import ResNet
@@ -60,6 +60,15 @@ class Run:
         past = self.step / plan.steps - plan.warm_up
         return plan.adversarial_weight * min(max(past / 0.1, 0.0), 1.0)
 
+    def start_from(self, model: Path) -> dict[str, Any]:
+        """Take over the weights of a model file; returns its metadata."""
+        generator, info = load_generator(model)
+        if info.width != self.config.width:
+            raise GeodecloudError(f"{model}: its width is {info.width}, not {self.config.width}")
+        self.generator.load_state_dict(generator.state_dict())
+        self.average.load_state_dict(generator.state_dict())
+        return info.metadata
+
     def _parts(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
 
@@ -87,7 +96,13 @@ class Run:
 
 
 def train_on(
-    config_path: Path | None, data: Path, scenes: Path | None, out: Path, *, resume: bool
+    config_path: Path | None,
+    data: Path,
+    scenes: Path | None,
+    out: Path,
+    *,
+    start: Path | None = None,
+    resume: bool = False,
 ) -> Path:
     """Read configuration and tiles, then :func:`train`.
 
@@ -95,33 +110,45 @@ def train_on(
         config_path: TOML; None: the defaults, which are ``configs/default.toml``.
         data: EuroSAT folder or zip.
         scenes: folder of clear GeoTIFFs for more tiles.
+        start: a model file to begin with, to tune it.
     """
     config = load_config(config_path) if config_path else Config()
     tiles = load_eurosat(data)
     if scenes:
         tiles = join(tiles, tiles_from_scenes(scenes))
     held_out = load_eurosat(data, held_out=True, limit=config.training.validation_tiles)
-    return train(config, tiles, held_out, out, resume=resume)
+    return train(config, tiles, held_out, out, start=start, resume=resume)
 
 
-def train(config: Config, tiles: Tiles, held_out: Tiles, out: Path, *, resume: bool) -> Path:
+def train(
+    config: Config,
+    tiles: Tiles,
+    held_out: Tiles,
+    out: Path,
+    *,
+    start: Path | None = None,
+    resume: bool = False,
+) -> Path:
     """Train and return the path of the model file, ``out/model.safetensors``.
 
     Args:
         tiles: to train on.
         held_out: to validate on.
         out: folder of the run: ``last.pt``, ``metrics.jsonl``, ``model.safetensors``.
+        start: a model file whose generator to begin with.
         resume: go on from ``out/last.pt`` where it is there.
     """
     out.mkdir(parents=True, exist_ok=True)
     plan = config.training
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = Run(config, device, tiles.digest())
+    about = {"config": config.to_dict(), "training_tiles": len(tiles)}
+    if start:
+        about["started_from"] = run.start_from(start)
     if (out / "last.pt").exists():
         if not resume:
             raise GeodecloudError(f"{out}: holds a run already; --resume goes on with it")
         run.load(out / "last.pt")
-    about = {"config": config.to_dict(), "training_tiles": len(tiles)}
     started, begun_at = time.monotonic(), run.step
     progress = tqdm(total=plan.steps, initial=run.step, unit="step")
     for clear, uniforms in batches(tiles, plan.seed, plan.batch_size, run.step):
