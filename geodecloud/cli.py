@@ -3,13 +3,8 @@
 Nothing heavy is imported here before it is needed: ``--help`` answers at once.
 """
 
-import contextlib
 import json
 import logging
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -18,7 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from geodecloud import __version__
-from geodecloud.errors import GeodecloudError, UsageError
+from geodecloud.console import progress_bar, run, set_logging
+from geodecloud.errors import UsageError
 
 _DEFAULT = "remove"
 
@@ -135,7 +131,7 @@ def remove(
     from geodecloud.composite import Rule
     from geodecloud.windows import Grid
 
-    _set_logging(quiet, verbose)
+    set_logging(quiet, verbose)
     rule = Rule(opaque_above=opaque_above, opaque=opaque.value)
     grid = Grid(window, overlap)
     chosen = _parse_bands(bands)
@@ -157,7 +153,7 @@ def remove(
     )
     predictor = Predictor(model or default_model(), device, precision.value)
     logging.getLogger("geodecloud").info("%s on %s", predictor.name, predictor.device)
-    with _progress(hidden=quiet) as progress:
+    with progress_bar(hidden=quiet) as progress:
         report = decloud_scene(
             src, dst, predictor, settings, model_name=predictor.name, progress=progress
         )
@@ -182,7 +178,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Describe a scene (what would be used) or a model."""
-    _set_logging(quiet=False, verbose=False)
+    set_logging(quiet=False, verbose=False)
     from geodecloud.describe import describe
 
     facts = describe(file)
@@ -208,7 +204,7 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
 ) -> None:
     """Train a model on EuroSAT tiles under synthetic clouds."""
-    _set_logging(quiet=False, verbose=False)
+    set_logging(quiet=False, verbose=False)
     from geodecloud.training.loop import train_on
 
     typer.echo(f"model: {train_on(config, data, scenes, out, start=start, resume=resume)}")
@@ -223,7 +219,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Score a model on pairs of a cloudy and a clear scene: PSNR before and after."""
-    _set_logging(quiet=True, verbose=False)
+    set_logging(quiet=True, verbose=False)
     from geodecloud.evaluate import evaluate_pairs
 
     scores = evaluate_pairs(cloudy, clear, model, only.split(",") if only else None)
@@ -247,81 +243,6 @@ def _parse_bands(text: str | None) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
-@contextlib.contextmanager
-def _progress(*, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing where the output is piped."""
-    from tqdm import tqdm
-
-    with tqdm(unit="row", leave=False, disable=True if hidden else None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
-
-
-def _set_logging(quiet: bool, verbose: bool) -> None:
-    logger = logging.getLogger("geodecloud")
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("geodecloud: %(message)s"))
-    logger.handlers = [handler]
-    logger.propagate = False
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # it raises what it logs
-    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
-
-
-@contextlib.contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Keep the file descriptor of stderr from C libraries while ``sys.stderr`` goes on.
-
-    libtiff prints there of its own accord, many lines when a disk is full; what it says reaches
-    the user as an exception in our words.
-    """
-    if sys.stderr is not sys.__stderr__:  # replaced by who calls us
-        yield
-        return
-    stderr, saved = sys.stderr, os.dup(2)
-    try:
-        with (
-            Path(os.devnull).open("wb") as nowhere,
-            os.fdopen(saved, "w", 1, errors="backslashreplace", closefd=False) as ours,
-        ):
-            sys.stderr = ours
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        sys.stderr = stderr
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-class _StoppedError(BaseException):
-    """Ctrl-C or a request to end: leaves through every ``with`` block, and no one catches it."""
-
-
-def _stop(number: int, _: object) -> NoReturn:
-    raise _StoppedError(number)
-
-
 def main(args: list[str] | None = None) -> NoReturn:
-    """Entry point: every expected failure becomes one line and an exit code."""
-    handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    if sys.stderr is None:  # closed, as some services start their programs
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    message, code = "", 0
-    try:
-        with _silent_libraries():
-            app(args, prog_name="geodecloud")
-    except GeodecloudError as error:
-        message, code = f"error: {error}", error.exit_code
-    except (OSError, UnicodeError, MemoryError) as error:
-        message, code = f"error: {error or 'out of memory'}", 1
-    except _StoppedError as stopped:
-        message, code = "interrupted, nothing was written", 128 + stopped.args[0]
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if message:
-        print("geodecloud:", " ".join(message.split()), file=sys.stderr)
-    sys.exit(code)
+    """Entry point of the executable; ``args`` as after the program's name."""
+    run(lambda: app(args, prog_name="geodecloud"))

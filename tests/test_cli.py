@@ -225,5 +225,5 @@ def test_interrupted_runs_leave_nothing(tmp_path, tiny_model, which, code):
     _, errors = process.communicate()
     assert process.returncode == code
     assert "Traceback" not in errors
-    assert errors.endswith("geodecloud: interrupted, nothing was written\n")
+    assert errors.endswith("geodecloud: interrupted\n")
     assert set(tmp_path.iterdir()) == before

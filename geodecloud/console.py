@@ -1,0 +1,93 @@
+"""The program around the commands: progress, messages, signals, exit codes."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from geodecloud.errors import GeodecloudError
+
+
+@contextlib.contextmanager
+def progress_bar(*, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing where the output is piped."""
+    from tqdm import tqdm
+
+    with tqdm(unit="row", leave=False, disable=True if hidden else None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def set_logging(quiet: bool, verbose: bool) -> None:
+    """Send the package's messages to stderr: errors only, warnings too, or everything."""
+    logger = logging.getLogger("geodecloud")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("geodecloud: %(message)s"))
+    logger.handlers = [handler]
+    logger.propagate = False
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # it raises what it logs
+    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+
+
+@contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Keep the file descriptor of stderr from C libraries while ``sys.stderr`` goes on.
+
+    libtiff prints there of its own accord, many lines when a disk is full; what it says reaches
+    the user as an exception in our words.
+    """
+    if sys.stderr is not sys.__stderr__:  # replaced by who calls us
+        yield
+        return
+    stderr, saved = sys.stderr, os.dup(2)
+    try:
+        with (
+            Path(os.devnull).open("wb") as nowhere,
+            os.fdopen(saved, "w", 1, errors="backslashreplace", closefd=False) as ours,
+        ):
+            sys.stderr = ours
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        sys.stderr = stderr
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+class _StoppedError(BaseException):
+    """Ctrl-C or a request to end: leaves through every ``with`` block, and no one catches it."""
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise _StoppedError(number)
+
+
+def run(program: Callable[[], object]) -> NoReturn:
+    """Run a program and exit: every expected failure becomes one line and an exit code."""
+    handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    if sys.stderr is None:  # closed, as some services start their programs
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    message, code = "", 0
+    try:
+        with _silent_libraries():
+            program()
+    except GeodecloudError as error:
+        message, code = f"error: {error}", error.exit_code
+    except (OSError, UnicodeError, MemoryError) as error:
+        message, code = f"error: {error or 'out of memory'}", 1
+    except _StoppedError as stopped:
+        message, code = "interrupted", 128 + stopped.args[0]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    if message:
+        print("geodecloud:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(code)
