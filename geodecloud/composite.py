@@ -4,6 +4,7 @@ Where the sky is clear the DN of the input is the DN of the output, bit for bit:
 not computed, it is copied.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -27,7 +28,9 @@ PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
 }
 
 _DOUBTFUL, _CERTAIN = 0.25, 0.35  # opacity that pale water does not reach, and that cloud does
-_REACH = 12  # pixels from certain cloud within which thin cloud is believed
+_NEAR = 12  # pixels from certain cloud within which thin cloud is believed
+_FADE = 6  # pixels over which the belief fades beyond
+REACH = _NEAR + _FADE
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
 
 
@@ -67,14 +70,24 @@ def believed_opacity(opacity: NDArray[np.float32]) -> NDArray[np.float32]:
     (benchmarks/TRAINING_LOG.md).
 
     Args:
-        opacity: float32 (N, rows, columns), 0..1.
+        opacity: float32 (rows, columns), 0..1. The answer for a row depends on ``REACH`` rows
+            above and below it.
     """
-    near = opacity
-    for axis in (1, 2):
-        widths = [(_REACH, _REACH) if axis == a else (0, 0) for a in range(3)]
-        padded = np.pad(near, widths)
-        near = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1, axis).max(axis=-1)
-    return opacity * _smoothstep((near - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL))
+    near = _sliding(opacity, _NEAR, np.max)
+    certain = _smoothstep((near - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL))
+    return opacity * np.minimum(_sliding(certain, _FADE, np.mean), 1)
+
+
+def _sliding(
+    values: NDArray[np.float32], radius: int, reduce: Callable[..., NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Maximum or mean over a square of ``2 radius + 1`` pixels, one axis after the other."""
+    for axis in (0, 1):
+        padding = [(radius, radius) if axis == a else (0, 0) for a in range(2)]
+        padded = np.pad(values, padding, mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis)
+        values = reduce(windows, axis=-1)
+    return values
 
 
 @dataclass(frozen=True)

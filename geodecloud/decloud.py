@@ -26,7 +26,7 @@ from geodecloud.output import Outputs
 from geodecloud.preview import Preview
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene, open_scene, scene_radiometry
-from geodecloud.strips import Predict, Strip, restored_strips
+from geodecloud.strips import Predict, Strip, believed_strips, restored_strips
 from geodecloud.windows import Grid
 
 
@@ -135,7 +135,8 @@ def decloud_scene(
         report = Report(src, dst, *scene.shape, scene.bands, radiometry)
         with ExitStack() as open_files:
             sinks = _open_sinks(scene, report, settings, outputs, open_files, model_name)
-            for strip in restored_strips(scene, predict, radiometry, settings.grid, settings.ramp):
+            strips = restored_strips(scene, predict, radiometry, settings.grid, settings.ramp)
+            for strip in believed_strips(strips):
                 finished = _finish(strip, scene, radiometry, settings.rule)
                 report.count(strip, finished.provenance)
                 for sink in sinks:

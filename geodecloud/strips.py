@@ -1,14 +1,16 @@
 """From scene to restoration, strip by strip: windows -> generator -> blend."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.blending import Ramp, StripBlend
-from geodecloud.composite import Restoration, believed_opacity
+from geodecloud.composite import REACH, Restoration, believed_opacity
 from geodecloud.errors import GeodecloudError
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
@@ -29,6 +31,29 @@ class Strip:
     restoration: Restoration
     windows: int  # that were added to this strip
     windows_skipped: int  # of them, because they hold no data
+
+
+def believed_strips(strips: Iterator[Strip]) -> Iterator[Strip]:
+    """The same strips with :func:`believed_opacity`, as if for the whole scene at once.
+
+    A strip is held back until the rows below it that count are there.
+    """
+    above: NDArray[np.float32] | None = None  # opacity of the last rows that were given out
+    held: deque[Strip] = deque()
+    for strip in chain(strips, [None]):  # None: no more will come
+        if strip is not None:
+            held.append(strip)
+        while held and (
+            strip is None or sum(len(s.valid) for s in held) >= len(held[0].valid) + REACH
+        ):
+            current = held.popleft()
+            opacity = current.restoration.opacity
+            parts = [opacity[:0] if above is None else above, opacity]
+            parts += [later.restoration.opacity for later in held]
+            known = np.concatenate(parts)[: len(parts[0]) + len(opacity) + REACH]
+            believed = believed_opacity(known)[len(parts[0]) :][: len(opacity)]
+            above = np.concatenate(parts[:2])[-REACH:]
+            yield replace(current, restoration=replace(current.restoration, opacity=believed))
 
 
 def restored_strips(
@@ -91,7 +116,6 @@ def _restore_windows(
             "the network answers with numbers that are none: try --precision fp32"
         )
     outputs[:, :3] -= inputs
-    outputs[:, 3] = believed_opacity(outputs[:, 3])
     for place, output in zip(kept, outputs, strict=True):
         blend.add(output, *place)
     return len(places) - len(kept)

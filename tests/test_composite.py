@@ -10,6 +10,7 @@ from geodecloud.composite import (
     FILLED,
     MEASURED,
     NODATA,
+    REACH,
     Restoration,
     Rule,
     believed_opacity,
@@ -23,6 +24,7 @@ from geodecloud.radiometry import (
     how_corrected,
     model_to_eurosat,
 )
+from geodecloud.strips import Strip, believed_strips
 
 SHAPE = (3, 5, 7)
 dtypes = st.sampled_from(["uint8", "uint16", "int16", "float32"])
@@ -92,25 +94,46 @@ def test_provenance_grows_with_opacity():
     assert len(set(provenance[0].tolist())) > 60
 
 
-@given(hnp.arrays(np.float32, (2, 40, 50), elements=st.floats(0, 1, width=32)))
+@given(hnp.arrays(np.float32, (40, 50), elements=st.floats(0, 1, width=32)))
 def test_opacity_is_believed_beside_certain_cloud_only(opacity):
     believed = believed_opacity(opacity)
     assert believed.dtype == np.float32
     assert (believed <= opacity).all()
     assert (believed >= 0).all()
     cloud = opacity >= 0.35
-    np.testing.assert_array_equal(believed[cloud], opacity[cloud])
+    np.testing.assert_allclose(believed[cloud], opacity[cloud], rtol=1e-5)
     assert (believed_opacity(np.minimum(opacity, 0.25)) == 0).all()
 
 
 def test_how_far_a_cloud_reaches():
-    opacity = np.full((1, 64, 64), 0.1, np.float32)
-    opacity[0, 30, 20] = 0.9
-    believed = believed_opacity(opacity)[0]
-    near = np.zeros((64, 64), bool)
-    near[18:43, 8:33] = True
-    np.testing.assert_array_equal(believed > 0, near)
-    np.testing.assert_array_equal(believed[near], opacity[0][near])
+    opacity = np.full((64, 64), 0.1, np.float32)
+    opacity[30, 25] = 0.9
+    believed = believed_opacity(opacity)
+    reached = np.zeros((64, 64), bool)
+    reached[30 - REACH : 31 + REACH, 25 - REACH : 26 + REACH] = True
+    np.testing.assert_array_equal(believed > 0, reached)
+    np.testing.assert_allclose(believed[24:37, 19:32], opacity[24:37, 19:32], rtol=1e-5)
+
+
+@given(
+    hnp.arrays(
+        np.float32, st.tuples(st.integers(1, 90), st.just(9)), elements=st.floats(0, 1, width=32)
+    ),
+    st.lists(st.integers(1, 40), min_size=1, max_size=90),
+)
+def test_belief_does_not_depend_on_the_strips(opacity, heights):
+    strips, first = [], 0
+    for height in [*heights, len(opacity)]:
+        rows = opacity[first : first + height]
+        if len(rows):
+            blank = Restoration(np.zeros((3, *rows.shape), np.float32), rows)
+            valid = np.ones(rows.shape, bool)
+            strips.append(Strip(first, np.zeros((3, *rows.shape)), valid, blank, 1, 0))
+        first += height
+    out = list(believed_strips(iter(strips)))
+    assert [strip.first for strip in out] == [strip.first for strip in strips]
+    together = np.concatenate([strip.restoration.opacity for strip in out])
+    np.testing.assert_array_equal(together, believed_opacity(opacity))
 
 
 def test_what_to_do_under_opaque_cloud():
