@@ -1,6 +1,7 @@
 """Whole scenes with the model that comes with the package: the samples, and the real ones."""
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,12 @@ def test_samples(tmp_path, name):
     report = decloud_file(src, out, Settings(provenance=marks))
     _check(src, out, marks, report.bands)
     assert report.changed_fraction > 0.02
+
+
+def test_the_sample_is_what_its_script_makes():
+    make = runpy.run_path(str(SAMPLES / "make.py"))
+    made = make["put_clouds"](read(SAMPLES / "s2_clear.tif")).astype(int)
+    np.testing.assert_allclose(made, read(SAMPLES / "s2_cloudy.tif"), atol=1)
 
 
 def test_the_sample_is_nearer_to_its_truth_than_before(tmp_path):
