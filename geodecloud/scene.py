@@ -209,14 +209,15 @@ def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) ->
     """
     guess = _recorded(scene) or guess_radiometry(scene.dtype)
     dn, valid = scene.overview()
-    if not valid.any():
-        return Radiometry(scale or guess.scale, guess.offset if offset is None else offset)
-    if scale is None and scene.dtype.kind == "f" and np.median(dn[:, valid]) > guess.scale:
+    some = bool(valid.any())
+    if some and scale is None and scene.dtype.kind == "f" and np.median(dn[:, valid]) > guess.scale:
         log.warning("%s holds DN of 10000 and no reflectances, it seems (--scale)", scene.path)
         guess = Radiometry()
     used = Radiometry(
         guess.scale if scale is None else scale, guess.offset if offset is None else offset
     )
+    if not some:
+        return used
     dark_red, _, dark_blue = (np.percentile(dn[:, valid], 0.5, axis=1) + used.offset) / used.scale
     if scale is None and offset is None:
         bright = (np.percentile(dn[:, valid], 98) + used.offset) / used.scale

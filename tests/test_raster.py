@@ -179,6 +179,12 @@ def test_radiometry_is_read_and_contradictions_are_named(tmp_path, caplog):
         assert (used.scale, used.offset) == pytest.approx((50000, -5000))
 
 
+def test_a_wrong_scale_is_refused_even_without_data(tmp_path):
+    src = write_scene(tmp_path / "in.tif", np.zeros((3, 20, 20), np.uint16), nodata=0)
+    with pytest.raises(UsageError, match="scale is 0"):
+        decloud_scene(src, tmp_path / "out.tif", identity, Settings(scale=0.0))
+
+
 def test_damage_in_the_middle_is_named_and_leaves_nothing(tmp_path):
     src = write_scene(tmp_path / "in.tif", noise((3, 600, 300)), compress="deflate")
     src.write_bytes(src.read_bytes()[: src.stat().st_size * 2 // 3])
