@@ -24,11 +24,17 @@ class CloudMix:
     veil: float = 0.24
     cumulus: float = 0.18
     deck: float = 0.07
+    cirrus: float = 0.0
 
     def __post_init__(self) -> None:
         total = sum(dataclasses.astuple(self))
         if abs(total - 1) > 1e-6 or min(dataclasses.astuple(self)) < 0:
             raise ConfigError(f"[clouds] shares add up to {total:g}: they must add up to 1")
+
+    @classmethod
+    def only(cls, kind: str) -> "CloudMix":
+        """Every tile under the kind of this name."""
+        return cls(**{f.name: float(f.name == kind) for f in dataclasses.fields(cls)})
 
 
 @dataclass(frozen=True)

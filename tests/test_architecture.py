@@ -35,18 +35,10 @@ ALLOWED = {
     },
     "console": {"errors"},
     "cli": {
-        *(
-            "checkpoint",
-            "composite",
-            "console",
-            "decloud",
-            "describe",
-            "errors",
-            "evaluate",
-            "predictor",
-        ),
-        *("training", "windows"),
+        *("checkpoint", "cli_training", "composite", "console", "decloud", "describe", "errors"),
+        *("predictor", "windows"),
     },
+    "cli_training": {"console", "errors", "evaluate", "training"},
     "describe": {"checkpoint", "scene"},
     "evaluate": {
         *("checkpoint", "decloud", "errors", "metrics", "predictor", "scene", "numpy"),
