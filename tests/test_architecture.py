@@ -15,6 +15,7 @@ ALLOWED = {
     "blending": {"windows", "numpy"},
     "radiometry": {"errors", "numpy"},
     "metrics": {"numpy"},
+    "dark_channel": {"numpy"},
     "composite": {"errors", "radiometry", "numpy"},
     "output": {"errors"},
     "scene": {"errors", "radiometry", "numpy", "rasterio"},
