@@ -111,6 +111,15 @@ def create_provenance(scene: Scene, path: Path) -> Iterator[RowWriter]:
     _read_back(path, writer)
 
 
+def read_provenance(path: Path) -> NDArray[np.uint8]:
+    """The whole of a provenance raster, uint8 (height, width)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as marks:
+            provenance: NDArray[np.uint8] = marks.read(1)
+    return provenance
+
+
 @contextmanager
 def _writing(path: Path, profile: dict[str, Any]) -> Iterator[Any]:
     """An open new dataset; a failure of GDAL's is an OutputError."""

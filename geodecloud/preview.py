@@ -1,4 +1,4 @@
-"""A picture for people: before | after | provenance."""
+"""Pictures for people: before | after | provenance, and grids of pictures to compare."""
 
 from pathlib import Path
 from typing import Any
@@ -66,3 +66,25 @@ def provenance_picture(provenance: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for value, colour in PROVENANCE_COLOURS.items():
         table[value] = colour[:3]
     return table[provenance]
+
+
+def save_grid(path: Path, rows: list[list[NDArray[np.float32]]]) -> None:
+    """Save a PNG of pictures beside and below each other, all under the same stretch.
+
+    Args:
+        rows: of pictures in model range, (3, height, width), all of the same size.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    lines = [np.concatenate([_with_gap(picture) for picture in row], axis=1) for row in rows]
+    try:
+        Image.fromarray(np.concatenate(lines)[:-_GAP, :-_GAP]).save(path, format="PNG")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _with_gap(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """As R, G, B (height, width, 3), with white to the right and below."""
+    pixels = np.rint(np.nan_to_num(picture) * 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.pad(pixels, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255)

@@ -39,10 +39,16 @@ ALLOWED = {
         *("checkpoint", "cli_training", "composite", "console", "decloud", "describe", "errors"),
         *("predictor", "windows"),
     },
-    "cli_training": {"console", "errors", "evaluate", "training"},
+    "cli_training": {"console", "errors", "evaluate", "evaluate_tiles", "scores", "training"},
     "describe": {"checkpoint", "scene"},
+    "scores": {"metrics"},
     "evaluate": {
-        *("checkpoint", "decloud", "errors", "metrics", "predictor", "scene", "numpy"),
+        *("checkpoint", "composite", "dark_channel", "decloud", "errors", "geotiff", "metrics"),
+        *("predictor", "preview", "radiometry", "scene", "scores", "strips", "numpy"),
+    },
+    "evaluate_tiles": {
+        *("checkpoint", "composite", "config", "dark_channel", "errors", "metrics", "predictor"),
+        *("preview", "radiometry", "scores", "strips", "training", "numpy", "torch"),
     },
 }
 HEAVY = {"numpy", "rasterio", "torch", "safetensors", "PIL", "matplotlib", "noise"}

@@ -1,0 +1,280 @@
+"""Scores of whole runs: pairs of scenes, and tiles under each kind of cloud."""
+
+import dataclasses
+import json
+import math
+import zipfile
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from geodecloud.config import CloudMix
+from geodecloud.errors import DataError, UsageError
+from geodecloud.evaluate import evaluate_pairs
+from geodecloud.evaluate_tiles import evaluate_tiles
+from geodecloud.scores import ROWS, json_scores, mean_scores
+from tests.conftest import ROOT, darken, noise, write_scene
+
+METRICS = {"psnr", "ssim", "sam", "mae"}
+PAIR_KEYS = {*ROWS, "under_cloud", "in_the_clear", "changed_fraction", "reprod_mae"}
+KINDS = {field.name for field in dataclasses.fields(CloudMix)}
+
+
+class Stub:
+    """Stands for the Predictor: a plain function of the patches."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, model):
+        return self._function
+
+
+def see_nothing(patches):
+    """A network that restores nothing and sees no cloud."""
+    return np.concatenate([patches, 0 * patches[:, :1]], axis=1)
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """Put a plain function in the network's place."""
+
+    def put(function):
+        for module in ("evaluate", "evaluate_tiles"):
+            monkeypatch.setattr(f"geodecloud.{module}.Predictor", Stub(function))
+
+    return put
+
+
+@pytest.fixture
+def folders(tmp_path):
+    cloudy, clear = tmp_path / "cloudy", tmp_path / "clear"
+    cloudy.mkdir()
+    clear.mkdir()
+    return cloudy, clear
+
+
+def write_png(path, dn):
+    Image.fromarray(dn.transpose(1, 2, 0)).save(path)
+
+
+def half_cloudy(dtype="uint16", white=2750, size=(40, 50)):
+    """Dark land under a bright cloud over its left half, and without."""
+    clear = (noise((3, *size)).astype(float) / 4000 * 0.45 * white).astype(dtype)
+    cloudy = clear.copy()
+    cloudy[:, :, : size[1] // 2] = white * 0.8
+    return cloudy, clear
+
+
+def test_a_pair_is_scored_whole_and_by_place(folders, network):
+    network(darken)
+    cloudy, clear = half_cloudy()
+    write_scene(folders[0] / "a.tif", cloudy)
+    write_scene(folders[1] / "a.tif", clear)
+    scores = evaluate_pairs(*folders, None)
+    assert scores.keys() == {"pairs", "each", *PAIR_KEYS}
+    assert scores["each"]["a"].keys() == PAIR_KEYS
+    assert all(scores[row].keys() == METRICS for row in ROWS)
+    assert scores["pairs"] == 1
+    assert scores["reprod_mae"] == 0
+    assert scores["in_the_clear"]["restored"] == {"psnr": math.inf, "mae": 0}
+    assert 0.5 <= scores["changed_fraction"] < 0.9  # the blend reaches into the clear
+    identity, restored = (scores["under_cloud"][row] for row in ("identity", "restored"))
+    assert restored["psnr"] > identity["psnr"] + 3
+    assert restored["mae"] < identity["mae"]
+    assert scores["restored"]["psnr"] > scores["identity"]["psnr"] + 3
+    assert scores["in_the_clear"]["identity"] == scores["in_the_clear"]["restored"]
+
+
+def test_formats_mix_and_means_are_of_the_pairs(folders, network):
+    network(darken)
+    picture = half_cloudy("uint8", 255)
+    write_png(folders[0] / "a.png", picture[0])
+    write_scene(folders[1] / "a.TIFF", picture[1])
+    write_scene(folders[0] / "b.tif", picture[1])
+    write_png(folders[1] / "b.png", picture[0])
+    for pair in zip(folders, half_cloudy(size=(30, 33)), strict=True):
+        write_scene(pair[0] / "c.tif", pair[1])
+    (folders[0] / "notes.txt").touch()
+    scores = evaluate_pairs(*folders, None)
+    assert scores["each"].keys() == {"a", "b", "c"}
+    for row in ROWS:
+        each = [scores["each"][stem][row]["ssim"] for stem in "abc"]
+        assert scores[row]["ssim"] == pytest.approx(np.mean(each))
+    a, b = (scores["each"][stem]["identity"]["psnr"] for stem in "ab")
+    assert a == b
+    only = evaluate_pairs(*folders, None, ["b"])
+    assert only["each"] == {"b": scores["each"]["b"]}
+
+
+@pytest.mark.parametrize("offset", [0, -1000])
+def test_the_clear_scene_is_read_as_the_cloudy_one_is(folders, network, offset):
+    network(see_nothing)
+    dark = np.full((3, 20, 20), 300 - offset, np.uint16)
+    bright = np.full((3, 20, 20), 575 - offset, np.uint16)  # a tenth of the model range more
+    # The file of the cloudy scene alone says so; the clear one is dark enough to seem corrected.
+    write_scene(folders[1] / "a.tif", dark)
+    with rasterio.open(write_scene(folders[0] / "a.tif", bright), "r+") as file:
+        file.scales, file.offsets = [1e-4] * 3, [offset * 1e-4] * 3
+    scores = evaluate_pairs(*folders, None)
+    for row in ("identity", "restored"):
+        assert scores[row]["mae"] == pytest.approx(0.1, abs=1e-6)
+        assert scores[row]["psnr"] == pytest.approx(20, abs=1e-4)
+        assert scores["in_the_clear"][row]["psnr"] == pytest.approx(20, abs=1e-4)
+    assert math.isnan(scores["under_cloud"]["restored"]["psnr"])
+
+
+def test_nodata_of_either_scene_is_left_out(folders, network):
+    network(see_nothing)
+    cloudy, clear = noise((3, 30, 30)) // 2, noise((3, 30, 30), seed=1) // 2 + 1
+    cloudy[:, :, 20:], clear[:, :, :5] = 0, 0
+    write_scene(folders[0] / "a.tif", cloudy, nodata=0)
+    write_scene(folders[1] / "a.tif", clear, nodata=0)
+    scores = evaluate_pairs(*folders, None)
+    both = (cloudy > 0).all(axis=0) & (clear > 0).all(axis=0)
+    expected = np.abs(cloudy[:, both].astype(float) - clear[:, both]).mean() / 2750
+    assert scores["identity"]["mae"] == pytest.approx(expected, rel=1e-5)
+    assert math.isfinite(scores["dark_channel_prior"]["ssim"])
+
+
+def test_means_leave_out_what_is_infinite_or_of_nothing():
+    each = [{"a": {"b": math.inf}, "c": math.nan}, {"a": {"b": 3.0}, "c": math.nan}]
+    means = mean_scores(each)
+    assert means["a"] == {"b": 3}
+    assert math.isnan(means["c"])
+    assert mean_scores(each[:1])["a"] == {"b": math.inf}
+    assert json_scores(mean_scores(each[:1]) | {"n": 1}) == {"a": {"b": None}, "c": None, "n": 1}
+
+
+BAD_PAIRS = {
+    "no clear one": (lambda f: (f[1] / "a.tif").unlink(), "a missing"),
+    "two of one stem": (
+        lambda f: write_png(f[0] / "a.png", noise((3, 9, 9), "uint8")),
+        "same stem",
+    ),
+    "other size": (lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 21))), "size"),
+    "other type": (lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20), "uint8")), "convert"),
+    "all nodata": (
+        lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20)) * 0, nodata=0),
+        "valid",
+    ),
+    "empty": (lambda f: (f[0] / "a.tif").unlink(), "no pairs"),
+    "not a scene": (lambda f: (f[1] / "a.tif").write_text("x"), "cannot be opened"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PAIRS)
+def test_bad_pairs_are_one_clear_line(cli, folders, tiny_model, kind):
+    for folder in folders:
+        write_scene(folder / "a.tif", noise((3, 20, 20)))
+    spoil, words = BAD_PAIRS[kind]
+    spoil(folders)
+    cli("evaluate", *folders, "--model", tiny_model)
+    assert cli.code == 1
+    assert words in cli.err
+    assert str(folders[0]) in cli.err or str(folders[1]) in cli.err
+    assert len(cli.err.splitlines()) == 1
+
+
+def test_the_input_folders_are_no_place_for_pictures(folders, network):
+    network(see_nothing)
+    for folder in folders:
+        write_png(folder / "a.png", noise((3, 20, 20), "uint8"))
+    with pytest.raises(UsageError, match="another folder"):
+        evaluate_pairs(*folders, None, pictures=folders[1] / ".." / "cloudy")
+    with pytest.raises(DataError, match="no b"):
+        evaluate_pairs(*folders, None, ["a", "b"])
+
+
+def test_evaluate_pairs_on_the_command_line(cli, folders, tmp_path, tiny_model):
+    for folder, dn in zip(folders, half_cloudy(), strict=True):
+        write_scene(folder / "one.tif", dn)
+    write_scene(folders[0] / "two.tif", dn)
+    write_scene(folders[1] / "two.tif", dn)
+    args = ["evaluate", *folders, "--model", tiny_model]
+    scores = json.loads(cli(*args, "--json", "--png", tmp_path / "new" / "pictures").out)
+    assert scores["pairs"] == 2
+    assert scores["reprod_mae"] == 0
+    assert scores["each"]["two"]["identity"] == {"psnr": None, "ssim": 1, "sam": 0, "mae": 0}
+    assert scores["identity"]["psnr"] == scores["each"]["one"]["identity"]["psnr"]
+    for stem in ("one", "two"):
+        with Image.open(tmp_path / "new" / "pictures" / f"{stem}.png") as png:
+            assert png.size == (3 * 50 + 2 * 4, 40)
+    text = cli(*args, "--only", "two").out
+    assert "mean of 1" in text
+    assert "inf" in text
+    assert "dark channel prior" in text
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["cloudy"],
+        ["cloudy", "clear", "--tiles", "t"],
+        ["--tiles", "t", "--only", "a"],
+        ["--tiles", "t", "--limit", "0"],
+        ["--tiles", "t", "--png", "p.jpg"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(cli, args):
+    assert cli("evaluate", *args).code == 2
+
+
+@pytest.fixture(scope="module")
+def eurosat(tmp_path_factory):
+    """A EuroSAT of 30 tiles, of which 9 are held out, cut from a clear scene."""
+    with rasterio.open(ROOT / "sample_data" / "s2_clear.tif") as scene:
+        land = np.clip(scene.read([3, 2, 1]) / 2750 * 254 + 1, 1, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("eurosat") / "EuroSAT.zip"
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(30):
+            top, left = rng.integers(0, np.array(land.shape[1:]) - 64)
+            tile = land[:, top : top + 64, left : left + 64]
+            with archive.open(f"EuroSAT/Land/Land_{i}.jpg", "w") as file:
+                Image.fromarray(tile.transpose(1, 2, 0)).save(file, "JPEG", quality=100)
+    return path
+
+
+def test_a_network_that_sees_nothing_is_the_identity(eurosat, network):
+    network(see_nothing)
+    scores = evaluate_tiles(eurosat, None)
+    assert scores["tiles"] == 9
+    assert scores["kinds"].keys() == KINDS
+    for kind, rows in scores["kinds"].items():
+        assert rows.keys() == {*ROWS, "network", "untouched"}
+        assert rows["untouched"] == 1
+        assert rows["restored"] == rows["identity"]
+        assert rows["network"]["psnr"] == rows["identity"]["psnr"]
+        assert math.isinf(rows["identity"]["psnr"]) == (kind == "none")
+    assert scores["kinds"]["deck"]["identity"]["psnr"] < scores["kinds"]["veil"]["identity"]["psnr"]
+
+
+def test_the_composite_decides_what_is_untouched(eurosat, network):
+    network(darken)
+    for rows in evaluate_tiles(eurosat, None)["kinds"].values():
+        assert rows["untouched"] < 1
+        assert rows["restored"]["psnr"] != rows["network"]["psnr"]
+
+
+def test_psnr_is_of_the_error_of_all_tiles(eurosat, network, monkeypatch):
+    network(see_nothing)
+    whole = evaluate_tiles(eurosat, None)["kinds"]["veil"]
+    monkeypatch.setattr("geodecloud.evaluate_tiles._BATCH", 2)
+    assert evaluate_tiles(eurosat, None)["kinds"]["veil"] == whole
+
+
+def test_evaluate_tiles_on_the_command_line(cli, eurosat, tmp_path, tiny_model):
+    picture = tmp_path / "tiles.png"
+    args = ["evaluate", "--tiles", eurosat, "--model", tiny_model, "--limit", 5]
+    scores = json.loads(cli(*args, "--json", "--png", picture).out)
+    assert scores["tiles"] == 5
+    assert scores["kinds"]["none"]["identity"] == {"psnr": None, "ssim": 1, "sam": 0, "mae": 0}
+    with Image.open(picture) as png:
+        assert png.size == (12 * 68 - 4, len(KINDS) * 68 - 4)
+    text = cli(*args).out
+    assert "veil (thin)" in text
+    assert len(text.splitlines()) == 1 + 3 * len(KINDS)
