@@ -100,6 +100,13 @@ def guess_radiometry(dtype: DTypeLike) -> Radiometry:
     return Radiometry()
 
 
+def multispectral_to_eurosat(dn: NDArray[Any]) -> NDArray[np.uint8]:
+    """L1C reflectance x 10000, of any shape, in EuroSAT's 8-bit radiometry, as it was published."""
+    steps = dn.astype(np.float64) * EUROSAT_STEPS / (MODEL_WHITE * SCALE)
+    pixels: NDArray[np.uint8] = np.clip(np.floor(steps + 1.5), 1, 255).astype(np.uint8)
+    return pixels
+
+
 def eurosat_to_model(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """EuroSAT's 8-bit values in model range: 1 -> 0, 255 -> 1. Any shape."""
     model = np.maximum(pixels.astype(np.float32) - 1, 0)

@@ -1,7 +1,7 @@
 """A scene in: open it, find its bands and radiometry, read its rows.
 
-With ``geotiff.py`` the only file that opens rasterio. GDAL counts bands from 1; so do
-``Scene.bands`` and the messages here.
+With ``geotiff.py`` (and ``rasters.py`` of the training) the only file that opens rasterio. GDAL
+counts bands from 1; so do ``Scene.bands`` and the messages here.
 """
 
 import logging

@@ -32,7 +32,7 @@ ALLOWED = {
     "config": {"errors"},
     "training": {
         *("checkpoint", "config", "errors", "models", "radiometry", "scene", "training"),
-        *("numpy", "PIL", "torch"),
+        *("noise", "numpy", "PIL", "rasterio", "torch"),
     },
     "console": {"errors"},
     "cli": {

@@ -1,0 +1,81 @@
+"""Tiles to train on, wherever they come from, and what to do with bad files on the way."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.errors import DataError, SceneError, UsageError
+
+log = logging.getLogger("geodecloud")
+
+TILE = 64  # pixels on a side of a EuroSAT tile
+OnBad = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Clear tiles in memory.
+
+    pixels: uint8 (count, 3, 64, 64) in EuroSAT's 8-bit radiometry.
+    names: where each tile comes from, ``Class/File.jpg`` for EuroSAT.
+    skipped: the bad files that were left out.
+    """
+
+    pixels: NDArray[np.uint8]
+    names: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def digest(self) -> str:
+        """SHA-256 of names and pixels: the same for the same training data."""
+        sha = hashlib.sha256("\n".join(self.names).encode())
+        sha.update(self.pixels.data)
+        return sha.hexdigest()
+
+
+def join(first: Tiles, second: Tiles) -> Tiles:
+    """The tiles of both."""
+    return Tiles(
+        np.concatenate([first.pixels, second.pixels]),
+        first.names + second.names,
+        first.skipped + second.skipped,
+    )
+
+
+class BadFiles:
+    """What becomes of bad files: the first one raises, or all are left out and counted.
+
+    Args:
+        on_bad: "error" or "skip".
+    """
+
+    def __init__(self, on_bad: OnBad) -> None:
+        if on_bad not in get_args(OnBad):
+            raise UsageError(f"on_bad is {on_bad!r}: give one of {', '.join(get_args(OnBad))}")
+        self._raises = on_bad == "error"
+        self.names: list[str] = []
+
+    @contextmanager
+    def tolerated(self, name: str) -> Iterator[None]:
+        """What fails in the ``with`` block for the fault of the file ``name`` leaves it out."""
+        try:
+            yield
+        except (DataError, SceneError) as error:
+            if self._raises:
+                raise
+            self.names.append(name)
+            log.info("left out: %s", error)
+
+    def report(self, where: object) -> None:
+        """One warning where any file was left out."""
+        if self.names:
+            count = len(self.names)
+            log.warning("%s: %d bad file(s) left out, first %s", where, count, self.names[0])
