@@ -1,5 +1,6 @@
 """Model files: safetensors with the generator's weights, and metadata that says what they are."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from geodecloud import __version__
-from geodecloud.errors import ModelError
+from geodecloud.config import GeneratorPlan, build
+from geodecloud.errors import ConfigError, ModelError
 from geodecloud.models.generator import UNet
 
 KIND = "geodecloud-generator"
@@ -23,13 +25,13 @@ class ModelInfo:
     """What a model file says of itself.
 
     path, sha256: the file.
-    width: of the UNet.
+    plan: the shape of the generator.
     metadata: everything, as written: bands, radiometry, config, training data, version.
     """
 
     path: Path
     sha256: str
-    width: int
+    plan: GeneratorPlan
     metadata: dict[str, Any]
 
 
@@ -51,7 +53,7 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
     metadata = {
         "kind": KIND,
         "version": __version__,
-        "width": generator.width,
+        "generator": dataclasses.asdict(generator.plan),
         "window": 64,
         "bands": ["red", "green", "blue"],
         "radiometry": "reflectance / 0.275",
@@ -82,13 +84,14 @@ def read_info(path: Path) -> ModelInfo:
     try:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
-        width = int(metadata["width"])
-    except (ValueError, KeyError, TypeError):
+        old = {"width": metadata.get("width"), "upsample": "transposed"}
+        plan = build(GeneratorPlan, metadata.get("generator", old))
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
         ours = False
     if not ours:
         raise ModelError(f"{path}: not a model of geodecloud; leave out --model to use its own")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ModelInfo(path, digest, width, metadata)
+    return ModelInfo(path, digest, plan, metadata)
 
 
 def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
@@ -98,7 +101,7 @@ def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
         ModelError: as :func:`read_info`, or the weights do not fit the network.
     """
     info = read_info(path)
-    generator = UNet(info.width)
+    generator = UNet(info.plan)
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -6,9 +6,11 @@ An unknown key is an error that names the nearest known one; nothing is silently
 import dataclasses
 import difflib
 import tomllib
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from geodecloud.errors import ConfigError
 
@@ -16,15 +18,44 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class GeneratorPlan:
+    """Shape of the generator; it goes with the weights into the model file."""
+
+    width: int = 32  # channels of the first level; each level below has twice as many
+    depth: int = 4  # how often height and width are halved; windows are multiples of 2**depth
+    upsample: Literal["bilinear", "transposed"] = "bilinear"
+    opacity: bool = True  # a fourth output channel, and the other three as a change to the input
+
+    def __post_init__(self) -> None:
+        _at_least(self, "generator", width=1, depth=1)
+        if self.depth > 6:
+            raise ConfigError(f"[generator] depth is {self.depth}: at most 6, for 64-pixel tiles")
+
+
+@dataclass(frozen=True)
+class DiscriminatorPlan:
+    """Shape of the discriminator: residual blocks and channels of each stage."""
+
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    widths: tuple[int, ...] = (16, 32, 128, 256)
+
+    def __post_init__(self) -> None:
+        if len(self.blocks) != len(self.widths) or not 1 <= len(self.blocks) <= 6:
+            raise ConfigError("[discriminator] blocks and widths: one of each for 1 to 6 stages")
+        if min(*self.blocks, *self.widths, 1) < 1:
+            raise ConfigError("[discriminator] blocks and widths must be 1 or more")
+
+
+@dataclass(frozen=True)
 class CloudMix:
     """Share of the tiles under each kind of cloud; the shares add up to 1."""
 
-    none: float = 0.34
-    haze: float = 0.17
-    veil: float = 0.24
-    cumulus: float = 0.18
-    deck: float = 0.07
-    cirrus: float = 0.0
+    none: float = 0.30
+    haze: float = 0.20
+    veil: float = 0.20
+    cirrus: float = 0.08
+    cumulus: float = 0.16
+    deck: float = 0.06
 
     def __post_init__(self) -> None:
         total = sum(dataclasses.astuple(self))
@@ -38,41 +69,82 @@ class CloudMix:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """Shares of the tiles that are changed, 0 to 1; see :mod:`geodecloud.training.augment`."""
+
+    turned: float = 1.0  # by quarters, and mirrored
+    colours: float = 1.0  # other suns, soils, sensors, air
+    patches: float = 0.2  # smooth patches of other ground: turbid water, soil, crops
+    coarse: float = 0.2  # four tiles as one of half the resolution
+    fine: float = 0.1  # a quarter of a tile at twice the resolution
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"[augmentation] {name} is {value:g}: it is a share, 0 to 1")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What the generator is asked for, and how much of each."""
+
+    l1: float = 1.0
+    adversarial: float = 0.01  # against an L1 of weight 1, as the article's 1 : 100
+    opacity: float = 1.0
+    opacity_quantile: float = 0.35  # 0.5 would be the median: see losses.opacity_loss
+    under_opaque: float = 0.15  # weight of a pixel's L1 where the ground cannot be seen
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if value < 0 or (name in ("opacity_quantile", "under_opaque") and value > 1):
+                raise ConfigError(f"[losses] {name} is {value:g}: not a weight or share")
+
+
+@dataclass(frozen=True)
 class Training:
-    """The schedule of a run. Learning rates as for AdamW; steps count generator updates."""
+    """The schedule of a run. Steps count generator updates; rates are AdamW's."""
 
     seed: int = 231
     steps: int = 2000
-    batch_size: int = 32
+    epochs: float = 0  # instead of steps, where it is not 0
+    batch_size: int = 32  # over all processes
+    schedule: Literal["one-cycle", "step"] = "one-cycle"  # step: a tenth from 2/3 of the run on
     generator_rate: float = 8e-4
     discriminator_rate: float = 2e-4
+    discriminator_momentum: float = 0.5  # Adam's first beta
+    weight_decay: float = 0.01
+    clip_gradient: float = 1.0  # largest norm of the generator's gradient; 0: any
     warm_up: float = 0.8  # share of the steps before the discriminator joins
-    adversarial_weight: float = 0.01  # BCE against an L1 of weight 1, as the article's 1 : 100
-    opacity_weight: float = 1.0
-    ema_decay: float = 0.998
+    adversarial_ramp: float = 0.1  # share of the steps until its full weight
+    ema_decay: float = 0.998  # 0: no average, the weights themselves
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     validate_every: int = 250
     validation_tiles: int = 480
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch_size": 2, "validate_every": 1, "validation_tiles": 1}
-        for name, value in dataclasses.asdict(self).items():
-            if value < least.get(name, 0):
-                raise ConfigError(f"[training] {name} is {value:g}: at least {least.get(name, 0)}")
-            if name in ("warm_up", "ema_decay") and value > 1:
-                raise ConfigError(f"[training] {name} is {value:g}: it is a share, 0 to 1")
+        numbers = {k: v for k, v in dataclasses.asdict(self).items() if not isinstance(v, str)}
+        _at_least(self, "training", **(dict.fromkeys(numbers, 0) | least))
+        for name in ("warm_up", "adversarial_ramp", "ema_decay", "discriminator_momentum"):
+            if numbers[name] > 1:
+                raise ConfigError(f"[training] {name} is {numbers[name]:g}: it is a share, 0 to 1")
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that defines a run beside its data."""
+    """All that defines a run beside its data.
 
-    width: int = 32
+    recipe: ``physical``, the clouds of :mod:`geodecloud.training.clouds` in the shares of
+        ``clouds``; ``article``, the article's overlay, see :mod:`geodecloud.training.article`.
+    """
+
+    recipe: Literal["physical", "article"] = "physical"
+    generator: GeneratorPlan = field(default_factory=GeneratorPlan)
+    discriminator: DiscriminatorPlan = field(default_factory=DiscriminatorPlan)
     clouds: CloudMix = field(default_factory=CloudMix)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    losses: LossWeights = field(default_factory=LossWeights)
     training: Training = field(default_factory=Training)
-
-    def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ConfigError(f"width is {self.width}: at least 1")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, as in the TOML file."""
@@ -91,25 +163,52 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
-    sections = {"clouds": CloudMix, "training": Training}
-    values: dict[str, Any] = dict(table)
-    for name, kind in sections.items():
-        if name in values:
-            values[name] = _build(kind, values[name], f"{path} [{name}]")
-    return _build(Config, values, str(path))
+    try:
+        return build(Config, table)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
-def _build(kind: type[T], values: Any, where: str) -> T:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: must be a table of keys, not {values!r}")
-    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key, value in values.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
-            raise ConfigError(f"{where}: unknown key {key!r}; did you mean {near!r}?")
-        wanted = known[key].type
-        if isinstance(wanted, type) and wanted in (int, float):
-            right = isinstance(value, int | float if wanted is float else int)
-            if not right or isinstance(value, bool):
-                raise ConfigError(f"{where}: {key} is {value!r}: it must be {wanted.__name__}")
-    return kind(**values)
+def with_steps(config: Config, steps: int) -> Config:
+    """The same for so many steps: to try a recipe, or to give two of them the same time."""
+    training = dataclasses.replace(config.training, steps=steps, epochs=0)
+    return dataclasses.replace(config, training=training)
+
+
+def build(kind: type[T], table: Any, section: str = "") -> T:
+    """A configuration dataclass from plain values, those of dataclass fields from tables.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type or out of bounds.
+    """
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{section or 'it'} must be a table of keys, not {table!r}")
+    types = typing.get_type_hints(kind)
+    for key in table:
+        if key not in types:
+            near = difflib.get_close_matches(key, types, n=1, cutoff=0)[0]
+            raise ConfigError(f"{section}unknown key {key!r}; did you mean {near!r}?")
+    return kind(**{key: _value(types[key], value, section, key) for key, value in table.items()})
+
+
+def _value(wanted: Any, value: Any, section: str, key: str) -> Any:
+    if dataclasses.is_dataclass(wanted):
+        return build(wanted, value, f"[{key}] ")  # type: ignore[arg-type]
+    if typing.get_origin(wanted) is Literal:
+        right, name = value in typing.get_args(wanted), " or ".join(typing.get_args(wanted))
+    elif typing.get_origin(wanted) is tuple:
+        right = isinstance(value, list | tuple) and all(type(v) is int for v in value)
+        value, name = tuple(value) if right else value, "a list of whole numbers"
+    else:
+        right = type(value) in ((int, float) if wanted is float else (wanted,))
+        name = wanted.__name__
+    if not right:
+        raise ConfigError(f"{section}{key} is {value!r}: it must be {name}")
+    return value
+
+
+def _at_least(config: Any, section: str, **least: float) -> None:
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if not value >= bound:
+            raise ConfigError(f"[{section}] {name} is {value:g}: at least {bound:g}")

@@ -28,7 +28,8 @@ from geodecloud.radiometry import (
 from geodecloud.scores import METRICS, Scores, mean_scores, score
 from geodecloud.strips import Predict
 from geodecloud.training.clouds import draw_uniforms, simulate_clouds
-from geodecloud.training.dataset import TILE, Tiles, load_eurosat
+from geodecloud.training.eurosat import load_eurosat
+from geodecloud.training.tiles import TILE, Tiles
 
 LABELS = {"veil": "veil (thin)", "cumulus": "cumulus (broken)", "deck": "deck (opaque)"}
 

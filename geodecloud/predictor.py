@@ -1,7 +1,6 @@
 """From a model file to a plain function, numpy in and numpy out."""
 
 import logging
-import re
 import time
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geodecloud.checkpoint import load_generator
-from geodecloud.errors import GeodecloudError, UsageError
+from geodecloud.device import fast_bf16, find_device
+from geodecloud.errors import GeodecloudError
 from geodecloud.models.generator import UNet
 
 log = logging.getLogger("geodecloud")
@@ -41,12 +41,12 @@ class Predictor:
 
     def __init__(self, model: Path, device: str = "auto", precision: Precision = "auto") -> None:
         generator, self.info = load_generator(model)
-        self.device = _find_device(device)
+        self.device = find_device(device)
         self.seconds = 0.0
         self._network = _fold(generator).to(self.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision: Literal["fp32", "bf16"] = "fp32"
-        if precision == "bf16" or (precision == "auto" and _fast_bf16(self.device)):
+        if precision == "bf16" or (precision == "auto" and fast_bf16(self.device)):
             self.precision = self._checked_bf16(demanded=precision == "bf16")
 
     @property
@@ -57,16 +57,18 @@ class Predictor:
     def __call__(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, S, S) in model range -> (N, 4, S, S): restored R, G, B, and opacity 0..1.
 
-        S is a multiple of 16.
+        S is a multiple of 16. A model that does not know opacity is taken to have restored
+        everything: opacity 0.5.
         """
         begun = time.perf_counter()
-        result = np.empty((len(patches), 4, *patches.shape[2:]), np.float32)
+        result = np.full((len(patches), 4, *patches.shape[2:]), 0.5, np.float32)
         batch = np.zeros((BATCH_SIZE, *patches.shape[1:]), np.float32)
         for first in range(0, len(patches), BATCH_SIZE):
             count = min(BATCH_SIZE, len(patches) - first)
             batch[:count] = patches[first : first + count]
             batch[count:] = 0
-            result[first : first + count] = self._run(batch, self.precision)[:count]
+            answer = self._run(batch, self.precision)[:count]
+            result[first : first + count, : answer.shape[1]] = answer
         self.seconds += time.perf_counter() - begun
         return result
 
@@ -93,29 +95,6 @@ class Predictor:
             return "bf16"
         log.warning("bf16 differs from fp32 by %.3f on this machine: fp32 it is", difference)
         return "fp32"
-
-
-def _find_device(name: str) -> torch.device:
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(f"device is {name!r}: it must be auto, cpu, cuda, cuda:1 or mps")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} is not to be had here; try --device cpu") from error
-    return device
-
-
-def _fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return False
 
 
 def _fold(generator: UNet) -> UNet:

@@ -14,6 +14,7 @@ from rasterio.transform import from_origin
 
 from geodecloud.checkpoint import save_generator
 from geodecloud.cli import main
+from geodecloud.config import GeneratorPlan
 from geodecloud.models.generator import UNet
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +82,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file with a narrow, untrained generator."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_generator(UNet(4), path, {})
+    save_generator(UNet(GeneratorPlan(width=4)), path, {})
     return path
 
 

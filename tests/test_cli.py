@@ -61,7 +61,7 @@ def test_info_describes_a_scene_and_a_model(cli, tiny_model):
     assert scene["bands"] == [1, 2, 3]
     assert (scene["scale"], scene["offset"]) == pytest.approx((50000, -5000))
     assert "EPSG:32616" in cli("info", SAMPLES / "l8_cloudy.tif").out
-    assert json.loads(cli("info", tiny_model, "--json").out)["width"] == 4
+    assert json.loads(cli("info", tiny_model, "--json").out)["generator"]["width"] == 4
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -185,7 +185,9 @@ def test_bad_models(cli, tmp_path, scene, tiny_model):
     save_file({}, other)
     _fails(cli, tmp_path, 1, "not a model of geodecloud", scene, out, "--model", other)
     save_file(
-        {}, other, {"geodecloud": '{"kind": "geodecloud-generator", "width": 4, "window": 64}'}
+        {},
+        other,
+        {"geodecloud": '{"kind": "geodecloud-generator", "generator": {"width": 4}, "window": 64}'},
     )
     _fails(cli, tmp_path, 1, "do not fit", scene, out, "--model", other)
 

@@ -1,177 +1,41 @@
-"""Laws of training: noise and clouds, data, networks, and a run that can be cut in two."""
+"""Laws of training: batches, losses, and a run that can be cut in two."""
 
 import dataclasses
 import json
-import zipfile
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from geodecloud.checkpoint import load_generator, read_info, save_generator
-from geodecloud.config import CloudMix, Config, Training, load_config
+from geodecloud.checkpoint import load_generator, read_info
+from geodecloud.config import Config, GeneratorPlan, LossWeights, Training, load_config
 from geodecloud.errors import ConfigError, DataError, GeodecloudError
-from geodecloud.models.discriminator import ResNet
-from geodecloud.models.generator import UNet
-from geodecloud.predictor import Predictor
-from geodecloud.training import clouds
-from geodecloud.training.clouds import apparent_opacity, draw_clouds, draw_uniforms, simulate_clouds
-from geodecloud.training.dataset import (
-    Tiles,
-    augment,
-    batches,
-    load_eurosat,
-    tiles_from_scenes,
-)
-from geodecloud.training.loop import Run, train, train_step
-from geodecloud.training.losses import restoration_loss
-from geodecloud.training.perlin import fractal_perlin
-from tests.conftest import ROOT, write_scene
+from geodecloud.training import augment, clouds, loop
+from geodecloud.training.batches import Batch, batches
+from geodecloud.training.clouds import draw_uniforms
+from geodecloud.training.loop import train
+from geodecloud.training.losses import opacity_loss, restoration_loss
+from geodecloud.training.processes import Processes
+from geodecloud.training.run import Run
+from geodecloud.training.sources import Data
+from geodecloud.training.step import train_step
+from geodecloud.training.tiles import Tiles
+from tests.conftest import ROOT
 from tests.conftest import noise as random_dn
 
-ONLY = {
-    name: CloudMix(**{k: float(k == name) for k in CloudMix.__annotations__})
-    for name in CloudMix.__annotations__
-}
-
-
-@pytest.mark.needs_noise
-@pytest.mark.parametrize("octaves", [1, 6])
-def test_perlin_equals_the_noise_library(octaves):
-    noise = pytest.importorskip("noise", reason="the noise library (extra train) needs a compiler")
-    rng = np.random.default_rng(octaves)
-    x, y = rng.uniform(-300, 300, (2, 40, 50)).astype(np.float32)
-    reference = [
-        [
-            noise.pnoise2(float(a), float(b), octaves=octaves, repeatx=2**20, repeaty=2**20)
-            for a, b in zip(*row, strict=True)
-        ]
-        for row in zip(x, y, strict=True)
-    ]
-    ours = fractal_perlin(torch.from_numpy(x), torch.from_numpy(y), octaves)
-    np.testing.assert_allclose(ours.numpy(), reference, atol=1e-5)
-
-
-def test_a_tiles_cloud_does_not_depend_on_its_batch():
-    clear = torch.rand(6, 3, 64, 64)
-    together = simulate_clouds(clear, draw_uniforms(1, 2, list(range(6))), CloudMix())
-    for i in range(6):
-        alone = simulate_clouds(clear[i : i + 1], draw_uniforms(1, 2, [i]), CloudMix())
-        for one, many in zip(alone, together, strict=True):
-            torch.testing.assert_close(one[0], many[i])
-    other = draw_uniforms(1, 3, [0])
-    assert not torch.equal(other, draw_uniforms(1, 2, [0]))
-
-
-@pytest.mark.parametrize("kind", ONLY)
-def test_clouds_follow_the_physical_model(kind):
-    uniforms = draw_uniforms(7, 0, list(range(64)))
-    clear = torch.rand(64, 3, 64, 64)
-    cloudy, target, opacity = simulate_clouds(clear, uniforms, ONLY[kind])
-    a, light, shadow = draw_clouds(uniforms, ONLY[kind], 64, 64)
-    torch.testing.assert_close(cloudy, ((1 - a) * shadow * clear + light).clamp(0, 1))
-    for part in (cloudy, target, opacity, a, shadow):
-        assert part.min() >= 0
-        assert part.max() <= 1
-    if kind == "none":
-        assert torch.equal(cloudy, clear)
-        assert opacity.max() == 0
-    else:
-        assert (opacity > 0.02).any(dim=(1, 2, 3)).float().mean() > 0.75
-    if kind == "deck":
-        assert opacity.mean() > 0.9
-    if kind in {"haze", "veil"}:  # thin cloud scatters blue no less than red
-        assert (a[:, 2] >= a[:, 0] - 1e-6).float().mean() > 0.8
-
-
-def test_tuning_begins_with_the_given_model(tmp_path, tiny_model):
-    plan = Training(steps=1, batch_size=4, generator_rate=0.0, validation_tiles=4)
-    given, info = load_generator(tiny_model)
-    config = Config(width=info.width, training=plan)
-    made = train(config, _tiles(5), _tiles(4), tmp_path / "run", start=tiny_model)
-    again, about = load_generator(made)
-    assert about.metadata["started_from"]["kind"] == info.metadata["kind"]
-    for (name, ours), theirs in zip(again.named_parameters(), given.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, msg=name)
-    with pytest.raises(GeodecloudError, match="width"):
-        train(Config(training=plan), _tiles(5), _tiles(4), tmp_path / "other", start=tiny_model)
-
-
-def test_saturated_is_opaque_and_no_cloud_is_not():
-    a = torch.full((1, 3, 2, 2), 0.4)
-    assert (apparent_opacity(a, a * 3) == 1).all()
-    assert (apparent_opacity(a * 0, a * 0) == 0).all()
-
-
-def test_bright_ground_stays_below_white():
-    """Augmentation never makes a tile that is saturated throughout."""
-    dim = torch.rand(200, 3, 64, 64) * 0.8
-    out = augment(dim, draw_uniforms(0, 0, list(range(200))))
-    assert (out.flatten(1).quantile(0.98, dim=1) <= 0.9 + 1e-5).all()
-    assert out.min() >= 0
-
-
-def test_the_articles_parameter_counts():
-    count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
-    assert round(count(UNet(opacity=False)) / 1e6, 2) == 7.77
-    assert round(count(ResNet()) / 1e6, 2) == 5.04
-
-
-def test_shapes_and_the_residual():
-    generator = UNet(4).eval()
-    x = torch.rand(2, 3, 48, 32)
-    assert generator(x).shape == (2, 4, 48, 32)
-    assert UNet(4, opacity=False)(x).shape == (2, 3, 48, 32)
-    assert ResNet()(torch.rand(2, 3, 64, 64)).shape == (2,)
-    torch.nn.init.zeros_(generator.head.weight)
-    torch.nn.init.zeros_(generator.head.bias)
-    torch.testing.assert_close(generator(x)[:, :3], x)
-
-
-def test_a_saved_model_predicts_what_the_network_did(tmp_path):
-    torch.manual_seed(1)
-    generator = UNet(8)
-    generator(torch.rand(8, 3, 64, 64))  # moves the statistics of BatchNorm
-    generator.half().float().eval()
-    save_generator(generator, tmp_path / "m.safetensors", {"steps": 3})
-    again, info = load_generator(tmp_path / "m.safetensors")
-    assert info.metadata["steps"] == 3
-    patches = torch.rand(19, 3, 64, 64)
-    with torch.inference_mode():
-        expected = generator(patches)
-        torch.testing.assert_close(again(patches), expected)
-    predicted = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy())
-    np.testing.assert_allclose(predicted, expected.numpy(), atol=1e-4)
-    assert read_info(tmp_path / "m.safetensors") == info
-
-
-def test_a_prediction_does_not_depend_on_how_many_are_asked_for(tiny_model):
-    predictor = Predictor(tiny_model, "cpu", "fp32")
-    patches = np.random.default_rng(0).random((37, 3, 64, 64), np.float32)
-    whole = predictor(patches)
-    np.testing.assert_array_equal(predictor(patches[:1]), whole[:1])
-    np.testing.assert_array_equal(predictor(patches[16:20]), whole[16:20])
-
-
-def test_a_wide_generator_overfits_four_tiles():
-    torch.manual_seed(0)
-    plan = Training(steps=120, batch_size=4, warm_up=1.0, generator_rate=3e-3)
-    run = Run(Config(width=8, training=plan), torch.device("cpu"))
-    clear = torch.rand(4, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
-    uniforms = draw_uniforms(4, 0, [0, 1, 2, 3])
-    losses = [train_step(run, clear, uniforms)["restored"] for _ in range(120)]
-    assert losses[-1] < 0.25 * losses[0]
-
-
-def test_the_loss_is_least_for_the_truth():
-    target, opacity = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
-    perfect = torch.cat([target, opacity], 1)
-    assert sum(restoration_loss(perfect, target, opacity)) == 0
-    assert (
-        restoration_loss(perfect + 0.1, target, opacity * 0)[0]
-        > restoration_loss(perfect + 0.1, target, opacity * 0 + 1)[0]
-    )
+ALONE = Processes(0, 1, torch.device("cpu"))
+TINY = Config(
+    generator=GeneratorPlan(width=4),
+    training=Training(
+        steps=6, batch_size=4, validate_every=3, warm_up=0.2, validation_tiles=4, precision="fp32"
+    ),
+)
 
 
 def _tiles(count):
@@ -179,40 +43,203 @@ def _tiles(count):
     return Tiles(rng.integers(1, 255, (count, 3, 64, 64), np.uint8), tuple(map(str, range(count))))
 
 
-def test_a_run_that_was_cut_is_the_same_run(tmp_path):
-    config = Config(
-        width=4,
-        training=Training(steps=6, batch_size=4, validate_every=3, warm_up=0.2, validation_tiles=4),
-    )
-    train(config, _tiles(13), _tiles(4), tmp_path / "whole", resume=False)
+def _data(count=13):
+    return Data(_tiles(count), _tiles(4))
 
+
+def test_tuning_begins_with_the_given_model(tmp_path, tiny_model):
+    plan = Training(steps=1, batch_size=4, generator_rate=0.0, validation_tiles=4)
+    given, info = load_generator(tiny_model)
+    config = Config(generator=info.plan, training=plan)
+    made = train(config, _data(5), tmp_path / "run", start=tiny_model)
+    again, about = load_generator(made)
+    assert about.metadata["started_from"]["kind"] == info.metadata["kind"]
+    for (name, ours), theirs in zip(again.named_parameters(), given.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+    with pytest.raises(GeodecloudError, match="width"):
+        train(Config(training=plan), _data(5), tmp_path / "other", start=tiny_model)
+
+
+def test_a_wide_generator_overfits_four_tiles():
+    plan = Training(steps=120, batch_size=4, warm_up=1.0, generator_rate=3e-3, precision="fp32")
+    run = Run(Config(generator=GeneratorPlan(width=8), training=plan), ALONE)
+    clear = torch.rand(4, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    items = [0, 1, 2, 3]
+    changes = draw_uniforms(5, 0, items, augment.UNIFORMS)
+    batch = Batch(
+        clear, clear[:, None].expand(-1, 3, -1, -1, -1), changes, draw_uniforms(4, 0, items)
+    )
+    losses = [train_step(run, batch)["restored"] for _ in range(120)]
+    assert losses[-1] < 0.25 * losses[0]
+
+
+def test_the_loss_is_least_for_the_truth():
+    target, opacity = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
+    assert restoration_loss(target, target, opacity) == 0
+    off = restoration_loss(target + 0.1, target, opacity * 0)
+    assert off > restoration_loss(target + 0.1, target, opacity * 0 + 0.9) > 0
+    assert opacity_loss(opacity, opacity, 0.35) == 0
+    torch.testing.assert_close(opacity_loss(opacity + 0.2, opacity, 0.5), torch.tensor(0.2))
+
+
+def test_a_low_quantile_fears_false_clouds_more():
+    clear, half = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.5)
+    assert opacity_loss(half, clear, 0.35) > opacity_loss(clear, half, 0.35)
+    # Its minimum over many draws is their quantile.
+    draws = torch.rand(1, 1, 100, 100)
+    answers = torch.linspace(0, 1, 101)
+    losses = [opacity_loss(torch.full_like(draws, float(a)), draws, 0.35) for a in answers]
+    assert answers[int(torch.stack(losses).argmin())] == pytest.approx(0.35, abs=0.03)
+
+
+def _cut_at(step, monkeypatch):
     class CutError(Exception):
         pass
 
-    def until_third(*args):
-        for step, batch in enumerate(batches(*args)):
-            if step == 3:
+    def until(*args):
+        for count, batch in enumerate(batches(*args)):
+            if count == step:
                 raise CutError
             yield batch
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(CutError):  # noqa: PT012
-        patch.setattr("geodecloud.training.loop.batches", until_third)
-        train(config, _tiles(13), _tiles(4), tmp_path / "cut", resume=False)
+    monkeypatch.setattr(loop, "batches", until)
+    return CutError
+
+
+def _log(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{**line, "images_per_second": 0} for line in lines]
+
+
+@pytest.mark.parametrize("name", ["default", "article"])
+def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
+    shipped = load_config(ROOT / "configs" / f"{name}.toml")
+    plan = dataclasses.replace(
+        TINY.training, schedule=shipped.training.schedule, ema_decay=shipped.training.ema_decay
+    )
+    generator = dataclasses.replace(shipped.generator, width=4)
+    config = dataclasses.replace(shipped, generator=generator, training=plan)
+    train(config, _data(), tmp_path / "whole")
+    cut = tmp_path / "cut"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_cut_at(5, patch)):
+        train(config, _data(), cut)
     with pytest.raises(GeodecloudError, match="--resume"):
-        train(config, _tiles(13), _tiles(4), tmp_path / "cut", resume=False)
-    other = dataclasses.replace(config, width=8)
+        train(config, _data(), cut)
     with pytest.raises(GeodecloudError, match="another configuration"):
-        train(other, _tiles(13), _tiles(4), tmp_path / "cut", resume=True)
+        train(dataclasses.replace(config, losses=LossWeights(l1=2)), _data(), cut, resume=True)
     with pytest.raises(GeodecloudError, match="other tiles"):
-        train(config, _tiles(12), _tiles(4), tmp_path / "cut", resume=True)
-    train(config, _tiles(13), _tiles(4), tmp_path / "cut", resume=True)
-    logs = []
-    for run in ("whole", "cut"):
-        lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
-        logs.append([{**json.loads(line), "step_seconds": 0} for line in lines])
-    assert logs[0] == logs[1]
-    models = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("whole", "cut")]
-    assert models[0] == models[1]
+        train(config, _data(12), cut, resume=True)
+    # What was written after the last saved state is written again, not twice.
+    with (cut / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 6}) + "\n" + '{"step": 9, "half a l')
+    train(config, _data(), cut, resume=True)
+    assert _log(tmp_path / "whole") == _log(cut)
+    assert [line["step"] for line in _log(cut)] == [3, 6]
+    for model in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "whole" / model).read_bytes() == (cut / model).read_bytes()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"PK no")
+    with pytest.raises(GeodecloudError, match=r"last\.pt: damaged"):
+        train(TINY, _data(), tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    wild = dataclasses.replace(TINY, losses=LossWeights(l1=float("inf")))
+    with pytest.raises(DataError, match="step 0: the loss is inf; lower generator_rate"):
+        train(wild, _data(), tmp_path)
+
+
+def test_a_run_says_what_it_did(tmp_path):
+    pytest.importorskip("matplotlib")
+    train(TINY, Data(_tiles(13), _tiles(4), {"eurosat_tiles": 13}), tmp_path)
+    for picture in ("losses.png", "figures/step_000003.png", "figures/step_000006.png"):
+        with Image.open(tmp_path / picture) as image:
+            assert min(image.size) > 100
+    info = read_info(tmp_path / "best.safetensors")
+    assert info.metadata["eurosat_tiles"] == 13
+    assert info.metadata["config"]["training"]["precision"] == "fp32"
+    assert "psnr_restored" in info.metadata["scores"]
+    scores = _log(tmp_path)[-1]
+    assert scores["epoch"] == round(6 * 4 / 13, 3)
+    assert 0 <= scores["changed_clear"] <= 1
+    assert -1 <= scores["ssim_restored"] <= 1
+
+
+def test_the_discriminator_joins_after_the_warm_up():
+    plan = dataclasses.replace(TINY.training, steps=100, warm_up=0.5, adversarial_ramp=0.1)
+    run = Run(dataclasses.replace(TINY, training=plan), ALONE)
+    weights = {}
+    for run.step in (0, 49, 55, 60, 99):
+        weights[run.step] = run.adversarial_weight
+    full = TINY.losses.adversarial
+    assert weights == pytest.approx({0: 0, 49: 0, 55: full / 2, 60: full, 99: full})
+
+
+def test_the_articles_schedule_falls_to_a_tenth():
+    config = load_config(ROOT / "configs" / "article.toml")
+    config = dataclasses.replace(config, generator=GeneratorPlan(4, 2, "transposed", opacity=False))
+    plan = dataclasses.replace(config.training, steps=15, epochs=0)
+    run = Run(dataclasses.replace(config, training=plan), ALONE)
+    rates = []
+    for _ in range(15):
+        rates.append(run.generator_optimizer.param_groups[0]["lr"])
+        run.generator_optimizer.step()
+        run.schedule.step()
+    assert rates == pytest.approx([1e-4] * 10 + [1e-5] * 5)
+
+
+def test_epochs_take_each_tile_once_over_all_processes():
+    tiles = _tiles(12)
+    seen = [batch.clouds for batch, _ in zip(batches(tiles, 5, 4, 0), range(3), strict=False)]
+    assert len({tuple(row[:4].tolist()) for uniforms in seen for row in uniforms}) == 12
+    third = next(batches(tiles, 5, 4, 2))
+    torch.testing.assert_close(third.clouds, seen[2])
+    halves = [next(batches(tiles, 5, 4, 2, (rank, 2))) for rank in (0, 1)]
+    for whole, first, second in zip(third, *halves, strict=True):
+        torch.testing.assert_close(whole, torch.stack([first, second], 1).flatten(0, 1))
+
+
+def test_too_few_tiles_are_named():
+    with pytest.raises(DataError, match="fewer than one batch"):
+        next(batches(_tiles(3), 0, 4, 0))
+
+
+def test_the_default_configuration_is_the_file():
+    assert load_config(ROOT / "configs" / "default.toml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[training]\nstep = 3", "[training] unknown key 'step'; did you mean 'steps'"),
+        ("recipee = 3", "did you mean 'recipe'"),
+        ("recipe = 'mine'", "must be physical or article"),
+        ("[training]\nsteps = 'many'", "must be int"),
+        ("[training]\nsteps = 0", "at least 1"),
+        ("[clouds]\nnone = 0.5", "add up to"),
+        ("clouds = 3", "a table of keys"),
+        ("[generator]\nwidth = 0", "at least 1"),
+        ("[generator]\nopacity = 1", "must be bool"),
+        ("[generator]\nupsample = 'cubic'", "bilinear or transposed"),
+        ("[discriminator]\nblocks = [1]", "one of each"),
+        ("[discriminator]\nblocks = 'x'", "a list of whole numbers"),
+        ("[augmentation]\ncoarse = 2.0", "a share"),
+        ("[losses]\nl1 = -1.0", "l1 is -1"),
+        ("[training]\ngenerator_rate = -1.0", "generator_rate is -1"),
+        ("[training]\nema_decay = 7", "a share"),
+        ("not toml", "not valid TOML"),
+    ],
+)
+def test_a_wrong_configuration_is_named(tmp_path, text, words):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert words in str(error.value)
+    assert "c.toml" in str(error.value)
 
 
 def _eurosat(folder, count=10):
@@ -224,89 +251,87 @@ def _eurosat(folder, count=10):
     return folder
 
 
-def test_eurosat_as_folder_and_as_zip_is_split_once_and_for_all(tmp_path):
-    root = _eurosat(tmp_path / "EuroSAT_RGB")
-    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
-        for path in root.rglob("*.jpg"):
-            archive.write(path, path.relative_to(tmp_path))
-    training, held_out = load_eurosat(root), load_eurosat(root, held_out=True)
-    assert (len(training), len(held_out)) == (14, 6)
-    assert not set(training.names) & set(held_out.names)
-    zipped = load_eurosat(tmp_path / "e.zip")
-    assert zipped.names == training.names
-    np.testing.assert_array_equal(zipped.pixels, training.pixels)
-    assert len(load_eurosat(root, limit=5)) == 5
+def _train_command(tmp_path, out, *more):
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        "[generator]\nwidth = 4\n[training]\nsteps = 60\nbatch_size = 4\n"
+        "validate_every = 5\nvalidation_tiles = 4\nwarm_up = 0.3\n"
+    )
+    data = tmp_path / "EuroSAT"
+    if not data.exists():
+        _eurosat(data)
+    given = ("--config", config, "--data", data, "--out", out)
+    return [*map(str, ("-m", "geodecloud", "train", *given, *more))]
 
 
-def test_bad_training_data_is_named(tmp_path):
-    with pytest.raises(DataError, match="no such"):
-        load_eurosat(tmp_path / "none")
-    with pytest.raises(DataError, match="no JPEG"):
-        load_eurosat(tmp_path)
-    root = _eurosat(tmp_path / "e", 1)
-    Image.new("RGB", (32, 64)).save(root / "River" / "River_0.jpg")
-    with pytest.raises(DataError, match=r"River_0.jpg: 32x64"):
-        load_eurosat(root, held_out=True), load_eurosat(root)
-    (root / "River" / "River_0.jpg").write_text("broken")
-    with pytest.raises(DataError, match=r"River_0.jpg: damaged"):
-        load_eurosat(root, held_out=True), load_eurosat(root)
-    with pytest.raises(DataError, match="fewer than one batch"):
-        next(batches(_tiles(3), 0, 4, 0))
+def test_a_model_of_one_class(tmp_path, cli):
+    command = _train_command(tmp_path, tmp_path / "run", "--classes", "River", "--steps", 2)[2:]
+    assert cli(*command).code == 0
+    about = read_info(tmp_path / "run" / "last.safetensors").metadata
+    assert about["classes"] == ["River"]
+    assert about["training_tiles"] < 10
+    assert about["steps"] == 2
+    (tmp_path / "EuroSAT" / "River" / "River_3.jpg").write_text("broken")
+    damaged = _train_command(tmp_path, tmp_path / "next", "--steps", 2)[2:]
+    failed = cli(*damaged)
+    assert failed.code == 1
+    assert "River_3.jpg" in failed.err
+    assert cli(*damaged, "--on-bad", "skip").code == 0
+    assert cli(*damaged, "--on-bad", "ignore").code == 2
 
 
-def test_scenes_are_cut_into_tiles_without_nodata(tmp_path):
-    dn = random_dn((3, 130, 200))
-    dn[2] = np.maximum(dn[2], 800)  # blue as bright as L1C's: no air is added
-    dn[:, 70, 70] = 0
-    write_scene(tmp_path / "a.tif", dn, nodata=0)
-    tiles = tiles_from_scenes(tmp_path)
-    assert tiles.names == ("a.tif@0,0", "a.tif@0,64", "a.tif@0,128", "a.tif@64,0", "a.tif@64,128")
-    published = np.clip(np.floor(dn[:, :64, :64] * 254.0 / 2750 + 1.5), 1, 255)
-    assert abs(tiles.pixels[0] - published).max() <= 1
-    with pytest.raises(DataError, match="no tile"):
-        tiles_from_scenes(ROOT / "configs")
+@pytest.mark.slow
+def test_a_killed_run_resumes_as_the_same_run(tmp_path):
+    """kill -9 in the middle."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    one = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = [sys.executable, *_train_command(tmp_path, whole)]
+    subprocess.run(run, check=True, cwd=ROOT, env=one, capture_output=True)
+    run = [sys.executable, *_train_command(tmp_path, cut, "--resume")]
+    with subprocess.Popen(run, cwd=ROOT, env=one, stderr=subprocess.DEVNULL) as process:
+        while not (cut / "last.pt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert len(_log(cut)) < len(_log(whole))
+    subprocess.run(run, check=True, cwd=ROOT, env=one, capture_output=True)
+    assert _log(whole) == _log(cut)
+    assert (whole / "last.safetensors").read_bytes() == (cut / "last.safetensors").read_bytes()
 
 
-def test_epochs_take_each_tile_once():
-    tiles = _tiles(12)
-    seen = [batch[1] for batch, _ in zip(batches(tiles, 5, 4, 0), range(3), strict=False)]
-    assert len({tuple(row[:4].tolist()) for uniforms in seen for row in uniforms}) == 12
-    third = next(batches(tiles, 5, 4, 2))
-    torch.testing.assert_close(third[1], seen[2])
-
-
-def test_the_default_configuration_is_the_file():
-    assert load_config(ROOT / "configs" / "default.toml") == Config()
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[training]\nstep = 3", "'step'; did you mean 'steps'"),
-        ("widht = 3", "did you mean 'width'"),
-        ("[training]\nsteps = 'many'", "must be int"),
-        ("[training]\nsteps = 0", "at least 1"),
-        ("[clouds]\nnone = 0.5", "add up to"),
-        ("clouds = 3", "a table of keys"),
-        ("width = 0", "at least 1"),
-        ("[training]\ngenerator_rate = -1.0", "generator_rate is -1"),
-        ("[training]\nema_decay = 7", "a share"),
-        ("not toml", "not valid TOML"),
-    ],
-)
-def test_a_wrong_configuration_is_named(tmp_path, text, words):
-    path = tmp_path / "c.toml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=words):
-        load_config(path)
-
-
-def test_each_uniform_is_used_once():
-    """Were there one column fewer, the last draw would find none."""
-    drawn = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clouds._Draw, "uniform", lambda self: drawn.append(1) or next(self._columns))
-        draw_clouds(torch.rand(2, clouds.UNIFORMS), CloudMix(), 64, 64)
-    assert len(drawn) <= clouds.UNIFORMS
-    with pytest.raises(StopIteration):
-        draw_clouds(torch.rand(2, len(drawn) - 1), CloudMix(), 64, 64)
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path):
+    """Torchrun with two CPU processes; the gradients are shared, or the two would differ."""
+    script = tmp_path / "check.py"
+    script.write_text(
+        "import torch\n"
+        "from torch import distributed\n"
+        "from geodecloud.training import loop\n"
+        "from geodecloud.__main__ import main\n"
+        "after = loop._train\n"
+        "def train(run, *rest):\n"
+        "    after(run, *rest)\n"
+        "    for network in (run.generator, run.discriminator):\n"
+        "        ours = torch.cat([p.detach().flatten() for p in network.parameters()])\n"
+        "        mean = ours.clone()\n"
+        "        distributed.all_reduce(mean)\n"
+        "        assert torch.equal(ours * 2, mean)\n"
+        "    print('alike in', run.processes.rank, run.processes.count, flush=True)\n"
+        "loop._train = train\n"
+        "main()\n"
+    )
+    command = _train_command(tmp_path, tmp_path / "run", "--steps", 6)[2:]
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0")
+    run = subprocess.run(
+        [sys.executable, *launcher, str(script), *command],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "alike in 0 2" in run.stdout
+    assert "alike in 1 2" in run.stdout
+    assert [line["step"] for line in _log(tmp_path / "run")] == [5, 6]
+    assert clouds.UNIFORMS  # one set of files

@@ -2,6 +2,10 @@
 
 from torch import Tensor, nn
 
+from geodecloud.config import DiscriminatorPlan
+
+_DEFAULT = DiscriminatorPlan()
+
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut; ``stride`` divides height and width."""
@@ -30,17 +34,14 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet of the article: blocks [3, 4, 6, 3], 16 to 256 channels, 5.04 M parameters.
+    """ResNet; by default the article's, 5.04 M parameters.
 
     It returns a *logit*: the sigmoid belongs to the loss (``BCEWithLogits``).
     """
 
-    def __init__(
-        self,
-        blocks: tuple[int, ...] = (3, 4, 6, 3),
-        widths: tuple[int, ...] = (16, 32, 128, 256),
-    ) -> None:
+    def __init__(self, plan: DiscriminatorPlan = _DEFAULT) -> None:
         super().__init__()
+        blocks, widths = plan.blocks, plan.widths
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], 3, padding=1),
             nn.BatchNorm2d(widths[0]),

@@ -1,33 +1,97 @@
-"""Other suns, soils and sensors than those of the training tiles."""
+"""Other places, suns and sensors than those of the training tiles.
+
+Each function takes one row of uniforms per tile: what becomes of a tile depends on its row only.
+"""
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from geodecloud.config import Augmentation
+from geodecloud.training.perlin import PERIOD, fractal_perlin
+
+UNIFORMS = 32  # random numbers that one tile may use
 
 
-def augment(clear: Tensor, uniforms: Tensor) -> Tensor:
-    """Other suns, soils and sensors: turned, mirrored, brighter or darker, other colours.
+def augment(clear: Tensor, neighbours: Tensor, uniforms: Tensor, plan: Augmentation) -> Tensor:
+    """Clear tiles as other places would show them.
 
     Brightness stays below what would make bright ground look like cloud: the 98th percentile of
     a tile is never raised above 0.9.
 
     Args:
-        clear: float32 (N, 3, H, W) in model range, H == W.
-        uniforms: float32 (N, at least 10), 0..1.
+        clear: float32 (N, 3, S, S) in model range.
+        neighbours: float32 (N, 3, 3, S, S): three other tiles for each, to see them from higher.
+        uniforms: float32 (N, UNIFORMS), 0..1.
+        plan: the share of tiles that each change happens to.
     """
+    seen = _at_another_scale(clear, neighbours, uniforms[:, :4], plan)
+    turned = _turned(seen, uniforms[:, 4:8], plan.turned)
+    changed = _with_patches(turned, uniforms[:, 8:20], plan.patches)
+    changed = _recoloured(changed, uniforms[:, 20:], plan.colours)
+    bright = _brightness(changed)
+    limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))
+    return torch.where(_brightness(turned) > 0.9, turned, changed * limit).clamp(0, 1)
+
+
+def _brightness(tiles: Tensor) -> Tensor:
+    """The 98th percentile of each tile, (N, 1, 1, 1)."""
+    values = tiles.flatten(1)
+    return values.kthvalue(round(0.98 * values.shape[1]), dim=1).values[:, None, None, None]
+
+
+def _at_another_scale(clear: Tensor, three: Tensor, u: Tensor, plan: Augmentation) -> Tensor:
+    """Some tiles as four of half the resolution, some as their quarter of twice the resolution."""
+    size = clear.shape[-1]
+    top = torch.cat([clear, three[:, 0]], dim=3)
+    bottom = torch.cat([three[:, 1], three[:, 2]], dim=3)
+    coarse = functional.avg_pool2d(torch.cat([top, bottom], dim=2), 2)  # (N, 3, S, S)
+    quarter = clear[:, :, : size // 2, : size // 2]
+    fine = functional.interpolate(quarter, size=(size, size), mode="bilinear", align_corners=False)
+    choice = u[:, 0, None, None, None]
+    out = torch.where(choice < plan.coarse, coarse, clear)
+    return torch.where(choice > 1 - plan.fine, fine, out)
+
+
+def _turned(clear: Tensor, u: Tensor, share: float) -> Tensor:
     tiles = []
-    for tile, (turns, mirror) in zip(clear, uniforms[:, :2].tolist(), strict=True):
+    for tile, (turns, mirror, chance) in zip(clear, u[:, :3].tolist(), strict=True):
+        if chance >= share:
+            tiles.append(tile)
+            continue
         turned = torch.rot90(tile, int(turns * 4), dims=(1, 2))
         tiles.append(turned.flip(2) if mirror < 0.5 else turned)
-    out = torch.stack(tiles)
-    u = uniforms[:, 2:, None, None]
+    return torch.stack(tiles)
+
+
+def _with_patches(clear: Tensor, u: Tensor, share: float) -> Tensor:
+    """Smooth patches of another colour: turbid water, wet soil, ripe crops.
+
+    Clouds are smooth and nearly grey; the network should not learn that whatever is smooth is
+    cloud. Each band changes by a factor of its own.
+    """
+    chosen = u[:, 0] < share
+    out, u = clear.clone(), u[chosen]
+    line = torch.arange(clear.shape[-1], dtype=torch.float32, device=clear.device)
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    cell = 15 * 8 ** u[:, 1, None, None]
+    x = columns / cell + u[:, 2, None, None] * PERIOD  # (chosen, S, S)
+    y = rows / cell + u[:, 3, None, None] * PERIOD
+    field = fractal_perlin(x, y, octaves=3) / 0.2  # about N(0, 1)
+    common, own = (2 * u[:, 7:8] - 1), (2 * u[:, 4:7] - 1)
+    strength = (0.25 * common + 0.2 * own)[..., None, None]  # (chosen, 3, 1, 1)
+    out[chosen] = clear[chosen] * torch.exp(strength * field[:, None])
+    return out
+
+
+def _recoloured(clear: Tensor, u: Tensor, share: float) -> Tensor:
+    """Brighter or darker, with another gamma, other colours, more air or less."""
+    u = u[:, :, None, None]
     strength = u[:, 0:1]  # (N, 1, 1, 1): some tiles hardly change
     gamma = 1.25 ** (strength * (2 * u[:, 1:2] - 1))
     gain = 1.55 ** (strength * (2 * u[:, 2:3] - 1)) * 1.15 ** (strength * (2 * u[:, 3:6] - 1))
-    # Less or more path radiance than L1C has: L2A has none. Stronger towards blue, as the sky is.
-    sky = torch.tensor([0.5, 0.75, 1.0])[:, None, None]
+    # Stronger towards blue, as the sky is.
+    sky = torch.tensor([0.5, 0.75, 1.0], device=u.device)[:, None, None]
     offset = strength * (0.11 * u[:, 6:7] - 0.06) * sky
-    changed = out.clamp_min(1e-4) ** gamma * gain + offset
-    bright = changed.flatten(1).quantile(0.98, dim=1)[:, None, None, None]
-    limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))
-    was_bright = out.flatten(1).quantile(0.98, dim=1)[:, None, None, None] > 0.9
-    return torch.where(was_bright, out, changed * limit).clamp(0, 1)
+    changed = clear.clamp_min(1e-4) ** gamma * gain + offset
+    return torch.where(u[:, 7:8] < share, changed, clear)

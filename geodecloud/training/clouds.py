@@ -13,7 +13,7 @@ whatever else is in the batch.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +24,10 @@ from torch.nn import functional
 from geodecloud.config import CloudMix
 from geodecloud.training.perlin import PERIOD, fractal_perlin
 
-UNIFORMS = 40  # random numbers that one tile may use
+UNIFORMS = 48  # random numbers that one tile may use
 WAVELENGTHS = (665.0, 560.0, 490.0)  # nm, Sentinel-2 B04, B03, B02 (ESA user guide)
 FIELD_STD = 0.145  # of fractal_perlin with 5 octaves and persistence 0.5, over many cells
-NONE, HAZE, VEIL, CUMULUS, DECK = range(5)
+NONE, HAZE, VEIL, CIRRUS, CUMULUS, DECK = range(6)  # in the order of CloudMix
 
 
 class Clouds(NamedTuple):
@@ -43,6 +43,36 @@ class Clouds(NamedTuple):
     shadow: Tensor
 
 
+@dataclass(frozen=True)
+class Place:
+    """Which pixels of a field of cloud are wanted.
+
+    Args:
+        height, width: in pixels.
+        top: the first row.
+        extent: pixels on the longer side of the whole, over which haze changes.
+        zoom: how many times larger than on a tile a cloud is.
+    """
+
+    height: int
+    width: int
+    top: int = 0
+    extent: int = 0
+    zoom: float = 1.0
+
+    def grid(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Row and column of each pixel, float32 (height, width), in units of ``zoom`` pixels."""
+        rows = torch.arange(self.height, device=device, dtype=torch.float32) + self.top
+        columns = torch.arange(self.width, device=device, dtype=torch.float32)
+        rows, columns = torch.meshgrid(rows / self.zoom, columns / self.zoom, indexing="ij")
+        return rows, columns
+
+    @property
+    def span(self) -> float:
+        """The longer side of the whole, in units of ``zoom`` pixels."""
+        return max(self.extent, self.height, self.width) / self.zoom
+
+
 class Clouded(NamedTuple):
     """What the generator sees and what it should answer, in model range.
 
@@ -56,12 +86,12 @@ class Clouded(NamedTuple):
     opacity: Tensor
 
 
-def draw_uniforms(seed: int, epoch: int, items: list[int]) -> Tensor:
-    """Random numbers for some tiles: float32 (len(items), UNIFORMS), 0..1.
+def draw_uniforms(seed: int, epoch: int, items: list[int], count: int = UNIFORMS) -> Tensor:
+    """Random numbers for some tiles: float32 (len(items), count), 0..1.
 
     Row i depends on (seed, epoch, items[i]) only, not on the worker or the batch.
     """
-    rows = [np.random.default_rng([seed, epoch, i]).random(UNIFORMS) for i in items]
+    rows = [np.random.default_rng([seed, epoch, i]).random(count) for i in items]
     return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
@@ -73,29 +103,29 @@ def simulate_clouds(clear: Tensor, uniforms: Tensor, mix: CloudMix) -> Clouded:
         uniforms: float32 (N, UNIFORMS), 0..1.
         mix: how often each kind occurs.
     """
-    clouds = draw_clouds(uniforms, mix, *clear.shape[-2:])
+    clouds = draw_clouds(uniforms, mix, Place(*clear.shape[-2:]))
     target = clouds.shadow * clear
-    cloudy = ((1 - clouds.a) * target + clouds.light).clamp(0, 1)
-    return Clouded(cloudy, target, apparent_opacity(clouds.a, clouds.light))
+    light = clouds.light * _tint_of_land(clear, uniforms[:, -2:])
+    cloudy = ((1 - clouds.a) * target + light).clamp(0, 1)
+    return Clouded(cloudy, target, apparent_opacity(clouds.a, light))
 
 
-def draw_clouds(uniforms: Tensor, mix: CloudMix, height: int, width: int) -> Clouds:
+def draw_clouds(uniforms: Tensor, mix: CloudMix, place: Place) -> Clouds:
     """A cloud of a random kind for each row of the uniforms, on their device.
 
     Args:
-        uniforms: float32 (N, UNIFORMS), 0..1.
+        uniforms: float32 (N, UNIFORMS), 0..1; the last two columns are not used here.
         mix: how often each kind occurs.
-        height, width: in pixels.
+        place: the pixels that are wanted.
     """
     draw = _Draw(uniforms)
     shares = torch.tensor(astuple(mix), device=uniforms.device).cumsum(0)[:-1]
     kind = torch.bucketize(draw.uniform().contiguous(), shares, right=True)  # (N, 1, 1)
-    # Grey veils are uniform: a grey patch is a field.
-    bright = draw.uniform() < torch.where(kind == HAZE, 0.6, 0.92)
+    bright = draw.uniform() < torch.where(kind == HAZE, 0.55, 0.8)
     bright = bright | (kind >= CUMULUS)
     airlight = torch.where(bright, draw.between(0.9, 3.0), draw.between(0.4, 1.0))  # (N, 1, 1)
 
-    depth, shadow = _depth_and_shadow(draw, kind, airlight, (height, width))  # (N, H, W) each
+    depth, shadow = _depth_and_shadow(draw, kind, airlight, place)  # (N, H, W) each
     scatter = torch.where(kind < CUMULUS, draw.between(0, 1.6), draw.between(0, 0.2))
     depths = _parallax(draw, depth, kind) * _per_band(scatter)  # (N, 3, H, W)
     a = 1 - torch.exp(-depths)
@@ -144,18 +174,13 @@ class _Draw:
 
 
 def _depth_and_shadow(
-    draw: _Draw, kind: Tensor, airlight: Tensor, size: tuple[int, int]
+    draw: _Draw, kind: Tensor, airlight: Tensor, place: Place
 ) -> tuple[Tensor, Tensor]:
     """Optical depth at 560 nm and the factor of the cloud's shadow, (N, H, W) each."""
-    device = kind.device
-    rows, columns = torch.meshgrid(
-        torch.arange(size[0], device=device, dtype=torch.float32),
-        torch.arange(size[1], device=device, dtype=torch.float32),
-        indexing="ij",
-    )
+    rows, columns = place.grid(kind.device)
     # Where the cover starts and how softly it sets in, in standard deviations of the noise.
     start = _by_kind(kind, draw, veil=(-2.0, 0.6), cumulus=(-0.6, 1.6), deck=(-5.0, -2.0))
-    softness = _by_kind(kind, draw, veil=(1.2, 4.0), cumulus=(0.5, 2.6), deck=(0.5, 2.0))
+    softness = _by_kind(kind, draw, veil=(1.2, 4.0), cumulus=(0.5, 3.6), deck=(0.5, 2.0))
     cells = _cells(draw, kind)
 
     def cover(x: Tensor, y: Tensor) -> Tensor:
@@ -164,13 +189,13 @@ def _depth_and_shadow(
 
     # Haze: no noise, a slope across the tile.
     east, south = draw.direction()
-    slope = draw.between(0, 0.6) * ((columns * east + rows * south) / max(size))
+    slope = draw.between(0, 0.6) * ((columns * east + rows * south) / place.span)
     shape = torch.where(kind == HAZE, (1 + slope).clamp_min(0.1), cover(columns, rows))
     # Often the gaps of a broken cover are not quite clear.
     shape = shape + torch.where(draw.chance(0.35), draw.between(0, 0.15), torch.zeros(()))
 
     # A thin cloud is named by the light that it adds, a thick one by the light that it takes.
-    added = torch.where(kind == HAZE, draw.log_between(0.05, 0.6), draw.log_between(0.06, 1.1))
+    added = torch.where(kind == HAZE, draw.log_between(0.05, 0.7), draw.log_between(0.06, 1.1))
     a = _by_kind(kind, draw, veil=(0, 0), cumulus=(0.25, 1.0), deck=(0.92, 1.0))
     a = torch.where(kind < CUMULUS, added / airlight, a).clamp(0, 0.995)
     depth = torch.where(kind == NONE, torch.zeros(()), -torch.log1p(-a) * shape)
@@ -188,7 +213,10 @@ def _depth_and_shadow(
 def _cells(draw: _Draw, kind: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """The tile's noise as a function of pixel position, about N(0, 1)."""
     cell = draw.log_between(10, 150)
-    stretch = torch.where(kind == VEIL, draw.log_between(1, 6), draw.log_between(1, 1.6))
+    stretch = torch.where(kind == VEIL, draw.log_between(1, 4), draw.log_between(1, 1.6))
+    # Cirrus: streaks, many times longer than wide.
+    stretch = torch.where(kind == CIRRUS, draw.between(5, 14), stretch)
+    cell = torch.where(kind == CIRRUS, cell.clamp_max(50), cell)
     east, south = draw.direction()
     x0, y0 = draw.between(0, PERIOD), draw.between(0, PERIOD)
     persistence = draw.between(0.4, 0.62)
@@ -210,8 +238,8 @@ def _by_kind(
     cumulus: tuple[float, float],
     deck: tuple[float, float],
 ) -> Tensor:
-    """A number between the bounds of the tile's kind; a cloudless tile gets the veil's."""
-    bounds = torch.tensor([veil, veil, veil, cumulus, deck], device=kind.device)[kind]
+    """A number between the bounds of the tile's kind; all thin kinds have the veil's."""
+    bounds = torch.tensor([veil, veil, veil, veil, cumulus, deck], device=kind.device)[kind]
     return bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) * draw.uniform()
 
 
@@ -244,3 +272,15 @@ def _parallax(draw: _Draw, depth: Tensor, kind: Tensor) -> Tensor:
             functional.grid_sample(depth[:, None], grid, padding_mode="border", align_corners=False)
         )
     return torch.cat(bands, dim=1)
+
+
+def _tint_of_land(clear: Tensor, uniforms: Tensor) -> Tensor:
+    """How the land below colours its cloud, (N, 3, 1, 1): a factor per band of mean 1.
+
+    Often not at all, else up to 60 % of the way to the land's own mean colour.
+    """
+    mean = clear.mean(dim=(2, 3), keepdim=True)  # (N, 3, 1, 1)
+    colour = (mean / mean.mean(dim=1, keepdim=True).clamp_min(1e-3)).clamp(0.5, 1.6)
+    tinted = uniforms[:, 0] < 0.35
+    strength = torch.where(tinted, 0.6 * uniforms[:, 1], torch.zeros(()))[:, None, None, None]
+    return 1 + strength * (colour - 1)

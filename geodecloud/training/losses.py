@@ -3,28 +3,35 @@
 import torch
 from torch import Tensor, nn
 
-OPACITY_QUANTILE = 0.35  # 0.5 would be the median; a clear pixel that changes is the worse error
-
 bce = nn.BCEWithLogitsLoss()
 
 
-def restoration_loss(output: Tensor, target: Tensor, opacity: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 of the restored channels, weighted down by opacity, and the loss of the opacity.
+def restoration_loss(restored: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
+    """L1 of the restored channels, weighted down where the ground is hidden.
 
     Under opaque cloud the ground is anybody's guess: full weight there would teach the mean of
-    the training set. The opacity is learned as a low quantile (pinball loss): what may as well be
-    the ground itself counts as ground, which is what keeps clear pixels untouched.
+    the training set.
 
     Args:
-        output: float32 (N, 4, H, W), restored R, G, B and opacity.
-        target: float32 (N, 3, H, W) in model range.
-        opacity: float32 (N, 1, H, W), 0..1.
+        restored, target: float32 (N, 3, H, W) in model range.
+        hidden: float32 (N, 1, H, W), 0..1, the weight that is taken away.
     """
-    weight = 1 - 0.85 * opacity
-    restored = (weight * (output[:, :3] - target).abs()).mean()
-    missing = opacity - output[:, 3:]
-    pinball = torch.maximum(OPACITY_QUANTILE * missing, (OPACITY_QUANTILE - 1) * missing)
-    return restored, 2 * pinball.mean()
+    loss: Tensor = ((1 - hidden) * (restored - target).abs()).mean()
+    return loss
+
+
+def opacity_loss(answer: Tensor, opacity: Tensor, quantile: float) -> Tensor:
+    """The opacity as a quantile of what it may be (pinball loss, Koenker and Bassett 1978).
+
+    A low quantile: what may as well be the ground itself counts as ground, which is what keeps
+    clear pixels untouched. At 0.5 this is the L1.
+
+    Args:
+        answer, opacity: float32 (N, 1, H, W), 0..1.
+        quantile: 0..1.
+    """
+    missing = opacity - answer
+    return 2 * torch.maximum(quantile * missing, (quantile - 1) * missing).mean()
 
 
 def discriminator_loss(real: Tensor, restored: Tensor) -> Tensor:

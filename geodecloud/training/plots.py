@@ -1,0 +1,59 @@
+"""The article's two pictures: the losses of a run, and tiles before and after."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from geodecloud.training.validate import Answered
+
+_PANELS = (
+    ("losses", ("restored", "opacity")),
+    ("adversarial losses", ("discriminator", "adversarial")),
+    ("PSNR on held-out tiles, dB", ("psnr_input", "psnr_restored")),
+)
+
+
+def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
+    """Losses and scores over the steps, as PNG.
+
+    Args:
+        lines: of ``metrics.jsonl``.
+    """
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(1, 3), _PANELS, strict=True):
+        for name in names:
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", label=name)
+                axes.legend()
+        axes.set(title=title, xlabel="step")
+    _write(figure, path)
+
+
+def plot_tiles(answered: Answered, path: Path) -> None:
+    """One column for each tile: input, target, generated, and the opacity, as PNG."""
+    rows: list[tuple[str, Any]] = [
+        ("input", answered.clouded.cloudy),
+        ("target", answered.clouded.target),
+        ("generated", answered.restored),
+        ("opacity", answered.opacity),
+    ]
+    if bool(answered.opacity.isnan().any()):
+        rows.pop()
+    count = len(answered.restored)
+    figure = Figure(figsize=(1.3 * count, 1.35 * len(rows)), layout="constrained")
+    cells = figure.subplots(len(rows), count, squeeze=False)
+    for line, (name, pictures) in zip(cells, rows, strict=True):
+        for axes, picture in zip(line, pictures.cpu().numpy(), strict=True):
+            axes.imshow(np.moveaxis(picture, 0, -1).squeeze(), vmin=0, vmax=1, cmap="gray")
+            axes.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name)
+    _write(figure, path)
+
+
+def _write(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]

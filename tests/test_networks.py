@@ -1,0 +1,81 @@
+"""The two networks, their files, and the predictor."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from geodecloud.checkpoint import load_generator, read_info, save_generator
+from geodecloud.config import DiscriminatorPlan, GeneratorPlan, load_config
+from geodecloud.models.discriminator import ResNet
+from geodecloud.models.generator import UNet
+from geodecloud.predictor import Predictor
+from tests.conftest import ROOT
+
+ARTICLE = load_config(ROOT / "configs" / "article.toml").generator
+
+
+def test_the_articles_parameter_counts():
+    count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
+    assert round(count(UNet(ARTICLE)) / 1e6, 2) == 7.77
+    assert round(count(ResNet()) / 1e6, 2) == 5.04
+
+
+def test_shapes_and_the_residual():
+    generator = UNet(GeneratorPlan(width=4)).eval()
+    x = torch.rand(2, 3, 48, 32)
+    assert generator(x).shape == (2, 4, 48, 32)
+    assert UNet(replace(ARTICLE, width=4))(x).shape == (2, 3, 48, 32)
+    assert ResNet()(torch.rand(2, 3, 64, 64)).shape == (2,)
+    torch.nn.init.zeros_(generator.head.weight)
+    torch.nn.init.zeros_(generator.head.bias)
+    torch.testing.assert_close(generator(x)[:, :3], x)
+
+
+def test_a_saved_model_predicts_what_the_network_did(tmp_path):
+    torch.manual_seed(1)
+    generator = UNet(GeneratorPlan(width=8))
+    generator(torch.rand(8, 3, 64, 64))  # moves the statistics of BatchNorm
+    generator.half().float().eval()
+    save_generator(generator, tmp_path / "m.safetensors", {"steps": 3})
+    again, info = load_generator(tmp_path / "m.safetensors")
+    assert info.metadata["steps"] == 3
+    patches = torch.rand(19, 3, 64, 64)
+    with torch.inference_mode():
+        expected = generator(patches)
+        torch.testing.assert_close(again(patches), expected)
+    predicted = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy())
+    np.testing.assert_allclose(predicted, expected.numpy(), atol=1e-4)
+    assert read_info(tmp_path / "m.safetensors") == info
+
+
+def test_a_prediction_does_not_depend_on_how_many_are_asked_for(tiny_model):
+    predictor = Predictor(tiny_model, "cpu", "fp32")
+    patches = np.random.default_rng(0).random((37, 3, 64, 64), np.float32)
+    whole = predictor(patches)
+    np.testing.assert_array_equal(predictor(patches[:1]), whole[:1])
+    np.testing.assert_array_equal(predictor(patches[16:20]), whole[16:20])
+
+
+def test_deeper_networks_are_a_configuration(tmp_path):
+    plan = GeneratorPlan(width=2, depth=5, upsample="transposed")
+    save_generator(UNet(plan), tmp_path / "deep.safetensors", {})
+    again, info = load_generator(tmp_path / "deep.safetensors")
+    assert info.plan == again.plan == plan
+    assert again(torch.rand(1, 3, 64, 64)).shape == (1, 4, 64, 64)
+    deeper = ResNet(DiscriminatorPlan((1, 1, 2, 1, 1), (4, 4, 8, 8, 8)))
+    assert deeper(torch.rand(2, 3, 64, 64)).shape == (2,)
+
+
+def test_upsampling_leaves_no_checkerboard():
+    """Of an even picture the default's upsampling makes an even picture."""
+    up = UNet(GeneratorPlan(width=4)).up[0]
+    out = up(torch.rand(1, 64, 1, 1).expand(-1, -1, 6, 6))
+    torch.testing.assert_close(out, out[:, :, :1, :1].expand_as(out))
+
+
+def test_a_model_without_opacity_restores_everything(tmp_path):
+    save_generator(UNet(replace(ARTICLE, width=4)), tmp_path / "m.safetensors", {})
+    answer = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(np.zeros((3, 3, 64, 64), "f4"))
+    assert answer.shape == (3, 4, 64, 64)
+    assert (answer[:, 3] == 0.5).all()
