@@ -13,8 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from geodecloud import __version__, cli_training
-from geodecloud.console import progress_bar, run, set_logging
-from geodecloud.errors import UsageError
+from geodecloud.console import parse_bands, progress_bar, run, set_logging
 
 _DEFAULT = "remove"
 
@@ -134,7 +133,7 @@ def remove(
     set_logging(quiet, verbose)
     rule = Rule(opaque_above=opaque_above, opaque=opaque.value)
     grid = Grid(window, overlap)
-    chosen = _parse_bands(bands)
+    chosen = parse_bands(bands)
     # torch and rasterio take seconds to import: not before the words make sense.
     from geodecloud.checkpoint import default_model
     from geodecloud.decloud import Settings, decloud_scene
@@ -191,16 +190,6 @@ def info(
 
 
 cli_training.add_commands(app)
-
-
-def _parse_bands(text: str | None) -> tuple[int, int, int] | None:
-    if text is None:
-        return None
-    try:
-        red, green, blue = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"bands are {text!r}: give three numbers like 4,3,2") from None
-    return red, green, blue
 
 
 def main(args: list[str] | None = None) -> NoReturn:

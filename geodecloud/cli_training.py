@@ -4,19 +4,40 @@ They join the program in :mod:`geodecloud.cli`. Nothing heavy is imported before
 """
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from geodecloud.console import set_logging
+from geodecloud.console import parse_bands, progress_bar, set_logging
 from geodecloud.errors import UsageError
+
+
+class BadChoice(StrEnum):
+    """What to do with a tile that cannot be read."""
+
+    error = "error"
+    skip = "skip"
+
+
+class KindChoice(StrEnum):
+    """Kinds of synthetic cloud."""
+
+    haze = "haze"
+    veil = "veil"
+    cirrus = "cirrus"
+    cumulus = "cumulus"
+    deck = "deck"
 
 
 def add_commands(app: typer.Typer) -> None:
     """Give the program the commands of this module."""
     app.command()(train)
     app.command()(evaluate)
+    app.command()(simulate)
+    app.command()(prepare)
+    app.command()(download_eurosat)
 
 
 def train(
@@ -26,16 +47,33 @@ def train(
     scenes: Annotated[
         Path | None, typer.Option(help="Folder of clear GeoTIFFs to cut more tiles from.")
     ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Only these land-cover classes: Forest,River.")
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Model file to begin with, to tune it.")
     ] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of those of --config.")] = None,
+    on_bad: Annotated[
+        BadChoice, typer.Option(help="A damaged tile: an error, or left out and counted.")
+    ] = BadChoice.error,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
 ) -> None:
-    """Train a model on EuroSAT tiles under synthetic clouds."""
-    set_logging(quiet=False, verbose=False)
-    from geodecloud.training.loop import train_on
+    """Train a model on EuroSAT tiles under synthetic clouds.
 
-    typer.echo(f"model: {train_on(config, data, scenes, out, start=start, resume=resume)}")
+    On several GPUs or machines: torchrun ... -m geodecloud train.
+    """
+    set_logging(quiet=False, verbose=False)
+    from geodecloud.config import Config, load_config, with_steps
+    from geodecloud.training.loop import train as train_model
+    from geodecloud.training.sources import Sources
+
+    plan = load_config(config) if config else Config()
+    plan = with_steps(plan, steps) if steps is not None else plan
+    chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
+    sources = Sources(data, scenes, chosen, on_bad.value)
+    tiles = sources.read(plan.training.validation_tiles)
+    typer.echo(f"model: {train_model(plan, tiles, out, start=start, resume=resume)}")
 
 
 def evaluate(
@@ -84,3 +122,70 @@ def evaluate(
     else:
         raise UsageError("give CLOUDY_DIR and CLEAR_DIR, or --tiles EUROSAT_DIR")
     typer.echo(json.dumps(json_scores(scores)) if as_json else text)
+
+
+def simulate(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="A clear GeoTIFF.")],
+    dst: Annotated[Path, typer.Argument(metavar="DST", help="The cloudy GeoTIFF to write.")],
+    kind: Annotated[KindChoice, typer.Option(help="Of the cloud.")] = KindChoice.cumulus,
+    seed: Annotated[int, typer.Option(help="Another seed, another cloud.")] = 0,
+    zoom: Annotated[
+        float, typer.Option(help="How many times larger than on a 640 m tile a cloud is.")
+    ] = 3.0,
+    opacity: Annotated[
+        Path | None, typer.Option(help="Where the opacity goes.  [default: DST_opacity.tif]")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Numbers of red,green,blue, from 1.  [default: by name]")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="DN of reflectance 1.")] = None,
+    offset: Annotated[float | None, typer.Option(help="Added to DN first.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing outputs.")] = False,
+) -> None:
+    """Put synthetic clouds on a clear scene, and write how opaque they are."""
+    set_logging(quiet=False, verbose=False)
+    from geodecloud.training.simulate import Simulation, simulate_scene
+
+    plan = Simulation(kind.value, seed, zoom, parse_bands(bands), scale, offset)
+    beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
+    with progress_bar(hidden=False) as progress:
+        mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=progress)
+    typer.echo(f"{dst}: {kind.value}, mean opacity {mean:.2f}, written to {beside}")
+
+
+def prepare(
+    eurosat: Annotated[Path, typer.Argument(metavar="EUROSAT_DIR", help="Folder or zip.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder to make.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the clouds.")] = 231,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many tiles, spread over the classes.")
+    ] = None,
+    on_bad: Annotated[
+        BadChoice, typer.Option(help="A damaged tile: an error, or left out and counted.")
+    ] = BadChoice.error,
+) -> None:
+    """Write the article's data set: EuroSAT's tiles, and the same under Perlin noise."""
+    set_logging(quiet=False, verbose=False)
+    from geodecloud.training import prepare as article
+
+    count = article.prepare(eurosat, out, seed=seed, limit=limit, on_bad=on_bad.value)
+    typer.echo(f"{out}: {count} tiles in all_targets and all_inputs; see preview.png")
+
+
+def download_eurosat(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put it.")],
+    url: Annotated[
+        str | None, typer.Option(help="Another address.  [default: Zenodo, record 7711810]")
+    ] = None,
+    md5: Annotated[
+        str | None, typer.Option(help="Its checksum.  [default: the published one]")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="Its checksum.")] = None,
+) -> None:
+    """Fetch the published EuroSAT archive and check it; a broken download is resumed."""
+    set_logging(quiet=False, verbose=True)
+    from geodecloud.training import download
+
+    given = {name: value for name, value in (("md5", md5), ("sha256", sha256)) if value}
+    path = download.download_eurosat(folder, url or download.URL, given)
+    typer.echo(f"{path}: whole; geodecloud train --data {folder} trains on it")

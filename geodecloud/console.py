@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, UsageError
 
 
 @contextlib.contextmanager
@@ -91,3 +91,18 @@ def run(program: Callable[[], object]) -> NoReturn:
     if message:
         print("geodecloud:", " ".join(message.split()), file=sys.stderr)
     sys.exit(code)
+
+
+def parse_bands(text: str | None) -> tuple[int, int, int] | None:
+    """The value of ``--bands``: three numbers with commas.
+
+    Raises:
+        UsageError: it is not that.
+    """
+    if text is None:
+        return None
+    try:
+        red, green, blue = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"bands are {text!r}: give three numbers like 4,3,2") from None
+    return red, green, blue

@@ -98,15 +98,36 @@ def create_provenance(scene: Scene, path: Path) -> Iterator[RowWriter]:
     Raises:
         OutputError: it cannot be written (disk full, say).
     """
-    profile = _profile(scene.dataset) | {"count": 1, "dtype": "uint8", "nodata": NODATA}
+    with _create_band(scene, path, {"dtype": "uint8", "nodata": NODATA}) as (out, writer):
+        out.write_colormap(1, PROVENANCE_COLOURS)
+        out.set_band_description(1, PROVENANCE_TEXT)
+        yield writer
+
+
+@contextmanager
+def create_opacity(scene: Scene, path: Path) -> Iterator[RowWriter]:
+    """A float32 GeoTIFF on the scene's grid, NaN for nodata, to write opacity rows to.
+
+    Raises:
+        OutputError: it cannot be written (disk full, say).
+    """
+    with _create_band(scene, path, {"dtype": "float32", "nodata": np.nan}) as (out, writer):
+        out.set_band_description(1, "opacity, 0 to 1")
+        yield writer
+
+
+@contextmanager
+def _create_band(
+    scene: Scene, path: Path, profile: dict[str, Any]
+) -> Iterator[tuple[Any, RowWriter]]:
+    """One deflated band on the scene's grid: the dataset and what writes to it."""
+    profile = _profile(scene.dataset) | {"count": 1} | profile
     profile |= {"interleave": "band", "compress": "deflate", "predictor": 1}
     profile.pop("photometric", None)
     with _writing(path, profile) as out:
-        out.write_colormap(1, PROVENANCE_COLOURS)
-        out.set_band_description(1, PROVENANCE_TEXT)
         _copy_ground_control(scene.dataset, out)
         writer = RowWriter(out)
-        yield writer
+        yield out, writer
         writer.finish()
     _read_back(path, writer)
 

@@ -1,0 +1,121 @@
+"""Score a model on clouds and radiometries that training does not make.
+
+    python benchmarks/generality.py CLEAR_DIR [--model M] [--only STEMS]
+
+CLEAR_DIR holds clear Sentinel-2 L1C scenes as GeoTIFF (reflectance x 10000). From each, pairs are
+made in a temporary folder and scored by ``geodecloud evaluate``:
+
+- ``grey veil, 8 bit``: an 8-bit picture under an even veil of one grey, as map services show it;
+- ``bright veil, 8 bit``: the same under an uneven brighter one;
+- ``power-law cloud``: clouds of another make, white noise filtered to a 1/f spectrum, tinted by the
+  land, thick to thin, without shadow or parallax;
+- ``power-law cloud, L2A``: the same over ground whose air has been taken away;
+- ``clear``: no cloud at all, as 8 bit, L1C and L2A: what is changed for no reason.
+"""
+
+import argparse
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from geodecloud.evaluate import evaluate_pairs
+
+warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+
+AIR = np.array([0.022, 0.041, 0.069])[:, None, None]  # reflectance that L1C has and L2A lacks
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # cloudy and clear reflectance
+
+
+def power_law(shape: tuple[int, int], rng: np.random.Generator, slope: float) -> NDArray:
+    """Noise with a 1/f^slope spectrum, stretched to 0..1."""
+    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
+    frequency = np.hypot(fy, fx)
+    frequency[0, 0] = 1
+    noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=shape)) / frequency**slope, shape)
+    return (noise - noise.min()) / (noise.max() - noise.min())
+
+
+def as_picture(clear: NDArray) -> NDArray:
+    """8-bit picture of a map service: each band from its darkest to its brightest, 0..1."""
+    low, high = np.percentile(clear, (0.5, 99.5), axis=(1, 2), keepdims=True)
+    return np.clip((clear - low) / (high - low), 0, 1) * 0.8 + 0.08
+
+
+def grey_veil(clear: NDArray, rng: np.random.Generator) -> Pair:
+    picture, a = as_picture(clear), rng.uniform(0.25, 0.6)
+    return (1 - a) * picture + a * rng.uniform(0.6, 0.85), picture
+
+
+def bright_veil(clear: NDArray, rng: np.random.Generator) -> Pair:
+    picture = as_picture(clear)
+    a = 0.15 + 0.5 * power_law(clear.shape[1:], rng, 2.2)
+    return (1 - a) * picture + a * 0.95, picture
+
+
+def power_law_cloud(clear: NDArray, rng: np.random.Generator) -> Pair:
+    field = power_law(clear.shape[1:], rng, rng.uniform(1.6, 2.4))
+    a = np.clip((field - 0.4) / 0.6, 0, 1) * rng.uniform(0.5, 0.9)
+    tint = clear.mean((1, 2), keepdims=True)
+    cloud = rng.uniform(0.35, 0.6) * (0.7 + 0.3 * tint / tint.mean())
+    return (1 - a) * clear + a * cloud, clear
+
+
+def power_law_l2a(clear: NDArray, rng: np.random.Generator) -> Pair:
+    return power_law_cloud(np.maximum(clear - AIR, 0.002), rng)
+
+
+KINDS: dict[str, tuple[Callable[[NDArray, np.random.Generator], Pair], str]] = {
+    "grey veil, 8 bit": (grey_veil, "uint8"),
+    "bright veil, 8 bit": (bright_veil, "uint8"),
+    "power-law cloud": (power_law_cloud, "uint16"),
+    "power-law cloud, L2A": (power_law_l2a, "uint16"),
+    "clear, 8 bit": (lambda clear, _: (as_picture(clear),) * 2, "uint8"),
+    "clear, L1C": (lambda clear, _: (clear, clear), "uint16"),
+    "clear, L2A": (lambda clear, _: (np.maximum(clear - AIR, 0.002),) * 2, "uint16"),
+}
+
+
+def write(path: Path, picture: NDArray, dtype: str) -> None:
+    """Reflectance (or an 8-bit picture's 0..1) as DN."""
+    dn = np.clip(np.rint(picture * (255 if dtype == "uint8" else 10000)), 1, np.iinfo(dtype).max)
+    path.parent.mkdir(exist_ok=True)
+    shape = {"count": 3, "height": dn.shape[1], "width": dn.shape[2]}
+    with rasterio.open(path, "w", driver="GTiff", dtype=dtype, photometric="rgb", **shape) as out:
+        out.write(dn.astype(dtype))
+
+
+def main() -> None:
+    """Make the pairs, score them, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clear", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--only", help="stems, by comma")
+    options = parser.parse_args()
+    stems = options.only.split(",") if options.only else None
+    scenes = [p for p in sorted(options.clear.glob("*.tif")) if not stems or p.stem in stems]
+    print(f"{'':<22} {'identity':>9} {'restored':>9} {'least gain':>10} {'changed':>8}   PSNR in dB")
+    for number, (name, (make, dtype)) in enumerate(KINDS.items()):
+        with tempfile.TemporaryDirectory() as folder:
+            for i, path in enumerate(scenes):
+                with rasterio.open(path) as scene:
+                    clear = scene.read((1, 2, 3)) / 10000
+                pair = make(clear, np.random.default_rng([number, i]))
+                for where, picture in zip(("cloudy", "clear"), pair, strict=True):
+                    write(Path(folder) / where / path.name, picture, dtype)
+            scores = evaluate_pairs(Path(folder) / "cloudy", Path(folder) / "clear", options.model)
+        rows = scores["each"].values()
+        gains = [row["restored"]["psnr"] - row["identity"]["psnr"] for row in rows]
+        print(
+            f"{name:<22} {scores['identity']['psnr']:9.2f} {scores['restored']['psnr']:9.2f} "
+            f"{np.nanmin(gains):10.2f} {scores['changed_fraction']:8.2%}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Clouds on a clear scene: the same as training's, over the whole of it, with their opacity."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geodecloud import __version__
+from geodecloud.config import CloudMix
+from geodecloud.errors import UsageError
+from geodecloud.geotiff import create_like, create_opacity
+from geodecloud.output import Outputs
+from geodecloud.radiometry import Radiometry
+from geodecloud.scene import Scene, open_scene, scene_radiometry
+from geodecloud.training.clouds import Clouds, Place, apparent_opacity, draw_clouds, draw_uniforms
+
+_ROWS = 256  # that are made at a time
+_MARGIN = 4  # rows beyond them that parallax reaches into
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Which clouds.
+
+    Args:
+        kind: one of ``CloudMix``'s.
+        seed: another seed, another cloud.
+        zoom: how many times larger than on a training tile of 640 m a cloud is.
+        bands, scale, offset: as for restoring.
+    """
+
+    kind: str = "cumulus"
+    seed: int = 0
+    zoom: float = 3.0
+    bands: tuple[int, int, int] | None = None
+    scale: float | None = None
+    offset: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.zoom <= 100:
+            raise UsageError(f"zoom is {self.zoom:g}: give 0.1 to 100")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}: give 0 or more")
+
+
+def simulate_scene(
+    src: Path,
+    dst: Path,
+    opacity: Path,
+    plan: Simulation,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Write ``src`` under clouds to ``dst``, and how opaque they are; returns the mean opacity.
+
+    The clouds lie over all bands (in those that are not R, G or B as over green), beyond the
+    model range where they are that bright. Pixels without cloud or shadow stay bit for bit.
+
+    Args:
+        opacity: a float32 raster, 0..1, on the grid of the scene.
+        progress: called with (rows done, rows in all).
+
+    Raises:
+        SceneError, OutputError, UsageError: as for restoring.
+    """
+    total, count = 0.0, 0
+    with (
+        open_scene(src, plan.bands) as scene,
+        Outputs(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
+        ExitStack() as files,
+    ):
+        radiometry = scene_radiometry(scene, plan.scale, plan.offset)
+        tags = {"VERSION": __version__, "SIMULATED": f"{plan.kind} seed {plan.seed}"}
+        out = files.enter_context(create_like(scene, outputs.add(dst), tags))
+        marks = files.enter_context(create_opacity(scene, outputs.add(opacity)))
+        height = scene.shape[0]
+        for first in range(0, height, _ROWS):
+            last = min(first + _ROWS, height)
+            dn, valid = scene.read(first, last)
+            clouds = _clouds_of_rows(plan, scene.shape, first, last)
+            out.write(_cover(dn, valid, clouds, scene, radiometry))
+            rows = apparent_opacity(clouds.a, clouds.light)[0].numpy()  # (1, rows, width)
+            rows[:, ~valid] = np.nan
+            marks.write(rows)
+            total, count = total + float(np.nansum(rows)), count + int(valid.sum())
+            if progress:
+                progress(last, height)
+        # Closed here, before the outputs take their places.
+        files.close()
+    return total / max(count, 1)
+
+
+def _clouds_of_rows(plan: Simulation, shape: tuple[int, int], first: int, last: int) -> Clouds:
+    """The scene's clouds over rows ``first`` to ``last``, (1, 3 or 1, rows, width)."""
+    height, width = shape
+    top, bottom = max(first - _MARGIN, 0), min(last + _MARGIN, height)
+    place = Place(bottom - top, width, top, max(shape), plan.zoom)
+    with torch.inference_mode():
+        clouds = draw_clouds(draw_uniforms(plan.seed, 0, [0]), CloudMix.only(plan.kind), place)
+    return Clouds(*(part[:, :, first - top : last - top] for part in clouds))
+
+
+def _cover(
+    dn: NDArray[Any],
+    valid: NDArray[np.bool_],
+    clouds: Clouds,
+    scene: Scene,
+    radiometry: Radiometry,
+) -> NDArray[Any]:
+    """DN under clouds, (bands, rows, width) as read."""
+    a, light, shadow = (part[0].numpy().astype(np.float64) for part in clouds)
+    out = dn.copy()
+    for band in range(len(dn)):
+        if band + 1 == scene.alpha:
+            continue
+        colour = scene.rgb.index(band) if band in scene.rgb else 1
+        ground = dn[band] - radiometry.black
+        value = (1 - a[colour]) * shadow[0] * ground + light[colour] * radiometry.span
+        touched = valid & ((a[colour] > 0) | (shadow[0] < 1))
+        out[band] = np.where(touched, _as_dn(value + radiometry.black, scene), dn[band])
+    return out
+
+
+def _as_dn(value: NDArray[np.float64], scene: Scene) -> NDArray[Any]:
+    """Rounded and clipped to the dtype, and never the nodata value."""
+    if scene.dtype.kind == "f":
+        return value.astype(scene.dtype)
+    bounds = np.iinfo(scene.dtype)
+    dn = np.clip(np.rint(value), bounds.min, bounds.max)
+    if scene.nodata is not None:
+        dn[dn == scene.nodata] += 1 if scene.nodata < bounds.max else -1
+    return dn.astype(scene.dtype)

@@ -1,0 +1,209 @@
+"""Laws of the noise, of the clouds made from it, and of what becomes of clear tiles."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geodecloud.config import Augmentation, CloudMix
+from geodecloud.training import augment as augmentation
+from geodecloud.training import clouds
+from geodecloud.training.article import article_noise, overlay_noise
+from geodecloud.training.augment import augment
+from geodecloud.training.clouds import (
+    Place,
+    apparent_opacity,
+    draw_clouds,
+    draw_uniforms,
+    simulate_clouds,
+)
+from geodecloud.training.perlin import fractal_perlin
+from geodecloud.training.simulate import Simulation, simulate_scene
+from tests.conftest import noise as random_dn
+from tests.conftest import read, write_scene
+
+KINDS = tuple(CloudMix.__annotations__)
+TILE = Place(64, 64)
+
+
+@pytest.fixture
+def pnoise2():
+    reason = "the noise library (extra train) needs a compiler"
+    return pytest.importorskip("noise", reason=reason).pnoise2
+
+
+@pytest.mark.needs_noise
+@pytest.mark.parametrize("octaves", [1, 6])
+def test_perlin_equals_the_noise_library(pnoise2, octaves):
+    rng = np.random.default_rng(octaves)
+    x, y = rng.uniform(-300, 300, (2, 40, 50)).astype(np.float32)
+    reference = [
+        [
+            pnoise2(float(a), float(b), octaves=octaves, repeatx=2**20, repeaty=2**20)
+            for a, b in zip(*row, strict=True)
+        ]
+        for row in zip(x, y, strict=True)
+    ]
+    ours = fractal_perlin(torch.from_numpy(x), torch.from_numpy(y), octaves)
+    np.testing.assert_allclose(ours.numpy(), reference, atol=1e-5)
+
+
+@pytest.mark.needs_noise
+@pytest.mark.parametrize("scale", [5.0, 33.3, 120.0])
+def test_the_articles_noise_equals_that_of_the_prepared_data_set(pnoise2, scale):
+    from geodecloud.training import prepare
+
+    ours = article_noise(torch.full((1, 1, 1), scale), 64)[0].numpy()
+    # 1e-5 in float32, stretched: the tile's own range is often a tenth of the noise's.
+    np.testing.assert_allclose(ours, prepare.article_noise(scale), atol=2e-4)
+
+
+def test_the_articles_overlay_mixes():
+    clear, uniforms = torch.rand(5, 3, 64, 64), torch.rand(5, 2)
+    uniforms[0, 1], uniforms[1, 1] = 0, 1
+    cloudy, target, opacity = overlay_noise(clear, uniforms)
+    assert torch.equal(cloudy[0], clear[0])
+    assert torch.equal(cloudy[1, 0], cloudy[1, 2])  # grey noise alone
+    assert torch.equal(target, clear)
+    torch.testing.assert_close(opacity.mean((1, 2, 3)), uniforms[:, 1])
+
+
+def test_a_tiles_cloud_does_not_depend_on_its_batch():
+    clear = torch.rand(6, 3, 64, 64)
+    together = simulate_clouds(clear, draw_uniforms(1, 2, list(range(6))), CloudMix())
+    for i in range(6):
+        alone = simulate_clouds(clear[i : i + 1], draw_uniforms(1, 2, [i]), CloudMix())
+        for one, many in zip(alone, together, strict=True):
+            torch.testing.assert_close(one[0], many[i])
+    other = draw_uniforms(1, 3, [0])
+    assert not torch.equal(other, draw_uniforms(1, 2, [0]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clouds_follow_the_physical_model(kind):
+    uniforms = draw_uniforms(7, 0, list(range(64)))
+    uniforms[:, -2] = 1  # no tint of the land
+    clear = torch.rand(64, 3, 64, 64)
+    cloudy, target, opacity = simulate_clouds(clear, uniforms, CloudMix.only(kind))
+    a, light, shadow = draw_clouds(uniforms, CloudMix.only(kind), TILE)
+    torch.testing.assert_close(cloudy, ((1 - a) * shadow * clear + light).clamp(0, 1))
+    for part in (cloudy, target, opacity, a, shadow):
+        assert part.min() >= 0
+        assert part.max() <= 1
+    if kind == "none":
+        assert torch.equal(cloudy, clear)
+        assert opacity.max() == 0
+    else:
+        assert (opacity > 0.02).any(dim=3).any(dim=2).float().mean() > 0.75
+    if kind == "deck":
+        assert opacity.mean() > 0.9
+    if kind in {"haze", "veil", "cirrus"}:  # thin cloud scatters blue no less than red
+        assert (a[:, 2] >= a[:, 0] - 1e-6).float().mean() > 0.8
+
+
+def test_cirrus_comes_in_streaks():
+    """Along its own direction it changes less than across, more so than cumulus."""
+
+    def longest(kind):
+        a = draw_clouds(draw_uniforms(3, 0, list(range(64))), CloudMix.only(kind), TILE).a[:, 1]
+        down, right = a.diff(dim=1)[:, :, 1:], a.diff(dim=2)[:, 1:]
+        tensor = torch.stack([down**2, down * right, down * right, right**2]).sum((2, 3))
+        values = torch.linalg.eigvalsh(tensor.T.reshape(-1, 2, 2) + 1e-9 * torch.eye(2))
+        return (values[:, 1] / values[:, 0]).median()
+
+    assert longest("cirrus") > 5 * longest("cumulus")
+
+
+def test_the_tint_is_the_lands_colour_and_no_brighter():
+    clear = torch.rand(40, 3, 1, 1).expand(-1, -1, 8, 8)
+    uniforms = torch.rand(40, 2)
+    tint = clouds._tint_of_land(clear, uniforms)[..., 0, 0]
+    assert (tint[uniforms[:, 0] >= 0.35] == 1).all()
+    assert (tint.argmax(1) == clear[..., 0, 0].argmax(1))[uniforms[:, 0] < 0.35].all()
+    assert tint.min() >= 0.7
+    assert tint.max() <= 1.36
+
+
+def test_a_band_of_clouds_is_a_part_of_the_whole():
+    uniforms = draw_uniforms(5, 0, [0])
+    for kind in ("veil", "haze"):
+        whole = draw_clouds(uniforms, CloudMix.only(kind), Place(96, 50, 0, 96, 2.0))
+        part = draw_clouds(uniforms, CloudMix.only(kind), Place(60, 50, 30, 96, 2.0))
+        for ours, all_of_it in zip(part, whole, strict=True):
+            torch.testing.assert_close(
+                ours[:, :, 4:-4], all_of_it[:, :, 34:86], atol=1e-4, rtol=1e-3
+            )
+
+
+def test_saturated_is_opaque_and_no_cloud_is_not():
+    a = torch.full((1, 3, 2, 2), 0.4)
+    assert (apparent_opacity(a, a * 3) == 1).all()
+    assert (apparent_opacity(a * 0, a * 0) == 0).all()
+
+
+def test_each_uniform_is_used_once():
+    """Were there one column fewer, the last draw would find none."""
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clouds._Draw, "uniform", lambda self: drawn.append(1) or next(self._columns))
+        draw_clouds(torch.rand(2, clouds.UNIFORMS), CloudMix(), TILE)
+    assert len(drawn) <= clouds.UNIFORMS - 2  # two are the tint's
+    with pytest.raises(StopIteration):
+        draw_clouds(torch.rand(2, len(drawn) - 1), CloudMix(), TILE)
+
+
+def test_bright_ground_stays_below_white():
+    """Augmentation never makes a tile that is saturated throughout."""
+    dim, others = torch.rand(200, 3, 64, 64) * 0.8, torch.rand(200, 3, 3, 64, 64) * 0.8
+    uniforms = draw_uniforms(0, 0, list(range(200)), augmentation.UNIFORMS)
+    out = augment(dim, others, uniforms, Augmentation(patches=1.0))
+    assert (out.flatten(1).quantile(0.97, dim=1) <= 0.9 + 1e-5).all()
+    assert out.min() >= 0
+
+
+def test_augmentation_of_none_changes_nothing_and_rows_are_alone():
+    clear, others = torch.rand(8, 3, 64, 64), torch.rand(8, 3, 3, 64, 64)
+    uniforms = draw_uniforms(2, 0, list(range(8)), augmentation.UNIFORMS)
+    none = Augmentation(0, 0, 0, 0, 0)
+    torch.testing.assert_close(augment(clear, others, uniforms, none), clear)
+    all_of_it = Augmentation(1, 1, 1, 0.5, 0.5)
+    together = augment(clear, others, uniforms, all_of_it)
+    for i in range(8):
+        alone = augment(*(x[i : i + 1] for x in (clear, others, uniforms)), all_of_it)
+        torch.testing.assert_close(alone[0], together[i])
+
+
+def test_four_tiles_make_one_of_half_the_resolution():
+    clear, others = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64)
+    out = augment(clear, others, torch.zeros(1, 32), Augmentation(0, 0, 0, 1, 0))
+    torch.testing.assert_close(out[0, :, 5, 7], clear[0, :, 10:12, 14:16].mean((1, 2)))
+    torch.testing.assert_close(out[0, :, 40, 2], others[0, 1, :, 16:18, 4:6].mean((1, 2)))
+
+
+@given(
+    kind=st.sampled_from(KINDS[1:]),
+    seed=st.integers(0, 99),
+    dtype=st.sampled_from(["uint16", "uint8", "float32"]),
+)
+def test_a_simulated_scene_is_the_clear_one_where_there_is_no_cloud(
+    tmp_path_factory, kind, seed, dtype
+):
+    folder = tmp_path_factory.mktemp("simulated")
+    dn = random_dn((4, 70, 90), dtype, seed)
+    dn[:3, 10:20, 10:20] = 0
+    write_scene(folder / "clear.tif", dn, nodata=0)
+    plan = Simulation(kind, seed, zoom=1.0, bands=(3, 2, 1))
+    mean = simulate_scene(folder / "clear.tif", folder / "cloudy.tif", folder / "a.tif", plan)
+    cloudy, opacity = read(folder / "cloudy.tif"), read(folder / "a.tif")[0]
+    assert np.isnan(opacity[10:20, 10:20]).all()
+    assert mean == pytest.approx(np.nanmean(opacity), abs=1e-4)
+    np.testing.assert_array_equal(cloudy[:, 10:20, 10:20], dn[:, 10:20, 10:20])
+    assert ((cloudy[:3] == 0) == (dn[:3] == 0)).all()
+    a, _, shadow = draw_clouds(
+        draw_uniforms(seed, 0, [0]), CloudMix.only(kind), Place(70, 90, 0, 90, 1.0)
+    )
+    untouched = ((a == 0).all(1) & (shadow[:, 0] == 1))[0].numpy()
+    np.testing.assert_array_equal(cloudy[:, untouched], dn[:, untouched])
+    if kind == "deck":
+        assert cloudy[0].mean() > dn[0].mean()
