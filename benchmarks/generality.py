@@ -14,6 +14,7 @@ made in a temporary folder and scored by ``geodecloud evaluate``:
 """
 
 import argparse
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from geodecloud.evaluate import evaluate_pairs
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+logging.getLogger("geodecloud").setLevel(logging.ERROR)
 
 AIR = np.array([0.022, 0.041, 0.069])[:, None, None]  # reflectance that L1C has and L2A lacks
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # cloudy and clear reflectance
@@ -98,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     stems = options.only.split(",") if options.only else None
     scenes = [p for p in sorted(options.clear.glob("*.tif")) if not stems or p.stem in stems]
-    print(f"{'':<22} {'identity':>9} {'restored':>9} {'least gain':>10} {'changed':>8}   PSNR in dB")
+    print(f"{'PSNR in dB':<22} {'identity':>9} {'restored':>9} {'least gain':>10} {'changed':>8}")
     for number, (name, (make, dtype)) in enumerate(KINDS.items()):
         with tempfile.TemporaryDirectory() as folder:
             for i, path in enumerate(scenes):

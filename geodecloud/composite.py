@@ -172,13 +172,16 @@ def _restored_dn(
     distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
     dropped = beyond * np.clip(distance / _EDGE, 0, 1)
     step = share * ((restored - seen) * np.float64(radiometry.span) - dropped)
-    return _as_dtype(exact + step, dn.dtype, nodata)
+    return as_dtype(exact + step, dn.dtype, nodata)
 
 
-def _as_dtype(
+def as_dtype(
     values: NDArray[np.float64], dtype: np.dtype[Any], nodata: float | None
 ) -> NDArray[Any]:
-    """Round and clip to an integer dtype; step aside where a value would mean nodata."""
+    """Values of any shape in the scene's dtype.
+
+    Rounded and clipped to an integer dtype; a value that would mean nodata steps aside.
+    """
     if dtype.kind == "f":
         out = values.astype(dtype)
         if nodata is not None and np.isfinite(nodata):

@@ -229,3 +229,15 @@ def test_interrupted_runs_leave_nothing(tmp_path, tiny_model, which, code):
     assert "Traceback" not in errors
     assert errors.endswith("geodecloud: interrupted\n")
     assert set(tmp_path.iterdir()) == before
+
+
+def test_simulate_writes_clouds_and_their_opacity(cli, tmp_path, scene):
+    done = cli("simulate", scene, tmp_path / "cloudy.tif", "--kind", "haze", "--seed", 3)
+    assert done.code == 0
+    assert "mean opacity" in done.out
+    assert read(tmp_path / "cloudy_opacity.tif").shape == (1, 100, 90)
+    assert read(tmp_path / "cloudy.tif").mean() > read(scene).mean()
+    _fails(cli, tmp_path, 1, "exists already", "simulate", scene, tmp_path / "cloudy.tif")
+    _fails(cli, tmp_path, 2, "'fog' is not one of", "simulate", scene, "x.tif", "--kind", "fog")
+    _fails(cli, tmp_path, 2, "zoom is 0", "simulate", scene, tmp_path / "x.tif", "--zoom", 0)
+    _fails(cli, tmp_path, 1, "no such file", "simulate", tmp_path / "no.tif", tmp_path / "x.tif")

@@ -13,7 +13,7 @@ from geodecloud.training.eurosat import find_eurosat
 from geodecloud.training.prepare import article_noise, mix, prepare
 from tests.test_eurosat import eurosat, jpeg, multispectral
 
-pytestmark = pytest.mark.needs_noise
+pytestmark = pytest.mark.needs_train
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from geodecloud.checkpoint import load_generator, read_info
 from geodecloud.config import Config, GeneratorPlan, LossWeights, Training, load_config
 from geodecloud.errors import ConfigError, DataError, GeodecloudError
-from geodecloud.training import augment, clouds, loop
+from geodecloud.training import augment, loop
 from geodecloud.training.batches import Batch, batches
 from geodecloud.training.clouds import draw_uniforms
 from geodecloud.training.loop import train
@@ -152,12 +152,24 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         train(wild, _data(), tmp_path)
 
 
-def test_a_run_says_what_it_did(tmp_path):
-    pytest.importorskip("matplotlib")
-    train(TINY, Data(_tiles(13), _tiles(4), {"eurosat_tiles": 13}), tmp_path)
+@pytest.mark.needs_train
+def test_a_run_draws_its_losses_and_tiles(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra train)")
+    train(TINY, _data(), tmp_path)
     for picture in ("losses.png", "figures/step_000003.png", "figures/step_000006.png"):
         with Image.open(tmp_path / picture) as image:
             assert min(image.size) > 100
+
+
+def test_a_run_without_matplotlib_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda _: None)
+    train(TINY, _data(), tmp_path)
+    assert "no figures without matplotlib: pip install 'geodecloud[train]'" in caplog.text
+    assert not (tmp_path / "losses.png").exists()
+
+
+def test_a_run_says_what_it_did(tmp_path):
+    train(TINY, Data(_tiles(13), _tiles(4), {"eurosat_tiles": 13}), tmp_path)
     info = read_info(tmp_path / "best.safetensors")
     assert info.metadata["eurosat_tiles"] == 13
     assert info.metadata["config"]["training"]["precision"] == "fp32"
@@ -334,4 +346,3 @@ def test_two_processes_train_one_model(tmp_path):
     assert "alike in 0 2" in run.stdout
     assert "alike in 1 2" in run.stdout
     assert [line["step"] for line in _log(tmp_path / "run")] == [5, 6]
-    assert clouds.UNIFORMS  # one set of files

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from geodecloud import __version__
+from geodecloud.composite import as_dtype
 from geodecloud.config import CloudMix
 from geodecloud.errors import UsageError
 from geodecloud.geotiff import create_like, create_opacity
@@ -122,17 +123,7 @@ def _cover(
         colour = scene.rgb.index(band) if band in scene.rgb else 1
         ground = dn[band] - radiometry.black
         value = (1 - a[colour]) * shadow[0] * ground + light[colour] * radiometry.span
+        cloudy = as_dtype(value + radiometry.black, scene.dtype, scene.nodata)
         touched = valid & ((a[colour] > 0) | (shadow[0] < 1))
-        out[band] = np.where(touched, _as_dn(value + radiometry.black, scene), dn[band])
+        out[band] = np.where(touched, cloudy, dn[band])
     return out
-
-
-def _as_dn(value: NDArray[np.float64], scene: Scene) -> NDArray[Any]:
-    """Rounded and clipped to the dtype, and never the nodata value."""
-    if scene.dtype.kind == "f":
-        return value.astype(scene.dtype)
-    bounds = np.iinfo(scene.dtype)
-    dn = np.clip(np.rint(value), bounds.min, bounds.max)
-    if scene.nodata is not None:
-        dn[dn == scene.nodata] += 1 if scene.nodata < bounds.max else -1
-    return dn.astype(scene.dtype)
