@@ -75,6 +75,7 @@ class Augmentation:
     turned: float = 1.0  # by quarters, and mirrored
     colours: float = 1.0  # other suns, soils, sensors, air
     patches: float = 0.2  # smooth patches of other ground: turbid water, soil, crops
+    pale: float = 0.6  # of the even tiles: turbid, shallow or glittering water
     coarse: float = 0.2  # four tiles as one of half the resolution
     fine: float = 0.1  # a quarter of a tile at twice the resolution
 
@@ -91,7 +92,7 @@ class LossWeights:
     l1: float = 1.0
     adversarial: float = 0.01  # against an L1 of weight 1, as the article's 1 : 100
     opacity: float = 1.0
-    opacity_quantile: float = 0.35  # 0.5 would be the median: see losses.opacity_loss
+    opacity_quantile: float = 0.4  # 0.5 would be the median: see losses.opacity_loss
     under_opaque: float = 0.15  # weight of a pixel's L1 where the ground cannot be seen
 
     def __post_init__(self) -> None:
@@ -105,7 +106,7 @@ class Training:
     """The schedule of a run. Steps count generator updates; rates are AdamW's."""
 
     seed: int = 231
-    steps: int = 2000
+    steps: int = 7000
     epochs: float = 0  # instead of steps, where it is not 0
     batch_size: int = 32  # over all processes
     schedule: Literal["one-cycle", "step"] = "one-cycle"  # step: a tenth from 2/3 of the run on
@@ -114,11 +115,11 @@ class Training:
     discriminator_momentum: float = 0.5  # Adam's first beta
     weight_decay: float = 0.01
     clip_gradient: float = 1.0  # largest norm of the generator's gradient; 0: any
-    warm_up: float = 0.8  # share of the steps before the discriminator joins
-    adversarial_ramp: float = 0.1  # share of the steps until its full weight
-    ema_decay: float = 0.998  # 0: no average, the weights themselves
+    warm_up: float = 0.85  # share of the steps before the discriminator joins
+    adversarial_ramp: float = 0.05  # share of the steps until its full weight
+    ema_decay: float = 0.999  # 0: no average, the weights themselves
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    validate_every: int = 250
+    validate_every: int = 500
     validation_tiles: int = 480
 
     def __post_init__(self) -> None:

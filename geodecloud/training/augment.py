@@ -10,7 +10,8 @@ from torch.nn import functional
 from geodecloud.config import Augmentation
 from geodecloud.training.perlin import PERIOD, fractal_perlin
 
-UNIFORMS = 32  # random numbers that one tile may use
+UNIFORMS = 40  # random numbers that one tile may use
+_EVEN = 0.03  # standard deviation of brightness, up to which a tile is even
 
 
 def augment(clear: Tensor, neighbours: Tensor, uniforms: Tensor, plan: Augmentation) -> Tensor:
@@ -28,7 +29,8 @@ def augment(clear: Tensor, neighbours: Tensor, uniforms: Tensor, plan: Augmentat
     seen = _at_another_scale(clear, neighbours, uniforms[:, :4], plan)
     turned = _turned(seen, uniforms[:, 4:8], plan.turned)
     changed = _with_patches(turned, uniforms[:, 8:20], plan.patches)
-    changed = _recoloured(changed, uniforms[:, 20:], plan.colours)
+    changed = _recoloured(changed, uniforms[:, 20:32], plan.colours)
+    changed = _paled(changed, uniforms[:, 32:], plan.pale)
     bright = _brightness(changed)
     limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))
     return torch.where(_brightness(turned) > 0.9, turned, changed * limit).clamp(0, 1)
@@ -72,16 +74,36 @@ def _with_patches(clear: Tensor, u: Tensor, share: float) -> Tensor:
     """
     chosen = u[:, 0] < share
     out, u = clear.clone(), u[chosen]
-    line = torch.arange(clear.shape[-1], dtype=torch.float32, device=clear.device)
-    rows, columns = torch.meshgrid(line, line, indexing="ij")
-    cell = 15 * 8 ** u[:, 1, None, None]
-    x = columns / cell + u[:, 2, None, None] * PERIOD  # (chosen, S, S)
-    y = rows / cell + u[:, 3, None, None] * PERIOD
-    field = fractal_perlin(x, y, octaves=3) / 0.2  # about N(0, 1)
+    field = _smooth_field(u[:, 1:4], clear.shape[-1])
     common, own = (2 * u[:, 7:8] - 1), (2 * u[:, 4:7] - 1)
     strength = (0.25 * common + 0.2 * own)[..., None, None]  # (chosen, 3, 1, 1)
     out[chosen] = clear[chosen] * torch.exp(strength * field[:, None])
     return out
+
+
+def _paled(clear: Tensor, u: Tensor, share: float) -> Tensor:
+    """Some of the even tiles brightened evenly: water that is turbid, shallow or glitters.
+
+    EuroSAT's water is dark. Paler water looks like water under haze, and where nothing but the
+    level differs the answer has to be: ground.
+    """
+    even = clear.mean(dim=1).flatten(1).std(dim=1) < _EVEN
+    chosen = even & (u[:, 0] < share)
+    out, u = clear.clone(), u[chosen]
+    field = 1 + 0.25 * _smooth_field(u[:, 1:4], clear.shape[-1])[:, None]  # (chosen, 1, S, S)
+    colour = 1 + 0.3 * (2 * u[:, 4:7, None, None] - 1)  # (chosen, 3, 1, 1)
+    out[chosen] += 0.18 * u[:, 7:8, None, None] * colour * field
+    return out
+
+
+def _smooth_field(u: Tensor, size: int) -> Tensor:
+    """Noise of about N(0, 1) in cells of 15 to 120 pixels: float32 (N, size, size)."""
+    line = torch.arange(size, dtype=torch.float32, device=u.device)
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    cell = 15 * 8 ** u[:, 0, None, None]
+    x = columns / cell + u[:, 1, None, None] * PERIOD  # (N, size, size)
+    y = rows / cell + u[:, 2, None, None] * PERIOD
+    return fractal_perlin(x, y, octaves=3) / 0.2
 
 
 def _recoloured(clear: Tensor, u: Tensor, share: float) -> Tensor:

@@ -1,5 +1,7 @@
 """Scores on held-out tiles under fixed clouds."""
 
+import math
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from geodecloud.training.step import answer, put_clouds
 from geodecloud.training.tiles import Tiles
 
 _EPOCH = 1 << 20  # its clouds are none that training ever sees
+_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which, and up to which
 
 
 class Answered(NamedTuple):
@@ -45,38 +48,40 @@ def answer_tiles(run: Run, tiles: Tiles, first: int, count: int) -> Answered:
 
 
 def validate(run: Run, held_out: Tiles) -> dict[str, float]:
-    """PSNR in dB and SSIM of input and restored, over all pixels of the held-out tiles.
+    """PSNR in dB and SSIM of input and restored, over the held-out tiles.
 
-    ``changed_clear`` is the share of the pixels without cloud that the opacity would change,
-    ``opacity_mae`` the mean error of the opacity; a generator without opacity has neither.
+    The PSNR is over the pixels whose ground can be seen (opacity below 0.9): what is invented
+    below the others is nobody's to judge. ``changed_clear`` is the share of the pixels without
+    cloud that the opacity would change, ``opacity_mae`` the mean error of the opacity; a
+    generator without opacity has neither.
     """
-    sums: dict[str, list[float]] = {}
+    sums: dict[str, float] = defaultdict(float)
     size = run.config.training.batch_size
     for first in range(0, len(held_out), size):
         clouded, restored, opacity = answer_tiles(run, held_out, first, size)
-        clear = clouded.opacity < 1e-3
-        changed = (opacity > Rule().clear_below) & clear
-        batch = {
-            "input": (clouded.cloudy - clouded.target).square().mean((1, 2, 3)),
-            "restored": (restored - clouded.target).square().mean((1, 2, 3)),
-            "opacity_mae": (opacity - clouded.opacity).abs().mean((1, 2, 3)),
-            "changed": changed.sum((1, 2, 3)),
-            "clear": clear.sum((1, 2, 3)),
+        seen, clear = clouded.opacity < _OPAQUE, clouded.opacity < _CLEAR
+        parts = {
+            "seen": 3 * seen,
+            "input": seen * (clouded.cloudy - clouded.target).square(),
+            "restored": seen * (restored - clouded.target).square(),
+            "pixels": torch.ones_like(opacity),
+            "opacity": (opacity - clouded.opacity).abs(),
+            "clear": clear,
+            "changed": clear & (opacity > Rule().clear_below),
             "ssim_input": _ssim(clouded.cloudy, clouded.target),
             "ssim_restored": _ssim(restored, clouded.target),
         }
-        for name, values in batch.items():
-            sums.setdefault(name, []).extend(values.tolist())
-    means = {name: float(np.mean(values)) for name, values in sums.items()}
+        for name, values in parts.items():
+            sums[name] += values.sum(dtype=torch.float64).item()
     scores = {
-        "psnr_input": -10 * float(np.log10(means["input"])),
-        "psnr_restored": -10 * float(np.log10(means["restored"])),
-        "ssim_input": means["ssim_input"],
-        "ssim_restored": means["ssim_restored"],
+        "psnr_input": -10 * math.log10(sums["input"] / sums["seen"]),
+        "psnr_restored": -10 * math.log10(sums["restored"] / sums["seen"]),
+        "ssim_input": sums["ssim_input"] / len(held_out),
+        "ssim_restored": sums["ssim_restored"] / len(held_out),
     }
     if run.config.generator.opacity:
-        scores["opacity_mae"] = means["opacity_mae"]
-        scores["changed_clear"] = means["changed"] / max(means["clear"], 1e-9)
+        scores["opacity_mae"] = sums["opacity"] / sums["pixels"]
+        scores["changed_clear"] = sums["changed"] / max(sums["clear"], 1)
     return scores
 
 
