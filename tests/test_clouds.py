@@ -33,7 +33,7 @@ def pnoise2():
     return pytest.importorskip("noise", reason=reason).pnoise2
 
 
-@pytest.mark.needs_noise
+@pytest.mark.needs_train
 @pytest.mark.parametrize("octaves", [1, 6])
 def test_perlin_equals_the_noise_library(pnoise2, octaves):
     rng = np.random.default_rng(octaves)
@@ -49,7 +49,7 @@ def test_perlin_equals_the_noise_library(pnoise2, octaves):
     np.testing.assert_allclose(ours.numpy(), reference, atol=1e-5)
 
 
-@pytest.mark.needs_noise
+@pytest.mark.needs_train
 @pytest.mark.parametrize("scale", [5.0, 33.3, 120.0])
 def test_the_articles_noise_equals_that_of_the_prepared_data_set(pnoise2, scale):
     from geodecloud.training import prepare
@@ -165,18 +165,29 @@ def test_bright_ground_stays_below_white():
 def test_augmentation_of_none_changes_nothing_and_rows_are_alone():
     clear, others = torch.rand(8, 3, 64, 64), torch.rand(8, 3, 3, 64, 64)
     uniforms = draw_uniforms(2, 0, list(range(8)), augmentation.UNIFORMS)
-    none = Augmentation(0, 0, 0, 0, 0)
+    none = Augmentation(0, 0, 0, 0, 0, 0)
     torch.testing.assert_close(augment(clear, others, uniforms, none), clear)
-    all_of_it = Augmentation(1, 1, 1, 0.5, 0.5)
+    all_of_it = Augmentation(1, 1, 1, 1, 0.5, 0.5)
     together = augment(clear, others, uniforms, all_of_it)
     for i in range(8):
         alone = augment(*(x[i : i + 1] for x in (clear, others, uniforms)), all_of_it)
         torch.testing.assert_close(alone[0], together[i])
 
 
+def test_only_even_tiles_become_pale():
+    even, uneven = torch.full((20, 3, 64, 64), 0.1), torch.rand(20, 3, 64, 64)
+    clear = torch.cat([even, uneven])
+    uniforms = draw_uniforms(2, 0, list(range(40)), augmentation.UNIFORMS)
+    plan = Augmentation(0, 0, 0, pale=1, coarse=0, fine=0)
+    out = augment(clear, clear[:, None].expand(-1, 3, -1, -1, -1), uniforms, plan)
+    torch.testing.assert_close(out[20:], uneven)
+    assert (out[:20] >= even).float().mean() > 0.99
+    assert out[:20].mean() > 0.12
+
+
 def test_four_tiles_make_one_of_half_the_resolution():
     clear, others = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64)
-    out = augment(clear, others, torch.zeros(1, 32), Augmentation(0, 0, 0, 1, 0))
+    out = augment(clear, others, torch.zeros(1, 40), Augmentation(0, 0, 0, 0, 1, 0))
     torch.testing.assert_close(out[0, :, 5, 7], clear[0, :, 10:12, 14:16].mean((1, 2)))
     torch.testing.assert_close(out[0, :, 40, 2], others[0, 1, :, 16:18, 4:6].mean((1, 2)))
 

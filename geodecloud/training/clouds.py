@@ -183,19 +183,20 @@ def _depth_and_shadow(
     softness = _by_kind(kind, draw, veil=(1.2, 4.0), cumulus=(0.5, 3.6), deck=(0.5, 2.0))
     cells = _cells(draw, kind)
 
-    def cover(x: Tensor, y: Tensor) -> Tensor:
-        t = ((cells(x, y) - start) / softness).clamp(0, 1)
+    def cover(x: Tensor, y: Tensor, wanted: Tensor) -> Tensor:
+        t = ((cells(x, y, wanted) - start) / softness).clamp(0, 1)
         return t * t * (3 - 2 * t)
 
     # Haze: no noise, a slope across the tile.
     east, south = draw.direction()
     slope = draw.between(0, 0.6) * ((columns * east + rows * south) / place.span)
-    shape = torch.where(kind == HAZE, (1 + slope).clamp_min(0.1), cover(columns, rows))
+    noisy = (kind != HAZE) & (kind != NONE)
+    shape = torch.where(kind == HAZE, (1 + slope).clamp_min(0.1), cover(columns, rows, noisy))
     # Often the gaps of a broken cover are not quite clear.
     shape = shape + torch.where(draw.chance(0.35), draw.between(0, 0.15), torch.zeros(()))
 
     # A thin cloud is named by the light that it adds, a thick one by the light that it takes.
-    added = torch.where(kind == HAZE, draw.log_between(0.05, 0.7), draw.log_between(0.06, 1.1))
+    added = torch.where(kind == HAZE, draw.log_between(0.05, 0.8), draw.log_between(0.06, 1.1))
     a = _by_kind(kind, draw, veil=(0, 0), cumulus=(0.25, 1.0), deck=(0.92, 1.0))
     a = torch.where(kind < CUMULUS, added / airlight, a).clamp(0, 0.995)
     depth = torch.where(kind == NONE, torch.zeros(()), -torch.log1p(-a) * shape)
@@ -203,15 +204,15 @@ def _depth_and_shadow(
     east, south = draw.direction()
     away = draw.between(4, 26)
     casts = draw.chance(0.6) & (kind == CUMULUS)
-    dark = draw.between(0.25, 0.7) * cover(columns + away * east, rows + away * south)
+    dark = draw.between(0.25, 0.7) * cover(columns + away * east, rows + away * south, casts)
     # Below its own cloud the ground is not seen: no shadow there, or the fill would be dark.
     dark = dark * (1 - shape).clamp(0, 1)
     shadow = 1 - torch.where(casts, dark, torch.zeros(()))
     return depth, shadow
 
 
-def _cells(draw: _Draw, kind: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The tile's noise as a function of pixel position, about N(0, 1)."""
+def _cells(draw: _Draw, kind: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The tile's noise as a function of pixel position, about N(0, 1); 0 where not wanted."""
     cell = draw.log_between(10, 150)
     stretch = torch.where(kind == VEIL, draw.log_between(1, 4), draw.log_between(1, 1.6))
     # Cirrus: streaks, many times longer than wide.
@@ -221,10 +222,12 @@ def _cells(draw: _Draw, kind: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     x0, y0 = draw.between(0, PERIOD), draw.between(0, PERIOD)
     persistence = draw.between(0.4, 0.62)
 
-    def field(x: Tensor, y: Tensor) -> Tensor:
+    def field(x: Tensor, y: Tensor, wanted: Tensor) -> Tensor:
         along = (x * east + y * south) / (cell * stretch) + x0
         across = (y * east - x * south) / cell + y0
-        noise = fractal_perlin(along, across, octaves=5, persistence=persistence)
+        some = wanted.flatten()  # the noise costs more than all else here
+        noise = torch.zeros_like(along)
+        noise[some] = fractal_perlin(along[some], across[some], 5, persistence[some])
         return noise / FIELD_STD
 
     return field
