@@ -7,6 +7,8 @@ L8_CLOUDY.tif: Landsat 8 L1, 30 m, EPSG:32616, red, green, blue under altocumulu
 """
 
 import argparse
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,18 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geodecloud.config import CloudMix
-from geodecloud.radiometry import MODEL_WHITE, SCALE
-from geodecloud.training.clouds import draw_clouds, draw_uniforms
+from geodecloud.training.simulate import Simulation, simulate_scene
 
 HERE = Path(__file__).parent
 S2_WINDOW = Window(40, 520, 389, 357)  # a village, fields, woods, a creek
 L8_WINDOW = Window(20, 130, 397, 401)
-ALL_VEIL = CloudMix(none=0, haze=0, veil=1, cumulus=0, deck=0)
-ALL_CUMULUS = CloudMix(none=0, haze=0, veil=0, cumulus=1, deck=0)
-# Chosen by eye: veils over half of the crop, a few thick clouds.
-SEEDS = ((ALL_VEIL, 8), (ALL_VEIL, 6), (ALL_CUMULUS, 6))
+# Chosen by eye, one over the other: streaks and veils over half of the crop, a few thick clouds.
+LAYERS = (
+    Simulation("cirrus", seed=9, zoom=3),
+    Simulation("veil", seed=4, zoom=3),
+    Simulation("cumulus", seed=4, zoom=2),
+)
 L8_SCALE, L8_OFFSET = 2e-5, -0.1  # reflectance = DN * scale + offset (USGS, Landsat 8 MTL)
-RGB = [2, 1, 0]  # of B02, B03, B04, B08
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
         clear[:, rows + columns > sum(clear.shape[1:]) - 90] = 0  # a corner without data
         profile = _profile(scene, S2_WINDOW) | {"nodata": 0}
         _write(HERE / "s2_clear.tif", clear, profile, scene.descriptions)
-        _write(HERE / "s2_cloudy.tif", put_clouds(clear), profile, scene.descriptions)
+    put_clouds(HERE / "s2_clear.tif", HERE / "s2_cloudy.tif")
     with rasterio.open(sources.l8) as scene:
         cloudy = scene.read(window=L8_WINDOW)
         _write(HERE / "l8_cloudy.tif", cloudy, _profile(scene, L8_WINDOW), scene.descriptions)
@@ -50,17 +51,13 @@ def main() -> None:
         scene.scales, scene.offsets = [L8_SCALE] * 3, [L8_OFFSET] * 3
 
 
-def put_clouds(clear: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Cloudy DN from clear ones, (4, rows, width) each; the cloud in B08 is that in B04."""
-    dn = clear.astype(np.float64)
-    for mix, seed in SEEDS:
-        clouds = draw_clouds(draw_uniforms(seed, 0, [0]), mix, *clear.shape[1:])
-        for band, channel in (*zip(RGB, range(3), strict=True), (3, 0)):
-            a, light = clouds.a[0, channel].numpy(), clouds.light[0, channel].numpy()
-            shadow = clouds.shadow[0, 0].numpy()
-            dn[band] = (1 - a) * shadow * dn[band] + light * MODEL_WHITE * SCALE
-    cloudy = np.clip(np.rint(dn), 1, 65535).astype(np.uint16)
-    return np.where(clear == 0, 0, cloudy).astype(np.uint16)
+def put_clouds(clear: Path, cloudy: Path) -> None:
+    """Write a scene under all layers of cloud, one over the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [Path(folder) / f"{i}.tif" for i in range(len(LAYERS))]
+        for i, (src, dst, layer) in enumerate(zip([clear, *parts], parts, LAYERS, strict=False)):
+            simulate_scene(src, dst, Path(folder) / f"opacity{i}.tif", layer)
+        shutil.copyfile(parts[-1], cloudy)
 
 
 def _profile(scene: Any, window: Window) -> dict[str, Any]:
