@@ -319,7 +319,7 @@ def test_two_processes_train_one_model(tmp_path):
         "import torch\n"
         "from torch import distributed\n"
         "from geodecloud.training import loop\n"
-        "from geodecloud.__main__ import main\n"
+        "from geodecloud.cli import main\n"
         "after = loop._train\n"
         "def train(run, *rest):\n"
         "    after(run, *rest)\n"
@@ -333,7 +333,7 @@ def test_two_processes_train_one_model(tmp_path):
         "main()\n"
     )
     command = _train_command(tmp_path, tmp_path / "run", "--steps", 6)[2:]
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     run = subprocess.run(
         [sys.executable, *launcher, str(script), *command],
         cwd=ROOT,
@@ -341,6 +341,7 @@ def test_two_processes_train_one_model(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     assert "alike in 0 2" in run.stdout

@@ -72,7 +72,7 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
             "ssim_restored": _ssim(restored, clouded.target),
         }
         for name, values in parts.items():
-            sums[name] += values.sum(dtype=torch.float64).item()
+            sums[name] += values.cpu().sum(dtype=torch.float64).item()
     scores = {
         "psnr_input": -10 * math.log10(sums["input"] / sums["seen"]),
         "psnr_restored": -10 * math.log10(sums["restored"] / sums["seen"]),
