@@ -6,8 +6,7 @@ Prints milliseconds for a tile of 64 x 64 pixels, the median of repetitions that
 how many times faster than the loop that is:
 
 - ``loop``: pixel by pixel into an array, as the article's code has it, 12 octaves; and with 5;
-- ``general``: ``fractal_perlin``, which takes any coordinates, here turned ones, as for clouds;
-- ``grid``: ``fractal_perlin_grid``, for upright grids, as the article's noise is.
+- ``ours``: ``fractal_perlin``, on turned coordinates, as for clouds.
 
 Each tile has a scale of its own, 5 to 120 pixels a cell. ``pip install '.[train]'`` brings the
 loop's library.
@@ -25,7 +24,6 @@ from noise import pnoise2
 from numpy.typing import NDArray
 
 from geodecloud.training.perlin import fractal_perlin
-from geodecloud.training.perlin_grid import fractal_perlin_grid
 
 SIZE = 64
 LOOP_TILES = 4  # so many take long enough to time
@@ -72,8 +70,7 @@ def contestants(tiles: int) -> dict[tuple[str, str, int], tuple[Callable[[], obj
             line = (torch.arange(SIZE) / scales[:, None]).to(device)
             rows, columns = torch.broadcast_tensors(line[:, :, None], line[:, None, :])
             x, y = 0.8 * rows + 0.6 * columns, 0.8 * columns - 0.6 * rows
-            runs["general", device, octaves] = partial(fractal_perlin, x, y, octaves), tiles
-            runs["grid", device, octaves] = partial(fractal_perlin_grid, line, line, octaves), tiles
+            runs["ours", device, octaves] = partial(fractal_perlin, x, y, octaves), tiles
     return runs
 
 

@@ -18,7 +18,6 @@ from geodecloud.training.clouds import (
     draw_uniforms,
     simulate_clouds,
 )
-from geodecloud.training.perlin import fractal_perlin
 from geodecloud.training.simulate import Simulation, simulate_scene
 from tests.conftest import noise as random_dn
 from tests.conftest import read, write_scene
@@ -27,31 +26,10 @@ KINDS = tuple(CloudMix.__annotations__)
 TILE = Place(64, 64)
 
 
-@pytest.fixture
-def pnoise2():
-    reason = "the noise library (extra train) needs a compiler"
-    return pytest.importorskip("noise", reason=reason).pnoise2
-
-
-@pytest.mark.needs_train
-@pytest.mark.parametrize("octaves", [1, 6])
-def test_perlin_equals_the_noise_library(pnoise2, octaves):
-    rng = np.random.default_rng(octaves)
-    x, y = rng.uniform(-300, 300, (2, 40, 50)).astype(np.float32)
-    reference = [
-        [
-            pnoise2(float(a), float(b), octaves=octaves, repeatx=2**20, repeaty=2**20)
-            for a, b in zip(*row, strict=True)
-        ]
-        for row in zip(x, y, strict=True)
-    ]
-    ours = fractal_perlin(torch.from_numpy(x), torch.from_numpy(y), octaves)
-    np.testing.assert_allclose(ours.numpy(), reference, atol=1e-5)
-
-
 @pytest.mark.needs_train
 @pytest.mark.parametrize("scale", [5.0, 33.3, 120.0])
-def test_the_articles_noise_equals_that_of_the_prepared_data_set(pnoise2, scale):
+def test_the_articles_noise_equals_that_of_the_prepared_data_set(scale):
+    pytest.importorskip("noise", reason="the noise library (extra train) needs a compiler")
     from geodecloud.training import prepare
 
     ours = article_noise(torch.full((1, 1, 1), scale), 64)[0].numpy()

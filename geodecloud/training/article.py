@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geodecloud.training.clouds import Clouded
-from geodecloud.training.perlin_grid import fractal_perlin_grid
+from geodecloud.training.perlin import fractal_perlin
 from geodecloud.training.prepare import OCTAVES, SCALES
 
 
@@ -37,7 +37,7 @@ def article_noise(scale: Tensor, size: int) -> Tensor:
         size: in pixels.
     """
     line = torch.arange(size, dtype=torch.float32, device=scale.device)
-    cells = line / scale[:, 0]  # (N, size)
-    noise = fractal_perlin_grid(cells, cells, OCTAVES)
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    noise = fractal_perlin(rows / scale, columns / scale, OCTAVES)
     low, high = noise.amin(dim=(1, 2), keepdim=True), noise.amax(dim=(1, 2), keepdim=True)
     return (noise - low) / (high - low)

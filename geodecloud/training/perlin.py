@@ -35,7 +35,7 @@ _hash = torch.tensor([int(v) for v in _PERMUTATION.split()] * 2, dtype=torch.int
 
 
 @cache
-def tables(device: torch.device) -> tuple[Tensor, Tensor]:
+def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
     """The permutation, int32 (512,), and the gradients at two corners, float32 (4, 512).
 
     The gradient at a lattice point is that of _hash[_hash[_hash[column] + row]]: a function of
@@ -47,18 +47,18 @@ def tables(device: torch.device) -> tuple[Tensor, Tensor]:
     return _hash.to(device), torch.cat([here, here.roll(-1, dims=1)]).to(device)
 
 
-def pick(table: Tensor, index: Tensor) -> Tensor:
+def _pick(table: Tensor, index: Tensor) -> Tensor:
     """The entries of a one-dimensional table, in the shape of the index."""
     # On a CPU index_select from a line is three times as fast as table[index].
     return table.index_select(0, index.flatten()).view(index.shape)
 
 
-def fade(t: Tensor) -> Tensor:
+def _fade(t: Tensor) -> Tensor:
     """From 0 to 1 without a kink: 6t^5 - 15t^4 + 10t^3."""
     return ((t * 6 - 15).mul_(t).add_(10)).mul_(t).mul_(t).mul_(t)
 
 
-def chunk(device: torch.device) -> int:
+def _chunk(device: torch.device) -> int:
     """How many pixels to work on at once; on a CPU, what stays in its caches."""
     return 2**16 * torch.get_num_threads() if device.type == "cpu" else 2**22
 
@@ -69,20 +69,20 @@ def perlin(x: Tensor, y: Tensor) -> Tensor:
     Args:
         x, y: float32, any one shape, in lattice cells.
     """
-    permutation, gradients = tables(x.device)
+    permutation, gradients = _tables(x.device)
     column, row = x.floor(), y.floor()
     dx, dy = x - column, y - row
-    fade_x, fade_y = fade(dx), fade(dy)
+    fade_x, fade_y = _fade(dx), _fade(dy)
     column, row = column.int().bitwise_and_(PERIOD - 1), row.int().bitwise_and_(PERIOD - 1)
-    left = pick(permutation, column).add_(row)
-    right = pick(permutation, column.add_(1)).add_(row)
+    left = _pick(permutation, column).add_(row)
+    right = _pick(permutation, column.add_(1)).add_(row)
 
     def edge(corner: int) -> Tensor:
         """The noise of the upper (corner 0) or lower (2) edge alone, dy as seen from there."""
         x_table, y_table = gradients[corner], gradients[corner + 1]
-        one = pick(x_table, left).mul_(dx).addcmul_(pick(y_table, left), dy)
-        x_right = pick(x_table, right)
-        two = (x_right * dx).sub_(x_right).addcmul_(pick(y_table, right), dy)
+        one = _pick(x_table, left).mul_(dx).addcmul_(_pick(y_table, left), dy)
+        x_right = _pick(x_table, right)
+        two = (x_right * dx).sub_(x_right).addcmul_(_pick(y_table, right), dy)
         return one.lerp_(two, fade_x)
 
     top = edge(0)
@@ -104,7 +104,7 @@ def fractal_perlin(
     """
     persistence = torch.as_tensor(persistence, dtype=x.dtype, device=x.device).expand_as(x)
     pixels = torch.stack([x, y, persistence]).flatten(1)
-    parts = torch.split(pixels, chunk(x.device), dim=1)
+    parts = torch.split(pixels, _chunk(x.device), dim=1)
     return torch.cat([_octaves(part, octaves, lacunarity) for part in parts]).view(x.shape)
 
 
