@@ -4,6 +4,7 @@ They join the program in :mod:`geodecloud.cli`. Nothing heavy is imported before
 """
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +64,8 @@ def train(
 
     On several GPUs or machines: torchrun ... -m geodecloud train.
     """
-    set_logging(quiet=False, verbose=False)
+    first = os.environ.get("RANK", "0") == "0"  # torchrun's; the other processes are silent
+    set_logging(quiet=not first, verbose=False)
     from geodecloud.config import Config, load_config, with_steps
     from geodecloud.training.loop import train as train_model
     from geodecloud.training.sources import Sources
@@ -73,7 +75,9 @@ def train(
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
     sources = Sources(data, scenes, chosen, on_bad.value)
     tiles = sources.read(plan.training.validation_tiles)
-    typer.echo(f"model: {train_model(plan, tiles, out, start=start, resume=resume)}")
+    model = train_model(plan, tiles, out, start=start, resume=resume)
+    if first:
+        typer.echo(f"model: {model}")
 
 
 def evaluate(
@@ -92,7 +96,7 @@ def evaluate(
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model file.")] = None,
     only: Annotated[str | None, typer.Option(help="File stems, by comma: only these.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="With --tiles: how many.")] = 600,
+    limit: Annotated[int, typer.Option(min=0, help="With --tiles: how many; 0: all.")] = 600,
     png: Annotated[
         Path | None,
         typer.Option(help="Pictures to look at: a folder; with --tiles, a PNG file."),
@@ -112,7 +116,7 @@ def evaluate(
     if tiles:
         from geodecloud.evaluate_tiles import LABELS, evaluate_tiles
 
-        scores = evaluate_tiles(tiles, model, limit, png)
+        scores = evaluate_tiles(tiles, model, limit or None, png)
         text = tiles_table(scores, LABELS)
     elif cloudy and clear:
         from geodecloud.evaluate import evaluate_pairs

@@ -5,6 +5,8 @@ An unknown key is an error that names the nearest known one; nothing is silently
 
 import dataclasses
 import difflib
+import math
+import sys
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -59,7 +61,7 @@ class CloudMix:
 
     def __post_init__(self) -> None:
         total = sum(dataclasses.astuple(self))
-        if abs(total - 1) > 1e-6 or min(dataclasses.astuple(self)) < 0:
+        if not abs(total - 1) <= 1e-6 or min(dataclasses.astuple(self)) < 0:
             raise ConfigError(f"[clouds] shares add up to {total:g}: they must add up to 1")
 
     @classmethod
@@ -97,7 +99,8 @@ class LossWeights:
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if value < 0 or (name in ("opacity_quantile", "under_opaque") and value > 1):
+            most = 1 if name in ("opacity_quantile", "under_opaque") else sys.float_info.max
+            if not 0 <= value <= most:
                 raise ConfigError(f"[losses] {name} is {value:g}: not a weight or share")
 
 
@@ -211,5 +214,5 @@ def _value(wanted: Any, value: Any, section: str, key: str) -> Any:
 def _at_least(config: Any, section: str, **least: float) -> None:
     for name, bound in least.items():
         value = getattr(config, name)
-        if not value >= bound:
+        if not bound <= value < math.inf:
             raise ConfigError(f"[{section}] {name} is {value:g}: at least {bound:g}")

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geodecloud.checkpoint import load_generator
 from geodecloud.device import fast_bf16, find_device
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.models.generator import UNet
 
 log = logging.getLogger("geodecloud")
@@ -57,9 +57,16 @@ class Predictor:
     def __call__(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3, S, S) in model range -> (N, 4, S, S): restored R, G, B, and opacity 0..1.
 
-        S is a multiple of 16. A model that does not know opacity is taken to have restored
-        everything: opacity 0.5.
+        A model that does not know opacity is taken to have restored everything: opacity 0.5.
+
+        Raises:
+            UsageError: S is not a multiple of what the model's depth asks for, 16 as a rule.
         """
+        multiple = 2**self.info.plan.depth
+        if patches.shape[2] % multiple or patches.shape[3] % multiple:
+            raise UsageError(
+                f"window is {patches.shape[2]}: this model needs a multiple of {multiple}"
+            )
         begun = time.perf_counter()
         result = np.full((len(patches), 4, *patches.shape[2:]), 0.5, np.float32)
         batch = np.zeros((BATCH_SIZE, *patches.shape[1:]), np.float32)

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from geodecloud.checkpoint import load_generator, read_info, save_generator
 from geodecloud.config import DiscriminatorPlan, GeneratorPlan, load_config
+from geodecloud.errors import UsageError
 from geodecloud.models.discriminator import ResNet
 from geodecloud.models.generator import UNet
 from geodecloud.predictor import Predictor
@@ -63,6 +65,9 @@ def test_deeper_networks_are_a_configuration(tmp_path):
     again, info = load_generator(tmp_path / "deep.safetensors")
     assert info.plan == again.plan == plan
     assert again(torch.rand(1, 3, 64, 64)).shape == (1, 4, 64, 64)
+    predictor = Predictor(tmp_path / "deep.safetensors", "cpu", "fp32")
+    with pytest.raises(UsageError, match="window is 48: this model needs a multiple of 32"):
+        predictor(np.zeros((1, 3, 48, 48), np.float32))
     deeper = ResNet(DiscriminatorPlan((1, 1, 2, 1, 1), (4, 4, 8, 8, 8)))
     assert deeper(torch.rand(2, 3, 64, 64)).shape == (2,)
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from geodecloud.checkpoint import save_generator
@@ -25,7 +26,7 @@ from geodecloud.training.validate import answer_tiles, validate
 
 log = logging.getLogger("geodecloud")
 
-FIGURE_TILES = 10
+_FIGURE_TILES = 10
 
 
 def train(
@@ -46,12 +47,16 @@ def train(
         run = Run(config, processes, data.training.digest())
         about = {"config": config.to_dict(), "training_tiles": len(data.training), **data.about}
         if start:
-            about["started_from"] = run.start_from(start)
+            run.start_from(start)
         if (out / "last.pt").exists():
             if not resume:
                 raise GeodecloudError(f"{out}: holds a run already; --resume goes on with it")
             run.load(out / "last.pt")
-        processes.wait()
+        if run.started_from:
+            about["started_from"] = run.started_from
+        processes.agree(
+            {"step of last.pt": run.step, "tiles": run.data, "config": config.to_dict()}
+        )
         _train(run, data, _Book(out, about, run.step) if processes.writes else None)
     return out / "last.safetensors"
 
@@ -109,11 +114,11 @@ class _Book:
         self.out, self.about = out, about
         (out / "figures").mkdir(parents=True, exist_ok=True)
         # A line that was written after the last saved state will be written again.
-        lines = self._lines()
-        kept = [line for line in lines if line["step"] <= step]
-        if len(kept) < len(lines):
-            text = "".join(json.dumps(line) + "\n" for line in kept)
-            self._metrics.write_text(text, encoding="utf-8")
+        kept = "".join(json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step)
+        if self._metrics.exists() and self._metrics.read_text(encoding="utf-8") != kept:
+            beside = self._metrics.with_suffix(".tmp")
+            beside.write_text(kept, encoding="utf-8")
+            beside.replace(self._metrics)
         self._plots = None
         if importlib.util.find_spec("matplotlib"):
             self._plots = importlib.import_module("geodecloud.training.plots")
@@ -144,7 +149,9 @@ class _Book:
         save_generator(run.average, self.out / "last.safetensors", about)
         if self._plots:
             self._plots.plot_losses(self._lines(), self.out / "losses.png")
-            tiles = answer_tiles(run, data.held_out, 0, FIGURE_TILES)
+            count = min(_FIGURE_TILES, len(data.held_out))
+            shown = np.linspace(0, len(data.held_out) - 1, count).astype(int).tolist()
+            tiles = answer_tiles(run, data.held_out, shown)
             self._plots.plot_tiles(tiles, self.out / "figures" / f"step_{run.step:06d}.png")
         run.save(self.out / "last.pt")
         return " ".join(f"{k} {v:.4g}" for k, v in line.items())

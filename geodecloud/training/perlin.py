@@ -1,7 +1,5 @@
 """Perlin noise on tensors, equal to ``noise.pnoise2`` but batched and on any device.
 
-On a grid that is neither turned nor bent :mod:`geodecloud.training.perlin_grid` is faster.
-
 Source: K. Perlin, "Improving Noise", SIGGRAPH 2002 (the permutation and the quintic fade), in the
 two-dimensional form of the ``noise`` library, which takes the x and y of the 3-D gradients.
 """

@@ -110,6 +110,7 @@ def prepare(
     """
     _noise_library()
     source = find_eurosat(root)
+    out = out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: exists already; name an empty or a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geodecloud.device import find_device
+from geodecloud.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,24 @@ class Processes:
         # Statistics of BatchNorm stay each process's own: rank 0's are saved.
         return DistributedDataParallel(network, broadcast_buffers=False)
 
+    def agree(self, facts: dict[str, Any]) -> None:
+        """Refuse to go on unless all processes have the same facts.
+
+        Raises:
+            DataError: they differ, as where machines do not share a disk.
+        """
+        if self.count == 1:
+            return
+        everyone: list[dict[str, Any]] = [{}] * self.count
+        distributed.all_gather_object(everyone, facts)
+        for name, ours in everyone[0].items():
+            for rank, theirs in enumerate(everyone):
+                if theirs[name] != ours:
+                    raise DataError(
+                        f"process {rank} has another {name} than process 0; "
+                        "give all machines the same data and --out on a shared disk"
+                    )
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
@@ -49,7 +69,8 @@ def joined_processes() -> Iterator[Processes]:
     """Join the processes that ``torchrun`` has started, or be the only one."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Processes(0, 1, find_device("auto"))
+        # Not "auto": Apple's mps lacks operations that the clouds are made with.
+        yield Processes(0, 1, find_device("cuda" if torch.cuda.is_available() else "cpu"))
         return
     device = torch.device("cpu")
     if torch.cuda.is_available():

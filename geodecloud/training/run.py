@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import struct
 from pathlib import Path
 from pickle import PickleError
@@ -14,10 +15,13 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from geodecloud.checkpoint import load_generator
 from geodecloud.config import Config
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, OutputError
 from geodecloud.models.discriminator import ResNet
 from geodecloud.models.generator import UNet
 from geodecloud.training.processes import Processes
+
+_FACTS = ("step", "best", "data", "started_from")  # of a run, beside its networks
+_DAMAGE = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
 
 
 class Run:
@@ -32,6 +36,7 @@ class Run:
     def __init__(self, config: Config, processes: Processes, data: str = "") -> None:
         self.config, self.processes, self.data = config, processes, data
         self.step, self.best = 0, -math.inf  # the best validation score so far
+        self.started_from: dict[str, Any] | None = None  # metadata of the model tuned
         plan = config.training
         torch.manual_seed(plan.seed)
         self.generator = UNet(config.generator).to(processes.device)
@@ -59,9 +64,11 @@ class Run:
     def _schedule(self, optimizer: AdamW) -> LRScheduler:
         plan = self.config.training
         if plan.schedule == "step":  # the article's StepLR(10, 0.1) over 15 epochs
-            return MultiStepLR(optimizer, [math.ceil(plan.steps * 2 / 3)])
+            begins = 0 if optimizer is self.generator_optimizer else plan.warm_up * plan.steps
+            return MultiStepLR(optimizer, [max(math.ceil(plan.steps * 2 / 3 - begins), 1)])
         if optimizer is self.generator_optimizer:
-            return OneCycleLR(optimizer, plan.generator_rate, plan.steps, pct_start=0.1)
+            steps = max(plan.steps, 11)  # torch divides by zero where the rise is one step
+            return OneCycleLR(optimizer, plan.generator_rate, steps, pct_start=0.1)
         return MultiStepLR(optimizer, [plan.steps])  # one rate: it joins late and stays
 
     @property
@@ -74,8 +81,8 @@ class Run:
         ramp = min(past / plan.adversarial_ramp, 1.0) if plan.adversarial_ramp else 1.0
         return self.config.losses.adversarial * ramp
 
-    def start_from(self, model: Path) -> dict[str, Any]:
-        """Take over the weights of a model file; returns its metadata.
+    def start_from(self, model: Path) -> None:
+        """Take over the weights of a model file.
 
         Raises:
             GeodecloudError: its generator has another shape.
@@ -85,19 +92,31 @@ class Run:
             raise GeodecloudError(f"{model}: it is {info.plan}, not {self.config.generator}")
         self.generator.load_state_dict(generator.state_dict())
         self.average.load_state_dict(generator.state_dict())
-        return info.metadata
+        self.started_from = info.metadata
 
     def _parts(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
 
     def save(self, path: Path) -> None:
-        """Write the state; the file appears whole or not at all."""
+        """Write the state; the file appears whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written (disk full, say).
+        """
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {"step": self.step, "best": self.best, "data": self.data}
+        state |= {name: getattr(self, name) for name in _FACTS}
         state["config"] = self.config.to_dict()
         beside = path.with_suffix(".tmp")
-        torch.save(state, beside)
-        beside.replace(path)
+        try:
+            with beside.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave an empty file
+            beside.replace(path)
+        except (OSError, RuntimeError) as error:  # torch makes a full disk a RuntimeError
+            raise OutputError(f"{path}: cannot be written ({error})") from error
+        finally:
+            beside.unlink(missing_ok=True)
 
     def load(self, path: Path) -> None:
         """Go on from a saved state of the same configuration and data.
@@ -107,12 +126,29 @@ class Run:
         """
         try:
             state = torch.load(path, map_location=self.processes.device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError) as error:
+            config, data = state["config"], state["data"]
+        except _DAMAGE as error:
             raise GeodecloudError(f"{path}: damaged, begin again in a new --out") from error
-        if state["config"] != self.config.to_dict():
-            raise GeodecloudError(f"{path}: begun with another configuration; use a new --out")
-        if state["data"] != self.data:
+        if differences := _differences(config, self.config.to_dict()):
+            text = ", ".join(differences)
+            raise GeodecloudError(
+                f"{path}: begun with another configuration ({text}); use a new --out"
+            )
+        if data != self.data:
             raise GeodecloudError(f"{path}: begun with other tiles; use a new --out")
-        self.step, self.best = state["step"], state["best"]
+        for name in _FACTS:
+            setattr(self, name, state[name])
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """The keys in which two configurations differ, with their values."""
+    found = []
+    for name, value in ours.items():
+        other = theirs.get(name)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += _differences(other, value)
+        elif other != value:
+            found.append(f"{name} {other}, here {value}")
+    return found

@@ -1,6 +1,5 @@
 """Scores on held-out tiles under fixed clouds."""
 
-import math
 from collections import defaultdict
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geodecloud.composite import Rule
-from geodecloud.metrics import ssim
+from geodecloud.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.training.clouds import Clouded, draw_uniforms
 from geodecloud.training.run import Run
@@ -34,13 +33,11 @@ class Answered(NamedTuple):
 
 
 @torch.inference_mode()
-def answer_tiles(run: Run, tiles: Tiles, first: int, count: int) -> Answered:
-    """Tiles ``first`` to ``first + count`` under the clouds that validation always has."""
-    pixels = tiles.pixels[first : first + count]
-    items = list(range(first, first + len(pixels)))
+def answer_tiles(run: Run, tiles: Tiles, items: list[int]) -> Answered:
+    """The tiles of these numbers under the clouds that validation always has."""
     device = run.processes.device
     uniforms = draw_uniforms(run.config.training.seed, _EPOCH, items).to(device)
-    clear = torch.from_numpy(eurosat_to_model(pixels)).to(device)
+    clear = torch.from_numpy(eurosat_to_model(tiles.pixels[items])).to(device)
     clouded = put_clouds(clear, uniforms, run.config)
     output = answer(run, run.average, clouded.cloudy)
     opacity = output[:, 3:] if run.config.generator.opacity else output[:, :1] * torch.nan
@@ -58,7 +55,8 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
     sums: dict[str, float] = defaultdict(float)
     size = run.config.training.batch_size
     for first in range(0, len(held_out), size):
-        clouded, restored, opacity = answer_tiles(run, held_out, first, size)
+        items = list(range(first, min(first + size, len(held_out))))
+        clouded, restored, opacity = answer_tiles(run, held_out, items)
         seen, clear = clouded.opacity < _OPAQUE, clouded.opacity < _CLEAR
         parts = {
             "seen": 3 * seen,
@@ -74,8 +72,8 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
         for name, values in parts.items():
             sums[name] += values.cpu().sum(dtype=torch.float64).item()
     scores = {
-        "psnr_input": -10 * math.log10(sums["input"] / sums["seen"]),
-        "psnr_restored": -10 * math.log10(sums["restored"] / sums["seen"]),
+        "psnr_input": to_psnr(sums["input"] / max(sums["seen"], 1)),
+        "psnr_restored": to_psnr(sums["restored"] / max(sums["seen"], 1)),
         "ssim_input": sums["ssim_input"] / len(held_out),
         "ssim_restored": sums["ssim_restored"] / len(held_out),
     }

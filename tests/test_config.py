@@ -1,0 +1,45 @@
+"""Configurations: the files are what they say, and a wrong one is named."""
+
+import pytest
+
+from geodecloud.config import Config, load_config
+from geodecloud.errors import ConfigError
+from tests.conftest import ROOT
+
+
+def test_the_default_configuration_is_the_file():
+    assert load_config(ROOT / "configs" / "default.toml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[training]\nstep = 3", "[training] unknown key 'step'; did you mean 'steps'"),
+        ("recipee = 3", "did you mean 'recipe'"),
+        ("recipe = 'mine'", "must be physical or article"),
+        ("[training]\nsteps = 'many'", "must be int"),
+        ("[training]\nsteps = 0", "at least 1"),
+        ("[clouds]\nnone = 0.5", "add up to"),
+        ("clouds = 3", "a table of keys"),
+        ("[generator]\nwidth = 0", "at least 1"),
+        ("[generator]\nopacity = 1", "must be bool"),
+        ("[generator]\nupsample = 'cubic'", "bilinear or transposed"),
+        ("[discriminator]\nblocks = [1]", "one of each"),
+        ("[discriminator]\nblocks = 'x'", "a list of whole numbers"),
+        ("[augmentation]\ncoarse = 2.0", "a share"),
+        ("[losses]\nl1 = -1.0", "l1 is -1"),
+        ("[losses]\nl1 = nan", "l1 is nan"),
+        ("[clouds]\nnone = nan", "add up to"),
+        ("[training]\nweight_decay = inf", "weight_decay is inf"),
+        ("[training]\ngenerator_rate = -1.0", "generator_rate is -1"),
+        ("[training]\nema_decay = 7", "a share"),
+        ("not toml", "not valid TOML"),
+    ],
+)
+def test_a_wrong_configuration_is_named(tmp_path, text, words):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert words in str(error.value)
+    assert "c.toml" in str(error.value)
