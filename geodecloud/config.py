@@ -6,7 +6,6 @@ An unknown key is an error that names the nearest known one; nothing is silently
 import dataclasses
 import difflib
 import math
-import sys
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -96,11 +95,12 @@ class LossWeights:
     opacity: float = 1.0
     opacity_quantile: float = 0.4  # 0.5 would be the median: see losses.opacity_loss
     under_opaque: float = 0.15  # weight of a pixel's L1 where the ground cannot be seen
+    without_cloud: float = 0.1  # and where there is no cloud
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            most = 1 if name in ("opacity_quantile", "under_opaque") else sys.float_info.max
-            if not 0 <= value <= most:
+            most = math.inf if name in ("l1", "adversarial", "opacity") else 1
+            if not (0 <= value <= most and math.isfinite(value)):
                 raise ConfigError(f"[losses] {name} is {value:g}: not a weight or share")
 
 

@@ -72,9 +72,27 @@ def test_a_wide_generator_overfits_four_tiles():
 
 def test_the_loss_is_least_for_the_truth():
     target, opacity = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
-    assert restoration_loss(target, target, opacity) == 0
-    off = restoration_loss(target + 0.1, target, opacity * 0)
-    assert off > restoration_loss(target + 0.1, target, opacity * 0 + 0.9) > 0
+    plan = LossWeights()
+    assert restoration_loss(target, target, opacity, plan) == 0
+    for same in (0, 0.3, 1):
+        even = torch.full_like(opacity, same)
+        off = restoration_loss(target + 0.1, target, even, plan)
+        torch.testing.assert_close(off, torch.tensor(0.1))
+
+
+def test_pixels_without_cloud_or_ground_count_least():
+    opacity = torch.tensor([0.0, 0.3, 1.0]).view(1, 1, 1, 3)
+    target = torch.zeros(1, 3, 1, 3)
+    losses = [
+        float(restoration_loss(torch.eye(3)[i].view(1, 1, 1, 3), target, opacity, LossWeights()))
+        for i in range(3)
+    ]
+    assert losses[1] > 5 * losses[0] > 0
+    assert losses[1] > 4 * losses[2] > 0
+
+
+def test_the_opacity_is_best_where_it_is_true():
+    opacity = torch.rand(2, 1, 8, 8)
     assert opacity_loss(opacity, opacity, 0.35) == 0
     torch.testing.assert_close(opacity_loss(opacity + 0.2, opacity, 0.5), torch.tensor(0.2))
 

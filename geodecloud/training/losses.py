@@ -3,20 +3,29 @@
 import torch
 from torch import Tensor, nn
 
+from geodecloud.config import LossWeights
+
+_CLEAR = 0.01  # opacity below which there is no cloud
+
 bce = nn.BCEWithLogitsLoss()
 
 
-def restoration_loss(restored: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
-    """L1 of the restored channels, weighted down where the ground is hidden.
+def restoration_loss(
+    restored: Tensor, target: Tensor, opacity: Tensor, plan: LossWeights
+) -> Tensor:
+    """L1 of the restored channels, by the weight of each pixel.
 
     Under opaque cloud the ground is anybody's guess: full weight there would teach the mean of
-    the training set.
+    the training set. Without cloud the opacity keeps the pixel as it is, whatever is restored:
+    full weight there would teach to remove half of a cloud, in case there is none.
 
     Args:
         restored, target: float32 (N, 3, H, W) in model range.
-        hidden: float32 (N, 1, H, W), 0..1, the weight that is taken away.
+        opacity: float32 (N, 1, H, W), 0..1.
     """
-    loss: Tensor = ((1 - hidden) * (restored - target).abs()).mean()
+    weight = 1 - (1 - plan.under_opaque) * opacity
+    weight = torch.where(opacity < _CLEAR, plan.without_cloud, weight)
+    loss: Tensor = (weight * (restored - target).abs()).mean() / weight.mean()
     return loss
 
 

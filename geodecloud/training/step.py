@@ -70,8 +70,8 @@ def _generator_losses(
 ) -> dict[str, tuple[float, Tensor]]:
     """Each loss of the generator with its weight."""
     plan = run.config.losses
-    hidden = (1 - plan.under_opaque) * clouded.opacity
-    parts = {"restored": (plan.l1, restoration_loss(output[:, :3], clouded.target, hidden))}
+    loss = restoration_loss(output[:, :3], clouded.target, clouded.opacity, plan)
+    parts = {"restored": (plan.l1, loss)}
     if run.config.generator.opacity:
         loss = opacity_loss(output[:, 3:], clouded.opacity, plan.opacity_quantile)
         parts["opacity"] = (plan.opacity, loss)
