@@ -84,6 +84,7 @@ def read_info(path: Path) -> ModelInfo:
     try:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
+        # Files from before the shape was written down, the built-in model's among them.
         old = {"width": metadata.get("width"), "upsample": "transposed"}
         plan = build(GeneratorPlan, metadata.get("generator", old))
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):

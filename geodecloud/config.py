@@ -77,6 +77,8 @@ class Augmentation:
     colours: float = 1.0  # other suns, soils, sensors, air
     patches: float = 0.2  # smooth patches of other ground: turbid water, soil, crops
     pale: float = 0.6  # of the even tiles: turbid, shallow or glittering water
+    airless: float = 0.2  # corrected for the light of the air, as L2A is
+    pictures: float = 0.25  # stretched, as 8-bit pictures are
     coarse: float = 0.2  # four tiles as one of half the resolution
     fine: float = 0.1  # a quarter of a tile at twice the resolution
 

@@ -22,9 +22,8 @@ from geodecloud.training.simulate import Simulation, simulate_scene
 HERE = Path(__file__).parent
 S2_WINDOW = Window(40, 520, 389, 357)  # a village, fields, woods, a creek
 L8_WINDOW = Window(20, 130, 397, 401)
-# Chosen by eye, one over the other: streaks and veils over half of the crop, a few thick clouds.
+# Chosen by eye, one over the other: veils over half of the crop, a few thick clouds.
 LAYERS = (
-    Simulation("cirrus", seed=9, zoom=3),
     Simulation("veil", seed=4, zoom=3),
     Simulation("cumulus", seed=4, zoom=2),
 )

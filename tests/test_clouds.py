@@ -1,6 +1,6 @@
 """Laws of the noise, of the clouds made from it, and of what becomes of clear tiles."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from tests.conftest import read, write_scene
 
 KINDS = tuple(CloudMix.__annotations__)
 TILE = Place(64, 64)
+NONE = Augmentation(*[0] * len(fields(Augmentation)))
 
 
 @pytest.mark.needs_train
@@ -146,12 +147,11 @@ def test_augmentation_of_none_changes_nothing_and_rows_are_alone():
     clear, others = torch.rand(8, 3, 64, 64) * 0.6, torch.rand(8, 3, 3, 64, 64) * 0.6
     clear[::2] = clear[::2, :, :1, :1] * 0.3  # even tiles, that become pale
     uniforms = draw_uniforms(2, 0, list(range(8)), augmentation.UNIFORMS)
-    none = Augmentation(0, 0, 0, 0, 0, 0)
-    torch.testing.assert_close(augment(clear, others, uniforms, none), clear)
-    all_of_it = Augmentation(1, 1, 1, 1, 0.5, 0.5)
+    torch.testing.assert_close(augment(clear, others, uniforms, NONE), clear)
+    all_of_it = Augmentation(1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
     together = augment(clear, others, uniforms, all_of_it)
-    for name in ("colours", "patches", "pale"):
-        changed = augment(clear, others, uniforms, replace(none, **{name: 1}))
+    for name in ("colours", "patches", "pale", "airless", "pictures"):
+        changed = augment(clear, others, uniforms, replace(NONE, **{name: 1}))
         chosen = slice(0, None, 2) if name == "pale" else slice(None)
         assert ((changed - clear)[chosen].abs().amax((1, 2, 3)) > 1e-3).all()
     for i in range(8):
@@ -163,7 +163,7 @@ def test_only_even_tiles_become_pale():
     even, uneven = torch.full((20, 3, 64, 64), 0.1), torch.rand(20, 3, 64, 64) * 0.6
     clear = torch.cat([even, uneven])
     uniforms = draw_uniforms(2, 0, list(range(40)), augmentation.UNIFORMS)
-    plan = Augmentation(0, 0, 0, pale=1, coarse=0, fine=0)
+    plan = replace(NONE, pale=1)
     out = augment(clear, clear[:, None].expand(-1, 3, -1, -1, -1), uniforms, plan)
     torch.testing.assert_close(out[20:], uneven)
     assert (out[:20] >= even).float().mean() > 0.99
@@ -172,7 +172,7 @@ def test_only_even_tiles_become_pale():
 
 def test_four_tiles_make_one_of_half_the_resolution():
     clear, others = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64)
-    out = augment(clear, others, torch.zeros(1, 40), Augmentation(0, 0, 0, 0, 1, 0))
+    out = augment(clear, others, torch.zeros(1, augmentation.UNIFORMS), replace(NONE, coarse=1))
     torch.testing.assert_close(out[0, :, 5, 7], clear[0, :, 10:12, 14:16].mean((1, 2)))
     torch.testing.assert_close(out[0, :, 40, 2], others[0, 1, :, 16:18, 4:6].mean((1, 2)))
 

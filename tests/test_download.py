@@ -65,8 +65,8 @@ class Server:
         body = self.data[first:]
         if self.breaks:
             body = body[: self.breaks.pop(0)]
+        self.sent += len(body)  # before the client can have it
         request.wfile.write(body)
-        self.sent += len(body)
         if self.stalls:
             request.wfile.flush()
             threading.Event().wait(1)

@@ -215,7 +215,7 @@ def test_evaluate_pairs_on_the_command_line(cli, folders, tmp_path, tiny_model):
         ["cloudy"],
         ["cloudy", "clear", "--tiles", "t"],
         ["--tiles", "t", "--only", "a"],
-        ["--tiles", "t", "--limit", "0"],
+        ["--tiles", "t", "--limit", "-1"],
         ["--tiles", "t", "--png", "p.jpg"],
     ],
 )

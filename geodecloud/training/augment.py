@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from geodecloud.config import Augmentation
+from geodecloud.radiometry import AIR
 from geodecloud.training.perlin import PERIOD, fractal_perlin
 
-UNIFORMS = 40  # random numbers that one tile may use
+UNIFORMS = 52  # random numbers that one tile may use
 _EVEN = 0.03  # standard deviation of brightness, up to which a tile is even
 
 
@@ -30,7 +31,8 @@ def augment(clear: Tensor, neighbours: Tensor, uniforms: Tensor, plan: Augmentat
     turned = _turned(seen, uniforms[:, 4:8], plan.turned)
     changed = _with_patches(turned, uniforms[:, 8:20], plan.patches)
     changed = _recoloured(changed, uniforms[:, 20:32], plan.colours)
-    changed = _paled(changed, uniforms[:, 32:], plan.pale)
+    changed = _as_another_product(changed, uniforms[:, 40:], plan)
+    changed = _paled(changed, uniforms[:, 32:40], plan.pale)
     bright = _brightness(changed)
     limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))
     return torch.where(_brightness(turned) > 0.9, turned, changed * limit).clamp(0, 1)
@@ -94,6 +96,23 @@ def _paled(clear: Tensor, u: Tensor, share: float) -> Tensor:
     colour = 1 + 0.3 * (2 * u[:, 4:7, None, None] - 1)  # (chosen, 3, 1, 1)
     out[chosen] += 0.18 * u[:, 7:8, None, None] * colour * field
     return out
+
+
+def _as_another_product(clear: Tensor, u: Tensor, plan: Augmentation) -> Tensor:
+    """Some tiles without the light of the air (L2A), some as a picture that is stretched.
+
+    A picture's bands end at the darkest and brightest of its scene, of which the tile is a part:
+    some of the air is cut off, the rest is spread.
+    """
+    u = u[:, :, None, None]
+    air = torch.tensor(AIR, device=u.device)[:, None, None]
+    cut = air * (0.6 + 0.5 * u[:, 1:2]).clamp_max(1)
+    airless = ((clear - cut) / (1 - cut)).clamp_min(0.004)
+    span = 0.25 * 4 ** u[:, 2:3] * 1.18 ** (2 * u[:, 3:6] - 1)  # (N, 3, 1, 1)
+    picture = (clear - cut).clamp_min(0) / span + 0.14 * u[:, 6:7]
+    choice = u[:, 0:1]
+    out = torch.where(choice < plan.airless, airless, clear)
+    return torch.where(choice > 1 - plan.pictures, picture, out)
 
 
 def _smooth_field(u: Tensor, size: int) -> Tensor:

@@ -196,7 +196,7 @@ def _depth_and_shadow(
     shape = shape + torch.where(draw.chance(0.35), draw.between(0, 0.15), torch.zeros(()))
 
     # A thin cloud is named by the light that it adds, a thick one by the light that it takes.
-    added = torch.where(kind == HAZE, draw.log_between(0.05, 0.8), draw.log_between(0.06, 1.1))
+    added = torch.where(kind == HAZE, draw.between(0.04, 0.75), draw.between(0.06, 1.1))
     a = _by_kind(kind, draw, veil=(0, 0), cumulus=(0.25, 1.0), deck=(0.92, 1.0))
     a = torch.where(kind < CUMULUS, added / airlight, a).clamp(0, 0.995)
     depth = torch.where(kind == NONE, torch.zeros(()), -torch.log1p(-a) * shape)
