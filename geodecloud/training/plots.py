@@ -56,4 +56,4 @@ def plot_tiles(answered: Answered, path: Path) -> None:
 
 def _write(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_png(path)
