@@ -13,7 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from geodecloud import __version__, cli_training
-from geodecloud.console import parse_bands, progress_bar, run, set_logging
+from geodecloud.console import (
+    BandsOption,
+    OverwriteOption,
+    parse_bands,
+    progress_bar,
+    run,
+    set_logging,
+)
 
 _DEFAULT = "remove"
 
@@ -89,9 +96,7 @@ def root(
 def remove(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="The cloudy GeoTIFF.")],
     dst: Annotated[Path, typer.Argument(metavar="DST", help="The GeoTIFF to write.")],
-    bands: Annotated[
-        str | None, typer.Option(help="Numbers of red,green,blue, from 1.  [default: by name]")
-    ] = None,
+    bands: BandsOption = None,
     scale: Annotated[
         float | None, typer.Option(help="DN of reflectance 1.  [default: 10000 for integers]")
     ] = None,
@@ -119,7 +124,7 @@ def remove(
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Arithmetic of the network.")
     ] = PrecisionChoice.auto,
-    overwrite: Annotated[bool, typer.Option(help="Replace existing outputs.")] = False,
+    overwrite: OverwriteOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one JSON object on stdout.")
     ] = False,

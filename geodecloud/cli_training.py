@@ -11,7 +11,13 @@ from typing import Annotated
 
 import typer
 
-from geodecloud.console import parse_bands, progress_bar, set_logging
+from geodecloud.console import (
+    BandsOption,
+    OverwriteOption,
+    parse_bands,
+    progress_bar,
+    set_logging,
+)
 from geodecloud.errors import UsageError
 
 
@@ -20,6 +26,11 @@ class BadChoice(StrEnum):
 
     error = "error"
     skip = "skip"
+
+
+OnBadOption = Annotated[
+    BadChoice, typer.Option(help="A damaged tile: an error, or left out and counted.")
+]
 
 
 class KindChoice(StrEnum):
@@ -55,9 +66,7 @@ def train(
         Path | None, typer.Option(help="Model file to begin with, to tune it.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of those of --config.")] = None,
-    on_bad: Annotated[
-        BadChoice, typer.Option(help="A damaged tile: an error, or left out and counted.")
-    ] = BadChoice.error,
+    on_bad: OnBadOption = BadChoice.error,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
 ) -> None:
     """Train a model on EuroSAT tiles under synthetic clouds.
@@ -139,12 +148,10 @@ def simulate(
     opacity: Annotated[
         Path | None, typer.Option(help="Where the opacity goes.  [default: DST_opacity.tif]")
     ] = None,
-    bands: Annotated[
-        str | None, typer.Option(help="Numbers of red,green,blue, from 1.  [default: by name]")
-    ] = None,
+    bands: BandsOption = None,
     scale: Annotated[float | None, typer.Option(help="DN of reflectance 1.")] = None,
     offset: Annotated[float | None, typer.Option(help="Added to DN first.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace existing outputs.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Put synthetic clouds on a clear scene, and write how opaque they are."""
     set_logging(quiet=False, verbose=False)
@@ -164,9 +171,7 @@ def prepare(
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many tiles, spread over the classes.")
     ] = None,
-    on_bad: Annotated[
-        BadChoice, typer.Option(help="A damaged tile: an error, or left out and counted.")
-    ] = BadChoice.error,
+    on_bad: OnBadOption = BadChoice.error,
 ) -> None:
     """Write the article's data set: EuroSAT's tiles, and the same under Perlin noise."""
     set_logging(quiet=False, verbose=False)

@@ -7,9 +7,17 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
+
+import typer
 
 from geodecloud.errors import GeodecloudError, UsageError
+
+# Options that several commands have.
+BandsOption = Annotated[
+    str | None, typer.Option(help="Numbers of red,green,blue, from 1.  [default: by name]")
+]
+OverwriteOption = Annotated[bool, typer.Option(help="Replace existing outputs.")]
 
 
 @contextlib.contextmanager
