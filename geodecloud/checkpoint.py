@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -18,6 +19,7 @@ from geodecloud.errors import ConfigError, ModelError
 from geodecloud.models.generator import UNet
 
 KIND = "geodecloud-generator"
+_MOST_STRENGTH = 2.0  # a model that removes less than half is no model
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class ModelInfo:
 
     path, sha256: the file.
     plan: the shape of the generator.
+    strength: by how much to multiply the change that the generator makes, 1 as a rule.
     metadata: everything, as written: bands, radiometry, config, training data, version.
     """
 
     path: Path
     sha256: str
     plan: GeneratorPlan
+    strength: float
     metadata: dict[str, Any]
 
 
@@ -44,12 +48,9 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
     """Write weights in fp16 and metadata; the file appears whole or not at all.
 
     Args:
-        about: what to add to the metadata: config, training data, step.
+        about: what to add to the metadata: config, training data, step; ``strength`` where it
+            is known, see :class:`ModelInfo`.
     """
-    weights = {
-        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-        for name, value in generator.state_dict().items()
-    }
     metadata = {
         "kind": KIND,
         "version": __version__,
@@ -59,6 +60,28 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
         "radiometry": "reflectance / 0.275",
         **about,
     }
+    _write(path, _halves(generator), metadata)
+
+
+def copy_with_strength(model: Path, strength: float, path: Path) -> None:
+    """Write a model file again under another strength, see :class:`ModelInfo`.
+
+    Raises:
+        ModelError: as :func:`load_generator`.
+    """
+    generator, info = load_generator(model)
+    plan = dataclasses.asdict(generator.plan)
+    _write(path, _halves(generator), {**info.metadata, "generator": plan, "strength": strength})
+
+
+def _halves(generator: UNet) -> dict[str, torch.Tensor]:
+    return {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in generator.state_dict().items()
+    }
+
+
+def _write(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file(weights, beside, {"geodecloud": json.dumps(metadata)})
@@ -87,12 +110,14 @@ def read_info(path: Path) -> ModelInfo:
         # Files from before the shape was written down, the built-in model's among them.
         old = {"width": metadata.get("width"), "upsample": "transposed"}
         plan = build(GeneratorPlan, metadata.get("generator", old))
+        strength = float(metadata.get("strength", 1.0))
+        ours = ours and 0 < strength <= _MOST_STRENGTH
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
         ours = False
     if not ours:
         raise ModelError(f"{path}: not a model of geodecloud; leave out --model to use its own")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ModelInfo(path, digest, plan, metadata)
+    return ModelInfo(path, digest, plan, strength, metadata)
 
 
 def load_generator(path: Path) -> tuple[UNet, ModelInfo]:

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from geodecloud.checkpoint import load_generator, read_info, save_generator
+from geodecloud.checkpoint import (
+    copy_with_strength,
+    load_generator,
+    read_info,
+    save_generator,
+)
 from geodecloud.config import DiscriminatorPlan, GeneratorPlan, load_config
-from geodecloud.errors import UsageError
+from geodecloud.errors import ModelError, UsageError
 from geodecloud.models.discriminator import ResNet
 from geodecloud.models.generator import UNet
 from geodecloud.predictor import Predictor
@@ -49,6 +54,23 @@ def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     predicted = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy())
     np.testing.assert_allclose(predicted, expected.numpy(), atol=1e-4)
     assert read_info(tmp_path / "m.safetensors") == info
+
+
+def test_the_strength_of_a_model_multiplies_its_change_and_not_its_opacity(tiny_model, tmp_path):
+    copy_with_strength(tiny_model, 1.25, tmp_path / "stronger.safetensors")
+    patches = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
+    plain = Predictor(tiny_model, "cpu", "fp32")(patches)
+    stronger = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")(patches)
+    change = plain[:, :3] - patches
+    np.testing.assert_allclose(stronger[:, :3] - patches, 1.25 * change, atol=1e-6)
+    np.testing.assert_array_equal(stronger[:, 3], plain[:, 3])
+
+
+@pytest.mark.parametrize("strength", [0, -1, 3, float("nan"), "much", None])
+def test_a_strength_that_makes_no_sense_is_refused(tiny_model, tmp_path, strength):
+    copy_with_strength(tiny_model, strength, tmp_path / "m.safetensors")
+    with pytest.raises(ModelError, match="not a model of geodecloud"):
+        read_info(tmp_path / "m.safetensors")
 
 
 def test_a_prediction_does_not_depend_on_how_many_are_asked_for(tiny_model):
