@@ -27,11 +27,17 @@ from geodecloud.radiometry import (
 )
 from geodecloud.scores import METRICS, Scores, mean_scores, score
 from geodecloud.strips import Predict
+from geodecloud.training.article import overlay_noise
 from geodecloud.training.clouds import draw_uniforms, simulate_clouds
 from geodecloud.training.eurosat import load_eurosat
 from geodecloud.training.tiles import TILE, Tiles
 
-LABELS = {"veil": "veil (thin)", "cumulus": "cumulus (broken)", "deck": "deck (opaque)"}
+LABELS = {
+    "veil": "veil (thin)",
+    "cumulus": "cumulus (broken)",
+    "deck": "deck (opaque)",
+    "article": "article (grey noise)",
+}
 
 _SEED, _EPOCH = 231, 1 << 21  # of the clouds: an epoch that neither training nor validation sees
 _BATCH = 256  # tiles in memory at once
@@ -65,10 +71,11 @@ def evaluate_tiles(
         picture: a PNG to write, examples of each kind: cloudy | restored | truth.
 
     Returns:
-        ``tiles``, their number. ``kinds``, by kind of cloud: for each row of ``scores.ROWS`` psnr
-        (dB, of the squared error of all tiles together), ssim, sam (degrees), mae (model range),
-        means over the tiles; ``network``, psnr before the composite; ``untouched``, the share of
-        the pixels that come back bit for bit. The PSNR of equal pictures is infinite.
+        ``tiles``, their number. ``kinds``, by kind of cloud and last the article's grey noise: for
+        each row of ``scores.ROWS`` psnr (dB, of the squared error of all tiles together), ssim, sam
+        (degrees), mae (model range), means over the tiles; ``network``, psnr before the composite;
+        ``untouched``, the share of the pixels that come back bit for bit. The PSNR of equal
+        pictures is infinite.
 
     Raises:
         DataError: no tiles, or a damaged one.
@@ -80,7 +87,7 @@ def evaluate_tiles(
     predictor = Predictor(model or default_model())
     shown = set(np.linspace(0, len(tiles) - 1, _EXAMPLES).astype(int).tolist())
     kinds, examples = {}, []
-    names = [field.name for field in dataclasses.fields(CloudMix)]
+    names = [*(field.name for field in dataclasses.fields(CloudMix)), "article"]
     with tqdm(total=len(names) * len(tiles), desc="tiles", leave=False, disable=None) as bar:
         for kind in names:
             each, row = [], []
@@ -101,7 +108,10 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
     for first in range(0, len(tiles), _BATCH):
         clear = torch.from_numpy(eurosat_to_model(tiles.pixels[first : first + _BATCH]))
         uniforms = draw_uniforms(_SEED, _EPOCH, list(range(first, first + len(clear))))
-        clouded = simulate_clouds(clear, uniforms, CloudMix.only(kind))
+        if kind == "article":
+            clouded = overlay_noise(clear, uniforms)
+        else:
+            clouded = simulate_clouds(clear, uniforms, CloudMix.only(kind))
         dn = model_to_eurosat(clouded.cloudy.numpy())  # (N, 3, 64, 64)
         cloudy = _EUROSAT.to_model(dn)
         answer = predict(cloudy)  # (N, 4, 64, 64)

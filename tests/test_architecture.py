@@ -29,7 +29,7 @@ ALLOWED = {
     "config": {"errors"},
     "device": {"errors", "torch"},
     "models": {"config", "torch"},
-    "checkpoint": {"config", "errors", "models", "safetensors"},
+    "checkpoint": {"config", "errors", "models", "safetensors", "torch"},
     "predictor": {"checkpoint", "device", "errors", "models", "numpy", "torch"},
     "training": {
         *("checkpoint", "composite", "config", "device", "errors", "geotiff", "metrics"),

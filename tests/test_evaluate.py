@@ -19,7 +19,7 @@ from tests.conftest import ROOT, darken, noise, write_scene
 
 METRICS = {"psnr", "ssim", "sam", "mae"}
 PAIR_KEYS = {*ROWS, "under_cloud", "in_the_clear", "changed_fraction", "reprod_mae"}
-KINDS = {field.name for field in dataclasses.fields(CloudMix)}
+KINDS = {field.name for field in dataclasses.fields(CloudMix)} | {"article"}
 
 
 class Stub:
