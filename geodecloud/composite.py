@@ -43,8 +43,8 @@ class Rule:
     the restored value, "keep" the input, or "nodata".
     """
 
-    clear_below: float = 0.08
-    restored_above: float = 0.2
+    clear_below: float = 0.10
+    restored_above: float = 0.22
     opaque_above: float = 0.9
     opaque: Opaque = "fill"
 

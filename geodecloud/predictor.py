@@ -21,6 +21,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 BATCH_SIZE = 16
 _BF16_TOLERANCE = 0.02  # model range; mean absolute difference from fp32 at the start-up check
+_FADING = 0.2  # up to 1 - _FADING of opacity the strength holds, at 1 there is none
 
 
 class Predictor:
@@ -76,11 +77,18 @@ class Predictor:
             batch[count:] = 0
             answer = self._run(batch, self.precision)[:count]
             result[first : first + count, : answer.shape[1]] = answer
-        if self.info.strength != 1:
-            # Trained on squared or absolute error, a generator in doubt removes too little cloud.
-            result[:, :3] = patches + self.info.strength * (result[:, :3] - patches)
+        result[:, :3] += (self._strength(result[:, 3:]) - 1) * (result[:, :3] - patches)
         self.seconds += time.perf_counter() - begun
         return result
+
+    def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
+        """By how much to multiply the change, float32 of the opacity's shape.
+
+        Where the ground shines through a generator in doubt removes too little. Where it does not
+        the answer is a guess at the ground, and more of it would be another colour.
+        """
+        seen: NDArray[np.float32] = np.clip((1 - opacity) / _FADING, 0, 1)
+        return 1 + np.float32(self.info.strength - 1) * seen
 
     @torch.inference_mode()
     def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
