@@ -28,7 +28,7 @@ class ModelInfo:
 
     path, sha256: the file.
     plan: the shape of the generator.
-    strength: by how much to multiply the change that the generator makes, 1 as a rule.
+    strength: by how much to multiply the generator's change where the ground is seen, mostly 1.
     metadata: everything, as written: bands, radiometry, config, training data, version.
     """
 
@@ -70,8 +70,31 @@ def copy_with_strength(model: Path, strength: float, path: Path) -> None:
         ModelError: as :func:`load_generator`.
     """
     generator, info = load_generator(model)
-    plan = dataclasses.asdict(generator.plan)
-    _write(path, _halves(generator), {**info.metadata, "generator": plan, "strength": strength})
+    _write(path, _halves(generator), info.metadata | {"strength": strength})
+
+
+def save_mean(models: list[Path], path: Path) -> None:
+    """Write the mean of each weight, with the metadata of the last model and the steps of all.
+
+    Raises:
+        ModelError: as :func:`load_generator`, or the models are of different shapes.
+    """
+    generators, infos = zip(*(load_generator(model) for model in models), strict=True)
+    for info in infos:
+        if info.plan != infos[-1].plan:
+            raise ModelError(f"{info.path}: another shape of generator than {infos[-1].path}")
+    weights = [generator.state_dict() for generator in generators]
+    generators[-1].load_state_dict(
+        {
+            name: torch.stack([one[name] for one in weights]).mean(dim=0)
+            if value.is_floating_point()
+            else value
+            for name, value in weights[-1].items()
+        }
+    )
+    about = infos[-1].metadata | {"mean_of_steps": [info.metadata.get("steps") for info in infos]}
+    about.pop("scores", None)  # the last model's alone
+    save_generator(generators[-1], path, about)
 
 
 def _halves(generator: UNet) -> dict[str, torch.Tensor]:
@@ -107,9 +130,7 @@ def read_info(path: Path) -> ModelInfo:
     try:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
-        # Files from before the shape was written down, the built-in model's among them.
-        old = {"width": metadata.get("width"), "upsample": "transposed"}
-        plan = build(GeneratorPlan, metadata.get("generator", old))
+        plan = build(GeneratorPlan, metadata["generator"])
         strength = float(metadata.get("strength", 1.0))
         ours = ours and 0 < strength <= _MOST_STRENGTH
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):

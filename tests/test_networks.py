@@ -11,6 +11,7 @@ from geodecloud.checkpoint import (
     load_generator,
     read_info,
     save_generator,
+    save_mean,
 )
 from geodecloud.config import DiscriminatorPlan, GeneratorPlan, load_config
 from geodecloud.errors import ModelError, UsageError
@@ -56,13 +57,14 @@ def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     assert read_info(tmp_path / "m.safetensors") == info
 
 
-def test_the_strength_of_a_model_multiplies_its_change_and_not_its_opacity(tiny_model, tmp_path):
+def test_strength_multiplies_the_change_where_the_ground_is_seen(tiny_model, tmp_path):
     copy_with_strength(tiny_model, 1.25, tmp_path / "stronger.safetensors")
     patches = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
     plain = Predictor(tiny_model, "cpu", "fp32")(patches)
     stronger = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")(patches)
     change = plain[:, :3] - patches
-    np.testing.assert_allclose(stronger[:, :3] - patches, 1.25 * change, atol=1e-6)
+    factor = 1 + 0.25 * np.clip((1 - plain[:, 3:]) / 0.2, 0, 1)
+    np.testing.assert_allclose(stronger[:, :3] - patches, factor * change, atol=1e-6)
     np.testing.assert_array_equal(stronger[:, 3], plain[:, 3])
 
 
@@ -71,6 +73,21 @@ def test_a_strength_that_makes_no_sense_is_refused(tiny_model, tmp_path, strengt
     copy_with_strength(tiny_model, strength, tmp_path / "m.safetensors")
     with pytest.raises(ModelError, match="not a model of geodecloud"):
         read_info(tmp_path / "m.safetensors")
+
+
+def test_the_mean_of_models_is_the_mean_of_their_weights(tmp_path):
+    paths = []
+    for step in (1, 2, 3):
+        paths.append(tmp_path / f"{step}.safetensors")
+        save_generator(UNet(GeneratorPlan(width=4)), paths[-1], {"steps": step})
+    save_mean(paths, tmp_path / "mean.safetensors")
+    mean, info = load_generator(tmp_path / "mean.safetensors")
+    assert info.metadata["mean_of_steps"] == [1, 2, 3]
+    weights = [load_generator(path)[0].head.weight for path in paths]
+    torch.testing.assert_close(mean.head.weight, sum(weights) / 3, atol=1e-3, rtol=1e-3)
+    save_generator(UNet(GeneratorPlan(width=2)), tmp_path / "thin.safetensors", {})
+    with pytest.raises(ModelError, match=r"1\.safetensors: another shape"):
+        save_mean([paths[0], tmp_path / "thin.safetensors"], tmp_path / "mean.safetensors")
 
 
 def test_a_prediction_does_not_depend_on_how_many_are_asked_for(tiny_model):

@@ -159,7 +159,11 @@ def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
     train(config, _data(), cut, resume=True)
     assert _log(tmp_path / "whole") == _log(cut)
     assert [line["step"] for line in _log(cut)] == [3, 6]
-    for model in ("last.safetensors", "best.safetensors"):
+    assert [path.name for path in sorted((cut / "models").iterdir())] == [
+        "step_000003.safetensors",
+        "step_000006.safetensors",
+    ]
+    for model in ("last.safetensors", "best.safetensors", "models/step_000003.safetensors"):
         assert (tmp_path / "whole" / model).read_bytes() == (cut / model).read_bytes()
     assert not list(tmp_path.rglob("*.tmp"))
 

@@ -112,7 +112,8 @@ class _Book:
 
     def __init__(self, out: Path, about: dict[str, Any], step: int) -> None:
         self.out, self.about = out, about
-        (out / "figures").mkdir(parents=True, exist_ok=True)
+        for folder in ("figures", "models"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
         # A line that was written after the last saved state will be written again.
         kept = "".join(json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step)
         if self._metrics.exists() and self._metrics.read_text(encoding="utf-8") != kept:
@@ -147,6 +148,7 @@ class _Book:
             run.best = scores["psnr_restored"]
             save_generator(run.average, self.out / "best.safetensors", about)
         save_generator(run.average, self.out / "last.safetensors", about)
+        save_generator(run.average, self.out / "models" / f"step_{run.step:06d}.safetensors", about)
         if self._plots:
             self._plots.plot_losses(self._lines(), self.out / "losses.png")
             count = min(_FIGURE_TILES, len(data.held_out))
