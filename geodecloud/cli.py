@@ -3,9 +3,9 @@
 Nothing heavy is imported here before it is needed: ``--help`` answers at once.
 """
 
+import dataclasses
 import json
 import logging
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,15 +14,15 @@ from typer.core import TyperGroup
 
 from geodecloud import __version__, cli_training
 from geodecloud.console import (
-    BandsOption,
     OverwriteOption,
-    parse_bands,
     progress_bar,
     run,
     set_logging,
 )
+from geodecloud.options import RestoreOptions, takes_options
 
 _DEFAULT = "remove"
+_AS_THEY_ARE = RestoreOptions()
 
 
 class _Group(TyperGroup):
@@ -50,29 +50,6 @@ app = typer.Typer(
 )
 
 
-class OpaqueChoice(StrEnum):
-    """What to do where the ground cannot be seen."""
-
-    fill = "fill"
-    keep = "keep"
-    nodata = "nodata"
-
-
-class RampChoice(StrEnum):
-    """How the weight of a window falls towards its border."""
-
-    cosine = "cosine"
-    linear = "linear"
-
-
-class PrecisionChoice(StrEnum):
-    """Arithmetic of the network."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"geodecloud {__version__}")
@@ -93,69 +70,32 @@ def root(
 
 
 @app.command(_DEFAULT)
+@takes_options
 def remove(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="The cloudy GeoTIFF.")],
     dst: Annotated[Path, typer.Argument(metavar="DST", help="The GeoTIFF to write.")],
-    bands: BandsOption = None,
-    scale: Annotated[
-        float | None, typer.Option(help="DN of reflectance 1.  [default: 10000 for integers]")
-    ] = None,
-    offset: Annotated[
-        float | None,
-        typer.Option(help="Added to DN first; -1000 for Sentinel-2 baseline 04.00 and later."),
-    ] = None,
-    window: Annotated[int, typer.Option(help="Window size in pixels, a multiple of 16.")] = 64,
-    overlap: Annotated[int, typer.Option(help="Pixels that windows share.")] = 16,
-    ramp: Annotated[RampChoice, typer.Option(help="How windows blend.")] = RampChoice.cosine,
-    opaque: Annotated[
-        OpaqueChoice, typer.Option(help="What to do where the ground cannot be seen.")
-    ] = OpaqueChoice.fill,
-    opaque_above: Annotated[float, typer.Option(help="Opacity from which on it cannot.")] = 0.9,
     provenance: Annotated[
         Path | None, typer.Option(help="Write what was measured and what invented here.")
     ] = None,
     preview: Annotated[
         Path | None, typer.Option(help="Write a PNG before | after | provenance here.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Model file.  [default: the built-in one]")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[
-        PrecisionChoice, typer.Option(help="Arithmetic of the network.")
-    ] = PrecisionChoice.auto,
     overwrite: OverwriteOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one JSON object on stdout.")
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    options: RestoreOptions = _AS_THEY_ARE,
 ) -> None:
     """Remove the clouds of one scene. This command's name may be left out."""
-    from geodecloud.composite import Rule
-    from geodecloud.windows import Grid
-
     set_logging(quiet, verbose)
-    rule = Rule(opaque_above=opaque_above, opaque=opaque.value)
-    grid = Grid(window, overlap)
-    chosen = parse_bands(bands)
-    # torch and rasterio take seconds to import: not before the words make sense.
-    from geodecloud.checkpoint import default_model
-    from geodecloud.decloud import Settings, decloud_scene
-    from geodecloud.predictor import Predictor
-
-    settings = Settings(
-        bands=chosen,
-        scale=scale,
-        offset=offset,
-        grid=grid,
-        ramp=ramp.value,
-        rule=rule,
-        provenance=provenance,
-        preview=preview,
-        overwrite=overwrite,
+    settings = dataclasses.replace(
+        options.settings(), provenance=provenance, preview=preview, overwrite=overwrite
     )
-    predictor = Predictor(model or default_model(), device, precision.value)
+    from geodecloud.decloud import decloud_scene  # seconds to import, like torch
+
+    predictor = options.predictor()
     logging.getLogger("geodecloud").info("%s on %s", predictor.name, predictor.device)
     with progress_bar(hidden=quiet) as progress:
         report = decloud_scene(

@@ -38,9 +38,9 @@ ALLOWED = {
     },
     "console": {"errors"},
     "cli": {
-        *("checkpoint", "cli_training", "composite", "console", "decloud", "describe", "errors"),
-        *("predictor", "windows"),
+        *("cli_training", "console", "decloud", "describe", "options"),
     },
+    "options": {"checkpoint", "composite", "console", "decloud", "predictor", "windows"},
     "cli_training": {
         "config",
         "console",

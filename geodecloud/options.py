@@ -1,0 +1,138 @@
+"""The options of restoring a scene, written once for every command that restores.
+
+A field of :class:`RestoreOptions` is an option of the command line; what it means is said where
+it is used, in :class:`geodecloud.decloud.Settings` and :class:`geodecloud.predictor.Predictor`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geodecloud.console import BandsOption, parse_bands
+
+if TYPE_CHECKING:
+    from geodecloud.decloud import Settings
+    from geodecloud.predictor import Predictor
+
+
+class OpaqueChoice(StrEnum):
+    """What to do where the ground cannot be seen."""
+
+    fill = "fill"
+    keep = "keep"
+    nodata = "nodata"
+
+
+class RampChoice(StrEnum):
+    """How the weight of a window falls towards its border."""
+
+    cosine = "cosine"
+    linear = "linear"
+
+
+class PrecisionChoice(StrEnum):
+    """Arithmetic of the network."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What may be said of how a scene is restored, wherever it comes from and goes to."""
+
+    bands: BandsOption = None
+    scale: Annotated[
+        float | None, typer.Option(help="DN of reflectance 1.  [default: 10000 for integers]")
+    ] = None
+    offset: Annotated[
+        float | None,
+        typer.Option(help="Added to DN first; -1000 for Sentinel-2 baseline 04.00 and later."),
+    ] = None
+    window: Annotated[int, typer.Option(help="Window size in pixels, a multiple of 16.")] = 64
+    overlap: Annotated[int, typer.Option(help="Pixels that windows share.")] = 16
+    ramp: Annotated[RampChoice, typer.Option(help="How windows blend.")] = RampChoice.cosine
+    opaque: Annotated[
+        OpaqueChoice, typer.Option(help="What to do where the ground cannot be seen.")
+    ] = OpaqueChoice.fill
+    opaque_above: Annotated[float, typer.Option(help="Opacity from which on it cannot.")] = 0.9
+    model: Annotated[Path | None, typer.Option(help="Model file.  [default: the built-in one]")] = (
+        None
+    )
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    precision: Annotated[PrecisionChoice, typer.Option(help="Arithmetic of the network.")] = (
+        PrecisionChoice.auto
+    )
+
+    def settings(self) -> Settings:
+        """How to restore; where to write is the command's to add.
+
+        Raises:
+            UsageError: an impossible value.
+        """
+        from geodecloud.composite import Rule
+        from geodecloud.windows import Grid
+
+        chosen: dict[str, Any] = {
+            "bands": parse_bands(self.bands),
+            "scale": self.scale,
+            "offset": self.offset,
+            "grid": Grid(self.window, self.overlap),
+            "ramp": self.ramp.value,
+            "rule": Rule(opaque_above=self.opaque_above, opaque=self.opaque.value),
+        }
+        from geodecloud.decloud import Settings  # rasterio: not before the words make sense
+
+        return Settings(**chosen)
+
+    def predictor(self) -> Predictor:
+        """The network that restores.
+
+        Raises:
+            ModelError, UsageError: it cannot be loaded, or there is no such device.
+        """
+        from geodecloud.checkpoint import default_model
+        from geodecloud.predictor import Predictor
+
+        return Predictor(self.model or default_model(), self.device, self.precision.value)
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a typer command, in place of its argument ``options``, one option per field.
+
+    The command's own options come first, as its ``options`` is its last argument.
+    """
+
+    @wraps(command)
+    def expanded(**given: Any) -> None:
+        options = RestoreOptions(**{name: given.pop(name) for name in names})
+        command(**given, options=options)
+
+    fields = dataclasses.fields(RestoreOptions)
+    names = [field.name for field in fields]
+    own = list(inspect.signature(command).parameters.values())[:-1]
+    defaults = {p.name: p.default for p in own} | {f.name: f.default for f in fields}
+    hints = {
+        **typing.get_type_hints(command, include_extras=True),
+        **typing.get_type_hints(RestoreOptions, include_extras=True),
+    }
+    parameters = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name]
+        )
+        for name, default in defaults.items()
+    ]
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {name: hints[name] for name in defaults}
+    return expanded
