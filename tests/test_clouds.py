@@ -21,6 +21,7 @@ from geodecloud.training.clouds import (
     simulate_clouds,
 )
 from geodecloud.training.simulate import Simulation, simulate_scene
+from geodecloud.training.water import without_haze_over_water
 from tests.conftest import noise as random_dn
 from tests.conftest import read, write_scene
 
@@ -168,6 +169,23 @@ def test_only_even_tiles_become_pale():
     torch.testing.assert_close(out[20:], uneven)
     assert (out[:20] >= even).float().mean() > 0.99
     assert out[:20].mean() > 0.12
+
+
+def test_no_haze_is_drawn_over_water_and_all_else_stays():
+    land, mix = torch.rand(200, 3, 64, 64), CloudMix()
+    water = land * 0.005 + 0.3
+    uniforms = draw_uniforms(1, 2, list(range(200)))
+    assert torch.equal(without_haze_over_water(land, uniforms, mix), uniforms)
+    spared = simulate_clouds(water, without_haze_over_water(water, uniforms, mix), mix)
+    drawn = simulate_clouds(water, uniforms, mix)
+    hazy = (uniforms[:, 0] >= mix.none) & (uniforms[:, 0] < mix.none + mix.haze)
+    assert 20 < hazy.sum() < 80
+    assert torch.equal(spared.cloudy[hazy], water[hazy])
+    assert (spared.opacity[hazy] == 0).all()
+    assert (drawn.opacity[hazy] > 0).all()
+    assert torch.equal(spared.cloudy[~hazy], drawn.cloudy[~hazy])
+    only = CloudMix.only("haze")  # where nothing else is wanted, haze it is
+    assert torch.equal(without_haze_over_water(water, uniforms, only), uniforms)
 
 
 def test_four_tiles_make_one_of_half_the_resolution():

@@ -10,9 +10,9 @@ from torch.nn import functional
 from geodecloud.config import Augmentation
 from geodecloud.radiometry import AIR
 from geodecloud.training.perlin import PERIOD, fractal_perlin
+from geodecloud.training.water import is_water
 
 UNIFORMS = 52  # random numbers that one tile may use
-_EVEN = 0.03  # standard deviation of brightness, up to which a tile is even
 
 
 def augment(clear: Tensor, neighbours: Tensor, uniforms: Tensor, plan: Augmentation) -> Tensor:
@@ -84,17 +84,16 @@ def _with_patches(clear: Tensor, u: Tensor, share: float) -> Tensor:
 
 
 def _paled(clear: Tensor, u: Tensor, share: float) -> Tensor:
-    """Some of the even tiles brightened evenly: water that is turbid, shallow or glitters.
+    """Some of the water brightened evenly: turbid, shallow or glittering.
 
     EuroSAT's water is dark. Paler water looks like water under haze, and where nothing but the
     level differs the answer has to be: ground.
     """
-    even = clear.mean(dim=1).flatten(1).std(dim=1) < _EVEN
-    chosen = even & (u[:, 0] < share)
+    chosen = is_water(clear) & (u[:, 0] < share)
     out, u = clear.clone(), u[chosen]
     field = 1 + 0.25 * _smooth_field(u[:, 1:4], clear.shape[-1])[:, None]  # (chosen, 1, S, S)
     colour = 1 + 0.3 * (2 * u[:, 4:7, None, None] - 1)  # (chosen, 3, 1, 1)
-    out[chosen] += 0.18 * u[:, 7:8, None, None] * colour * field
+    out[chosen] += 0.28 * u[:, 7:8, None, None] * colour * field
     return out
 
 

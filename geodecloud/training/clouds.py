@@ -199,6 +199,8 @@ def _depth_and_shadow(
     added = torch.where(kind == HAZE, draw.between(0.04, 0.75), draw.between(0.06, 1.1))
     a = _by_kind(kind, draw, veil=(0, 0), cumulus=(0.25, 1.0), deck=(0.92, 1.0))
     a = torch.where(kind < CUMULUS, added / airlight, a).clamp(0, 0.995)
+    # Even haze that hides all is grey at best; so is water, and there is more of that.
+    a = torch.where(kind == HAZE, a.clamp_max(0.8), a)
     depth = torch.where(kind == NONE, torch.zeros(()), -torch.log1p(-a) * shape)
 
     east, south = draw.direction()

@@ -17,6 +17,7 @@ from geodecloud.training.losses import (
     restoration_loss,
 )
 from geodecloud.training.run import Run
+from geodecloud.training.water import without_haze_over_water
 
 
 def train_step(run: Run, batch: Batch) -> dict[str, float]:
@@ -54,6 +55,7 @@ def put_clouds(clear: Tensor, uniforms: Tensor, config: Config) -> Clouded:
     """The clouds of the configuration's recipe over clear tiles."""
     if config.recipe == "article":
         return overlay_noise(clear, uniforms)
+    uniforms = without_haze_over_water(clear, uniforms, config.clouds)
     return simulate_clouds(clear, uniforms, config.clouds)
 
 
