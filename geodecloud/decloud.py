@@ -7,10 +7,11 @@ windows; when their patches are blended, the rows that no later window reaches a
 composited over the DN that were read, and written. Memory does not depend on the height.
 """
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from geodecloud import __version__
 from geodecloud.blending import Ramp
 from geodecloud.composite import FILLED, MEASURED, Rule, composite
 from geodecloud.errors import UsageError
+from geodecloud.form import GTIFF, Form
 from geodecloud.geotiff import create_like, create_provenance
+from geodecloud.mask import open_mask
 from geodecloud.output import Outputs
 from geodecloud.preview import Preview
+from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene, open_scene, scene_radiometry
 from geodecloud.strips import Predict, Strip, believed_strips, restored_strips
@@ -36,7 +40,11 @@ class Settings:
 
     bands: of red, green and blue, from 1; None: found by description or colour.
     scale, offset: reflectance = (DN + offset) / scale; None: as the file or its dtype suggests.
+    mask, mask_values: where alone clouds are removed, see :func:`geodecloud.mask.open_mask`.
+    aoi, resolution, allow_network: see :func:`geodecloud.scene.open_scene`.
     provenance, preview: where to write them, if anywhere.
+    form: of the output and of the provenance.
+    stac: whether to write a STAC item beside the output, as ``DST.json`` without its suffix.
     """
 
     bands: tuple[int, int, int] | None = None
@@ -45,9 +53,29 @@ class Settings:
     grid: Grid = field(default_factory=Grid)
     ramp: Ramp = "cosine"
     rule: Rule = field(default_factory=Rule)
+    mask: Path | str | None = None
+    mask_values: tuple[int, ...] | None = None
+    aoi: str | Path | None = None
+    resolution: int | None = None
+    allow_network: bool = False
+    form: Form = GTIFF
+    stac: bool = False
     provenance: Path | str | None = None
     preview: Path | str | None = None
     overwrite: bool = False
+
+    def to_json(self) -> str:
+        """What has a part in the output's pixels, for its tags."""
+        facts = {
+            **asdict(self.grid),
+            "ramp": self.ramp,
+            **asdict(self.rule),
+            "mask": Path(self.mask).name if self.mask else None,
+            "mask_values": self.mask_values,
+            "aoi": str(self.aoi) if self.aoi else None,
+            "resolution": self.resolution,
+        }
+        return json.dumps({name: value for name, value in facts.items() if value is not None})
 
 
 @dataclass
@@ -87,11 +115,19 @@ class Report:
             "bands": list(self.bands),
             "scale": self.radiometry.scale,
             "offset": self.radiometry.offset,
+            "radiometry": self.radiometry.origin,
             "windows": self.windows,
             "windows_skipped": self.windows_skipped,
             "seconds": round(self.seconds, 3),
             "changed_fraction": self.changed_fraction,
             "invented_fraction": self.invented_fraction,
+        }
+
+    def fractions(self) -> dict[str, str]:
+        """For the output's tags."""
+        return {
+            "CHANGED_FRACTION": f"{self.changed_fraction:.6f}",
+            "INVENTED_FRACTION": f"{self.invented_fraction:.6f}",
         }
 
     def count(self, strip: Strip, provenance: NDArray[np.uint8]) -> None:
@@ -104,7 +140,7 @@ class Report:
 
 
 def decloud_scene(
-    src: Path,
+    src: Src,
     dst: Path,
     predict: Predict,
     settings: Settings | None = None,
@@ -115,6 +151,7 @@ def decloud_scene(
     """Restore the scene ``src`` into the new file ``dst``.
 
     Args:
+        src: a raster, product or set of bands, see :func:`geodecloud.products.find_source`.
         predict: float32 (N, 3, S, S) in model range -> (N, 4, S, S), restored and opacity.
         model_name: for the output's tags.
         progress: called with (rows done, rows in all).
@@ -127,23 +164,31 @@ def decloud_scene(
     settings = settings or Settings()
     begun = time.perf_counter()
     with (
-        open_scene(src, settings.bands) as scene,
-        Outputs(map(Path, scene.dataset.files), overwrite=settings.overwrite) as outputs,
+        open_scene(
+            src,
+            settings.bands,
+            resolution=settings.resolution,
+            aoi=settings.aoi,
+            allow_network=settings.allow_network,
+        ) as scene,
+        Outputs(_inputs(scene, settings), overwrite=settings.overwrite) as outputs,
+        ExitStack() as open_files,
     ):
         _refuse_impossible(scene, dst, settings)
+        allowed = _allowed(scene, settings, open_files)
         radiometry = scene_radiometry(scene, settings.scale, settings.offset)
-        report = Report(src, dst, *scene.shape, scene.bands, radiometry)
-        with ExitStack() as open_files:
-            sinks = _open_sinks(scene, report, settings, outputs, open_files, model_name)
-            strips = restored_strips(scene, predict, radiometry, settings.grid, settings.ramp)
-            for strip in believed_strips(strips):
-                finished = _finish(strip, scene, radiometry, settings.rule)
-                report.count(strip, finished.provenance)
-                for sink in sinks:
-                    sink(finished)
-                if progress:
-                    progress(strip.first + strip.dn.shape[1], report.height)
-    report.seconds = time.perf_counter() - begun
+        report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
+        sinks, tag = _open_sinks(scene, report, settings, outputs, open_files, model_name)
+        strips = restored_strips(scene, predict, radiometry, settings.grid, settings.ramp)
+        for strip in believed_strips(strips):
+            finished = _finish(allowed(strip), scene, radiometry, settings.rule)
+            report.count(strip, finished.provenance)
+            for sink in sinks:
+                sink(finished)
+            if progress:
+                progress(strip.first + strip.dn.shape[1], report.height)
+        tag(report.fractions())
+        report.seconds = time.perf_counter() - begun
     return report
 
 
@@ -169,6 +214,26 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
         raise UsageError(f"{scene.path} has no nodata value, or a mask too: --opaque fill or keep")
 
 
+def _inputs(scene: Scene, settings: Settings) -> list[Path]:
+    """The files that must not be replaced."""
+    chosen = [Path(path) for path in (settings.mask, settings.aoi) if path]
+    return [scene.path, *chosen, *map(Path, scene.dataset.files)]
+
+
+def _allowed(scene: Scene, settings: Settings, open_files: ExitStack) -> Callable[[Strip], Strip]:
+    """What makes a strip wholly clear outside of the mask, where there is one."""
+    if settings.mask is None:
+        return lambda strip: strip
+    mask = open_files.enter_context(open_mask(Path(settings.mask), settings.mask_values, scene))
+
+    def within(strip: Strip) -> Strip:
+        clouds = mask.read(strip.first, strip.first + len(strip.valid))
+        opacity = strip.restoration.opacity * clouds
+        return replace(strip, restoration=replace(strip.restoration, opacity=opacity))
+
+    return within
+
+
 def _finish(strip: Strip, scene: Scene, radiometry: Radiometry, rule: Rule) -> Finished:
     """Composite R, G and B; other bands pass through."""
     after = strip.dn.copy()
@@ -185,8 +250,12 @@ def _open_sinks(
     outputs: Outputs,
     open_files: ExitStack,
     model_name: str,
-) -> list[Sink]:
-    """Open what is to be written: the scene, and provenance and preview where wanted."""
+) -> tuple[list[Sink], Callable[[dict[str, str]], None]]:
+    """Open what is to be written: the scene, and provenance and preview where wanted.
+
+    Returns:
+        what takes finished rows, and what adds tags to the scene that is written.
+    """
     tags = {
         "VERSION": __version__,
         "MODEL": model_name,
@@ -194,14 +263,16 @@ def _open_sinks(
         "DTYPE": str(scene.dtype),
         "SCALE": repr(report.radiometry.scale),
         "OFFSET": repr(report.radiometry.offset),
+        "RADIOMETRY": report.radiometry.origin,
         "CORRECTED": f"{report.radiometry.corrected:.3f}",
+        "CONFIG": settings.to_json(),
     }
-    out = open_files.enter_context(create_like(scene, outputs.add(report.dst), tags))
+    place = outputs.add(report.dst)
+    out = open_files.enter_context(create_like(scene, place, tags, settings.form))
     sinks: list[Sink] = [lambda rows: out.write(rows.after)]
     if settings.provenance:
-        marks = open_files.enter_context(
-            create_provenance(scene, outputs.add(Path(settings.provenance)))
-        )
+        place = outputs.add(Path(settings.provenance))
+        marks = open_files.enter_context(create_provenance(scene, place, settings.form))
         sinks.append(lambda rows: marks.write(rows.provenance[None]))
     if settings.preview:
         path = outputs.add(Path(settings.preview))
@@ -211,4 +282,4 @@ def _open_sinks(
                 rows.first, rows.before[scene.rgb], rows.after[scene.rgb], rows.provenance
             )
         )
-    return sinks
+    return sinks, out.tag

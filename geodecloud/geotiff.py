@@ -1,6 +1,5 @@
-"""A whole GeoTIFF out: like the scene in all its metadata, and read back when it is closed."""
+"""A whole GeoTIFF or COG out: like the scene in all, and read back when it is closed."""
 
-import logging
 import shutil
 import warnings
 import zlib
@@ -12,21 +11,20 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.shutil import copy
 from rasterio.windows import Window
 
+from geodecloud.calibration import TAG
 from geodecloud.composite import NODATA, PROVENANCE_COLOURS
 from geodecloud.errors import OutputError
-from geodecloud.scene import TAG, Scene
-
-log = logging.getLogger("geodecloud")
+from geodecloud.form import GTIFF, Form, profile_of
+from geodecloud.metadata import copy_ground_control, copy_metadata
+from geodecloud.scene import Scene
 
 PROVENANCE_TEXT = "provenance: 0 measured, 1-100 percent restored, 101 filled, 255 nodata"
 
-_LOSSY = ("jpeg", "ycbcr jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd", "jxl", "jpeg2000")
-_KEPT_PROFILE = ("nodata", "crs", "transform", "dtype", "count", "width", "height")
-_RESERVED_NAMESPACES = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS")
 _FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
 _DISK_FULL = 1 << 20  # bytes left, below which a failed write is put down to the disk
 
@@ -37,9 +35,9 @@ class RowWriter:
     Written piecemeal, a compressed file would grow: GDAL rewrites a block at the end of the file.
     """
 
-    def __init__(self, dataset: Any, mask_source: Any | None = None) -> None:
+    def __init__(self, dataset: Any, masked_like: Scene | None = None) -> None:
         self._dataset = dataset
-        self._mask_source = mask_source
+        self._masked_like = masked_like
         self.checksums: list[tuple[Window, int]] = []  # CRC-32 of what was written where
         self._block = min(dataset.block_shapes[0][0], _FLUSH_ROWS)
         self._held: list[NDArray[Any]] = []
@@ -54,6 +52,10 @@ class RowWriter:
         if whole:
             self._flush(whole)
 
+    def tag(self, tags: dict[str, str]) -> None:
+        """Add ``GEODECLOUD_`` tags."""
+        self._dataset.update_tags(**{TAG + key: value for key, value in tags.items()})
+
     def finish(self) -> None:
         """Write what is left below the last whole row of blocks."""
         if self._held_rows:
@@ -64,41 +66,46 @@ class RowWriter:
         window = Window(0, self._row, rows.shape[2], count)
         self._dataset.write(rows[:, :count], window=window)
         self.checksums.append((window, zlib.crc32(rows[:, :count].tobytes())))
-        if self._mask_source is not None:
-            self._dataset.write_mask(self._mask_source.dataset_mask(window=window), window=window)
+        if self._masked_like is not None:
+            there = self._masked_like.window(self._row, self._row + count)
+            mask = self._masked_like.dataset.dataset_mask(window=there)
+            self._dataset.write_mask(mask, window=window)
         self._held = [rows[:, count:]] if count < self._held_rows else []
         self._held_rows -= count
         self._row += count
 
 
 @contextmanager
-def create_like(scene: Scene, path: Path, tags: dict[str, str]) -> Iterator[RowWriter]:
-    """A GeoTIFF with all metadata of the scene, and ``GEODECLOUD_`` tags, to write rows to.
+def create_like(
+    scene: Scene, path: Path, tags: dict[str, str], form: Form = GTIFF
+) -> Iterator[RowWriter]:
+    """A file with all metadata of the scene, and ``GEODECLOUD_`` tags, to write rows to.
 
     Raises:
         OutputError: it cannot be written (disk full, say).
+        UsageError: ``form`` has an option that the format does not know.
     """
     source = scene.dataset
-    with _writing(path, _profile(source)) as out:
-        _copy_metadata(source, out, scene.bands)
-        _copy_ground_control(source, out)
-        out.update_tags(**{TAG + key: value for key, value in tags.items()})
-        writer = RowWriter(out, source if scene.masked else None)
+    with _written(path, profile_of(scene, form), form, Resampling.average) as out:
+        copy_metadata(scene, out)
+        writer = RowWriter(out, scene if scene.masked else None)
+        writer.tag(tags)
         yield writer
         writer.finish()
-        if source.overviews(1):
+        if form.driver == "GTiff" and source.overviews(1):
             out.build_overviews(source.overviews(1), Resampling.average)
     _read_back(path, writer)
 
 
 @contextmanager
-def create_provenance(scene: Scene, path: Path) -> Iterator[RowWriter]:
-    """A uint8 GeoTIFF on the scene's grid, with a colour table, to write provenance rows to.
+def create_provenance(scene: Scene, path: Path, form: Form = GTIFF) -> Iterator[RowWriter]:
+    """A uint8 file on the scene's grid, with a colour table, to write provenance rows to.
 
     Raises:
         OutputError: it cannot be written (disk full, say).
     """
-    with _create_band(scene, path, {"dtype": "uint8", "nodata": NODATA}) as (out, writer):
+    band = {"dtype": "uint8", "nodata": NODATA}
+    with _create_band(scene, path, band, form) as (out, writer):
         out.write_colormap(1, PROVENANCE_COLOURS)
         out.set_band_description(1, PROVENANCE_TEXT)
         yield writer
@@ -111,21 +118,22 @@ def create_opacity(scene: Scene, path: Path) -> Iterator[RowWriter]:
     Raises:
         OutputError: it cannot be written (disk full, say).
     """
-    with _create_band(scene, path, {"dtype": "float32", "nodata": np.nan}) as (out, writer):
+    with _create_band(scene, path, {"dtype": "float32", "nodata": np.nan}, GTIFF) as (out, writer):
         out.set_band_description(1, "opacity, 0 to 1")
         yield writer
 
 
 @contextmanager
 def _create_band(
-    scene: Scene, path: Path, profile: dict[str, Any]
+    scene: Scene, path: Path, band: dict[str, Any], form: Form
 ) -> Iterator[tuple[Any, RowWriter]]:
     """One deflated band on the scene's grid: the dataset and what writes to it."""
-    profile = _profile(scene.dataset) | {"count": 1} | profile
+    form = Form(form.driver)  # what was said of the form is said of the scene
+    profile = profile_of(scene, form) | {"count": 1} | band
     profile |= {"interleave": "band", "compress": "deflate", "predictor": 1}
     profile.pop("photometric", None)
-    with _writing(path, profile) as out:
-        _copy_ground_control(scene.dataset, out)
+    with _written(path, profile, form, Resampling.nearest) as out:
+        copy_ground_control(scene, out)
         writer = RowWriter(out)
         yield out, writer
         writer.finish()
@@ -142,13 +150,41 @@ def read_provenance(path: Path) -> NDArray[np.uint8]:
 
 
 @contextmanager
+def _written(
+    path: Path, profile: dict[str, Any], form: Form, overviews: Resampling
+) -> Iterator[Any]:
+    """An open new dataset, that becomes ``path`` when it is closed.
+
+    A COG has its overviews before its pixels, so it is copied from a plain GeoTIFF.
+    """
+    if form.driver == "GTiff":
+        with _writing(path, profile) as out:
+            yield out
+        return
+    plain = path.with_name(path.name + ".tif")
+    try:
+        with _writing(plain, profile) as out:
+            yield out
+        with _failures(path):
+            copy(plain, path, driver="COG", **form.cog_options(profile, overviews.name))
+    finally:
+        for leftover in (plain, plain.with_name(plain.name + ".aux.xml")):
+            leftover.unlink(missing_ok=True)
+
+
+@contextmanager
 def _writing(path: Path, profile: dict[str, Any]) -> Iterator[Any]:
-    """An open new dataset; a failure of GDAL's is an OutputError."""
+    with _failures(path), rasterio.open(path, "w", **profile) as out:
+        yield out
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    """A failure of GDAL's is an OutputError."""
     try:
         with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, "w", **profile) as out:
-                yield out
+            yield
     except RasterioError as error:
         raise _write_failure(path, str(error.__cause__ or error)) from error
 
@@ -173,57 +209,3 @@ def _read_back(path: Path, written: RowWriter) -> None:
                         raise _write_failure(path, f"rows from {window.row_off} are not as written")
     except RasterioError as error:
         raise _write_failure(path, str(error.__cause__ or error)) from error
-
-
-def _profile(source: Any) -> dict[str, Any]:
-    """Creation options for a file like the source: grid, type, blocks, compression."""
-    profile = {key: source.profile[key] for key in _KEPT_PROFILE if key in source.profile}
-    profile |= {"driver": "GTiff", "BIGTIFF": "IF_SAFER"}
-    structure = source.tags(ns="IMAGE_STRUCTURE")
-    compression = structure.get("COMPRESSION", "").lower()
-    if source.driver == "GTiff":
-        height, width = source.block_shapes[0]
-        profile |= {"blockysize": height, "interleave": source.profile["interleave"]}
-        if source.profile.get("tiled"):
-            profile |= {"tiled": True, "blockxsize": width}
-    else:
-        compression = "deflate"
-        profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
-    if compression in _LOSSY:
-        log.warning("%s is lossy: the output is deflated, so that nothing is lost", compression)
-        compression = "deflate"
-    if compression:
-        profile |= {"compress": compression, "predictor": int(structure.get("PREDICTOR", 1))}
-    if source.colorinterp[0] == ColorInterp.red:
-        profile["photometric"] = "RGB"
-    return profile
-
-
-def _copy_metadata(source: Any, out: Any, changed: tuple[int, ...]) -> None:
-    """Everything that the profile does not carry, one by one."""
-    out.colorinterp = source.colorinterp
-    out.descriptions = source.descriptions
-    out.scales, out.offsets = source.scales, source.offsets
-    out.units = [unit or "" for unit in source.units]
-    _copy_tags(source, out, 0)
-    for band in source.indexes:
-        # The statistics of a changed band are no longer true.
-        _copy_tags(source, out, band, without="STATISTICS_" if band in changed else None)
-
-
-def _copy_tags(source: Any, out: Any, band: int, *, without: str | None = None) -> None:
-    """Tags of the file (band 0) or of a band, in all namespaces that can be written."""
-    for namespace in (None, *source.tag_namespaces(band)):
-        if namespace in _RESERVED_NAMESPACES or (namespace or "").startswith("xml:"):
-            continue
-        tags = source.tags(band, ns=namespace)
-        kept = {k: v for k, v in tags.items() if not (without and k.startswith(without))}
-        out.update_tags(band, ns=namespace, **kept)
-
-
-def _copy_ground_control(source: Any, out: Any) -> None:
-    points, crs = source.gcps
-    if points:
-        out.gcps = (points, crs)
-    if source.rpcs:
-        out.rpcs = source.rpcs

@@ -8,7 +8,7 @@
 multispectral tiles bit for bit (checked on 100 tiles).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,13 @@ SCALE = 10_000.0  # Sentinel-2 QUANTIFICATION_VALUE: DN of reflectance 1
 BASELINE_4_OFFSET = -1000.0  # BOA_ADD_OFFSET / RADIO_ADD_OFFSET from processing baseline 04.00 on
 MODEL_WHITE = 0.275  # reflectance at the top of the model range
 # An 8-bit picture is taken to end where the model range does, as EuroSAT's do: where it is
-# saturated, so is what the network sees. (An L2A TCI ends at 0.25: its product, T29UNU of baseline
-# 04.00, has 1016 steps to reflectance 1, a tenth more.)
+# saturated, so is what the network sees.
 PICTURE_SCALE = 255 / MODEL_WHITE
+# Sentinel-2's true colour image (TCI), 0 = nodata. L2A: measured on a product of baseline 04.00
+# (T29UNU, 2022-10-05), where TCI = 0.1016 (DN - 1000) + 0.5 in red; 255 is reflectance 0.25. L1C:
+# 255 is DN 3558, says ESA's user guide (Sentinel-2 MSI, Definitions).
+L2A_TCI_SCALE = 254 / 0.25
+L1C_TCI_SCALE = 255 / 0.3558
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
 
 
@@ -43,11 +47,15 @@ class Radiometry:
         corrected: 0..1, how far the light of the air has been taken away: 0 for L1C, 1 for a
             dark L2A scene. The network knows L1C: without the blue of the air, thin cirrus looks
             to it like air. So the air is put back before the network and taken away after.
+        origin: in words, who says so.
+        guessed: nobody does; the dtype suggests it.
     """
 
     scale: float = SCALE
     offset: float = 0.0
     corrected: float = 0.0
+    origin: str = field(default="as given", compare=False)
+    guessed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale) and self.scale > 0):
@@ -94,10 +102,10 @@ def guess_radiometry(dtype: DTypeLike) -> Radiometry:
     """What the dtype alone suggests: an 8-bit picture, Sentinel-2 DN, or reflectance."""
     dtype = np.dtype(dtype)
     if dtype == np.uint8:
-        return Radiometry(PICTURE_SCALE)
+        return Radiometry(PICTURE_SCALE, origin="8 bits are taken for a picture", guessed=True)
     if dtype.kind == "f":
-        return Radiometry(1.0)
-    return Radiometry()
+        return Radiometry(1.0, origin="floats are taken for reflectance", guessed=True)
+    return Radiometry(origin="integers are taken for reflectance x 10000", guessed=True)
 
 
 def multispectral_to_eurosat(dn: NDArray[Any]) -> NDArray[np.uint8]:

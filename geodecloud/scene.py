@@ -1,7 +1,6 @@
 """A scene in: open it, find its bands and radiometry, read its rows.
 
-With ``geotiff.py`` (and ``rasters.py`` of the training) the only file that opens rasterio. GDAL
-counts bands from 1; so do ``Scene.bands`` and the messages here.
+GDAL counts bands from 1; so do ``Scene.bands`` and the messages here.
 """
 
 import logging
@@ -20,23 +19,21 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from geodecloud.area import find_area
+from geodecloud.calibration import Statements, stated_radiometry
 from geodecloud.errors import SceneError, UsageError
-from geodecloud.radiometry import (
-    BASELINE_4_OFFSET,
-    MODEL_WHITE,
-    Radiometry,
-    guess_radiometry,
-    how_corrected,
-)
+from geodecloud.limits import refuse_too_large, refuse_unfit
+from geodecloud.network import offline, refuse_remote
+from geodecloud.products import Src, find_source
+from geodecloud.radiometry import BASELINE_4_OFFSET, MODEL_WHITE, Radiometry, how_corrected
 
 log = logging.getLogger("geodecloud")
 
 # Band descriptions that name a colour: "B04", "B4", "b4_10m", "Red", "R" - but not "red edge".
 _COLOURS = (r"(b0?4|red|r)", r"(b0?3|green|g)", r"(b0?2|blue|b)")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
-TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
+_BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
 
 
 @dataclass
@@ -45,17 +42,29 @@ class Scene:
 
     bands: of red, green and blue, from 1.
     bands_from: in words, how they were found.
+    area: the part of the file that is the scene, in pixels.
     """
 
     path: Path
     dataset: Any  # rasterio.DatasetReader
     bands: tuple[int, int, int]
     bands_from: str
+    area: Window
 
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        return self.dataset.height, self.dataset.width
+        return self.area.height, self.area.width
+
+    @property
+    def transform(self) -> Any:  # affine.Affine
+        """From (column, row) to x and y."""
+        return self.dataset.window_transform(self.area)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the scene is all of its file."""
+        return self.shape == (self.dataset.height, self.dataset.width)
 
     @property
     def nodata(self) -> float | None:
@@ -96,7 +105,7 @@ class Scene:
         Raises:
             SceneError: the file is truncated or damaged there.
         """
-        window = Window(0, first, self.dataset.width, last - first)
+        window = self.window(first, last)
         try:
             dn = self.dataset.read(window=window)
             return dn, self._valid(dn[self.rgb], window=window)
@@ -106,13 +115,18 @@ class Scene:
                 f"{self.path}: damaged or truncated at rows {first}-{last} ({reason})"
             ) from error
 
+    def window(self, first: int, last: int) -> Window:
+        """Of the file: rows ``first`` to ``last`` (not included) of the scene."""
+        area = self.area
+        return Window(area.col_off, area.row_off + first, area.width, last - first)
+
     def overview(self, longest: int = 512) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """R, G, B and validity of the whole scene, thinned out (nearest) to ``longest`` pixels."""
         factor = max(1.0, max(self.shape) / longest)
         shape = tuple(max(1, round(length / factor)) for length in self.shape)
         try:
-            dn = self.dataset.read(list(self.bands), out_shape=(3, *shape))
-            return dn, self._valid(dn, out_shape=shape)
+            dn = self.dataset.read(list(self.bands), window=self.area, out_shape=(3, *shape))
+            return dn, self._valid(dn, window=self.area, out_shape=shape)
         except RasterioError as error:
             raise SceneError(f"{self.path}: damaged or truncated ({error})") from error
 
@@ -130,45 +144,43 @@ class Scene:
 
 
 @contextmanager
-def open_scene(path: Path, bands: tuple[int, int, int] | None = None) -> Iterator[Scene]:
-    """Open a raster to restore.
+def open_scene(
+    src: Src,
+    bands: tuple[int, int, int] | None = None,
+    *,
+    resolution: int | None = None,
+    aoi: str | Path | None = None,
+    allow_network: bool = False,
+) -> Iterator[Scene]:
+    """Open a raster, a product or a set of bands to restore.
 
     Args:
+        src, resolution: see :func:`geodecloud.products.find_source`.
         bands: of red, green and blue, from 1; by description or colour where not given.
+        aoi: the part that is wanted, see :func:`geodecloud.area.find_area`; None: all.
+        allow_network: let GDAL fetch what the file refers to.
 
     Raises:
         SceneError: missing, not a raster, fewer than 3 bands, palette or complex data.
-        UsageError: ``bands`` that the file does not have.
+        UsageError: ``bands`` that the file does not have, or another argument does not fit it.
     """
-    if not path.exists():
-        raise SceneError(f"{path}: no such file")
+    for name in [src] if isinstance(src, str | Path) else src:
+        refuse_remote(str(name), allowed=allow_network)
     # Read as a whole picture, a truncated PNG raises nothing.
-    with rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
+    with offline(allowed=allow_network), rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
+        source = find_source(src, resolution)
+        path = Path(source.label)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = rasterio.open(path)
+                dataset = rasterio.open(source.name)
         except RasterioError as error:
             raise SceneError(f"{path}: cannot be opened as a raster ({error})") from error
         with dataset:
-            _refuse_unfit(dataset, path)
-            yield Scene(path, dataset, *_find_bands(dataset, path, bands))
-
-
-def _refuse_unfit(dataset: Any, path: Path) -> None:
-    types = ", ".join(sorted(set(dataset.dtypes)))
-    if "complex" in types:
-        raise SceneError(f"{path}: complex numbers ({types}); give real-valued bands")
-    if ColorInterp.palette in dataset.colorinterp:
-        raise SceneError(f"{path}: a palette picture; first gdal_translate -expand rgb")
-    if dataset.count < 3:
-        raise SceneError(f"{path}: {dataset.count} band(s); red, green and blue are needed")
-    if types not in _DTYPES:
-        raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(_DTYPES)}")
-    if len({str(value) for value in dataset.nodatavals}) > 1:
-        raise SceneError(f"{path}: nodata {dataset.nodatavals} differs by band; make it one first")
-    if dataset.crs is None and not dataset.gcps[0] and not dataset.rpcs:
-        log.warning("%s has no CRS: the output will have none either", path)
+            area = find_area(dataset, aoi) if aoi else Window(0, 0, dataset.width, dataset.height)
+            refuse_unfit(dataset, path)
+            refuse_too_large(dataset, path, area)
+            yield Scene(path, dataset, *_find_bands(dataset, path, bands), area)
 
 
 def _find_bands(
@@ -202,24 +214,31 @@ def _described_as(colour: str, descriptions: tuple[str | None, ...]) -> int | No
 
 
 def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) -> Radiometry:
-    """What the user says, else an earlier run's tags, else GDAL's scale, else the dtype's habit.
+    """What the user says, else what the file does, see :mod:`geodecloud.calibration`.
 
     Whether the air's light has been taken away is read off the darkest pixels. Warns where the
     result contradicts the picture.
     """
-    guess = _recorded(scene) or guess_radiometry(scene.dtype)
+    stated = stated_radiometry(_statements(scene))
     dn, valid = scene.overview()
     some = bool(valid.any())
-    if some and scale is None and scene.dtype.kind == "f" and np.median(dn[:, valid]) > guess.scale:
+    if (
+        some
+        and scale is None
+        and scene.dtype.kind == "f"
+        and np.median(dn[:, valid]) > stated.scale
+    ):
         log.warning("%s holds DN of 10000 and no reflectances, it seems (--scale)", scene.path)
-        guess = Radiometry()
-    used = Radiometry(
-        guess.scale if scale is None else scale, guess.offset if offset is None else offset
-    )
+        stated = Radiometry(guessed=True, origin="floats beyond 1 are taken for DN")
+    used = stated
+    if scale is not None or offset is not None:
+        used = Radiometry(
+            stated.scale if scale is None else scale, stated.offset if offset is None else offset
+        )
     if not some:
         return used
     dark_red, _, dark_blue = (np.percentile(dn[:, valid], 0.5, axis=1) + used.offset) / used.scale
-    if scale is None and offset is None:
+    if used is stated:
         bright = (np.percentile(dn[:, valid], 98) + used.offset) / used.scale
         _warn_of_contradictions(scene, used, float(dark_red), float(bright))
     return replace(used, corrected=how_corrected(float(dark_blue) / MODEL_WHITE))
@@ -229,30 +248,30 @@ def _warn_of_contradictions(scene: Scene, used: Radiometry, dark: float, bright:
     """Say so where the darkest red or the brightest pixels, as reflectance, cannot be."""
     if bright < 0.02:
         log.warning(
-            "%s: reflectances of at most %.3f, with %g DN to 1; if that is wrong, name --scale",
-            *(scene.path, bright, used.scale),
+            "%s: reflectances of at most %.3f, with %g DN to 1 (%s); if wrong, name --scale",
+            *(scene.path, bright, used.scale, used.origin),
         )
-    elif dark > _HAZY:
+    elif dark > _HAZY and used.guessed:
         log.warning(
             "%s: its darkest pixels have reflectance %.2f; if its DN have an offset "
             "(Sentinel-2 from baseline 04.00 on: --offset %g), name it",
             *(scene.path, dark, BASELINE_4_OFFSET),
         )
+    elif dark < _BELOW_BLACK and used.offset:
+        log.warning(
+            "%s: its darkest pixels have reflectance %.2f with an offset of %g (%s); if that has "
+            "been applied already, --offset 0",
+            *(scene.path, dark, used.offset, used.origin),
+        )
 
 
-def _recorded(scene: Scene) -> Radiometry | None:
-    """What the file says: in the tags of an earlier run, or as GDAL's scale and offset."""
-    tags = scene.dataset.tags()
-    if tags.get(f"{TAG}DTYPE") == str(scene.dtype):  # else converted since: the tags are stale
-        try:
-            return Radiometry(float(tags[f"{TAG}SCALE"]), float(tags[f"{TAG}OFFSET"]))
-        except (KeyError, ValueError, UsageError):
-            log.warning("%s: its %sSCALE and OFFSET tags are not numbers", scene.path, TAG)
-    pairs = [(scene.dataset.scales[i] or 1.0, scene.dataset.offsets[i]) for i in scene.rgb]
-    if len(set(pairs)) > 1:
-        log.warning("%s: scales and offsets differ by band: red's are taken", scene.path)
-    scale, offset = pairs[0]
-    if scale != 1:
-        return Radiometry(1 / scale, offset / scale)
-    # A bare offset is one of the DN, as Sentinel-2's own is.
-    return Radiometry(guess_radiometry(scene.dtype).scale, offset) if offset else None
+def _statements(scene: Scene) -> Statements:
+    dataset = scene.dataset
+    return Statements(
+        name=str(scene.path),
+        dtype=scene.dtype,
+        tags=dataset.tags(),
+        band_tags=[dataset.tags(band) for band in scene.bands],
+        scales=[dataset.scales[i] for i in scene.rgb],
+        offsets=[dataset.offsets[i] for i in scene.rgb],
+    )

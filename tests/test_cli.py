@@ -20,7 +20,7 @@ from tests.conftest import ROOT, SAMPLES, noise, read, write_scene
 JSON_KEYS = set(
     """
     src dst width height bands windows windows_skipped seconds seconds_network changed_fraction
-    invented_fraction device precision model scale offset
+    invented_fraction device precision model scale offset radiometry
     """.split()
 )
 
@@ -102,7 +102,7 @@ def _text(folder: Path) -> Path:
 BAD_SCENES = {
     "missing": (lambda folder: folder / "none.tif", "no such file"),
     "text": (_text, "cannot be opened as a raster"),
-    "folder": (lambda folder: folder, "cannot be opened as a raster"),
+    "folder": (lambda folder: folder, "name them by --red"),
     "truncated": (_truncated, "damaged or truncated"),
     "two bands": (lambda f: write_scene(f / "two.tif", noise((2, 9, 9))), "2 band(s)"),
     "complex": (lambda f: write_scene(f / "c.tif", noise((3, 9, 9)) * np.complex64(1)), "complex"),

@@ -1,0 +1,136 @@
+"""What a file says of its own scale and offset: its tags, GDAL's fields, its name.
+
+Providers differ, and dates tell nothing: the same Sentinel-2 scene has an offset of -1000 from one
+and, already applied, none from another. So only what is written counts, the surest first.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geodecloud.errors import UsageError
+from geodecloud.radiometry import (
+    BASELINE_4_OFFSET,
+    L1C_TCI_SCALE,
+    L2A_TCI_SCALE,
+    SCALE,
+    Radiometry,
+    guess_radiometry,
+)
+
+log = logging.getLogger("geodecloud")
+
+TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
+
+# Sentinel-2's own words, as GDAL's driver and what converts with it write them. Keys are compared
+# in capitals and without a prefix, so that STAC's "s2:processing_baseline" is known too.
+_OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+_SCALES = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+_BASELINE = "PROCESSING_BASELINE"
+_BASELINE_IN_NAME = re.compile(r"_N(\d{4})(?=[_.])")  # of a product: S2A_MSIL2A_..._N0400_R023_...
+_TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)
+_LEVELS = {"L1C": L1C_TCI_SCALE, "L2A": L2A_TCI_SCALE}
+
+
+@dataclass(frozen=True)
+class Statements:
+    """All that a file says of its values.
+
+    tags: of the file, and of red, green and blue.
+    scales, offsets: GDAL's, of red, green and blue: value = DN * scale + offset.
+    name: of the file, with its folders, for messages and for what it tells.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    tags: Mapping[str, str]
+    band_tags: Sequence[Mapping[str, str]]
+    scales: Sequence[float]
+    offsets: Sequence[float]
+
+
+def stated_radiometry(said: Statements) -> Radiometry:
+    """The surest statement, else what the dtype alone suggests.
+
+    Surest are the tags of an earlier run; then Sentinel-2's metadata, GDAL's scale and offset, the
+    processing baseline or the stretch that the file's name tells.
+    """
+    for ask in (_earlier_run, _sentinel, _gdal, _name):
+        if found := ask(said):
+            return found
+    return guess_radiometry(said.dtype)
+
+
+def _earlier_run(said: Statements) -> Radiometry | None:
+    if said.tags.get(f"{TAG}DTYPE") != str(said.dtype):  # converted since: the tags are stale
+        return None
+    try:
+        scale, offset = float(said.tags[f"{TAG}SCALE"]), float(said.tags[f"{TAG}OFFSET"])
+        return Radiometry(scale, offset, origin="the tags of an earlier run")
+    except (KeyError, ValueError, UsageError):
+        log.warning("%s: its %sSCALE and OFFSET tags are not numbers", said.name, TAG)
+        return None
+
+
+def _sentinel(said: Statements) -> Radiometry | None:
+    if not _holds_sentinels_dn(said.dtype):
+        return None
+    tags = _plain(said.tags)
+    try:
+        scale = next((float(tags[key]) for key in _SCALES if key in tags), SCALE)
+        by_band = [_first(_plain(band), _OFFSETS) for band in said.band_tags]
+        stated = [by if by is not None else _first(tags, _OFFSETS) for by in by_band]
+        baseline = float(tags[_BASELINE]) if _BASELINE in tags else None
+        if None in stated and baseline is None:
+            return None
+        implied = BASELINE_4_OFFSET if baseline and baseline >= 4 else 0.0
+        offsets = [implied if offset is None else offset for offset in stated]
+        if len(set(offsets)) > 1:
+            log.warning("%s: offsets differ by band %s: red's is taken", said.name, offsets)
+        return Radiometry(scale, offsets[0], origin="the product's metadata")
+    except (ValueError, UsageError):
+        log.warning("%s: its %s or offset tags are not numbers", said.name, _BASELINE)
+        return None
+
+
+def _gdal(said: Statements) -> Radiometry | None:
+    pairs = [(s or 1.0, o) for s, o in zip(said.scales, said.offsets, strict=True)]
+    if len(set(pairs)) > 1:
+        log.warning("%s: scales and offsets differ by band: red's are taken", said.name)
+    scale, offset = pairs[0]
+    origin = "the file's scale and offset"
+    if scale != 1:
+        return Radiometry(1 / scale, offset / scale, origin=origin)
+    # A bare offset is one of the DN, as Sentinel-2's own is.
+    return Radiometry(guess_radiometry(said.dtype).scale, offset, origin=origin) if offset else None
+
+
+def _name(said: Statements) -> Radiometry | None:
+    parts = re.split(r"[/\\]", said.name)[-6:]  # a file of a product lies four folders deep in it
+    if said.dtype == np.uint8 and _TCI.search(parts[-1].rpartition(".")[0]):
+        level = next((level for level in _LEVELS if level in "/".join(parts)), None)
+        if level is None and re.search(r"TCI_\d0m", parts[-1]):  # as only level 2A names its files
+            level = "L2A"
+        if level:
+            return Radiometry(_LEVELS[level], origin=f"the stretch of a {level} TCI, by its name")
+    baselines = _BASELINE_IN_NAME.findall("/".join(parts))
+    if baselines and _holds_sentinels_dn(said.dtype):
+        offset = BASELINE_4_OFFSET if int(baselines[-1]) >= 400 else 0.0
+        return Radiometry(SCALE, offset, origin=f"the name: N{baselines[-1]}")
+    return None
+
+
+def _holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "iu" and dtype.itemsize > 1
+
+
+def _plain(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key.rpartition(":")[2].upper(): value for key, value in tags.items()}
+
+
+def _first(tags: Mapping[str, str], keys: Sequence[str]) -> float | None:
+    return next((float(tags[key]) for key in keys if key in tags), None)

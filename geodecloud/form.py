@@ -1,0 +1,112 @@
+"""The form of a new file: format, blocks, compression."""
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from rasterio.enums import ColorInterp
+
+from geodecloud.errors import UsageError
+from geodecloud.scene import Scene
+
+log = logging.getLogger("geodecloud")
+
+_LOSSY = ("jpeg", "ycbcr jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd", "jxl", "jpeg2000")
+_KEPT_PROFILE = ("nodata", "crs", "dtype", "count")
+_LAYOUT = ("tiled", "blockxsize", "blockysize")
+_BLOCK = 256  # pixels, of tiles where the scene has none
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is asked of the output's format.
+
+    driver: GDAL's name.
+    options: GDAL's creation options, names in small letters, that override what would be chosen.
+    """
+
+    driver: Literal["GTiff", "COG"] = "GTiff"
+    options: dict[str, str] = field(default_factory=dict)
+
+    def cog_options(self, profile: dict[str, Any], resampling: str) -> dict[str, str]:
+        """For a copy, by the COG driver, of a file that has this profile.
+
+        Args:
+            resampling: of the overviews, as GDAL names it.
+        """
+        chosen = {"COMPRESS": str(profile["compress"]), "BIGTIFF": "IF_SAFER"}
+        if profile["predictor"] != 1:
+            chosen["PREDICTOR"] = "YES"  # which one follows from the type
+        chosen["OVERVIEW_RESAMPLING"] = resampling
+        return chosen | {name.upper(): value for name, value in self.options.items()}
+
+
+GTIFF = Form()
+
+
+def parse_form(name: str, options: Iterable[str]) -> Form:
+    """The form of ``--format`` and ``--co``: "gtiff" or "cog", and "KEY=VALUE" each.
+
+    Raises:
+        UsageError: another format, or no such pair.
+    """
+    drivers: dict[str, Literal["GTiff", "COG"]] = {"gtiff": "GTiff", "cog": "COG"}
+    if name not in drivers:
+        raise UsageError(f"format is {name!r}: it must be gtiff or cog")
+    pairs = {}
+    for option in options:
+        if not re.fullmatch(r"\w+=.*", option):
+            raise UsageError(f"co is {option!r}: give a pair like COMPRESS=ZSTD")
+        key, _, value = option.partition("=")
+        pairs[key.lower()] = value
+    if pairs.get("compress", "").lower() == "jpeg":
+        raise UsageError("co is COMPRESS=JPEG: it would change the pixels that were clear")
+    return Form(drivers[name], pairs)
+
+
+def profile_of(scene: Scene, form: Form) -> dict[str, Any]:
+    """Creation options for a file like the scene: grid, type, blocks, compression.
+
+    A COG is copied from such a file, so the options of its form do not apply to it.
+    """
+    source = scene.dataset
+    height, width = scene.shape
+    profile = {key: source.profile[key] for key in _KEPT_PROFILE if key in source.profile}
+    profile |= {"driver": "GTiff", "BIGTIFF": "IF_SAFER"}
+    profile |= {"height": height, "width": width, "transform": scene.transform}
+    profile |= _layout(source) | _compression(scene)
+    if source.colorinterp[0] == ColorInterp.red:
+        profile["photometric"] = "RGB"
+    if form.driver == "COG":
+        return profile
+    if set(form.options) & set(_LAYOUT):
+        profile = {key: value for key, value in profile.items() if key not in _LAYOUT}
+    if "compress" in form.options:
+        profile.pop("predictor", None)
+    return profile | form.options
+
+
+def _layout(source: Any) -> dict[str, Any]:
+    """Strips or tiles, and how bands lie in them: as in a GeoTIFF, else tiles."""
+    if source.driver != "GTiff":
+        return {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
+    height, width = source.block_shapes[0]
+    layout = {"blockysize": height, "interleave": source.profile["interleave"]}
+    if source.profile.get("tiled"):
+        layout |= {"tiled": True, "blockxsize": width}
+    return layout
+
+
+def _compression(scene: Scene) -> dict[str, Any]:
+    """As the scene's where it loses nothing, else deflate with what suits the type."""
+    structure = scene.dataset.tags(ns="IMAGE_STRUCTURE")
+    compression = structure.get("COMPRESSION", "").lower()
+    kept = scene.dataset.driver == "GTiff" and compression
+    if kept and compression in _LOSSY:
+        log.warning("%s is lossy: the output is deflated, so that nothing is lost", compression)
+    elif kept:
+        return {"compress": compression, "predictor": int(structure.get("PREDICTOR", 1))}
+    return {"compress": "deflate", "predictor": 3 if np.dtype(scene.dtype).kind == "f" else 2}

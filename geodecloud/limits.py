@@ -1,0 +1,66 @@
+"""What is refused before anything of it is read: no scene of clouds, or too large for anyone."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from geodecloud.errors import SceneError
+
+log = logging.getLogger("geodecloud")
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+# What no scene has, and a damaged or malicious file may claim. The whole of the earth's land at
+# 30 m has 1.7e11 pixels; a part of such a mosaic is restored by --aoi.
+_MOST_PIXELS = 10**11
+_MOST_BYTES = 2**30  # of a block, or of the rows of a window
+_WINDOW_ROWS = 64
+
+
+def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
+    """Refuse what cannot be held, before anything of the claimed size is allocated.
+
+    Raises:
+        SceneError: so it is.
+    """
+    if area.width * area.height > _MOST_PIXELS:
+        raise SceneError(
+            f"{path}: says that it has {area.width} x {area.height} pixels, more than "
+            f"{_MOST_PIXELS:.0e}; restore it in parts (--aoi)"
+        )
+    bytes_per_pixel = np.dtype(dataset.dtypes[0]).itemsize * dataset.count
+    if area.width * _WINDOW_ROWS * bytes_per_pixel > _MOST_BYTES:
+        raise SceneError(
+            f"{path}: {_WINDOW_ROWS} rows of {area.width} pixels in {dataset.count} bands do not "
+            "fit into memory; restore it in parts (--aoi), or fewer bands"
+        )
+    height, width = dataset.block_shapes[0]
+    if height * width * bytes_per_pixel > _MOST_BYTES:
+        raise SceneError(
+            f"{path}: its blocks of {width} x {height} do not fit into memory; "
+            "first gdal_translate -co TILED=YES"
+        )
+
+
+def refuse_unfit(dataset: Any, path: Path) -> None:
+    """Refuse what is no scene of clouds, and warn where there is no CRS.
+
+    Raises:
+        SceneError: so it is.
+    """
+    types = ", ".join(sorted(set(dataset.dtypes)))
+    if "complex" in types:
+        raise SceneError(f"{path}: complex numbers ({types}); give real-valued bands")
+    if ColorInterp.palette in dataset.colorinterp:
+        raise SceneError(f"{path}: a palette picture; first gdal_translate -expand rgb")
+    if dataset.count < 3:
+        raise SceneError(f"{path}: {dataset.count} band(s); red, green and blue are needed")
+    if types not in _DTYPES:
+        raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(_DTYPES)}")
+    if len({str(value) for value in dataset.nodatavals}) > 1:
+        raise SceneError(f"{path}: nodata {dataset.nodatavals} differs by band; make it one first")
+    if dataset.crs is None and not dataset.gcps[0] and not dataset.rpcs:
+        log.warning("%s has no CRS: the output will have none either", path)
