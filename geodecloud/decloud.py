@@ -8,6 +8,7 @@ composited over the DN that were read, and written. Memory does not depend on th
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,18 +21,24 @@ from numpy.typing import NDArray
 
 from geodecloud import __version__
 from geodecloud.blending import Ramp
-from geodecloud.composite import FILLED, MEASURED, Rule, composite
+from geodecloud.composite import FILLED, MEASURED, Restoration, Rule, composite
 from geodecloud.errors import UsageError
 from geodecloud.form import GTIFF, Form
 from geodecloud.geotiff import create_like, create_provenance
 from geodecloud.mask import open_mask
 from geodecloud.output import Outputs
+from geodecloud.pipeline import ahead
 from geodecloud.preview import Preview
 from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
-from geodecloud.scene import Scene, open_scene, scene_radiometry
+from geodecloud.scene import Scene, gdal_resources, open_scene, scene_radiometry
 from geodecloud.strips import Predict, Strip, believed_strips, restored_strips
 from geodecloud.windows import Grid
+from geodecloud.work import MIB, Limits, Load, Work, plan_work
+
+log = logging.getLogger("geodecloud")
+
+_PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit into a cache
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Settings:
     aoi, resolution, allow_network: see :func:`geodecloud.scene.open_scene`.
     provenance, preview: where to write them, if anywhere.
     form: of the output and of the provenance.
+    limits: of threads and memory.
     stac: whether to write a STAC item beside the output, as ``DST.json`` without its suffix.
     """
 
@@ -59,6 +67,7 @@ class Settings:
     resolution: int | None = None
     allow_network: bool = False
     form: Form = GTIFF
+    limits: Limits = field(default_factory=Limits)
     stac: bool = False
     provenance: Path | str | None = None
     preview: Path | str | None = None
@@ -130,13 +139,13 @@ class Report:
             "INVENTED_FRACTION": f"{self.invented_fraction:.6f}",
         }
 
-    def count(self, strip: Strip, provenance: NDArray[np.uint8]) -> None:
-        """Add a finished strip."""
-        self.windows += strip.windows
-        self.windows_skipped += strip.windows_skipped
-        self.valid += int(strip.valid.sum())
-        self.changed += int((strip.valid & (provenance != MEASURED)).sum())
-        self.filled += int((provenance == FILLED).sum())
+    def count(self, rows: "Finished") -> None:
+        """Add finished rows."""
+        self.windows += rows.windows
+        self.windows_skipped += rows.windows_skipped
+        self.valid += int(rows.valid.sum())
+        self.changed += int((rows.valid & (rows.provenance != MEASURED)).sum())
+        self.filled += int((rows.provenance == FILLED).sum())
 
 
 def decloud_scene(
@@ -164,6 +173,7 @@ def decloud_scene(
     settings = settings or Settings()
     begun = time.perf_counter()
     with (
+        gdal_resources(settings.limits.cache, settings.limits.threads),
         open_scene(
             src,
             settings.bands,
@@ -177,16 +187,20 @@ def decloud_scene(
         _refuse_impossible(scene, dst, settings)
         allowed = _allowed(scene, settings, open_files)
         radiometry = scene_radiometry(scene, settings.scale, settings.offset)
+        work = _planned(scene, settings)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
         sinks, tag = _open_sinks(scene, report, settings, outputs, open_files, model_name)
-        strips = restored_strips(scene, predict, radiometry, settings.grid, settings.ramp)
-        for strip in believed_strips(strips):
-            finished = _finish(allowed(strip), scene, radiometry, settings.rule)
-            report.count(strip, finished.provenance)
+        strips = believed_strips(
+            restored_strips(scene, predict, radiometry, settings.grid, settings.ramp, work)
+        )
+        # Writing is this thread's; reading, network and all else are ahead of it in theirs.
+        finished = (_finish(allowed(strip), scene, radiometry, settings.rule) for strip in strips)
+        for rows in ahead(finished):
+            report.count(rows)
             for sink in sinks:
-                sink(finished)
+                sink(rows)
             if progress:
-                progress(strip.first + strip.dn.shape[1], report.height)
+                progress(rows.first + len(rows.provenance), report.height)
         tag(report.fractions())
         report.seconds = time.perf_counter() - begun
     return report
@@ -199,7 +213,10 @@ class Finished:
     first: int
     before: NDArray[Any]  # (bands, rows, width)
     after: NDArray[Any]  # (bands, rows, width)
+    valid: NDArray[np.bool_]  # (rows, width), before
     provenance: NDArray[np.uint8]  # (rows, width)
+    windows: int
+    windows_skipped: int
 
 
 Sink = Callable[[Finished], None]
@@ -212,6 +229,22 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
     nodata_alone = scene.nodata is not None and not scene.masked and not scene.alpha
     if settings.rule.opaque == "nodata" and not nodata_alone:
         raise UsageError(f"{scene.path} has no nodata value, or a mask too: --opaque fill or keep")
+
+
+def _planned(scene: Scene, settings: Settings) -> Work:
+    """How the run is divided, said to who wants to hear it."""
+    width, bytes_per_pixel = scene.shape[1], scene.dtype.itemsize * scene.dataset.count
+    block_row = scene.dataset.block_shapes[0][0] * scene.dataset.width * bytes_per_pixel
+    work = plan_work(
+        Load(width, bytes_per_pixel, block_row),
+        settings.grid,
+        settings.limits,
+    )
+    log.info(
+        "%d rows of windows at once, %d windows to a call, %d threads: at most %d MiB",
+        *(work.rows_of_windows, work.batch_size, work.threads, work.bytes // MIB),
+    )
+    return work
 
 
 def _inputs(scene: Scene, settings: Settings) -> list[Path]:
@@ -237,10 +270,23 @@ def _allowed(scene: Scene, settings: Settings, open_files: ExitStack) -> Callabl
 def _finish(strip: Strip, scene: Scene, radiometry: Radiometry, rule: Rule) -> Finished:
     """Composite R, G and B; other bands pass through."""
     after = strip.dn.copy()
-    after[scene.rgb], provenance = composite(
-        strip.dn[scene.rgb], strip.valid, strip.restoration, radiometry, rule, scene.nodata
-    )
-    return Finished(strip.first, strip.dn, after, provenance)
+    provenance = np.empty(strip.valid.shape, np.uint8)
+    rows = max(1, _PIECE // strip.valid.shape[1])
+    for first in range(0, len(provenance), rows):
+        part = slice(first, first + rows)
+        restoration = Restoration(
+            strip.restoration.change[:, part], strip.restoration.opacity[part]
+        )
+        after[scene.rgb, part], provenance[part] = composite(
+            strip.dn[scene.rgb, part],
+            strip.valid[part],
+            restoration,
+            radiometry,
+            rule,
+            scene.nodata,
+        )
+    counts = (strip.windows, strip.windows_skipped)
+    return Finished(strip.first, strip.dn, after, strip.valid, provenance, *counts)
 
 
 def _open_sinks(

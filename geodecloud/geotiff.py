@@ -67,8 +67,7 @@ class RowWriter:
         self._dataset.write(rows[:, :count], window=window)
         self.checksums.append((window, zlib.crc32(rows[:, :count].tobytes())))
         if self._masked_like is not None:
-            there = self._masked_like.window(self._row, self._row + count)
-            mask = self._masked_like.dataset.dataset_mask(window=there)
+            mask = self._masked_like.read_mask(self._row, self._row + count)
             self._dataset.write_mask(mask, window=window)
         self._held = [rows[:, count:]] if count < self._held_rows else []
         self._held_rows -= count

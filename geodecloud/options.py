@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geodecloud.console import BandsOption, parse_bands
+from geodecloud.console import BandsOption, parse_bands, parse_bytes
 
 if TYPE_CHECKING:
     from geodecloud.decloud import Settings
@@ -74,6 +74,11 @@ class RestoreOptions:
     precision: Annotated[PrecisionChoice, typer.Option(help="Arithmetic of the network.")] = (
         PrecisionChoice.auto
     )
+    threads: Annotated[int | None, typer.Option(help="Cores to use.  [default: all]")] = None
+    batch_size: Annotated[int, typer.Option(help="Windows in one call of the network.")] = 64
+    max_memory: Annotated[
+        str, typer.Option(help="Memory that the run may use, like 1GiB or 600MiB.")
+    ] = "1GiB"
 
     def settings(self) -> Settings:
         """How to restore; where to write is the command's to add.
@@ -83,7 +88,13 @@ class RestoreOptions:
         """
         from geodecloud.composite import Rule
         from geodecloud.windows import Grid
+        from geodecloud.work import Limits, available_threads
 
+        limits = Limits(
+            self.threads if self.threads is not None else available_threads(),
+            self.batch_size,
+            parse_bytes(self.max_memory),
+        )
         chosen: dict[str, Any] = {
             "bands": parse_bands(self.bands),
             "scale": self.scale,
@@ -91,6 +102,7 @@ class RestoreOptions:
             "grid": Grid(self.window, self.overlap),
             "ramp": self.ramp.value,
             "rule": Rule(opaque_above=self.opaque_above, opaque=self.opaque.value),
+            "limits": limits,
         }
         from geodecloud.decloud import Settings  # rasterio: not before the words make sense
 
@@ -105,7 +117,9 @@ class RestoreOptions:
         from geodecloud.checkpoint import default_model
         from geodecloud.predictor import Predictor
 
-        return Predictor(self.model or default_model(), self.device, self.precision.value)
+        return Predictor(
+            self.model or default_model(), self.device, self.precision.value, self.threads
+        )
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:

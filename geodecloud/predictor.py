@@ -2,6 +2,7 @@
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -14,36 +15,48 @@ from geodecloud.checkpoint import load_generator
 from geodecloud.device import fast_bf16, find_device
 from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.models.generator import UNet
+from geodecloud.work import available_threads, grain
 
 log = logging.getLogger("geodecloud")
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-BATCH_SIZE = 16
 _BF16_TOLERANCE = 0.02  # model range; mean absolute difference from fp32 at the start-up check
 _FADING = 0.2  # up to 1 - _FADING of opacity the strength holds, at 1 there is none
 
 
 class Predictor:
-    """The generator on a device: call it with patches.
+    """The generator on a device: call it with patches, from any thread.
 
-    Every batch has the same shape, the last one padded: a patch's result may change in its last
-    bits with the size of the batch, and the same scene must give the same bytes every time.
+    Patches are computed in grains of a fixed number, the last one padded, each grain in one
+    thread: a patch's result may change in its last bits with the number of patches beside it and
+    with the number of threads, and the same scene must give the same bytes.
 
     Args:
         model: a model file.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "fp32"; "bf16"; "auto", bf16 where the device is fast at it and a check
             against fp32 passes.
+        threads: grains computed side by side on a CPU; None: as many as there are cores.
 
     Attributes:
-        seconds: spent in the network so far.
+        threads: grains computed side by side, 1 on a GPU.
+        seconds: that these threads spent in the network so far, divided by their number.
     """
 
-    def __init__(self, model: Path, device: str = "auto", precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        model: Path,
+        device: str = "auto",
+        precision: Precision = "auto",
+        threads: int | None = None,
+    ) -> None:
         generator, self.info = load_generator(model)
         self.device = find_device(device)
         self.seconds = 0.0
+        self.threads = (threads or available_threads()) if self.device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(self.threads, initializer=_one_thread_each)
+        self._smaller = 1  # a grain is divided by this, where a GPU has no memory for a whole one
         self._network = _fold(generator).to(self.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision: Literal["fp32", "bf16"] = "fp32"
@@ -68,18 +81,38 @@ class Predictor:
             raise UsageError(
                 f"window is {patches.shape[2]}: this model needs a multiple of {multiple}"
             )
-        begun = time.perf_counter()
+        size = grain(patches.shape[2])
+        grains = [patches[first : first + size] for first in range(0, len(patches), size)]
         result = np.full((len(patches), 4, *patches.shape[2:]), 0.5, np.float32)
-        batch = np.zeros((BATCH_SIZE, *patches.shape[1:]), np.float32)
-        for first in range(0, len(patches), BATCH_SIZE):
-            count = min(BATCH_SIZE, len(patches) - first)
-            batch[:count] = patches[first : first + count]
-            batch[count:] = 0
-            answer = self._run(batch, self.precision)[:count]
-            result[first : first + count, : answer.shape[1]] = answer
+        for i, answer in enumerate(self._pool.map(self._answer, grains)):
+            result[i * size : (i + 1) * size, : answer.shape[1]] = answer
         result[:, :3] += (self._strength(result[:, 3:]) - 1) * (result[:, :3] - patches)
-        self.seconds += time.perf_counter() - begun
         return result
+
+    def _answer(self, grain_of_patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network says of one grain or less, (N, 3, S, S) -> (N, 3 or 4, S, S)."""
+        begun = time.perf_counter()
+        count, *shape = grain_of_patches.shape
+        whole = np.zeros((grain(shape[1]), *shape), np.float32)
+        whole[:count] = grain_of_patches
+        answer = self._run_in_parts(whole)[:count]
+        self.seconds += (time.perf_counter() - begun) / self.threads
+        return answer
+
+    def _run_in_parts(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network, on fewer patches at once where a GPU's memory ends."""
+        while True:
+            try:
+                parts = np.array_split(batch, min(self._smaller, len(batch)))
+                return np.concatenate([self._run(part, self.precision) for part in parts])
+            except torch.OutOfMemoryError as error:
+                if self._smaller >= len(batch):
+                    raise GeodecloudError(
+                        f"{self.device}: out of memory for one window; take a smaller --window"
+                    ) from error
+                self._smaller *= 2
+                torch.cuda.empty_cache()
+                log.warning("%s is out of memory: batches of half the size", self.device)
 
     def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
         """By how much to multiply the change, float32 of the opacity's shape.
@@ -102,7 +135,7 @@ class Predictor:
 
     def _checked_bf16(self, *, demanded: bool) -> Literal["fp32", "bf16"]:
         """Bf16 if it answers what fp32 answers, for a fixed batch of noise."""
-        noise = np.random.default_rng(0).random((BATCH_SIZE, 3, 64, 64), np.float32)
+        noise = np.random.default_rng(0).random((grain(64), 3, 64, 64), np.float32)
         try:
             difference = np.abs(self._run(noise, "bf16") - self._run(noise, "fp32")).mean()
         except RuntimeError as error:
@@ -113,6 +146,11 @@ class Predictor:
             return "bf16"
         log.warning("bf16 differs from fp32 by %.3f on this machine: fp32 it is", difference)
         return "fp32"
+
+
+def _one_thread_each() -> None:
+    """Let a thread of the pool compute alone: it is they who share the cores."""
+    torch.set_num_threads(1)
 
 
 def _fold(generator: UNet) -> UNet:

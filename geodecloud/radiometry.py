@@ -75,19 +75,22 @@ class Radiometry:
 
     def to_model(self, dn: NDArray[Any]) -> NDArray[np.float32]:
         """DN of any shape and dtype in model range: float32, clipped to 0..1, NaN stays."""
-        model = (dn.astype(np.float32) - np.float32(self.black)) / np.float32(self.span)
-        clipped: NDArray[np.float32] = np.clip(model, 0, 1)
-        return clipped
+        model = dn.astype(np.float32)
+        model -= np.float32(self.black)
+        model /= np.float32(self.span)
+        return np.clip(model, 0, 1, out=model)
 
     def to_network(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
         """Model range as L1C has it: air + (1 - air) * model. Float32 (3, rows, width), 0..1."""
+        if self.corrected == 0:
+            return model
         air = self._air()
         seen: NDArray[np.float32] = air + (1 - air) * model
         return seen
 
     def from_network(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
         """A change that the network makes, (..., 3, rows, width), as one of the model range."""
-        return change / (1 - self._air())
+        return change if self.corrected == 0 else change / (1 - self._air())
 
     def _air(self) -> NDArray[np.float32]:
         return (np.array(AIR) * self.corrected).astype(np.float32)[:, None, None]

@@ -5,10 +5,11 @@ GDAL counts bands from 1; so do ``Scene.bands`` and the messages here.
 
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Scene:
     bands: tuple[int, int, int]
     bands_from: str
     area: Window
+    lock: threading.Lock = field(default_factory=threading.Lock)  # GDAL reads in one thread at once
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,13 +109,20 @@ class Scene:
         """
         window = self.window(first, last)
         try:
-            dn = self.dataset.read(window=window)
-            return dn, self._valid(dn[self.rgb], window=window)
+            with self.lock:
+                dn = self.dataset.read(window=window)
+                return dn, self._valid(dn[self.rgb], window=window)
         except RasterioError as error:
             reason = str(error.__cause__ or error)
             raise SceneError(
                 f"{self.path}: damaged or truncated at rows {first}-{last} ({reason})"
             ) from error
+
+    def read_mask(self, first: int, last: int) -> NDArray[np.uint8]:
+        """The dataset's mask of rows ``first`` to ``last`` (not included): 0 or 255."""
+        with self.lock:
+            mask: NDArray[np.uint8] = self.dataset.dataset_mask(window=self.window(first, last))
+        return mask
 
     def window(self, first: int, last: int) -> Window:
         """Of the file: rows ``first`` to ``last`` (not included) of the scene."""
@@ -141,6 +150,14 @@ class Scene:
         if rgb.dtype.kind == "f":
             valid &= np.isfinite(rgb).all(axis=0)
         return valid
+
+
+def gdal_resources(cache: int, threads: int) -> Any:
+    """A context in which GDAL keeps ``cache`` bytes of blocks and compresses in ``threads``.
+
+    GDAL asks for the size of its cache once, when the process opens its first raster.
+    """
+    return rasterio.Env(GDAL_CACHEMAX=cache, GDAL_NUM_THREADS=threads)
 
 
 @contextmanager

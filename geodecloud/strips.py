@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from geodecloud.blending import Ramp, StripBlend
 from geodecloud.composite import REACH, Restoration, believed_opacity
 from geodecloud.errors import GeodecloudError
+from geodecloud.pipeline import ahead, in_order
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
 from geodecloud.windows import Grid
+from geodecloud.work import Work
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-_ENOUGH_WINDOWS = 64  # in a strip, so that narrow scenes too fill the network's batches
+_ALONE = Work()  # one row of windows at a time
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,65 @@ def believed_strips(strips: Iterator[Strip]) -> Iterator[Strip]:
 
 
 def restored_strips(
-    scene: Scene, predict: Predict, radiometry: Radiometry, grid: Grid, ramp: Ramp
+    scene: Scene,
+    predict: Predict,
+    radiometry: Radiometry,
+    grid: Grid,
+    ramp: Ramp,
+    work: Work = _ALONE,
 ) -> Iterator[Strip]:
     """Blended strips from the top of the scene to its bottom, without gap or overlap.
 
     What is blended is the *change* that the network makes, not its picture: no change blends to
-    exactly no change, whatever the dtype.
+    exactly no change, whatever the dtype. How the work is divided has no part in the result.
+
+    Args:
+        predict: is called from threads of its own, two at a time.
     """
+    per_strip = work.rows_of_windows
+    blend = StripBlend(4, (per_strip - 1) * grid.stride + grid.size, scene.shape[1], grid, ramp)
+    bands = ahead(_read_bands(scene, grid, per_strip))
+    questions = _questions(bands, scene.rgb, radiometry, grid.size, work.batch_size)
+    for question, answer in in_order(lambda q: _changes(predict, q.patches), questions, calls=2):
+        for place, patch in zip(question.places, answer, strict=True):
+            blend.add(patch, *place)
+        band = question.completes
+        if band is not None:
+            blended = blend.take(band.finished)
+            restoration = Restoration(radiometry.from_network(blended[:3]), blended[3])
+            dn, valid = band.dn[:, : band.finished], band.valid[: band.finished]
+            yield Strip(band.first, dn, valid, restoration, len(band.places), question.skipped)
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Rows under some rows of windows.
+
+    places: (row, column) of the windows' top left, in these rows.
+    finished: how many of the rows, from the top, no later window reaches.
+    """
+
+    first: int
+    dn: NDArray[Any]  # (bands, rows, width)
+    valid: NDArray[np.bool_]  # (rows, width)
+    places: list[tuple[int, int]]
+    finished: int
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Some windows of a band for the network; ``completes`` is the band if they are its last."""
+
+    places: list[tuple[int, int]]
+    patches: NDArray[np.float32]  # (N, 3, size, size), N may be 0
+    completes: _Band | None
+    skipped: int  # windows of the band without data
+
+
+def _read_bands(scene: Scene, grid: Grid, per_strip: int) -> Iterator[_Band]:
+    """The scene from the top down; each row is read once."""
     height, width = scene.shape
     columns, rows = grid.starts(width), grid.starts(height)
-    per_strip = -(-_ENOUGH_WINDOWS // len(columns))
-    strip_height = min((per_strip - 1) * grid.stride + grid.size, height)
-    blend = StripBlend(4, strip_height, width, grid, ramp)
     first, dn, valid = 0, *scene.read(0, 0)
     for group in range(0, len(rows), per_strip):
         tops = rows[group : group + per_strip]
@@ -76,49 +125,49 @@ def restored_strips(
         more_dn, more_valid = scene.read(first + dn.shape[1], bottom)
         dn = np.concatenate([dn, more_dn], axis=1)
         valid = np.concatenate([valid, more_valid])
-        places = [(top - first, left) for top in tops for left in columns]
-        model = radiometry.to_network(radiometry.to_model(dn[scene.rgb]))
-        skipped = _restore_windows(model, valid, places, grid.size, predict, blend)
         last = rows[group + per_strip] if group + per_strip < len(rows) else height
-        count = last - first
-        blended = blend.take(count)
-        restoration = Restoration(radiometry.from_network(blended[:3]), opacity=blended[3])
-        yield Strip(first, dn[:, :count], valid[:count], restoration, len(places), skipped)
-        first, dn, valid = last, dn[:, count:], valid[count:]
+        places = [(top - first, left) for top in tops for left in columns]
+        yield _Band(first, dn, valid, places, last - first)
+        first, dn, valid = last, dn[:, last - first :], valid[last - first :]
 
 
-def _restore_windows(
-    model: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    places: list[tuple[int, int]],
-    size: int,
-    predict: Predict,
-    blend: StripBlend,
-) -> int:
-    """Run the network on the windows at ``places`` and blend what it says.
+def _questions(
+    bands: Iterator[_Band], rgb: list[int], radiometry: Radiometry, size: int, batch_size: int
+) -> Iterator[_Question]:
+    """The windows that hold data, as patches, in batches that end with their band."""
+    for band in bands:
+        model = radiometry.to_network(radiometry.to_model(band.dn[rgb]))
+        seen = [band.valid[row : row + size, left : left + size] for row, left in band.places]
+        kept = [pair for pair in zip(band.places, seen, strict=True) if pair[1].any()]
+        for begin in range(0, max(len(kept), 1), batch_size):
+            batch = kept[begin : begin + batch_size]
+            patches = np.empty((len(batch), 3, size, size), np.float32)
+            for i, ((row, column), valid) in enumerate(batch):
+                patch = model[:, row : row + size, column : column + size]
+                patches[i] = filled_patch(patch, valid, size)
+            ends = begin + batch_size >= len(kept)
+            skipped = len(band.places) - len(kept)
+            yield _Question([place for place, _ in batch], patches, band if ends else None, skipped)
+
+
+def _changes(predict: Predict, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network makes of patches: the change it asks for, and opacity.
+
+    Args:
+        patches: float32 (N, 3, size, size).
 
     Returns:
-        how many windows were skipped, because they hold no data.
+        float32 (N, 4, size, size).
     """
-    kept, patches = [], []
-    for row, column in places:
-        seen = valid[row : row + size, column : column + size]
-        if seen.any():
-            patch = model[:, row : row + size, column : column + size]
-            kept.append((row, column))
-            patches.append(filled_patch(patch, seen, size))
-    if not kept:
-        return len(places)
-    inputs = np.stack(patches)  # (N, 3, size, size)
-    outputs = predict(inputs)  # (N, 4, size, size)
-    if not np.isfinite(outputs).all():
+    if not len(patches):
+        return np.empty((0, 4, *patches.shape[2:]), np.float32)
+    answer = predict(patches)  # (N, 4, size, size)
+    if not np.isfinite(answer).all():
         raise GeodecloudError(
             "the network answers with numbers that are none: try --precision fp32"
         )
-    outputs[:, :3] -= inputs
-    for place, output in zip(kept, outputs, strict=True):
-        blend.add(output, *place)
-    return len(places) - len(kept)
+    answer[:, :3] -= patches
+    return answer
 
 
 def filled_patch(

@@ -12,6 +12,8 @@ from tests.conftest import ROOT
 ALLOWED = {
     "errors": set(),
     "windows": {"errors"},
+    "pipeline": set(),
+    "work": {"errors", "windows"},
     "blending": {"windows", "numpy"},
     "radiometry": {"errors", "numpy"},
     "metrics": {"numpy"},
@@ -35,16 +37,20 @@ ALLOWED = {
         *("numpy", "rasterio"),
     },
     "preview": {"composite", "errors", "radiometry", "numpy", "PIL"},
-    "strips": {"blending", "composite", "errors", "radiometry", "scene", "windows", "numpy"},
+    "strips": {
+        *("blending", "composite", "errors", "pipeline", "radiometry", "scene", "windows"),
+        *("work", "numpy"),
+    },
     "decloud": {
-        *("blending", "composite", "errors", "form", "geotiff", "mask", "output", "preview"),
-        *("products", "radiometry", "scene", "stac", "strips", "windows", "numpy"),
+        *("blending", "composite", "errors", "form", "geotiff", "mask", "output", "pipeline"),
+        *("preview", "products", "radiometry", "scene", "stac", "strips", "windows", "work"),
+        "numpy",
     },
     "config": {"errors"},
     "device": {"errors", "torch"},
     "models": {"config", "torch"},
     "checkpoint": {"config", "errors", "models", "safetensors", "torch"},
-    "predictor": {"checkpoint", "device", "errors", "models", "numpy", "torch"},
+    "predictor": {"checkpoint", "device", "errors", "models", "numpy", "torch", "work"},
     "training": {
         *("checkpoint", "composite", "config", "device", "errors", "geotiff", "metrics"),
         *("models", "output", "radiometry", "scene", "training"),
@@ -54,7 +60,7 @@ ALLOWED = {
     "cli": {
         *("cli_training", "console", "decloud", "describe", "options"),
     },
-    "options": {"checkpoint", "composite", "console", "decloud", "predictor", "windows"},
+    "options": {"checkpoint", "composite", "console", "decloud", "predictor", "windows", "work"},
     "cli_training": {
         "config",
         "console",

@@ -1,0 +1,84 @@
+"""Stages of work side by side: each in threads of its own, in order, a little ahead.
+
+GDAL, PyTorch and most of NumPy let other Python threads run while they work, so reading, network,
+blending and writing overlap.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Queue
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+    """The same items in the same order, made in a thread of their own before they are asked for.
+
+    What the thread raises is raised here. When the caller stops asking, the thread ends too, and
+    ``items``, where it is a generator, is closed in it.
+
+    Args:
+        depth: how many finished items may wait; one more is in the making.
+    """
+    made: Queue[tuple[str, T | BaseException | None]] = Queue(depth)
+    unwanted = threading.Event()
+
+    def make() -> None:
+        try:
+            for item in items:
+                made.put(("item", item))
+                if unwanted.is_set():
+                    break
+        except BaseException as error:
+            made.put(("error", error))
+        finally:
+            _close(items)
+            made.put(("end", None))
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    kind = ""
+    try:
+        while kind != "end":
+            kind, value = made.get()
+            if kind == "error":
+                raise value  # type: ignore[misc]
+            if kind == "item":
+                yield value  # type: ignore[misc]
+    finally:
+        unwanted.set()
+        while kind != "end":  # a thread that waits to hand over something can end then
+            kind, _ = made.get()
+        thread.join()
+
+
+def in_order(function: Callable[[T], R], items: Iterator[T], calls: int) -> Iterator[tuple[T, R]]:
+    """Each item with what the function makes of it, in the order of the items.
+
+    Args:
+        calls: at most so many calls run at once, in as many threads; one more item waits.
+    """
+    pool = ThreadPoolExecutor(calls)
+    pending: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for item in items:
+            pending.append((item, pool.submit(function, item)))
+            if len(pending) > calls:
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        _close(items)
+
+
+def _close(items: Iterable[object]) -> None:
+    close = getattr(items, "close", None)
+    if close:
+        close()

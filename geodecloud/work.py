@@ -1,0 +1,118 @@
+"""How a run's work is divided so that it fits into memory; the result is the same however it is."""
+
+import os
+from dataclasses import dataclass, field
+
+from geodecloud.errors import UsageError
+from geodecloud.windows import Grid
+
+MIB = 1 << 20
+DEFAULT_MEMORY = 1 << 30  # bytes
+
+# Measured as peak resident memory of runs that differ in one thing (benchmarks/memory.py).
+_PROGRAM = 330 * MIB  # Python, PyTorch, GDAL and the default model
+_CACHE = 1 / 8  # of the memory is GDAL's: a row of blocks of the input, one of the output
+_PER_PATCH_PIXEL = 1000  # bytes of the network's layers
+_PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
+_DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
+_BATCHES = 4  # two asked, one waiting, one answered
+_PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
+
+_MOST_ROWS = 512  # of a strip; more would save nothing
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use.
+
+    threads: of the network, and of GDAL's compression.
+    batch_size: windows in one call of the network.
+    max_memory: bytes, for the whole process.
+    """
+
+    threads: int = field(default_factory=available_threads)
+    batch_size: int = 64
+    max_memory: int = DEFAULT_MEMORY
+
+    @property
+    def cache(self) -> int:
+        """Bytes of GDAL's block cache."""
+        return int(self.max_memory * _CACHE)
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch_size"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise UsageError(f"{option} is {getattr(self, name)}: it must be 1 or more")
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much is in hand at once.
+
+    rows_of_windows: in a strip.
+    batch_size, threads: see :class:`Limits`.
+    bytes: that the process will need at most.
+    """
+
+    rows_of_windows: int = 1
+    batch_size: int = 64
+    threads: int = 1
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a scene asks of memory.
+
+    width: in pixels.
+    bytes_per_pixel: of all bands.
+    block_row: bytes of a row of blocks, over the whole width of the file, in all bands.
+    """
+
+    width: int
+    bytes_per_pixel: int
+    block_row: int
+
+
+def grain(window: int) -> int:
+    """How many windows the network computes together, so that as many pixels are in hand.
+
+    It depends on nothing else: a patch's answer may change in its last bits with the number of
+    patches beside it, and the same scene must give the same bytes.
+    """
+    return max(1, _PATCH_PIXELS // window**2)
+
+
+def plan_work(load: Load, grid: Grid, limits: Limits) -> Work:
+    """The largest strip that fits into memory.
+
+    Raises:
+        UsageError: not even one row of windows does.
+    """
+    pixels = grid.size**2
+    network = limits.threads * grain(grid.size) * pixels * _PER_PATCH_PIXEL
+    batches = _BATCHES * limits.batch_size * pixels * 7 * 4  # three channels in, four out, float32
+    fixed = _PROGRAM + limits.cache + network + batches + 4 * load.block_row
+    per_row = load.width * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
+
+    def needed(rows_of_windows: int) -> int:
+        return fixed + per_row * ((rows_of_windows - 1) * grid.stride + grid.size)
+
+    rows = max(1, (_MOST_ROWS - grid.overlap) // grid.stride)
+    while rows > 1 and needed(rows) > limits.max_memory:
+        rows -= 1
+    if needed(rows) > limits.max_memory:
+        raise UsageError(
+            f"max-memory is {limits.max_memory / MIB:.0f} MiB: this scene needs "
+            f"{needed(rows) / MIB:.0f} MiB; allow that, or take a smaller --window, fewer "
+            "--threads or a part of it (--aoi)"
+        )
+    return Work(rows, limits.batch_size, limits.threads, needed(rows))
