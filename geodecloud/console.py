@@ -114,3 +114,31 @@ def parse_bands(text: str | None) -> tuple[int, int, int] | None:
     except ValueError:
         raise UsageError(f"bands are {text!r}: give three numbers like 4,3,2") from None
     return red, green, blue
+
+
+def parse_offset(text: str) -> float | None:
+    """The value of ``--offset``: a number, or None for "auto".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"offset is {text!r}: give a number like -1000, or auto") from None
+
+
+def parse_values(text: str | None) -> tuple[int, ...] | None:
+    """The value of ``--mask-values``: whole numbers with commas.
+
+    Raises:
+        UsageError: it is not that.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"mask-values are {text!r}: give whole numbers like 3,8,9,10") from None

@@ -30,6 +30,7 @@ from geodecloud.preview import Preview
 from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene, open_scene, scene_radiometry
+from geodecloud.stac import Written, item_path, require_pystac, write_item
 from geodecloud.strips import Predict, Strip, believed_strips, restored_strips
 from geodecloud.windows import Grid
 
@@ -67,7 +68,8 @@ class Settings:
     def to_json(self) -> str:
         """What has a part in the output's pixels, for its tags."""
         facts = {
-            **asdict(self.grid),
+            "window": self.grid.size,
+            "overlap": self.grid.overlap,
             "ramp": self.ramp,
             **asdict(self.rule),
             "mask": Path(self.mask).name if self.mask else None,
@@ -175,6 +177,7 @@ def decloud_scene(
         ExitStack() as open_files,
     ):
         _refuse_impossible(scene, dst, settings)
+        item = outputs.add(item_path(dst)) if settings.stac else None
         allowed = _allowed(scene, settings, open_files)
         radiometry = scene_radiometry(scene, settings.scale, settings.offset)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
@@ -188,6 +191,8 @@ def decloud_scene(
             if progress:
                 progress(strip.first + strip.dn.shape[1], report.height)
         tag(report.fractions())
+        if item:
+            write_item(item, scene, _written(report, settings, model_name))
         report.seconds = time.perf_counter() - begun
     return report
 
@@ -209,9 +214,24 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
     for path in (dst, settings.provenance):
         if path and Path(path).suffix.lower() not in (".tif", ".tiff"):
             raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
+    if settings.stac:
+        require_pystac()
     nodata_alone = scene.nodata is not None and not scene.masked and not scene.alpha
     if settings.rule.opaque == "nodata" and not nodata_alone:
         raise UsageError(f"{scene.path} has no nodata value, or a mask too: --opaque fill or keep")
+
+
+def _written(report: Report, settings: Settings, model_name: str) -> Written:
+    """For the STAC item."""
+    provenance = Path(settings.provenance) if settings.provenance else None
+    facts = {
+        **json.loads(settings.to_json()),
+        "model": model_name,
+        "changed_fraction": report.changed_fraction,
+        "invented_fraction": report.invented_fraction,
+    }
+    cog = settings.form.driver == "COG"
+    return Written(report.dst, provenance, report.radiometry, cog, facts)
 
 
 def _inputs(scene: Scene, settings: Settings) -> list[Path]:

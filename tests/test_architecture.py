@@ -28,6 +28,7 @@ ALLOWED = {
         *("numpy", "rasterio"),
     },
     "mask": {"errors", "scene", "numpy", "rasterio"},
+    "stac": {"errors", "radiometry", "scene", "rasterio"},
     "form": {"errors", "scene", "numpy", "rasterio"},
     "metadata": {"scene", "rasterio"},
     "geotiff": {
@@ -52,9 +53,9 @@ ALLOWED = {
     },
     "console": {"errors"},
     "cli": {
-        *("cli_training", "console", "decloud", "describe", "options"),
+        *("cli_training", "console", "decloud", "describe", "errors", "options"),
     },
-    "options": {"checkpoint", "composite", "console", "decloud", "predictor", "windows"},
+    "options": {"checkpoint", "composite", "console", "decloud", "form", "predictor", "windows"},
     "cli_training": {
         "config",
         "console",
