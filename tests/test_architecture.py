@@ -41,6 +41,7 @@ ALLOWED = {
         *("blending", "composite", "errors", "form", "geotiff", "mask", "output", "preview"),
         *("products", "radiometry", "scene", "stac", "strips", "windows", "numpy"),
     },
+    "array": {"decloud", "errors", "geotiff", "strips", "numpy"},
     "config": {"errors"},
     "device": {"errors", "torch"},
     "models": {"config", "torch"},
