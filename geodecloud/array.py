@@ -18,7 +18,6 @@ from geodecloud.errors import UsageError
 from geodecloud.geotiff import read_all, write_all
 from geodecloud.strips import Predict
 
-
 _NO_PLACE = 'LOCAL_CS["array"]'  # of an array that has no CRS: pixels, and no warning of it
 
 

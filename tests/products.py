@@ -68,7 +68,10 @@ def write_product(
         f'<{_OFFSET[level]} band_id="{band}">{offset}</{_OFFSET[level]}>' for band in range(13)
     )
     words = {
-        **{"level": level, "short": level[1:], "uri": root.name, "baseline": baseline},
+        "level": level,
+        "short": level[1:],
+        "uri": root.name,
+        "baseline": baseline,
         "images": "".join(f"<IMAGE_FILE>{stem}</IMAGE_FILE>" for stem in stems.values()),
         "values": _VALUES[level].format(offsets="" if offset is None else offsets),
         "doctype": doctype,
