@@ -15,14 +15,18 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from geodecloud.decloud import Report, Settings
-    from geodecloud.predictor import Precision
+    from numpy.typing import NDArray
 
-__all__ = ["Settings", "__version__", "decloud_file"]
+    from geodecloud.array import Restored
+    from geodecloud.decloud import Report, Settings
+    from geodecloud.predictor import Precision, Predictor
+    from geodecloud.products import Src
+
+__all__ = ["Settings", "__version__", "decloud_array", "decloud_dataarray", "decloud_file"]
 
 
 def decloud_file(
-    src: str | Path,
+    src: Src,
     dst: str | Path,
     settings: Settings | None = None,
     *,
@@ -33,6 +37,8 @@ def decloud_file(
     """Restore the scene ``src`` into the new GeoTIFF ``dst``.
 
     Args:
+        src: a raster, a Sentinel-2 product, or files of one band each; see
+            :func:`geodecloud.products.find_source`.
         settings: bands, radiometry, windows, what to do under opaque cloud; see
             :class:`geodecloud.decloud.Settings`.
         model: a model file; None: the one that comes with the package.
@@ -48,12 +54,92 @@ def decloud_file(
     """
     from pathlib import Path
 
-    from geodecloud.checkpoint import default_model
     from geodecloud.decloud import decloud_scene
+
+    predictor = _predictor(model, device, precision)
+    return decloud_scene(src, Path(dst), predictor, settings, model_name=predictor.name)
+
+
+def decloud_array(
+    array: NDArray[Any],
+    settings: Settings | None = None,
+    *,
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    **network: Any,
+) -> Restored:
+    """Restore an array.
+
+    Args:
+        array: (bands, rows, columns), DN or reflectance, of any integer type up to 32 bits or
+            float32 or float64; its first three bands are red, green, blue, unless
+            ``settings.bands`` says otherwise.
+        settings: as of :func:`decloud_file`; no outputs.
+        nodata: the value that means nodata, in any of red, green and blue.
+        scale, offset: reflectance = (array + offset) / scale; None: as ``settings`` say, else 1
+            and 0 for floats, 10000 and 0 for integers, a picture's for uint8.
+        network: ``model``, ``device``, ``precision`` of :func:`decloud_file`.
+
+    Returns:
+        (array, provenance, report): the array's shape and dtype, clear pixels as they were;
+        uint8 (rows, columns), 0 measured, 1-100 percent restored, 101 filled, 255 nodata.
+
+    Raises:
+        geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
+    """
+    from dataclasses import replace
+
+    from geodecloud.array import restore_array
+    from geodecloud.decloud import Settings
+
+    chosen = settings or Settings()
+    chosen = replace(
+        chosen,
+        bands=chosen.bands or (1, 2, 3),
+        scale=chosen.scale if scale is None else scale,
+        offset=chosen.offset if offset is None else offset,
+    )
+    predictor = _predictor(**network)
+    return restore_array(array, predictor, chosen, nodata=nodata, model_name=predictor.name)
+
+
+def decloud_dataarray(
+    data: Any, settings: Settings | None = None, **network: Any
+) -> tuple[Any, Any]:
+    """Restore an ``xarray.DataArray`` that rioxarray has opened. Needs the extra ``xarray``.
+
+    Args:
+        data: of three dimensions, bands beside rows and columns, as DN or reflectance like an
+            array for :func:`decloud_array`. Its nodata and CRS are those of ``data.rio``, its
+            bands' names those of ``long_name``, its scale and offset ``scale_factor`` and
+            ``add_offset`` where xarray has not applied them.
+        settings: as of :func:`decloud_file`; no outputs.
+        network: ``model``, ``device``, ``precision`` of :func:`decloud_file`.
+
+    Returns:
+        (restored, provenance): ``data`` with other values, coordinates and attributes kept; and
+        uint8 over rows and columns, as of :func:`decloud_array`.
+
+    Raises:
+        geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
+    """
+    from geodecloud.array import restore_dataarray
+    from geodecloud.decloud import Settings
+
+    predictor = _predictor(**network)
+    return restore_dataarray(data, predictor, settings or Settings(), model_name=predictor.name)
+
+
+def _predictor(
+    model: str | Path | None = None, device: str = "auto", precision: Precision = "auto"
+) -> Predictor:
+    from pathlib import Path
+
+    from geodecloud.checkpoint import default_model
     from geodecloud.predictor import Predictor
 
-    predictor = Predictor(Path(model) if model else default_model(), device, precision)
-    return decloud_scene(Path(src), Path(dst), predictor, settings, model_name=predictor.name)
+    return Predictor(Path(model) if model else default_model(), device, precision)
 
 
 def __getattr__(name: str) -> Any:

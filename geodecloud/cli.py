@@ -19,6 +19,7 @@ from geodecloud.console import (
     run,
     set_logging,
 )
+from geodecloud.errors import UsageError
 from geodecloud.options import RestoreOptions, takes_options
 
 _DEFAULT = "remove"
@@ -72,8 +73,20 @@ def root(
 @app.command(_DEFAULT)
 @takes_options
 def remove(
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="The cloudy GeoTIFF.")],
-    dst: Annotated[Path, typer.Argument(metavar="DST", help="The GeoTIFF to write.")],
+    src: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="The cloudy scene: a raster, a Sentinel-2 .SAFE, its zip or MTD_MSIL*.xml, a "
+            "folder or pattern of files of one band each. Not with --red, --green, --blue.",
+        ),
+    ],
+    dst: Annotated[
+        Path | None, typer.Argument(metavar="DST", help="The GeoTIFF to write.", show_default=False)
+    ] = None,
+    red: Annotated[str | None, typer.Option(help="File of the red band.")] = None,
+    green: Annotated[str | None, typer.Option(help="File of the green band.")] = None,
+    blue: Annotated[str | None, typer.Option(help="File of the blue band.")] = None,
     provenance: Annotated[
         Path | None, typer.Option(help="Write what was measured and what invented here.")
     ] = None,
@@ -90,6 +103,7 @@ def remove(
 ) -> None:
     """Remove the clouds of one scene. This command's name may be left out."""
     set_logging(quiet, verbose)
+    scene, target = _source_and_target(src, dst, (red, green, blue))
     settings = dataclasses.replace(
         options.settings(), provenance=provenance, preview=preview, overwrite=overwrite
     )
@@ -99,7 +113,7 @@ def remove(
     logging.getLogger("geodecloud").info("%s on %s", predictor.name, predictor.device)
     with progress_bar(hidden=quiet) as progress:
         report = decloud_scene(
-            src, dst, predictor, settings, model_name=predictor.name, progress=progress
+            scene, target, predictor, settings, model_name=predictor.name, progress=progress
         )
     used = {
         "seconds_network": round(predictor.seconds, 3),
@@ -111,21 +125,40 @@ def remove(
         typer.echo(json.dumps(report.to_dict() | used))
     elif not quiet:
         typer.echo(
-            f"{dst}: {report.changed_fraction:.1%} of the pixels changed, "
+            f"{target}: {report.changed_fraction:.1%} of the pixels changed, "
             f"{report.invented_fraction:.1%} invented, {report.seconds:.1f} s"
         )
 
 
+def _source_and_target(
+    src: str, dst: Path | None, colours: tuple[str | None, ...]
+) -> tuple[str | list[str], Path]:
+    """What to read and where to write: with a file for each colour, the only argument is DST.
+
+    Raises:
+        UsageError: too much or too little is named.
+    """
+    files = [file for file in colours if file]
+    if not files and dst is not None:
+        return src, dst
+    if len(files) == len(colours) and dst is None:
+        return files, Path(src)
+    raise UsageError("give SRC and DST; or --red, --green and --blue, and DST alone")
+
+
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scene or a model file.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A scene or a model file.")],
+    resolution: Annotated[
+        int | None, typer.Option(help="Of a Sentinel-2 product: 10, 20 or 60 m.  [default: 10]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Describe a scene (what would be used) or a model."""
     set_logging(quiet=False, verbose=False)
     from geodecloud.describe import describe
 
-    facts = describe(file)
+    facts = describe(file, resolution)
     if as_json:
         typer.echo(json.dumps(facts))
         return

@@ -74,7 +74,7 @@ def _silent_libraries() -> Iterator[None]:
         os.close(saved)
 
 
-def _keep_memory_together() -> None:
+def keep_memory_together() -> None:
     """Let all threads take memory from one heap, where the C library is glibc.
 
     By its habit each thread has one of its own, and what is free in one is of no use to the
@@ -95,7 +95,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
-    _keep_memory_together()
+    keep_memory_together()
     handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
     if sys.stderr is None:  # closed, as some services start their programs
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
@@ -143,3 +143,31 @@ def parse_bytes(text: str) -> int:
         raise UsageError(f"max-memory is {text!r}: give a size like 1GiB or 600MiB")
     number, unit = match.groups()
     return int(float(number) * 1024 ** " kmgt".index(unit or " "))
+
+
+def parse_offset(text: str) -> float | None:
+    """The value of ``--offset``: a number, or None for "auto".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"offset is {text!r}: give a number like -1000, or auto") from None
+
+
+def parse_values(text: str | None) -> tuple[int, ...] | None:
+    """The value of ``--mask-values``: whole numbers with commas.
+
+    Raises:
+        UsageError: it is not that.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"mask-values are {text!r}: give whole numbers like 3,8,9,10") from None

@@ -32,6 +32,7 @@ from geodecloud.preview import Preview
 from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene, gdal_resources, open_scene, scene_radiometry
+from geodecloud.stac import Written, item_path, require_pystac, write_item
 from geodecloud.strips import Predict, Strip, believed_strips, restored_strips
 from geodecloud.windows import Grid
 from geodecloud.work import MIB, Limits, Load, Work, plan_work
@@ -76,7 +77,8 @@ class Settings:
     def to_json(self) -> str:
         """What has a part in the output's pixels, for its tags."""
         facts = {
-            **asdict(self.grid),
+            "window": self.grid.size,
+            "overlap": self.grid.overlap,
             "ramp": self.ramp,
             **asdict(self.rule),
             "mask": Path(self.mask).name if self.mask else None,
@@ -185,6 +187,7 @@ def decloud_scene(
         ExitStack() as open_files,
     ):
         _refuse_impossible(scene, dst, settings)
+        item = outputs.add(item_path(dst)) if settings.stac else None
         allowed = _allowed(scene, settings, open_files)
         radiometry = scene_radiometry(scene, settings.scale, settings.offset)
         work = _planned(scene, settings)
@@ -202,6 +205,8 @@ def decloud_scene(
             if progress:
                 progress(rows.first + len(rows.provenance), report.height)
         tag(report.fractions())
+        if item:
+            write_item(item, scene, _written(report, settings, model_name))
         report.seconds = time.perf_counter() - begun
     return report
 
@@ -226,6 +231,8 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
     for path in (dst, settings.provenance):
         if path and Path(path).suffix.lower() not in (".tif", ".tiff"):
             raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
+    if settings.stac:
+        require_pystac()
     nodata_alone = scene.nodata is not None and not scene.masked and not scene.alpha
     if settings.rule.opaque == "nodata" and not nodata_alone:
         raise UsageError(f"{scene.path} has no nodata value, or a mask too: --opaque fill or keep")
@@ -245,6 +252,19 @@ def _planned(scene: Scene, settings: Settings) -> Work:
         *(work.rows_of_windows, work.batch_size, work.threads, work.bytes // MIB),
     )
     return work
+
+
+def _written(report: Report, settings: Settings, model_name: str) -> Written:
+    """For the STAC item."""
+    provenance = Path(settings.provenance) if settings.provenance else None
+    facts = {
+        **json.loads(settings.to_json()),
+        "model": model_name,
+        "changed_fraction": report.changed_fraction,
+        "invented_fraction": report.invented_fraction,
+    }
+    cog = settings.form.driver == "COG"
+    return Written(report.dst, provenance, report.radiometry, cog, facts)
 
 
 def _inputs(scene: Scene, settings: Settings) -> list[Path]:

@@ -6,18 +6,18 @@ from typing import Any
 from geodecloud.scene import open_scene, scene_radiometry
 
 
-def describe(file: Path) -> dict[str, Any]:
+def describe(file: str | Path, resolution: int | None = None) -> dict[str, Any]:
     """Facts about a model file, or about a scene and what would be used to restore it.
 
     Raises:
         GeodecloudError: it is neither.
     """
-    if file.suffix == ".safetensors":
+    if Path(file).suffix == ".safetensors":
         from geodecloud.checkpoint import read_info
 
-        model = read_info(file)
+        model = read_info(Path(file))
         return {"model": str(file), "sha256": model.sha256, **model.metadata}
-    with open_scene(file) as scene:
+    with open_scene(file, resolution=resolution) as scene:
         radiometry = scene_radiometry(scene, None, None)
         height, width = scene.shape
         return {
@@ -29,6 +29,7 @@ def describe(file: Path) -> dict[str, Any]:
             "bands from": scene.bands_from,
             "scale": radiometry.scale,
             "offset": radiometry.offset,
+            "radiometry": radiometry.origin,
             "corrected": round(radiometry.corrected, 3),
             "nodata": None if scene.nodata is None else str(scene.nodata),
         }

@@ -2,12 +2,17 @@
 
 import logging
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
 from geodecloud.errors import UsageError
 from geodecloud.scene import Scene
@@ -51,7 +56,7 @@ def parse_form(name: str, options: Iterable[str]) -> Form:
     """The form of ``--format`` and ``--co``: "gtiff" or "cog", and "KEY=VALUE" each.
 
     Raises:
-        UsageError: another format, or no such pair.
+        UsageError: another format, no pair, or none that GDAL knows.
     """
     drivers: dict[str, Literal["GTiff", "COG"]] = {"gtiff": "GTiff", "cog": "COG"}
     if name not in drivers:
@@ -64,7 +69,54 @@ def parse_form(name: str, options: Iterable[str]) -> Form:
         pairs[key.lower()] = value
     if pairs.get("compress", "").lower() == "jpeg":
         raise UsageError("co is COMPRESS=JPEG: it would change the pixels that were clear")
-    return Form(drivers[name], pairs)
+    form = Form(drivers[name], pairs)
+    if pairs:
+        _try(form)
+    return form
+
+
+def _try(form: Form) -> None:
+    """Write a tiny file in memory, as GDAL only logs that it does not know an option.
+
+    Raises:
+        UsageError: it does not know one, or its value.
+    """
+    options = {key.upper(): value for key, value in form.options.items()}
+    if not options.get("BLOCKSIZE", "512").isdigit():  # GDAL 3.10 ends the process at BLOCKSIZE=x
+        raise UsageError(f"co is BLOCKSIZE={options['BLOCKSIZE']}: give a number like 512")
+    tiny = {"driver": "GTiff", "width": 64, "height": 64, "count": 3, "dtype": "uint8"}
+    of_gtiff = options if form.driver == "GTiff" else {}
+    try:
+        with _messages() as said, MemoryFile() as file, MemoryFile() as target:
+            with file.open(**tiny, **of_gtiff) as out:
+                out.write(np.zeros((3, 64, 64), np.uint8))
+            if form.driver == "COG":
+                copy(file.name, target.name, driver="COG", **options)
+    except (RasterioError, ValueError) as error:
+        said = [str(error.__cause__ or error)]
+    if said:
+        raise UsageError(f"co is {', '.join(f'{k}={v}' for k, v in options.items())}: {said[0]}")
+
+
+@contextmanager
+def _messages() -> Iterator[list[str]]:
+    """What GDAL warns of while the ``with`` block runs."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rasterio._env")
+    before = logger.level, logger.propagate
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def profile_of(scene: Scene, form: Form) -> dict[str, Any]:

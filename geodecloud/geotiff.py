@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from geodecloud.calibration import TAG
 from geodecloud.composite import NODATA, PROVENANCE_COLOURS
-from geodecloud.errors import OutputError
+from geodecloud.errors import OutputError, SceneError
 from geodecloud.form import GTIFF, Form, profile_of
 from geodecloud.metadata import copy_ground_control, copy_metadata
 from geodecloud.scene import Scene
@@ -141,11 +141,42 @@ def _create_band(
 
 def read_provenance(path: Path) -> NDArray[np.uint8]:
     """The whole of a provenance raster, uint8 (height, width)."""
+    provenance: NDArray[np.uint8] = read_all(path)[0]
+    return provenance
+
+
+def read_all(path: Path) -> NDArray[Any]:
+    """All of a raster that this tool has written: (bands, rows, columns)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as marks:
-            provenance: NDArray[np.uint8] = marks.read(1)
-    return provenance
+        with rasterio.open(path) as file:
+            values: NDArray[Any] = file.read()
+    return values
+
+
+def write_all(path: Path, values: NDArray[Any], about: dict[str, Any]) -> None:
+    """Write (bands, rows, columns) to an uncompressed GeoTIFF.
+
+    Args:
+        about: nodata, crs and transform, as rasterio takes them, and descriptions of the bands;
+            each may be missing or None.
+
+    Raises:
+        SceneError: a type that GeoTIFF does not have, or a nodata that the type does not.
+        OutputError: it cannot be written.
+    """
+    known = {k: v for k, v in about.items() if v is not None and k != "descriptions"}
+    count, height, width = values.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, **known}
+    try:
+        with _writing(path, profile | {"dtype": values.dtype, "BIGTIFF": "IF_SAFER"}) as out:
+            if len(descriptions := tuple(about.get("descriptions") or ())) == count:
+                out.descriptions = descriptions
+            out.write(values)
+    except (TypeError, ValueError) as error:
+        raise SceneError(
+            f"array of {values.dtype}, nodata {about.get('nodata')}: {error}"
+        ) from error
 
 
 @contextmanager

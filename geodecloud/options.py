@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geodecloud.console import BandsOption, parse_bands, parse_bytes
+from geodecloud.console import (
+    BandsOption,
+    parse_bands,
+    parse_bytes,
+    parse_offset,
+    parse_values,
+)
 
 if TYPE_CHECKING:
     from geodecloud.decloud import Settings
@@ -48,6 +54,13 @@ class PrecisionChoice(StrEnum):
     bf16 = "bf16"
 
 
+class FormatChoice(StrEnum):
+    """How the output is laid out."""
+
+    gtiff = "gtiff"
+    cog = "cog"
+
+
 @dataclass(frozen=True)
 class RestoreOptions:
     """What may be said of how a scene is restored, wherever it comes from and goes to."""
@@ -57,9 +70,30 @@ class RestoreOptions:
         float | None, typer.Option(help="DN of reflectance 1.  [default: 10000 for integers]")
     ] = None
     offset: Annotated[
-        float | None,
-        typer.Option(help="Added to DN first; -1000 for Sentinel-2 baseline 04.00 and later."),
+        str,
+        typer.Option(
+            help="Added to DN first: a number like -1000, or auto: as metadata, tags or name say."
+        ),
+    ] = "auto"
+    resolution: Annotated[
+        int | None, typer.Option(help="Of a Sentinel-2 product: 10, 20 or 60 m.  [default: 10]")
     ] = None
+    aoi: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this part: left,bottom,right,top in the scene's CRS, or a GeoJSON."
+        ),
+    ] = None
+    mask: Annotated[
+        Path | None, typer.Option(help="Change only what this raster calls cloud: an SCL, say.")
+    ] = None
+    mask_values: Annotated[
+        str | None,
+        typer.Option(help="Its values that do.  [default: 3,8,9,10 of an SCL, else all but 0]"),
+    ] = None
+    allow_network: Annotated[
+        bool, typer.Option("--allow-network", help="Fetch what a file refers to.")
+    ] = False
     window: Annotated[int, typer.Option(help="Window size in pixels, a multiple of 16.")] = 64
     overlap: Annotated[int, typer.Option(help="Pixels that windows share.")] = 16
     ramp: Annotated[RampChoice, typer.Option(help="How windows blend.")] = RampChoice.cosine
@@ -80,6 +114,15 @@ class RestoreOptions:
         str, typer.Option(help="Memory that the run may use, like 1GiB or 600MiB.")
     ] = "1GiB"
 
+    format: Annotated[FormatChoice, typer.Option(help="Of the output.")] = FormatChoice.gtiff
+    co: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="GDAL creation option; may be repeated."),
+    ] = None
+    stac: Annotated[
+        bool, typer.Option("--stac", help="Write a STAC item beside the output, as .json.")
+    ] = False
+
     def settings(self) -> Settings:
         """How to restore; where to write is the command's to add.
 
@@ -98,15 +141,23 @@ class RestoreOptions:
         chosen: dict[str, Any] = {
             "bands": parse_bands(self.bands),
             "scale": self.scale,
-            "offset": self.offset,
+            "offset": parse_offset(self.offset),
+            "resolution": self.resolution,
+            "aoi": self.aoi,
+            "mask": self.mask,
+            "mask_values": parse_values(self.mask_values),
+            "allow_network": self.allow_network,
+            "stac": self.stac,
             "grid": Grid(self.window, self.overlap),
             "ramp": self.ramp.value,
             "rule": Rule(opaque_above=self.opaque_above, opaque=self.opaque.value),
             "limits": limits,
         }
-        from geodecloud.decloud import Settings  # rasterio: not before the words make sense
+        # rasterio takes a second to import: not before the words make sense
+        from geodecloud.decloud import Settings
+        from geodecloud.form import parse_form
 
-        return Settings(**chosen)
+        return Settings(**chosen, form=parse_form(self.format.value, self.co or ()))
 
     def predictor(self) -> Predictor:
         """The network that restores.

@@ -138,10 +138,12 @@ def _product(name: str, resolution: int | None) -> Source | None:
     if match := _SUBDATASET.fullmatch(name):
         if match["what"] == "TCI":
             return None
-        metadata, label = match["metadata"], match["metadata"]
+        metadata = label = match["metadata"]
         resolution = resolution or int(match["what"].removesuffix("m"))
     if metadata is None:
         return None
+    if Path(label).name.startswith("MTD_"):
+        label = str(Path(label).absolute().parent)  # it has the product's name
     with _open(metadata) as dataset:
         match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
         text = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")

@@ -192,7 +192,7 @@ def open_scene(
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 dataset = rasterio.open(source.name)
         except RasterioError as error:
-            raise SceneError(f"{path}: cannot be opened as a raster ({error})") from error
+            raise SceneError(f"{source.label}: cannot be opened as a raster ({error})") from error
         with dataset:
             area = find_area(dataset, aoi) if aoi else Window(0, 0, dataset.width, dataset.height)
             refuse_unfit(dataset, path)

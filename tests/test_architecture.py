@@ -30,6 +30,7 @@ ALLOWED = {
         *("numpy", "rasterio"),
     },
     "mask": {"errors", "scene", "numpy", "rasterio"},
+    "stac": {"errors", "radiometry", "scene", "rasterio"},
     "form": {"errors", "scene", "numpy", "rasterio"},
     "metadata": {"scene", "rasterio"},
     "geotiff": {
@@ -46,6 +47,7 @@ ALLOWED = {
         *("preview", "products", "radiometry", "scene", "stac", "strips", "windows", "work"),
         "numpy",
     },
+    "array": {"decloud", "errors", "geotiff", "strips", "numpy"},
     "config": {"errors"},
     "device": {"errors", "torch"},
     "models": {"config", "torch"},
@@ -58,9 +60,12 @@ ALLOWED = {
     },
     "console": {"errors"},
     "cli": {
-        *("cli_training", "console", "decloud", "describe", "options"),
+        *("cli_training", "console", "decloud", "describe", "errors", "options"),
     },
-    "options": {"checkpoint", "composite", "console", "decloud", "predictor", "windows", "work"},
+    "options": {
+        *("checkpoint", "composite", "console", "decloud", "form", "predictor", "windows"),
+        "work",
+    },
     "cli_training": {
         "config",
         "console",

@@ -1,0 +1,449 @@
+"""Masks, areas, forms of output, STAC, arrays: what is asked for beside the pixels."""
+
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import rioxarray
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+from pystac.validation.local_validator import get_local_schema_cache
+from rasterio.transform import Affine, array_bounds, from_origin
+from rasterio.warp import transform_bounds
+from referencing import Registry, Resource
+from rio_cogeo.cogeo import cog_validate
+
+import geodecloud
+from geodecloud.array import restore_array
+from geodecloud.composite import MEASURED
+from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.form import Form, parse_form
+from geodecloud.scene import open_scene
+from tests.conftest import darken, identity, noise, read, write_scene
+
+GRID = from_origin(500000, 5500000, 10, 10)
+
+
+def blacken(patches):
+    """A network that calls everything cloud, and the ground below it black."""
+    return np.concatenate([patches * 0, np.full_like(patches[:, :1], 0.8)], axis=1)
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "wide.tif", noise((3, 300, 400)))
+
+
+# --- forms ---------------------------------------------------------------------------------
+
+
+def test_a_cog_is_one_and_so_is_its_provenance(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 1100, 1200)), nodata=0, compress="zstd")
+    out, marks = tmp_path / "out.tif", tmp_path / "p.tif"
+    decloud_scene(src, out, darken, Settings(form=Form("COG"), provenance=marks))
+    for path in (out, marks):
+        assert cog_validate(path, strict=True, quiet=True) == (True, [], [])
+    with rasterio.open(out) as file, rasterio.open(marks, overview_level=0) as small:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.profile["compress"] == "zstd"
+        assert len(file.overviews(1)) > 0
+        assert set(np.unique(small.read(1))) <= set(np.unique(read(marks)))  # nearest, no means
+    decloud_scene(src, tmp_path / "plain.tif", darken)
+    np.testing.assert_array_equal(read(out), read(tmp_path / "plain.tif"))
+
+
+def test_creation_options(cli, tmp_path, scene, tiny_model):
+    out = tmp_path / "out.tif"
+    options = ["--model", tiny_model, "--co", "COMPRESS=ZSTD", "--co", "TILED=YES"]
+    assert cli(scene, out, *options, "--co", "BLOCKXSIZE=32", "--co", "BLOCKYSIZE=16").code == 0
+    with rasterio.open(out) as file:
+        assert (file.profile["compress"], file.block_shapes[0]) == ("zstd", (16, 32))
+    cog = ["--format", "cog", "--co", "BLOCKSIZE=128", "--overwrite"]
+    assert cli(scene, out, "--model", tiny_model, *cog).code == 0
+    with rasterio.open(out) as file:
+        assert file.block_shapes[0] == (128, 128)
+    before = out.read_bytes()
+    for wrong, words in (
+        ("COMPRESS", "a pair"),
+        ("COMPRESS=JPEG", "clear"),
+        ("COLOUR=RED", "COLOUR"),
+        ("COMPRESS=SOFT", "SOFT"),
+        ("BLOCKYSIZE=7", "BLOCKYSIZE"),
+    ):
+        done = cli(
+            scene, out, "--model", tiny_model, "--overwrite", "--co", "TILED=YES", "--co", wrong
+        )
+        assert done.code == 2, (wrong, done.err)
+        assert words.lower() in done.err.lower()
+        assert out.read_bytes() == before
+    for wrong in ("BLOCKSIZE=x", "TILED=YES", "COMPRESS=SOFT", "PREDICTOR=9"):
+        with pytest.raises(UsageError, match=wrong):
+            parse_form("cog", [wrong])
+    with pytest.raises(UsageError, match="gtiff or cog"):
+        parse_form("png", ())
+
+
+def test_a_lossy_output_is_noticed(tmp_path, scene):
+    lossy = Form("GTiff", {"compress": "LERC", "max_z_error": "20"})
+    with pytest.raises(OutputError, match="not as written"):
+        decloud_scene(scene, tmp_path / "out.tif", identity, Settings(form=lossy))
+    assert {path.name for path in tmp_path.iterdir()} == {"scene.tif"}
+
+
+def test_the_default_is_deflated_and_tags_say_what_was_done(tmp_path, wide):
+    out = tmp_path / "out.tif"
+    report = decloud_scene(wide, out, blacken, Settings(mask=None), model_name="m sha256:1")
+    with rasterio.open(out) as file:
+        tags, structure = file.tags(), file.tags(ns="IMAGE_STRUCTURE")
+    assert (structure["COMPRESSION"], structure["PREDICTOR"]) == ("DEFLATE", "2")
+    assert float(tags["GEODECLOUD_CHANGED_FRACTION"]) == pytest.approx(report.changed_fraction)
+    assert tags["GEODECLOUD_INVENTED_FRACTION"] == "0.000000"
+    assert tags["GEODECLOUD_VERSION"] == geodecloud.__version__
+    assert json.loads(tags["GEODECLOUD_CONFIG"])["window"] == 64
+
+
+# --- masks ---------------------------------------------------------------------------------
+
+
+def _changed(src: Path, **chosen: object) -> np.ndarray:
+    out = src.parent / "out.tif"
+    decloud_scene(
+        src, out, blacken, Settings(overwrite=True, provenance=src.parent / "p.tif", **chosen)
+    )
+    with open_scene(src, aoi=chosen.get("aoi")) as scene:
+        before = scene.read(0, scene.shape[0])[0]
+    marks = read(src.parent / "p.tif")[0]
+    changed = (read(out) != before).any(axis=0)
+    assert not changed[marks == MEASURED].any()
+    return changed
+
+
+def test_only_what_the_mask_calls_cloud_changes(wide):
+    marks = np.zeros((1, 300, 400), "uint8")
+    marks[0, 50:90, 30:200] = 9
+    marks[0, 100:120] = 4
+    mask = write_scene(wide.parent / "T1_SCL.tif", marks, transform=GRID)
+    np.testing.assert_array_equal(_changed(wide, mask=mask), marks[0] == 9)
+    np.testing.assert_array_equal(_changed(wide, mask=mask, mask_values=(4,)), marks[0] == 4)
+    other = write_scene(wide.parent / "clouds.tif", marks, transform=GRID)
+    np.testing.assert_array_equal(_changed(wide, mask=other), marks[0] > 0)
+
+
+@pytest.mark.parametrize("metres", [20, 60, 5])
+def test_a_mask_of_another_resolution_is_laid_on_by_nearest(wide, metres):
+    rng = np.random.default_rng(metres)
+    cells = rng.integers(0, 2, (1, 3000 // metres, 4000 // metres)).astype("uint8")
+    mask = write_scene(
+        wide.parent / "m.tif", cells, transform=from_origin(500000, 5500000, metres, metres)
+    )
+    # The cell under the centre of each pixel.
+    rows = ((np.arange(300) + 0.5) * 10 // metres).astype(int)
+    columns = ((np.arange(400) + 0.5) * 10 // metres).astype(int)
+    inside = (rows < cells.shape[1])[:, None] & (columns < cells.shape[2])
+    expected = cells[0][np.minimum(rows, cells.shape[1] - 1)][
+        :, np.minimum(columns, cells.shape[2] - 1)
+    ].astype(bool)
+    np.testing.assert_array_equal(_changed(wide, mask=mask), expected & inside)
+
+
+def test_masks_elsewhere_in_another_crs_with_nodata_or_an_area(wide):
+    ones = np.ones((1, 100, 100), "uint8")
+    part = write_scene(wide.parent / "part.tif", ones, transform=GRID, nodata=0)
+    expected = np.zeros((300, 400), bool)
+    expected[:100, :100] = True
+    np.testing.assert_array_equal(_changed(wide, mask=part), expected)
+    area = "500500,5499300,501500,5499800"  # columns 50-150, rows 20-70
+    np.testing.assert_array_equal(_changed(wide, mask=part, aoi=area), expected[20:70, 50:150])
+    west, _, east, north = transform_bounds(
+        "EPSG:32633", "EPSG:4326", *array_bounds(300, 400, GRID)
+    )
+    size = (east - west) / 800
+    degrees = write_scene(
+        wide.parent / "degrees.tif",
+        np.ones((1, 900, 900), "uint8"),
+        crs="EPSG:4326",
+        transform=from_origin(west - 20 * size, north + 20 * size, size, size),
+    )
+    assert _changed(wide, mask=degrees).all()
+    elsewhere = write_scene(
+        wide.parent / "far.tif", ones, transform=from_origin(0, 5500000, 10, 10)
+    )
+    unplaced = write_scene(wide.parent / "unplaced.tif", ones, crs=None)
+    for mask, words in ((elsewhere, "another area"), (unplaced, "no CRS"), (wide / "x", "no such")):
+        with pytest.raises(SceneError, match=words):
+            _changed(wide, mask=mask)
+    text = wide.parent / "text.tif"
+    text.write_text("no mask")
+    with pytest.raises(SceneError, match="opened as a mask"):
+        _changed(wide, mask=text)
+    with pytest.raises(OutputError, match="input itself"):
+        decloud_scene(wide, part, identity, Settings(mask=part, overwrite=True))
+
+
+# --- areas ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_an_area_is_the_pixels_that_it_touches(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "area.tif"
+    dn = noise((3, 60, 80))
+    step = data.draw(st.sampled_from([(10, -10), (10, 10), (0.1, -0.3)]))
+    transform = Affine(step[0], 0, 1000, 0, step[1], 5000)
+    write_scene(path, dn, transform=transform)
+    left, right = sorted(data.draw(st.tuples(st.integers(0, 79), st.integers(1, 80))))
+    top, bottom = sorted(data.draw(st.tuples(st.integers(0, 59), st.integers(1, 60))))
+    inset = data.draw(st.floats(0, 0.4))
+    if left == right or top == bottom:
+        return
+    corners = [transform @ (left + inset, top + inset), transform @ (right - inset, bottom - inset)]
+    x, y = zip(*corners, strict=True)
+    aoi = f"{min(x)!r},{min(y)!r},{max(x)!r},{max(y)!r}"
+    with open_scene(path, aoi=aoi) as scene:
+        got, _ = scene.read(0, scene.shape[0])
+        np.testing.assert_array_equal(got, dn[:, top:bottom, left:right])
+        assert scene.transform @ (0, 0) == pytest.approx(transform @ (left, top))
+
+
+def test_an_area_comes_out_on_the_grid(tmp_path, wide):
+    aoi = "500501,5498001,501999,5499499"
+    out, marks = tmp_path / "out.tif", tmp_path / "p.tif"
+    report = decloud_scene(wide, out, identity, Settings(aoi=aoi, provenance=marks))
+    assert (report.height, report.width) == (150, 150)
+    np.testing.assert_array_equal(read(out), read(wide)[:, 50:200, 50:200])
+    with rasterio.open(out) as file, rasterio.open(marks) as mark:
+        assert file.transform == mark.transform == from_origin(500500, 5499500, 10, 10)
+
+
+def test_an_area_as_geojson(tmp_path, wide):
+    bounds = (500500, 5498000, 502000, 5499500)
+    west, south, east, north = transform_bounds("EPSG:32633", "EPSG:4326", *bounds)
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    features = {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": polygon}]}
+    aoi = tmp_path / "aoi.geojson"
+    for thing in (polygon, features, {"type": "GeometryCollection", "geometries": [polygon]}):
+        aoi.write_text(json.dumps(thing))
+        with open_scene(wide, aoi=aoi) as scene:
+            left, bottom, right, top = array_bounds(*scene.shape, scene.transform)
+        assert left <= bounds[0] + 10
+        assert right >= bounds[2] - 10
+        assert abs(top - bounds[3]) <= 20
+        assert abs(bottom - bounds[1]) <= 20
+    x, y = ((bounds[0], bounds[2]), (bounds[1], bounds[3]))
+    ring = [[x[0], y[0]], [x[1], y[0]], [x[1], y[1]], [x[0], y[0]]]
+    named = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    aoi.write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": named}))
+    with open_scene(wide, aoi=aoi) as scene:
+        assert (scene.shape, scene.area.col_off) == ((150, 150), 50)
+
+
+BAD_AREAS = {
+    "1,2,3": "neither",
+    "5,5,1,1": "smaller",
+    "nan,0,1,1": "smaller",
+    "0,0,10,10": "outside",
+    "none.geojson": "neither",
+    "{": "not a GeoJSON",
+    '{"type": "Point"}': "not a GeoJSON",
+    '{"type": "Point", "coordinates": []}': "not a GeoJSON",
+    "[]": "not a GeoJSON",
+    '{"type": "FeatureCollection", "features": []}': "no place",
+    '{"type": "Point", "coordinates": [1, 2], "crs": {"properties": {}}}': "not a GeoJSON",
+}
+
+
+@pytest.mark.parametrize("text", BAD_AREAS)
+def test_areas_that_are_none(tmp_path, scene, text):
+    aoi = text
+    if text[0] in "{[":
+        aoi = tmp_path / "aoi.geojson"
+        aoi.write_text(text)
+    with pytest.raises(UsageError, match=BAD_AREAS[text]), open_scene(scene, aoi=aoi):
+        pass
+
+
+# --- STAC ----------------------------------------------------------------------------------
+
+
+def _schema_errors(document: dict) -> list[str]:
+    """By the schemas of STAC's core that pystac ships; those of extensions are not at hand."""
+    schemas = get_local_schema_cache()
+    known = [(uri, Resource.from_contents(schema)) for uri, schema in schemas.items()]
+    core = next(schema for uri, schema in schemas.items() if uri.endswith("/item.json"))
+    validator = Draft7Validator(core, registry=Registry().with_resources(known))
+    assert not validator.is_valid({**document, "bbox": "here"})
+    return [error.message for error in validator.iter_errors(document)]
+
+
+def test_the_item_beside_the_output(cli, tmp_path, tiny_model):
+    src = write_scene(tmp_path / "S2_20210410T101559_x.tif", noise((4, 90, 80)), nodata=0)
+    out = tmp_path / "out.tif"
+    options = ["--offset", "-1000", "--format", "cog", "--stac", "--provenance", tmp_path / "p.tif"]
+    assert cli(src, out, *options, "--model", tiny_model).code == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert _schema_errors(document) == []
+    item = pystac.Item.from_dict(document)
+    assert item.datetime.isoformat() == "2021-04-10T10:15:59+00:00"
+    assert [link.href for link in item.get_links("derived_from")] == [str(src)]
+    assert item.properties["proj:code"] == "EPSG:32633"
+    assert item.properties["proj:shape"] == [90, 80]
+    assert item.properties["processing:software"] == {"geodecloud": geodecloud.__version__}
+    bands = item.assets["data"].extra_fields["raster:bands"]
+    assert bands[0] == {"nodata": 0, "data_type": "uint16", "scale": 1e-4, "offset": -0.1}
+    assert "scale" not in bands[3]
+    assert {name: asset.href for name, asset in item.assets.items()} == {
+        "data": "./out.tif",
+        "provenance": "./p.tif",
+    }
+    assert (out.parent / item.assets["data"].href).exists()
+    west, south, east, north = item.bbox
+    with rasterio.open(out) as file:
+        expected = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
+    assert (west, south, east, north) == pytest.approx(expected)
+    assert cli(src, out, *options, "--model", tiny_model).code == 1  # exists already
+
+
+@pytest.mark.parametrize("nodata", [np.nan, None])
+def test_items_of_scenes_without_place_or_time(tmp_path, nodata, caplog):
+    src = write_scene(tmp_path / "in.tif", noise((3, 30, 30), "float32"), crs=None, nodata=nodata)
+    decloud_scene(src, tmp_path / "out.tif", identity, Settings(stac=True))
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert _schema_errors(document) == []
+    assert document["geometry"] is None
+    assert "when it was taken" in caplog.text
+
+
+# --- arrays --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64"])
+def test_an_array_goes_the_way_of_a_file(tmp_path, dtype):
+    dn = noise((4, 90, 80), dtype)
+    dn[:, :20] = 0
+    src = write_scene(tmp_path / "in.tif", dn, nodata=0)
+    chosen = Settings(bands=(3, 2, 1), provenance=tmp_path / "p.tif")
+    decloud_scene(src, tmp_path / "out.tif", darken, chosen)
+    done = restore_array(dn, darken, Settings(bands=(3, 2, 1)), nodata=0)
+    np.testing.assert_array_equal(done.array, read(tmp_path / "out.tif"))
+    np.testing.assert_array_equal(done.provenance, read(tmp_path / "p.tif")[0])
+    assert done.array.dtype == dn.dtype
+
+
+def test_arrays_that_are_none(tiny_model):
+    for array, words in (
+        (np.zeros((5, 5)), "moveaxis"),
+        (np.zeros((3, 0, 5)), "empty"),
+        (np.zeros((2, 5, 5)), r"2 band"),
+        (np.zeros((3, 5, 5), complex), "complex"),
+        (np.zeros((3, 5, 5), "U1"), "array of"),
+        (np.zeros((3, 5, 5), "uint64"), "uint64"),
+    ):
+        with pytest.raises(geodecloud.errors.GeodecloudError, match=words):
+            geodecloud.decloud_array(array, model=tiny_model)
+    with pytest.raises(geodecloud.errors.GeodecloudError, match="nodata"):
+        geodecloud.decloud_array(np.zeros((3, 5, 5), "uint8"), nodata=-1, model=tiny_model)
+    with pytest.raises(UsageError, match="leave provenance"):
+        geodecloud.decloud_array(noise((3, 9, 9)), Settings(stac=True), model=tiny_model)
+
+
+def test_a_dataarray_keeps_what_it_says(tmp_path, tiny_model):
+    src = write_scene(tmp_path / "in.tif", noise((4, 90, 80)), nodata=7)
+    with rasterio.open(src, "r+") as file:
+        file.descriptions = ("B02", "B03", "B04", "B08")
+        file.scales, file.offsets = (2e-5,) * 4, (-0.1,) * 4
+    with rioxarray.open_rasterio(src) as data:
+        restored, provenance = geodecloud.decloud_dataarray(data, model=tiny_model)
+        report = geodecloud.decloud_file(src, tmp_path / "out.tif", model=tiny_model)
+        assert (report.radiometry.scale, report.bands) == (pytest.approx(50000), (3, 2, 1))
+        np.testing.assert_array_equal(restored.values, read(tmp_path / "out.tif"))
+        assert restored.attrs == data.attrs
+        assert restored.coords.equals(data.coords)
+        assert (restored.rio.crs, restored.rio.nodata) == (data.rio.crs, 7)
+        assert (provenance.dims, provenance.dtype) == (("y", "x"), np.uint8)
+        assert provenance.rio.transform() == data.rio.transform()
+        turned, _ = geodecloud.decloud_dataarray(data.transpose("y", "x", "band"), model=tiny_model)
+        np.testing.assert_array_equal(turned.transpose(*data.dims), restored)
+        with pytest.raises(UsageError, match="dimensions"):
+            geodecloud.decloud_dataarray(data[0], model=tiny_model)
+
+
+# --- the network ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """A server on this machine and the list of what is asked of it."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", asked
+        running.shutdown()
+        thread.join()
+
+
+WMS = (
+    '&lt;GDAL_WMS&gt;&lt;Service name="TMS"&gt;&lt;ServerUrl&gt;{url}/${{z}}/${{x}}/${{y}}.png'
+    "&lt;/ServerUrl&gt;&lt;/Service&gt;&lt;DataWindow&gt;&lt;UpperLeftX&gt;0&lt;/UpperLeftX&gt;"
+    "&lt;UpperLeftY&gt;9&lt;/UpperLeftY&gt;&lt;LowerRightX&gt;9&lt;/LowerRightX&gt;"
+    "&lt;LowerRightY&gt;0&lt;/LowerRightY&gt;&lt;TileLevel&gt;4&lt;/TileLevel&gt;&lt;/DataWindow"
+    "&gt;&lt;Projection&gt;EPSG:3857&lt;/Projection&gt;&lt;BandsCount&gt;3&lt;/BandsCount&gt;"
+    "&lt;/GDAL_WMS&gt;"
+)
+
+
+@pytest.mark.parametrize(
+    "source", ["/vsicurl/{url}/a.tif", "/vsicurl_streaming/{url}/b.tif", "{url}/c.tif", WMS]
+)
+def test_a_vrt_does_not_reach_the_network_unless_asked(tmp_path, server, source, monkeypatch):
+    url, asked = server
+    monkeypatch.setenv("no_proxy", "*")
+    band = (
+        '<VRTRasterBand dataType="Byte" band="BAND"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="0">{source.format(url=url)}</SourceFilename>'
+        "</SimpleSource></VRTRasterBand>"
+    )
+    for allowed in (False, True):
+        # GDAL remembers what it did not find, so the second time the names are other ones.
+        bands = "".join(band.replace("BAND", str(b)) for b in (1, 2, 3))
+        bands = bands.replace(url, f"{url}/{allowed}")
+        vrt = tmp_path / "in.vrt"
+        vrt.write_text(f'<VRTDataset rasterXSize="9" rasterYSize="9">{bands}</VRTDataset>')
+        with pytest.raises(SceneError, match="damaged"):
+            decloud_scene(vrt, tmp_path / "o.tif", identity, Settings(allow_network=allowed))
+        assert bool(asked) == allowed
+
+
+@pytest.mark.parametrize(
+    "name", ["/vsicurl/{url}/a.tif", "{url}/a.tif", "/vsizip//vsicurl/{url}/a.zip"]
+)
+def test_a_scene_on_the_network_is_named_as_such(tmp_path, server, name):
+    url, asked = server
+    src = name.format(url=url)
+    with pytest.raises(UsageError, match="--allow-network"):
+        decloud_scene(src, tmp_path / "o.tif", identity)
+    assert asked == []
+    with pytest.raises(SceneError, match=re.escape(url)):
+        decloud_scene(src, tmp_path / "o.tif", identity, Settings(allow_network=True))
+    assert asked

@@ -1,0 +1,248 @@
+"""What SRC may be, and what it says of its own scale and offset."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from geodecloud.calibration import Statements, stated_radiometry
+from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.products import find_source
+from geodecloud.radiometry import L1C_TCI_SCALE, L2A_TCI_SCALE, PICTURE_SCALE
+from geodecloud.scene import open_scene, scene_radiometry
+from tests.conftest import darken, identity, noise, read, write_scene
+from tests.products import write_jp2, write_product
+
+DN = noise((3, 120, 180)) + np.uint16(1001)
+
+
+def _as_named(root: Path, kind: str) -> str:
+    metadata = next(root.glob("MTD_*.xml"))
+    images = next(root.glob("GRANULE/*/IMG_DATA"))
+    return {
+        "folder": str(root),
+        "parent": str(root.parent),
+        "zip": shutil.make_archive(str(root.with_suffix("")), "zip", root.parent, root.name),
+        "xml": str(metadata),
+        "subdataset": f"SENTINEL2_{metadata.stem[-3:]}:{metadata}:10m:EPSG_32629",
+        "in zip": f"/vsizip/{root.with_suffix('')}.zip/{root.name}/{metadata.name}",
+        "glob": str(images / "**" / "*.jp2"),
+        "images": str(images / "R10m"),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["folder", "parent", "zip", "xml", "subdataset", "in zip", "glob", "images"]
+)
+def test_a_product_is_opened_however_it_is_named(tmp_path, kind):
+    src = _as_named(write_product(tmp_path, DN), kind)
+    out = tmp_path / "out.tif"
+    report = decloud_scene(src, out, identity)
+    np.testing.assert_array_equal(read(out), DN)
+    assert (report.radiometry.scale, report.radiometry.offset) == (10000, -1000)
+    with rasterio.open(out) as file:
+        assert file.descriptions == ("B04", "B03", "B02")
+        assert (file.nodata, file.crs.to_epsg()) == (0, 32629)
+        assert (file.transform.c, file.transform.f) == (499980, 5900040)
+        assert [file.tags(band)["BANDNAME"] for band in (1, 2, 3)] == ["B4", "B3", "B2"]
+        assert file.tags()["GEODECLOUD_RADIOMETRY"] == "the product's metadata"
+        name = Path(src).parent if kind in ("xml", "subdataset", "in zip") else Path(src)
+        assert file.tags()["GEODECLOUD_SOURCE"] == name.name
+
+
+@pytest.mark.parametrize(
+    ("level", "baseline", "offset", "used"),
+    [
+        ("L1C", "04.00", -1000, -1000),
+        ("L1C", "02.09", None, 0),
+        ("L2A", "03.00", None, 0),
+        ("L2A", "05.11", -900, -900),
+        ("L2A", "04.00", 0, 0),
+    ],
+)
+def test_the_offset_is_the_products(tmp_path, level, baseline, offset, used):
+    with open_scene(write_product(tmp_path, DN, level, baseline, offset)) as scene:
+        found = scene_radiometry(scene, None, None)
+        assert (found.offset, found.origin) == (used, "the product's metadata")
+        assert scene_radiometry(scene, None, -7.0).offset == -7  # what the user says counts more
+
+
+def test_a_missing_image_is_an_error_and_no_zeros(tmp_path):
+    root = write_product(tmp_path, DN)
+    next(root.rglob("*_B03_10m.jp2")).unlink()
+    with pytest.raises(SceneError, match="B03_10m"):
+        decloud_scene(str(root), tmp_path / "out.tif", identity)
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize(("level", "resolution"), [("L1C", 20), ("L2A", 60), ("L1C", 60)])
+def test_a_resolution_that_a_product_lacks(tmp_path, level, resolution):
+    with pytest.raises(SceneError, match=f"at {resolution} m"):
+        find_source(write_product(tmp_path, DN, level), resolution)
+
+
+def test_names_that_cannot_be_meant(tmp_path, scene):
+    for src, resolution, words in (
+        ("-", None, "pipe"),
+        (scene, 20, "no Sentinel-2 product"),
+        (scene, 30, "10, 20 and 60"),
+        ([scene, scene], None, "give three"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            find_source(src, resolution)
+    (tmp_path / "empty.SAFE").mkdir()
+    with pytest.raises(SceneError, match="no MTD_MSIL1C"):
+        find_source(tmp_path / "empty.SAFE")
+    with pytest.raises(SceneError, match="no such file"):
+        find_source(tmp_path / "none.tif")
+
+
+def test_a_file_for_each_band(cli, tmp_path, tiny_model):
+    names = ["red.tif", "x_green.tif", "x-B02_10m.jp2", "x_B08_10m.jp2"]
+    for name, values in zip(names, [*DN, DN[0]], strict=True):
+        if name.endswith("jp2"):
+            write_jp2(tmp_path / name, values)
+        else:
+            grid = rasterio.transform.from_origin(499980, 5900040, 10, 10)
+            write_scene(tmp_path / name, values[None], crs="EPSG:32629", transform=grid)
+    red, green, blue = (tmp_path / name for name in names[:3])
+    out = tmp_path / "out" / "o.tif"
+    out.parent.mkdir()
+    colours = ["--red", red, "--green", green, "--blue", blue]
+    assert cli(*colours, out, "--model", tiny_model).code == 0
+    assert read(out).shape == DN.shape
+    decloud_scene(tmp_path, out, identity, Settings(overwrite=True))
+    np.testing.assert_array_equal(read(out), DN)
+    with pytest.raises(OutputError, match="input itself"):
+        decloud_scene([red, green, blue], green, identity, Settings(overwrite=True))
+    assert cli(red, *colours, out, "--model", tiny_model).code == 2
+    assert cli(*colours[:4], out, "--model", tiny_model).code == 2
+    write_scene(tmp_path / "other_B04.tif", DN[:1])
+    with pytest.raises(SceneError, match=r"several: other_B04\.tif, red\.tif"):
+        find_source(tmp_path)
+    with pytest.raises(SceneError, match="another size, grid"):
+        find_source([tmp_path / "other_B04.tif", green, blue])
+    with pytest.raises(SceneError, match="3 bands"):
+        find_source([write_scene(tmp_path / "rgb.tif", DN), green, blue])
+
+
+def test_band_four_of_old_landsats_is_not_red(tmp_path):
+    for band in (2, 3, 4):
+        write_scene(tmp_path / f"LE07_L1TP_{band}_B{band}.TIF", DN[:1])
+    with pytest.raises(SceneError, match="not red"):
+        find_source(tmp_path)
+
+
+def _stated(dtype="uint16", name="scene.tif", tags=None, band_tags=({},) * 3, gdal=(1.0, 0.0)):
+    scale, offset = gdal
+    said = Statements(name, np.dtype(dtype), tags or {}, band_tags, (scale,) * 3, (offset,) * 3)
+    return stated_radiometry(said)
+
+
+S2_NAME = "S2B_MSIL1C_20230101T1_N0509_R1_T32UQD_X.SAFE/GRANULE/L1C/IMG_DATA/T32UQD_B04.tif"
+TCI = "/d/S2B_MSIL1C_20230101T1_N0509_R1_T32UQD_X.SAFE/GRANULE/L1C/IMG_DATA/T32UQD_TCI.jp2"
+
+
+@pytest.mark.parametrize(
+    ("said", "scale", "offset"),
+    [
+        ({}, 10000, 0),
+        ({"tags": {"PROCESSING_BASELINE": "04.00"}}, 10000, -1000),
+        ({"tags": {"PROCESSING_BASELINE": "03.01"}, "name": S2_NAME}, 10000, 0),
+        ({"tags": {"s2:processing_baseline": "05.09"}}, 10000, -1000),
+        ({"band_tags": ({"BOA_ADD_OFFSET": "-900"},) * 3}, 10000, -900),
+        ({"tags": {"RADIO_ADD_OFFSET": "-1000", "QUANTIFICATION_VALUE": "5000"}}, 5000, -1000),
+        ({"tags": {"PROCESSING_BASELINE": "4,00"}}, 10000, 0),
+        ({"gdal": (1e-4, -0.1)}, 10000, -1000),
+        ({"gdal": (2e-5, -0.1), "name": S2_NAME}, 50000, -5000),
+        ({"name": S2_NAME}, 10000, -1000),
+        ({"name": S2_NAME.replace("N0509", "N0301")}, 10000, 0),
+        ({"name": S2_NAME, "dtype": "float32"}, 1, 0),
+        ({"tags": {"PROCESSING_BASELINE": "04.00"}, "dtype": "float32"}, 1, 0),
+        ({"dtype": "uint8"}, PICTURE_SCALE, 0),
+        ({"dtype": "uint8", "name": TCI}, L1C_TCI_SCALE, 0),
+        ({"dtype": "uint8", "name": TCI.replace("L1C", "L2A")}, L2A_TCI_SCALE, 0),
+        ({"dtype": "uint8", "name": "T32UQD_20230101T103321_TCI_10m.jp2"}, L2A_TCI_SCALE, 0),
+        ({"dtype": "uint8", "name": "TCI.tif"}, PICTURE_SCALE, 0),
+    ],
+)
+def test_the_surest_statement_counts(said, scale, offset):
+    used = _stated(**said)
+    assert (used.scale, used.offset) == pytest.approx((scale, offset))
+
+
+def test_offsets_that_differ_and_one_too_many_are_warned_of(tmp_path, caplog):
+    bands = ({"BOA_ADD_OFFSET": "-1000"}, {"BOA_ADD_OFFSET": "-900"}, {})
+    assert _stated(band_tags=bands, tags={"PROCESSING_BASELINE": "04.00"}).offset == -1000
+    assert "differ by band" in caplog.text
+    caplog.clear()
+    harmonized = write_scene(tmp_path / "S2A_MSIL2A_1_N0400_R023_T29UNU_2.tif", noise((3, 50, 50)))
+    with open_scene(harmonized) as scene:
+        assert scene_radiometry(scene, None, None).offset == -1000
+    assert "--offset 0" in caplog.text
+
+
+def test_info_says_what_was_used_and_whence(cli, tmp_path, tiny_model):
+    root = write_product(tmp_path, DN)
+    facts = json.loads(cli("info", root, "--json").out)
+    assert (facts["scale"], facts["offset"]) == (10000, -1000)
+    assert facts["radiometry"] == "the product's metadata"
+    # A second run on the output finds the same: its DN keep their convention.
+    assert cli(root, tmp_path / "o.tif", "--offset", "auto", "--model", tiny_model).code == 0
+    again = json.loads(cli("info", tmp_path / "o.tif", "--json").out)
+    assert (again["offset"], again["radiometry"]) == (-1000, "the tags of an earlier run")
+    assert cli(root, tmp_path / "p.tif", "--offset", "some", "--model", tiny_model).code == 2
+
+
+def test_the_real_skeleton_at_60_m(shared, tmp_path):
+    root = next((shared / "safe").glob("*.SAFE"))
+    report = decloud_scene(root, tmp_path / "o.tif", darken, Settings(resolution=60))
+    assert (report.height, report.radiometry.offset) == (1830, -1000)
+    same = read(shared / "scenes" / "S2A_L2A_20221005_T29UNU_60m_rgb_uint16.tif")
+    with open_scene(root, resolution=60) as scene:
+        np.testing.assert_array_equal(scene.read(0, 1830)[0], same)
+
+
+def test_the_real_skeleton_with_images_at_10_m(shared, tmp_path):
+    skeleton = next((shared / "safe").glob("*.SAFE"))
+    root = tmp_path / skeleton.name
+    shutil.copytree(skeleton, root, ignore=shutil.ignore_patterns("*.jp2"))
+    root.chmod(0o755)
+    for folder in root.rglob("*"):
+        folder.chmod(0o755)
+    with pytest.raises(SceneError, match="B04_10m"):
+        find_source(root)
+    images = next(root.glob("GRANULE/*/IMG_DATA")) / "R10m"
+    images.mkdir(exist_ok=True)
+    for band, values in zip(("B04", "B03", "B02"), DN, strict=True):
+        write_jp2(images / f"T29UNU_20221005T115411_{band}_10m.jp2", values)
+    report = decloud_scene(root, tmp_path / "o.tif", identity)
+    np.testing.assert_array_equal(read(tmp_path / "o.tif"), DN)
+    assert report.radiometry.offset == -1000
+
+
+def test_the_stretch_of_the_real_tci(shared):
+    images = next((shared / "safe").glob("*.SAFE/GRANULE/*/IMG_DATA/R60m"))
+    dn, tci = (read(next(images.glob(f"*_{name}_60m.jp2")))[0] for name in ("B04", "TCI"))
+    between = (tci > 1) & (tci < 255)
+    reflectance = (dn[between] - 1000.0) / 10000
+    assert np.abs(tci[between] / L2A_TCI_SCALE - reflectance).max() <= 1 / L2A_TCI_SCALE
+    with open_scene(next(images.glob("*TCI*"))) as scene:
+        assert scene_radiometry(scene, None, None).scale == L2A_TCI_SCALE
+
+
+@pytest.mark.parametrize(("date", "baseline"), [("20210410", "03.00"), ("20221005", "04.00")])
+def test_real_60_m_scenes_by_their_tags_alone(shared, tmp_path, date, baseline, caplog):
+    src = next((shared / "scenes").glob(f"*{date}*_60m_rgb*_uint16.tif"))
+    tagged = tmp_path / "tagged.tif"
+    shutil.copy(src, tagged)
+    tagged.chmod(0o644)
+    with rasterio.open(tagged, "r+") as file:
+        file.update_tags(PROCESSING_BASELINE=baseline)
+    with open_scene(tagged) as scene:
+        assert scene_radiometry(scene, None, None).offset == (-1000 if baseline >= "04" else 0)
+    assert not caplog.text
