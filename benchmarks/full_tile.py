@@ -1,0 +1,257 @@
+"""Restore a full Sentinel-2 tile; and the same network by other ways of running it over a scene.
+
+    python benchmarks/full_tile.py CLEAR.tif [--size 10980] [--part 2048] [--threads 2]
+
+CLEAR.tif is a real clear scene: it is mirrored to the size of a tile, and clouds are put on it, in
+a temporary folder. Printed, from one run: seconds from end to end, and in the network alone on the
+same windows at the same precision, before and after, so that a machine that others use too shows;
+peak memory; the same for one that is 60 % nodata. Then, on a part: the network one window at a time
+with a read and a write of its own (the article's way), MONAI's sliding_window_inference and
+geoai's predict_geotiff where these are installed (pip install --no-deps monai geoai-py), with the
+same windows, overlap and weights where they can be given, and how far their pixels are from ours
+before anything is composited.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geodecloud.blending import ramp_weights
+from geodecloud.checkpoint import default_model
+from geodecloud.predictor import Predictor
+from geodecloud.radiometry import Radiometry
+from geodecloud.scene import open_scene
+from geodecloud.strips import restored_strips
+from geodecloud.training.simulate import Simulation, simulate_scene
+from geodecloud.windows import Grid
+from geodecloud.work import Limits, Load, plan_work
+
+GRID = Grid()
+L1C = Radiometry()
+PROFILE = {
+    "driver": "GTiff",
+    "dtype": "uint16",
+    "count": 3,
+    "tiled": True,
+    "blockxsize": 512,
+    "blockysize": 512,
+    "compress": "deflate",
+    "predictor": 2,
+    "photometric": "rgb",
+}
+SOME = 1024  # windows, on which the network alone is timed where the scene has more
+
+
+def make_tile(clear: Path, path: Path, height: int, width: int, nodata: float = 0.0) -> Path:
+    """A cloudy scene of this size from a real one, the left ``nodata`` of its width empty."""
+    with rasterio.open(clear) as scene:
+        bands = (3, 2, 1) if scene.count == 4 else (1, 2, 3)
+        dn = scene.read(bands)
+    rows = np.pad(np.arange(dn.shape[1]), (0, max(0, height - dn.shape[1])), "symmetric")[:height]
+    columns = np.pad(np.arange(dn.shape[2]), (0, max(0, width - dn.shape[2])), "symmetric")[:width]
+    bare = path.with_name("clear.tif")
+    with rasterio.open(bare, "w", height=height, width=width, nodata=0, **PROFILE) as out:
+        for top in range(0, height, 512):
+            part = dn[:, rows[top : top + 512]][:, :, columns]
+            part[:, :, : round(width * nodata)] = 0
+            out.write(part, window=Window(0, top, width, part.shape[1]))
+    clouds = Simulation("cumulus", seed=3, zoom=6, bands=(1, 2, 3), scale=10000, offset=0)
+    simulate_scene(bare, path, path.with_name("opacity.tif"), clouds, overwrite=True)
+    return path
+
+
+def run(scene: Path, threads: int) -> dict[str, float]:
+    """``geodecloud SRC DST`` in a process of its own: what it says, and its peak memory in MiB."""
+    out = scene.with_name("out.tif")
+    command = [sys.executable, "-m", "geodecloud", str(scene), str(out), "--overwrite", "--json"]
+    command += ["-q", "--scale", "10000", "--offset", "0", "--threads", str(threads)]
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
+    said = json.loads(process.stdout.read())
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {command}")
+    seconds = time.perf_counter() - begun
+    return said | {
+        "wall": seconds,
+        "memory": usage.ru_maxrss / 1024,
+        "bytes": out.stat().st_size,
+    }
+
+
+def patches_of(scene: Path, most: int | None = None) -> NDArray[np.float32]:
+    """The first windows of a scene, in model range."""
+    with rasterio.open(scene) as file:
+        columns, rows = GRID.starts(file.width), GRID.starts(file.height)
+        patches = []
+        for top in rows:
+            strip = L1C.to_model(file.read(window=Window(0, top, file.width, GRID.size)))
+            patches += [strip[:, :, left : left + GRID.size] for left in columns]
+            if most and len(patches) >= most:
+                break
+    return np.stack(patches[:most])
+
+
+def network_alone(predictor: Predictor, patches: NDArray[np.float32]) -> float:
+    """Seconds per window."""
+    begun = time.perf_counter()
+    predictor(patches)
+    return (time.perf_counter() - begun) / len(patches)
+
+
+def full_tiles(clear: Path, folder: Path, size: int, threads: int) -> None:
+    """End to end beside the network alone, for a tile, a long one and one mostly empty."""
+    print(f"{'scene':<24}{'end to end':>12}{'network':>10}{'ratio':>7}{'memory':>10}{'output':>9}")
+    predictor = Predictor(default_model(), "cpu", "auto", threads)
+    seconds = {}
+    for name, height, empty in (("tile", size, 0.0), ("60 % nodata", size, 0.6)):
+        scene = make_tile(clear, folder / "tile.tif", height, size, empty)
+        patches = patches_of(scene, SOME)
+        before = network_alone(predictor, patches)
+        said = run(scene, threads)
+        after = network_alone(predictor, patches)
+        alone = (before + after) / 2 * (said["windows"] - said["windows_skipped"])
+        seconds[name] = said["wall"]
+        print(
+            f"{name:<24}{said['wall']:>10.1f} s{alone:>8.1f} s{said['wall'] / alone:>7.2f}"
+            f"{said['memory']:>6.0f} MiB{said['bytes'] / 2**20:>5.0f} MiB",
+            flush=True,
+        )
+    print(f"60 % nodata costs {seconds['60 % nodata'] / seconds['tile']:.0%} of a full one")
+
+
+def blended(scene: Path, predictor: Predictor, path: Path, threads: int) -> None:
+    """Our own windows, network and blend, without the composite: what the others do."""
+    with open_scene(scene) as source:
+        height, width = source.shape
+        work = plan_work(Load(width, 6, 512 * width * 6), GRID, Limits(threads))
+        with rasterio.open(path, "w", height=height, width=width, **PROFILE) as out:
+            for strip in restored_strips(source, predictor, L1C, GRID, "cosine", work):
+                restored = L1C.to_model(strip.dn) + strip.restoration.change
+                rows = Window(0, strip.first, width, restored.shape[1])
+                out.write(_dn(restored), window=rows)
+
+
+def _dn(model: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.rint(np.clip(model, 0, 1) * L1C.span).astype(np.uint16)
+
+
+class Network(torch.nn.Module):
+    """The same folded network as a plain module: R, G, B in model range, strength included."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.network, self.strength = predictor._network, predictor._strength
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer = self.network(x.contiguous(memory_format=torch.channels_last))
+        factor = torch.from_numpy(self.strength(answer[:, 3:].numpy()))
+        return x + factor * (answer[:, :3] - x)
+
+
+def one_by_one(scene: Path, network: Network, path: Path) -> None:
+    """The article's way: a window at a time, read, restored, written; nothing is blended."""
+    with rasterio.open(scene) as file, rasterio.open(path, "w", **file.profile) as out:
+        for top in GRID.starts(file.height):
+            for left in GRID.starts(file.width):
+                window = Window(left, top, GRID.size, GRID.size)
+                patch = torch.from_numpy(L1C.to_model(file.read(window=window)))[None]
+                out.write(_dn(network(patch)[0].numpy()), window=window)
+
+
+def by_monai(scene: Path, network: Network, path: Path) -> None:
+    """The whole scene as one tensor; our weights, so that the pixels can be compared."""
+    from monai.inferers import sliding_window_inference
+
+    weights = ramp_weights(GRID)
+    with rasterio.open(scene) as file, rasterio.open(path, "w", **file.profile) as out:
+        x = torch.from_numpy(L1C.to_model(file.read()))[None]
+        answer = sliding_window_inference(
+            *(x, GRID.size, 16, network),
+            overlap=GRID.overlap / GRID.size,
+            roi_weight_map=torch.from_numpy(weights[:, None] * weights),
+        )
+        out.write(_dn(answer[0].numpy()))
+
+
+def by_geoai(scene: Path, network: Network, path: Path) -> None:
+    """geoai's tiled inference for a model of one's own, raised-cosine blend."""
+    from geoai.inference import predict_geotiff
+
+    predict_geotiff(
+        *(network, str(scene), str(path), GRID.size, GRID.overlap, 16),
+        num_classes=3,
+        output_dtype="uint16",
+        output_nodata=0,
+        blend_mode="cosine",
+        preprocess_fn=L1C.to_model,
+        postprocess_fn=_dn,
+        device="cpu",
+        compress="deflate",
+        verbose=False,
+    )
+
+
+def other_ways(clear: Path, folder: Path, part: int, threads: int) -> None:
+    """Seconds of each way on a part, end to end, and how far its pixels are from ours."""
+    scene = make_tile(clear, folder / "part.tif", part, part)
+    predictor = Predictor(default_model(), "cpu", "fp32", threads)
+    network = Network(predictor)
+    ways: dict[str, Callable[[Path, Path], None]] = {
+        "ours": lambda src, dst: blended(src, predictor, dst, threads),
+        "one window at a time": lambda src, dst: one_by_one(src, network, dst),
+        "MONAI": lambda src, dst: by_monai(src, network, dst),
+        "geoai": lambda src, dst: by_geoai(src, network, dst),
+        "ours again": lambda src, dst: blended(src, predictor, dst, threads),
+    }
+    print(f"\n{part} x {part}, fp32{'seconds':>16}{'of ours':>9}{'DN from ours':>24}")
+    first, ours = 0.0, None
+    for name, way in ways.items():
+        path = folder / "way.tif"
+        begun = time.perf_counter()
+        try:
+            way(scene, path)
+        except ImportError as error:
+            print(f"{name:<22}not installed ({error})")
+            continue
+        seconds = time.perf_counter() - begun
+        first = first or seconds
+        with rasterio.open(path) as file:
+            pixels = file.read().astype(np.int32)
+        ours = pixels if ours is None else ours
+        apart = np.abs(pixels - ours)
+        text = f"mean {apart.mean():.3f}, most {apart.max()}"
+        print(f"{name:<22}{seconds:>8.1f} s{seconds / first:>9.2f}{text:>24}", flush=True)
+
+
+def main() -> None:
+    """Run and print all of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clear", type=Path)
+    parser.add_argument("--size", type=int, default=10_980)
+    parser.add_argument("--part", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=Limits().threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as name:
+        if options.size:
+            full_tiles(options.clear, Path(name), options.size, options.threads)
+        if options.part:
+            other_ways(options.clear, Path(name), options.part, options.threads)
+
+
+if __name__ == "__main__":
+    main()

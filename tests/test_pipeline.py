@@ -1,0 +1,163 @@
+"""Laws of dividing the work: order, errors, memory; and that the result does not depend on it."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geodecloud.checkpoint import default_model
+from geodecloud.console import parse_bytes
+from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.errors import UsageError
+from geodecloud.pipeline import ahead, in_order
+from geodecloud.predictor import Predictor
+from geodecloud.windows import Grid
+from geodecloud.work import MIB, Limits, Load, Work, grain, plan_work
+from tests.conftest import noise, write_scene
+
+
+@given(st.lists(st.integers(), max_size=20), st.integers(1, 4))
+def test_ahead_gives_the_same_items(items, depth):
+    assert list(ahead(iter(items), depth)) == items
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=20), st.integers(1, 4))
+def test_in_order_is_map_whatever_each_call_takes(items, calls):
+    def slow(x):
+        time.sleep(x / 2000)
+        return -x
+
+    assert list(in_order(slow, iter(items), calls)) == [(x, -x) for x in items]
+
+
+def test_ahead_is_ahead_by_no_more_than_asked():
+    made = []
+    third = threading.Event()
+
+    def items():
+        for i in range(10):
+            made.append(i)
+            if i == 2:
+                third.set()
+            yield i
+
+    stage = ahead(items(), depth=1)
+    assert next(stage) == 0
+    assert third.wait(10)  # one waits, one more is in the making
+    time.sleep(0.05)
+    assert made == [0, 1, 2]
+    stage.close()
+
+
+@pytest.mark.parametrize("stage", [ahead, lambda items: in_order(abs, items, 2)])
+def test_an_error_comes_through_and_leaves_no_thread(stage):
+    def items():
+        yield 1
+        raise KeyError("here")
+
+    before = threading.active_count()
+    with pytest.raises(KeyError, match="here"):
+        list(stage(items()))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("stage", [ahead, lambda items: in_order(abs, items, 2)])
+def test_who_stops_asking_closes_what_is_upstream(stage):
+    closed = threading.Event()
+
+    def items():
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    asking = stage(items())
+    next(asking)
+    asking.close()
+    assert closed.is_set()
+    assert threading.active_count() == before
+
+
+@pytest.fixture(scope="module")
+def some_scene(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scene") / "in.tif"
+    dn = noise((3, 250, 180)) // 30 + 600
+    dn[:, 60:160, 40:140] += 1500  # something like cloud
+    return write_scene(path, dn, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+
+
+def test_the_same_bytes_however_the_work_is_divided(tmp_path, some_scene, monkeypatch):
+    """For any number of threads, windows in a call, and height of the strips."""
+    outputs = set()
+    for threads, batch_size, rows in [(1, 64, 1), (2, 1, 1), (3, 5, 2), (2, 64, 9)]:
+        work = Work(rows, batch_size, threads)
+        monkeypatch.setattr("geodecloud.decloud.plan_work", lambda *_, work=work: work)
+        limits = Limits(threads, batch_size)
+        out, marks = tmp_path / "out.tif", tmp_path / "marks.tif"
+        predictor = Predictor(default_model(), "cpu", "fp32", threads)
+        chosen = Settings(limits=limits, provenance=marks, overwrite=True)
+        report = decloud_scene(some_scene, out, predictor, chosen)
+        assert report.changed > 1000
+        outputs.add((out.read_bytes(), marks.read_bytes()))
+    assert len(outputs) == 1
+
+
+def test_a_patchs_answer_does_not_depend_on_its_neighbours():
+    predictor = Predictor(default_model(), "cpu", "fp32", 2)
+    patches = np.random.default_rng(0).random((grain(64) + 3, 3, 64, 64), np.float32)
+    together = predictor(patches)
+    for i in (0, 7, grain(64) + 2):
+        np.testing.assert_array_equal(predictor(patches[i : i + 1])[0], together[i])
+
+
+LOADS = st.builds(
+    Load,
+    width=st.integers(1, 200_000),
+    bytes_per_pixel=st.integers(3, 104),
+    block_row=st.integers(1, 200 * MIB),
+)
+GRIDS = st.sampled_from([Grid(), Grid(64, 32), Grid(128, 32), Grid(256, 64)])
+LIMITS = st.builds(
+    Limits,
+    threads=st.integers(1, 64),
+    batch_size=st.integers(1, 256),
+    max_memory=st.integers(1, 8192).map(lambda n: n * MIB),
+)
+
+
+@given(LOADS, GRIDS, LIMITS)
+def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
+    try:
+        work = plan_work(load, grid, limits)
+    except UsageError:
+        lots = Limits(limits.threads, limits.batch_size, 1 << 50)
+        assert plan_work(load, grid, lots).bytes > limits.max_memory
+        return
+    assert 0 < work.bytes <= limits.max_memory
+    assert work.rows_of_windows >= 1
+    more = Limits(limits.threads, limits.batch_size, 2 * limits.max_memory)
+    assert plan_work(load, grid, more).rows_of_windows >= work.rows_of_windows
+
+
+def test_a_full_tile_fits_into_the_default():
+    tile = Load(10_980, 6, 512 * 10_980 * 6)
+    assert plan_work(tile, Grid(), Limits(threads=2)).bytes <= 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1GiB", 1 << 30), ("600 mib", 600 << 20), ("1.5G", 3 << 29), ("7", 7)]
+)
+def test_sizes_are_read(text, size):
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1G", "1GG"])
+def test_other_sizes_are_refused(text):
+    with pytest.raises(UsageError, match="max-memory"):
+        parse_bytes(text)
