@@ -137,7 +137,8 @@ class Scene:
             dn = self.dataset.read(list(self.bands), window=self.area, out_shape=(3, *shape))
             return dn, self._valid(dn, window=self.area, out_shape=shape)
         except RasterioError as error:
-            raise SceneError(f"{self.path}: damaged or truncated ({error})") from error
+            reason = str(error.__cause__ or error)
+            raise SceneError(f"{self.path}: damaged or truncated ({reason})") from error
 
     def _valid(self, rgb: NDArray[Any], **where: Any) -> NDArray[np.bool_]:
         """Where red, green and blue, read as ``rgb``, all have data: bool (rows, width)."""
