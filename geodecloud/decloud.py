@@ -241,7 +241,9 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
 def _planned(scene: Scene, settings: Settings) -> Work:
     """How the run is divided, said to who wants to hear it."""
     width, bytes_per_pixel = scene.shape[1], scene.dtype.itemsize * scene.dataset.count
-    block_row = scene.dataset.block_shapes[0][0] * scene.dataset.width * bytes_per_pixel
+    block_height, block_width = scene.dataset.block_shapes[0]
+    columns = min(width + 2 * block_width, scene.dataset.width)  # of the blocks that are touched
+    block_row = block_height * columns * bytes_per_pixel
     work = plan_work(
         Load(width, bytes_per_pixel, block_row),
         settings.grid,
