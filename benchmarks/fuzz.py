@@ -218,7 +218,7 @@ def _claims_much(path: Path) -> bool:
     try:
         with rasterio.open(path) as file:
             return 5e6 < file.width * file.height * file.count < 1e11
-    except RasterioError:
+    except (RasterioError, UnicodeDecodeError):
         return False
 
 

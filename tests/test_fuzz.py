@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import rasterio
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import SceneError
@@ -103,3 +106,26 @@ def test_entities_in_metadata_are_not_expanded(tmp_path):
     chosen = Settings(overwrite=True)
     decloud_scene(root, tmp_path / "out.tif", identity, chosen)
     assert b"root:" not in (tmp_path / "out.tif").read_bytes()
+
+
+def test_control_points_without_a_crs(tmp_path):
+    points = [GroundControlPoint(r, c, 13 + c, 50 - r) for r in (0, 9) for c in (0, 9)]
+    src = write_scene(tmp_path / "in.tif", noise((3, 20, 20)), crs=None, transform=None)
+    with rasterio.open(src, "r+") as file:
+        file.gcps = (points, CRS())
+    decloud_scene(src, tmp_path / "out.tif", identity)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert len(out.gcps[0]) == 4
+
+
+@pytest.mark.parametrize("tag", [258, 262, 34735])  # what bands are, what they mean, the CRS
+def test_late_complaints_are_one_line(cli, tmp_path, tiny_model, tag):
+    src = write_scene(tmp_path / "in.tif", noise((3, 20, 20)))
+    data = bytearray(src.read_bytes())
+    place = data.index(tag.to_bytes(2, "little") + (3).to_bytes(2, "little"))
+    data[place + 2] = 22  # no type that TIFF has
+    src.write_bytes(data)
+    done = cli(src, tmp_path / "out.tif", "--model", tiny_model)
+    assert done.code in (0, 1)
+    assert "Traceback" not in done.err
+    assert done.code == 0 or done.err.count("error:") == 1
