@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,8 @@ def decloud_scene(
         )
         # Writing is this thread's; reading, network and all else are ahead of it in theirs.
         finished = (_finish(allowed(strip), scene, radiometry, settings.rule) for strip in strips)
-        for rows in ahead(finished):
+        # Whatever happens here, they end before the files are closed that they read from.
+        for rows in open_files.enter_context(closing(ahead(finished))):
             report.count(rows)
             for sink in sinks:
                 sink(rows)
