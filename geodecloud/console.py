@@ -100,6 +100,9 @@ def run(program: Callable[[], object]) -> NoReturn:
     if sys.stderr is None:  # closed, as some services start their programs
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     message, code = "", 0
+    # What rasterio fails to log, as GDAL quotes bytes that are no UTF-8, it raises as well.
+    unraisablehook = sys.unraisablehook
+    sys.unraisablehook = lambda lost: logging.getLogger("geodecloud").debug("%s", lost.exc_value)
     try:
         with _silent_libraries():
             program()
@@ -110,6 +113,7 @@ def run(program: Callable[[], object]) -> NoReturn:
     except _StoppedError as stopped:
         message, code = "interrupted", 128 + stopped.args[0]
     finally:
+        sys.unraisablehook = unraisablehook
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
     if message:

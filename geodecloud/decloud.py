@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,8 @@ def decloud_scene(
         )
         # Writing is this thread's; reading, network and all else are ahead of it in theirs.
         finished = (_finish(allowed(strip), scene, radiometry, settings.rule) for strip in strips)
-        for rows in ahead(finished):
+        # Whatever happens here, they end before the files are closed that they read from.
+        for rows in open_files.enter_context(closing(ahead(finished))):
             report.count(rows)
             for sink in sinks:
                 sink(rows)
@@ -241,7 +242,9 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
 def _planned(scene: Scene, settings: Settings) -> Work:
     """How the run is divided, said to who wants to hear it."""
     width, bytes_per_pixel = scene.shape[1], scene.dtype.itemsize * scene.dataset.count
-    block_row = scene.dataset.block_shapes[0][0] * scene.dataset.width * bytes_per_pixel
+    block_height, block_width = scene.dataset.block_shapes[0]
+    columns = min(width + 2 * block_width, scene.dataset.width)  # of the blocks that are touched
+    block_row = block_height * columns * bytes_per_pixel
     work = plan_work(
         Load(width, bytes_per_pixel, block_row),
         settings.grid,

@@ -78,7 +78,7 @@ def open_mask(path: Path, values: tuple[int, ...] | None, scene: Scene) -> Itera
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             raster = rasterio.open(path)
-    except RasterioError as error:
+    except (RasterioError, UnicodeDecodeError) as error:
         raise SceneError(f"{path}: cannot be opened as a mask ({error})") from error
     with raster:
         if _same_pixels(raster, scene.dataset):

@@ -6,6 +6,7 @@ What the profile carries is in :mod:`geodecloud.form`.
 from typing import Any
 
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 
 from geodecloud.scene import Scene
 
@@ -40,7 +41,7 @@ def copy_ground_control(scene: Scene, out: Any) -> None:
             GroundControlPoint(p.row - top, p.col - left, p.x, p.y, p.z, p.id, p.info)
             for p in points
         ]
-        out.gcps = (moved, crs)
+        out.gcps = (moved, crs or CRS())
     if rpcs := scene.dataset.rpcs:
         rpcs.line_off -= top
         rpcs.samp_off -= left

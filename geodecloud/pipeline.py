@@ -6,7 +6,7 @@ blending and writing overlap.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import TypeVar
@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
     """The same items in the same order, made in a thread of their own before they are asked for.
 
     What the thread raises is raised here. When the caller stops asking, the thread ends too, and
@@ -40,9 +40,9 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
             made.put(("end", None))
 
     thread = threading.Thread(target=make, daemon=True)
-    thread.start()
     kind = ""
     try:
+        _start(thread, made)  # within: an interrupt while it starts must not leave it behind
         while kind != "end":
             kind, value = made.get()
             if kind == "error":
@@ -53,7 +53,17 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
         unwanted.set()
         while kind != "end":  # a thread that waits to hand over something can end then
             kind, _ = made.get()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
+
+
+def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | None]]) -> None:
+    """Start what fills the queue; where the system gives no thread, nothing will."""
+    try:
+        thread.start()
+    except RuntimeError:
+        made.put(("end", None))
+        raise
 
 
 def in_order(function: Callable[[T], R], items: Iterator[T], calls: int) -> Iterator[tuple[T, R]]:

@@ -213,7 +213,7 @@ def _open(name: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(name)
-    except RasterioError as error:
+    except (RasterioError, UnicodeDecodeError) as error:
         raise SceneError(f"{name}: cannot be opened as a raster ({error})") from error
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from geodecloud.area import find_area
@@ -137,7 +138,8 @@ class Scene:
             dn = self.dataset.read(list(self.bands), window=self.area, out_shape=(3, *shape))
             return dn, self._valid(dn, window=self.area, out_shape=shape)
         except RasterioError as error:
-            raise SceneError(f"{self.path}: damaged or truncated ({error})") from error
+            reason = str(error.__cause__ or error)
+            raise SceneError(f"{self.path}: damaged or truncated ({reason})") from error
 
     def _valid(self, rgb: NDArray[Any], **where: Any) -> NDArray[np.bool_]:
         """Where red, green and blue, read as ``rgb``, all have data: bool (rows, width)."""
@@ -191,13 +193,22 @@ def open_scene(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 dataset = rasterio.open(source.name)
-        except RasterioError as error:
+        except (RasterioError, UnicodeDecodeError) as error:
             raise SceneError(f"{source.label}: cannot be opened as a raster ({error})") from error
-        with dataset:
+        with dataset, _said_of(path):
             area = find_area(dataset, aoi) if aoi else Window(0, 0, dataset.width, dataset.height)
             refuse_unfit(dataset, path)
             refuse_too_large(dataset, path, area)
             yield Scene(path, dataset, *_find_bands(dataset, path, bands), area)
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Whatever GDAL still complains of, late and by exceptions of rasterio's inside, is damage."""
+    try:
+        yield
+    except (CPLE_BaseError, CRSError, UnicodeDecodeError) as error:
+        raise SceneError(f"{path}: damaged ({error})") from error
 
 
 def _find_bands(

@@ -152,10 +152,11 @@ def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path
 
 
 def test_the_readmes_python_runs(tmp_path, scene, monkeypatch):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    assert "decloud_file" in code
-    exec(code, {"geodecloud": geodecloud})  # noqa: S102
+    for example, name in zip(code, ("decloud_file", "decloud_array"), strict=True):
+        assert name in example
+        exec(example, {"geodecloud": geodecloud})  # noqa: S102
     assert {p.name for p in tmp_path.iterdir()} == {"scene.tif", "out.tif", "provenance.tif"}
 
 

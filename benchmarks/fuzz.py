@@ -1,0 +1,305 @@
+"""Feed damaged and lying files to the tool: a clear line or a correct result, nothing else.
+
+    python benchmarks/fuzz.py [--kind jp2] [--examples 1000] [--seed 0]
+
+Each kind runs in a process of its own under a limit of memory. An input that ends the process,
+hangs, ends in another exception than ours, leaves a file behind or gives other pixels than the
+input has is a crash: the script stops there with exit code 1 and keeps the input.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.transform import from_origin
+
+from geodecloud.console import run
+from geodecloud.decloud import Settings, decloud_scene
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.products import write_product  # and nothing of conftest, which imports torch
+
+MOST_MEMORY = 2**30  # bytes, resident, of which Python and GDAL without any scene take 0.1
+MOST_SECONDS = 30  # for one input
+ODD = (0, 1, 2, 3, 7, 16, 255, 256, 65535, 10**6, 2**31 - 1, 2**31, 2**32 - 1)
+BOMB = (
+    b'<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa">'
+    + b"".join(
+        f'<!ENTITY {n} "{f"&{p};" * 10}">'.encode()
+        for p, n in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + b"]>"
+)
+TEXTS = (BOMB, b"&i;", b"/vsicurl/http://127.0.0.1:9/x.tif", b"<", b">", b'"', b"</", b"../", b"\0")
+NUMBERS = (b"0", b"-1", b"1e9", b"999999999999", b"NaN", b"0.5", b"1000000", b"x")
+
+
+def identity(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A network that changes nothing, but calls everything half a cloud."""
+    return np.concatenate([patches, np.full_like(patches[:, :1], 0.5)], axis=1)
+
+
+def noise(shape: tuple[int, ...], dtype: str = "uint16") -> NDArray[Any]:
+    """DN of 1 to 99."""
+    return np.random.default_rng(0).integers(1, 100, shape).astype(dtype)
+
+
+def write_scene(path: Path, dn: NDArray[Any], **profile: Any) -> None:
+    """A GeoTIFF of (bands, rows, columns)."""
+    shape = {"count": dn.shape[0], "height": dn.shape[1], "width": dn.shape[2], "dtype": dn.dtype}
+    grid = {"crs": "EPSG:32633", "transform": from_origin(500000, 5500000, 10, 10)}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **grid, **profile) as out:
+        out.write(dn)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, data: bytes, *, text: bool) -> bytes:
+    """The bytes of a file after one to four accidents."""
+    out = bytearray(data)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, max(len(out) - 1, 0)))
+        length = draw(st.sampled_from([1, 2, 4, 30, 300, 3000]))
+        accident = draw(st.sampled_from(["flip", "cut", "drop", "double", "number", "insert"]))
+        if accident == "flip" and out:
+            out[place] ^= 1 << draw(st.integers(0, 7))
+        elif accident == "cut":
+            del out[place:]
+        elif accident == "drop":
+            del out[place : place + length]
+        elif accident == "double":
+            out[place:place] = out[place : place + length]
+        elif accident == "number" and text:
+            digits = [i for i, byte in enumerate(out) if 48 <= byte <= 57]
+            if digits:
+                at = draw(st.sampled_from(digits))
+                out[at : at + 1] = draw(st.sampled_from(NUMBERS))
+        elif accident == "number":
+            out[place : place + 4] = draw(st.sampled_from(ODD)).to_bytes(4, "little")
+        else:
+            out[place:place] = draw(st.sampled_from(TEXTS) if text else st.binary(max_size=9))
+    return bytes(out)
+
+
+@st.composite
+def lying(draw: st.DrawFn, data: bytes) -> bytes:
+    """A TIFF (of little end, not big) whose directory says other things than there are."""
+    out = bytearray(data)
+    directory = int.from_bytes(out[4:8], "little")
+    entries = int.from_bytes(out[directory : directory + 2], "little")
+    for _ in range(draw(st.integers(1, 3))):
+        entry = directory + 2 + 12 * draw(st.integers(0, entries - 1))
+        start, size = draw(st.sampled_from([(0, 2), (2, 2), (4, 4), (8, 4), (8, 4), (8, 4)]))
+        value = draw(st.sampled_from(ODD)) % 256**size
+        out[entry + start : entry + start + size] = value.to_bytes(size, "little")
+    return bytes(out)
+
+
+class Playground:
+    """A folder with a sound scene, one file of which is damaged for each input."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        folder.mkdir()
+        self.scene, self.chosen = folder / "in.tif", Settings()
+        self.target, self.text = self.scene, False
+        getattr(self, f"_make_{kind.replace('-', '_')}")(folder)
+        self.sound = self.target.read_bytes()
+
+    def _make_geotiff(self, folder: Path) -> None:
+        tiles = {"tiled": True, "blockxsize": 32, "blockysize": 48, "compress": "deflate"}
+        write_scene(folder / "in.tif", noise((3, 90, 70)), predictor=2, nodata=0, **tiles)
+
+    def _make_lying_geotiff(self, folder: Path) -> None:
+        write_scene(folder / "in.tif", noise((3, 90, 70)), blockysize=16)
+
+    def _make_floats(self, folder: Path) -> None:
+        write_scene(folder / "in.tif", noise((4, 50, 70), "float32"), compress="lzw", predictor=3)
+
+    def _make_jp2(self, folder: Path) -> None:
+        self.scene = self.target = folder / "in.jp2"
+        shape = {"count": 3, "height": 90, "width": 70, "dtype": "uint16"}
+        options = {"QUALITY": "100", "REVERSIBLE": "YES", "BLOCKXSIZE": 64, "BLOCKYSIZE": 64}
+        with rasterio.open(self.target, "w", driver="JP2OpenJPEG", **shape, **options) as out:
+            out.write(noise((3, 90, 70)))
+
+    def _make_vrt(self, folder: Path) -> None:
+        write_scene(folder / "source.tif", noise((3, 90, 70)))
+        self.scene, self.text = folder / "in.vrt", True
+        self.target = self.scene
+        rasterio.shutil.copy(folder / "source.tif", self.target, driver="VRT")
+
+    def _make_product(self, folder: Path) -> None:
+        self.scene, self.text = write_product(folder, noise((3, 60, 60)) + np.uint16(1000)), True
+        self.target = next(self.scene.glob("MTD_*.xml"))
+
+    def _make_tile(self, folder: Path) -> None:
+        self._make_product(folder)
+        self.target = next(self.scene.rglob("MTD_TL.xml"))
+
+    def _make_image(self, folder: Path) -> None:
+        self._make_product(folder)
+        self.target, self.text = next(self.scene.rglob("*_B03_10m.jp2")), False
+
+    def _make_zip(self, folder: Path) -> None:
+        self._make_product(folder)
+        name = shutil.make_archive(str(folder / "in"), "zip", folder, self.scene.name)
+        self.scene, self.target, self.text = Path(name), Path(name), False
+
+    def _make_mask(self, folder: Path) -> None:
+        write_scene(folder / "in.tif", noise((3, 90, 70)))
+        self.target = folder / "mask.tif"
+        write_scene(self.target, noise((1, 45, 35), "uint8"), compress="lzw")
+        self.chosen = Settings(mask=self.target)
+
+    def _make_geojson(self, folder: Path) -> None:
+        write_scene(folder / "in.tif", noise((3, 90, 70)))
+        self.target, self.text = folder / "aoi.geojson", True
+        ring = [[500100, 5499400], [500300, 5499400], [500300, 5499800], [500100, 5499400]]
+        crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+        area = {"type": "Polygon", "coordinates": [ring], "crs": crs}
+        self.target.write_text(json.dumps({"type": "Feature", "geometry": area, "crs": crs}))
+        self.chosen = Settings(aoi=self.target)
+
+    def inputs(self, kind: str) -> st.SearchStrategy[bytes]:
+        """Damaged contents of the file that is damaged."""
+        if kind == "lying-geotiff":
+            return lying(self.sound) | damaged(self.sound, text=False)
+        return damaged(self.sound, text=self.text)
+
+    def try_one(self, data: bytes, outcomes: Counter[str]) -> None:
+        """Run the tool on one input, and raise where it does what it must not."""
+        self.target.write_bytes(data)
+        if self.target == self.scene and _claims_much(self.scene):
+            outcomes["honestly large, not run"] += 1
+            return
+        folder = self.scene.parent
+        before = set(folder.rglob("*"))
+        out = folder / "out.tif"
+        code, message = _exit_of(lambda: decloud_scene(self.scene, out, identity, self.chosen))
+        left = set(folder.rglob("*")) - before
+        if code == 0:
+            assert left == {out}, left
+            if self.target == self.scene and self.scene.suffix != ".zip":
+                with rasterio.open(out) as after, rasterio.open(self.scene) as before:
+                    np.testing.assert_array_equal(after.read(), before.read())
+            out.unlink()
+        else:
+            assert code in (1, 2), code
+            assert left == set(), left
+            errors = [line for line in message.splitlines() if "error: " in line]
+            assert len(errors) == 1, message
+            assert message.endswith(errors[0] + "\n"), message
+            assert "Traceback" not in message, message
+        outcomes["restored" if code == 0 else "refused"] += 1
+
+
+def _claims_much(path: Path) -> bool:
+    """Whether a file says of itself that it is as large as real scenes are, and larger."""
+    try:
+        with rasterio.open(path) as file:
+            return 5e6 < file.width * file.height * file.count < 1e11
+    except (RasterioError, UnicodeDecodeError):
+        return False
+
+
+def _exit_of(program: Callable[[], object]) -> tuple[int, str]:
+    """Exit code and stderr of a program that runs under the command line's own roof."""
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            run(program)
+        except SystemExit as stop:
+            return int(str(stop.code)), said.getvalue()
+    raise AssertionError("unreachable: run() exits")
+
+
+KINDS = [
+    *("geotiff", "lying-geotiff", "floats", "jp2", "vrt", "product", "tile", "image", "zip"),
+    *("mask", "geojson"),
+]
+
+
+def fuzz(kind: str, examples: int, number: int, folder: Path) -> None:
+    """Try many inputs of one kind in this process, and print the counts as JSON."""
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # of OpenJPEG, which prints there by itself
+    resource.setrlimit(resource.RLIMIT_AS, (4 * MOST_MEMORY, 4 * MOST_MEMORY))
+    ground, outcomes = Playground(folder / kind, kind), Counter[str]()
+    begun = time.perf_counter()
+
+    @seed(number)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        verbosity=Verbosity.quiet,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(ground.inputs(kind))
+    def each(data: bytes) -> None:
+        signal.alarm(MOST_SECONDS)  # ends the process
+        ground.try_one(data, outcomes)
+        signal.alarm(0)
+
+    each()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert memory < MOST_MEMORY, f"{memory / 2**20:.0f} MiB"
+    facts = {"kind": kind, "inputs": sum(outcomes.values()), **outcomes}
+    facts |= {"MiB": memory >> 20, "seconds": round(time.perf_counter() - begun, 1)}
+    print(json.dumps(facts), flush=True)
+
+
+def main() -> int:
+    """Run each kind in a process of its own; 1 if one of them crashes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=KINDS)
+    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.here:
+        try:
+            fuzz(chosen.kind, chosen.examples, chosen.seed, chosen.here)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            print(f"{type(error).__name__} at {place.name}: {str(error)[:500]}", flush=True)
+            return 1
+        return 0
+    crashes = 0
+    for kind in [chosen.kind] if chosen.kind else KINDS:
+        folder = Path(tempfile.mkdtemp(prefix="geodecloud-fuzz-"))
+        command = [sys.executable, __file__, "--here", str(folder), "--kind", kind]
+        command += ["--examples", str(chosen.examples), "--seed", str(chosen.seed)]
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            crashes += 1
+            print(f"{kind}: ended with {code}; the input is in {folder}", flush=True)
+        else:
+            shutil.rmtree(folder)
+    print(f"crashes: {crashes}")
+    return min(crashes, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
