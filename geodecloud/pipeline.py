@@ -6,7 +6,7 @@ blending and writing overlap.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import TypeVar
@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = 1) -> Generator[T]:
     """The same items in the same order, made in a thread of their own before they are asked for.
 
     What the thread raises is raised here. When the caller stops asking, the thread ends too, and
