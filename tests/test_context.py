@@ -17,6 +17,7 @@ from geodecloud.composite import BEYOND, FILLED, MEASURED, NODATA, Rule
 from geodecloud.context import LAND, Ground, distances, fill_share, spread, stretch, trust
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, UsageError
+from geodecloud.evaluate import evaluate_pairs
 from geodecloud.neighbours import largest, mean
 from geodecloud.scene import open_scene
 from tests.conftest import ROOT, SAMPLES, read, write_scene
@@ -331,3 +332,13 @@ def test_memory_does_not_grow_with_the_height_of_the_cloud(tmp_path):
         done = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.1 * peaks[0]
+
+
+@pytest.mark.slow
+def test_real_pairs_under_thick_cloud(shared):
+    """The network alone comes 8.9 dB above identity, see benchmarks/CONTEXT.md."""
+    pairs = shared / "dev_pairs" / "sen12mscr20"
+    thick = "2266 3968 4065 4287 4294 4433 4438 5254 5278 5349 6317 7264 7657".split()
+    scores = evaluate_pairs(pairs / "cloudy", pairs / "clear", None, only=thick)
+    assert scores["restored"]["psnr"] >= scores["identity"]["psnr"] + 11
+    assert scores["reprod_mae"] == 0
