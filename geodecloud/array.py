@@ -25,7 +25,8 @@ class Restored(NamedTuple):
     """An array without clouds.
 
     array: (bands, rows, columns), dtype of the input.
-    provenance: uint8 (rows, columns): 0 measured, 1-100 percent restored, 101 filled, 255 nodata.
+    provenance: uint8 (rows, columns): 0 measured, 1-100 percent restored, 101 filled, 102 beyond
+        the limit for that, 110 and up from a reference, 255 nodata.
     report: what was done.
     """
 

@@ -4,7 +4,6 @@ Where the sky is clear the DN of the input is the DN of the output, bit for bit:
 not computed, it is copied.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,18 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
+from geodecloud.neighbours import largest, mean, smoothstep
 from geodecloud.radiometry import Radiometry
 
 Opaque = Literal["fill", "keep", "nodata"]
+Beyond = Literal["keep", "nodata"]
 
 # Provenance; 1..100 are the percentage to which a pixel was restored.
 MEASURED = 0
-FILLED = 101
+FILLED = 101  # with the colour of the land around
+BEYOND = 102  # too far from it to be filled
+REFERENCE = 110  # and so on, one for each: from that reference, of another date
+MOST_REFERENCES = 100
 NODATA = 255
 PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
     MEASURED: (0, 0, 0, 0),
     **{percent: (255, 235 - 2 * percent, 60 - percent // 2, 255) for percent in range(1, 101)},
     FILLED: (200, 0, 200, 255),
+    BEYOND: (90, 0, 110, 255),
+    **{REFERENCE + i: (0, 90 + i, 255, 255) for i in range(MOST_REFERENCES)},
     NODATA: (90, 90, 90, 255),
 }
 
@@ -39,14 +45,18 @@ class Rule:
     """From opacity (0..1) to what happens with a pixel.
 
     Below ``clear_below``: nothing. From there to ``restored_above`` a smooth ramp to the restored
-    value. Above ``opaque_above`` the ground cannot be seen, and ``opaque`` decides: "fill" with
-    the restored value, "keep" the input, or "nodata".
+    value. Above ``opaque_above`` the ground cannot be seen, and ``opaque`` decides: "fill" (here
+    with the restored value; in a scene, the land around lies over it: ``second_pass.py``), "keep"
+    the input, or "nodata". Pixels farther than ``fill_limit`` metres from visible ground are not
+    filled but treated as ``beyond_limit`` says; None: there is no limit.
     """
 
     clear_below: float = 0.10
     restored_above: float = 0.22
-    opaque_above: float = 0.9
+    opaque_above: float = 0.7
     opaque: Opaque = "fill"
+    fill_limit: float | None = None
+    beyond_limit: Beyond = "keep"
 
     def __post_init__(self) -> None:
         if self.opaque not in get_args(Opaque):
@@ -59,6 +69,15 @@ class Rule:
             raise UsageError(
                 f"opaque-above is {self.opaque_above:g}: it must be {self.restored_above:g} to 1"
             )
+        if self.beyond_limit not in get_args(Beyond):
+            raise UsageError(f"beyond_limit is {self.beyond_limit!r}: it must be keep or nodata")
+        if self.fill_limit is None:
+            if self.beyond_limit == "nodata":
+                raise UsageError("beyond-limit is nodata, but there is no limit: give --fill-limit")
+        elif not (np.isfinite(self.fill_limit) and self.fill_limit > 0):
+            raise UsageError(f"fill-limit is {self.fill_limit:g}: it must be metres above 0")
+        elif self.opaque != "fill":
+            raise UsageError(f"fill-limit goes with --opaque fill, not {self.opaque}")
 
 
 def believed_opacity(opacity: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -73,21 +92,9 @@ def believed_opacity(opacity: NDArray[np.float32]) -> NDArray[np.float32]:
         opacity: float32 (rows, columns), 0..1. The answer for a row depends on ``REACH`` rows
             above and below it.
     """
-    near = _sliding(opacity, _NEAR, np.max)
-    certain = _smoothstep((near - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL))
-    return opacity * np.minimum(_sliding(certain, _FADE, np.mean), 1)
-
-
-def _sliding(
-    values: NDArray[np.float32], radius: int, reduce: Callable[..., NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Maximum or mean over a square of ``2 radius + 1`` pixels, one axis after the other."""
-    for axis in (0, 1):
-        padding = [(radius, radius) if axis == a else (0, 0) for a in range(2)]
-        padded = np.pad(values, padding, mode="edge")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis)
-        values = reduce(windows, axis=-1)
-    return values
+    near = largest(opacity, _NEAR)
+    certain = smoothstep((near - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL))
+    return opacity * np.minimum(mean(certain, _FADE), 1)
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ def composite(
     """
     opaque = valid & (restoration.opacity >= rule.opaque_above)
     ramp = (restoration.opacity - rule.clear_below) / (rule.restored_above - rule.clear_below)
-    share = np.where(valid, _smoothstep(ramp), np.float32(0))
+    share = np.where(valid, smoothstep(ramp), np.float32(0))
     if rule.opaque != "fill":
         share[opaque] = 0
 
@@ -146,12 +153,6 @@ def composite(
     return out, provenance
 
 
-def _smoothstep(t: NDArray[np.float32]) -> NDArray[np.float32]:
-    """0 up to 0, 1 from 1 on, smooth between: 3 t^2 - 2 t^3."""
-    clipped: NDArray[np.float32] = np.clip(t, 0, 1).astype(np.float32)
-    return clipped * clipped * (3 - 2 * clipped)
-
-
 def _restored_dn(
     dn: NDArray[Any],
     change: NDArray[np.float32],
@@ -173,6 +174,25 @@ def _restored_dn(
     dropped = beyond * np.clip(distance / _EDGE, 0, 1)
     step = share * ((restored - seen) * np.float64(radiometry.span) - dropped)
     return as_dtype(exact + step, dn.dtype, nodata)
+
+
+def lay_over(
+    dn: NDArray[Any],
+    share: NDArray[np.float32],
+    colour: NDArray[np.float32],
+    radiometry: Radiometry,
+    nodata: float | None,
+) -> NDArray[Any]:
+    """DN with another colour over them, as far as ``share`` says.
+
+    Args:
+        dn: (3, count), R, G, B, any real dtype.
+        share: float32 (count,), 0..1; where it is 1 nothing of the old DN is left.
+        colour: float32 (3, count), model range.
+        nodata: of the scene; no pixel may take this value.
+    """
+    new = radiometry.black + radiometry.span * np.clip(colour, 0, 1).astype(np.float64)
+    return as_dtype(dn + share * (new - dn), dn.dtype, nodata)
 
 
 def as_dtype(

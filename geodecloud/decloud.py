@@ -1,39 +1,50 @@
 """The whole way of a pixel on one screen; start reading here.
 
-    SRC -> DN -> model range -> windows -> generator -> blend -> composite -> DN -> DST
+    SRC -> DN -> model range -> windows -> generator -> blend -> composite -> DN -> fill -> DST
 
 ``decloud_scene`` rolls down the scene, a strip at a time. A strip holds one or a few rows of
 windows; when their patches are blended, the rows that no later window reaches are finished:
-composited over the DN that were read, and written. Memory does not depend on the height.
+composited over the DN that were read, and written. Rows with opaque cloud wait for the second pass,
+when the land around is known. Memory does not depend on the height.
 """
 
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geodecloud import __version__
 from geodecloud.blending import Ramp
-from geodecloud.composite import FILLED, MEASURED, Restoration, Rule, composite
+from geodecloud.composite import (
+    BEYOND,
+    FILLED,
+    MEASURED,
+    MOST_REFERENCES,
+    NODATA,
+    Restoration,
+    Rule,
+    composite,
+)
 from geodecloud.errors import UsageError
 from geodecloud.form import GTIFF, Form
-from geodecloud.geotiff import create_like, create_provenance
+from geodecloud.geotiff import RowWriter, create_like, create_provenance
 from geodecloud.mask import open_mask
 from geodecloud.output import Outputs
 from geodecloud.pipeline import ahead
 from geodecloud.preview import Preview
 from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
+from geodecloud.reference import open_reference
 from geodecloud.scene import Scene, gdal_resources, open_scene, scene_radiometry
+from geodecloud.second_pass import Finished, Place, filled
 from geodecloud.stac import Written, item_path, require_pystac, write_item
-from geodecloud.strips import Predict, Strip, believed_strips, restored_strips
+from geodecloud.strips import BelievedStrip, Predict, believed_strips, restored_strips
 from geodecloud.windows import Grid
 from geodecloud.work import MIB, Limits, Load, Work, plan_work
 
@@ -50,6 +61,7 @@ class Settings:
     scale, offset: reflectance = (DN + offset) / scale; None: as the file or its dtype suggests.
     mask, mask_values: where alone clouds are removed, see :func:`geodecloud.mask.open_mask`.
     aoi, resolution, allow_network: see :func:`geodecloud.scene.open_scene`.
+    references: other dates of the same place, to fill opaque pixels from; the first counts most.
     provenance, preview: where to write them, if anywhere.
     form: of the output and of the provenance.
     limits: of threads and memory.
@@ -62,6 +74,7 @@ class Settings:
     grid: Grid = field(default_factory=Grid)
     ramp: Ramp = "cosine"
     rule: Rule = field(default_factory=Rule)
+    references: tuple[Path, ...] = ()
     mask: Path | str | None = None
     mask_values: tuple[int, ...] | None = None
     aoi: str | Path | None = None
@@ -81,6 +94,7 @@ class Settings:
             "overlap": self.grid.overlap,
             "ramp": self.ramp,
             **asdict(self.rule),
+            "references": [path.name for path in self.references] or None,
             "mask": Path(self.mask).name if self.mask else None,
             "mask_values": self.mask_values,
             "aoi": str(self.aoi) if self.aoi else None,
@@ -113,7 +127,7 @@ class Report:
 
     @property
     def invented_fraction(self) -> float:
-        """Of the valid pixels, those filled under opaque cloud."""
+        """Of the valid pixels, those filled under opaque cloud, be it from a reference."""
         return self.filled / max(self.valid, 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,13 +155,12 @@ class Report:
             "INVENTED_FRACTION": f"{self.invented_fraction:.6f}",
         }
 
-    def count(self, rows: "Finished") -> None:
+    def count(self, rows: Finished) -> None:
         """Add finished rows."""
-        self.windows += rows.windows
-        self.windows_skipped += rows.windows_skipped
+        marks = rows.provenance
         self.valid += int(rows.valid.sum())
-        self.changed += int((rows.valid & (rows.provenance != MEASURED)).sum())
-        self.filled += int((rows.provenance == FILLED).sum())
+        self.changed += int((rows.valid & (marks != MEASURED)).sum())
+        self.filled += int(((marks >= FILLED) & (marks != BEYOND) & (marks != NODATA)).sum())
 
 
 def decloud_scene(
@@ -192,37 +205,26 @@ def decloud_scene(
         radiometry = scene_radiometry(scene, settings.scale, settings.offset)
         work = _planned(scene, settings)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
-        sinks, tag = _open_sinks(scene, report, settings, outputs, open_files, model_name)
+        out, sinks = _open_sinks(scene, report, settings, outputs, open_files, model_name)
         strips = believed_strips(
-            restored_strips(scene, predict, radiometry, settings.grid, settings.ramp, work)
+            restored_strips(scene, predict, radiometry, settings.grid, settings.ramp, work),
+            settings.rule.opaque_above,
         )
+        finished = _first_pass(map(allowed, strips), scene, report, settings.rule, progress)
+        if settings.rule.opaque == "fill":
+            finished = _second_pass(finished, scene, report, settings, out.block, open_files)
         # Writing is this thread's; reading, network and all else are ahead of it in theirs.
-        finished = (_finish(allowed(strip), scene, radiometry, settings.rule) for strip in strips)
         # Whatever happens here, they end before the files are closed that they read from.
-        for rows in open_files.enter_context(closing(ahead(finished))):
-            report.count(rows)
-            for sink in sinks:
-                sink(rows)
-            if progress:
-                progress(rows.first + len(rows.provenance), report.height)
-        tag(report.fractions())
+        with closing(ahead(finished)) as rows_ahead:
+            for rows in rows_ahead:
+                report.count(rows)
+                for sink in sinks:
+                    sink(rows)
+        out.tag(report.fractions())
         if item:
             write_item(item, scene, _written(report, settings, model_name))
         report.seconds = time.perf_counter() - begun
     return report
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Rows that are ready to be written: all bands before and after, and the provenance."""
-
-    first: int
-    before: NDArray[Any]  # (bands, rows, width)
-    after: NDArray[Any]  # (bands, rows, width)
-    valid: NDArray[np.bool_]  # (rows, width), before
-    provenance: NDArray[np.uint8]  # (rows, width)
-    windows: int
-    windows_skipped: int
 
 
 Sink = Callable[[Finished], None]
@@ -235,8 +237,15 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
     if settings.stac:
         require_pystac()
     nodata_alone = scene.nodata is not None and not scene.masked and not scene.alpha
-    if settings.rule.opaque == "nodata" and not nodata_alone:
-        raise UsageError(f"{scene.path} has no nodata value, or a mask too: --opaque fill or keep")
+    rule = settings.rule
+    if "nodata" in (rule.opaque, rule.beyond_limit) and not nodata_alone:
+        raise UsageError(f"{scene.path} has no nodata value, or a mask too: fill or keep")
+    if rule.fill_limit is not None and scene.pixel_metres is None:
+        raise UsageError(f"{scene.path} does not say how large its pixels are: no --fill-limit")
+    if settings.references and rule.opaque != "fill":
+        raise UsageError(f"a reference goes with --opaque fill, not {rule.opaque}")
+    if len(settings.references) > MOST_REFERENCES:
+        raise UsageError(f"{len(settings.references)} references: {MOST_REFERENCES} at most")
 
 
 def _planned(scene: Scene, settings: Settings) -> Work:
@@ -273,24 +282,27 @@ def _written(report: Report, settings: Settings, model_name: str) -> Written:
 def _inputs(scene: Scene, settings: Settings) -> list[Path]:
     """The files that must not be replaced."""
     chosen = [Path(path) for path in (settings.mask, settings.aoi) if path]
-    return [scene.path, *chosen, *map(Path, scene.dataset.files)]
+    return [scene.path, *chosen, *settings.references, *map(Path, scene.dataset.files)]
 
 
-def _allowed(scene: Scene, settings: Settings, open_files: ExitStack) -> Callable[[Strip], Strip]:
+def _allowed(
+    scene: Scene, settings: Settings, open_files: ExitStack
+) -> Callable[[BelievedStrip], BelievedStrip]:
     """What makes a strip wholly clear outside of the mask, where there is one."""
     if settings.mask is None:
         return lambda strip: strip
     mask = open_files.enter_context(open_mask(Path(settings.mask), settings.mask_values, scene))
 
-    def within(strip: Strip) -> Strip:
+    def within(strip: BelievedStrip) -> BelievedStrip:
         clouds = mask.read(strip.first, strip.first + len(strip.valid))
         opacity = strip.restoration.opacity * clouds
-        return replace(strip, restoration=replace(strip.restoration, opacity=opacity))
+        restoration = replace(strip.restoration, opacity=opacity)
+        return replace(strip, restoration=restoration, share=strip.share * clouds)
 
     return within
 
 
-def _finish(strip: Strip, scene: Scene, radiometry: Radiometry, rule: Rule) -> Finished:
+def _finish(strip: BelievedStrip, scene: Scene, radiometry: Radiometry, rule: Rule) -> Finished:
     """Composite R, G and B; other bands pass through."""
     after = strip.dn.copy()
     provenance = np.empty(strip.valid.shape, np.uint8)
@@ -308,8 +320,46 @@ def _finish(strip: Strip, scene: Scene, radiometry: Radiometry, rule: Rule) -> F
             rule,
             scene.nodata,
         )
-    counts = (strip.windows, strip.windows_skipped)
-    return Finished(strip.first, strip.dn, after, strip.valid, provenance, *counts)
+    return Finished(
+        *(strip.first, strip.dn, after, provenance, strip.valid, strip.share, strip.trust)
+    )
+
+
+def _first_pass(
+    strips: Iterator[BelievedStrip],
+    scene: Scene,
+    report: Report,
+    rule: Rule,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Finished]:
+    """The rows of the strips, composited, from the top down."""
+    for strip in strips:
+        yield _finish(strip, scene, report.radiometry, rule)
+        report.windows += strip.windows
+        report.windows_skipped += strip.windows_skipped
+        if progress:
+            progress(strip.first + len(strip.valid), report.height)
+
+
+def _second_pass(
+    rows: Iterator[Finished],
+    scene: Scene,
+    report: Report,
+    settings: Settings,
+    block: int,
+    open_files: ExitStack,
+) -> Iterator[Finished]:
+    """Fill opaque pixels; rows then come in another order."""
+    network = settings.allow_network
+    references = [
+        open_files.enter_context(open_reference(path, scene, allow_network=network))
+        for path in settings.references
+    ]
+    place = Place(
+        *(*scene.shape, scene.rgb, report.radiometry),
+        *(scene.nodata, scene.pixel_metres, report.dst.parent),
+    )
+    return filled(rows, place, settings.rule, block, references)
 
 
 def _open_sinks(
@@ -319,11 +369,11 @@ def _open_sinks(
     outputs: Outputs,
     open_files: ExitStack,
     model_name: str,
-) -> tuple[list[Sink], Callable[[dict[str, str]], None]]:
+) -> tuple[RowWriter, list[Sink]]:
     """Open what is to be written: the scene, and provenance and preview where wanted.
 
     Returns:
-        what takes finished rows, and what adds tags to the scene that is written.
+        what writes the scene, and all that takes finished rows.
     """
     tags = {
         "VERSION": __version__,
@@ -338,11 +388,11 @@ def _open_sinks(
     }
     place = outputs.add(report.dst)
     out = open_files.enter_context(create_like(scene, place, tags, settings.form))
-    sinks: list[Sink] = [lambda rows: out.write(rows.after)]
+    sinks: list[Sink] = [lambda rows: out.write(rows.after, rows.first)]
     if settings.provenance:
         place = outputs.add(Path(settings.provenance))
         marks = open_files.enter_context(create_provenance(scene, place, settings.form))
-        sinks.append(lambda rows: marks.write(rows.provenance[None]))
+        sinks.append(lambda rows: marks.write(rows.provenance[None], rows.first))
     if settings.preview:
         path = outputs.add(Path(settings.preview))
         preview = open_files.enter_context(Preview(path, *scene.shape, report.radiometry))
@@ -351,4 +401,4 @@ def _open_sinks(
                 rows.first, rows.before[scene.rgb], rows.after[scene.rgb], rows.provenance
             )
         )
-    return sinks, out.tag
+    return out, sinks

@@ -23,32 +23,41 @@ from geodecloud.form import GTIFF, Form, profile_of
 from geodecloud.metadata import copy_ground_control, copy_metadata
 from geodecloud.scene import Scene
 
-PROVENANCE_TEXT = "provenance: 0 measured, 1-100 percent restored, 101 filled, 255 nodata"
+PROVENANCE_TEXT = (
+    "provenance: 0 measured, 1-100 percent restored, 101 filled from the land around, "
+    "102 beyond the limit for that, 110 and up from a reference, 255 nodata"
+)
 
 _FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
 _DISK_FULL = 1 << 20  # bytes left, below which a failed write is put down to the disk
 
 
 class RowWriter:
-    """Takes finished rows from the top down and writes them in whole rows of blocks.
+    """Takes finished rows and writes them in whole rows of blocks.
 
     Written piecemeal, a compressed file would grow: GDAL rewrites a block at the end of the file.
+
+    Attributes:
+        block: height of a row of blocks in pixels.
     """
 
     def __init__(self, dataset: Any, masked_like: Scene | None = None) -> None:
         self._dataset = dataset
         self._masked_like = masked_like
         self.checksums: list[tuple[Window, int]] = []  # CRC-32 of what was written where
-        self._block = min(dataset.block_shapes[0][0], _FLUSH_ROWS)
+        self.block = min(dataset.block_shapes[0][0], _FLUSH_ROWS)
         self._held: list[NDArray[Any]] = []
         self._held_rows = 0
         self._row = 0
 
-    def write(self, rows: NDArray[Any]) -> None:
-        """The next rows, (bands, rows, width)."""
+    def write(self, rows: NDArray[Any], first: int | None = None) -> None:
+        """The next rows, (bands, rows, width); or those from ``first`` on, where a block begins."""
+        if first is not None and first != self._row + self._held_rows:
+            self.finish()
+            self._row = first
         self._held.append(rows)
         self._held_rows += rows.shape[1]
-        whole = self._held_rows - self._held_rows % self._block
+        whole = self._held_rows - self._held_rows % self.block
         if whole:
             self._flush(whole)
 

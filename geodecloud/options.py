@@ -39,6 +39,13 @@ class OpaqueChoice(StrEnum):
     nodata = "nodata"
 
 
+class BeyondChoice(StrEnum):
+    """What to do where the ground is too far to be guessed."""
+
+    keep = "keep"
+    nodata = "nodata"
+
+
 class RampChoice(StrEnum):
     """How the weight of a window falls towards its border."""
 
@@ -100,7 +107,23 @@ class RestoreOptions:
     opaque: Annotated[
         OpaqueChoice, typer.Option(help="What to do where the ground cannot be seen.")
     ] = OpaqueChoice.fill
-    opaque_above: Annotated[float, typer.Option(help="Opacity from which on it cannot.")] = 0.9
+    opaque_above: Annotated[float, typer.Option(help="Opacity from which on it cannot.")] = 0.7
+    fill_limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="METRES", help="Fill nothing farther than that from visible ground.  [no limit]"
+        ),
+    ] = None
+    beyond_limit: Annotated[BeyondChoice, typer.Option(help="What to do with what is farther.")] = (
+        BeyondChoice.keep
+    )
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Another date of the same place, to fill from; again for the next best.",
+        ),
+    ] = None
     model: Annotated[Path | None, typer.Option(help="Model file.  [default: the built-in one]")] = (
         None
     )
@@ -150,7 +173,13 @@ class RestoreOptions:
             "stac": self.stac,
             "grid": Grid(self.window, self.overlap),
             "ramp": self.ramp.value,
-            "rule": Rule(opaque_above=self.opaque_above, opaque=self.opaque.value),
+            "rule": Rule(
+                opaque_above=self.opaque_above,
+                opaque=self.opaque.value,
+                fill_limit=self.fill_limit,
+                beyond_limit=self.beyond_limit.value,
+            ),
+            "references": tuple(self.reference or ()),
             "limits": limits,
         }
         # rasterio takes a second to import: not before the words make sense

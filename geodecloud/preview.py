@@ -25,7 +25,8 @@ class Preview:
         self._path = path
         self._step = -(-max(height, width) // _LONGEST)
         self._radiometry = radiometry
-        self._rows: list[NDArray[np.uint8]] = []
+        rows, columns = (-(-length // self._step) for length in (height, width))
+        self._canvas = np.full((rows, 3 * columns + 2 * _GAP, 3), 255, np.uint8)
 
     def add(
         self,
@@ -34,13 +35,17 @@ class Preview:
         after: NDArray[Any],
         provenance: NDArray[np.uint8],
     ) -> None:
-        """Rows from ``first`` on: R, G, B as DN, (3, rows, width) each; (rows, width)."""
+        """Rows from ``first`` on: R, G, B as DN, (3, rows, width) each; (rows, width).
+
+        They may come in any order.
+        """
         pick = (slice(-first % self._step, None, self._step), slice(None, None, self._step))
         marks = provenance[pick]
         pictures = [self._picture(dn[(slice(None), *pick)], marks) for dn in (before, after)]
         gap = np.full((marks.shape[0], _GAP, 3), 255, np.uint8)
         panels = [pictures[0], gap, pictures[1], gap, provenance_picture(marks)]
-        self._rows.append(np.concatenate(panels, axis=1))
+        row = -(-first // self._step)
+        self._canvas[row : row + len(marks)] = np.concatenate(panels, axis=1)
 
     def __enter__(self) -> "Preview":
         return self
@@ -49,7 +54,7 @@ class Preview:
         if kind is not None:
             return
         try:
-            Image.fromarray(np.concatenate(self._rows)).save(self._path, format="PNG")
+            Image.fromarray(self._canvas).save(self._path, format="PNG")
         except OSError as error:
             raise OutputError(f"{self._path.parent}: no preview ({error.strerror})") from error
 

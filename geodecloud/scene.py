@@ -36,6 +36,7 @@ _COLOURS = (r"(b0?4|red|r)", r"(b0?3|green|g)", r"(b0?2|blue|b)")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
 _BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
+_DEGREE = 111_195.0  # metres of a degree of latitude: pi / 180 * 6371009, the mean radius
 
 
 @dataclass
@@ -97,6 +98,22 @@ class Scene:
     def rgb(self) -> list[int]:
         """Indices of red, green and blue along the first axis of what ``read`` returns."""
         return [band - 1 for band in self.bands]
+
+    @property
+    def pixel_metres(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in metres, at the middle; None if nothing says."""
+        crs, step = self.dataset.crs, self.transform
+        if not crs:
+            return None
+        height, width = np.hypot(step.b, step.e), np.hypot(step.a, step.d)
+        if crs.is_geographic:
+            latitude = step.f + step.d * self.area.width / 2 + step.e * self.area.height / 2
+            shrunk = float(np.cos(np.radians(latitude)))
+            return float(height * _DEGREE), float(width * _DEGREE * shrunk)
+        if not crs.is_projected:
+            return None
+        metres = crs.linear_units_factor[1]
+        return float(height * metres), float(width * metres)
 
     def read(self, first: int, last: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """All bands of rows ``first`` to ``last`` (not included).

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geodecloud.blending import Ramp, StripBlend
 from geodecloud.composite import REACH, Restoration, believed_opacity
+from geodecloud.context import fill_share, trust
 from geodecloud.errors import GeodecloudError
 from geodecloud.pipeline import ahead, in_order
 from geodecloud.radiometry import Radiometry
@@ -35,7 +36,15 @@ class Strip:
     windows_skipped: int  # of them, because they hold no data
 
 
-def believed_strips(strips: Iterator[Strip]) -> Iterator[Strip]:
+@dataclass(frozen=True)
+class BelievedStrip(Strip):
+    """A strip whose opacity has been compared with that of the rows around it."""
+
+    share: NDArray[np.float32]  # (rows, width), see context.fill_share
+    trust: NDArray[np.float32]  # (rows, width), see context.trust
+
+
+def believed_strips(strips: Iterator[Strip], opaque_above: float) -> Iterator[BelievedStrip]:
     """The same strips with :func:`believed_opacity`, as if for the whole scene at once.
 
     A strip is held back until the rows below it that count are there.
@@ -53,9 +62,14 @@ def believed_strips(strips: Iterator[Strip]) -> Iterator[Strip]:
             parts = [opacity[:0] if above is None else above, opacity]
             parts += [later.restoration.opacity for later in held]
             known = np.concatenate(parts)[: len(parts[0]) + len(opacity) + REACH]
-            believed = believed_opacity(known)[len(parts[0]) :][: len(opacity)]
+            rows = slice(len(parts[0]), len(parts[0]) + len(opacity))
             above = np.concatenate(parts[:2])[-REACH:]
-            yield replace(current, restoration=replace(current.restoration, opacity=believed))
+            believed = replace(current.restoration, opacity=believed_opacity(known)[rows])
+            yield BelievedStrip(
+                **(vars(current) | {"restoration": believed}),
+                share=fill_share(known, opaque_above)[rows] * current.valid,
+                trust=trust(known)[rows] * current.valid,
+            )
 
 
 def restored_strips(
@@ -84,8 +98,9 @@ def restored_strips(
         band = question.completes
         if band is not None:
             blended = blend.take(band.finished)
-            restoration = Restoration(radiometry.from_network(blended[:3]), blended[3])
             dn, valid = band.dn[:, : band.finished], band.valid[: band.finished]
+            opacity = blended[3] * valid  # where there is no data there is no cloud
+            restoration = Restoration(radiometry.from_network(blended[:3]), opacity)
             yield Strip(band.first, dn, valid, restoration, len(band.places), question.skipped)
 
 

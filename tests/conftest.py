@@ -49,7 +49,7 @@ def identity(patches: NDArray[np.float32]) -> NDArray[np.float32]:
 def darken(patches: NDArray[np.float32]) -> NDArray[np.float32]:
     """A network that halves the light where red is above 0.5, and calls that cloud."""
     cloud = patches[:, :1] > 0.5
-    return np.concatenate([np.where(cloud, patches / 2, patches), cloud * 0.6], axis=1).astype(
+    return np.concatenate([np.where(cloud, patches / 2, patches), cloud * 0.5], axis=1).astype(
         np.float32
     )
 

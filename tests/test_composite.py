@@ -130,7 +130,7 @@ def test_belief_does_not_depend_on_the_strips(opacity, heights):
             valid = np.ones(rows.shape, bool)
             strips.append(Strip(first, np.zeros((3, *rows.shape)), valid, blank, 1, 0))
         first += height
-    out = list(believed_strips(iter(strips)))
+    out = list(believed_strips(iter(strips), 0.7))
     assert [strip.first for strip in out] == [strip.first for strip in strips]
     together = np.concatenate([strip.restoration.opacity for strip in out])
     np.testing.assert_array_equal(together, believed_opacity(opacity))

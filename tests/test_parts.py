@@ -35,7 +35,7 @@ GRID = from_origin(500000, 5500000, 10, 10)
 
 def blacken(patches):
     """A network that calls everything cloud, and the ground below it black."""
-    return np.concatenate([patches * 0, np.full_like(patches[:, :1], 0.8)], axis=1)
+    return np.concatenate([patches * 0, np.full_like(patches[:, :1], 0.5)], axis=1)
 
 
 @pytest.fixture

@@ -1,0 +1,224 @@
+"""The second pass: rows with opaque pixels wait until all that is visible of the scene is known.
+
+In the first pass every row adds its visible land to the ground's colour by cells. Rows of blocks
+without opaque pixels go on at once; the others are set aside in an unnamed temporary file and go
+on last. So no block is written twice, and memory does not depend on the scene's height.
+"""
+
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.composite import BEYOND, FILLED, REFERENCE, Rule, lay_over
+from geodecloud.context import LAND, Ground, colours, distances, stretch
+from geodecloud.errors import OutputError
+from geodecloud.neighbours import Floats
+from geodecloud.radiometry import Radiometry
+
+log = logging.getLogger("geodecloud")
+
+_LEAST_ROWS = 64  # in a group, where blocks are lower
+_GROUND = 0.25  # share of a cell that must be visible for it to be visible ground
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Rows of the output: all bands before and after, and what is said of them."""
+
+    first: int
+    before: NDArray[Any]  # (bands, rows, width)
+    after: NDArray[Any]  # (bands, rows, width)
+    provenance: NDArray[np.uint8]  # (rows, width)
+    valid: NDArray[np.bool_]  # (rows, width)
+    share: Floats  # (rows, width), see context.fill_share
+    trust: Floats  # (rows, width), see context.trust
+
+
+@dataclass(frozen=True)
+class Place:
+    """The scene as far as filling it asks.
+
+    metres: height and width of a pixel; None where nothing says.
+    folder: for the rows that are set aside.
+    """
+
+    height: int
+    width: int
+    rgb: list[int]
+    radiometry: Radiometry
+    nodata: float | None
+    metres: tuple[float, float] | None
+    folder: Path
+
+
+class Other(Protocol):
+    """Another picture of the place: see :class:`geodecloud.reference.Reference`."""
+
+    def gather(self, first: int, colour: Floats, trust: Floats) -> None:
+        """The next rows of the scene, restored."""
+
+    def match(self) -> None:
+        """All rows are gathered: find how the colours go together."""
+
+    def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Rows in the scene's colours, (3, rows, width), and where there are any."""
+
+
+def filled(
+    rows: Iterator[Finished], place: Place, rule: Rule, block: int, others: Sequence[Other] = ()
+) -> Generator[Finished]:
+    """The same rows with opaque pixels filled, in groups of whole rows of blocks, in any order.
+
+    Args:
+        block: height of a row of blocks in pixels.
+        others: references; an earlier one counts more.
+
+    Raises:
+        OutputError: there is no room for the rows that are set aside.
+    """
+    ground = Ground(place.height, place.width)
+    with tempfile.TemporaryFile(dir=place.folder) as file:
+        aside = 0
+        for group in _groups(rows, block):
+            for part in _pieces(group):
+                colour = place.radiometry.to_model(part.after[place.rgb])
+                ground.add(colour, part.trust)
+                for other in others:
+                    other.gather(part.first, colour, part.trust)
+            if group.share.any():
+                _set_aside(group, file, place.folder)
+                aside += 1
+            else:
+                yield group
+        ground.finish()
+        if not aside:
+            return
+        for other in others:
+            other.match()
+        fill = _Fill(ground, place, rule, others)
+        file.seek(0)
+        for _ in range(aside):
+            yield _joined([fill(part) for part in _pieces(_take_back(file))])
+
+
+class _Fill:
+    """Fills rows, once the ground of the whole scene is known."""
+
+    def __init__(self, ground: Ground, place: Place, rule: Rule, others: Sequence[Other]) -> None:
+        self._place, self._rule, self._others = place, rule, others
+        self._cell = ground.cell
+        black = np.zeros((3, 1, 1), np.float32)
+        land = np.array(LAND, np.float32)[:, None, None]
+        prior = place.radiometry.from_network(land - place.radiometry.to_network(black))
+        if not ground.sums[-1].any():
+            log.warning(
+                "nothing of the land is seen: it is filled with the colour of land at large"
+            )
+        self._colours = colours(ground, prior[:, 0, 0])
+        self._distance: Floats | None = None
+        if rule.fill_limit is not None and place.metres is not None:
+            cell = place.metres[0] * ground.cell, place.metres[1] * ground.cell
+            seen = ground.sums[-1] >= _GROUND * ground.cell**2
+            self._distance = distances(seen, cell, rule.fill_limit)
+
+    def __call__(self, rows: Finished) -> Finished:
+        last = rows.first + rows.share.shape[0]
+        colour = stretch(self._colours, self._cell, (rows.first, last), self._place.width)
+        marks = np.full(rows.share.shape, FILLED, np.uint8)
+        far = self._far(rows.first, last)
+        marks[far] = BEYOND
+        for i in reversed(range(len(self._others))):
+            other, there = self._others[i].colours(rows.first, last)
+            np.copyto(colour, other, where=there)
+            marks[there] = REFERENCE + i
+        return self._lay_over(rows, colour, marks)
+
+    def _far(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Where visible ground is farther than the limit: bool (rows, width)."""
+        shape = (last - first, self._place.width)
+        if self._distance is None:
+            return np.zeros(shape, bool)
+        rows, columns = np.arange(first, last) // self._cell, np.arange(shape[1]) // self._cell
+        far: NDArray[np.bool_] = (self._distance > np.float32(self._rule.fill_limit))[
+            np.ix_(rows, columns)
+        ]
+        return far
+
+    def _lay_over(self, rows: Finished, colour: Floats, marks: NDArray[np.uint8]) -> Finished:
+        place, beyond = self._place, marks == BEYOND
+        after, provenance = rows.after.copy(), rows.provenance.copy()
+        rgb = after[place.rgb]
+        where = (rows.share > 0) & ~beyond
+        rgb[:, where] = lay_over(
+            rgb[:, where], rows.share[where], colour[:, where], place.radiometry, place.nodata
+        )
+        provenance[where] = marks[where]
+        where = (rows.share >= 0.5) & beyond  # the softer edge stays as restored
+        rgb[:, where] = rows.before[place.rgb][:, where]
+        if self._rule.beyond_limit == "nodata":
+            rgb[:, where] = place.nodata
+        provenance[where] = BEYOND
+        after[place.rgb] = rgb
+        return dataclasses.replace(rows, after=after, provenance=provenance)
+
+
+def _groups(rows: Iterator[Finished], block: int) -> Iterator[Finished]:
+    """The same rows in groups that begin where a block begins, all of one height but the last."""
+    height = -(-_LEAST_ROWS // block) * block
+    held: list[Finished] = []
+    for more in rows:
+        held.append(more)
+        together = _joined(held)
+        count = len(together.valid)
+        whole = count - count % height
+        for start in range(0, whole, height):
+            yield _part(together, start, start + height)
+        held = [_part(together, whole, count)] if whole < count else []
+    if held:
+        yield _joined(held)
+
+
+def _pieces(rows: Finished) -> Iterator[Finished]:
+    """The same rows, few at a time, so that what is computed of them needs little memory."""
+    for start in range(0, len(rows.valid), _LEAST_ROWS):
+        yield _part(rows, start, start + _LEAST_ROWS)
+
+
+def _joined(parts: list[Finished]) -> Finished:
+    if len(parts) == 1:
+        return parts[0]
+    names = [field.name for field in dataclasses.fields(Finished)][1:]
+    return Finished(
+        parts[0].first,
+        *(np.concatenate([getattr(part, name) for part in parts], axis=-2) for name in names),
+    )
+
+
+def _part(rows: Finished, start: int, stop: int) -> Finished:
+    names = [field.name for field in dataclasses.fields(Finished)][1:]
+    return Finished(
+        rows.first + start, *(getattr(rows, name)[..., start:stop, :] for name in names)
+    )
+
+
+def _set_aside(rows: Finished, file: IO[bytes], folder: Path) -> None:
+    try:
+        for field in dataclasses.fields(Finished):
+            np.save(file, getattr(rows, field.name))
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: no room for the rows that wait to be filled ({error}); make room and run "
+            "again, or use --opaque keep"
+        ) from error
+
+
+def _take_back(file: IO[bytes]) -> Finished:
+    first, *arrays = (np.load(file) for _ in dataclasses.fields(Finished))
+    return Finished(int(first), *arrays)

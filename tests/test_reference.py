@@ -1,0 +1,168 @@
+"""A reference of another date: its colours are matched, its pixels are real, its marks say so."""
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.transform import from_origin
+from rasterio.warp import calculate_default_transform, reproject
+
+from geodecloud.composite import FILLED, REFERENCE, Rule
+from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.metrics import psnr
+from geodecloud.radiometry import Radiometry
+from geodecloud.reference import robust_line
+from tests.conftest import SAMPLES, read, write_scene
+from tests.test_context import WHITE, disc, real_land, white_is_cloud
+
+GRID = {"crs": "EPSG:32633", "transform": from_origin(500000, 5500000, 10, 10)}
+
+
+@pytest.fixture
+def land():
+    return real_land()[:, :256, :256]
+
+
+@pytest.fixture
+def cloudy(tmp_path, land):
+    return write_scene(tmp_path / "cloudy.tif", np.where(disc(70), WHITE, land).astype(np.uint16))
+
+
+def restore(cloudy, tmp_path, *references, **rule):
+    chosen = Settings(
+        rule=Rule(**rule),
+        references=references,
+        provenance=tmp_path / "p.tif",
+        overwrite=True,
+    )
+    decloud_scene(cloudy, tmp_path / "out.tif", white_is_cloud, chosen)
+    return read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
+
+
+@given(st.floats(0.4, 2.5), st.floats(-0.2, 0.2), st.integers(0, 99))
+def test_the_line_of_the_many_is_found_among_outliers(gain, offset, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0.1, 0.6, 400).astype(np.float32)
+    y = (gain * x + offset + rng.normal(0, 0.003, 400)).astype(np.float32)
+    y[:100] = rng.uniform(0, 1, 100)  # a quarter of the ground has changed
+    weight = rng.uniform(0.5, 1, 400).astype(np.float32)
+    found = robust_line(x, y, weight)
+    assert found[0] == pytest.approx(gain, abs=0.02)
+    assert found[1] == pytest.approx(offset, abs=0.01)
+
+
+def test_even_ground_has_an_offset_and_no_gain():
+    x = np.full(50, 0.3, np.float32)
+    assert robust_line(x, x + 0.1, np.ones(50, np.float32)) == pytest.approx((1, 0.1))
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 0), (0.8, 150), (1.3, -200)])
+def test_another_date_fills_with_real_ground(tmp_path, land, cloudy, gain, offset):
+    """Within 1 dB of what the reference itself, its colours known, differs by."""
+    rng = np.random.default_rng(0)
+    changed = land + rng.normal(0, 40, land.shape)  # DN; what differs between the dates
+    other = np.clip(np.rint(changed * gain + offset), 1, 65535).astype(np.uint16)
+    out, marks = restore(cloudy, tmp_path, write_scene(tmp_path / "other.tif", other))
+    cloud = disc(70)
+    assert (marks[cloud] == REFERENCE).all()
+    assert FILLED not in marks
+    to_model = Radiometry().to_model
+    own = psnr(to_model(changed), to_model(land), cloud)
+    assert psnr(to_model(out), to_model(land), cloud) >= own - 1
+    clear = marks == 0
+    np.testing.assert_array_equal(out[:, clear], land[:, clear])
+
+
+def test_the_match_is_local(tmp_path, land, cloudy):
+    """Haze over one side of the reference is taken away there, and nowhere else."""
+    haze = np.linspace(0, 500, 256)[None, None]
+    other = write_scene(tmp_path / "other.tif", (land + haze).astype(np.uint16))
+    out, _ = restore(cloudy, tmp_path, other)
+    difference = (out.astype(float) - land)[:, disc(70)]
+    assert np.abs(difference).mean() < 20
+    assert abs(difference.mean()) < 5
+
+
+def test_a_reference_on_another_grid_is_warped(tmp_path, land, cloudy):
+    transform, width, height = calculate_default_transform(
+        GRID["crs"], "EPSG:4326", 256, 256, 500000, 5500000 - 2560, 502560, 5500000
+    )
+    elsewhere = np.zeros((3, height, width), np.uint16)
+    reproject(
+        land, elsewhere, src_crs=GRID["crs"], src_transform=GRID["transform"],
+        dst_crs="EPSG:4326", dst_transform=transform, resampling=rasterio.enums.Resampling.cubic,
+    )  # fmt: skip
+    other = write_scene(
+        tmp_path / "other.tif", elsewhere, crs="EPSG:4326", transform=transform, nodata=0
+    )
+    out, marks = restore(cloudy, tmp_path, other)
+    cloud = disc(70)
+    assert (marks[cloud] == REFERENCE).all()
+    correlation = np.corrcoef(out[:, cloud].ravel(), land[:, cloud].ravel())[0, 1]
+    assert correlation > 0.9
+
+
+def test_the_first_reference_counts_most_and_where_none_has_data_the_land_does(
+    tmp_path, land, cloudy
+):
+    first, second = land.copy(), land.copy()
+    first[:, :, 128:] = 0
+    second[:, 160:] = 0
+    paths = [
+        write_scene(tmp_path / f"{i}.tif", dn, nodata=0) for i, dn in enumerate([first, second])
+    ]
+    out, marks = restore(cloudy, tmp_path, *paths)
+    rows, columns = np.indices(marks.shape)
+    cloud = disc(70)
+    assert (marks[cloud & (columns < 128)] == REFERENCE).all()
+    assert (marks[cloud & (columns >= 128) & (rows < 160)] == REFERENCE + 1).all()
+    assert (marks[cloud & (columns >= 128) & (rows >= 160)] == FILLED).all()
+    real = cloud & (marks >= REFERENCE)
+    assert np.abs(out.astype(float) - land)[:, real].mean() < 60
+
+
+def test_beyond_the_limit_a_reference_still_fills(tmp_path, land, cloudy):
+    other = write_scene(tmp_path / "other.tif", land)
+    _, marks = restore(cloudy, tmp_path, other, fill_limit=100)
+    assert (marks[disc(70)] == REFERENCE).all()
+
+
+def test_too_little_overlap_is_refused_and_nothing_written(tmp_path, land, cloudy):
+    other = land.copy()
+    other[:, :, 20:] = 0
+    other[:, 20:] = 0
+    path = write_scene(tmp_path / "other.tif", other, nodata=0)
+    with pytest.raises(SceneError, match="too little of it is visible in the scene too"):
+        restore(cloudy, tmp_path, path)
+    assert not (tmp_path / "out.tif").exists()
+    far = write_scene(tmp_path / "far.tif", land, transform=from_origin(900000, 5500000, 10, 10))
+    with pytest.raises(SceneError, match="too little"):
+        restore(cloudy, tmp_path, far)
+
+
+def test_what_does_not_go_together_is_refused(tmp_path, land, cloudy):
+    nowhere = write_scene(tmp_path / "nowhere.tif", land[:, :200], crs=None)
+    with pytest.raises(SceneError, match="256x256"):
+        restore(cloudy, tmp_path, nowhere)
+    with pytest.raises(SceneError, match="no such file"):
+        restore(cloudy, tmp_path, tmp_path / "missing.tif")
+    other = write_scene(tmp_path / "other.tif", land)
+    with pytest.raises(UsageError, match="goes with --opaque fill"):
+        restore(cloudy, tmp_path, other, opaque="keep")
+    with pytest.raises(OutputError, match="is the input itself"):
+        decloud_scene(cloudy, other, white_is_cloud, Settings(references=(other,), overwrite=True))
+    np.testing.assert_array_equal(read(other), land)
+
+
+def test_on_the_command_line(cli, tmp_path):
+    """The sample under simulated cloud, with its clear truth as the other date."""
+    out, marks = tmp_path / "out.tif", tmp_path / "p.tif"
+    clear = SAMPLES / "s2_clear.tif"
+    options = ["--reference", clear, "--reference", clear, "--provenance", marks, "-q"]
+    assert cli(SAMPLES / "s2_cloudy.tif", out, *options, "--device", "cpu").code == 0
+    filled = read(marks)[0] == REFERENCE
+    assert filled.any()
+    to_model = Radiometry().to_model
+    assert psnr(to_model(read(out)[:3]), to_model(read(clear)[:3]), filled) > 30
