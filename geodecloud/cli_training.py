@@ -103,7 +103,14 @@ def evaluate(
             help="Instead of pairs: held-out EuroSAT tiles under each kind of synthetic cloud.",
         ),
     ] = None,
+    seams: Annotated[
+        Path | None,
+        typer.Option(metavar="SRC", help="Instead of pairs: the windows' borders in this scene."),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Model file.")] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Window size, of pairs and --seams.  [default: 64]")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="File stems, by comma: only these.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="With --tiles: how many; 0: all.")] = 600,
     png: Annotated[
@@ -115,14 +122,23 @@ def evaluate(
     """Score a model on pairs of a cloudy and a clear scene, or on held-out tiles.
 
     PSNR, SSIM, spectral angle and MAE of the restored pictures, beside the cloudy ones as they
-    are (identity) and a dehazer without a network (dark channel prior).
+    are (identity) and a dehazer without a network (dark channel prior). Or measure the seams.
     """
-    if tiles and (cloudy or only):
-        raise UsageError("--tiles stands instead of CLOUDY_DIR, CLEAR_DIR and --only")
+    if tiles and (cloudy or only or window):
+        raise UsageError("--tiles stands instead of CLOUDY_DIR, CLEAR_DIR, --only and --window")
+    if seams and (cloudy or only or tiles or png):
+        raise UsageError("--seams stands instead of CLOUDY_DIR, CLEAR_DIR, --only, --tiles, --png")
     set_logging(quiet=True, verbose=False)
-    from geodecloud.scores import json_scores, pairs_table, tiles_table
+    from geodecloud.scores import json_scores, pairs_table, seams_table, tiles_table
+    from geodecloud.windows import Grid
 
-    if tiles:
+    grid = Grid() if window is None else Grid(window)
+    if seams:
+        from geodecloud.seams import evaluate_seams
+
+        scores = evaluate_seams(seams, model, grid)
+        text = seams_table(scores)
+    elif tiles:
         from geodecloud.evaluate_tiles import LABELS, evaluate_tiles
 
         scores = evaluate_tiles(tiles, model, limit or None, png)
@@ -130,10 +146,11 @@ def evaluate(
     elif cloudy and clear:
         from geodecloud.evaluate import evaluate_pairs
 
-        scores = evaluate_pairs(cloudy, clear, model, only.split(",") if only else None, png)
+        stems = only.split(",") if only else None
+        scores = evaluate_pairs(cloudy, clear, model, stems, png, grid)
         text = pairs_table(scores)
     else:
-        raise UsageError("give CLOUDY_DIR and CLEAR_DIR, or --tiles EUROSAT_DIR")
+        raise UsageError("give CLOUDY_DIR and CLEAR_DIR, --tiles EUROSAT_DIR, or --seams SRC")
     typer.echo(json.dumps(json_scores(scores)) if as_json else text)
 
 

@@ -20,8 +20,10 @@ from geodecloud.radiometry import guess_radiometry
 from geodecloud.scene import open_scene
 from geodecloud.scores import METRICS, Scores, mean_scores, score
 from geodecloud.strips import Predict
+from geodecloud.windows import Grid
 
 _SUFFIXES = (".tif", ".tiff", ".png")
+_GRID = Grid()
 _BY_PLACE = ("psnr", "mae")  # what has a meaning for pixels that lie apart
 
 
@@ -44,6 +46,7 @@ def evaluate_pairs(
     model: Path | None,
     only: list[str] | None = None,
     pictures: Path | None = None,
+    grid: Grid = _GRID,
 ) -> Scores:
     """How near the cloudy scenes are to the clear ones: as they are, dehazed, and restored.
 
@@ -56,6 +59,7 @@ def evaluate_pairs(
         model: a model file; None: the built-in one.
         only: stems of the files to take; None: all.
         pictures: a folder for pictures of each pair, cloudy | restored | clear; made if needed.
+        grid: of the windows.
 
     Returns:
         ``pairs``, their number. For each row of ``scores.ROWS``: psnr (dB), ssim, sam (degrees),
@@ -78,7 +82,7 @@ def evaluate_pairs(
     each = {}
     with tempfile.TemporaryDirectory() as folder:
         for stem, (cloudy, clear) in tqdm(pairs.items(), "pairs", leave=False, disable=None):
-            pair = _restore(cloudy, clear, predictor, Path(folder))
+            pair = _restore(cloudy, clear, predictor, Path(folder), grid)
             each[stem] = _score(pair)
             if pictures:
                 save_grid(pictures / f"{stem}.png", [[pair.cloudy, pair.restored, pair.clear]])
@@ -114,7 +118,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _restore(cloudy: Path, clear: Path, predict: Predict, folder: Path) -> _Pair:
+def _restore(cloudy: Path, clear: Path, predict: Predict, folder: Path, grid: Grid) -> _Pair:
     """Restore the cloudy scene into a file in ``folder``, and read all three."""
     with open_scene(cloudy) as before, open_scene(clear) as truth:
         if before.shape != truth.shape:
@@ -127,7 +131,8 @@ def _restore(cloudy: Path, clear: Path, predict: Predict, folder: Path) -> _Pair
     if not (valid & clear_valid).any():
         raise DataError(f"{clear}: no pixel is valid both there and in {cloudy}")
     restored, marks = folder / "restored.tif", folder / "provenance.tif"
-    report = decloud_scene(cloudy, restored, predict, Settings(provenance=marks, overwrite=True))
+    settings = Settings(grid=grid, provenance=marks, overwrite=True)
+    report = decloud_scene(cloudy, restored, predict, settings)
     with open_scene(restored, report.bands) as after:
         restored_dn = after.read(0, after.shape[0])[0][after.rgb]
     measured = read_provenance(marks) == MEASURED

@@ -98,6 +98,16 @@ def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
     return _aligned(lines, texts=2)
 
 
+def seams_table(scores: Scores) -> str:
+    """What ``evaluate_seams`` returns, for people."""
+    lines = [["DN from pixel to pixel", "mean", "99th percentile"]]
+    for name, text in (("across", "across a border"), ("beside", "one pixel beside")):
+        lines.append([text, *(f"{scores[name][key]:.2f}" for key in ("mean", "p99"))])
+    chance = f"{scores['chance']:.4f} +- {scores['chance_deviation']:.4f}"
+    ratio = f"ratio {scores['ratio']:.4f}; away from borders {chance}"
+    return f"{_aligned(lines)}\n\n{ratio}: {scores['excess']:+.2%} from chance"
+
+
 def _cell(metric: str, value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.{_DECIMALS[metric]}f}"
 

@@ -78,13 +78,20 @@ ALLOWED = {
         "evaluate",
         "evaluate_tiles",
         "scores",
+        "seams",
         "training",
+        "windows",
     },
     "describe": {"checkpoint", "scene"},
     "scores": {"metrics"},
     "evaluate": {
         *("checkpoint", "composite", "dark_channel", "decloud", "errors", "geotiff", "metrics"),
-        *("predictor", "preview", "radiometry", "scene", "scores", "strips", "numpy"),
+        *("predictor", "preview", "radiometry", "scene", "scores", "strips", "windows"),
+        "numpy",
+    },
+    "seams": {
+        *("checkpoint", "composite", "decloud", "errors", "geotiff", "predictor", "scene"),
+        *("scores", "windows", "numpy"),
     },
     "evaluate_tiles": {
         *("checkpoint", "composite", "config", "dark_channel", "errors", "metrics", "predictor"),

@@ -1,0 +1,105 @@
+"""Laws of the seam figure: none where a network looks at pixels, seen where it looks at patches."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geodecloud.errors import DataError
+from geodecloud.seams import evaluate_seams, seams
+from geodecloud.windows import Grid
+from tests.conftest import noise, write_scene
+
+
+def lighten(patches):
+    """A network that looks at each pixel alone, and changes all of them."""
+    return np.concatenate([patches * 0.8, np.full_like(patches[:, :1], 0.6)], axis=1)
+
+
+def tint(patches):
+    """A network that has an opinion of its own in each patch."""
+    own = np.random.default_rng(patches.size).uniform(-0.1, 0.1, (len(patches), 3, 1, 1))
+    return np.concatenate([patches * 0.8 + own, np.full_like(patches[:, :1], 0.6)], axis=1).astype(
+        np.float32
+    )
+
+
+@pytest.fixture
+def restored_by(tmp_path, monkeypatch):
+    """The figures of smooth land with a little noise, restored by a plain function."""
+    rows, columns = np.mgrid[:400, :500]
+    land = 1500 + 300 * np.sin(rows / 40) + 300 * np.cos(columns / 50)
+    src = write_scene(tmp_path / "in.tif", (land + noise((3, 400, 500)) / 100).astype(np.uint16))
+
+    def run(function, grid):
+        monkeypatch.setattr("geodecloud.seams.Predictor", lambda _: function)
+        return evaluate_seams(src, None, grid)
+
+    return run
+
+
+@pytest.mark.parametrize("grid", [Grid(), Grid(128), Grid(64, 0)])
+def test_no_seam_where_pixels_are_restored_one_by_one(restored_by, grid):
+    figures = restored_by(lighten, grid)
+    assert abs(figures["excess"]) < 0.02
+    assert figures["across"]["p99"] >= figures["across"]["mean"] > 0
+
+
+def test_hard_borders_between_patches_are_seen_and_the_blend_hides_them(restored_by):
+    hard = restored_by(tint, Grid(64, 0))["excess"]
+    assert hard > 0.5
+    assert abs(restored_by(tint, Grid(64, 16))["excess"]) < hard / 10
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 1000), st.integers(100, 180), st.integers(100, 180))
+def test_a_step_at_the_borders_is_measured_exactly(step, height, width):
+    """A step down at each border of a picture that rises by 1 from pixel to pixel."""
+    grid = Grid(32, 0)
+
+    def ramp(length):
+        starts = np.array(grid.starts(length)[1:])
+        passed = np.searchsorted(starts, np.arange(length), "right")
+        return np.arange(length) + step * passed
+
+    rows, columns = height - height % 32, width - width % 32  # no window is moved back
+    picture = ramp(rows)[:, None] + ramp(columns)[None, :]
+    figures = seams(picture[None], np.ones(picture.shape, bool), grid)
+    assert figures["across"] == {"mean": 1 + step, "p99": 1 + step}
+    assert figures["beside"] == {"mean": 1, "p99": 1}
+    assert figures["chance"] == 1
+    assert figures["excess"] == pytest.approx(step)
+
+
+def test_what_does_not_count_has_no_part():
+    rng = np.random.default_rng(0)
+    dn = rng.integers(0, 4000, (3, 300, 200))
+    where = np.ones((300, 200), bool)
+    where[100:180] = False
+    spoiled = dn.copy()
+    spoiled[:, ~where] = 65535
+    assert seams(dn, where, Grid()) == seams(spoiled, where, Grid())
+
+
+def test_nothing_changed_is_one_line(tmp_path, monkeypatch, cli):
+    def see_nothing(patches):
+        return np.concatenate([patches, 0 * patches[:, :1]], axis=1)
+
+    src = write_scene(tmp_path / "in.tif", noise((3, 150, 150)))
+    monkeypatch.setattr("geodecloud.seams.Predictor", lambda _: see_nothing)
+    with pytest.raises(DataError, match=r"in\.tif: too few pixels"):
+        evaluate_seams(src, None, Grid())
+    ran = cli("evaluate", "--seams", src)
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+
+
+def test_on_the_command_line(tmp_path, monkeypatch, cli):
+    src = write_scene(tmp_path / "in.tif", noise((3, 300, 300)))
+    monkeypatch.setattr("geodecloud.seams.Predictor", lambda _: lighten)
+    figures = json.loads(cli("evaluate", "--seams", src, "--json").out)
+    assert figures["ratio"] == pytest.approx(1, abs=0.02)
+    assert "from chance" in cli("evaluate", "--seams", src, "--window", "128").out
+    assert cli("evaluate", "--seams", src, "--tiles", tmp_path).code == 2
