@@ -78,7 +78,7 @@ def run(scene: Path, threads: int) -> dict[str, float]:
     command = [sys.executable, "-m", "geodecloud", str(scene), str(out), "--overwrite", "--json"]
     command += ["-q", "--scale", "10000", "--offset", "0", "--threads", str(threads)]
     begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     said = json.loads(process.stdout.read())
     _, status, usage = os.wait4(process.pid, 0)
     if status:
