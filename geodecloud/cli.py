@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from geodecloud import __version__, cli_training
+from geodecloud import __version__, cli_qgis, cli_training
 from geodecloud.console import (
     OverwriteOption,
     ProgressChoice,
@@ -171,6 +171,7 @@ def info(
 
 
 cli_training.add_commands(app)
+cli_qgis.add_commands(app)
 
 
 def main(args: list[str] | None = None) -> NoReturn:

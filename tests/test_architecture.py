@@ -60,7 +60,7 @@ ALLOWED = {
     },
     "console": {"errors"},
     "cli": {
-        *("cli_training", "console", "decloud", "describe", "errors", "options"),
+        *("cli_qgis", "cli_training", "console", "decloud", "describe", "errors", "options"),
     },
     "options": {
         *("checkpoint", "composite", "console", "decloud", "form", "predictor", "windows"),
@@ -75,6 +75,9 @@ ALLOWED = {
         "scores",
         "training",
     },
+    "cli_qgis": {"console", "qgis_profiles"},
+    "qgis_profiles": {"errors", "output", "qgis_plugin"},
+    "qgis_plugin": set(),  # runs in QGIS's own Python, without us
     "describe": {"checkpoint", "scene"},
     "scores": {"metrics"},
     "evaluate": {
