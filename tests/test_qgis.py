@@ -62,7 +62,13 @@ def test_the_doctor_is_content(profile):
 
 @pytest.mark.parametrize("real", [False, True], ids=["sample", "real"])
 def test_the_same_bytes_as_the_command_line(profile, tmp_path, request, real):
-    scene, options, flags = SAMPLES / "s2_cloudy.tif", [], []
+    scene = SAMPLES / "s2_cloudy.tif"
+    with rasterio.open(scene) as cloudy:
+        grid = {"crs": cloudy.crs, "transform": cloudy.transform}
+        classes = np.full((1, *cloudy.shape), 4, "uint8")
+    classes[:, ::2] = 9
+    mask = write_scene(tmp_path / "mask.tif", classes, **grid)
+    options, flags = [f"--MASK={mask}", "--MASK_VALUES=9"], ["--mask", mask, "--mask-values=9"]
     if real:
         scenes = request.getfixturevalue("shared") / "scenes"
         scene = scenes / "S2_L1C_ukis_512_rgb_uint16_nocrs.tif"
