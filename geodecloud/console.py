@@ -42,7 +42,7 @@ ProgressOption = Annotated[
 @contextlib.contextmanager
 def progress_bar(
     style: ProgressChoice = ProgressChoice.bar, *, hidden: bool = False, unit: str = "row"
-) -> Iterator[Callable[[int, int], None]]:
+) -> Iterator[Callable[[float, float], None]]:
     """What a command calls with (units done, units in all), and how that reaches the user.
 
     ``bar``: a bar on a terminal, nothing where stderr is piped. ``json``: lines on stderr for a
@@ -62,7 +62,7 @@ def progress_bar(
     hidden = hidden or style is ProgressChoice.none
     with tqdm(unit=unit, leave=False, disable=True if hidden else None) as bar:
 
-        def show(done: int, total: int) -> None:
+        def show(done: float, total: float) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
