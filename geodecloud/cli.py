@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from geodecloud import __version__, cli_training
+from geodecloud import __version__, cli_batch, cli_training
 from geodecloud.console import (
     OverwriteOption,
     progress_bar,
@@ -167,6 +167,7 @@ def info(
         typer.echo(f"{name:>12}  {text}")
 
 
+cli_batch.add_commands(app)
 cli_training.add_commands(app)
 
 

@@ -80,7 +80,9 @@ class LocalWorkers:
 
     def idle(self) -> list[str]:
         """See :class:`geodecloud.batch.workers.Workers`, also of what follows."""
-        return [name for name, worker in self._processes.items() if worker.ready and not worker.busy]
+        return [
+            name for name, worker in self._processes.items() if worker.ready and not worker.busy
+        ]
 
     def start(self, worker: str, job: Job) -> None:
         """Give an idle worker a scene."""

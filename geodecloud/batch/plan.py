@@ -141,9 +141,7 @@ class Search:
 
 def is_product(folder: Path) -> bool:
     """Whether a folder is one scene: a Sentinel-2 product."""
-    return folder.is_dir() and (
-        folder.suffix.upper() == ".SAFE" or any(folder.glob(_METADATA))
-    )
+    return folder.is_dir() and (folder.suffix.upper() == ".SAFE" or any(folder.glob(_METADATA)))
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -153,16 +151,12 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*parts[:first])
 
 
-def named_sources(names: Iterable[str], search: Search) -> dict[str, list[Source]]:
-    """For each name on the command line its scenes; ``-`` stands for names on stdin, a line each.
-
-    Raises:
-        OutputError: see :meth:`Search.find`.
-    """
-    lines: list[str] = []
+def read_names(names: Iterable[str]) -> list[str]:
+    """The names on the command line; ``-`` stands for names on stdin, a line each."""
+    read: list[str] = []
     for name in names:
-        lines += (line.strip() for line in sys.stdin) if name == "-" else [name]
-    return {line: search.find(line) for line in lines if line}
+        read += (line.strip() for line in sys.stdin) if name == "-" else [name]
+    return [name for name in read if name]
 
 
 @dataclass(frozen=True)
