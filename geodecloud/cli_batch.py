@@ -139,13 +139,16 @@ def _local_workers(
     """A process for each GPU, or one, or ``count``; no more than scenes; threads divided."""
     import torch
 
-    from geodecloud.batch.local import LocalWorkers, Share
+    from geodecloud.batch.local import LocalWorkers
+    from geodecloud.work import available_threads
 
     gpus = torch.cuda.device_count() if options.device == "auto" else 0
     count = min(count or max(1, gpus), scenes or count or max(1, gpus))
-    threads = max(1, torch.get_num_threads() // count)
+    threads = max(1, (options.threads or available_threads()) // count)
     shares = [
-        Share(dataclasses.replace(options, device=f"cuda:{i % gpus}") if gpus else options, threads)
+        dataclasses.replace(
+            options, threads=threads, device=f"cuda:{i % gpus}" if gpus else options.device
+        )
         for i in range(count)
     ]
     return LocalWorkers(shares)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from geodecloud.batch import run as run_module
 from geodecloud.batch.manifest import NAME, Manifest
 from geodecloud.batch.plan import Claims, Facts, Job, Naming, Search, Source, read_names
+from geodecloud.batch.restorer import Outcome
 from geodecloud.batch.run import Batch, Listener
 from geodecloud.batch.watch import Watch
-from geodecloud.batch.work import Outcome
 from geodecloud.batch.workers import Finished, Lost
 from geodecloud.errors import OutputError, UsageError
 from tests.conftest import ROOT
@@ -105,7 +105,10 @@ def test_collisions_are_refused(tmp_path):
         claim(claims, "a_clear.tif")
 
 
-def _job(folder, name="s", facts=Facts(5, 1.5)):
+SOME_FACTS = Facts(5, 1.5)
+
+
+def _job(folder, name="s", facts=SOME_FACTS):
     return Job(str(folder / f"{name}.tif"), facts, folder / f"{name}_clear.tif")
 
 

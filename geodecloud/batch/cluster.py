@@ -18,7 +18,7 @@ from distributed import Client, Future, WorkerPlugin, get_worker
 
 from geodecloud import __version__
 from geodecloud.batch.plan import Job
-from geodecloud.batch.work import Outcome, Restorer
+from geodecloud.batch.restorer import Outcome, Restorer
 from geodecloud.batch.workers import Event, Finished, Lost, Rows
 from geodecloud.errors import GeodecloudError
 from geodecloud.options import RestoreOptions
@@ -84,7 +84,8 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
 
         try:
             if self._restorer is None:
-                self._restorer = Restorer(self._options, worker.state.nthreads)
+                threads = self._options.threads or worker.state.nthreads
+                self._restorer = Restorer(dataclasses.replace(self._options, threads=threads))
         except GeodecloudError as error:
             return Outcome(error=str(error))
         return self._restorer(job, progress)

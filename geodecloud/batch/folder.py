@@ -13,15 +13,16 @@ from typing import Any
 from geodecloud import __version__
 from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Claims, Job, Naming, Search, Source
+from geodecloud.batch.restorer import Outcome
 from geodecloud.batch.run import Batch, Listener, Try
 from geodecloud.batch.watch import Watch
-from geodecloud.batch.work import Outcome
 from geodecloud.batch.workers import Workers
 from geodecloud.errors import GeodecloudError, OutputError, SceneError
 from geodecloud.geotiff import made_from
 from geodecloud.options import RestoreOptions
 
-_WITHOUT_EFFECT = {"model"}  # on the output; the model's hash is recorded by itself
+# On the output; of the model, the hash is recorded.
+_WITHOUT_EFFECT = {"model", "threads", "batch_size", "max_memory"}
 _SCANS_PER_SETTLE = 4
 
 

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from geodecloud.batch.plan import Job
-from geodecloud.batch.work import Restorer
+from geodecloud.batch.restorer import Restorer
 from geodecloud.batch.workers import Event, Finished, Lost, Rows
+from geodecloud.console import keep_memory_together
 from geodecloud.errors import GeodecloudError
 from geodecloud.options import RestoreOptions
 
@@ -20,19 +21,11 @@ _PATIENCE = 10  # seconds for a worker to clean up before it is killed
 _spawn = multiprocessing.get_context("spawn")  # a fork would inherit threads and locks
 
 
-@dataclass(frozen=True)
-class Share:
-    """A worker's part of the machine: its device is in the options, and so many threads."""
-
-    options: RestoreOptions
-    threads: int | None
-
-
 @dataclass
 class _Process:
     """A worker as its owner sees it."""
 
-    share: Share
+    options: RestoreOptions
     process: Any  # multiprocessing.context.SpawnProcess
     connection: Connection
     ready: bool = False
@@ -40,15 +33,19 @@ class _Process:
 
 
 class LocalWorkers:
-    """One process for each share. One that dies takes its scene with it, and is replaced."""
+    """One process for each of the options. One that dies takes its scene with it, and is replaced.
 
-    def __init__(self, shares: list[Share]) -> None:
-        self._shares = shares
+    Args:
+        options: a worker's, with its device and its part of the threads.
+    """
+
+    def __init__(self, options: list[RestoreOptions]) -> None:
+        self._options = options
         self._processes: dict[str, _Process] = {}
 
     def __enter__(self) -> "LocalWorkers":
-        for share in self._shares:
-            self._add(share)
+        for options in self._options:
+            self._add(options)
         return self
 
     def __exit__(
@@ -62,12 +59,12 @@ class LocalWorkers:
         for name in list(self._processes):
             self._end(name)
 
-    def _add(self, share: Share) -> None:
+    def _add(self, options: RestoreOptions) -> None:
         ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_serve, args=(theirs, share), daemon=True)
+        process = _spawn.Process(target=_serve, args=(theirs, options), daemon=True)
         process.start()
         theirs.close()  # so that the worker's end closes ours
-        self._processes[f"{socket.gethostname()}:{process.pid}"] = _Process(share, process, ours)
+        self._processes[f"{socket.gethostname()}:{process.pid}"] = _Process(options, process, ours)
 
     def _end(self, name: str) -> _Process:
         worker = self._processes.pop(name)
@@ -92,7 +89,7 @@ class LocalWorkers:
     def renew(self, worker: str) -> bool:
         """Put a fresh process in the place of an idle one."""
         self._processes[worker].process.terminate()
-        self._add(self._end(worker).share)
+        self._add(self._end(worker).options)
         return True
 
     def events(self, seconds: float) -> list[Event]:
@@ -120,7 +117,7 @@ class LocalWorkers:
     def _lost(self, name: str) -> Lost | None:
         worker = self._end(name)
         if worker.ready:  # one that dies while starting would do so for ever
-            self._add(worker.share)
+            self._add(worker.options)
         if not worker.busy:
             return None
         code = worker.process.exitcode
@@ -136,15 +133,16 @@ def _stop(*_: object) -> NoReturn:
     raise _StopError
 
 
-def _serve(connection: Connection, share: Share) -> None:
+def _serve(connection: Connection, options: RestoreOptions) -> None:
     """The life of a worker: None when ready, and for each job Rows and a Finished."""
+    keep_memory_together()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, who tells us
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_owner, daemon=True).start()
     name = f"{socket.gethostname()}:{os.getpid()}"
     try:
         try:
-            restore = Restorer(share.options, share.threads)
+            restore = Restorer(options)
         except GeodecloudError as error:
             connection.send(error)
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from geodecloud.batch.plan import Job
-from geodecloud.batch.work import Outcome
+from geodecloud.batch.restorer import Outcome
 from geodecloud.batch.workers import Finished, Lost, Rows, Workers
 from geodecloud.output import sweep
 

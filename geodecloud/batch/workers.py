@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Protocol
 
 from geodecloud.batch.plan import Job
-from geodecloud.batch.work import Outcome
+from geodecloud.batch.restorer import Outcome
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from geodecloud.batch.plan import Job
@@ -36,19 +35,11 @@ class Outcome:
 class Restorer:
     """Restores scene after scene with one predictor.
 
-    Args:
-        threads: of the network; None: as many as it takes by itself.
-
     Raises:
         GeodecloudError: the model or the device is not to be had.
     """
 
-    def __init__(self, options: RestoreOptions, threads: int | None) -> None:
-        import torch
-
-        self._threads = threads
-        if threads:
-            torch.set_num_threads(threads)
+    def __init__(self, options: RestoreOptions) -> None:
         self._settings = options.settings()
         self._predictor = options.predictor()
 
@@ -71,7 +62,7 @@ class Restorer:
             for path in job.outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)
             report = decloud_scene(
-                Path(job.source),
+                job.source,
                 job.output,
                 self._predictor,
                 settings,
