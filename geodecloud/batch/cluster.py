@@ -7,6 +7,7 @@ not one at a time, nor another one for a second try; so each task names its work
 import dataclasses
 import logging
 import queue
+import re
 import shutil
 import time
 import uuid
@@ -20,7 +21,7 @@ from geodecloud import __version__
 from geodecloud.batch.plan import Job
 from geodecloud.batch.restorer import Outcome, Restorer
 from geodecloud.batch.workers import Event, Finished, Lost, Rows
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.options import RestoreOptions
 
 _CONNECT = 10  # seconds for the scheduler to answer
@@ -108,6 +109,9 @@ class DaskWorkers:
         address: of the scheduler, ``tcp://HOST:8786``.
         limit: how many workers to use at most; None: all.
 
+    Raises:
+        UsageError: that is no address.
+
     Raises, when it is entered:
         GeodecloudError: no scheduler is there, or a worker has another geodecloud, or none.
     """
@@ -115,6 +119,8 @@ class DaskWorkers:
     def __init__(
         self, address: str, model: Path, options: RestoreOptions, limit: int | None
     ) -> None:
+        if not re.fullmatch(r"\w+://.+:\d+", address):
+            raise UsageError(f"scheduler is {address!r}: give an address like tcp://HOST:8786")
         self._address = address
         self._name = f"geodecloud-{uuid.uuid4().hex}"
         self._plugin = ModelPlugin(self._name, model, options)
@@ -132,7 +138,7 @@ class DaskWorkers:
         except (OSError, ValueError, TypeError) as error:
             raise GeodecloudError(
                 f"{self._address}: no Dask scheduler answers there ({type(error).__name__}); "
-                "the address is like tcp://HOST:8786"
+                "start one by: dask scheduler"
             ) from error
         try:
             self._client.register_plugin(self._plugin)
