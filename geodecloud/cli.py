@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from geodecloud import __version__, cli_qgis, cli_training
+from geodecloud import __version__, cli_batch, cli_qgis, cli_training
 from geodecloud.console import (
     OverwriteOption,
     ProgressChoice,
@@ -170,6 +170,7 @@ def info(
         typer.echo(f"{name:>12}  {text}")
 
 
+cli_batch.add_commands(app)
 cli_training.add_commands(app)
 cli_qgis.add_commands(app)
 

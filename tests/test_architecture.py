@@ -60,12 +60,15 @@ ALLOWED = {
     },
     "console": {"errors"},
     "cli": {
-        *("cli_qgis", "cli_training", "console", "decloud", "describe", "errors", "options"),
+        *("cli_batch", "cli_qgis", "cli_training", "console", "decloud", "describe", "errors"),
+        "options",
     },
     "options": {
         *("checkpoint", "composite", "console", "decloud", "form", "predictor", "windows"),
         "work",
     },
+    "batch": {"batch", "console", "errors", "geotiff", "options", "output", "decloud"},
+    "cli_batch": {"batch", "checkpoint", "console", "errors", "options", "torch", "work"},
     "cli_training": {
         "config",
         "console",
