@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geodecloud.console import OverwriteOption, set_logging
+from geodecloud.console import (
+    OverwriteOption,
+    ProgressChoice,
+    ProgressOption,
+    progress_bar,
+    set_logging,
+)
 from geodecloud.errors import UsageError
 from geodecloud.options import RestoreOptions, takes_options
 
@@ -68,6 +74,7 @@ def batch(
     ] = 10,
     fail_fast: Annotated[bool, typer.Option(help="End with the first failure.")] = False,
     overwrite: OverwriteOption = False,
+    progress: ProgressOption = ProgressChoice.bar,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one JSON object on stdout.")
     ] = False,
@@ -108,7 +115,7 @@ def batch(
         return _local_workers(options, workers, scenes)
 
     try:
-        with Manifest(out) as manifest, _display(hidden=quiet) as display:
+        with Manifest(out) as manifest, _display(progress, hidden=quiet) as display:
             FolderBatch(request, manifest, how, display, summary).run(crew)
     finally:
         if summary.planned or summary.skipped:
@@ -166,8 +173,41 @@ def _dask_workers(
     return DaskWorkers(address, model, options, limit)
 
 
+def _display(style: ProgressChoice, *, hidden: bool) -> AbstractContextManager["Display"]:
+    if style is ProgressChoice.json:
+        return _events()
+    return _bars(hidden=hidden or style is ProgressChoice.none)
+
+
 @contextlib.contextmanager
-def _display(*, hidden: bool) -> Iterator["Display"]:
+def _events() -> Iterator["Display"]:
+    """For programs: the scenes done, with the shares of those at hand."""
+    from geodecloud.batch.folder import Display
+
+    at_hand: dict[str, float] = {}
+    done = total = 0
+    with progress_bar(ProgressChoice.json, unit="scene") as tell:
+
+        def planned(count: int) -> None:
+            nonlocal total
+            total = count
+
+        def show(job: "Job", rows: int, height: int) -> None:
+            at_hand[job.source] = rows / max(height, 1)
+            tell(round(done + sum(at_hand.values()), 3), total)
+
+        def ended(job: "Job", entry: "Entry") -> None:
+            nonlocal done
+            at_hand.pop(job.source, None)
+            done += 1
+            _say(job, entry)
+            tell(round(done + sum(at_hand.values()), 3), total)
+
+        yield Display(planned, lambda job: show(job, 0, 0), show, ended)
+
+
+@contextlib.contextmanager
+def _bars(*, hidden: bool) -> Iterator["Display"]:
     """Two bars on a terminal, all scenes and those at hand; a line for what went wrong."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -196,14 +236,19 @@ def _display(*, hidden: bool) -> Iterator["Display"]:
         def ended(job: "Job", entry: "Entry") -> None:
             at_hand.pop(job.source, None)
             scenes.update()
-            for warning in entry.get("warnings", ()):
-                log.warning("%s", _about(job, warning))
-            if entry["status"] == "failed":
-                log.error("%s", _about(job, entry["error"]))
-            else:
-                log.info("%s: %.1f s", job.output, entry["seconds"])
+            _say(job, entry)
 
         yield Display(planned, lambda job: show(job, 0, 0), show, ended)
+
+
+def _say(job: "Job", entry: "Entry") -> None:
+    """What went wrong with a scene."""
+    for warning in entry.get("warnings", ()):
+        log.warning("%s", _about(job, warning))
+    if entry["status"] == "failed":
+        log.error("%s", _about(job, entry["error"]))
+    else:
+        log.info("%s: %.1f s", job.output, entry["seconds"])
 
 
 def _about(job: "Job", message: str) -> str:

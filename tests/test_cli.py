@@ -253,3 +253,17 @@ def test_progress_as_json_lines_for_programs(cli, tmp_path, scene, tiny_model, c
     done = [event["done"] for event in events]
     assert done == sorted(done)
     assert done[-1] == 100
+
+
+def test_a_batch_counts_scenes_in_json_lines(cli, tmp_path, tiny_model):
+    for name in ("a.tif", "b.tif"):
+        write_scene(tmp_path / name, noise((3, 100, 90)))
+    (tmp_path / "c.tif").write_text("no raster")
+    options = ["--model", tiny_model, "--progress", "json"]
+    assert cli("batch", tmp_path, tmp_path / "out", *options).code == 1
+    start, *events = [json.loads(line) for line in cli.err.splitlines() if line.startswith("{")]
+    assert start["event"] == "start"
+    assert {(e["event"], e["total"], e["unit"]) for e in events} == {("progress", 3, "scene")}
+    assert events[-1]["done"] == 3
+    assert max(event["done"] for event in events) == 3
+    assert "c.tif" in cli.err
