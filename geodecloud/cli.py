@@ -12,9 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from geodecloud import __version__, cli_training
+from geodecloud import __version__, cli_batch, cli_qgis, cli_training
 from geodecloud.console import (
     OverwriteOption,
+    ProgressChoice,
+    ProgressOption,
     progress_bar,
     run,
     set_logging,
@@ -94,6 +96,7 @@ def remove(
         Path | None, typer.Option(help="Write a PNG before | after | provenance here.")
     ] = None,
     overwrite: OverwriteOption = False,
+    progress: ProgressOption = ProgressChoice.bar,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one JSON object on stdout.")
     ] = False,
@@ -111,9 +114,9 @@ def remove(
 
     predictor = options.predictor()
     logging.getLogger("geodecloud").info("%s on %s", predictor.name, predictor.device)
-    with progress_bar(hidden=quiet) as progress:
+    with progress_bar(progress, hidden=quiet) as show:
         report = decloud_scene(
-            scene, target, predictor, settings, model_name=predictor.name, progress=progress
+            scene, target, predictor, settings, model_name=predictor.name, progress=show
         )
     used = {
         "seconds_network": round(predictor.seconds, 3),
@@ -167,7 +170,9 @@ def info(
         typer.echo(f"{name:>12}  {text}")
 
 
+cli_batch.add_commands(app)
 cli_training.add_commands(app)
+cli_qgis.add_commands(app)
 
 
 def main(args: list[str] | None = None) -> NoReturn:

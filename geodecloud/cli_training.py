@@ -14,6 +14,8 @@ import typer
 from geodecloud.console import (
     BandsOption,
     OverwriteOption,
+    ProgressChoice,
+    ProgressOption,
     parse_bands,
     progress_bar,
     set_logging,
@@ -169,6 +171,7 @@ def simulate(
     scale: Annotated[float | None, typer.Option(help="DN of reflectance 1.")] = None,
     offset: Annotated[float | None, typer.Option(help="Added to DN first.")] = None,
     overwrite: OverwriteOption = False,
+    progress: ProgressOption = ProgressChoice.bar,
 ) -> None:
     """Put synthetic clouds on a clear scene, and write how opaque they are."""
     set_logging(quiet=False, verbose=False)
@@ -176,8 +179,8 @@ def simulate(
 
     plan = Simulation(kind.value, seed, zoom, parse_bands(bands), scale, offset)
     beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
-    with progress_bar(hidden=False) as progress:
-        mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=progress)
+    with progress_bar(progress) as show:
+        mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=show)
     typer.echo(f"{dst}: {kind.value}, mean opacity {mean:.2f}, written to {beside}")
 
 

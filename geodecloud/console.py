@@ -2,18 +2,29 @@
 
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from geodecloud.errors import GeodecloudError, UsageError
+
+
+class ProgressChoice(StrEnum):
+    """How a command says how far it has come."""
+
+    bar = "bar"
+    json = "json"
+    none = "none"
+
 
 # Options that several commands have.
 BandsOption = Annotated[
@@ -22,20 +33,44 @@ BandsOption = Annotated[
 _M_ARENA_MAX = -8  # of malloc.h
 
 OverwriteOption = Annotated[bool, typer.Option(help="Replace existing outputs.")]
+ProgressOption = Annotated[
+    ProgressChoice,
+    typer.Option(help="On stderr: a bar on a terminal, or a JSON object a line for programs."),
+]
 
 
 @contextlib.contextmanager
-def progress_bar(*, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing where the output is piped."""
+def progress_bar(
+    style: ProgressChoice = ProgressChoice.bar, *, hidden: bool = False, unit: str = "row"
+) -> Iterator[Callable[[float, float], None]]:
+    """What a command calls with (units done, units in all), and how that reaches the user.
+
+    ``bar``: a bar on a terminal, nothing where stderr is piped. ``json``: lines on stderr for a
+    program that has started us, ``{"event": "start", "pid": 1234}`` and then
+    ``{"event": "progress", "done": 64, "total": 1947, "unit": "row"}`` for each call; lines that
+    do not begin with a brace are words for people, as always.
+
+    Args:
+        hidden: no bar (``--quiet``); JSON was asked for and comes all the same.
+    """
+    if style is ProgressChoice.json:
+        _print_event("start", pid=os.getpid())
+        yield lambda done, total: _print_event("progress", done=done, total=total, unit=unit)
+        return
     from tqdm import tqdm
 
-    with tqdm(unit="row", leave=False, disable=True if hidden else None) as bar:
+    hidden = hidden or style is ProgressChoice.none
+    with tqdm(unit=unit, leave=False, disable=True if hidden else None) as bar:
 
-        def show(done: int, total: int) -> None:
+        def show(done: float, total: float) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
         yield show
+
+
+def _print_event(event: str, **facts: object) -> None:
+    print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
 
 
 def set_logging(quiet: bool, verbose: bool) -> None:

@@ -248,3 +248,15 @@ def _read_back(path: Path, written: RowWriter) -> None:
                         raise _write_failure(path, f"rows from {window.row_off} are not as written")
     except RasterioError as error:
         raise _write_failure(path, str(error.__cause__ or error)) from error
+
+
+def made_from(path: Path) -> str | None:
+    """The name of the scene that a file was restored from, None if this program did not make it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                name: str | None = file.tags().get(f"{TAG}SOURCE")
+                return name
+    except RasterioError:
+        return None

@@ -50,7 +50,7 @@ class Outputs:
         place = folder.resolve() / destination.name
         if place in self._pending:
             raise OutputError(f"{destination}: named twice as an output")
-        _sweep(folder)
+        sweep(folder)
         self._pending[place] = folder / f"{_PREFIX}{os.getpid()}.{len(self._pending)}{_SUFFIX}"
         return self._pending[place]
 
@@ -89,7 +89,7 @@ def _with(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what killed runs of this machine have left in ``folder``."""
     for leftover in folder.glob(f"{_PREFIX}*{_SUFFIX}*"):
         pid = leftover.name.removeprefix(_PREFIX).split(".")[0]

@@ -65,12 +65,15 @@ ALLOWED = {
     },
     "console": {"errors"},
     "cli": {
-        *("cli_training", "console", "decloud", "describe", "errors", "options"),
+        *("cli_batch", "cli_qgis", "cli_training", "console", "decloud", "describe", "errors"),
+        "options",
     },
     "options": {
         *("checkpoint", "composite", "console", "decloud", "form", "predictor", "windows"),
         "work",
     },
+    "batch": {"batch", "console", "errors", "geotiff", "options", "output", "decloud"},
+    "cli_batch": {"batch", "checkpoint", "console", "errors", "options", "torch", "work"},
     "cli_training": {
         "config",
         "console",
@@ -82,6 +85,9 @@ ALLOWED = {
         "training",
         "windows",
     },
+    "cli_qgis": {"console", "qgis_profiles"},
+    "qgis_profiles": {"errors", "output", "qgis_plugin"},
+    "qgis_plugin": set(),  # runs in QGIS's own Python, without us
     "describe": {"checkpoint", "scene"},
     "scores": {"metrics"},
     "evaluate": {

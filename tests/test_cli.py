@@ -241,3 +241,29 @@ def test_simulate_writes_clouds_and_their_opacity(cli, tmp_path, scene):
     _fails(cli, tmp_path, 2, "'fog' is not one of", "simulate", scene, "x.tif", "--kind", "fog")
     _fails(cli, tmp_path, 2, "zoom is 0", "simulate", scene, tmp_path / "x.tif", "--zoom", 0)
     _fails(cli, tmp_path, 1, "no such file", "simulate", tmp_path / "no.tif", tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("command", ["remove", "simulate"])
+def test_progress_as_json_lines_for_programs(cli, tmp_path, scene, tiny_model, command):
+    options = ["--model", tiny_model, "--quiet"] if command == "remove" else []
+    assert cli(command, scene, tmp_path / "o.tif", "--progress", "json", *options).code == 0
+    start, *events = [json.loads(line) for line in cli.err.splitlines() if line.startswith("{")]
+    assert start == {"event": "start", "pid": os.getpid()}
+    assert {(e["event"], e["total"], e["unit"]) for e in events} == {("progress", 100, "row")}
+    done = [event["done"] for event in events]
+    assert done == sorted(done)
+    assert done[-1] == 100
+
+
+def test_a_batch_counts_scenes_in_json_lines(cli, tmp_path, tiny_model):
+    for name in ("a.tif", "b.tif"):
+        write_scene(tmp_path / name, noise((3, 100, 90)))
+    (tmp_path / "c.tif").write_text("no raster")
+    options = ["--model", tiny_model, "--progress", "json"]
+    assert cli("batch", tmp_path, tmp_path / "out", *options).code == 1
+    start, *events = [json.loads(line) for line in cli.err.splitlines() if line.startswith("{")]
+    assert start["event"] == "start"
+    assert {(e["event"], e["total"], e["unit"]) for e in events} == {("progress", 3, "scene")}
+    assert events[-1]["done"] == 3
+    assert max(event["done"] for event in events) == 3
+    assert "c.tif" in cli.err

@@ -1,0 +1,163 @@
+"""Workers that are processes of this machine."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, NoReturn
+
+from geodecloud.batch.plan import Job
+from geodecloud.batch.restorer import Restorer
+from geodecloud.batch.workers import Event, Finished, Lost, Rows
+from geodecloud.console import keep_memory_together
+from geodecloud.errors import GeodecloudError
+from geodecloud.options import RestoreOptions
+
+_PATIENCE = 10  # seconds for a worker to clean up before it is killed
+_spawn = multiprocessing.get_context("spawn")  # a fork would inherit threads and locks
+
+
+@dataclass
+class _Process:
+    """A worker as its owner sees it."""
+
+    options: RestoreOptions
+    process: Any  # multiprocessing.context.SpawnProcess
+    connection: Connection
+    ready: bool = False
+    busy: bool = False
+
+
+class LocalWorkers:
+    """One process for each of the options. One that dies takes its scene with it, and is replaced.
+
+    Args:
+        options: a worker's, with its device and its part of the threads.
+    """
+
+    def __init__(self, options: list[RestoreOptions]) -> None:
+        self._options = options
+        self._processes: dict[str, _Process] = {}
+
+    def __enter__(self) -> "LocalWorkers":
+        for options in self._options:
+            self._add(options)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for worker in self._processes.values():
+            worker.process.terminate()
+        for name in list(self._processes):
+            self._end(name)
+
+    def _add(self, options: RestoreOptions) -> None:
+        ours, theirs = _spawn.Pipe()
+        process = _spawn.Process(target=_serve, args=(theirs, options), daemon=True)
+        process.start()
+        theirs.close()  # so that the worker's end closes ours
+        self._processes[f"{socket.gethostname()}:{process.pid}"] = _Process(options, process, ours)
+
+    def _end(self, name: str) -> _Process:
+        worker = self._processes.pop(name)
+        worker.process.join(_PATIENCE)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.connection.close()
+        return worker
+
+    def idle(self) -> list[str]:
+        """See :class:`geodecloud.batch.workers.Workers`, also of what follows."""
+        return [
+            name for name, worker in self._processes.items() if worker.ready and not worker.busy
+        ]
+
+    def start(self, worker: str, job: Job) -> None:
+        """Give an idle worker a scene."""
+        self._processes[worker].busy = True
+        self._processes[worker].connection.send(job)
+
+    def renew(self, worker: str) -> bool:
+        """Put a fresh process in the place of an idle one."""
+        self._processes[worker].process.terminate()
+        self._add(self._end(worker).options)
+        return True
+
+    def events(self, seconds: float) -> list[Event]:
+        """What has happened; waits so long for the first."""
+        if not self._processes:
+            raise GeodecloudError("no worker is left: they end while starting; is memory short?")
+        by_connection = {worker.connection: name for name, worker in self._processes.items()}
+        events = [self._receive(by_connection[c]) for c in wait(list(by_connection), seconds)]  # type: ignore[index]
+        return [event for event in events if event]
+
+    def _receive(self, name: str) -> Event | None:
+        worker = self._processes[name]
+        try:
+            event = worker.connection.recv()
+        except (EOFError, OSError):
+            return self._lost(name)
+        if isinstance(event, GeodecloudError):  # the model or the device: so it is with all
+            raise event
+        if event is None:
+            worker.ready = True
+        elif isinstance(event, Finished):
+            worker.busy = False
+        return event  # type: ignore[no-any-return]
+
+    def _lost(self, name: str) -> Lost | None:
+        worker = self._end(name)
+        if worker.ready:  # one that dies while starting would do so for ever
+            self._add(worker.options)
+        if not worker.busy:
+            return None
+        code = worker.process.exitcode
+        how = f"killed by signal {-code}; out of memory?" if code < 0 else f"exit code {code}"
+        return Lost(name, f"its worker process ended ({how})")
+
+
+class _StopError(BaseException):
+    """The owner wants the worker to end: leaves through every ``with`` block."""
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _StopError
+
+
+def _serve(connection: Connection, options: RestoreOptions) -> None:
+    """The life of a worker: None when ready, and for each job Rows and a Finished."""
+    keep_memory_together()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, who tells us
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with_owner, daemon=True).start()
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    try:
+        try:
+            restore = Restorer(options)
+        except GeodecloudError as error:
+            connection.send(error)
+            return
+        connection.send(None)
+        while True:
+            job = connection.recv()
+            outcome = restore(job, lambda done, all_: connection.send(Rows(name, done, all_)))
+            connection.send(Finished(name, outcome))
+    except (_StopError, EOFError, BrokenPipeError):
+        return
+
+
+def _end_with_owner() -> None:
+    """A worker whose owner was killed ends at once, and cleans up."""
+    owner = multiprocessing.parent_process()
+    assert owner  # noqa: S101  for the type check
+    owner.join()
+    os.kill(os.getpid(), signal.SIGTERM)

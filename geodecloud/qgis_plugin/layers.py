@@ -1,0 +1,96 @@
+"""What the program needs of a map layer, and how the layers that it makes are shown."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessingException,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProviderRegistry,
+    QgsReadWriteContext,
+)
+from qgis.PyQt.QtXml import QDomDocument
+
+_PROVENANCE = Path(__file__).with_name("provenance.qml")
+_SYMBOLOGY = QgsMapLayer.StyleCategory.Symbology
+
+
+def source_of(layer: Any) -> str:
+    """What GDAL opens for a raster layer: a path, or the name of a subdataset.
+
+    Raises:
+        QgsProcessingException: the layer is not one that another program can open.
+    """
+    provider: str = layer.providerType()
+    source: str = layer.source()
+    if provider != "gdal":
+        raise QgsProcessingException(
+            f"The layer '{layer.name()}' comes from the provider '{provider}', not from a file. "
+            "Export it to a GeoTIFF first (right click, Export > Save As, raw data)."
+        )
+    parts = QgsProviderRegistry.instance().decodeUri("gdal", source)
+    options = [*parts.get("openOptions", ()), *parts.get("credentialOptions", {})]
+    if options:
+        raise QgsProcessingException(
+            f"The layer '{layer.name()}' is opened with GDAL's options {', '.join(options)}, "
+            "which geodecloud does not know. Export it to a GeoTIFF first."
+        )
+    if "/vsimem/" in source:
+        raise QgsProcessingException(
+            f"The layer '{layer.name()}' is in the memory of QGIS. Export it to a GeoTIFF first."
+        )
+    return os.path.abspath(source) if os.path.exists(source) else source  # noqa: PTH100, PTH110
+
+
+def put_provenance_style(raster: Path) -> Path:
+    """Put the style of provenance beside a raster, for whoever opens it; returns its path.
+
+    A style that is there already is the user's and stays.
+    """
+    style = raster.with_suffix(".qml")
+    if not style.exists():
+        shutil.copyfile(_PROVENANCE, style)
+    return style
+
+
+class Style(QgsProcessingLayerPostProcessorInterface):
+    """How a layer is to be shown when it is loaded: bands, contrast, colours, transparency."""
+
+    _waiting: ClassVar[list[Style]] = []  # QGIS does not keep them alive for us
+
+    def __init__(self, document: QDomDocument) -> None:
+        super().__init__()
+        self._document = document
+
+    @classmethod
+    def of(cls, layer: Any) -> Style:
+        """As another layer is shown."""
+        document = QDomDocument()
+        layer.exportNamedStyle(document, QgsReadWriteContext(), _SYMBOLOGY)
+        return cls(document)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Style:
+        """As a QML file says."""
+        document = QDomDocument()
+        document.setContent(path.read_bytes())
+        return cls(document)
+
+    def wait_for(self, raster: str, context: Any, *, on_top: bool = False) -> None:
+        """Style the layer of a raster, if it will be loaded at all."""
+        if context.willLoadLayerOnCompletion(raster):
+            self._waiting.append(self)
+            details = context.layerToLoadOnCompletionDetails(raster)
+            details.setPostProcessor(self)
+            details.layerSortKey = int(on_top)  # heeded from QGIS 3.32 on
+
+    def postProcessLayer(self, layer: Any, context: Any, feedback: Any) -> None:
+        """Called by QGIS when the layer is there."""
+        layer.importNamedStyle(self._document, _SYMBOLOGY)
+        layer.triggerRepaint()
+        self._waiting.remove(self)

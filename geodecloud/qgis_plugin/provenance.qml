@@ -1,0 +1,20 @@
+<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis styleCategories="Symbology" version="3.22.16">
+  <pipe>
+    <provider>
+      <resampling enabled="false" zoomedInResamplingMethod="nearestNeighbour" zoomedOutResamplingMethod="nearestNeighbour" maxOversampling="2"/>
+    </provider>
+    <rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" classificationMin="0" classificationMax="255" nodataColor="90,90,90,255">
+      <rastershader>
+        <colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0" minimumValue="0" maximumValue="255">
+          <item value="0" label="measured, untouched" color="#000000" alpha="0"/>
+          <item value="1" label="restored: 1 %" color="#ffe93c" alpha="255"/>
+          <item value="50" label="restored: 50 %" color="#ff8723" alpha="255"/>
+          <item value="100" label="restored: 100 %" color="#ff230a" alpha="255"/>
+          <item value="101" label="filled: invented" color="#c800c8" alpha="255"/>
+          <rampLegendSettings useContinuousLegend="0"/>
+        </colorrampshader>
+      </rastershader>
+    </rasterrenderer>
+  </pipe>
+</qgis>

@@ -1,0 +1,180 @@
+"""Run the executable: progress while it works, its own words when it fails, no file if cancelled.
+
+Needs the standard library only, and Python 3.9: QGIS brings its own interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from .executable import NAME, NO_WINDOW, environment
+
+_POLL = 0.1  # seconds between looks at whether the user has cancelled
+_GRACE = 20.0  # seconds for the program to tidy up before it is killed
+_LAST_WORDS = 20  # lines kept of a program that ends without an error of its own
+
+
+class ProgramError(Exception):
+    """The program failed; the message is its own.
+
+    output: what it had said on standard output.
+    """
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+
+
+class CancelledError(Exception):
+    """The user cancelled; the program has ended and left no file."""
+
+
+class Feedback(Protocol):
+    """What is used of ``QgsProcessingFeedback``."""
+
+    def isCanceled(self) -> bool:
+        """Whether the user wants to stop."""
+
+    def setProgress(self, progress: float) -> None:
+        """0 to 100."""
+
+    def pushWarning(self, warning: str) -> None:
+        """To the log, coloured."""
+
+
+def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()) -> str:
+    """Run a command of the program, given ``--progress json``, and return its standard output.
+
+    Args:
+        command: executable and arguments; no shell ever sees them.
+        folders: where it writes, to look for leftovers in if it had to be killed.
+
+    Raises:
+        ProgramError: it ended with another exit code than 0, or could not be started.
+        CancelledError: ``feedback`` said so.
+    """
+    try:
+        process = subprocess.Popen(
+            list(command),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            creationflags=NO_WINDOW,
+        )
+    except OSError as error:
+        raise ProgramError(f"{command[0]} does not start: {error}") from error
+    heard = _Heard(feedback, process.pid)
+    try:
+        _listen(process, heard, feedback)
+    except BaseException:
+        _end(process, heard.pid, folders)
+        raise
+    if process.wait():
+        raise ProgramError(heard.why(process.returncode), "\n".join(heard.output))
+    return "\n".join(heard.output)
+
+
+class _Heard:
+    """What the program has said so far."""
+
+    def __init__(self, feedback: Feedback, pid: int) -> None:
+        self._feedback = feedback
+        self.pid = pid
+        self.output: list[str] = []
+        self._errors: list[str] = []
+        self._words: list[str] = []
+
+    def stdout(self, line: str) -> None:
+        self.output.append(line)
+
+    def stderr(self, line: str) -> None:
+        event = _event(line)
+        if event is not None:
+            self._event(event)
+            return
+        words = line.removeprefix(f"{NAME}: ")
+        self._words = [*self._words, words][-_LAST_WORDS:]
+        if words.startswith("error: "):
+            self._errors.append(words.removeprefix("error: "))
+        elif words.strip():
+            self._feedback.pushWarning(words)
+
+    def _event(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "start":
+            self.pid = event["pid"]  # on Windows, the process we started is only a launcher
+        elif event.get("event") == "progress" and event.get("total"):
+            self._feedback.setProgress(100 * event["done"] / event["total"])
+
+    def why(self, code: int) -> str:
+        """Why it has failed, in its own words."""
+        words = "\n".join(self._errors or self._words).strip()
+        return words or f"geodecloud ended with exit code {code} and no word of why"
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """The JSON object on a line, if it is one."""
+    if not line.startswith("{"):
+        return None
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _listen(process: subprocess.Popen[str], heard: _Heard, feedback: Feedback) -> None:
+    """Hear both streams to their end.
+
+    Two threads read, so that neither pipe can fill up and stop the program; what they read is
+    heard in this one, since ``feedback`` belongs to it.
+    """
+    lines: queue.Queue[tuple[Any, str | None]] = queue.Queue()
+    streams = {heard.stdout: process.stdout, heard.stderr: process.stderr}
+    for hear, stream in streams.items():
+        threading.Thread(target=_read, args=(stream, hear, lines), daemon=True).start()
+    still_open = len(streams)
+    while still_open:
+        if feedback.isCanceled():
+            raise CancelledError
+        try:
+            hear, line = lines.get(timeout=_POLL)
+        except queue.Empty:
+            continue
+        if line is None:
+            still_open -= 1
+        else:
+            hear(line)
+
+
+def _read(stream: IO[str], hear: Any, lines: queue.Queue[tuple[Any, str | None]]) -> None:
+    with stream:
+        for line in stream:
+            lines.put((hear, line.rstrip("\r\n")))
+    lines.put((hear, None))
+
+
+def _end(process: subprocess.Popen[str], pid: int, folders: Iterable[Path]) -> None:
+    """End the program: it tidies up when asked to; if it had to be killed, we do."""
+    if sys.platform == "win32":  # no signals there, and a launcher in between
+        tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+        subprocess.run(tree, capture_output=True, check=False, creationflags=NO_WINDOW)
+    else:
+        process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for folder in folders:
+        for leftover in folder.glob(f".{NAME}.*.{pid}.*.part*"):
+            leftover.unlink(missing_ok=True)

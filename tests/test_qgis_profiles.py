@@ -1,0 +1,171 @@
+"""The plugin outside of QGIS: into profiles, into an archive; what the doctor finds."""
+
+import configparser
+import re
+import xml.etree.ElementTree as ET
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geodecloud import __version__
+from geodecloud.composite import PROVENANCE_COLOURS
+from geodecloud.qgis_plugin import executable
+from geodecloud.qgis_profiles import SOURCE, Profile, find_profiles, profile_folders, this_program
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty home, on Linux."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_DATA_HOME", "QGIS_CUSTOM_CONFIG_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def _profile(base: Path, name: str = "default") -> Profile:
+    path = base / "profiles" / name
+    path.mkdir(parents=True)
+    return Profile(path)
+
+
+@pytest.mark.parametrize(
+    ("platform", "folder"),
+    [
+        ("linux", ".local/share/QGIS/QGIS3"),
+        ("linux", ".local/share/QGIS/QGIS4"),
+        ("linux", ".var/app/org.qgis.qgis/data/QGIS/QGIS3"),
+        ("darwin", "Library/Application Support/QGIS/QGIS3"),
+        ("win32", "Roaming/QGIS/QGIS4"),
+    ],
+)
+def test_profiles_are_where_qgis_keeps_them(home, monkeypatch, platform, folder):
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv("APPDATA", str(home / "Roaming"))
+    assert profile_folders() == []
+    profile = _profile(home / folder)
+    assert find_profiles() == [profile]
+
+
+def test_the_users_own_places_and_names_are_heeded(home, monkeypatch):
+    _profile(home / ".local/share/QGIS/QGIS3")
+    elsewhere = [_profile(home / "ü/QGIS/QGIS3"), _profile(home / "ü/QGIS/QGIS3", "survey")]
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "ü"))
+    assert find_profiles() == elsewhere[:1]
+    assert find_profiles("survey") == elsewhere[1:]
+    (home / "ü/QGIS/QGIS3/profiles/profiles.ini").write_text("[core]\ndefaultProfile=survey\n")
+    assert find_profiles() == elsewhere[1:]
+    custom = _profile(home / "custom")
+    monkeypatch.setenv("QGIS_CUSTOM_CONFIG_PATH", str(home / "custom"))
+    assert find_profiles() == [custom]
+
+
+def test_install_replaces_the_older_plugin_whole(home, cli):
+    profiles = [_profile(home / f".local/share/QGIS/QGIS{major}") for major in (3, 4)]
+    old = profiles[0].plugin / "of_an_older_version.py"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    for _ in range(2):
+        done = cli("qgis", "install")
+        assert done.code == 0, done.err
+        assert all(str(profile.plugin) in done.out for profile in profiles)
+    for profile in profiles:
+        files = {path.name for path in profile.plugin.iterdir()}
+        assert files == {p.name for p in SOURCE.iterdir() if p.is_file()} | {"executable.txt"}
+        assert list(profile.plugin.parent.iterdir()) == [profile.plugin]
+        assert (profile.plugin / "executable.txt").read_text() == str(this_program())
+
+
+def test_install_says_what_is_wrong(home, cli, monkeypatch):
+    done = cli("qgis", "install")
+    assert (done.code, "start QGIS once" in done.err) == (1, True)
+    profile = _profile(home / ".local/share/QGIS/QGIS3", "survey")
+    done = cli("qgis", "install", "--profile", "surwey")
+    assert (done.code, "'surwey'; there are: survey" in done.err) == (2, True)
+    (profile.path / "python").write_text("a file where the folder should be")
+    done = cli("qgis", "install", "--profile", "survey")
+    assert (done.code, "cannot be written" in done.err) == (1, True)
+    assert "Traceback" not in done.err
+
+
+def test_the_archive_is_a_plugin_and_always_the_same(cli, tmp_path):
+    archive = tmp_path / "plugin ü.zip"
+    assert cli("qgis", "zip", archive).code == 0
+    first = archive.read_bytes()
+    assert "exists already" in cli("qgis", "zip", archive).err
+    assert cli("qgis", "zip", archive, "--overwrite").code == 0
+    assert archive.read_bytes() == first
+    with zipfile.ZipFile(archive) as packed:
+        names = set(packed.namelist())
+        assert {"geodecloud/__init__.py", "geodecloud/metadata.txt", "geodecloud/LICENSE"} <= names
+        assert {name.split("/")[0] for name in names} == {"geodecloud"}
+        assert not {name for name in names if "cache" in name or name.endswith("executable.txt")}
+        for name in names:
+            assert packed.read(name) == (SOURCE / name.split("/")[1]).read_bytes()
+
+
+def test_the_metadata_is_what_qgis_asks_for():
+    metadata = configparser.ConfigParser()
+    metadata.read(SOURCE / "metadata.txt", encoding="utf-8")
+    general = metadata["general"]
+    assert general["version"] == __version__
+    assert general["hasProcessingProvider"] == general["supportsQt6"] == "yes"
+    assert (general["qgisMinimumVersion"], general["qgisMaximumVersion"]) == ("3.22", "4.99")
+    assert (SOURCE / general["icon"]).is_file()
+    ET.parse(SOURCE / general["icon"])  # noqa: S314 - our own
+    assert list(executable.OLDEST) <= [int(part) for part in re.findall(r"\d+", __version__)]
+
+
+def test_the_style_paints_what_the_raster_means():
+    """As in QGIS: linear between the items of the style."""
+    style = ET.parse(SOURCE / "provenance.qml")  # noqa: S314 - our own
+    items = style.findall(".//item")
+    values = [float(item.get("value")) for item in items]
+    colours = [[*bytes.fromhex(item.get("color")[1:]), int(item.get("alpha"))] for item in items]
+    for value, colour in PROVENANCE_COLOURS.items():
+        if value < 255:
+            painted = [np.interp(value, values, channel) for channel in zip(*colours, strict=True)]
+            assert painted == pytest.approx(colour, abs=1), value
+    nodata = style.find(".//rasterrenderer").get("nodataColor")
+    assert tuple(map(int, nodata.split(","))) == PROVENANCE_COLOURS[255]
+
+
+def test_the_doctor_names_what_is_missing(home, cli, monkeypatch):
+    tools = home / "tools"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    done = cli("qgis", "doctor")
+    assert done.code == 1
+    assert "MISSING  QGIS: not found" in done.out
+    assert "MISSING  profile: no QGIS profile was found" in done.out
+
+    qgis = tools / "qgis"
+    qgis.write_text("#!/bin/sh\necho QGIS 3.99-Nowhere\n")
+    qgis.chmod(0o755)
+    profile = _profile(home / ".local/share/QGIS/QGIS3")
+    done = cli("qgis", "doctor")
+    assert "ok  QGIS" in done.out
+    assert "3.99-Nowhere" in done.out
+    assert "MISSING  plugin: not installed" in done.out
+
+    cli("qgis", "install")
+    done = cli("qgis", "doctor")
+    assert done.code == 1
+    assert "MISSING  plugin: switched off" in done.out
+    assert f"program: {this_program()}: version {__version__}" in done.out
+
+    settings = profile.path / "QGIS" / "QGIS3.ini"
+    settings.parent.mkdir()
+    settings.write_text("[Plugins]\ngeodecloud=false\n\n[PythonPlugins]\ngeodecloud=true\n")
+    done = cli("qgis", "doctor")
+    assert (done.code, "MISSING" in done.out) == (0, False)
+
+    metadata = profile.plugin / "metadata.txt"
+    metadata.write_text(metadata.read_text().replace(f"version={__version__}", "version=0.0.1", 1))
+    (profile.plugin / "executable.txt").write_text("/gone")
+    done = cli("qgis", "doctor")
+    assert done.code == 1
+    assert f"version 0.0.1, this is {__version__}" in done.out
+    assert "MISSING  program: The geodecloud program was not found" in done.out
