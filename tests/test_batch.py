@@ -111,7 +111,7 @@ def test_what_is_in_the_way_is_refused_before_the_work(cli, tmp_path, scene, tin
 
 def _large(path, seed=0):
     """A scene that keeps a worker busy for a while."""
-    return write_scene(path, noise((3, 3000, 1500), seed=seed), compress="lzw")
+    return write_scene(path, noise((3, 2000, 1200), seed=seed), compress="lzw")
 
 
 def _descendants(pid):
@@ -245,6 +245,7 @@ def test_a_killed_dask_worker_is_survived(tmp_path, tiny_model):
             part = next(out.glob(".geodecloud.*.part"))
             victim = next(p for p in crew if p.pid == int(part.name.split(".")[-3]))
             victim.kill()
+            victim.wait()  # else it is a zombie, whose part nobody may remove
             assert run.wait(PATIENCE) == 0, run.stderr.read()
         assert sorted(line["tries"] for line in _lines(out)) == [1, 1, 2]
         assert set(_outputs(out)) == {"a_clear.tif", "b_clear.tif", "c_clear.tif"}
