@@ -253,7 +253,7 @@ def _planned(scene: Scene, settings: Settings) -> Work:
     width, bytes_per_pixel = scene.shape[1], scene.dtype.itemsize * scene.dataset.count
     block_height, block_width = scene.dataset.block_shapes[0]
     columns = min(width + 2 * block_width, scene.dataset.width)  # of the blocks that are touched
-    block_row = block_height * columns * bytes_per_pixel
+    block_row = block_height * columns
     work = plan_work(
         Load(width, bytes_per_pixel, block_row),
         settings.grid,

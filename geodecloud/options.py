@@ -132,7 +132,7 @@ class RestoreOptions:
         PrecisionChoice.auto
     )
     threads: Annotated[int | None, typer.Option(help="Cores to use.  [default: all]")] = None
-    batch_size: Annotated[int, typer.Option(help="Windows in one call of the network.")] = 64
+    batch_size: Annotated[int, typer.Option(help="Windows in one call of the network.")] = 32
     max_memory: Annotated[
         str, typer.Option(help="Memory that the run may use, like 1GiB or 600MiB.")
     ] = "1GiB"

@@ -22,15 +22,18 @@ def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
     ``items``, where it is a generator, is closed in it.
 
     Args:
-        depth: how many finished items may wait; one more is in the making.
+        depth: how many items may wait or be in the making while the caller has one in hand.
     """
-    made: Queue[tuple[str, T | BaseException | None]] = Queue(depth)
+    made: Queue[tuple[str, T | BaseException | None]] = Queue()
+    room = threading.Semaphore(depth)
     unwanted = threading.Event()
 
     def make() -> None:
         try:
+            room.acquire()
             for item in items:
                 made.put(("item", item))
+                room.acquire()
                 if unwanted.is_set():
                     break
         except BaseException as error:
@@ -48,9 +51,11 @@ def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
             if kind == "error":
                 raise value  # type: ignore[misc]
             if kind == "item":
+                room.release()
                 yield value  # type: ignore[misc]
     finally:
         unwanted.set()
+        room.release()
         while kind != "end":  # a thread that waits to hand over something can end then
             kind, _ = made.get()
         if thread.ident is not None:

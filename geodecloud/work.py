@@ -9,12 +9,13 @@ from geodecloud.windows import Grid
 MIB = 1 << 20
 DEFAULT_MEMORY = 1 << 30  # bytes
 
-# Measured as peak resident memory of runs that differ in one thing (benchmarks/memory.py).
+# Measured as the peak resident memory of runs that differ in one thing.
 _PROGRAM = 330 * MIB  # Python, PyTorch, GDAL and the default model
-_CACHE = 1 / 8  # of the memory is GDAL's: a row of blocks of the input, one of the output
+_CACHE = 1 / 16  # of the memory is GDAL's: a row of blocks of the input, one of the output
 _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
 _DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
+_BLOCK_ROWS = 2.5  # rows of blocks in hand: being written, waiting, being put together
 _BATCHES = 4  # two asked, one waiting, one answered
 _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
 
@@ -38,7 +39,7 @@ class Limits:
     """
 
     threads: int = field(default_factory=available_threads)
-    batch_size: int = 64
+    batch_size: int = 32
     max_memory: int = DEFAULT_MEMORY
 
     @property
@@ -63,7 +64,7 @@ class Work:
     """
 
     rows_of_windows: int = 1
-    batch_size: int = 64
+    batch_size: int = 32
     threads: int = 1
     bytes: int = 0
 
@@ -74,7 +75,7 @@ class Load:
 
     width: in pixels.
     bytes_per_pixel: of all bands.
-    block_row: bytes of a row of blocks, over the whole width of the file, in all bands.
+    block_row: pixels of a row of blocks, over the whole width of the file.
     """
 
     width: int
@@ -100,7 +101,9 @@ def plan_work(load: Load, grid: Grid, limits: Limits) -> Work:
     pixels = grid.size**2
     network = limits.threads * grain(grid.size) * pixels * _PER_PATCH_PIXEL
     batches = _BATCHES * limits.batch_size * pixels * 7 * 4  # three channels in, four out, float32
-    fixed = _PROGRAM + limits.cache + network + batches + 4 * load.block_row
+    fixed = _PROGRAM + limits.cache + network + batches
+    # Rows that wait for their block: before, after, provenance, what the fill asks for.
+    fixed += round(_BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + 10))
     per_row = load.width * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
 
     def needed(rows_of_windows: int) -> int:

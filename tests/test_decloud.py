@@ -140,7 +140,7 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
         "from geodecloud.console import keep_memory_together\n"
         "from geodecloud.work import Limits\n"
         "keep_memory_together()\n"
-        "few = Settings(limits=Limits(threads=1, max_memory=520 << 20))\n"
+        "few = Settings(limits=Limits(threads=1, max_memory=600 << 20))\n"
         "decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), identity, few)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )

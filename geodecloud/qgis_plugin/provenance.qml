@@ -12,6 +12,9 @@
           <item value="50" label="restored: 50 %" color="#ff8723" alpha="255"/>
           <item value="100" label="restored: 100 %" color="#ff230a" alpha="255"/>
           <item value="101" label="filled: invented" color="#c800c8" alpha="255"/>
+          <item value="102" label="too far from visible ground to be filled" color="#5a006e" alpha="255"/>
+          <item value="110" label="from the first reference of another date" color="#005aff" alpha="255"/>
+          <item value="209" label="from the last reference" color="#00bdff" alpha="255"/>
           <rampLegendSettings useContinuousLegend="0"/>
         </colorrampshader>
       </rastershader>
