@@ -36,7 +36,10 @@ PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
 _DOUBTFUL, _CERTAIN = 0.25, 0.35  # opacity that pale water does not reach, and that cloud does
 _NEAR = 12  # pixels from certain cloud within which thin cloud is believed
 _FADE = 6  # pixels over which the belief fades beyond
-REACH = _NEAR + _FADE
+_EVEN = (0.015, 0.03)  # standard deviation of brightness: water, and what only land has
+_DIM = (0.5, 0.6)  # mean brightness: of water still, and of cloud alone
+_AROUND = 24  # pixels to each side over which both are taken
+REACH = max(_NEAR + _FADE, _AROUND)
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
 
 
@@ -95,6 +98,24 @@ def believed_opacity(opacity: NDArray[np.float32]) -> NDArray[np.float32]:
     near = largest(opacity, _NEAR)
     certain = smoothstep((near - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL))
     return opacity * np.minimum(mean(certain, _FADE), 1)
+
+
+def told_from_water(brightness: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A factor for opacity: 0 where the scene is even and dim all around, 1 on uneven or bright.
+
+    Turbid water and haze over water are the same picture, and to change what was measured would
+    be a guess. What is even and bright is cloud (benchmarks/TRAINING_LOG.md has what this saves).
+
+    Args:
+        brightness: float32 (rows, columns), mean of R, G, B as the network saw them. The answer
+            for a row depends on ``REACH`` rows above and below it.
+    """
+    level = mean(brightness, _AROUND)
+    variance = mean(np.square(brightness), _AROUND) - np.square(level)
+    uneven = (np.sqrt(np.maximum(variance, 0)) - _EVEN[0]) / (_EVEN[1] - _EVEN[0])
+    bright = (level - _DIM[0]) / (_DIM[1] - _DIM[0])
+    told: NDArray[np.float32] = np.clip(np.maximum(uneven, bright), 0, 1)
+    return told
 
 
 @dataclass(frozen=True)

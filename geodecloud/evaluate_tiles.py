@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from geodecloud.checkpoint import default_model
-from geodecloud.composite import MEASURED, Restoration, Rule, believed_opacity, composite
+from geodecloud.composite import (
+    MEASURED,
+    Restoration,
+    Rule,
+    believed_opacity,
+    composite,
+    told_from_water,
+)
 from geodecloud.config import CloudMix
 from geodecloud.dark_channel import dehaze
 from geodecloud.errors import UsageError
@@ -122,7 +129,8 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
 def _restored_tile(
     dn: NDArray[np.uint8], cloudy: Picture, answer: Picture, truth: Picture
 ) -> _Tile:
-    restoration = Restoration(answer[:3] - cloudy, believed_opacity(answer[3]))
+    opacity = believed_opacity(answer[3]) * told_from_water(cloudy.mean(axis=0))
+    restoration = Restoration(answer[:3] - cloudy, opacity)
     restored, provenance = composite(dn, _EVERYWHERE, restoration, _EUROSAT, Rule())
     untouched = float(np.mean(provenance == MEASURED))
     return _Tile(cloudy, _EUROSAT.to_model(restored), truth, answer[:3].clip(0, 1), untouched)

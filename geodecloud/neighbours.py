@@ -28,14 +28,20 @@ def largest(values: Floats, radius: int) -> Floats:
 def mean(values: Floats, radius: int) -> Floats:
     """The mean of a square of ``2 radius + 1`` pixels, float32 (rows, columns).
 
-    Summed in the same order wherever the pixel lies, so that it does not depend on the strip.
+    Summed from runs of 1, 2, 4... pixels, in the same order wherever the pixel lies, so that it
+    does not depend on the strip.
     """
+    wanted = 2 * radius + 1
     for axis in (0, 1):
-        padded = np.pad(values, _both_sides(axis, radius), mode="edge")
-        total = np.zeros_like(values)
-        for start in range(2 * radius + 1):
-            total += padded[_cut(axis, start, start + values.shape[axis])]
-        values = total / np.float32(2 * radius + 1)
+        runs = np.pad(values, _both_sides(axis, radius), mode="edge")  # sums of ``length`` pixels
+        total, start, length = np.zeros_like(values), 0, 1
+        while length <= wanted:
+            if wanted & length:
+                total += runs[_cut(axis, start, start + values.shape[axis])]
+                start += length
+            runs = runs[_cut(axis, 0, -length)] + runs[_cut(axis, length, None)]
+            length *= 2
+        values = total / np.float32(wanted)
     return values
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.blending import Ramp, StripBlend
-from geodecloud.composite import REACH, Restoration, believed_opacity
+from geodecloud.composite import REACH, Restoration, believed_opacity, told_from_water
 from geodecloud.context import fill_share, trust
 from geodecloud.errors import GeodecloudError
 from geodecloud.pipeline import ahead, in_order
@@ -32,6 +32,7 @@ class Strip:
     dn: NDArray[Any]  # (bands, rows, width)
     valid: NDArray[np.bool_]  # (rows, width)
     restoration: Restoration
+    brightness: NDArray[np.float32]  # (rows, width), mean of R, G, B as the network saw them
     windows: int  # that were added to this strip
     windows_skipped: int  # of them, because they hold no data
 
@@ -49,7 +50,7 @@ def believed_strips(strips: Iterator[Strip], opaque_above: float) -> Iterator[Be
 
     A strip is held back until the rows below it that count are there.
     """
-    above: NDArray[np.float32] | None = None  # opacity of the last rows that were given out
+    above: list[NDArray[np.float32]] = []  # the last rows that were given out, as _seen
     held: deque[Strip] = deque()
     for strip in chain(strips, [None]):  # None: no more will come
         if strip is not None:
@@ -58,18 +59,23 @@ def believed_strips(strips: Iterator[Strip], opaque_above: float) -> Iterator[Be
             strip is None or sum(len(s.valid) for s in held) >= len(held[0].valid) + REACH
         ):
             current = held.popleft()
-            opacity = current.restoration.opacity
-            parts = [opacity[:0] if above is None else above, opacity]
-            parts += [later.restoration.opacity for later in held]
-            known = np.concatenate(parts)[: len(parts[0]) + len(opacity) + REACH]
-            rows = slice(len(parts[0]), len(parts[0]) + len(opacity))
-            above = np.concatenate(parts[:2])[-REACH:]
-            believed = replace(current.restoration, opacity=believed_opacity(known)[rows])
+            seen = np.concatenate([*above, _seen(current), *map(_seen, held)], axis=1)
+            first = sum(part.shape[1] for part in above)
+            rows = slice(first, first + len(current.valid))
+            opacity, brightness = seen[:, : rows.stop + REACH]
+            above = [seen[:, max(0, rows.stop - REACH) : rows.stop].copy()]
+            told = told_from_water(brightness)
+            cloud = (believed_opacity(opacity) * told)[rows]
             yield BelievedStrip(
-                **(vars(current) | {"restoration": believed}),
-                share=fill_share(known, opaque_above)[rows] * current.valid,
-                trust=trust(known)[rows] * current.valid,
+                **(vars(current) | {"restoration": replace(current.restoration, opacity=cloud)}),
+                share=(fill_share(opacity, opaque_above) * told)[rows] * current.valid,
+                trust=trust(opacity)[rows] * current.valid,
             )
+
+
+def _seen(strip: Strip) -> NDArray[np.float32]:
+    """What belief asks of a strip: opacity and brightness, (2, rows, width)."""
+    return np.stack([strip.restoration.opacity, strip.brightness])
 
 
 def restored_strips(
@@ -101,7 +107,10 @@ def restored_strips(
             dn, valid = band.dn[:, : band.finished], band.valid[: band.finished]
             opacity = blended[3] * valid  # where there is no data there is no cloud
             restoration = Restoration(radiometry.from_network(blended[:3]), opacity)
-            yield Strip(band.first, dn, valid, restoration, len(band.places), question.skipped)
+            seen = radiometry.to_network(radiometry.to_model(dn[scene.rgb])).mean(axis=0)
+            brightness = np.where(valid, seen, np.float32(0))
+            counts = len(band.places), question.skipped
+            yield Strip(band.first, dn, valid, restoration, brightness, *counts)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from geodecloud.composite import (
     FILLED,
     MEASURED,
     NODATA,
-    REACH,
     Restoration,
     Rule,
     believed_opacity,
     composite,
+    told_from_water,
 )
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import (
@@ -25,6 +25,7 @@ from geodecloud.radiometry import (
     model_to_eurosat,
 )
 from geodecloud.strips import Strip, believed_strips
+from tests.conftest import noise
 
 SHAPE = (3, 5, 7)
 dtypes = st.sampled_from(["uint8", "uint16", "int16", "float32"])
@@ -110,7 +111,7 @@ def test_how_far_a_cloud_reaches():
     opacity[30, 25] = 0.9
     believed = believed_opacity(opacity)
     reached = np.zeros((64, 64), bool)
-    reached[30 - REACH : 31 + REACH, 25 - REACH : 26 + REACH] = True
+    reached[30 - 18 : 31 + 18, 25 - 18 : 26 + 18] = True  # 12 pixels, and 6 over which it fades
     np.testing.assert_array_equal(believed > 0, reached)
     np.testing.assert_allclose(believed[24:37, 19:32], opacity[24:37, 19:32], rtol=1e-5)
 
@@ -123,17 +124,35 @@ def test_how_far_a_cloud_reaches():
 )
 def test_belief_does_not_depend_on_the_strips(opacity, heights):
     strips, first = [], 0
+    brightness = (0.4 + 0.03 * opacity[::-1]).astype(np.float32)
     for height in [*heights, len(opacity)]:
-        rows = opacity[first : first + height]
+        part = slice(first, first + height)
+        rows = opacity[part]
         if len(rows):
             blank = Restoration(np.zeros((3, *rows.shape), np.float32), rows)
             valid = np.ones(rows.shape, bool)
-            strips.append(Strip(first, np.zeros((3, *rows.shape)), valid, blank, 1, 0))
+            dn = np.zeros((3, *rows.shape))
+            strips.append(Strip(first, dn, valid, blank, brightness[part], 1, 0))
         first += height
     out = list(believed_strips(iter(strips), 0.7))
     assert [strip.first for strip in out] == [strip.first for strip in strips]
     together = np.concatenate([strip.restoration.opacity for strip in out])
-    np.testing.assert_array_equal(together, believed_opacity(opacity))
+    expected = believed_opacity(opacity) * told_from_water(brightness)
+    np.testing.assert_array_equal(together, expected)
+
+
+def test_water_is_even_and_dim_all_around():
+    """Land is uneven, cloud is bright, and near either of them water is no longer sure."""
+    water = 0.4 + 0.004 * noise((1, 160, 160)).astype(np.float32)[0] / 65535
+    assert (told_from_water(water) == 0).all()
+    assert (told_from_water(water + np.float32(0.3)) == 1).all()
+    land = water * (1 + 0.5 * (np.arange(160) % 8 < 4)).astype(np.float32)
+    assert (told_from_water(land) == 1).all()
+    coast = np.where(np.arange(160) < 80, water, land)
+    told = told_from_water(coast)
+    assert (told[:, 80:] == 1).all()
+    assert (told[:, : 80 - 24] == 0).all()
+    assert (np.diff(told, axis=1) > -1e-3).all()  # no step back on the way to the land
 
 
 def test_what_to_do_under_opaque_cloud():
