@@ -13,26 +13,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from geodecloud import __version__
-from geodecloud.blending import Ramp
 from geodecloud.composite import (
-    BEYOND,
-    FILLED,
-    MEASURED,
     MOST_REFERENCES,
-    NODATA,
     Restoration,
     Rule,
     composite,
 )
 from geodecloud.errors import UsageError
-from geodecloud.form import GTIFF, Form
 from geodecloud.geotiff import RowWriter, create_like, create_provenance
 from geodecloud.mask import open_mask
 from geodecloud.output import Outputs
@@ -41,126 +34,19 @@ from geodecloud.preview import Preview
 from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
 from geodecloud.reference import open_reference
+from geodecloud.report import Report
 from geodecloud.scene import Scene, gdal_resources, open_scene, scene_radiometry
 from geodecloud.second_pass import Finished, Place, filled
+from geodecloud.settings import Settings
 from geodecloud.stac import Written, item_path, require_pystac, write_item
 from geodecloud.strips import BelievedStrip, Predict, believed_strips, restored_strips
-from geodecloud.windows import Grid
-from geodecloud.work import MIB, Limits, Load, Work, plan_work
+from geodecloud.work import MIB, Load, Work, plan_work
+
+__all__ = ["Report", "Settings", "decloud_scene"]
 
 log = logging.getLogger("geodecloud")
 
 _PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit into a cache
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What may be chosen for a scene; the defaults suit Sentinel-2.
-
-    bands: of red, green and blue, from 1; None: found by description or colour.
-    scale, offset: reflectance = (DN + offset) / scale; None: as the file or its dtype suggests.
-    mask, mask_values: where alone clouds are removed, see :func:`geodecloud.mask.open_mask`.
-    aoi, resolution, allow_network: see :func:`geodecloud.scene.open_scene`.
-    references: other dates of the same place, to fill opaque pixels from; the first counts most.
-    provenance, preview: where to write them, if anywhere.
-    form: of the output and of the provenance.
-    limits: of threads and memory.
-    stac: whether to write a STAC item beside the output, as ``DST.json`` without its suffix.
-    """
-
-    bands: tuple[int, int, int] | None = None
-    scale: float | None = None
-    offset: float | None = None
-    grid: Grid = field(default_factory=Grid)
-    ramp: Ramp = "cosine"
-    rule: Rule = field(default_factory=Rule)
-    references: tuple[Path, ...] = ()
-    mask: Path | str | None = None
-    mask_values: tuple[int, ...] | None = None
-    aoi: str | Path | None = None
-    resolution: int | None = None
-    allow_network: bool = False
-    form: Form = GTIFF
-    limits: Limits = field(default_factory=Limits)
-    stac: bool = False
-    provenance: Path | str | None = None
-    preview: Path | str | None = None
-    overwrite: bool = False
-
-    def to_json(self) -> str:
-        """What has a part in the output's pixels, for its tags."""
-        facts = {
-            "window": self.grid.size,
-            "overlap": self.grid.overlap,
-            "ramp": self.ramp,
-            **asdict(self.rule),
-            "references": [path.name for path in self.references] or None,
-            "mask": Path(self.mask).name if self.mask else None,
-            "mask_values": self.mask_values,
-            "aoi": str(self.aoi) if self.aoi else None,
-            "resolution": self.resolution,
-        }
-        return json.dumps({name: value for name, value in facts.items() if value is not None})
-
-
-@dataclass
-class Report:
-    """What was done, in pixels and windows; seconds of wall time."""
-
-    src: Path
-    dst: Path
-    height: int
-    width: int
-    bands: tuple[int, int, int]
-    radiometry: Radiometry
-    windows: int = 0
-    windows_skipped: int = 0
-    valid: int = 0
-    changed: int = 0
-    filled: int = 0
-    seconds: float = 0.0
-
-    @property
-    def changed_fraction(self) -> float:
-        """Of the valid pixels, those that are not as measured."""
-        return self.changed / max(self.valid, 1)
-
-    @property
-    def invented_fraction(self) -> float:
-        """Of the valid pixels, those filled under opaque cloud, be it from a reference."""
-        return self.filled / max(self.valid, 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "src": str(self.src),
-            "dst": str(self.dst),
-            "width": self.width,
-            "height": self.height,
-            "bands": list(self.bands),
-            "scale": self.radiometry.scale,
-            "offset": self.radiometry.offset,
-            "radiometry": self.radiometry.origin,
-            "windows": self.windows,
-            "windows_skipped": self.windows_skipped,
-            "seconds": round(self.seconds, 3),
-            "changed_fraction": self.changed_fraction,
-            "invented_fraction": self.invented_fraction,
-        }
-
-    def fractions(self) -> dict[str, str]:
-        """For the output's tags."""
-        return {
-            "CHANGED_FRACTION": f"{self.changed_fraction:.6f}",
-            "INVENTED_FRACTION": f"{self.invented_fraction:.6f}",
-        }
-
-    def count(self, rows: Finished) -> None:
-        """Add finished rows."""
-        marks = rows.provenance
-        self.valid += int(rows.valid.sum())
-        self.changed += int((rows.valid & (marks != MEASURED)).sum())
-        self.filled += int(((marks >= FILLED) & (marks != BEYOND) & (marks != NODATA)).sum())
 
 
 def decloud_scene(
