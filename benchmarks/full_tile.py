@@ -14,7 +14,6 @@ before anything is composited.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -79,16 +78,18 @@ def run(scene: Path, threads: int) -> dict[str, float]:
     command += ["-q", "--scale", "10000", "--offset", "0", "--threads", str(threads)]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    said = json.loads(process.stdout.read())
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"failed: {command}")
+    peak = 0.0
+    while process.poll() is None:
+        # Not ru_maxrss: that counts the process that started it, too.
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        if "VmHWM:" in status:
+            peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        time.sleep(0.05)
     seconds = time.perf_counter() - begun
-    return said | {
-        "wall": seconds,
-        "memory": usage.ru_maxrss / 1024,
-        "bytes": out.stat().st_size,
-    }
+    if process.returncode:
+        raise SystemExit(f"failed: {command}")
+    said = json.loads(process.stdout.read())
+    return said | {"wall": seconds, "memory": peak, "bytes": out.stat().st_size}
 
 
 def patches_of(scene: Path, most: int | None = None) -> NDArray[np.float32]:

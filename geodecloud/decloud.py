@@ -106,6 +106,7 @@ def decloud_scene(
                 report.count(rows)
                 for sink in sinks:
                     sink(rows)
+                del rows  # while the next ones are waited for
         out.tag(report.fractions())
         if item:
             write_item(item, scene, _written(report, settings, model_name))

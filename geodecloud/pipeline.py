@@ -33,6 +33,7 @@ def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
             room.acquire()
             for item in items:
                 made.put(("item", item))
+                del item  # it is the caller's now
                 room.acquire()
                 if unwanted.is_set():
                     break
@@ -53,6 +54,7 @@ def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
             if kind == "item":
                 room.release()
                 yield value  # type: ignore[misc]
+            value = None
     finally:
         unwanted.set()
         room.release()

@@ -97,6 +97,7 @@ def filled(
                 aside += 1
             else:
                 yield group
+            del group  # while the next one is put together
         ground.finish()
         if not aside:
             return
@@ -175,14 +176,26 @@ def _groups(rows: Iterator[Finished], block: int) -> Iterator[Finished]:
     held: list[Finished] = []
     for more in rows:
         held.append(more)
+        count = sum(len(part.valid) for part in held)
+        del more  # nothing is held here twice while the next rows are made
+        if count < height:
+            continue
         together = _joined(held)
-        count = len(together.valid)
+        held.clear()
         whole = count - count % height
+        if whole < count:
+            held.append(_copied(_part(together, whole, count)))
         for start in range(0, whole, height):
             yield _part(together, start, start + height)
-        held = [_part(together, whole, count)] if whole < count else []
+        del together
     if held:
         yield _joined(held)
+
+
+def _copied(rows: Finished) -> Finished:
+    """Rows that do not keep the larger array alive of which they were a part."""
+    names = [field.name for field in dataclasses.fields(Finished)][1:]
+    return Finished(rows.first, *(getattr(rows, name).copy() for name in names))
 
 
 def _pieces(rows: Finished) -> Iterator[Finished]:

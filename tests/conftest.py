@@ -1,6 +1,7 @@
 """Scenes made on the spot, simple stand-ins for the network, and where the real data is."""
 
 import logging
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no real data at {SHARED}")
     return SHARED
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in KiB.
+
+    Not ``ru_maxrss``: on Linux that counts what the process was started from, too.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

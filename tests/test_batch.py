@@ -55,6 +55,7 @@ def _run(*args, code=0):
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_done_again(cli, tmp_path, tiny_model):
     folder, out = tmp_path / "in", tmp_path / "out"
     (folder / "sub").mkdir(parents=True)

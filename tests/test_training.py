@@ -131,7 +131,7 @@ def _half_a_line(run):
     return whole + whole[: len(whole) // 2]
 
 
-@pytest.mark.parametrize("name", ["default", "article"])
+@pytest.mark.parametrize("name", ["default", pytest.param("article", marks=pytest.mark.slow)])
 def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
     shipped = load_config(ROOT / "configs" / f"{name}.toml")
     plan = dataclasses.replace(
