@@ -77,6 +77,7 @@ class Augmentation:
     colours: float = 1.0  # other suns, soils, sensors, air
     patches: float = 0.2  # smooth patches of other ground: turbid water, soil, crops
     pale: float = 0.6  # of the even tiles: turbid, shallow or glittering water
+    shores: float = 0.1  # water beside the land
     airless: float = 0.2  # corrected for the light of the air, as L2A is
     pictures: float = 0.25  # stretched, as 8-bit pictures are
     coarse: float = 0.2  # four tiles as one of half the resolution

@@ -139,7 +139,7 @@ def test_bright_ground_stays_below_white():
     """Augmentation never makes a tile that is saturated throughout."""
     dim, others = torch.rand(200, 3, 64, 64) * 0.8, torch.rand(200, 3, 3, 64, 64) * 0.8
     uniforms = draw_uniforms(0, 0, list(range(200)), augmentation.UNIFORMS)
-    out = augment(dim, others, uniforms, Augmentation(patches=1.0))
+    out = augment(dim, others, dim, uniforms, Augmentation(patches=1.0))
     assert (out.flatten(1).quantile(0.97, dim=1) <= 0.9 + 1e-5).all()
     assert out.min() >= 0
 
@@ -147,17 +147,32 @@ def test_bright_ground_stays_below_white():
 def test_augmentation_of_none_changes_nothing_and_rows_are_alone():
     clear, others = torch.rand(8, 3, 64, 64) * 0.6, torch.rand(8, 3, 3, 64, 64) * 0.6
     clear[::2] = clear[::2, :, :1, :1] * 0.3  # even tiles, that become pale
+    water = torch.full((8, 3, 64, 64), 0.15)
     uniforms = draw_uniforms(2, 0, list(range(8)), augmentation.UNIFORMS)
-    torch.testing.assert_close(augment(clear, others, uniforms, NONE), clear)
-    all_of_it = Augmentation(1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
-    together = augment(clear, others, uniforms, all_of_it)
+    torch.testing.assert_close(augment(clear, others, water, uniforms, NONE), clear)
+    all_of_it = Augmentation(1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
+    together = augment(clear, others, water, uniforms, all_of_it)
     for name in ("colours", "patches", "pale", "airless", "pictures"):
-        changed = augment(clear, others, uniforms, replace(NONE, **{name: 1}))
+        changed = augment(clear, others, water, uniforms, replace(NONE, **{name: 1}))
         chosen = slice(0, None, 2) if name == "pale" else slice(None)
         assert ((changed - clear)[chosen].abs().amax((1, 2, 3)) > 1e-3).all()
     for i in range(8):
-        alone = augment(*(x[i : i + 1] for x in (clear, others, uniforms)), all_of_it)
+        alone = augment(*(x[i : i + 1] for x in (clear, others, water, uniforms)), all_of_it)
         torch.testing.assert_close(alone[0], together[i])
+
+
+def test_a_shore_is_land_here_and_water_there():
+    clear, water = torch.rand(20, 3, 64, 64) * 0.6, torch.full((20, 3, 64, 64), 0.15)
+    uniforms = draw_uniforms(3, 0, list(range(20)), augmentation.UNIFORMS)
+    others = clear[:, None].expand(-1, 3, -1, -1, -1)
+    out = augment(clear, others, water, uniforms, replace(NONE, shores=1))
+    land = (out == clear).all(dim=1)  # (20, 64, 64)
+    assert (land.float().mean((1, 2)) < 0.9).all()
+    assert 0.3 < land.float().mean() < 0.7
+    wet = [out[i][:, ~land[i]] for i in range(20)]
+    assert max(part.std(dim=1).max() for part in wet) < 0.15  # even, or pale in large patches
+    assert any(part.mean() > 0.25 for part in wet)
+    assert any((part - 0.15).abs().max() < 1e-6 for part in wet)  # some stay as they are
 
 
 def test_only_even_tiles_become_pale():
@@ -165,7 +180,7 @@ def test_only_even_tiles_become_pale():
     clear = torch.cat([even, uneven])
     uniforms = draw_uniforms(2, 0, list(range(40)), augmentation.UNIFORMS)
     plan = replace(NONE, pale=1)
-    out = augment(clear, clear[:, None].expand(-1, 3, -1, -1, -1), uniforms, plan)
+    out = augment(clear, clear[:, None].expand(-1, 3, -1, -1, -1), clear, uniforms, plan)
     torch.testing.assert_close(out[20:], uneven)
     assert (out[:20] >= even).float().mean() > 0.99
     assert out[:20].mean() > 0.12
@@ -190,7 +205,9 @@ def test_no_haze_is_drawn_over_water_and_all_else_stays():
 
 def test_four_tiles_make_one_of_half_the_resolution():
     clear, others = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64)
-    out = augment(clear, others, torch.zeros(1, augmentation.UNIFORMS), replace(NONE, coarse=1))
+    out = augment(
+        clear, others, clear, torch.zeros(1, augmentation.UNIFORMS), replace(NONE, coarse=1)
+    )
     torch.testing.assert_close(out[0, :, 5, 7], clear[0, :, 10:12, 14:16].mean((1, 2)))
     torch.testing.assert_close(out[0, :, 40, 2], others[0, 1, :, 16:18, 4:6].mean((1, 2)))
 

@@ -64,7 +64,8 @@ def test_a_wide_generator_overfits_four_tiles():
     items = [0, 1, 2, 3]
     changes = draw_uniforms(5, 0, items, augment.UNIFORMS)
     batch = Batch(
-        clear, clear[:, None].expand(-1, 3, -1, -1, -1), changes, draw_uniforms(4, 0, items)
+        *(clear, clear[:, None].expand(-1, 3, -1, -1, -1), clear),
+        *(changes, draw_uniforms(4, 0, items)),
     )
     losses = [train_step(run, batch)["restored"] for _ in range(120)]
     assert losses[-1] < 0.25 * losses[0]
@@ -263,10 +264,13 @@ def test_the_articles_schedule_falls_to_a_tenth():
 
 def test_epochs_take_each_tile_once_over_all_processes():
     tiles = _tiles(12)
+    tiles.pixels[:2] = [[[[30]]], [[[40]]]]
     seen = [batch.clouds for batch, _ in zip(batches(tiles, 5, 4, 0), range(3), strict=False)]
     assert len({tuple(row[:4].tolist()) for uniforms in seen for row in uniforms}) == 12
     third = next(batches(tiles, 5, 4, 2))
     torch.testing.assert_close(third.clouds, seen[2])
+    assert third.water.std(dim=(1, 2, 3)).max() < 1e-6  # beside any land lies water
+    assert (next(batches(_tiles(4), 0, 4, 0)).water.std(dim=(1, 2, 3)) > 0.1).all()  # there is none
     halves = [next(batches(tiles, 5, 4, 2, (rank, 2))) for rank in (0, 1)]
     for whole, first, second in zip(third, *halves, strict=True):
         torch.testing.assert_close(whole, torch.stack([first, second], 1).flatten(0, 1))

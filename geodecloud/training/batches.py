@@ -5,14 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geodecloud.errors import DataError
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.training import augment, clouds
 from geodecloud.training.tiles import Tiles
+from geodecloud.training.water import is_water
 
 _AUGMENT = 1_000_003  # keeps the augmentation's random stream apart from the clouds'
+_WATER = 2_000_003  # and that of the water beside the land apart from both
+_AT_ONCE = 1024  # tiles, when all are looked at
 
 
 class Batch(NamedTuple):
@@ -20,12 +24,14 @@ class Batch(NamedTuple):
 
     clear: float32 (N, 3, 64, 64) in model range.
     neighbours: float32 (N, 3, 3, 64, 64): for each tile the three that follow it in the data.
+    water: float32 (N, 3, 64, 64): for each tile one of water; itself where there is none.
     changes: float32 (N, augment.UNIFORMS), 0..1.
     clouds: float32 (N, clouds.UNIFORMS), 0..1.
     """
 
     clear: Tensor
     neighbours: Tensor
+    water: Tensor
     changes: Tensor
     clouds: Tensor
 
@@ -51,6 +57,7 @@ def batches(
         raise DataError(f"{len(tiles)} tiles are fewer than one batch of {batch_size}")
     rank, processes = share
     per_epoch = len(tiles) // batch_size
+    water = _of_water(tiles)
     step = start
     while True:
         epoch, position = divmod(step, per_epoch)
@@ -58,10 +65,23 @@ def batches(
         mine = order[position * batch_size : (position + 1) * batch_size][rank::processes]
         following = (mine[:, None] + np.arange(1, 4)) % len(tiles)
         items = mine.tolist()
+        wet = [water[_drawn(seed, epoch, i, len(water))] for i in items] if len(water) else mine
         yield Batch(
             torch.from_numpy(eurosat_to_model(tiles.pixels[mine])),
             torch.from_numpy(eurosat_to_model(tiles.pixels[following])),
+            torch.from_numpy(eurosat_to_model(tiles.pixels[wet])),
             clouds.draw_uniforms(seed + _AUGMENT, epoch, items, augment.UNIFORMS),
             clouds.draw_uniforms(seed, epoch, items),
         )
         step += 1
+
+
+def _drawn(seed: int, epoch: int, item: int, count: int) -> int:
+    return int(np.random.default_rng([seed + _WATER, epoch, item]).integers(count))
+
+
+def _of_water(tiles: Tiles) -> NDArray[np.intp]:
+    """The indices of the tiles that are water."""
+    parts = [tiles.pixels[first : first + _AT_ONCE] for first in range(0, len(tiles), _AT_ONCE)]
+    wet = [is_water(torch.from_numpy(eurosat_to_model(part))).numpy() for part in parts]
+    return np.flatnonzero(np.concatenate(wet))

@@ -26,7 +26,7 @@ def train_step(run: Run, batch: Batch) -> dict[str, float]:
     Raises:
         DataError: a loss is not finite.
     """
-    clear = augment(batch.clear, batch.neighbours, batch.changes, run.config.augmentation)
+    clear = augment(*batch[:4], run.config.augmentation)
     clouded = put_clouds(clear, batch.clouds, run.config)
     run.generator.train()
     output = answer(run, run.shared["generator"], clouded.cloudy)  # (N, 4 or 3, H, W)
