@@ -15,6 +15,8 @@ from geodecloud.neighbours import Floats, largest, mean, smoothstep
 
 # Chosen on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
 _FRINGE = 10  # pixels around opaque cloud that are no ground yet: fringes, parallax, glare
+_OWN = (0.10, 0.20)  # opacity close by: of ground all the same, and of what is filled
+_CLOSE = 3  # pixels
 _SOFT = 3  # pixels over which the edge of the fill is made soft, twice
 _RISE = 0.15  # of opacity, over which the fill sets in below ``opaque_above``
 _DISTRUST = 14  # pixels around cloud from which no colour is taken
@@ -43,7 +45,9 @@ def fill_share(opacity: Floats, opaque_above: float) -> Floats:
     if (opacity < opaque_above - _RISE).all():
         return np.zeros_like(opacity)
     near = mean(mean(largest(opacity, _FRINGE), _SOFT), _SOFT)
-    return smoothstep(1 - (np.float32(opaque_above) - near) / np.float32(_RISE))
+    beside = smoothstep(1 - (np.float32(opaque_above) - near) / np.float32(_RISE))
+    close = mean(largest(opacity, _CLOSE), _SOFT)
+    return beside * smoothstep((close - _OWN[0]) / np.float32(_OWN[1] - _OWN[0]))
 
 
 def trust(opacity: Floats) -> Floats:
@@ -114,6 +118,11 @@ def colours(ground: Ground, prior: Floats) -> Floats:
     return spread(without_shadow(saturated(ground.sums, ground.cell**2)), prior)
 
 
+def lit(ground: Ground) -> Floats:
+    """How far each cell is no darker than the land around: float32 (rows, columns), 0..1."""
+    return _lit(saturated(ground.sums, ground.cell**2))
+
+
 def without_shadow(sums: Floats) -> Floats:
     """Sums of the same colours, with less weight where a cell is far darker than the land there.
 
@@ -123,14 +132,18 @@ def without_shadow(sums: Floats) -> Floats:
     Args:
         sums: float32 (bands + 1, rows, columns), colours by weight, and the weight.
     """
+    lightened: Floats = sums * np.maximum(_lit(sums), np.float32(_SHADOW))
+    return lightened
+
+
+def _lit(sums: Floats) -> Floats:
+    """0 where a cell is surely in shadow, 1 where it is not darker than usual there."""
     around = sums
     for _ in range(_AROUND):
         around = _halved(around)
     usual = stretch(_brightness(around)[None], 1 << _AROUND, (0, sums.shape[1]), sums.shape[2])[0]
     darkness = 1 - _brightness(sums) / np.maximum(usual, np.float32(1e-6))
-    lit = 1 - smoothstep((darkness - _DIM) / np.float32(_DARK - _DIM))
-    lightened: Floats = sums * np.maximum(lit, np.float32(_SHADOW))
-    return lightened
+    return 1 - smoothstep((darkness - _DIM) / np.float32(_DARK - _DIM))
 
 
 def _brightness(sums: Floats) -> Floats:

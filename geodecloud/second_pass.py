@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.composite import BEYOND, FILLED, REFERENCE, Rule, lay_over
-from geodecloud.context import LAND, Ground, colours, distances, stretch
+from geodecloud.context import LAND, Ground, colours, distances, lit, stretch
 from geodecloud.errors import OutputError
 from geodecloud.neighbours import Floats
 from geodecloud.radiometry import Radiometry
+from geodecloud.texture import Swatches, Texture
 
 log = logging.getLogger("geodecloud")
 
@@ -83,13 +84,14 @@ def filled(
     Raises:
         OutputError: there is no room for the rows that are set aside.
     """
-    ground = Ground(place.height, place.width)
+    ground, swatches = Ground(place.height, place.width), Swatches(place.height, place.width)
     with tempfile.TemporaryFile(dir=place.folder) as file:
         aside = 0
         for group in _groups(rows, block):
             for part in _pieces(group):
                 colour = place.radiometry.to_model(part.after[place.rgb])
                 ground.add(colour, part.trust)
+                swatches.add(colour, part.trust)
                 for other in others:
                     other.gather(part.first, colour, part.trust)
             if group.share.any():
@@ -103,7 +105,7 @@ def filled(
             return
         for other in others:
             other.match()
-        fill = _Fill(ground, place, rule, others)
+        fill = _Fill(ground, swatches, place, rule, others)
         file.seek(0)
         for _ in range(aside):
             yield _joined([fill(part) for part in _pieces(_take_back(file))])
@@ -112,7 +114,14 @@ def filled(
 class _Fill:
     """Fills rows, once the ground of the whole scene is known."""
 
-    def __init__(self, ground: Ground, place: Place, rule: Rule, others: Sequence[Other]) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        swatches: Swatches,
+        place: Place,
+        rule: Rule,
+        others: Sequence[Other],
+    ) -> None:
         self._place, self._rule, self._others = place, rule, others
         self._cell = ground.cell
         black = np.zeros((3, 1, 1), np.float32)
@@ -123,6 +132,9 @@ class _Fill:
                 "nothing of the land is seen: it is filled with the colour of land at large"
             )
         self._colours = colours(ground, prior[:, 0, 0])
+        shape = place.height, place.width
+        found = swatches.found(lit(ground), ground.cell)
+        self._texture = Texture(found, self._colours, ground.cell, shape)
         self._distance: Floats | None = None
         if rule.fill_limit is not None and place.metres is not None:
             cell = place.metres[0] * ground.cell, place.metres[1] * ground.cell
@@ -132,6 +144,7 @@ class _Fill:
     def __call__(self, rows: Finished) -> Finished:
         last = rows.first + rows.share.shape[0]
         colour = stretch(self._colours, self._cell, (rows.first, last), self._place.width)
+        colour += self._texture(rows.first, rows.share > 0)
         marks = np.full(rows.share.shape, FILLED, np.uint8)
         far = self._far(rows.first, last)
         marks[far] = BEYOND

@@ -44,7 +44,10 @@ ALLOWED = {
         *("blending", "composite", "context", "errors", "pipeline", "radiometry", "scene"),
         *("windows", "work", "numpy"),
     },
-    "second_pass": {"composite", "context", "errors", "neighbours", "radiometry", "numpy"},
+    "second_pass": {
+        *("composite", "context", "errors", "neighbours", "radiometry", "texture", "numpy"),
+    },
+    "texture": {"neighbours", "numpy"},
     "reference": {"context", "errors", "neighbours", "radiometry", "scene", "numpy", "rasterio"},
     "settings": {"blending", "composite", "form", "windows", "work"},
     "report": {"composite", "radiometry", "second_pass"},

@@ -1,0 +1,140 @@
+"""Laws of texture: the land's own detail, only from what is seen, the same for any strips."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geodecloud.context import Ground, colours
+from geodecloud.neighbours import mean
+from geodecloud.texture import SIZE, Swatch, Swatches, Texture
+from tests.conftest import SAMPLES, read
+
+PRIOR = np.full(3, 0.3, np.float32)
+
+
+def land(height=256, width=256):
+    """Two kinds of ground, reddish and even in the west, greenish and rough in the east."""
+    colour = np.empty((3, height, width), np.float32)
+    west, east = colour[:, :, : width // 2], colour[:, :, width // 2 :]
+    west[:] = np.array([0.6, 0.4, 0.5])[:, None, None]
+    east[:] = np.array([0.4, 0.6, 0.5])[:, None, None]
+    east += 0.1 * np.random.default_rng(3).standard_normal(east.shape[1:])
+    return colour
+
+
+def gathered(colour, trust, heights=()):
+    swatches, first = Swatches(*trust.shape), 0
+    for height in [*heights, trust.shape[0]]:
+        swatches.add(colour[:, first : first + height], trust[first : first + height])
+        first += height
+    cells = np.ones([-(-length // 8) for length in trust.shape], np.float32)
+    return swatches.found(cells, 8)
+
+
+def texture(colour, trust, heights=()):
+    ground = Ground(*trust.shape)
+    ground.add(colour, trust)
+    ground.finish()
+    found = gathered(colour, trust, heights)
+    return Texture(found, colours(ground, PRIOR), ground.cell, trust.shape)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 90), max_size=8), st.integers(0, 255), st.integers(1, 99))
+def test_the_same_for_any_strips_and_any_rows(heights, first, count):
+    trust = np.ones((256, 256), np.float32)
+    trust[60:150, 100:220] = 0
+    everywhere = np.ones(trust.shape, bool)
+    whole = texture(land(), trust)(0, everywhere)
+    parts = texture(land(), trust, heights)
+    rows = everywhere[first : first + count]
+    np.testing.assert_array_equal(parts(first, rows), whole[:, first : first + count])
+    wanted = rows & (np.indices(rows.shape)[1] > 130)
+    np.testing.assert_array_equal(
+        parts(first, wanted)[:, wanted], whole[:, first : first + count][:, wanted]
+    )
+
+
+def test_what_is_not_seen_has_no_part_in_it():
+    trust = np.ones((256, 256), np.float32)
+    trust[40:140, 40:250] = 0
+    clouded = np.where(trust > 0, land(), np.float32(np.nan))
+    other = np.where(trust > 0, land(), np.float32(7))
+    everywhere = np.ones(trust.shape, bool)
+    found = texture(clouded, trust)(0, everywhere)
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found, texture(other, trust)(0, everywhere))
+
+
+def test_rough_where_such_land_is_rough_and_even_where_it_is_even():
+    trust = np.ones((256, 256), np.float32)
+    detail = texture(land(), trust)(0, np.ones(trust.shape, bool))
+    even, rough = detail[:, :, :90].std(), detail[:, :, 166:].std()
+    assert even < 0.005
+    assert 0.06 < rough < 0.1  # 0.8 of the land's
+    assert abs(float(detail[:, :, 166:].mean())) < 0.01  # the colour is not its business
+
+
+def test_detail_of_real_land_is_as_strong_as_there():
+    colour = read(SAMPLES / "s2_clear.tif")[:3].astype(np.float32) / 2750
+    trust = np.ones(colour.shape[1:], np.float32)
+    detail = texture(colour, trust)(0, trust > 0)
+
+    def strength(bands):
+        return np.mean([band - mean(band, 4) for band in bands], axis=0).std()
+
+    assert 0.5 * strength(colour) < strength(detail) < 1.1 * strength(colour)
+
+
+def test_a_ramp_has_no_detail():
+    rows, columns = np.mgrid[:256, :256].astype(np.float32)
+    ramp = np.stack([rows, columns, rows + columns]) / 600
+    detail = texture(ramp, np.ones((256, 256), np.float32))(0, np.ones((256, 256), bool))
+    assert np.abs(detail).max() < 0.03
+
+
+@pytest.mark.parametrize("shape", [(63, 500), (500, 63), (64, 64), (1, 1), (65, 200)])
+def test_small_and_hidden_scenes_have_none(shape):
+    colour, trust = land(*shape), np.ones(shape, np.float32)
+    found = gathered(colour, trust)
+    assert bool(found) == (min(shape) >= SIZE)
+    assert texture(colour, trust)(0, trust > 0).shape == (3, *shape)
+    hidden = np.zeros(shape, np.float32)
+    assert gathered(colour, hidden) == []
+    assert not texture(colour, hidden)(0, trust > 0).any()
+
+
+def test_hidden_and_glaring_swatches_are_taken_last_and_shadow_hides():
+    """Even land, but for marks in what is flawed, by which it would show."""
+    even = np.full((4, SIZE, SIZE), 0.4, np.float32)
+    even[3] = 1
+    dull, glaring = even.copy(), even.copy()
+    dull[:3, :, ::9] = 0.3
+    glaring[:3, ::7, ::7] = 0.9
+    sound = [Swatch(0, 0, 1, even)] * 8
+    flawed = [Swatch(0, 0, 0.6, dull)] * 4 + [Swatch(0, 0, 1, glaring)] * 4
+    cells, wanted = np.full((3, 20, 20), 0.4, np.float32), np.ones((160, 160), bool)
+    assert np.abs(Texture(flawed + sound, cells, 8, wanted.shape)(0, wanted)).max() < 1e-5
+    assert np.abs(Texture(flawed, cells, 8, wanted.shape)(0, wanted)).max() > 0.05
+
+    trust, lit = np.ones((128, 128), np.float32), np.ones((16, 16), np.float32)
+    lit[:8] = 0
+    swatches = Swatches(*trust.shape)
+    swatches.add(land(128, 128), trust)
+    found = swatches.found(lit, 8)
+    assert [swatch.row for swatch in found] == [32] * 3 + [64] * 3  # those at the top are hidden
+    assert [swatch.trust for swatch in found] == pytest.approx([0.5] * 3 + [1] * 3)
+    assert (found[0].pixels[:, :32] == 0).all()
+    assert np.abs(found[0].detail()[:, :32]).max() == 0
+
+
+def test_of_each_region_the_most_visible():
+    trust = np.full((1024, 1024), 0.6, np.float32)
+    trust[300:400, 500:600] = 1
+    found = gathered(land(1024, 1024), trust)
+    assert len(found) <= 16 * 16
+    assert max(found, key=lambda swatch: swatch.trust).trust == 1
+    assert all(swatch.trust >= 0.59 for swatch in found)
+    places = [(swatch.row, swatch.column) for swatch in found]
+    assert places == sorted(set(places))
