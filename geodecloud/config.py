@@ -76,6 +76,7 @@ class Augmentation:
     turned: float = 1.0  # by quarters, and mirrored
     colours: float = 1.0  # other suns, soils, sensors, air
     patches: float = 0.2  # smooth patches of other ground: turbid water, soil, crops
+    sand: float = 0.1  # bright bare ground in patches
     pale: float = 0.6  # of the even tiles: turbid, shallow or glittering water
     shores: float = 0.1  # water beside the land
     airless: float = 0.2  # corrected for the light of the air, as L2A is

@@ -150,9 +150,9 @@ def test_augmentation_of_none_changes_nothing_and_rows_are_alone():
     water = torch.full((8, 3, 64, 64), 0.15)
     uniforms = draw_uniforms(2, 0, list(range(8)), augmentation.UNIFORMS)
     torch.testing.assert_close(augment(clear, others, water, uniforms, NONE), clear)
-    all_of_it = Augmentation(1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
+    all_of_it = Augmentation(1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
     together = augment(clear, others, water, uniforms, all_of_it)
-    for name in ("colours", "patches", "pale", "airless", "pictures"):
+    for name in ("colours", "patches", "sand", "pale", "airless", "pictures"):
         changed = augment(clear, others, water, uniforms, replace(NONE, **{name: 1}))
         chosen = slice(0, None, 2) if name == "pale" else slice(None)
         assert ((changed - clear)[chosen].abs().amax((1, 2, 3)) > 1e-3).all()
@@ -173,6 +173,27 @@ def test_a_shore_is_land_here_and_water_there():
     assert max(part.std(dim=1).max() for part in wet) < 0.15  # even, or pale in large patches
     assert any(part.mean() > 0.25 for part in wet)
     assert any((part - 0.15).abs().max() < 1e-6 for part in wet)  # some stay as they are
+
+
+def test_sand_is_bright_and_warm_and_keeps_the_detail():
+    clear = torch.rand(20, 3, 64, 64) * 0.1 + 0.25
+    uniforms = draw_uniforms(4, 0, list(range(20)), augmentation.UNIFORMS)
+    others = clear[:, None].expand(-1, 3, -1, -1, -1)
+    out = augment(clear, others, clear, uniforms, replace(NONE, sand=1))
+    sand = (out - clear).mean(dim=1) > 0.25  # (20, 64, 64)
+    assert 0.2 < sand.float().mean() < 0.8
+    bright = out.permute(0, 2, 3, 1)[sand]
+    assert (bright[:, 0] > bright[:, 1]).float().mean() > 0.95  # land shows through here and there
+    assert (bright[:, 1] > bright[:, 2]).float().mean() > 0.95
+    even = augment(
+        clear.mean((2, 3), keepdim=True).expand_as(clear),
+        others,
+        clear,
+        uniforms,
+        replace(NONE, sand=1),
+    )
+    ratio = (out / even).mean(dim=1)[sand]  # what the detail makes of it
+    assert torch.corrcoef(torch.stack([ratio, clear.mean(dim=1)[sand]]))[0, 1] > 0.5
 
 
 def test_only_even_tiles_become_pale():

@@ -12,7 +12,7 @@ from geodecloud.radiometry import AIR
 from geodecloud.training.perlin import PERIOD, fractal_perlin
 from geodecloud.training.water import is_water
 
-UNIFORMS = 64  # random numbers that one tile may use
+UNIFORMS = 76  # random numbers that one tile may use
 
 
 def augment(
@@ -34,6 +34,7 @@ def augment(
     seen = _with_shore(seen, water, uniforms[:, 52:64], plan.shores)
     turned = _turned(seen, uniforms[:, 4:8], plan.turned)
     changed = _with_patches(turned, uniforms[:, 8:20], plan.patches)
+    changed = _with_sand(changed, uniforms[:, 64:76], plan.sand)
     changed = _recoloured(changed, uniforms[:, 20:32], plan.colours)
     changed = _as_another_product(changed, uniforms[:, 40:], plan)
     changed = _paled(changed, uniforms[:, 32:40], plan.pale)
@@ -100,6 +101,26 @@ def _with_patches(clear: Tensor, u: Tensor, share: float) -> Tensor:
     common, own = (2 * u[:, 7:8] - 1), (2 * u[:, 4:7] - 1)
     strength = (0.25 * common + 0.2 * own)[..., None, None]  # (chosen, 3, 1, 1)
     out[chosen] = clear[chosen] * torch.exp(strength * field[:, None])
+    return out
+
+
+def _with_sand(clear: Tensor, u: Tensor, share: float) -> Tensor:
+    """Bright bare ground in smooth patches: beaches, river beds, quarries, dunes.
+
+    EuroSAT has little of it, and what is bright would be cloud. Sand is as bright as thin cloud,
+    but warm, and its detail stays.
+    """
+    chosen = u[:, 0] < share
+    out, clear, u = clear.clone(), clear[chosen], u[chosen, :, None, None]
+    field = _smooth_field(u[:, 1:4, 0, 0], clear.shape[-1])[:, None]  # (chosen, 1, S, S)
+    cover = ((field + 1.5 - 2.5 * u[:, 4:5]) / (0.1 + 0.6 * u[:, 5:6])).clamp(0, 1)
+    red = 0.5 + 0.5 * u[:, 6:7]
+    green = red * (0.72 + 0.23 * u[:, 7:8])
+    blue = green * (0.68 + 0.27 * u[:, 8:9])
+    grey = clear.mean(dim=1, keepdim=True)  # (chosen, 1, S, S)
+    detail = (grey / grey.mean(dim=(2, 3), keepdim=True).clamp_min(1e-3)).clamp(0.4, 1.8)
+    sand = torch.cat([red, green, blue], dim=1) * detail ** (0.15 + 0.7 * u[:, 9:10])
+    out[chosen] = clear + cover * (sand.clamp(0, 1) - clear)
     return out
 
 
