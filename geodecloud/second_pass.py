@@ -91,7 +91,7 @@ def filled(
             for part in _pieces(group):
                 colour = place.radiometry.to_model(part.after[place.rgb])
                 ground.add(colour, part.trust)
-                swatches.add(colour, part.trust)
+                swatches.add(part.first, colour, part.trust)
                 for other in others:
                     other.gather(part.first, colour, part.trust)
             if group.share.any():

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from geodecloud.neighbours import Floats, mean
 
 SIZE = 64  # pixels on a side of a swatch
-_STEP = SIZE // 2  # pixels between places where one may be taken
-_REGIONS = 16  # along each side of a scene, a swatch from each: 12 MiB in all
+_STEP = SIZE // 4  # columns between places where one may be taken
+_REGIONS = 12  # along each side of a scene, a swatch from each: 9 MiB in all
 _SEEN = 0.5  # mean trust that a swatch must have
 _SHADOW = 0.1  # see context.lit; more than that may be a wood beside fields
 _SMOOTH = 20  # pixels to each side over which a swatch is smoothed, twice; detail is what is lost
@@ -60,40 +60,38 @@ class Swatch:
 
 
 class Swatches:
-    """Gathers swatches from the top of a scene to its bottom: of each region the most visible."""
+    """Gathers swatches from the rows of a scene: of each region the most visible."""
 
     def __init__(self, height: int, width: int) -> None:
         self._region = [max(_STEP, -(-length // _REGIONS)) for length in (height, width)]
         self._best: dict[tuple[int, int], Swatch] = {}
-        self._held = np.zeros((4, 0, width), np.float32)
-        self._row = 0  # of the scene, the first that is held
 
-    def add(self, colour: Floats, trust: Floats) -> None:
-        """The next rows, (3, rows, width), and how far each pixel is trusted, (rows, width).
+    def add(self, first: int, colour: Floats, trust: Floats) -> None:
+        """Rows of the scene, as many as a swatch is high; fewer are let go by.
 
         What a colour is where its trust is 0 does not matter, NaN included.
-        """
-        weighted = np.where(trust > 0, colour * trust, np.float32(0))
-        self._held = np.concatenate(
-            [self._held, np.concatenate([weighted, trust[None]])], axis=1, dtype=np.float32
-        )
-        while self._held.shape[1] >= SIZE:
-            self._look(self._held[:, :SIZE])
-            self._held = self._held[:, _STEP:].copy()
-            self._row += _STEP
 
-    def _look(self, rows: Floats) -> None:
-        """Take swatches from as many rows as they are high, where they are the best so far."""
-        halves = rows.shape[2] // _STEP
-        parts = rows[3, :, : halves * _STEP].reshape(SIZE, halves, _STEP).sum(axis=(0, 2))
-        trusts = (parts[:-1] + parts[1:]) / np.float32(SIZE**2)
-        for place, trust in enumerate(trusts.tolist()):
+        Args:
+            first: the first row.
+            colour: float32 (3, SIZE, width), model range.
+            trust: float32 (SIZE, width), 0..1.
+        """
+        rows, width = trust.shape
+        if rows != SIZE:
+            return
+        steps = trust[:, : width // _STEP * _STEP].reshape(SIZE, -1, _STEP).sum(axis=(0, 2))
+        per_swatch = SIZE // _STEP
+        for place in range(len(steps) - per_swatch + 1):
             column = place * _STEP
-            region = self._row // self._region[0], column // self._region[1]
+            share = float(steps[place : place + per_swatch].sum()) / SIZE**2
+            region = first // self._region[0], column // self._region[1]
             held = self._best.get(region)
-            if trust >= _SEEN and (held is None or trust > held.trust):
-                pixels = rows[:, :, column : column + SIZE].copy()
-                self._best[region] = Swatch(self._row, column, trust, pixels)
+            if share >= _SEEN and (held is None or share > held.trust):
+                part = slice(column, column + SIZE)
+                weight = trust[:, part]
+                weighted = np.where(weight > 0, colour[:, :, part] * weight, np.float32(0))
+                pixels = np.concatenate([weighted, weight[None]])
+                self._best[region] = Swatch(first, column, share, pixels)
 
     def found(self, lit: Floats, cell: int) -> list[Swatch]:
         """All that are visible enough, from the top left to the bottom right; deep shadow is not.

@@ -16,8 +16,7 @@ _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
 _DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
 _BLOCK_ROWS = 2.5  # rows of blocks in hand: being written, waiting, being put together
-_SWATCHES = 14 * MIB  # of visible land, see texture.py
-_PER_COLUMN = 1800  # bytes of the rows among which swatches are looked for
+_SWATCHES = 10 * MIB  # of visible land, see texture.py
 _BATCHES = 4  # two asked, one waiting, one answered
 _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
 
@@ -103,10 +102,9 @@ def plan_work(load: Load, grid: Grid, limits: Limits) -> Work:
     pixels = grid.size**2
     network = limits.threads * grain(grid.size) * pixels * _PER_PATCH_PIXEL
     batches = _BATCHES * limits.batch_size * pixels * 7 * 4  # three channels in, four out, float32
-    fixed = _PROGRAM + limits.cache + network + batches
+    fixed = _PROGRAM + limits.cache + network + batches + _SWATCHES
     # Rows that wait for their block: before, after, provenance, what the fill asks for.
     fixed += round(_BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + 10))
-    fixed += _SWATCHES + _PER_COLUMN * load.width
     per_row = load.width * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
 
     def needed(rows_of_windows: int) -> int:
