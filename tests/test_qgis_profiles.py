@@ -136,6 +136,8 @@ def test_the_doctor_names_what_is_missing(home, cli, monkeypatch):
     tools = home / "tools"
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools))
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):  # an active environment has the program
+        monkeypatch.delenv(variable, raising=False)
     done = cli("qgis", "doctor")
     assert done.code == 1
     assert "MISSING  QGIS: not found" in done.out
