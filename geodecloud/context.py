@@ -15,8 +15,8 @@ from geodecloud.neighbours import Floats, largest, mean, smoothstep
 
 # Chosen on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
 _FRINGE = 10  # pixels around opaque cloud that are no ground yet: fringes, parallax, glare
-_OWN = (0.10, 0.20)  # opacity close by: of ground all the same, and of what is filled
-_CLOSE = 3  # pixels
+_CLOSE = 3  # pixels that count as the pixel itself
+_OWN = (0.10, 0.20)  # opacity there: of ground all the same, and of what is filled
 _SOFT = 3  # pixels over which the edge of the fill is made soft, twice
 _RISE = 0.15  # of opacity, over which the fill sets in below ``opaque_above``
 _DISTRUST = 14  # pixels around cloud from which no colour is taken
@@ -37,7 +37,8 @@ LAND = (0.310, 0.357, 0.390)
 def fill_share(opacity: Floats, opaque_above: float) -> Floats:
     """How far each pixel is to take the colour of the land around: float32, 0..1.
 
-    1 where cloud of ``opaque_above`` is near, 0 where there is none of a bit less, soft between.
+    1 where cloud of ``opaque_above`` is near and some of it is seen at the pixel itself, 0 where
+    there is none of a bit less, or nothing is seen close by; soft between.
 
     Args:
         opacity: float32 (rows, columns), 0..1. The answer for a row depends on 16 rows around.
