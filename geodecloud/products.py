@@ -89,6 +89,8 @@ def find_source(src: Src, resolution: int | None = None) -> Source:
     if not isinstance(src, str | Path):
         return _stack([str(file) for file in src], label=str(src[0]))
     name = str(src)
+    if not name:
+        raise UsageError("SRC is empty: name a file")
     if name == "-":
         raise UsageError("SRC is -: a raster cannot be read from a pipe; name a file")
     if product := _product(name, resolution):

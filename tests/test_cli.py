@@ -139,6 +139,10 @@ def test_wrong_usage_is_exit_code_2(cli, tmp_path, scene, tiny_model, options, w
     _fails(cli, tmp_path, 2, words, scene, tmp_path / "out.tif", "--model", tiny_model, *options)
 
 
+def test_a_scene_without_a_name_is_exit_code_2(cli, tmp_path):
+    _fails(cli, tmp_path, 2, "SRC is empty", "", tmp_path / "out.tif")
+
+
 def test_a_missing_argument_is_exit_code_2(cli, tmp_path, scene):
     _fails(cli, tmp_path, 2, "DST", scene)
 
