@@ -14,9 +14,12 @@ from typer.core import TyperGroup
 
 from geodecloud import __version__, cli_batch, cli_qgis, cli_training
 from geodecloud.console import (
+    JsonOption,
     OverwriteOption,
     ProgressChoice,
     ProgressOption,
+    QuietOption,
+    VerboseOption,
     progress_bar,
     run,
     set_logging,
@@ -97,11 +100,9 @@ def remove(
     ] = None,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = ProgressChoice.bar,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End with one JSON object on stdout.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     options: RestoreOptions = _AS_THEY_ARE,
 ) -> None:
     """Remove the clouds of one scene. This command's name may be left out."""
@@ -155,7 +156,7 @@ def info(
     resolution: Annotated[
         int | None, typer.Option(help="Of a Sentinel-2 product: 10, 20 or 60 m.  [default: 10]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Describe a scene (what would be used) or a model."""
     set_logging(quiet=False, verbose=False)

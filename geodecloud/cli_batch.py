@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geodecloud.console import (
+    JsonOption,
     OverwriteOption,
     ProgressChoice,
     ProgressOption,
+    QuietOption,
+    VerboseOption,
     progress_bar,
     set_logging,
 )
@@ -75,11 +78,9 @@ def batch(
     fail_fast: Annotated[bool, typer.Option(help="End with the first failure.")] = False,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = ProgressChoice.bar,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End with one JSON object on stdout.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     options: RestoreOptions = _AS_THEY_ARE,
 ) -> None:
     """Remove the clouds of many scenes.

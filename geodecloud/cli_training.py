@@ -13,6 +13,7 @@ import typer
 
 from geodecloud.console import (
     BandsOption,
+    JsonOption,
     OverwriteOption,
     ProgressChoice,
     ProgressOption,
@@ -119,7 +120,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Pictures to look at: a folder; with --tiles, a PNG file."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a model on pairs of a cloudy and a clear scene, or on held-out tiles.
 

@@ -30,13 +30,16 @@ class ProgressChoice(StrEnum):
 BandsOption = Annotated[
     str | None, typer.Option(help="Numbers of red,green,blue, from 1.  [default: by name]")
 ]
-_M_ARENA_MAX = -8  # of malloc.h
-
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, at the end.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Replace existing outputs.")]
 ProgressOption = Annotated[
     ProgressChoice,
     typer.Option(help="On stderr: a bar on a terminal, or a JSON object a line for programs."),
 ]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+
+_M_ARENA_MAX = -8  # of malloc.h
 
 
 @contextlib.contextmanager
