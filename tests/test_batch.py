@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import rasterio
 
+from geodecloud.batch.local import LocalWorkers
 from geodecloud.batch.manifest import NAME
+from geodecloud.errors import GeodecloudError
+from geodecloud.options import RestoreOptions
 from tests.conftest import ROOT, SAMPLES, noise, write_scene
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -110,6 +113,19 @@ def test_what_is_in_the_way_is_refused_before_the_work(cli, tmp_path, scene, tin
     assert cli("batch", scene, tmp_path / "o", "--device", "cuda:77", "--model", tiny_model).code
     assert "cuda:77" in cli.err
     assert not list((tmp_path / "o").glob("*.tif"))
+
+
+def test_a_worker_that_dies_while_starting_is_told_of():
+    with LocalWorkers([RestoreOptions()]) as crew:
+        [worker] = crew._processes.values()
+        worker.process.kill()
+        with pytest.raises(GeodecloudError, match="killed by signal 9"):
+            _wait_for(lambda: crew.events(PATIENCE))
+    with (
+        LocalWorkers([None]) as crew,  # what no worker can start with
+        pytest.raises(GeodecloudError, match="no worker starts: AttributeError"),
+    ):
+        crew.events(PATIENCE)
 
 
 def _large(path, seed=0):

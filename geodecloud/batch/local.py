@@ -42,6 +42,7 @@ class LocalWorkers:
     def __init__(self, options: list[RestoreOptions]) -> None:
         self._options = options
         self._processes: dict[str, _Process] = {}
+        self._never_ready = ""  # how a worker ended that never was
 
     def __enter__(self) -> "LocalWorkers":
         for options in self._options:
@@ -95,7 +96,9 @@ class LocalWorkers:
     def events(self, seconds: float) -> list[Event]:
         """What has happened; waits so long for the first."""
         if not self._processes:
-            raise GeodecloudError("no worker is left: they end while starting; is memory short?")
+            raise GeodecloudError(
+                f"no worker is left, they end while starting: {self._never_ready}"
+            )
         by_connection = {worker.connection: name for name, worker in self._processes.items()}
         events = [self._receive(by_connection[c]) for c in wait(list(by_connection), seconds)]  # type: ignore[index]
         return [event for event in events if event]
@@ -116,12 +119,14 @@ class LocalWorkers:
 
     def _lost(self, name: str) -> Lost | None:
         worker = self._end(name)
-        if worker.ready:  # one that dies while starting would do so for ever
-            self._add(worker.options)
-        if not worker.busy:
-            return None
         code = worker.process.exitcode
         how = f"killed by signal {-code}; out of memory?" if code < 0 else f"exit code {code}"
+        if worker.ready:
+            self._add(worker.options)
+        else:  # it would do so for ever
+            self._never_ready = how
+        if not worker.busy:
+            return None
         return Lost(name, f"its worker process ended ({how})")
 
 
@@ -145,6 +150,9 @@ def _serve(connection: Connection, options: RestoreOptions) -> None:
             restore = Restorer(options)
         except GeodecloudError as error:
             connection.send(error)
+            return
+        except Exception as error:  # the owner says it, whatever it is
+            connection.send(GeodecloudError(f"no worker starts: {type(error).__name__}: {error}"))
             return
         connection.send(None)
         while True:
