@@ -128,9 +128,10 @@ def remove(
     if as_json:
         typer.echo(json.dumps(report.to_dict() | used))
     elif not quiet:
+        other = f", {report.reference_fraction:.1%} of another date" if settings.references else ""
         typer.echo(
             f"{target}: {report.changed_fraction:.1%} of the pixels changed, "
-            f"{report.invented_fraction:.1%} invented, {report.seconds:.1f} s"
+            f"{report.invented_fraction:.1%} invented{other}, {report.seconds:.1f} s"
         )
 
 

@@ -107,7 +107,7 @@ def decloud_scene(
                 for sink in sinks:
                     sink(rows)
                 del rows  # while the next ones are waited for
-        out.tag(report.fractions())
+        out.tag({name.upper(): f"{share:.6f}" for name, share in report.fractions().items()})
         if item:
             write_item(item, scene, _written(report, settings, model_name))
         report.seconds = time.perf_counter() - begun
@@ -159,8 +159,7 @@ def _written(report: Report, settings: Settings, model_name: str) -> Written:
     facts = {
         **json.loads(settings.to_json()),
         "model": model_name,
-        "changed_fraction": report.changed_fraction,
-        "invented_fraction": report.invented_fraction,
+        **report.fractions(),
     }
     cog = settings.form.driver == "COG"
     return Written(report.dst, provenance, report.radiometry, cog, facts)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geodecloud.composite import BEYOND, FILLED, MEASURED, NODATA
+from geodecloud.composite import BEYOND, FILLED, MEASURED, NODATA, REFERENCE
 from geodecloud.radiometry import Radiometry
 from geodecloud.second_pass import Finished
 
@@ -24,6 +24,7 @@ class Report:
     valid: int = 0
     changed: int = 0
     filled: int = 0
+    referenced: int = 0
     seconds: float = 0.0
 
     @property
@@ -33,8 +34,21 @@ class Report:
 
     @property
     def invented_fraction(self) -> float:
-        """Of the valid pixels, those filled under opaque cloud, be it from a reference."""
+        """Of the valid pixels, those filled under opaque cloud with the colour of the land."""
         return self.filled / max(self.valid, 1)
+
+    @property
+    def reference_fraction(self) -> float:
+        """Of the valid pixels, those from a reference: measured, but on another date."""
+        return self.referenced / max(self.valid, 1)
+
+    def fractions(self) -> dict[str, float]:
+        """All of them by name; the last two are parts of the first."""
+        return {
+            "changed_fraction": self.changed_fraction,
+            "invented_fraction": self.invented_fraction,
+            "reference_fraction": self.reference_fraction,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -50,20 +64,17 @@ class Report:
             "windows": self.windows,
             "windows_skipped": self.windows_skipped,
             "seconds": round(self.seconds, 3),
-            "changed_fraction": self.changed_fraction,
-            "invented_fraction": self.invented_fraction,
-        }
-
-    def fractions(self) -> dict[str, str]:
-        """For the output's tags."""
-        return {
-            "CHANGED_FRACTION": f"{self.changed_fraction:.6f}",
-            "INVENTED_FRACTION": f"{self.invented_fraction:.6f}",
+            **self.fractions(),
         }
 
     def count(self, rows: Finished) -> None:
         """Add finished rows."""
-        marks = rows.provenance
+        marks, rgb = rows.provenance, [band - 1 for band in self.bands]
+        kept = marks == MEASURED
+        beyond = marks == BEYOND
+        if beyond.any():
+            kept |= beyond & (rows.after[rgb] == rows.before[rgb]).all(axis=0)
         self.valid += int(rows.valid.sum())
-        self.changed += int((rows.valid & (marks != MEASURED)).sum())
-        self.filled += int(((marks >= FILLED) & (marks != BEYOND) & (marks != NODATA)).sum())
+        self.changed += int((rows.valid & ~kept).sum())
+        self.filled += int((marks == FILLED).sum())
+        self.referenced += int(((marks >= REFERENCE) & (marks != NODATA)).sum())

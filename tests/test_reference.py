@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, reproject
 
-from geodecloud.composite import FILLED, REFERENCE, Rule
+from geodecloud.composite import BEYOND, FILLED, NODATA, REFERENCE, Rule
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.metrics import psnr
@@ -37,7 +37,10 @@ def restore(cloudy, tmp_path, *references, **rule):
         provenance=tmp_path / "p.tif",
         overwrite=True,
     )
-    decloud_scene(cloudy, tmp_path / "out.tif", white_is_cloud, chosen)
+    report = decloud_scene(cloudy, tmp_path / "out.tif", white_is_cloud, chosen)
+    marks = read(tmp_path / "p.tif")
+    assert report.invented_fraction == np.mean(marks == FILLED)
+    assert report.reference_fraction == np.mean((marks >= REFERENCE) & (marks != NODATA))
     return read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
 
 
@@ -127,6 +130,17 @@ def test_beyond_the_limit_a_reference_still_fills(tmp_path, land, cloudy):
     other = write_scene(tmp_path / "other.tif", land)
     _, marks = restore(cloudy, tmp_path, other, fill_limit=100)
     assert (marks[disc(70)] == REFERENCE).all()
+
+
+def test_what_is_kept_beyond_the_limit_is_neither_changed_nor_invented(tmp_path, cloudy):
+    marks, out = tmp_path / "p.tif", tmp_path / "out.tif"
+    chosen = Settings(rule=Rule(fill_limit=200), provenance=marks)
+    report = decloud_scene(cloudy, out, white_is_cloud, chosen)
+    beyond = read(marks)[0] == BEYOND
+    assert beyond.any()
+    assert (read(out) == read(cloudy))[:, beyond].all()
+    assert report.changed_fraction == np.mean((read(marks) > 0) & ~beyond)
+    assert report.invented_fraction == np.mean(read(marks) == FILLED)
 
 
 def test_too_little_overlap_is_refused_and_nothing_written(tmp_path, land, cloudy):

@@ -221,7 +221,7 @@ class FolderBatch:
         if outcome.report:
             report = outcome.report
             entry["pixels"] = report["width"] * report["height"]
-            entry |= {name: report[name] for name in ("changed_fraction", "invented_fraction")}
+            entry |= {name: share for name, share in report.items() if name.endswith("_fraction")}
         told = {"error": outcome.error, "traceback": outcome.traceback}
         told["warnings"] = list(outcome.warnings)  # type: ignore[assignment]
         self._record(one.job, entry | {name: value for name, value in told.items() if value})
