@@ -15,13 +15,13 @@ from geodecloud.checkpoint import load_generator
 from geodecloud.device import fast_bf16, find_device
 from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.models.generator import UNet
+from geodecloud.precision import difference, specimens
 from geodecloud.work import available_threads, grain
 
 log = logging.getLogger("geodecloud")
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-_BF16_TOLERANCE = 0.02  # model range; mean absolute difference from fp32 at the start-up check
 _FADING = 0.2  # up to 1 - _FADING of opacity the strength holds, at 1 there is none
 
 
@@ -35,8 +35,8 @@ class Predictor:
     Args:
         model: a model file.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
-        precision: "fp32"; "bf16"; "auto", bf16 where the device is fast at it and a check
-            against fp32 passes.
+        precision: "fp32"; "bf16"; "auto", bf16 where the device is fast at it and, in a check at
+            the start, close enough to fp32, see :mod:`geodecloud.precision`.
         threads: grains computed side by side on a CPU; None: as many as there are cores.
 
     Attributes:
@@ -61,7 +61,7 @@ class Predictor:
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision: Literal["fp32", "bf16"] = "fp32"
         if precision == "bf16" or (precision == "auto" and fast_bf16(self.device)):
-            self.precision = self._checked_bf16(demanded=precision == "bf16")
+            self.precision = self._bf16_or_not(demanded=precision == "bf16")
 
     @property
     def name(self) -> str:
@@ -95,24 +95,25 @@ class Predictor:
         count, *shape = grain_of_patches.shape
         whole = np.zeros((grain(shape[1]), *shape), np.float32)
         whole[:count] = grain_of_patches
-        answer = self._run_in_parts(whole)[:count]
+        answer = self._run_in_parts(whole, self.precision)[:count]
         self.seconds += (time.perf_counter() - begun) / self.threads
         return answer
 
-    def _run_in_parts(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run_in_parts(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
         """Run the network, on fewer patches at once where a GPU's memory ends."""
         while True:
             try:
                 parts = np.array_split(batch, min(self._smaller, len(batch)))
-                return np.concatenate([self._run(part, self.precision) for part in parts])
+                return np.concatenate([self._run(part, precision) for part in parts])
             except torch.OutOfMemoryError as error:
                 if self._smaller >= len(batch):
                     raise GeodecloudError(
                         f"{self.device}: out of memory for one window; take a smaller --window"
                     ) from error
-                self._smaller *= 2
-                torch.cuda.empty_cache()
-                log.warning("%s is out of memory: batches of half the size", self.device)
+            # Not in the clause above: as long as it lasts, the traceback keeps the tensors alive.
+            self._smaller *= 2
+            torch.cuda.empty_cache()
+            log.warning("%s is out of memory: batches of half the size", self.device)
 
     def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
         """By how much to multiply the change, float32 of the opacity's shape.
@@ -133,19 +134,21 @@ class Predictor:
             output: NDArray[np.float32] = self._network(patches).float().cpu().numpy()
         return output
 
-    def _checked_bf16(self, *, demanded: bool) -> Literal["fp32", "bf16"]:
-        """Bf16 if it answers what fp32 answers, for a fixed batch of noise."""
-        noise = np.random.default_rng(0).random((grain(64), 3, 64, 64), np.float32)
+    def _bf16_or_not(self, *, demanded: bool) -> Literal["fp32", "bf16"]:
+        """Bf16 if it answers what fp32 answers, or if it is demanded; says how far it is off."""
+        patches = specimens(grain(64), 64)
         try:
-            difference = np.abs(self._run(noise, "bf16") - self._run(noise, "fp32")).mean()
+            answer = self._run_in_parts(patches, "bf16")
         except RuntimeError as error:
             if demanded:
                 raise GeodecloudError(f"bf16 does not work on {self.device}: {error}") from error
-            difference = np.float32("inf")
-        if difference <= _BF16_TOLERANCE or demanded:
-            return "bf16"
-        log.warning("bf16 differs from fp32 by %.3f on this machine: fp32 it is", difference)
-        return "fp32"
+            log.warning("bf16 does not work on %s (%s): fp32 it is", self.device, error)
+            return "fp32"
+        off = difference(answer, self._run_in_parts(patches, "fp32"))
+        if not off.small:
+            what = "taken all the same" if demanded else "fp32 it is"
+            log.warning("bf16 on %s differs from fp32 by %s: %s", self.device, off, what)
+        return "bf16" if off.small or demanded else "fp32"
 
 
 def _one_thread_each() -> None:

@@ -61,7 +61,11 @@ ALLOWED = {
     "device": {"errors", "torch"},
     "models": {"config", "torch"},
     "checkpoint": {"config", "errors", "models", "safetensors", "torch"},
-    "predictor": {"checkpoint", "device", "errors", "models", "numpy", "torch", "work"},
+    "precision": {"radiometry", "numpy"},
+    "predictor": {
+        *("checkpoint", "device", "errors", "models", "precision", "work"),
+        *("numpy", "torch"),
+    },
     "training": {
         *("checkpoint", "composite", "config", "device", "errors", "geotiff", "metrics"),
         *("models", "output", "radiometry", "scene", "training"),

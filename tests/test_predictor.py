@@ -1,0 +1,132 @@
+"""The predictor where memory is short, and where bf16 is not what fp32 is."""
+
+import numpy as np
+import pytest
+import torch
+
+from geodecloud import predictor as predictor_module
+from geodecloud.checkpoint import default_model
+from geodecloud.decloud import decloud_scene
+from geodecloud.errors import GeodecloudError
+from geodecloud.precision import difference, specimens
+from geodecloud.predictor import Predictor
+from geodecloud.work import grain
+from tests.conftest import write_scene
+
+
+class ShortOfMemory(torch.nn.Module):
+    """Halves what is bright, and calls it cloud; fails as a GPU does above ``most`` patches."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+        self.counts = []
+
+    def forward(self, patches):
+        if len(patches) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        self.counts.append(len(patches))
+        bright = (patches[:, :1] > 0.5).float()
+        return torch.cat([patches * (1 - bright / 2), bright * 0.5], dim=1)
+
+
+def _short(model, most):
+    predictor = Predictor(model, "cpu", "fp32", 1)
+    predictor._network = ShortOfMemory(most)
+    return predictor
+
+
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, caplog, most):
+    src = write_scene(tmp_path / "in.tif", (specimens(1, 300)[0] * 2750).astype(np.uint16))
+    enough, short = _short(tiny_model, grain(64)), _short(tiny_model, most)
+    for name, predictor in (("enough", enough), ("short", short)):
+        report = decloud_scene(src, tmp_path / f"{name}.tif", predictor)
+        assert report.changed_fraction > 0
+    assert (tmp_path / "short.tif").read_bytes() == (tmp_path / "enough.tif").read_bytes()
+    assert sum(short._network.counts) == sum(enough._network.counts)
+    halvings = int(np.ceil(np.log2(grain(64) / most)))
+    assert caplog.text.count("batches of half the size") == halvings  # it does not try again
+
+
+def test_no_memory_for_one_window_is_one_clear_line(cli, tmp_path, scene, tiny_model, monkeypatch):
+    monkeypatch.setattr(predictor_module, "_fold", lambda _: ShortOfMemory(0))
+    assert (
+        cli(scene, tmp_path / "out.tif", "--model", tiny_model, "--device", "cpu", "-q").code == 1
+    )
+    [line] = cli.err.splitlines()
+    assert "out of memory for one window; take a smaller --window" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+# --- bf16 ----------------------------------------------------------------------------------
+
+
+def test_specimens_are_like_scenes_and_the_same_every_time():
+    patches = specimens(16, 64)
+    np.testing.assert_array_equal(patches, specimens(16, 64))
+    assert (patches.dtype, patches.shape) == (np.float32, (16, 3, 64, 64))
+    assert patches.min() >= 0
+    assert patches.max() <= 1
+    means, steps = patches.mean(axis=(1, 2, 3)), np.abs(np.diff(patches, axis=3))
+    assert means[0] < 0.45  # land
+    assert means[-1] > 0.75  # cloud
+    assert steps.mean() < patches.std() / 3  # neighbours are alike, as in no noise of a pixel
+
+
+@pytest.mark.parametrize(
+    ("off", "rarely_off", "small"), [(0.9, 7, True), (1.1, 0, False), (0.1, 9, False)]
+)
+def test_the_bounds_are_one_dn_and_eight(off, rarely_off, small):
+    one = specimens(4, 64)
+    other = one + np.float32(off / 2750)
+    values = other.reshape(-1)
+    values[::500] = one.reshape(-1)[::500] + np.float32(max(rarely_off, off) / 2750)
+    found = difference(one, other)
+    assert found.small == small
+    assert found.mean == pytest.approx(off, abs=0.05)
+    # Opacity is compared by nobody.
+    opaque = np.concatenate([one, one[:, :1]], 1), np.concatenate([other, 1 - one[:, :1]], 1)
+    assert difference(*opaque) == found
+
+
+class Inexact(Predictor):
+    """Whose bf16 is off by so many DN."""
+
+    off: float | None = 0.0
+
+    def _run(self, batch, precision):
+        answer = super()._run(batch, "fp32")
+        if precision == "bf16":
+            if self.off is None:
+                raise RuntimeError("no such kernel")
+            answer[:, :3] += np.float32(self.off / 2750)
+        return answer
+
+
+def test_auto_takes_bf16_only_where_it_is_exact_enough(tiny_model, monkeypatch, caplog):
+    monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
+    assert Inexact(tiny_model, "cpu").precision == "bf16"
+    assert caplog.text == ""
+    monkeypatch.setattr(Inexact, "off", 2.0)
+    assert Inexact(tiny_model, "cpu").precision == "fp32"
+    assert "differs from fp32 by 2.0 DN on average, 2 at the 99.9th percentile" in caplog.text
+    assert "fp32 it is" in caplog.text
+    assert Inexact(tiny_model, "cpu", "bf16").precision == "bf16"
+    assert "2 at the 99.9th percentile: taken all the same" in caplog.text
+    monkeypatch.setattr(Inexact, "off", None)
+    caplog.clear()
+    assert Inexact(tiny_model, "cpu").precision == "fp32"
+    assert "bf16 does not work on cpu (no such kernel): fp32 it is" in caplog.text
+    with pytest.raises(GeodecloudError, match="does not work on cpu: no such kernel"):
+        Inexact(tiny_model, "cpu", "bf16")
+
+
+def test_real_bf16_of_the_built_in_model(monkeypatch, caplog):
+    """Emulated where the processor has none: slow, but the same arithmetic."""
+    monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
+    predictor = Predictor(default_model(), "cpu")
+    assert (predictor.precision == "fp32") == ("fp32 it is" in caplog.text)
+    patches = specimens(2, 64)
+    found = difference(predictor._run(patches, "bf16"), predictor._run(patches, "fp32"))
+    assert 0 < found.mean < 5
