@@ -1,4 +1,4 @@
-"""What a file says of its own scale and offset: its tags, GDAL's fields, its name.
+"""A scene's scale and offset: what the user says, else its tags, GDAL's fields, its name.
 
 Providers differ, and dates tell nothing: the same Sentinel-2 scene has an offset of -1000 from one
 and, already applied, none from another. So only what is written counts, the surest first.
@@ -7,7 +7,7 @@ and, already applied, none from another. So only what is written counts, the sur
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,13 @@ from geodecloud.radiometry import (
     BASELINE_4_OFFSET,
     L1C_TCI_SCALE,
     L2A_TCI_SCALE,
+    MODEL_WHITE,
     SCALE,
     Radiometry,
     guess_radiometry,
+    how_corrected,
 )
+from geodecloud.scene import Scene
 
 log = logging.getLogger("geodecloud")
 
@@ -34,6 +37,8 @@ _BASELINE = "PROCESSING_BASELINE"
 _BASELINE_IN_NAME = re.compile(r"_N(\d{4})(?=[_.])")  # of a product: S2A_MSIL2A_..._N0400_R023_...
 _TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)
 _LEVELS = {"L1C": L1C_TCI_SCALE, "L2A": L2A_TCI_SCALE}
+_HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
+_BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,70 @@ class Statements:
     band_tags: Sequence[Mapping[str, str]]
     scales: Sequence[float]
     offsets: Sequence[float]
+
+
+def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) -> Radiometry:
+    """What the user says, else what the file does.
+
+    Whether the air's light has been taken away is read off the darkest pixels. Warns where the
+    result contradicts the picture.
+    """
+    stated = stated_radiometry(_statements(scene))
+    dn, valid = scene.overview()
+    some = bool(valid.any())
+    if (
+        some
+        and scale is None
+        and scene.dtype.kind == "f"
+        and np.median(dn[:, valid]) > stated.scale
+    ):
+        log.warning("%s holds DN of 10000 and no reflectances, it seems (--scale)", scene.path)
+        stated = Radiometry(guessed=True, origin="floats beyond 1 are taken for DN")
+    used = stated
+    if scale is not None or offset is not None:
+        used = Radiometry(
+            stated.scale if scale is None else scale, stated.offset if offset is None else offset
+        )
+    if not some:
+        return used
+    dark_red, _, dark_blue = (np.percentile(dn[:, valid], 0.5, axis=1) + used.offset) / used.scale
+    if used is stated:
+        bright = (np.percentile(dn[:, valid], 98) + used.offset) / used.scale
+        _warn_of_contradictions(scene, used, float(dark_red), float(bright))
+    return replace(used, corrected=how_corrected(float(dark_blue) / MODEL_WHITE))
+
+
+def _warn_of_contradictions(scene: Scene, used: Radiometry, dark: float, bright: float) -> None:
+    """Say so where the darkest red or the brightest pixels, as reflectance, cannot be."""
+    if bright < 0.02:
+        log.warning(
+            "%s: reflectances of at most %.3f, with %g DN to 1 (%s); if wrong, name --scale",
+            *(scene.path, bright, used.scale, used.origin),
+        )
+    elif dark > _HAZY and used.guessed:
+        log.warning(
+            "%s: its darkest pixels have reflectance %.2f; if its DN have an offset "
+            "(Sentinel-2 from baseline 04.00 on: --offset %g), name it",
+            *(scene.path, dark, BASELINE_4_OFFSET),
+        )
+    elif dark < _BELOW_BLACK and used.offset:
+        log.warning(
+            "%s: its darkest pixels have reflectance %.2f with an offset of %g (%s); if that has "
+            "been applied already, --offset 0",
+            *(scene.path, dark, used.offset, used.origin),
+        )
+
+
+def _statements(scene: Scene) -> Statements:
+    dataset = scene.dataset
+    return Statements(
+        name=str(scene.path),
+        dtype=scene.dtype,
+        tags=dataset.tags(),
+        band_tags=[dataset.tags(band) for band in scene.bands],
+        scales=[dataset.scales[i] for i in scene.rgb],
+        offsets=[dataset.offsets[i] for i in scene.rgb],
+    )
 
 
 def stated_radiometry(said: Statements) -> Radiometry:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from geodecloud import __version__
+from geodecloud.calibration import scene_radiometry
 from geodecloud.composite import (
     MOST_REFERENCES,
     Restoration,
@@ -35,7 +36,7 @@ from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
 from geodecloud.reference import open_reference
 from geodecloud.report import Report
-from geodecloud.scene import Scene, gdal_resources, open_scene, scene_radiometry
+from geodecloud.scene import Scene, gdal_resources, open_scene
 from geodecloud.second_pass import Finished, Place, filled
 from geodecloud.settings import Settings
 from geodecloud.stac import Written, item_path, require_pystac, write_item

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from geodecloud.scene import open_scene, scene_radiometry
+from geodecloud.calibration import scene_radiometry
+from geodecloud.scene import open_scene
 
 
 def describe(file: str | Path, resolution: int | None = None) -> dict[str, Any]:

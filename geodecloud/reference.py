@@ -13,11 +13,12 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from geodecloud.calibration import scene_radiometry
 from geodecloud.context import Ground, saturated, spread, stretch
 from geodecloud.errors import SceneError
 from geodecloud.neighbours import Floats, mean
 from geodecloud.radiometry import Radiometry
-from geodecloud.scene import Scene, open_scene, scene_radiometry
+from geodecloud.scene import Scene, open_scene
 
 log = logging.getLogger("geodecloud")
 

@@ -1,4 +1,4 @@
-"""A scene in: open it, find its bands and radiometry, read its rows.
+"""A scene in: open it, find its bands, read its rows.
 
 GDAL counts bands from 1; so do ``Scene.bands`` and the messages here.
 """
@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,16 @@ from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarni
 from rasterio.windows import Window
 
 from geodecloud.area import find_area
-from geodecloud.calibration import Statements, stated_radiometry
 from geodecloud.errors import SceneError, UsageError
 from geodecloud.limits import refuse_too_large, refuse_unfit
 from geodecloud.network import offline, refuse_remote
 from geodecloud.products import Src, find_source
-from geodecloud.radiometry import BASELINE_4_OFFSET, MODEL_WHITE, Radiometry, how_corrected
 
 log = logging.getLogger("geodecloud")
 
 # Band descriptions that name a colour: "B04", "B4", "b4_10m", "Red", "R" - but not "red edge".
 _COLOURS = (r"(b0?4|red|r)", r"(b0?3|green|g)", r"(b0?2|blue|b)")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-_HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
-_BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
 _DEGREE = 111_195.0  # metres of a degree of latitude: pi / 180 * 6371009, the mean radius
 
 
@@ -256,67 +252,3 @@ def _described_as(colour: str, descriptions: tuple[str | None, ...]) -> int | No
         if text and pattern.match(text.strip()):
             return band
     return None
-
-
-def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) -> Radiometry:
-    """What the user says, else what the file does, see :mod:`geodecloud.calibration`.
-
-    Whether the air's light has been taken away is read off the darkest pixels. Warns where the
-    result contradicts the picture.
-    """
-    stated = stated_radiometry(_statements(scene))
-    dn, valid = scene.overview()
-    some = bool(valid.any())
-    if (
-        some
-        and scale is None
-        and scene.dtype.kind == "f"
-        and np.median(dn[:, valid]) > stated.scale
-    ):
-        log.warning("%s holds DN of 10000 and no reflectances, it seems (--scale)", scene.path)
-        stated = Radiometry(guessed=True, origin="floats beyond 1 are taken for DN")
-    used = stated
-    if scale is not None or offset is not None:
-        used = Radiometry(
-            stated.scale if scale is None else scale, stated.offset if offset is None else offset
-        )
-    if not some:
-        return used
-    dark_red, _, dark_blue = (np.percentile(dn[:, valid], 0.5, axis=1) + used.offset) / used.scale
-    if used is stated:
-        bright = (np.percentile(dn[:, valid], 98) + used.offset) / used.scale
-        _warn_of_contradictions(scene, used, float(dark_red), float(bright))
-    return replace(used, corrected=how_corrected(float(dark_blue) / MODEL_WHITE))
-
-
-def _warn_of_contradictions(scene: Scene, used: Radiometry, dark: float, bright: float) -> None:
-    """Say so where the darkest red or the brightest pixels, as reflectance, cannot be."""
-    if bright < 0.02:
-        log.warning(
-            "%s: reflectances of at most %.3f, with %g DN to 1 (%s); if wrong, name --scale",
-            *(scene.path, bright, used.scale, used.origin),
-        )
-    elif dark > _HAZY and used.guessed:
-        log.warning(
-            "%s: its darkest pixels have reflectance %.2f; if its DN have an offset "
-            "(Sentinel-2 from baseline 04.00 on: --offset %g), name it",
-            *(scene.path, dark, BASELINE_4_OFFSET),
-        )
-    elif dark < _BELOW_BLACK and used.offset:
-        log.warning(
-            "%s: its darkest pixels have reflectance %.2f with an offset of %g (%s); if that has "
-            "been applied already, --offset 0",
-            *(scene.path, dark, used.offset, used.origin),
-        )
-
-
-def _statements(scene: Scene) -> Statements:
-    dataset = scene.dataset
-    return Statements(
-        name=str(scene.path),
-        dtype=scene.dtype,
-        tags=dataset.tags(),
-        band_tags=[dataset.tags(band) for band in scene.bands],
-        scales=[dataset.scales[i] for i in scene.rgb],
-        offsets=[dataset.offsets[i] for i in scene.rgb],
-    )

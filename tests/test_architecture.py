@@ -22,13 +22,13 @@ ALLOWED = {
     "composite": {"errors", "neighbours", "radiometry", "numpy"},
     "context": {"neighbours", "numpy"},
     "output": {"errors"},
-    "calibration": {"errors", "radiometry", "numpy"},
+    "calibration": {"errors", "radiometry", "scene", "numpy"},
     "network": {"errors"},
     "products": {"errors", "rasterio"},
     "area": {"errors", "rasterio"},
     "limits": {"errors", "numpy", "rasterio"},
     "scene": {
-        *("area", "calibration", "errors", "limits", "network", "products", "radiometry"),
+        *("area", "errors", "limits", "network", "products"),
         *("numpy", "rasterio"),
     },
     "mask": {"errors", "scene", "numpy", "rasterio"},
@@ -48,11 +48,15 @@ ALLOWED = {
         *("composite", "context", "errors", "neighbours", "radiometry", "texture", "numpy"),
     },
     "texture": {"neighbours", "numpy"},
-    "reference": {"context", "errors", "neighbours", "radiometry", "scene", "numpy", "rasterio"},
+    "reference": {
+        *("calibration", "context", "errors", "neighbours", "radiometry", "scene"),
+        *("numpy", "rasterio"),
+    },
     "settings": {"blending", "composite", "form", "windows", "work"},
     "report": {"composite", "radiometry", "second_pass"},
     "decloud": {
-        *("composite", "errors", "geotiff", "mask", "output", "pipeline", "preview", "products"),
+        *("calibration", "composite", "errors", "geotiff", "mask", "output", "pipeline"),
+        *("preview", "products"),
         *("radiometry", "reference", "report", "scene", "second_pass", "settings", "stac"),
         *("strips", "work", "numpy"),
     },
@@ -67,8 +71,8 @@ ALLOWED = {
         *("numpy", "torch"),
     },
     "training": {
-        *("checkpoint", "composite", "config", "device", "errors", "geotiff", "metrics"),
-        *("models", "output", "radiometry", "scene", "training"),
+        *("calibration", "checkpoint", "composite", "config", "device", "errors", "geotiff"),
+        *("metrics", "models", "output", "radiometry", "scene", "training"),
         *("PIL", "matplotlib", "noise", "numpy", "rasterio", "torch"),
     },
     "console": {"errors"},
@@ -96,7 +100,7 @@ ALLOWED = {
     "cli_qgis": {"console", "qgis_profiles"},
     "qgis_profiles": {"errors", "output", "qgis_plugin"},
     "qgis_plugin": set(),  # runs in QGIS's own Python, without us
-    "describe": {"checkpoint", "scene"},
+    "describe": {"calibration", "checkpoint", "scene"},
     "scores": {"metrics"},
     "evaluate": {
         *("checkpoint", "composite", "dark_channel", "decloud", "errors", "geotiff", "metrics"),

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.calibration import scene_radiometry
 from geodecloud.errors import DataError
 from geodecloud.radiometry import model_to_eurosat
-from geodecloud.scene import Scene, open_scene, scene_radiometry
+from geodecloud.scene import Scene, open_scene
 from geodecloud.training.rasters import read_mask
 from geodecloud.training.tiles import TILE, BadFiles, OnBad, Tiles
 

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from geodecloud import __version__
+from geodecloud.calibration import scene_radiometry
 from geodecloud.composite import as_dtype
 from geodecloud.config import CloudMix
 from geodecloud.errors import UsageError
 from geodecloud.geotiff import create_like, create_opacity
 from geodecloud.output import Outputs
 from geodecloud.radiometry import Radiometry
-from geodecloud.scene import Scene, open_scene, scene_radiometry
+from geodecloud.scene import Scene, open_scene
 from geodecloud.training.clouds import Clouds, Place, apparent_opacity, draw_clouds, draw_uniforms
 
 _ROWS = 256  # that are made at a time
