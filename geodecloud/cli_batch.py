@@ -1,10 +1,7 @@
 """The command for many scenes. It joins the program in :mod:`geodecloud.cli`."""
 
-import contextlib
 import dataclasses
 import json
-import logging
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,19 +15,14 @@ from geodecloud.console import (
     ProgressOption,
     QuietOption,
     VerboseOption,
-    progress_bar,
     set_logging,
 )
 from geodecloud.errors import UsageError
 from geodecloud.options import RestoreOptions, takes_options
 
 if TYPE_CHECKING:
-    from geodecloud.batch.folder import Display, Summary
-    from geodecloud.batch.manifest import Entry
-    from geodecloud.batch.plan import Job
+    from geodecloud.batch.folder import Summary
     from geodecloud.batch.workers import Workers
-
-log = logging.getLogger("geodecloud")
 
 _AS_THEY_ARE = RestoreOptions()
 
@@ -89,6 +81,7 @@ def batch(
     Ends with exit code 1 if a scene failed, after all others are done.
     """
     set_logging(quiet, verbose)
+    from geodecloud.batch.display import show_batch
     from geodecloud.batch.folder import FolderBatch, Request, Summary, settings_entry
     from geodecloud.batch.manifest import Manifest
     from geodecloud.batch.plan import SCENES, Naming, Search, read_names
@@ -116,7 +109,7 @@ def batch(
         return _local_workers(options, workers, scenes)
 
     try:
-        with Manifest(out) as manifest, _display(progress, hidden=quiet) as display:
+        with Manifest(out) as manifest, show_batch(progress, hidden=quiet) as display:
             FolderBatch(request, manifest, how, display, summary).run(crew)
     finally:
         if summary.planned or summary.skipped:
@@ -172,89 +165,6 @@ def _dask_workers(
             f"--scheduler needs Dask ({error}): pip install 'geodecloud[dask]'"
         ) from error
     return DaskWorkers(address, model, options, limit)
-
-
-def _display(style: ProgressChoice, *, hidden: bool) -> AbstractContextManager["Display"]:
-    if style is ProgressChoice.json:
-        return _events()
-    return _bars(hidden=hidden or style is ProgressChoice.none)
-
-
-@contextlib.contextmanager
-def _events() -> Iterator["Display"]:
-    """For programs: the scenes done, with the shares of those at hand."""
-    from geodecloud.batch.folder import Display
-
-    at_hand: dict[str, float] = {}
-    done = total = 0
-    with progress_bar(ProgressChoice.json, unit="scene") as tell:
-
-        def planned(count: int) -> None:
-            nonlocal total
-            total = count
-
-        def show(job: "Job", rows: int, height: int) -> None:
-            at_hand[job.source] = rows / max(height, 1)
-            tell(round(done + sum(at_hand.values()), 3), total)
-
-        def ended(job: "Job", entry: "Entry") -> None:
-            nonlocal done
-            at_hand.pop(job.source, None)
-            done += 1
-            _say(job, entry)
-            tell(round(done + sum(at_hand.values()), 3), total)
-
-        yield Display(planned, lambda job: show(job, 0, 0), show, ended)
-
-
-@contextlib.contextmanager
-def _bars(*, hidden: bool) -> Iterator["Display"]:
-    """Two bars on a terminal, all scenes and those at hand; a line for what went wrong."""
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    from geodecloud.batch.folder import Display
-
-    off = True if hidden else None  # None: where stderr is no terminal
-    at_hand: dict[str, tuple[int, int]] = {}
-    with (
-        tqdm(unit="scene", position=0, disable=off) as scenes,
-        tqdm(unit="row", position=1, leave=False, disable=off) as rows,
-        logging_redirect_tqdm([log]) if not scenes.disable else contextlib.nullcontext(),
-    ):
-
-        def planned(count: int) -> None:
-            scenes.total = count
-            scenes.refresh()
-
-        def show(job: "Job", done: int, total: int) -> None:
-            at_hand[job.source] = (done, total)
-            rows.set_description(", ".join(Path(source).name for source in at_hand), refresh=False)
-            rows.total = sum(total for _, total in at_hand.values())
-            rows.n = sum(done for done, _ in at_hand.values())
-            rows.refresh()
-
-        def ended(job: "Job", entry: "Entry") -> None:
-            at_hand.pop(job.source, None)
-            scenes.update()
-            _say(job, entry)
-
-        yield Display(planned, lambda job: show(job, 0, 0), show, ended)
-
-
-def _say(job: "Job", entry: "Entry") -> None:
-    """What went wrong with a scene."""
-    for warning in entry.get("warnings", ()):
-        log.warning("%s", _about(job, warning))
-    if entry["status"] == "failed":
-        log.error("%s", _about(job, entry["error"]))
-    else:
-        log.info("%s: %.1f s", job.output, entry["seconds"])
-
-
-def _about(job: "Job", message: str) -> str:
-    """A message that names its scene."""
-    return message if job.source in message else f"{job.source}: {message}"
 
 
 def _report(summary: "Summary", out: Path, *, as_json: bool, quiet: bool) -> None:

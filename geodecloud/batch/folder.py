@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geodecloud import __version__
+from geodecloud.batch.display import Display
 from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Claims, Job, Naming, Search, Source
 from geodecloud.batch.restorer import Outcome
@@ -74,16 +75,6 @@ class Summary:
     def pixels(self) -> int:
         """Restored, height times width."""
         return sum(entry["pixels"] for entry in self.done)
-
-
-@dataclass(frozen=True)
-class Display:
-    """Who shows the batch: how many scenes are planned, begin, have come how far, have ended."""
-
-    planned: Callable[[int], None]
-    begun: Callable[[Job], None]
-    rows: Callable[[Job, int, int], None]
-    ended: Callable[[Job, Entry], None]
 
 
 def settings_entry(options: RestoreOptions) -> dict[str, Any]:
