@@ -9,23 +9,16 @@ answers zeros, it knows no nodata, and at 20 and 60 m it leaves out red, green a
 
 import glob
 import re
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from xml.sax.saxutils import escape, quoteattr
-
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geodecloud.errors import SceneError, UsageError
+from geodecloud.vrt import BANDS, COLOURS, TYPES, Tags, open_raster, vrt_of
 
 Src = str | Path | Sequence[str | Path]
 
 RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands
-_COLOURS = ("red", "green", "blue")
-_BANDS = ("B04", "B03", "B02")  # Sentinel-2's red, green and blue
 _SUBDATASET = re.compile(
     r"SENTINEL2_L(?P<level>1C|2A):\"?(?P<metadata>.*?)\"?:(?P<what>\w+):EPSG_(?P<epsg>\d+)"
 )
@@ -35,20 +28,9 @@ _NAMED = tuple(
     for band, colour in (("B0?4", "red"), ("B0?3", "green"), ("B0?2", "blue"))
 )
 _OLD_LANDSAT = re.compile(r"L[TEM]0[1-7]_", re.IGNORECASE)  # whose B4 is near infrared
-_SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B0[234]")
 _RASTERS = (".jp2", ".tif", ".tiff")
 _IMAGE = re.compile(r"<IMAGE_FILE>\s*(GRANULE/[\w./-]+)\s*</IMAGE_FILE>")
 _PARENTS = 5  # folders up from IMG_DATA/R10m to the product's metadata
-_TYPES = {  # of rasterio and of a VRT
-    "uint8": "Byte",
-    "int8": "Int8",
-    "uint16": "UInt16",
-    "int16": "Int16",
-    "uint32": "UInt32",
-    "int32": "Int32",
-    "float32": "Float32",
-    "float64": "Float64",
-}
 
 
 @dataclass(frozen=True)
@@ -61,14 +43,6 @@ class Source:
 
     name: str
     label: str
-
-
-@dataclass(frozen=True)
-class _Tags:
-    """What a product's metadata says: of all, and of red, green and blue."""
-
-    product: dict[str, str] = field(default_factory=dict)
-    bands: tuple[dict[str, str], ...] = ({}, {}, {})
 
 
 def find_source(src: Src, resolution: int | None = None) -> Source:
@@ -118,7 +92,7 @@ def _exists(name: str) -> bool:
 def _by_colour(files: list[str], where: str) -> list[str]:
     """Of the files those of red, green and blue, in this order."""
     chosen = []
-    for colour, pattern in zip(_COLOURS, _NAMED, strict=True):
+    for colour, pattern in zip(COLOURS, _NAMED, strict=True):
         found = sorted(file for file in files if pattern.search(Path(file).stem))
         if len(found) != 1:
             some = "several: " + ", ".join(Path(f).name for f in found) if found else "none"
@@ -146,7 +120,7 @@ def _product(name: str, resolution: int | None) -> Source | None:
         return None
     if Path(label).name.startswith("MTD_"):
         label = str(Path(label).absolute().parent)  # it has the product's name
-    with _open(metadata) as dataset:
+    with open_raster(metadata) as dataset:
         match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
         text = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
     if not match:
@@ -155,7 +129,7 @@ def _product(name: str, resolution: int | None) -> Source | None:
     images = [image for image in _IMAGE.findall(text) if ".." not in image]
     wanted = resolution or RESOLUTIONS[0]
     files = []
-    for band in _BANDS:
+    for band in BANDS:
         ends = (f"_{band}_{wanted}m",) if match["level"] == "2A" else (f"_{band}",)
         found = [image for image in images if image.endswith(ends)]
         if len(found) != 1 or (match["level"] == "1C" and wanted != RESOLUTIONS[0]):
@@ -183,92 +157,43 @@ def _metadata_file(name: str) -> str | None:
     return None
 
 
-def _product_tags(subdataset: re.Match[str]) -> _Tags:
+def _product_tags(subdataset: re.Match[str]) -> Tags:
     """Of the product, and of its bands: ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and the like.
 
     GDAL parses the XML, and expands no entities.
     """
     name = "SENTINEL2_L{level}:{metadata}:10m:EPSG_{epsg}".format_map(subdataset.groupdict())
-    with _open(name) as dataset:
+    with open_raster(name) as dataset:
         of_band = {tags.get("BANDNAME"): tags for tags in map(dataset.tags, dataset.indexes)}
-        bands = tuple(of_band.get(band.replace("B0", "B"), {}) for band in _BANDS)
-        return _Tags(dataset.tags(), bands)
+        bands = tuple(of_band.get(band.replace("B0", "B"), {}) for band in BANDS)
+        return Tags(dataset.tags(), bands)
 
 
-def _tags_above(file: str) -> _Tags:
+def _tags_above(file: str) -> Tags:
     """Of the product that a file lies in, where it lies in one."""
     for folder in list(Path(file).absolute().parents)[:_PARENTS]:
         for metadata in folder.glob("MTD_MSIL??.xml"):
-            with _open(str(metadata)) as dataset:
+            with open_raster(str(metadata)) as dataset:
                 match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
-            return _product_tags(match) if match else _Tags()
-    return _Tags()
+            return _product_tags(match) if match else Tags()
+    return Tags()
 
 
-def _open(name: str) -> Any:
-    """Open a raster.
-
-    Raises:
-        SceneError: it cannot be opened.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(name)
-    except (RasterioError, UnicodeDecodeError) as error:
-        raise SceneError(f"{name}: cannot be opened as a raster ({error})") from error
-
-
-def _stack(files: list[str], *, label: str, tags: _Tags | None = None) -> Source:
+def _stack(files: list[str], *, label: str, tags: Tags | None = None) -> Source:
     """A VRT of three files of one band each, on one grid: red, green, blue."""
-    if len(files) != len(_COLOURS):
+    if len(files) != len(COLOURS):
         raise UsageError(f"{label}: {len(files)} file(s); give three: red, green, blue")
     if tags is None:
         tags = _tags_above(files[0])
     grids = []
     for file in files:
-        with _open(file) as band:
+        with open_raster(file) as band:
             if band.count != 1:
                 raise SceneError(f"{file}: {band.count} bands; a file for each colour has one")
-            if band.dtypes[0] not in _TYPES:
-                raise SceneError(f"{file}: {band.dtypes[0]} values; convert to {', '.join(_TYPES)}")
+            if band.dtypes[0] not in TYPES:
+                raise SceneError(f"{file}: {band.dtypes[0]} values; convert to {', '.join(TYPES)}")
             grids.append((band.shape, band.transform, band.crs, band.dtypes[0]))
     for file, grid in zip(files, grids, strict=True):
         if grid != grids[0]:
             raise SceneError(f"{file}: has another size, grid, CRS or type than {files[0]}")
-    return Source(_vrt(files, tags), label)
-
-
-def _vrt(files: list[str], tags: _Tags) -> str:
-    """The text of a VRT; the files are of one grid and type."""
-    with _open(files[0]) as first:
-        nodata = tags.product.get("SPECIAL_VALUE_NODATA", first.nodata)
-        if nodata is None and _SENTINEL.search(Path(files[0]).name):
-            nodata = 0  # by the product's specification
-        size = f'rasterXSize="{first.width}" rasterYSize="{first.height}"'
-        crs = f"<SRS>{escape(first.crs.to_wkt())}</SRS>" if first.crs else ""
-        transform = ",".join(map(repr, first.transform.to_gdal()))
-        kind = _TYPES[first.dtypes[0]]
-    bands = []
-    for number, (file, band, colour) in enumerate(zip(files, _BANDS, _COLOURS, strict=True), 1):
-        source = f'<SourceFilename relativeToVRT="0">{escape(_absolute(file))}</SourceFilename>'
-        bands.append(
-            f'<VRTRasterBand dataType="{kind}" band="{number}">'
-            f"<Description>{band if tags.product else colour}</Description>"
-            f"<ColorInterp>{colour.title()}</ColorInterp>{_metadata(tags.bands[number - 1])}"
-            + ("" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>")
-            + f"<SimpleSource>{source}<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
-        )
-    return (
-        f"<VRTDataset {size}>{crs}<GeoTransform>{transform}</GeoTransform>"
-        f"{_metadata(tags.product)}{''.join(bands)}</VRTDataset>"
-    )
-
-
-def _absolute(file: str) -> str:
-    return file if file.startswith("/vsi") or "://" in file else str(Path(file).absolute())
-
-
-def _metadata(tags: dict[str, str]) -> str:
-    items = (f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in tags.items())
-    return f"<Metadata>{''.join(items)}</Metadata>" if tags else ""
+    return Source(vrt_of(files, tags), label)

@@ -24,7 +24,8 @@ ALLOWED = {
     "output": {"errors"},
     "calibration": {"errors", "radiometry", "scene", "numpy"},
     "network": {"errors"},
-    "products": {"errors", "rasterio"},
+    "vrt": {"errors", "rasterio"},
+    "products": {"errors", "vrt"},
     "area": {"errors", "rasterio"},
     "limits": {"errors", "numpy", "rasterio"},
     "scene": {
