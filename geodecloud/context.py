@@ -170,8 +170,9 @@ def spread(sums: Floats, prior: Floats) -> Floats:
         levels.append(_pull(levels[-1]))
     colour: Floats = mean_colour.astype(np.float32)[:, None, None]
     for level in reversed(levels):
-        coarser = _push(colour, level.shape[1:])
-        colour = level[:-1] + (1 - level[-1]) * coarser
+        colour = _push(colour, level.shape[1:])  # in place: for a large scene these are the peak
+        colour *= 1 - level[-1]
+        colour += level[:-1]
     return colour
 
 
@@ -219,8 +220,10 @@ def stretch(cells: Floats, cell: int, rows: tuple[int, int], width: int) -> Floa
         upper = np.minimum(lower + 1, cells.shape[axis] - 1)
         share = (place - lower).astype(np.float32)
         share = share[:, None] if axis == 1 else share
-        below = cells.take(lower, axis)
-        cells = below + share * (cells.take(upper, axis) - below)
+        below, cells = cells.take(lower, axis), cells.take(upper, axis)
+        cells -= below
+        cells *= share
+        cells += below
     return cells
 
 
