@@ -148,7 +148,7 @@ def _planned(scene: Scene, settings: Settings) -> Work:
         settings.limits,
     )
     log.info(
-        "%d rows of windows at once, %d windows to a call, %d threads: at most %d MiB",
+        "%d rows of windows at once, %d windows to a call, %d threads: about %d MiB",
         *(work.rows_of_windows, work.batch_size, work.threads, work.bytes // MIB),
     )
     return work

@@ -40,7 +40,7 @@ def specimens(count: int, size: int) -> Floats:
     """Patches that are to the network what scenes are, (count, 3, size, size) in model range.
 
     Land of fractal noise, a colour of its own in each patch, under cloud of fractal noise that
-    covers from nothing, in the first, to nearly all, in the last. The same every time.
+    covers from next to nothing, in the first, to nearly all, in the last. The same every time.
     """
     rng = np.random.default_rng(0)
     land = np.array(_LAND, np.float32)[:, None, None]

@@ -78,7 +78,7 @@ def filled(
     """The same rows with opaque pixels filled, in groups of whole rows of blocks, in any order.
 
     Args:
-        block: height of a row of blocks in pixels.
+        block: height of a row of blocks in pixels; which detail is copied depends on it.
         others: references; an earlier one counts more.
 
     Raises:
@@ -106,6 +106,7 @@ def filled(
         for other in others:
             other.match()
         fill = _Fill(ground, swatches, place, rule, others)
+        del ground, swatches  # some 40 MiB of a full tile
         file.seek(0)
         for _ in range(aside):
             yield _joined([fill(part) for part in _pieces(_take_back(file))])

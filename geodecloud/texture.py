@@ -23,11 +23,12 @@ _SMOOTH = 20  # pixels to each side over which a swatch is smoothed, twice; deta
 _OVERLAP = 16  # pixels that one place for a swatch shares with the next
 _STRIDE = SIZE - _OVERLAP
 _CHOICE = 8  # swatches that suit a place best, one of which is taken
+_WORSE = 4.0  # none that suits less than the best by more than this, in squares of the below
 _LIKE = 0.08  # model range: so far apart are colours that are not alike
 _NEAR = 0.25  # of the scene's longer side: so far apart are places that are not near
 _HIDDEN = 0.1  # of a swatch: with such a share not trusted it does not suit
 _GLARING = 0.01  # of a swatch: nor with such a share
-_GLARE = 0.2  # so much brighter, in model range, than the land close by: roofs, missed clouds
+_GLARE = 0.25  # so much brighter, in model range, than the land close by: roofs, missed clouds
 _AMOUNT = 0.8  # of the detail; all of it looks hard where the guess is wrong
 
 
@@ -96,6 +97,8 @@ class Swatches:
     def found(self, lit: Floats, cell: int) -> list[Swatch]:
         """All that are visible enough, from the top left to the bottom right; deep shadow is not.
 
+        A region whose swatch lies in shadow has none.
+
         Args:
             lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.context.lit`.
             cell: height and width of a cell in pixels.
@@ -125,10 +128,11 @@ class Texture:
     def __init__(
         self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
     ) -> None:
-        self._details = [_AMOUNT * swatch.detail() for swatch in swatches]
+        details = [swatch.detail() for swatch in swatches]
+        self._details = [_AMOUNT * detail for detail in details]
         self._swatch_colours = np.array([swatch.colour() for swatch in swatches])
         hidden = [1 - swatch.trust for swatch in swatches]
-        glare = [(detail.mean(axis=0) > _GLARE).mean() for detail in self._details]
+        glare = [(detail.mean(axis=0) > _GLARE).mean() for detail in details]
         self._flaws = np.stack([hidden, glare], axis=1) / (_HIDDEN, _GLARING)
         self._places = np.array([(swatch.row, swatch.column) for swatch in swatches])
         self._colours, self._cell, self._shape = colours, cell, shape
@@ -164,6 +168,7 @@ class Texture:
         apart = (self._places + SIZE // 2 - centre) / (_NEAR * max(self._shape))
         against = np.square(np.hstack([unlike, apart, self._flaws])).sum(axis=1)
         best = np.argsort(against, kind="stable")[:_CHOICE]
+        best = best[against[best] <= against[best[0]] + _WORSE]
         rng = np.random.default_rng([i, j])
         detail = self._details[rng.choice(best)]
         turned: Floats = np.rot90(detail, int(rng.integers(4)), axes=(1, 2))

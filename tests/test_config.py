@@ -1,5 +1,7 @@
 """Configurations: the files are what they say, and a wrong one is named."""
 
+import dataclasses
+
 import pytest
 
 from geodecloud.config import Config, load_config
@@ -9,6 +11,12 @@ from tests.conftest import ROOT
 
 def test_the_default_configuration_is_the_file():
     assert load_config(ROOT / "configs" / "default.toml") == Config()
+
+
+def test_the_articles_recipe_changes_no_tile():
+    """Each share by its name: one that is added later must be 0 there too."""
+    plan = load_config(ROOT / "configs" / "article.toml").augmentation
+    assert set(dataclasses.asdict(plan).values()) == {0.0}
 
 
 @pytest.mark.parametrize(

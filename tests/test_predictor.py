@@ -126,7 +126,8 @@ def test_real_bf16_of_the_built_in_model(monkeypatch, caplog):
     """Emulated where the processor has none: slow, but the same arithmetic."""
     monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
     predictor = Predictor(default_model(), "cpu")
-    assert (predictor.precision == "fp32") == ("fp32 it is" in caplog.text)
+    assert predictor.precision == "fp32"
+    assert "fp32 it is" in caplog.text
     patches = specimens(2, 64)
     found = difference(predictor._run(patches, "bf16"), predictor._run(patches, "fp32"))
     assert 0 < found.mean < 5
