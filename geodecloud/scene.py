@@ -18,7 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NodataShadowWarning, RasterioError
 from rasterio.windows import Window
 
 from geodecloud.area import find_area
@@ -26,6 +26,7 @@ from geodecloud.errors import SceneError, UsageError
 from geodecloud.limits import refuse_too_large, refuse_unfit
 from geodecloud.network import offline, refuse_remote
 from geodecloud.products import Src, find_source
+from geodecloud.vrt import open_raster
 
 log = logging.getLogger("geodecloud")
 
@@ -202,13 +203,7 @@ def open_scene(
     with offline(allowed=allow_network), rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
         source = find_source(src, resolution)
         path = Path(source.label)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = rasterio.open(source.name)
-        except (RasterioError, UnicodeDecodeError) as error:
-            raise SceneError(f"{source.label}: cannot be opened as a raster ({error})") from error
-        with dataset, _said_of(path):
+        with open_raster(source.name, source.label) as dataset, _said_of(path):
             area = find_area(dataset, aoi) if aoi else Window(0, 0, dataset.width, dataset.height)
             refuse_unfit(dataset, path)
             refuse_too_large(dataset, path, area)

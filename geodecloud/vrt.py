@@ -35,8 +35,11 @@ class Tags:
     bands: tuple[dict[str, str], ...] = ({}, {}, {})
 
 
-def open_raster(name: str) -> Any:
+def open_raster(name: str, label: str = "") -> Any:
     """Open a raster.
+
+    Args:
+        label: what to call it in the message, if not by its name.
 
     Raises:
         SceneError: it cannot be opened.
@@ -46,7 +49,7 @@ def open_raster(name: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(name)
     except (RasterioError, UnicodeDecodeError) as error:
-        raise SceneError(f"{name}: cannot be opened as a raster ({error})") from error
+        raise SceneError(f"{label or name}: cannot be opened as a raster ({error})") from error
 
 
 def vrt_of(files: list[str], tags: Tags) -> str:

@@ -29,7 +29,7 @@ ALLOWED = {
     "area": {"errors", "rasterio"},
     "limits": {"errors", "numpy", "rasterio"},
     "scene": {
-        *("area", "errors", "limits", "network", "products"),
+        *("area", "errors", "limits", "network", "products", "vrt"),
         *("numpy", "rasterio"),
     },
     "mask": {"errors", "scene", "numpy", "rasterio"},
