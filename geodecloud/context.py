@@ -86,8 +86,7 @@ class Ground:
 
         What a colour is where its weight is 0 does not matter, NaN included.
         """
-        weighted = np.where(weight > 0, colour * weight, np.float32(0))
-        rows = np.concatenate([self._held, np.concatenate([weighted, weight[None]])], axis=1)
+        rows = np.concatenate([self._held, by_trust(colour, weight)], axis=1)
         whole = rows.shape[1] // self.cell * self.cell
         if whole:
             self._store(rows[:, :whole])
@@ -109,42 +108,40 @@ class Ground:
         self._row += cells.shape[1]
 
 
-def colours(ground: Ground, prior: Floats) -> Floats:
+def colours(ground: Ground, lit: Floats, prior: Floats) -> Floats:
     """The colour to fill each cell with: float32 (3, rows, columns), model range.
 
     Args:
         ground: finished.
+        lit: of its cells, see :func:`lit_cells`; one in shadow counts where nothing else does.
         prior: float32 (3,), the colour where nothing of the land is seen.
     """
-    return spread(without_shadow(saturated(ground.sums, ground.cell**2)), prior)
+    sums = saturated(ground.sums, ground.cell**2)
+    sums *= np.maximum(lit, np.float32(_SHADOW))
+    return spread(sums, prior)
 
 
-def lit(ground: Ground) -> Floats:
-    """How far each cell is no darker than the land around: float32 (rows, columns), 0..1."""
-    return _lit(saturated(ground.sums, ground.cell**2))
+def lit_cells(ground: Ground) -> Floats:
+    """0 where a cell is far darker than the land there, 1 where it is not: (rows, columns).
 
-
-def without_shadow(sums: Floats) -> Floats:
-    """Sums of the same colours, with less weight where a cell is far darker than the land there.
-
-    Beside clouds that is their shadow, as a rule. Where all is dark, as at sea, all keeps its
-    weight.
-
-    Args:
-        sums: float32 (bands + 1, rows, columns), colours by weight, and the weight.
+    Beside clouds that is their shadow, as a rule. Where all is dark, as at sea, all is lit.
     """
-    lightened: Floats = sums * np.maximum(_lit(sums), np.float32(_SHADOW))
-    return lightened
-
-
-def _lit(sums: Floats) -> Floats:
-    """0 where a cell is surely in shadow, 1 where it is not darker than usual there."""
-    around = sums
+    around = ground.sums
     for _ in range(_AROUND):
         around = _halved(around)
-    usual = stretch(_brightness(around)[None], 1 << _AROUND, (0, sums.shape[1]), sums.shape[2])[0]
-    darkness = 1 - _brightness(sums) / np.maximum(usual, np.float32(1e-6))
+    height, width = ground.sums.shape[1:]
+    usual = stretch(_brightness(around)[None], 1 << _AROUND, (0, height), width)[0]
+    darkness = 1 - _brightness(ground.sums) / np.maximum(usual, np.float32(1e-6))
     return 1 - smoothstep((darkness - _DIM) / np.float32(_DARK - _DIM))
+
+
+def by_trust(colour: Floats, trust: Floats) -> Floats:
+    """Colours times trust, and trust below them: (bands + 1, rows, width).
+
+    What a colour is where its trust is 0 does not matter, NaN included.
+    """
+    weighted = np.where(trust > 0, colour * trust, np.float32(0))
+    return np.concatenate([weighted, trust[None]])
 
 
 def _brightness(sums: Floats) -> Floats:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.composite import BEYOND, FILLED, REFERENCE, Rule, lay_over
-from geodecloud.context import LAND, Ground, colours, distances, lit, stretch
+from geodecloud.context import LAND, Ground, colours, distances, lit_cells, stretch
 from geodecloud.errors import OutputError
 from geodecloud.neighbours import Floats
 from geodecloud.radiometry import Radiometry
@@ -132,9 +132,10 @@ class _Fill:
             log.warning(
                 "nothing of the land is seen: it is filled with the colour of land at large"
             )
-        self._colours = colours(ground, prior[:, 0, 0])
+        lit = lit_cells(ground)
+        self._colours = colours(ground, lit, prior[:, 0, 0])
+        found = swatches.found(lit, ground.cell)
         shape = place.height, place.width
-        found = swatches.found(lit(ground), ground.cell)
         self._texture = Texture(found, self._colours, ground.cell, shape)
         self._distance: Floats | None = None
         if rule.fill_limit is not None and place.metres is not None:

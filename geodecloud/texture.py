@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.context import by_trust
 from geodecloud.neighbours import Floats, mean
 
 SIZE = 64  # pixels on a side of a swatch
 _STEP = SIZE // 4  # columns between places where one may be taken
 _REGIONS = 12  # along each side of a scene, a swatch from each: 9 MiB in all
 _SEEN = 0.5  # mean trust that a swatch must have
-_SHADOW = 0.1  # see context.lit; more than that may be a wood beside fields
+_SHADOW = 0.1  # see context.lit_cells; more than that may be a wood beside fields
 _SMOOTH = 20  # pixels to each side over which a swatch is smoothed, twice; detail is what is lost
 
 _OVERLAP = 16  # pixels that one place for a swatch shares with the next
@@ -89,9 +90,7 @@ class Swatches:
             held = self._best.get(region)
             if share >= _SEEN and (held is None or share > held.trust):
                 part = slice(column, column + SIZE)
-                weight = trust[:, part]
-                weighted = np.where(weight > 0, colour[:, :, part] * weight, np.float32(0))
-                pixels = np.concatenate([weighted, weight[None]])
+                pixels = by_trust(colour[:, :, part], trust[:, part])
                 self._best[region] = Swatch(first, column, share, pixels)
 
     def found(self, lit: Floats, cell: int) -> list[Swatch]:
@@ -100,7 +99,7 @@ class Swatches:
         A region whose swatch lies in shadow has none.
 
         Args:
-            lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.context.lit`.
+            lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.context.lit_cells`.
             cell: height and width of a cell in pixels.
         """
         found = []

@@ -48,7 +48,7 @@ ALLOWED = {
     "second_pass": {
         *("composite", "context", "errors", "neighbours", "radiometry", "texture", "numpy"),
     },
-    "texture": {"neighbours", "numpy"},
+    "texture": {"context", "neighbours", "numpy"},
     "reference": {
         *("calibration", "context", "errors", "neighbours", "radiometry", "scene"),
         *("numpy", "rasterio"),

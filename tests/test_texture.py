@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodecloud.context import Ground, colours
+from geodecloud.context import Ground, colours, lit_cells
 from geodecloud.neighbours import mean
 from geodecloud.texture import SIZE, Swatch, Swatches, Texture
 from tests.conftest import SAMPLES, read
@@ -36,7 +36,9 @@ def texture(colour, trust):
     ground = Ground(*trust.shape)
     ground.add(colour, trust)
     ground.finish()
-    return Texture(gathered(colour, trust), colours(ground, PRIOR), ground.cell, trust.shape)
+    return Texture(
+        gathered(colour, trust), colours(ground, lit_cells(ground), PRIOR), ground.cell, trust.shape
+    )
 
 
 @settings(deadline=None, max_examples=20)
