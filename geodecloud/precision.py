@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geodecloud.context import stretch
+from geodecloud.neighbours import Floats
 from geodecloud.radiometry import Radiometry
-
-Floats = NDArray[np.float32]
 
 _MEAN, _RARELY = 1.0, 8.0  # DN; of all values, and what one in a thousand may exceed
 _LAND = (0.28, 0.33, 0.38)  # model range: R, G, B of land as top-of-atmosphere scenes have it
@@ -57,11 +56,7 @@ def _noise(rng: np.random.Generator, size: int) -> Floats:
     """Fractal noise about 0 with a deviation of 1, (size, size)."""
     total = np.zeros((size, size), np.float32)
     for cells in _OCTAVES:
-        grid = rng.standard_normal((cells + 1, cells + 1)).astype(np.float32)
-        place = np.linspace(0, cells, size, endpoint=False, dtype=np.float32)
-        whole = place.astype(int)
-        part = place - whole
-        rows = grid[whole] * (1 - part)[:, None] + grid[whole + 1] * part[:, None]
-        total += (rows[:, whole] * (1 - part) + rows[:, whole + 1] * part) / cells**0.7
+        values = rng.standard_normal((1, cells, cells)).astype(np.float32)
+        total += stretch(values, -(-size // cells), (0, size), size)[0] / cells**0.7
     noise: Floats = (total - total.mean()) / total.std()
     return noise

@@ -66,7 +66,7 @@ ALLOWED = {
     "device": {"errors", "torch"},
     "models": {"config", "torch"},
     "checkpoint": {"config", "errors", "models", "safetensors", "torch"},
-    "precision": {"radiometry", "numpy"},
+    "precision": {"context", "neighbours", "radiometry", "numpy"},
     "predictor": {
         *("checkpoint", "device", "errors", "models", "precision", "work"),
         *("numpy", "torch"),
