@@ -36,7 +36,7 @@ def augment(
     changed = _with_patches(turned, uniforms[:, 8:20], plan.patches)
     changed = _with_sand(changed, uniforms[:, 64:76], plan.sand)
     changed = _recoloured(changed, uniforms[:, 20:32], plan.colours)
-    changed = _as_another_product(changed, uniforms[:, 40:], plan)
+    changed = _as_another_product(changed, uniforms[:, 40:52], plan)
     changed = _paled(changed, uniforms[:, 32:40], plan.pale)
     bright = _brightness(changed)
     limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))
