@@ -57,7 +57,7 @@ class Predictor:
         self.threads = (threads or available_threads()) if self.device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.threads, initializer=_one_thread_each)
         self._smaller = 1  # a grain is divided by this, where a GPU has no memory for a whole one
-        self._network = _fold(generator).to(self.device)
+        self._network = _for_inference(generator).to(self.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision: Literal["fp32", "bf16"] = "fp32"
         if precision == "bf16" or (precision == "auto" and fast_bf16(self.device)):
@@ -156,11 +156,32 @@ def _one_thread_each() -> None:
     torch.set_num_threads(1)
 
 
-def _fold(generator: UNet) -> UNet:
-    """Fold each BatchNorm into the convolution before it: the same function, less work."""
-    for block in [*generator.encoder, generator.bottom, *generator.decoder]:
+def _for_inference(generator: UNet) -> UNet:
+    """Fold each BatchNorm into the convolution before it: the same function, less work.
+
+    What reads the picture and what writes the answer stay in fp32 under autocast. They are a ninth
+    of the work and nearly all of bf16's error (``benchmarks/PRECISION.md``).
+    """
+    blocks = [*generator.encoder, generator.bottom, *generator.decoder]
+    for block in blocks:
         layers = block.layers
         for i in (0, 3):
             layers[i] = fuse_conv_bn_eval(layers[i], layers[i + 1])
             layers[i + 1] = torch.nn.Identity()
+    for block, i in ((blocks[0], 0), (blocks[0], 3), (blocks[-1], 3)):
+        block.layers[i] = _Exact(block.layers[i])
     return generator
+
+
+class _Exact(torch.nn.Module):
+    """A module in fp32, even under autocast."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the module's own."""
+        with torch.autocast(x.device.type, enabled=False):
+            out: torch.Tensor = self.module(x.float())
+        return out
