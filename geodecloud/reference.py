@@ -28,6 +28,7 @@ _LOCAL = 16  # cells seen until what differs there is believed to differ there
 _STEPS = 20  # of each of the two robust fits
 _TUKEY = 4.685  # deviations; 95 % efficient for normal errors (Huber: "Robust Statistics", 1981)
 _STEEPEST = 5.0  # gain; a land that differs more is another land
+_USUAL = 0.3  # standard deviation of the gain about 1, before any cell has been seen
 _EVEN = 1e-3  # model range; with less variation than that the gain is not known
 
 
@@ -57,14 +58,18 @@ class Reference:
         own, there = self._read(first, first + trust.shape[0])
         self._both.add(np.concatenate([own, colour]), trust * there)
 
-    def match(self) -> None:
+    def match(self, lit: Floats) -> None:
         """Find the colours, after all rows.
+
+        Args:
+            lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.context.lit_cells`:
+                what lies in shadow on one date only would pass for contrast.
 
         Raises:
             SceneError: too little is visible in both.
         """
         self._both.finish()
-        *sums, weight = self._both.sums
+        *sums, weight = self._both.sums * lit
         full = float(self._both.cell**2)
         seen = weight >= full / 2
         if np.count_nonzero(seen) < _LEAST_CELLS:
@@ -88,11 +93,17 @@ class Reference:
         return np.stack([mean(band, _AROUND) / near for band in sums])
 
     def _differences(self, means: Floats, weight: Floats, seen: NDArray[np.bool_]) -> Floats:
-        """What the line does not explain, by cells: float32 (3, rows, columns)."""
+        """What the line does not explain, by cells: float32 (3, rows, columns).
+
+        Haze, say, over a part of the scene. What differs much more than most is no light but
+        another thing there: a cloud that was missed, its shadow, a field that was ploughed.
+        """
         line = self._gain[:, None] * means[:3] + self._offset[:, None]
+        unexplained = means[3:] - line  # (3, count)
+        usual = _biweight(unexplained.mean(axis=0))
         sums = np.zeros((4, *weight.shape), np.float32)
-        sums[:3, seen] = (means[3:] - line) * weight[seen]
-        sums[3] = np.where(seen, weight, 0)
+        sums[3, seen] = weight[seen] * usual
+        sums[:3, seen] = unexplained * sums[3, seen]
         return spread(saturated(sums, _LOCAL * self._both.cell**2), np.zeros(3, np.float32))
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
@@ -112,28 +123,39 @@ def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
     """Gain and offset of y = gain * x + offset that most of the points agree on.
 
     Iterated reweighted least squares: first for the least absolute error, from there with
-    Tukey's biweight, for which what has changed on the ground does not exist.
+    Tukey's biweight, for which what has changed on the ground does not exist. The second fit leans
+    to a gain of 1 as far as errors and evenness leave it open (ridge regression).
 
     Args:
         x, y, weight: float32 (count,).
     """
     gain, offset = 1.0, float(np.median(y - x))
+    count = float(weight.sum() ** 2 / (weight**2).sum())  # of points of full weight
     for step in range(2 * _STEPS):
         error = np.abs(y - gain * x - offset)
-        if step < _STEPS:
-            robust = weight / np.maximum(error, 1e-4)
-        else:
-            spread_of = max(1.4826 * float(np.median(error)), 1e-4)
-            robust = weight * np.clip(1 - (error / (_TUKEY * spread_of)) ** 2, 0, 1) ** 2
+        first = step < _STEPS
+        robust = weight * (1 / np.maximum(error, 1e-4) if first else _biweight(error))
+        lean = 0.0 if first else (_spread(error) / _USUAL) ** 2 / count
         if not robust.any():
             break
         mean_x, mean_y = (np.average(values, weights=robust) for values in (x, y))
         variance = np.average((x - mean_x) ** 2, weights=robust)
         if variance > _EVEN**2:
             covariance = np.average((x - mean_x) * (y - mean_y), weights=robust)
-            gain = float(np.clip(covariance / variance, 1 / _STEEPEST, _STEEPEST))
+            gain = float(np.clip((covariance + lean) / (variance + lean), 1 / _STEEPEST, _STEEPEST))
         offset = float(mean_y - gain * mean_x)
     return gain, offset
+
+
+def _spread(error: Floats) -> float:
+    """The standard deviation about 0, if most were normal; at least that of a flat field."""
+    return max(1.4826 * float(np.median(np.abs(error))), 1e-4)
+
+
+def _biweight(error: Floats) -> Floats:
+    """Tukey's weight: 1 where there is no error, 0 where it is beyond nearly all others."""
+    weight: Floats = np.clip(1 - (error / (_TUKEY * _spread(error))) ** 2, 0, 1) ** 2
+    return weight
 
 
 @contextmanager

@@ -65,8 +65,8 @@ class Other(Protocol):
     def gather(self, first: int, colour: Floats, trust: Floats) -> None:
         """The next rows of the scene, restored."""
 
-    def match(self) -> None:
-        """All rows are gathered: find how the colours go together."""
+    def match(self, lit: Floats) -> None:
+        """All rows are gathered: find how the colours go together, see ``context.lit_cells``."""
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Rows in the scene's colours, (3, rows, width), and where there are any."""
@@ -103,10 +103,11 @@ def filled(
         ground.finish()
         if not aside:
             return
+        lit = lit_cells(ground)
         for other in others:
-            other.match()
-        fill = _Fill(ground, swatches, place, rule, others)
-        del ground, swatches  # some 40 MiB of a full tile
+            other.match(lit)
+        fill = _Fill(ground, lit, swatches, place, rule, others)
+        del ground, lit, swatches  # some 40 MiB of a full tile
         file.seek(0)
         for _ in range(aside):
             yield _joined([fill(part) for part in _pieces(_take_back(file))])
@@ -118,6 +119,7 @@ class _Fill:
     def __init__(
         self,
         ground: Ground,
+        lit: Floats,
         swatches: Swatches,
         place: Place,
         rule: Rule,
@@ -132,7 +134,6 @@ class _Fill:
             log.warning(
                 "nothing of the land is seen: it is filled with the colour of land at large"
             )
-        lit = lit_cells(ground)
         self._colours = colours(ground, lit, prior[:, 0, 0])
         found = swatches.found(lit, ground.cell)
         shape = place.height, place.width

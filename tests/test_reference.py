@@ -56,6 +56,14 @@ def test_the_line_of_the_many_is_found_among_outliers(gain, offset, seed):
     assert found[1] == pytest.approx(offset, abs=0.01)
 
 
+@given(st.floats(0.5, 2), st.integers(0, 99))
+def test_what_the_errors_leave_open_leans_to_a_gain_of_1(gain, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 0.01, 100).astype(np.float32)
+    y = (gain * x + rng.normal(0, 0.1, 100)).astype(np.float32)  # alone it would be known to 1.0
+    assert robust_line(x, y, np.ones(100, np.float32))[0] == pytest.approx(1, abs=0.75)
+
+
 def test_even_ground_has_an_offset_and_no_gain():
     x = np.full(50, 0.3, np.float32)
     assert robust_line(x, x + 0.1, np.ones(50, np.float32)) == pytest.approx((1, 0.1))
@@ -76,6 +84,22 @@ def test_another_date_fills_with_real_ground(tmp_path, land, cloudy, gain, offse
     assert psnr(to_model(out), to_model(land), cloud) >= own - 1
     clear = marks == 0
     np.testing.assert_array_equal(out[:, clear], land[:, clear])
+
+
+def test_shadow_and_missed_cloud_are_not_matched(tmp_path, land):
+    """What the scene has for this hour only: a shadow beside the cloud, and small white clouds."""
+    rows, columns = np.mgrid[:256, :256]
+    shadow = (rows > 200) & (columns < 160)
+    small = (rows % 60 < 6) & (columns % 60 < 6) & ~disc(90)
+    seen = np.where(shadow, land // 2, land)
+    seen = np.where(small, 2700, seen)
+    cloudy = write_scene(tmp_path / "cloudy.tif", np.where(disc(70), WHITE, seen).astype(np.uint16))
+    changed = land + np.random.default_rng(0).normal(0, 40, land.shape)
+    other = write_scene(tmp_path / "other.tif", np.rint(changed * 1.2 - 100).astype(np.uint16))
+    out, _ = restore(cloudy, tmp_path, other)
+    to_model, cloud = Radiometry().to_model, disc(70)
+    own = psnr(to_model(changed), to_model(land), cloud)
+    assert psnr(to_model(out), to_model(land), cloud) >= own - 1
 
 
 def test_the_match_is_local(tmp_path, land, cloudy):
