@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -84,6 +85,27 @@ def test_the_same_bytes_as_the_command_line(profile, tmp_path, request, real):
     for name in ("r.tif", "p.tif"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes()
     assert {path.name for path in ours.iterdir()} == {"r.tif", "p.tif", "p.qml"}
+
+
+def test_references_and_the_limit_are_passed_on(profile, tmp_path):
+    with rasterio.open(SAMPLES / "s2_clear.tif") as clear:
+        cloudy, grid = clear.read(), {"crs": clear.crs, "transform": clear.transform}
+    cloudy[:, 60:140, 40:120] = 16000
+    scene = write_scene(tmp_path / "cloudy.tif", cloudy, nodata=0, **grid)
+    references = [tmp_path / "ä.tif", tmp_path / "b.tif"]
+    for path in references:
+        path.write_bytes((SAMPLES / "s2_clear.tif").read_bytes())
+    ours, theirs = tmp_path / "ours.tif", tmp_path / "theirs.tif"
+    layers = [f"--REFERENCES={path}" for path in references]
+    limit = ["--FILL_LIMIT=250", "--BEYOND_LIMIT=nodata"]
+    done = _remove(scene, f"--OUTPUT={ours}", *layers, *limit)
+    assert done.returncode == 0, done.stdout + done.stderr
+    flags = [f"--reference={path}" for path in references]
+    flags += ["--fill-limit=250", "--beyond-limit=nodata"]
+    assert _run(this_program(), scene, theirs, *flags).returncode == 0
+    assert ours.read_bytes() == theirs.read_bytes()
+    given = float(re.search(r"REFERENCED:\s+([0-9.e-]+)", done.stdout)[1])
+    assert given > 0.02
 
 
 def test_clouds_are_simulated(profile, tmp_path):

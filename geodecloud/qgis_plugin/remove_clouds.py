@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
+    QgsProcessing,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -26,7 +28,8 @@ cloud is removed and the ground below restored. <b>Under opaque cloud nothing ca
 written there is invented</b>, and the provenance layer marks it. Do not measure on it.
 
 <b>Provenance</b>: 0 measured and untouched (transparent); 1 to 100 percent restored (yellow to
-red); 101 filled, that is invented (magenta); 255 nodata.
+red); 101 filled, that is invented (magenta); 110 and on, blue: real ground of the first reference
+and so on; 255 nodata.
 
 Red, green and blue are restored; other bands pass through. For Sentinel-2 from 2022 on, set the
 offset to -1000 unless your provider has applied it or the product's metadata is beside the file.
@@ -48,6 +51,15 @@ class RemoveClouds(SceneAlgorithm):
             QgsProcessingParameterRasterLayer("MASK", "Cloud mask", optional=True),
             "Only where the mask says cloud, pixels may change. Laid on the scene by nearest.",
         )
+        self.add(
+            QgsProcessingParameterMultipleLayers(
+                "REFERENCES",
+                "References: other dates of the same place",
+                QgsProcessing.SourceType.TypeRaster,
+                optional=True,
+            ),
+            "Cloud-free scenes, the best first. Opaque pixels take theirs, in the scene's colours.",
+        )
         add_restoring(self)
         self.add_radiometry()
         self.add(
@@ -63,11 +75,14 @@ class RemoveClouds(SceneAlgorithm):
         )
         self.addOutput(QgsProcessingOutputNumber("CHANGED", "Share of the pixels changed"))
         self.addOutput(QgsProcessingOutputNumber("INVENTED", "Share of the pixels invented"))
+        self.addOutput(QgsProcessingOutputNumber("REFERENCED", "Share that the references gave"))
 
     def prepareAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> bool:
         """In the main thread: the layers."""
         mask = self.parameterAsRasterLayer(parameters, "MASK", context)
         self._mask = source_of(mask) if mask else ""
+        references = self.parameterAsLayerList(parameters, "REFERENCES", context)
+        self._references = [source_of(layer) for layer in references or ()]
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
@@ -78,6 +93,8 @@ class RemoveClouds(SceneAlgorithm):
         arguments += ["--provenance", absolute(provenance)] if provenance else []
         arguments += ["--mask", self._mask] if self._mask else []
         arguments += self.option("--mask-values", "MASK_VALUES", parameters, context)
+        for reference in self._references:
+            arguments += ["--reference", reference]
         arguments += restoring_options(self, parameters, context)
         arguments += self.scene_options(parameters, context)
         folders = {Path(path).parent for path in (output, provenance) if path}
@@ -92,4 +109,5 @@ class RemoveClouds(SceneAlgorithm):
             style = put_provenance_style(Path(provenance))
             Style.of_file(style).wait_for(provenance, context)
         layers = {"OUTPUT": output, "PROVENANCE": provenance or None}
-        return {**layers, "CHANGED": changed, "INVENTED": invented}
+        shares = {"CHANGED": changed, "INVENTED": invented}
+        return {**layers, **shares, "REFERENCED": facts["reference_fraction"]}

@@ -23,6 +23,8 @@ _INTEGER = QgsProcessingParameterNumber.Type.Integer
 _OPTIONS = {
     "OPAQUE": "--opaque",
     "OPAQUE_ABOVE": "--opaque-above",
+    "FILL_LIMIT": "--fill-limit",
+    "BEYOND_LIMIT": "--beyond-limit",
     "WINDOW": "--window",
     "OVERLAP": "--overlap",
     "MODEL": "--model",
@@ -47,6 +49,20 @@ def add_restoring(algorithm: ProgramAlgorithm) -> None:
         (
             number("OPAQUE_ABOVE", "Opaque above this opacity", minValue=0, maxValue=1),
             "From which opacity on nothing can be seen through the cloud, 0 to 1.",
+        ),
+        (
+            number("FILL_LIMIT", "Fill no farther than (metres)", minValue=0),
+            "What is farther from visible ground is not filled. Empty: there is no limit.",
+        ),
+        (
+            QgsProcessingParameterEnum(
+                "BEYOND_LIMIT",
+                "Beyond that",
+                ["keep", "nodata"],
+                optional=True,
+                usesStaticStrings=True,
+            ),
+            "What is not filled: keep the cloud (this is so if left empty), or write nodata.",
         ),
         (
             number("WINDOW", "Window size in pixels", _INTEGER, minValue=16),
