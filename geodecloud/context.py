@@ -86,11 +86,13 @@ class Ground:
 
         What a colour is where its weight is 0 does not matter, NaN included.
         """
-        rows = np.concatenate([self._held, by_trust(colour, weight)], axis=1)
-        whole = rows.shape[1] // self.cell * self.cell
-        if whole:
-            self._store(rows[:, :whole])
-        self._held = rows[:, whole:].copy()
+        for start in range(0, weight.shape[0], self.cell):  # few at once need little memory
+            some = slice(start, start + self.cell)
+            rows = np.concatenate([self._held, by_trust(colour[:, some], weight[some])], axis=1)
+            whole = rows.shape[1] // self.cell * self.cell
+            if whole:
+                self._store(rows[:, :whole])
+            self._held = rows[:, whole:].copy()
 
     def finish(self) -> None:
         """No more rows will come."""
