@@ -63,6 +63,14 @@ def trust(opacity: Floats) -> Floats:
     return smoothstep((_UNSEEN - near) / np.float32(_UNSEEN - _SEEN))
 
 
+def cell_size(height: int, width: int) -> int:
+    """Height and width in pixels of the cells of a scene: 8, or more where they were too many."""
+    cell = _CELL
+    while -(-height // cell) * -(-width // cell) > _MOST_CELLS:
+        cell *= 2
+    return cell
+
+
 class Ground:
     """The colour of the visible land by cells, gathered from the top of a scene to its bottom.
 
@@ -72,9 +80,7 @@ class Ground:
     """
 
     def __init__(self, height: int, width: int, bands: int = 3) -> None:
-        self.cell = _CELL
-        while -(-height // self.cell) * -(-width // self.cell) > _MOST_CELLS:
-            self.cell *= 2
+        self.cell = cell_size(height, width)
         shape = (bands + 1, -(-height // self.cell), -(-width // self.cell))
         self.sums = np.zeros(shape, np.float32)
         self._width = width
