@@ -87,8 +87,8 @@ def test_who_stops_asking_closes_what_is_upstream(stage):
 @pytest.fixture(scope="module")
 def some_scene(tmp_path_factory):
     path = tmp_path_factory.mktemp("scene") / "in.tif"
-    dn = noise((3, 250, 180)) // 30 + 600
-    dn[:, 60:160, 40:140] += 1500  # something like cloud
+    dn = noise((3, 200, 120)) // 30 + 600
+    dn[:, 60:160, 20:100] += 1500  # something like cloud
     return write_scene(path, dn, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
 
 
