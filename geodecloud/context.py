@@ -63,6 +63,14 @@ def trust(opacity: Floats) -> Floats:
     return smoothstep((_UNSEEN - near) / np.float32(_UNSEEN - _SEEN))
 
 
+def cell_size(height: int, width: int) -> int:
+    """Height and width in pixels of the cells of a scene: 8, or more where they were too many."""
+    cell = _CELL
+    while -(-height // cell) * -(-width // cell) > _MOST_CELLS:
+        cell *= 2
+    return cell
+
+
 class Ground:
     """The colour of the visible land by cells, gathered from the top of a scene to its bottom.
 
@@ -72,9 +80,7 @@ class Ground:
     """
 
     def __init__(self, height: int, width: int, bands: int = 3) -> None:
-        self.cell = _CELL
-        while -(-height // self.cell) * -(-width // self.cell) > _MOST_CELLS:
-            self.cell *= 2
+        self.cell = cell_size(height, width)
         shape = (bands + 1, -(-height // self.cell), -(-width // self.cell))
         self.sums = np.zeros(shape, np.float32)
         self._width = width
@@ -86,11 +92,13 @@ class Ground:
 
         What a colour is where its weight is 0 does not matter, NaN included.
         """
-        rows = np.concatenate([self._held, by_trust(colour, weight)], axis=1)
-        whole = rows.shape[1] // self.cell * self.cell
-        if whole:
-            self._store(rows[:, :whole])
-        self._held = rows[:, whole:].copy()
+        for start in range(0, weight.shape[0], self.cell):  # few at once need little memory
+            some = slice(start, start + self.cell)
+            rows = np.concatenate([self._held, by_trust(colour[:, some], weight[some])], axis=1)
+            whole = rows.shape[1] // self.cell * self.cell
+            if whole:
+                self._store(rows[:, :whole])
+            self._held = rows[:, whole:].copy()
 
     def finish(self) -> None:
         """No more rows will come."""

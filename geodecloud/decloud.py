@@ -26,6 +26,7 @@ from geodecloud.composite import (
     Rule,
     composite,
 )
+from geodecloud.context import cell_size
 from geodecloud.errors import UsageError
 from geodecloud.geotiff import RowWriter, create_like, create_provenance
 from geodecloud.mask import open_mask
@@ -138,15 +139,14 @@ def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
 
 def _planned(scene: Scene, settings: Settings) -> Work:
     """How the run is divided, said to who wants to hear it."""
-    width, bytes_per_pixel = scene.shape[1], scene.dtype.itemsize * scene.dataset.count
+    (height, width), bytes_per_pixel = scene.shape, scene.dtype.itemsize * scene.dataset.count
+    cell = cell_size(height, width)
+    cells = -(-height // cell) * -(-width // cell)
     block_height, block_width = scene.dataset.block_shapes[0]
     columns = min(width + 2 * block_width, scene.dataset.width)  # of the blocks that are touched
     block_row = block_height * columns
-    work = plan_work(
-        Load(width, bytes_per_pixel, block_row),
-        settings.grid,
-        settings.limits,
-    )
+    load = Load(width, bytes_per_pixel, block_row, cells, len(settings.references))
+    work = plan_work(load, settings.grid, settings.limits)
     log.info(
         "%d rows of windows at once, %d windows to a call, %d threads: about %d MiB",
         *(work.rows_of_windows, work.batch_size, work.threads, work.bytes // MIB),

@@ -42,6 +42,9 @@ class Finished:
     trust: Floats  # (rows, width), see context.trust
 
 
+_ARRAYS = [field.name for field in dataclasses.fields(Finished)][1:]
+
+
 @dataclass(frozen=True)
 class Place:
     """The scene as far as filling it asks.
@@ -88,12 +91,7 @@ def filled(
     with tempfile.TemporaryFile(dir=place.folder) as file:
         aside = 0
         for group in _groups(rows, block):
-            for part in _pieces(group):
-                colour = place.radiometry.to_model(part.after[place.rgb])
-                ground.add(colour, part.trust)
-                swatches.add(part.first, colour, part.trust)
-                for other in others:
-                    other.gather(part.first, colour, part.trust)
+            _gather(group, place, ground, swatches, others)
             if group.share.any():
                 _set_aside(group, file, place.folder)
                 aside += 1
@@ -110,11 +108,23 @@ def filled(
         del ground, lit, swatches  # some 40 MiB of a full tile
         file.seek(0)
         for _ in range(aside):
-            yield _joined([fill(part) for part in _pieces(_take_back(file))])
+            yield fill(_take_back(file))
+
+
+def _gather(
+    rows: Finished, place: Place, ground: Ground, swatches: Swatches, others: Sequence[Other]
+) -> None:
+    """Add what is visible in rows to all that is known of the land."""
+    for part in _pieces(rows):
+        colour = place.radiometry.to_model(part.after[place.rgb])
+        ground.add(colour, part.trust)
+        swatches.add(part.first, colour, part.trust)
+        for other in others:
+            other.gather(part.first, colour, part.trust)
 
 
 class _Fill:
-    """Fills rows, once the ground of the whole scene is known."""
+    """Fills rows in their place, once the ground of the whole scene is known."""
 
     def __init__(
         self,
@@ -145,6 +155,12 @@ class _Fill:
             self._distance = distances(seen, cell, rule.fill_limit)
 
     def __call__(self, rows: Finished) -> Finished:
+        """The same rows, filled."""
+        for part in _pieces(rows):
+            self._fill(part)
+        return rows
+
+    def _fill(self, rows: Finished) -> None:
         last = rows.first + rows.share.shape[0]
         colour = stretch(self._colours, self._cell, (rows.first, last), self._place.width)
         colour += self._texture(rows.first, rows.share > 0)
@@ -155,7 +171,7 @@ class _Fill:
             other, there = self._others[i].colours(rows.first, last)
             np.copyto(colour, other, where=there)
             marks[there] = REFERENCE + i
-        return self._lay_over(rows, colour, marks)
+        self._lay_over(rows, colour, marks)
 
     def _far(self, first: int, last: int) -> NDArray[np.bool_]:
         """Where visible ground is farther than the limit: bool (rows, width)."""
@@ -168,50 +184,54 @@ class _Fill:
         ]
         return far
 
-    def _lay_over(self, rows: Finished, colour: Floats, marks: NDArray[np.uint8]) -> Finished:
+    def _lay_over(self, rows: Finished, colour: Floats, marks: NDArray[np.uint8]) -> None:
         place, beyond = self._place, marks == BEYOND
-        after, provenance = rows.after.copy(), rows.provenance.copy()
-        rgb = after[place.rgb]
+        rgb = rows.after[place.rgb]  # a copy
         where = (rows.share > 0) & ~beyond
         rgb[:, where] = lay_over(
             rgb[:, where], rows.share[where], colour[:, where], place.radiometry, place.nodata
         )
-        provenance[where] = marks[where]
+        rows.provenance[where] = marks[where]
         where = (rows.share >= 0.5) & beyond  # the softer edge stays as restored
         rgb[:, where] = rows.before[place.rgb][:, where]
         if self._rule.beyond_limit == "nodata":
             rgb[:, where] = place.nodata
-        provenance[where] = BEYOND
-        after[place.rgb] = rgb
-        return dataclasses.replace(rows, after=after, provenance=provenance)
+        rows.provenance[where] = BEYOND
+        rows.after[place.rgb] = rgb
 
 
 def _groups(rows: Iterator[Finished], block: int) -> Iterator[Finished]:
     """The same rows in groups that begin where a block begins, all of one height but the last."""
     height = -(-_LEAST_ROWS // block) * block
-    held: list[Finished] = []
+    group, count = None, 0
     for more in rows:
-        held.append(more)
-        count = sum(len(part.valid) for part in held)
-        del more  # nothing is held here twice while the next rows are made
-        if count < height:
-            continue
-        together = _joined(held)
-        held.clear()
-        whole = count - count % height
-        if whole < count:
-            held.append(_copied(_part(together, whole, count)))
-        for start in range(0, whole, height):
-            yield _part(together, start, start + height)
-        del together
-    if held:
-        yield _joined(held)
+        taken = 0
+        while taken < len(more.valid):
+            if group is None:
+                group, count = _room(more, more.first + taken, height), 0
+            some = min(height - count, len(more.valid) - taken)
+            _copy(_part(more, taken, taken + some), _part(group, count, count + some))
+            taken, count = taken + some, count + some
+            if count == height:
+                yield group
+                group = None
+        del more  # nothing is held here while the next rows are made
+    if group is not None:
+        yield _part(group, 0, count)
 
 
-def _copied(rows: Finished) -> Finished:
-    """Rows that do not keep the larger array alive of which they were a part."""
-    names = [field.name for field in dataclasses.fields(Finished)][1:]
-    return Finished(rows.first, *(getattr(rows, name).copy() for name in names))
+def _room(like: Finished, first: int, height: int) -> Finished:
+    """Room for ``height`` rows from ``first`` on."""
+    arrays = (getattr(like, name) for name in _ARRAYS)
+    shapes = ((*array.shape[:-2], height, array.shape[-1]) for array in arrays)
+    types = (getattr(like, name).dtype for name in _ARRAYS)
+    room: Iterator[Any] = map(np.empty, shapes, types)
+    return Finished(first, *room)
+
+
+def _copy(rows: Finished, to: Finished) -> None:
+    for name in _ARRAYS:
+        getattr(to, name)[:] = getattr(rows, name)
 
 
 def _pieces(rows: Finished) -> Iterator[Finished]:
@@ -220,20 +240,9 @@ def _pieces(rows: Finished) -> Iterator[Finished]:
         yield _part(rows, start, start + _LEAST_ROWS)
 
 
-def _joined(parts: list[Finished]) -> Finished:
-    if len(parts) == 1:
-        return parts[0]
-    names = [field.name for field in dataclasses.fields(Finished)][1:]
-    return Finished(
-        parts[0].first,
-        *(np.concatenate([getattr(part, name) for part in parts], axis=-2) for name in names),
-    )
-
-
 def _part(rows: Finished, start: int, stop: int) -> Finished:
-    names = [field.name for field in dataclasses.fields(Finished)][1:]
     return Finished(
-        rows.first + start, *(getattr(rows, name)[..., start:stop, :] for name in names)
+        rows.first + start, *(getattr(rows, name)[..., start:stop, :] for name in _ARRAYS)
     )
 
 

@@ -9,14 +9,21 @@ from geodecloud.windows import Grid
 MIB = 1 << 20
 DEFAULT_MEMORY = 1 << 30  # bytes
 
-# Measured as the peak resident memory of runs that differ in one thing.
+# Measured as the peak resident memory of runs that differ in one thing, so that what the C library
+# keeps for itself is in it.
 _PROGRAM = 330 * MIB  # Python, PyTorch, GDAL and the default model
 _CACHE = 1 / 16  # of the memory is GDAL's: a row of blocks of the input, one of the output
-_PER_PATCH_PIXEL = 1000  # bytes of the network's layers
+_PER_PATCH_PIXEL = 1250  # bytes of the network's layers
 _PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
 _DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
-_BLOCK_ROWS = 2.5  # rows of blocks in hand: being written, waiting, being put together
+_BLOCK_ROWS = 1.75  # rows of blocks in hand: one put together, one written, and their gaps
+_PER_BLOCK_PIXEL = 10  # bytes beside the DN before and after: provenance, what the fill asks for
 _SWATCHES = 10 * MIB  # of visible land, see texture.py
+_DETAILS = 30 * MIB  # made of them for the fill
+# Bytes for each cell of the land, see context.py: its colours, to gather and to spread; and a
+# reference's beside them, to gather and to match.
+_GATHER, _SPREAD = 16, 70
+_GATHER_BOTH, _MATCH = 28, 150
 _BATCHES = 4  # two asked, one waiting, one answered
 _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
 
@@ -77,11 +84,15 @@ class Load:
     width: in pixels.
     bytes_per_pixel: of all bands.
     block_row: pixels of a row of blocks, over the whole width of the file.
+    cells: of the land, see :func:`geodecloud.context.cell_size`.
+    references: how many.
     """
 
     width: int
     bytes_per_pixel: int
     block_row: int
+    cells: int = 0
+    references: int = 0
 
 
 def grain(window: int) -> int:
@@ -93,22 +104,32 @@ def grain(window: int) -> int:
     return max(1, _PATCH_PIXELS // window**2)
 
 
+def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -> int:
+    """The most memory that a run needs at once, with so many rows of windows in a strip."""
+    pixels = grid.size**2
+    network = limits.threads * grain(grid.size) * pixels * _PER_PATCH_PIXEL
+    batches = _BATCHES * limits.batch_size * pixels * 7 * 4  # three channels in, four out, float32
+    rows = (rows_of_windows - 1) * grid.stride + grid.size
+    strips = load.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
+    first_pass = network + batches + strips + load.cells * _GATHER
+    # The network is done when the land is spread and the fill is made.
+    match = _MATCH if load.references else 0
+    second_pass = load.cells * max(_SPREAD, _GATHER + match) + _DETAILS
+    blocks = _BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + _PER_BLOCK_PIXEL)
+    always = _PROGRAM + limits.cache + round(blocks) + _SWATCHES
+    always += load.references * load.cells * _GATHER_BOTH
+    return always + max(first_pass, second_pass)
+
+
 def plan_work(load: Load, grid: Grid, limits: Limits) -> Work:
     """The largest strip that fits into memory.
 
     Raises:
         UsageError: not even one row of windows does.
     """
-    pixels = grid.size**2
-    network = limits.threads * grain(grid.size) * pixels * _PER_PATCH_PIXEL
-    batches = _BATCHES * limits.batch_size * pixels * 7 * 4  # three channels in, four out, float32
-    fixed = _PROGRAM + limits.cache + network + batches + _SWATCHES
-    # Rows that wait for their block: before, after, provenance, what the fill asks for.
-    fixed += round(_BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + 10))
-    per_row = load.width * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
 
     def needed(rows_of_windows: int) -> int:
-        return fixed + per_row * ((rows_of_windows - 1) * grid.stride + grid.size)
+        return needed_bytes(rows_of_windows, load, grid, limits)
 
     rows = max(1, (_MOST_ROWS - grid.overlap) // grid.stride)
     while rows > 1 and needed(rows) > limits.max_memory:

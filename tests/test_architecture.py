@@ -56,8 +56,8 @@ ALLOWED = {
     "settings": {"blending", "composite", "form", "windows", "work"},
     "report": {"composite", "radiometry", "second_pass"},
     "decloud": {
-        *("calibration", "composite", "errors", "geotiff", "mask", "output", "pipeline"),
-        *("preview", "products"),
+        *("calibration", "composite", "context", "errors", "geotiff", "mask", "output"),
+        *("pipeline", "preview", "products"),
         *("radiometry", "reference", "report", "scene", "second_pass", "settings", "stac"),
         *("strips", "work", "numpy"),
     },

@@ -116,7 +116,8 @@ def test_what_is_in_the_way_is_refused_before_the_work(cli, tmp_path, scene, tin
     assert not list((tmp_path / "o").glob("*.tif"))
 
 
-def test_a_worker_that_dies_while_starting_is_told_of():
+def test_a_worker_that_dies_while_starting_is_told_of(caplog):
+    caplog.set_level("INFO")
     with LocalWorkers([RestoreOptions()]) as crew:
         [worker] = crew._processes.values()
         worker.process.kill()
@@ -127,6 +128,8 @@ def test_a_worker_that_dies_while_starting_is_told_of():
         pytest.raises(GeodecloudError, match="no worker starts: AttributeError"),
     ):
         crew.events(PATIENCE)
+    assert "Traceback" in caplog.text  # the worker's
+    assert "in _serve" in caplog.text
 
 
 def _large(path, seed=0):

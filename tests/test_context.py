@@ -4,6 +4,7 @@ import errno
 import subprocess
 import sys
 import tempfile
+import weakref
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, UsageError
 from geodecloud.evaluate import evaluate_pairs
 from geodecloud.neighbours import largest, mean
+from geodecloud.radiometry import Radiometry
 from geodecloud.scene import open_scene
+from geodecloud.second_pass import Finished, Place
 from geodecloud.work import Work
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 
@@ -320,6 +323,26 @@ def test_what_waits_lies_beside_the_output_and_goes(tmp_path, monkeypatch):
     decloud_scene(src, tmp_path / "out.tif", white_is_cloud)
     assert folders == [tmp_path]
     assert {path.name for path in tmp_path.iterdir()} == {"in.tif", "out.tif"}
+
+
+def test_rows_that_are_done_are_held_no_longer(tmp_path):
+    """When the next rows are made, whoever took the last ones has all there is of them."""
+    height, width = 256, 80
+    place = Place(height, width, [0, 1, 2], Radiometry(), None, None, tmp_path)
+    done, held = [], []
+
+    def strips():
+        for first in range(0, height, 32):
+            held.append(sum(rows() is not None for rows in done))
+            dn, ones = np.full((3, 32, width), 900, np.uint16), np.ones((32, width), np.float32)
+            marks = np.zeros((32, width), np.uint8)
+            yield Finished(first, dn, dn.copy(), marks, marks == 0, 0 * ones, ones)
+
+    for rows in second_pass.filled(strips(), place, Rule(), block=64):
+        done.append(weakref.ref(rows.after if rows.after.base is None else rows.after.base))
+        del rows
+    assert len(done) == height // 64
+    assert held == [0] * (height // 32)
 
 
 @pytest.mark.slow

@@ -87,8 +87,8 @@ def test_who_stops_asking_closes_what_is_upstream(stage):
 @pytest.fixture(scope="module")
 def some_scene(tmp_path_factory):
     path = tmp_path_factory.mktemp("scene") / "in.tif"
-    dn = noise((3, 250, 180)) // 30 + 600
-    dn[:, 60:160, 40:140] += 1500  # something like cloud
+    dn = noise((3, 200, 120)) // 30 + 600
+    dn[:, 60:160, 20:100] += 1500  # something like cloud
     return write_scene(path, dn, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
 
 
@@ -121,6 +121,8 @@ LOADS = st.builds(
     width=st.integers(1, 200_000),
     bytes_per_pixel=st.integers(3, 104),
     block_row=st.integers(1, 30 * MIB),
+    cells=st.integers(1, 1 << 21),
+    references=st.integers(0, 3),
 )
 GRIDS = st.sampled_from([Grid(), Grid(64, 32), Grid(128, 32), Grid(256, 64)])
 LIMITS = st.builds(
@@ -146,7 +148,7 @@ def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
 
 
 def test_a_full_tile_fits_into_the_default():
-    tile = Load(10_980, 6, 512 * 10_980)
+    tile = Load(10_980, 6, 512 * 10_980, cells=1373**2)
     assert plan_work(tile, Grid(), Limits(threads=2)).bytes <= 1 << 30
 
 

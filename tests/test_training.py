@@ -10,7 +10,15 @@ import torch
 from PIL import Image
 
 from geodecloud.checkpoint import load_generator, read_info
-from geodecloud.config import CloudMix, Config, GeneratorPlan, LossWeights, Training, load_config
+from geodecloud.config import (
+    CloudMix,
+    Config,
+    DiscriminatorPlan,
+    GeneratorPlan,
+    LossWeights,
+    Training,
+    load_config,
+)
 from geodecloud.errors import DataError, GeodecloudError, OutputError
 from geodecloud.training import augment, loop
 from geodecloud.training import step as steps
@@ -29,6 +37,7 @@ from tests.conftest import ROOT
 ALONE = Processes(0, 1, torch.device("cpu"))
 TINY = Config(
     generator=GeneratorPlan(width=4),
+    discriminator=DiscriminatorPlan(blocks=(1, 1), widths=(16, 32)),
     training=Training(
         steps=6, batch_size=4, validate_every=3, warm_up=0.2, validation_tiles=4, precision="fp32"
     ),
@@ -47,7 +56,7 @@ def _data(count=13):
 def test_tuning_begins_with_the_given_model(tmp_path, tiny_model):
     plan = Training(steps=1, batch_size=4, generator_rate=0.0, validation_tiles=4)
     given, info = load_generator(tiny_model)
-    config = Config(generator=info.plan, training=plan)
+    config = Config(generator=info.plan, discriminator=TINY.discriminator, training=plan)
     made = train(config, _data(5), tmp_path / "run", start=tiny_model)
     again, about = load_generator(made)
     assert about.metadata["started_from"]["kind"] == info.metadata["kind"]
@@ -139,7 +148,8 @@ def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
         TINY.training, schedule=shipped.training.schedule, ema_decay=shipped.training.ema_decay
     )
     generator = dataclasses.replace(shipped.generator, width=4)
-    config = dataclasses.replace(shipped, generator=generator, training=plan)
+    tiny = {"generator": generator, "discriminator": TINY.discriminator, "training": plan}
+    config = dataclasses.replace(shipped, **tiny)
     train(config, _data(), tmp_path / "whole")
     cut = tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(_cut_at(5, patch)):

@@ -1,10 +1,12 @@
 """Workers that are processes of this machine."""
 
+import logging
 import multiprocessing
 import os
 import signal
 import socket
 import threading
+import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -16,6 +18,8 @@ from geodecloud.batch.workers import Event, Finished, Lost, Rows
 from geodecloud.console import keep_memory_together
 from geodecloud.errors import GeodecloudError
 from geodecloud.options import RestoreOptions
+
+log = logging.getLogger("geodecloud")
 
 _PATIENCE = 10  # seconds for a worker to clean up before it is killed
 _spawn = multiprocessing.get_context("spawn")  # a fork would inherit threads and locks
@@ -110,6 +114,8 @@ class LocalWorkers:
         except (EOFError, OSError):
             return self._lost(name)
         if isinstance(event, GeodecloudError):  # the model or the device: so it is with all
+            for note in getattr(event, "__notes__", ()):
+                log.info("%s", note)
             raise event
         if event is None:
             worker.ready = True
@@ -152,7 +158,9 @@ def _serve(connection: Connection, options: RestoreOptions) -> None:
             connection.send(error)
             return
         except Exception as error:  # the owner says it, whatever it is
-            connection.send(GeodecloudError(f"no worker starts: {type(error).__name__}: {error}"))
+            said = GeodecloudError(f"no worker starts: {type(error).__name__}: {error}")
+            said.add_note(traceback.format_exc())  # its own is lost on the way
+            connection.send(said)
             return
         connection.send(None)
         while True:
