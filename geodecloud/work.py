@@ -16,7 +16,7 @@ _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
 _DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
 _BLOCK_ROWS = 2.5  # rows of blocks in hand: being written, waiting, being put together
-_SWATCHES = 10 * MIB  # of visible land, see texture.py
+_SWATCHES = 10 * MIB  # of visible land, see swatches.py
 _BATCHES = 4  # two asked, one waiting, one answered
 _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
 
