@@ -23,6 +23,7 @@ _JITTER = 6  # pixels that a place is off that at most, so that no grid shows
 _RAMP = 12  # pixels over which a detail sets in
 _CHOICE = 24  # swatches that suit a place best, one of which is taken
 _WORSE = 4.0  # none that suits less than the best by more than this, in squares of the below
+_KINDS = 4  # of places and swatches; that beside it is of another, and takes other swatches
 _LIKE = 0.08  # model range: so far apart are colours that are not alike
 _NEAR = 0.25  # of the scene's longer side: so far apart are places that are not near,
 _NEAR_PIXELS = 256  # and at least so far
@@ -82,20 +83,21 @@ class Texture:
         if not self._details:
             return detail
         power = np.zeros((rows, width), np.float32)
-        for top, left, seed in _places(first, first + rows, width):
+        for top, left, kind, seed in _places(first, first + rows, width):
             at, of = _overlap(top - first, left, wanted.shape)
             if wanted[at].any():
-                detail[:, *at] += self._chosen(top, left, seed)[:, *of] * _WEIGHT[of]
+                detail[:, *at] += self._chosen(top, left, kind, seed)[:, *of] * _WEIGHT[of]
                 power[at] += np.square(_WEIGHT[of])
         # Details that have nothing to do with each other add up by their powers.
         detail *= _AMOUNT / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return detail
 
-    def _chosen(self, top: int, left: int, seed: int) -> Floats:
+    def _chosen(self, top: int, left: int, kind: int, seed: int) -> Floats:
         """Detail for a place, turned as chance will have it: float32 (3, SIZE, SIZE)."""
         rng = np.random.default_rng(seed)
         suiting = self._suiting(np.array([top, left]) + SIZE // 2)
-        taken = rng.choice(suiting)
+        of_kind = suiting[suiting % _KINDS == kind]
+        taken = rng.choice(of_kind if len(of_kind) > 1 else suiting)
         detail = self._details[taken].astype(np.float32)
         quarters, mirrored = rng.integers((4, 2))
         copied = self._enough(suiting) * detail[3]
@@ -145,8 +147,8 @@ def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
     return mixed
 
 
-def _places(first: int, last: int, width: int) -> Iterator[tuple[int, int, int]]:
-    """The places that may reach these rows: top and left pixel, and a seed for what lies there."""
+def _places(first: int, last: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """The places that may reach these rows: top and left pixel, kind, and a seed of its own."""
     for i in range(max(first - SIZE - _JITTER, 0) // _STRIDE, (last + _JITTER) // _STRIDE + 2):
         rng = np.random.default_rng(i)
         count = (width + _JITTER) // _STRIDE + 2
@@ -154,7 +156,7 @@ def _places(first: int, last: int, width: int) -> Iterator[tuple[int, int, int]]
         seeds = rng.integers(1 << 32, size=count)
         for j in range(count):
             top, left = (i - 1) * _STRIDE + jitter[j, 0], (j - 1) * _STRIDE + jitter[j, 1]
-            yield int(top), int(left), int(seeds[j])
+            yield int(top), int(left), i % 2 * 2 + j % 2, int(seeds[j])
 
 
 def _overlap(
