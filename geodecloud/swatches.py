@@ -42,7 +42,7 @@ class Swatch:
     def detail(self) -> Floats:
         """What it has beyond its own smooth colour, and its trust: float32 (4, SIZE, SIZE)."""
         detail = self.pixels.astype(np.float32)
-        smooth = np.stack([mean(mean(band, _SMOOTH), _SMOOTH) for band in detail])
+        smooth = mean(mean(detail, _SMOOTH), _SMOOTH)
         detail[:3] -= smooth[:3] / np.maximum(smooth[3], np.float32(1e-6)) * detail[3]
         return detail
 

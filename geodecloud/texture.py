@@ -55,21 +55,20 @@ class Texture:
         self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
     ) -> None:
         self._details: list[Halves] = []
-        self._noises: list[Halves] = []
+        self._noises: dict[int, Halves] = {}  # made when first asked for
         flaws: list[tuple[float, float]] = []
         for swatch in swatches:
             detail = swatch.detail()
-            noise = _noise_like(detail, np.random.default_rng(len(flaws)))
             self._details.append(detail.astype(np.float16))
-            self._noises.append(noise.astype(np.float16))
             flaws.append((1 - swatch.trust, float((detail[:3].mean(axis=0) > _GLARE).mean())))
-        self._flaws = np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)
-        self._swatch_colours = np.array([swatch.colour() for swatch in swatches])
-        self._places = np.array([(swatch.row, swatch.column) for swatch in swatches]).reshape(-1, 2)
-        gaps = np.abs(self._places[:, None] - self._places)
+        self._flaws = np.square(np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)).sum(axis=1)
+        places = np.array([(swatch.row, swatch.column) for swatch in swatches]).reshape(-1, 2)
+        hues = np.array([swatch.colour() for swatch in swatches]).reshape(-1, 3)
+        self._unit = np.array([_LIKE] * 3 + [max(_NEAR * max(shape), _NEAR_PIXELS)] * 2)
+        self._traits = np.hstack([hues, places + SIZE // 2]) / self._unit
+        gaps = np.abs(places[:, None] - places)
         self._shared = np.prod(np.maximum(SIZE - gaps, 0) / SIZE, axis=2)
         self._colours, self._cell, self._shape = colours, cell, shape
-        self._near = max(_NEAR * max(shape), _NEAR_PIXELS)
 
     def __call__(self, first: int, wanted: NDArray[np.bool_]) -> Floats:
         """Detail to add, float32 (3, rows, width), model range.
@@ -95,26 +94,29 @@ class Texture:
     def _chosen(self, top: int, left: int, kind: int, seed: int) -> Floats:
         """Detail for a place, turned as chance will have it: float32 (3, SIZE, SIZE)."""
         rng = np.random.default_rng(seed)
-        suiting = self._suiting(np.array([top, left]) + SIZE // 2)
+        suiting = self._suiting(top + SIZE // 2, left + SIZE // 2)
         of_kind = suiting[suiting % _KINDS == kind]
-        taken = rng.choice(of_kind if len(of_kind) > 1 else suiting)
+        taken = int(rng.choice(of_kind if len(of_kind) > 1 else suiting))
         detail = self._details[taken].astype(np.float32)
         quarters, mirrored = rng.integers((4, 2))
-        copied = self._enough(suiting) * detail[3]
-        chosen = detail[:3] * copied
+        enough = self._enough(suiting)
+        chosen, copied = enough * detail[:3], enough * detail[3]
         if (copied < 1).any():
+            if taken not in self._noises:
+                noise = _noise_like(detail, np.random.default_rng(taken))
+                self._noises[taken] = noise.astype(np.float16)
             noise = np.roll(self._noises[taken], rng.integers(SIZE, size=2), axis=(1, 2))
             chosen += np.sqrt(1 - np.square(copied)) * noise
         turned: Floats = np.rot90(chosen, quarters, axes=(1, 2))
         return turned[:, :, ::-1] if mirrored else turned
 
-    def _suiting(self, centre: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The swatches that suit a place, the best one first."""
-        inside = np.clip(centre, 0, np.array(self._shape) - 1)
-        wanted = self._colours[:, inside[0] // self._cell, inside[1] // self._cell]
-        unlike = (self._swatch_colours - wanted) / _LIKE
-        apart = (self._places + SIZE // 2 - centre) / self._near
-        against = np.square(np.hstack([unlike, apart, self._flaws])).sum(axis=1)
+    def _suiting(self, row: int, column: int) -> NDArray[np.intp]:
+        """The swatches that suit a place with that pixel in its middle, the best one first."""
+        height, width = self._shape
+        inside = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
+        colour = self._colours[:, inside[0] // self._cell, inside[1] // self._cell]
+        wanted = np.array([*colour, row, column]) / self._unit
+        against = np.square(self._traits - wanted).sum(axis=1) + self._flaws
         best = np.argsort(against, kind="stable")[:_CHOICE]
         suiting: NDArray[np.intp] = best[against[best] <= against[best[0]] + _WORSE]
         return suiting
