@@ -26,14 +26,16 @@ def largest(values: Floats, radius: int) -> Floats:
 
 
 def mean(values: Floats, radius: int) -> Floats:
-    """The mean of a square of ``2 radius + 1`` pixels, float32 (rows, columns).
+    """The mean of a square of ``2 radius + 1`` pixels, float32 (..., rows, columns).
 
     Summed from runs of 1, 2, 4... pixels, in the same order wherever the pixel lies, so that it
     does not depend on the strip.
     """
     wanted = 2 * radius + 1
-    for axis in (0, 1):
-        runs = np.pad(values, _both_sides(axis, radius), mode="edge")  # sums of ``length`` pixels
+    for axis in (values.ndim - 2, values.ndim - 1):
+        runs = np.pad(
+            values, _both_sides(axis, radius, values.ndim), mode="edge"
+        )  # sums of ``length`` pixels
         total, start, length = np.zeros_like(values), 0, 1
         while length <= wanted:
             if wanted & length:
@@ -51,8 +53,8 @@ def smoothstep(t: Floats) -> Floats:
     return clipped * clipped * (3 - 2 * clipped)
 
 
-def _both_sides(axis: int, radius: int) -> list[tuple[int, int]]:
-    return [(radius, radius) if axis == a else (0, 0) for a in (0, 1)]
+def _both_sides(axis: int, radius: int, ndim: int = 2) -> list[tuple[int, int]]:
+    return [(radius, radius) if axis == a else (0, 0) for a in range(ndim)]
 
 
 def _cut(axis: int, start: int, stop: int | None) -> tuple[Any, ...]:

@@ -21,7 +21,8 @@ from geodecloud.context import LAND, Ground, colours, distances, lit_cells, stre
 from geodecloud.errors import OutputError
 from geodecloud.neighbours import Floats
 from geodecloud.radiometry import Radiometry
-from geodecloud.texture import Swatches, Texture
+from geodecloud.swatches import Swatches
+from geodecloud.texture import Texture
 
 log = logging.getLogger("geodecloud")
 

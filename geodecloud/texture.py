@@ -4,114 +4,41 @@
 as no land is. Here detail is laid over it, copied from visible land of that colour: the fill looks
 like the land around, and says nothing of what is there. Patch-based synthesis as in image quilting
 (Efros and Freeman, SIGGRAPH 2001), but of the detail only, and blended where patches overlap.
+
+Where little land is visible the same copy would come back again and again, and the eye finds it.
+There, and where a copy has holes, noise takes its place, with all that the detail has but shapes:
+its strength, its colours, how coarse it is.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.context import by_trust
-from geodecloud.neighbours import Floats, mean
+from geodecloud.neighbours import Floats, smoothstep
+from geodecloud.swatches import SIZE, Halves, Swatch
 
-SIZE = 64  # pixels on a side of a swatch
-_STEP = SIZE // 4  # columns between places where one may be taken
-_REGIONS = 12  # along each side of a scene, a swatch from each: 9 MiB in all
-_SEEN = 0.5  # mean trust that a swatch must have
-_SHADOW = 0.1  # see context.lit_cells; more than that may be a wood beside fields
-_SMOOTH = 20  # pixels to each side over which a swatch is smoothed, twice; detail is what is lost
-
-_OVERLAP = 16  # pixels that one place for a swatch shares with the next
-_STRIDE = SIZE - _OVERLAP
-_CHOICE = 8  # swatches that suit a place best, one of which is taken
+_STRIDE = 44  # pixels from one place for a swatch to the next
+_JITTER = 6  # pixels that a place is off that at most, so that no grid shows
+_RAMP = 12  # pixels over which a detail sets in
+_CHOICE = 24  # swatches that suit a place best, one of which is taken
 _WORSE = 4.0  # none that suits less than the best by more than this, in squares of the below
+_KINDS = 4  # of places and swatches; that beside it is of another, and takes other swatches
 _LIKE = 0.08  # model range: so far apart are colours that are not alike
-_NEAR = 0.25  # of the scene's longer side: so far apart are places that are not near
-_HIDDEN = 0.1  # of a swatch: with such a share not trusted it does not suit
+_NEAR = 0.25  # of the scene's longer side: so far apart are places that are not near,
+_NEAR_PIXELS = 256  # and at least so far
+_HIDDEN = 0.15  # of a swatch: with such a share not trusted it does not suit
 _GLARING = 0.01  # of a swatch: nor with such a share
 _GLARE = 0.25  # so much brighter, in model range, than the land close by: roofs, missed clouds
+_FEW, _MANY = 1, 2.5  # swatches that suit: the eye finds copies again, and does not
+_NOISE = 0.65  # of the detail's strength, which roofs and roads have made more than it seems
 _AMOUNT = 0.8  # of the detail; all of it looks hard where the guess is wrong
 
-
-@dataclass(frozen=True)
-class Swatch:
-    """A patch of visible land.
-
-    row, column: of its top left pixel.
-    trust: 0..1, the mean over its pixels.
-    pixels: float32 (4, SIZE, SIZE), colour by trust, and trust.
-    """
-
-    row: int
-    column: int
-    trust: float
-    pixels: Floats
-
-    def colour(self) -> Floats:
-        """Its mean colour, float32 (3,)."""
-        sums = self.pixels.sum(axis=(1, 2), dtype=np.float64)
-        colour: Floats = (sums[:3] / sums[3]).astype(np.float32)
-        return colour
-
-    def detail(self) -> Floats:
-        """What it has beyond its own smooth colour, float32 (3, SIZE, SIZE); 0 if not trusted."""
-        smooth = np.stack([mean(mean(band, _SMOOTH), _SMOOTH) for band in self.pixels])
-        weight = np.maximum(smooth[3], np.float32(1e-6))
-        detail: Floats = self.pixels[:3] - smooth[:3] / weight * self.pixels[3]
-        return detail
-
-
-class Swatches:
-    """Gathers swatches from the rows of a scene: of each region the most visible."""
-
-    def __init__(self, height: int, width: int) -> None:
-        self._region = [max(_STEP, -(-length // _REGIONS)) for length in (height, width)]
-        self._best: dict[tuple[int, int], Swatch] = {}
-
-    def add(self, first: int, colour: Floats, trust: Floats) -> None:
-        """Rows of the scene, as many as a swatch is high; fewer are let go by.
-
-        What a colour is where its trust is 0 does not matter, NaN included.
-
-        Args:
-            first: the first row.
-            colour: float32 (3, SIZE, width), model range.
-            trust: float32 (SIZE, width), 0..1.
-        """
-        rows, width = trust.shape
-        if rows != SIZE:
-            return
-        steps = trust[:, : width // _STEP * _STEP].reshape(SIZE, -1, _STEP).sum(axis=(0, 2))
-        per_swatch = SIZE // _STEP
-        for place in range(len(steps) - per_swatch + 1):
-            column = place * _STEP
-            share = float(steps[place : place + per_swatch].sum()) / SIZE**2
-            region = first // self._region[0], column // self._region[1]
-            held = self._best.get(region)
-            if share >= _SEEN and (held is None or share > held.trust):
-                part = slice(column, column + SIZE)
-                pixels = by_trust(colour[:, :, part], trust[:, part])
-                self._best[region] = Swatch(first, column, share, pixels)
-
-    def found(self, lit: Floats, cell: int) -> list[Swatch]:
-        """All that are visible enough, from the top left to the bottom right; deep shadow is not.
-
-        A region whose swatch lies in shadow has none.
-
-        Args:
-            lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.context.lit_cells`.
-            cell: height and width of a cell in pixels.
-        """
-        found = []
-        for swatch in sorted(self._best.values(), key=lambda swatch: (swatch.row, swatch.column)):
-            rows, columns = (
-                np.arange(start, start + SIZE) // cell for start in (swatch.row, swatch.column)
-            )
-            pixels = swatch.pixels * (lit[np.ix_(rows, columns)] > _SHADOW)
-            trust = float(pixels[3].mean())
-            if trust >= _SEEN:
-                found.append(Swatch(swatch.row, swatch.column, trust, pixels))
-        return found
+_FROM_EDGE = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]).astype(np.float32)
+_WEIGHT = np.outer(*[np.minimum((_FROM_EDGE + 1) / _RAMP, 1)] * 2)
+_WAVES = (
+    np.hypot(SIZE * np.fft.fftfreq(SIZE)[:, None], np.arange(SIZE // 2 + 1)).round().astype(int)
+)
 
 
 class Texture:
@@ -127,17 +54,21 @@ class Texture:
     def __init__(
         self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
     ) -> None:
-        details = [swatch.detail() for swatch in swatches]
-        self._details = [_AMOUNT * detail for detail in details]
-        self._swatch_colours = np.array([swatch.colour() for swatch in swatches])
-        hidden = [1 - swatch.trust for swatch in swatches]
-        glare = [(detail.mean(axis=0) > _GLARE).mean() for detail in details]
-        self._flaws = np.stack([hidden, glare], axis=1) / (_HIDDEN, _GLARING)
-        self._places = np.array([(swatch.row, swatch.column) for swatch in swatches])
+        self._details: list[Halves] = []
+        self._noises: dict[int, Halves] = {}  # made when first asked for
+        flaws: list[tuple[float, float]] = []
+        for swatch in swatches:
+            detail = swatch.detail()
+            self._details.append(detail.astype(np.float16))
+            flaws.append((1 - swatch.trust, float((detail[:3].mean(axis=0) > _GLARE).mean())))
+        self._flaws = np.square(np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)).sum(axis=1)
+        places = np.array([(swatch.row, swatch.column) for swatch in swatches]).reshape(-1, 2)
+        hues = np.array([swatch.colour() for swatch in swatches]).reshape(-1, 3)
+        self._unit = np.array([_LIKE] * 3 + [max(_NEAR * max(shape), _NEAR_PIXELS)] * 2)
+        self._traits = np.hstack([hues, places + SIZE // 2]) / self._unit
+        gaps = np.abs(places[:, None] - places)
+        self._shared = np.prod(np.maximum(SIZE - gaps, 0) / SIZE, axis=2)
         self._colours, self._cell, self._shape = colours, cell, shape
-        rise = np.sin((np.arange(_OVERLAP, dtype=np.float32) + 0.5) / _OVERLAP * np.pi / 2) ** 2
-        line = np.concatenate([rise, np.ones(SIZE - 2 * _OVERLAP, np.float32), rise[::-1]])
-        self._weight = np.outer(line, line)
 
     def __call__(self, first: int, wanted: NDArray[np.bool_]) -> Floats:
         """Detail to add, float32 (3, rows, width), model range.
@@ -150,28 +81,84 @@ class Texture:
         detail = np.zeros((3, rows, width), np.float32)
         if not self._details:
             return detail
-        for i in range((first + _OVERLAP - SIZE) // _STRIDE + 1, (first + rows - 1) // _STRIDE + 2):
-            for j in range((width - 1) // _STRIDE + 2):
-                top, left = i * _STRIDE - _OVERLAP, j * _STRIDE - _OVERLAP
-                at, of = _overlap(top - first, left, wanted.shape)
-                if wanted[at].any():
-                    detail[:, *at] += self._weight[of] * self._chosen(i, j)[:, *of]
+        power = np.zeros((rows, width), np.float32)
+        for top, left, kind, seed in _places(first, first + rows, width):
+            at, of = _overlap(top - first, left, wanted.shape)
+            if wanted[at].any():
+                detail[:, *at] += self._chosen(top, left, kind, seed)[:, *of] * _WEIGHT[of]
+                power[at] += np.square(_WEIGHT[of])
+        # Details that have nothing to do with each other add up by their powers.
+        detail *= _AMOUNT / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return detail
 
-    def _chosen(self, i: int, j: int) -> Floats:
-        """The detail for the place (i, j), turned as chance will have it: (3, SIZE, SIZE)."""
-        centre = np.array([i, j]) * _STRIDE - _OVERLAP + SIZE // 2
-        inside = np.clip(centre, 0, np.array(self._shape) - 1)
-        wanted = self._colours[:, inside[0] // self._cell, inside[1] // self._cell]
-        unlike = (self._swatch_colours - wanted) / _LIKE
-        apart = (self._places + SIZE // 2 - centre) / (_NEAR * max(self._shape))
-        against = np.square(np.hstack([unlike, apart, self._flaws])).sum(axis=1)
+    def _chosen(self, top: int, left: int, kind: int, seed: int) -> Floats:
+        """Detail for a place, turned as chance will have it: float32 (3, SIZE, SIZE)."""
+        rng = np.random.default_rng(seed)
+        suiting = self._suiting(top + SIZE // 2, left + SIZE // 2)
+        of_kind = suiting[suiting % _KINDS == kind]
+        taken = int(rng.choice(of_kind if len(of_kind) > 1 else suiting))
+        detail = self._details[taken].astype(np.float32)
+        quarters, mirrored = rng.integers((4, 2))
+        enough = self._enough(suiting)
+        chosen, copied = enough * detail[:3], enough * detail[3]
+        if (copied < 1).any():
+            if taken not in self._noises:
+                noise = _noise_like(detail, np.random.default_rng(taken))
+                self._noises[taken] = noise.astype(np.float16)
+            noise = np.roll(self._noises[taken], rng.integers(SIZE, size=2), axis=(1, 2))
+            chosen += np.sqrt(1 - np.square(copied)) * noise
+        turned: Floats = np.rot90(chosen, quarters, axes=(1, 2))
+        return turned[:, :, ::-1] if mirrored else turned
+
+    def _suiting(self, row: int, column: int) -> NDArray[np.intp]:
+        """The swatches that suit a place with that pixel in its middle, the best one first."""
+        height, width = self._shape
+        inside = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
+        colour = self._colours[:, inside[0] // self._cell, inside[1] // self._cell]
+        wanted = np.array([*colour, row, column]) / self._unit
+        against = np.square(self._traits - wanted).sum(axis=1) + self._flaws
         best = np.argsort(against, kind="stable")[:_CHOICE]
-        best = best[against[best] <= against[best[0]] + _WORSE]
-        rng = np.random.default_rng([i, j])
-        detail = self._details[rng.choice(best)]
-        turned: Floats = np.rot90(detail, int(rng.integers(4)), axes=(1, 2))
-        return turned[:, :, ::-1] if rng.integers(2) else turned
+        suiting: NDArray[np.intp] = best[against[best] <= against[best[0]] + _WORSE]
+        return suiting
+
+    def _enough(self, swatches: NDArray[np.intp]) -> Floats:
+        """Whether they are enough to copy from, 0..1; those that overlap are one in part."""
+        different = (1 / self._shared[np.ix_(swatches, swatches)].sum(axis=1)).sum()
+        return smoothstep((different - _FEW) / np.float32(_MANY - _FEW))
+
+
+def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
+    """Noise that has a detail's strength, colours and coarseness, and ends as it begins.
+
+    Args:
+        detail: float32 (4, SIZE, SIZE), see :meth:`Swatch.detail`.
+
+    Returns:
+        float32 (3, SIZE, SIZE), the same if rolled.
+    """
+    shown = detail * _WEIGHT
+    covariance = np.einsum("aij,bij->ab", shown[:3], shown[:3]) / np.square(shown[3]).sum()
+    powers, axes = np.linalg.eigh(covariance)
+    mixing = _NOISE * axes * np.sqrt(np.maximum(powers, 0)) @ axes.T
+    power = np.square(np.abs(np.fft.rfft2(shown[:3]))).sum(axis=0)
+    of_waves = np.bincount(_WAVES.ravel(), power.ravel()) / np.bincount(_WAVES.ravel())
+    white = np.fft.rfft2(rng.standard_normal((3, SIZE, SIZE)))
+    noise = np.fft.irfft2(white * np.sqrt(of_waves)[_WAVES])
+    noise /= max(noise.std(), 1e-9)
+    mixed: Floats = np.einsum("ab,bij->aij", mixing, noise).astype(np.float32)
+    return mixed
+
+
+def _places(first: int, last: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """The places that may reach these rows: top and left pixel, kind, and a seed of its own."""
+    for i in range(max(first - SIZE - _JITTER, 0) // _STRIDE, (last + _JITTER) // _STRIDE + 2):
+        rng = np.random.default_rng(i)
+        count = (width + _JITTER) // _STRIDE + 2
+        jitter = rng.integers(-_JITTER, _JITTER, (count, 2), endpoint=True)
+        seeds = rng.integers(1 << 32, size=count)
+        for j in range(count):
+            top, left = (i - 1) * _STRIDE + jitter[j, 0], (j - 1) * _STRIDE + jitter[j, 1]
+            yield int(top), int(left), i % 2 * 2 + j % 2, int(seeds[j])
 
 
 def _overlap(

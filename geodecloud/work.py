@@ -18,8 +18,8 @@ _PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composit
 _DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
 _BLOCK_ROWS = 1.75  # rows of blocks in hand: one put together, one written, and their gaps
 _PER_BLOCK_PIXEL = 10  # bytes beside the DN before and after: provenance, what the fill asks for
-_SWATCHES = 10 * MIB  # of visible land, see texture.py
-_DETAILS = 30 * MIB  # made of them for the fill
+_SWATCHES = 10 * MIB  # of visible land, see swatches.py
+_DETAILS = 30 * MIB  # made of them, see texture.py
 # Bytes for each cell of the land, see context.py: its colours, to gather and to spread; and a
 # reference's beside them, to gather and to match.
 _GATHER, _SPREAD = 16, 70

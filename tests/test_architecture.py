@@ -46,9 +46,11 @@ ALLOWED = {
         *("windows", "work", "numpy"),
     },
     "second_pass": {
-        *("composite", "context", "errors", "neighbours", "radiometry", "texture", "numpy"),
+        *("composite", "context", "errors", "neighbours", "radiometry", "swatches", "texture"),
+        "numpy",
     },
-    "texture": {"context", "neighbours", "numpy"},
+    "swatches": {"context", "neighbours", "numpy"},
+    "texture": {"neighbours", "swatches", "numpy"},
     "reference": {
         *("calibration", "context", "errors", "neighbours", "radiometry", "scene"),
         *("numpy", "rasterio"),
