@@ -132,7 +132,10 @@ class RestoreOptions:
         PrecisionChoice.auto
     )
     threads: Annotated[int | None, typer.Option(help="Cores to use.  [default: all]")] = None
-    batch_size: Annotated[int, typer.Option(help="Windows in one call of the network.")] = 32
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Windows in one call of the network.  [default: 32, or 8 a thread]"),
+    ] = None
     max_memory: Annotated[
         str, typer.Option(help="Memory that the run may use, like 1GiB or 600MiB.")
     ] = "1GiB"
@@ -156,11 +159,10 @@ class RestoreOptions:
         from geodecloud.windows import Grid
         from geodecloud.work import Limits, available_threads
 
-        limits = Limits(
-            self.threads if self.threads is not None else available_threads(),
-            self.batch_size,
-            parse_bytes(self.max_memory),
-        )
+        threads = self.threads if self.threads is not None else available_threads()
+        # Two calls at a time, a thread to 16 windows: so all threads have work.
+        batch_size = self.batch_size if self.batch_size is not None else max(32, 8 * threads)
+        limits = Limits(threads, batch_size, parse_bytes(self.max_memory))
         chosen: dict[str, Any] = {
             "bands": parse_bands(self.bands),
             "scale": self.scale,

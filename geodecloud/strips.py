@@ -17,7 +17,7 @@ from geodecloud.pipeline import ahead, in_order
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
 from geodecloud.windows import Grid
-from geodecloud.work import Work
+from geodecloud.work import CALLS, Work
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -92,13 +92,15 @@ def restored_strips(
     exactly no change, whatever the dtype. How the work is divided has no part in the result.
 
     Args:
-        predict: is called from threads of its own, two at a time.
+        predict: is called from threads of its own, ``CALLS`` at a time.
     """
     per_strip = work.rows_of_windows
     blend = StripBlend(4, (per_strip - 1) * grid.stride + grid.size, scene.shape[1], grid, ramp)
     bands = ahead(_read_bands(scene, grid, per_strip))
     questions = _questions(bands, scene.rgb, radiometry, grid.size, work.batch_size)
-    for question, answer in in_order(lambda q: _changes(predict, q.patches), questions, calls=2):
+    for question, answer in in_order(
+        lambda q: _changes(predict, q.patches), questions, calls=CALLS
+    ):
         for place, patch in zip(question.places, answer, strict=True):
             blend.add(patch, *place)
         band = question.completes

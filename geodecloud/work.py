@@ -1,7 +1,7 @@
 """How a run's work is divided so that it fits into memory; the result is the same however it is."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from geodecloud.errors import UsageError
 from geodecloud.windows import Grid
@@ -24,7 +24,8 @@ _DETAILS = 30 * MIB  # made of them, see texture.py
 # reference's beside them, to gather and to match.
 _GATHER, _SPREAD = 16, 70
 _GATHER_BOTH, _MATCH = 28, 150
-_BATCHES = 4  # two asked, one waiting, one answered
+CALLS = 2  # of the network at once, so that it never waits
+_BATCHES = CALLS + 2  # asked; and one waiting, one answered
 _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
 
 _MOST_ROWS = 512  # of a strip; more would save nothing
@@ -104,10 +105,16 @@ def grain(window: int) -> int:
     return max(1, _PATCH_PIXELS // window**2)
 
 
+def side_by_side(window: int, limits: Limits) -> int:
+    """How many grains are computed at once: one in a thread, of the batches that are asked."""
+    return min(limits.threads, CALLS * -(-limits.batch_size // grain(window)))
+
+
 def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -> int:
     """The most memory that a run needs at once, with so many rows of windows in a strip."""
     pixels = grid.size**2
-    network = limits.threads * grain(grid.size) * pixels * _PER_PATCH_PIXEL
+    grains = side_by_side(grid.size, limits)
+    network = grains * grain(grid.size) * pixels * _PER_PATCH_PIXEL
     batches = _BATCHES * limits.batch_size * pixels * 7 * 4  # three channels in, four out, float32
     rows = (rows_of_windows - 1) * grid.stride + grid.size
     strips = load.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
@@ -122,22 +129,22 @@ def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -
 
 
 def plan_work(load: Load, grid: Grid, limits: Limits) -> Work:
-    """The largest strip that fits into memory.
+    """The largest strip that fits into memory; where none does, fewer windows side by side.
 
     Raises:
-        UsageError: not even one row of windows does.
+        UsageError: not even one row of windows does, one grain in each call.
     """
-
-    def needed(rows_of_windows: int) -> int:
-        return needed_bytes(rows_of_windows, load, grid, limits)
-
     rows = max(1, (_MOST_ROWS - grid.overlap) // grid.stride)
-    while rows > 1 and needed(rows) > limits.max_memory:
-        rows -= 1
-    if needed(rows) > limits.max_memory:
-        raise UsageError(
-            f"max-memory is {limits.max_memory / MIB:.0f} MiB: this scene needs "
-            f"{needed(rows) / MIB:.0f} MiB; allow that, or take a smaller --window, fewer "
-            "--threads or a part of it (--aoi)"
-        )
-    return Work(rows, limits.batch_size, limits.threads, needed(rows))
+    least = min(limits.batch_size, grain(grid.size))
+    while (needed := needed_bytes(rows, load, grid, limits)) > limits.max_memory:
+        if rows > 1:
+            rows -= 1
+        elif limits.batch_size > least:
+            limits = replace(limits, batch_size=max(least, limits.batch_size // 2))
+        else:
+            raise UsageError(
+                f"max-memory is {limits.max_memory / MIB:.0f} MiB: this scene needs "
+                f"{needed / MIB:.0f} MiB; allow that, or take a smaller --window, fewer "
+                "--threads or a part of it (--aoi)"
+            )
+    return Work(rows, limits.batch_size, side_by_side(grid.size, limits), needed)

@@ -150,6 +150,10 @@ def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
 def test_a_full_tile_fits_into_the_default():
     tile = Load(10_980, 6, 512 * 10_980, cells=1373**2)
     assert plan_work(tile, Grid(), Limits(threads=2)).bytes <= 1 << 30
+    many = plan_work(tile, Grid(), Limits(threads=64, batch_size=512))
+    assert many.bytes <= 1 << 30
+    assert many.threads >= 2  # what memory allows
+    assert plan_work(tile, Grid(), Limits(64, 512, 8 << 30)).threads == 64
 
 
 @pytest.mark.parametrize(
