@@ -39,6 +39,7 @@ from geodecloud.work import Limits, Load, plan_work
 
 GRID = Grid()
 L1C = Radiometry()
+DARK = np.array(L1C.darkest, np.float32)
 PROFILE = {
     "driver": "GTiff",
     "dtype": "uint16",
@@ -108,7 +109,7 @@ def patches_of(scene: Path, most: int | None = None) -> NDArray[np.float32]:
 def network_alone(predictor: Predictor, patches: NDArray[np.float32]) -> float:
     """Seconds per window."""
     begun = time.perf_counter()
-    predictor(patches)
+    predictor(patches, DARK)
     return (time.perf_counter() - begun) / len(patches)
 
 
@@ -155,10 +156,12 @@ class Network(torch.nn.Module):
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
         self.network, self.strength = predictor._network, predictor._strength
+        self.asked = predictor.asked
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        answer = self.network(x.contiguous(memory_format=torch.channels_last))
+        asked = torch.from_numpy(self.asked(x.numpy(), DARK))
+        answer = self.network(asked.contiguous(memory_format=torch.channels_last))
         factor = torch.from_numpy(self.strength(answer[:, 3:].numpy()))
         return x + factor * (answer[:, :3] - x)
 

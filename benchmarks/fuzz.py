@@ -55,7 +55,7 @@ TEXTS = (BOMB, b"&i;", b"/vsicurl/http://127.0.0.1:9/x.tif", b"<", b">", b'"', b
 NUMBERS = (b"0", b"-1", b"1e9", b"999999999999", b"NaN", b"0.5", b"1000000", b"x")
 
 
-def identity(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+def identity(patches: NDArray[np.float32], _: NDArray[np.float32]) -> NDArray[np.float32]:
     """A network that changes nothing, but calls everything half a cloud."""
     return np.concatenate([patches, np.full_like(patches[:, :1], 0.5)], axis=1)
 

@@ -29,6 +29,7 @@ from geodecloud.windows import Grid
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 L1C = Radiometry()
+DARK = np.array(L1C.darkest, np.float32)
 BATCH = 16
 
 
@@ -48,11 +49,12 @@ def patches_of(path: Path, count: int) -> NDArray[np.float32]:
 
 def by_torch(predictor: Predictor, precision: str) -> Network:
     """The network as geodecloud runs it."""
-    return lambda batch: predictor._run(batch, precision)
+    return lambda batch: predictor._run(predictor.asked(batch, DARK), precision)
 
 
 def by_openvino(predictor: Predictor, known: NDArray[np.float32]) -> Network:
     """The network quantized to int8 on the patches ``known``."""
+    known = predictor.asked(known, DARK)
     shape = [BATCH, *known.shape[1:]]
     model = openvino.convert_model(
         predictor._network, example_input=torch.zeros(shape), input=shape
@@ -65,7 +67,7 @@ def by_openvino(predictor: Predictor, known: NDArray[np.float32]) -> Network:
         subset_size=len(known) // BATCH,
     )
     compiled = openvino.Core().compile_model(quantized, "CPU", {"INFERENCE_NUM_THREADS": 1})
-    return lambda batch: compiled(batch)[0]
+    return lambda batch: compiled(predictor.asked(batch, DARK))[0]
 
 
 def main() -> None:

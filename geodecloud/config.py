@@ -26,6 +26,12 @@ class GeneratorPlan:
     depth: int = 4  # how often height and width are halved; windows are multiples of 2**depth
     upsample: Literal["bilinear", "transposed"] = "bilinear"
     opacity: bool = True  # a fourth output channel, and the other three as a change to the input
+    darkest: bool = False  # three more input channels: the darkest light of the whole scene
+
+    @property
+    def channels(self) -> int:
+        """Input channels: red, green, blue, and the same of the scene's darkest light."""
+        return 6 if self.darkest else 3
 
     def __post_init__(self) -> None:
         _at_least(self, "generator", width=1, depth=1)

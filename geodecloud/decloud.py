@@ -64,7 +64,7 @@ def decloud_scene(
 
     Args:
         src: a raster, product or set of bands, see :func:`geodecloud.products.find_source`.
-        predict: float32 (N, 3, S, S) in model range -> (N, 4, S, S), restored and opacity.
+        predict: the network, see :data:`geodecloud.strips.Predict`.
         model_name: for the output's tags.
         progress: called with (rows done, rows in all).
 

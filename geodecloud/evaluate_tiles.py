@@ -26,6 +26,7 @@ from geodecloud.metrics import Mask, Picture, mean_square, to_psnr
 from geodecloud.predictor import Predictor
 from geodecloud.preview import save_grid
 from geodecloud.radiometry import (
+    DARKEST,
     EUROSAT_STEPS,
     MODEL_WHITE,
     Radiometry,
@@ -121,7 +122,8 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
             clouded = simulate_clouds(clear, uniforms, CloudMix.only(kind))
         dn = model_to_eurosat(clouded.cloudy.numpy())  # (N, 3, 64, 64)
         cloudy = _EUROSAT.to_model(dn)
-        answer = predict(cloudy)  # (N, 4, 64, 64)
+        darkest = np.percentile(cloudy, 100 * DARKEST, axis=(2, 3)).astype(np.float32)  # (N, 3)
+        answer = predict(cloudy, darkest)  # (N, 4, 64, 64)
         for i, truth in enumerate(clouded.target.numpy()):
             yield _restored_tile(dn[i], cloudy[i], answer[i], truth)
 

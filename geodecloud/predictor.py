@@ -16,6 +16,7 @@ from geodecloud.device import fast_bf16, find_device
 from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.models.generator import UNet
 from geodecloud.precision import difference, specimens
+from geodecloud.radiometry import DARK_OF_L1C
 from geodecloud.work import available_threads, grain
 
 log = logging.getLogger("geodecloud")
@@ -68,8 +69,13 @@ class Predictor:
         """The model's file name and the start of its hash, for tags and reports."""
         return f"{self.info.path.name} sha256:{self.info.sha256[:16]}"
 
-    def __call__(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(
+        self, patches: NDArray[np.float32], darkest: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """(N, 3, S, S) in model range -> (N, 4, S, S): restored R, G, B, and opacity 0..1.
+
+        ``darkest`` is the darkest light of their scene, (3,), or of a scene for each, (N, 3); a
+        model may have no use for it.
 
         A model that does not know opacity is taken to have restored everything: opacity 0.5.
 
@@ -82,15 +88,26 @@ class Predictor:
                 f"window is {patches.shape[2]}: this model needs a multiple of {multiple}"
             )
         size = grain(patches.shape[2])
-        grains = [patches[first : first + size] for first in range(0, len(patches), size)]
+        asked = self.asked(patches, darkest)
+        grains = [asked[first : first + size] for first in range(0, len(patches), size)]
         result = np.full((len(patches), 4, *patches.shape[2:]), 0.5, np.float32)
         for i, answer in enumerate(self._pool.map(self._answer, grains)):
             result[i * size : (i + 1) * size, : answer.shape[1]] = answer
         result[:, :3] += (self._strength(result[:, 3:]) - 1) * (result[:, :3] - patches)
         return result
 
+    def asked(
+        self, patches: NDArray[np.float32], darkest: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """What the generator is asked: the patches, or (N, 6, S, S), the darkest light beside."""
+        if not self.info.plan.darkest:
+            return patches
+        # As models.generator.with_darkest.
+        even = np.broadcast_to(darkest[..., None, None], patches.shape)
+        return np.concatenate([patches, even], axis=1)
+
     def _answer(self, grain_of_patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network says of one grain or less, (N, 3, S, S) -> (N, 3 or 4, S, S)."""
+        """What the network says of one grain or less, (N, 3 or 6, S, S) -> (N, 3 or 4, S, S)."""
         begun = time.perf_counter()
         count, *shape = grain_of_patches.shape
         whole = np.zeros((grain(shape[1]), *shape), np.float32)
@@ -136,7 +153,7 @@ class Predictor:
 
     def _bf16_or_not(self, *, demanded: bool) -> Literal["fp32", "bf16"]:
         """Bf16 if it answers what fp32 answers, or if it is demanded; says how far it is off."""
-        patches = specimens(grain(64), 64)
+        patches = self.asked(specimens(grain(64), 64), np.array(DARK_OF_L1C, np.float32))
         try:
             answer = self._run_in_parts(patches, "bf16")
         except RuntimeError as error:

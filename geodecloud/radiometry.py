@@ -30,11 +30,12 @@ L1C_TCI_SCALE = 255 / 0.3558
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
 
 
+DARKEST = 0.01
 # What clear air alone sends up to a satellite in red, green and blue, in model range: the darkest
 # pixels of EuroSAT (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of
 # atmospherically corrected scenes (L2A) about 0.
 AIR = (0.08, 0.15, 0.25)
-_DARK_BLUE = 0.244  # of L1C
+DARK_OF_L1C = (0.087, 0.161, 0.244)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Radiometry:
         corrected: 0..1, how far the light of the air has been taken away: 0 for L1C, 1 for a
             dark L2A scene. The network knows L1C: without the blue of the air, thin cirrus looks
             to it like air. So the air is put back before the network and taken away after.
+        darkest: of the scene, the darkest light in red, green and blue, as the network sees it:
+            in a window haze over all and pale ground are the same picture, in the scene they are
+            not. A share of ``DARKEST`` of its pixels are darker.
         origin: in words, who says so.
         guessed: nobody does; the dtype suggests it.
     """
@@ -54,6 +58,7 @@ class Radiometry:
     scale: float = SCALE
     offset: float = 0.0
     corrected: float = 0.0
+    darkest: tuple[float, float, float] = field(default=DARK_OF_L1C, compare=False)
     origin: str = field(default="as given", compare=False)
     guessed: bool = field(default=False, compare=False)
 
@@ -98,7 +103,7 @@ class Radiometry:
 
 def how_corrected(darkest_blue: float) -> float:
     """``Radiometry.corrected`` of a scene whose darkest pixels have this blue, in model range."""
-    return float(np.clip((_DARK_BLUE - darkest_blue) / AIR[2], 0, 1))
+    return float(np.clip((DARK_OF_L1C[2] - darkest_blue) / AIR[2], 0, 1))
 
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:

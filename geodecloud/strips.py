@@ -19,7 +19,9 @@ from geodecloud.scene import Scene
 from geodecloud.windows import Grid
 from geodecloud.work import CALLS, Work
 
-Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+# Patches (N, 3, S, S) in model range and the scene's darkest light (3,) -> (N, 4, S, S), restored
+# red, green, blue, and opacity. Float32 all.
+Predict = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 
 _ALONE = Work()  # one row of windows at a time
 
@@ -98,9 +100,12 @@ def restored_strips(
     blend = StripBlend(4, (per_strip - 1) * grid.stride + grid.size, scene.shape[1], grid, ramp)
     bands = ahead(_read_bands(scene, grid, per_strip))
     questions = _questions(bands, scene.rgb, radiometry, grid.size, work.batch_size)
-    for question, answer in in_order(
-        lambda q: _changes(predict, q.patches), questions, calls=CALLS
-    ):
+    darkest = np.array(radiometry.darkest, np.float32)
+
+    def ask(question: _Question) -> NDArray[np.float32]:
+        return _changes(predict, question.patches, darkest)
+
+    for question, answer in in_order(ask, questions, calls=CALLS):
         for place, patch in zip(question.places, answer, strict=True):
             blend.add(patch, *place)
         band = question.completes
@@ -176,7 +181,9 @@ def _questions(
             yield _Question([place for place, _ in batch], patches, band if ends else None, skipped)
 
 
-def _changes(predict: Predict, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+def _changes(
+    predict: Predict, patches: NDArray[np.float32], darkest: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """What the network makes of patches: the change it asks for, and opacity.
 
     Args:
@@ -187,7 +194,7 @@ def _changes(predict: Predict, patches: NDArray[np.float32]) -> NDArray[np.float
     """
     if not len(patches):
         return np.empty((0, 4, *patches.shape[2:]), np.float32)
-    answer = predict(patches)  # (N, 4, size, size)
+    answer = predict(patches, darkest)  # (N, 4, size, size)
     if not np.isfinite(answer).all():
         raise GeodecloudError(
             "the network answers with numbers that are none: try --precision fp32"

@@ -42,12 +42,12 @@ def noise(shape: tuple[int, ...], dtype: Any = "uint16", seed: int = 0) -> NDArr
     return rng.integers(1, min(4000, np.iinfo(dtype).max + 1), shape).astype(dtype)
 
 
-def identity(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+def identity(patches: NDArray[np.float32], darkest: NDArray[np.float32]) -> NDArray[np.float32]:
     """A network that changes nothing, but calls everything half a cloud."""
     return np.concatenate([patches, np.full_like(patches[:, :1], 0.5)], axis=1)
 
 
-def darken(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+def darken(patches: NDArray[np.float32], darkest: NDArray[np.float32]) -> NDArray[np.float32]:
     """A network that halves the light where red is above 0.5, and calls that cloud."""
     cloud = patches[:, :1] > 0.5
     return np.concatenate([np.where(cloud, patches / 2, patches), cloud * 0.5], axis=1).astype(

@@ -70,7 +70,7 @@ ALLOWED = {
     "checkpoint": {"config", "errors", "models", "safetensors", "torch"},
     "precision": {"context", "neighbours", "radiometry", "numpy"},
     "predictor": {
-        *("checkpoint", "device", "errors", "models", "precision", "work"),
+        *("checkpoint", "device", "errors", "models", "precision", "radiometry", "work"),
         *("numpy", "torch"),
     },
     "training": {

@@ -32,7 +32,7 @@ unit = st.floats(0, 1, width=32)
 small = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
-def white_is_cloud(patches):
+def white_is_cloud(patches, _):
     """A network that calls cloud what is white, and answers with nonsense there."""
     cloud = (patches >= 1).all(axis=1, keepdims=True)
     return np.concatenate([np.where(cloud, 0.77, patches), cloud], axis=1).astype(np.float32)

@@ -93,7 +93,7 @@ def test_nodata_stays_and_never_reaches_a_neighbour(tmp_path, nodata):
     np.testing.assert_array_equal(*results)
 
 
-def _mean_of_patch(patches):
+def _mean_of_patch(patches, _):
     mean = patches.mean(axis=(2, 3), keepdims=True)
     return np.concatenate([patches * 0 + mean, patches[:, :1] * 0 + 0.5], axis=1)
 
@@ -118,9 +118,9 @@ def test_windows_without_data_are_skipped(tmp_path):
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
     seen = []
 
-    def count(patches):
+    def count(patches, _):
         seen.append(len(patches))
-        return identity(patches)
+        return identity(patches, _)
 
     report = decloud_scene(src, tmp_path / "out.tif", count, Settings(grid=Grid(64, 0)))
     assert (report.windows, report.windows_skipped, sum(seen)) == (10, 9, 1)

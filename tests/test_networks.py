@@ -16,10 +16,12 @@ from geodecloud.checkpoint import (
 from geodecloud.config import DiscriminatorPlan, GeneratorPlan, load_config
 from geodecloud.errors import ModelError, UsageError
 from geodecloud.models.discriminator import ResNet
-from geodecloud.models.generator import UNet
+from geodecloud.models.generator import UNet, heeding_darkest, with_darkest
 from geodecloud.predictor import Predictor
+from geodecloud.radiometry import DARK_OF_L1C
 from tests.conftest import ROOT
 
+DARK = np.array(DARK_OF_L1C, np.float32)
 ARTICLE = load_config(ROOT / "configs" / "article.toml").generator
 
 
@@ -40,6 +42,26 @@ def test_shapes_and_the_residual():
     torch.testing.assert_close(generator(x)[:, :3], x)
 
 
+def test_a_generator_is_widened_to_heed_the_scene_and_makes_nothing_of_it_yet(tmp_path):
+    torch.manual_seed(1)
+    plain = UNet(GeneratorPlan(width=8)).eval()
+    wider = heeding_darkest(plain).eval()
+    assert wider.plan == GeneratorPlan(width=8, darkest=True)
+    tiles, dark = torch.rand(5, 3, 64, 64), torch.rand(5, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(wider(with_darkest(tiles, dark)), plain(tiles))
+        torch.nn.init.normal_(wider.encoder[0].layers[0].weight)
+        one, other = (wider(with_darkest(tiles, value)) for value in (dark, 1 - dark))
+    assert (one - other).abs().max() > 0.01
+    save_generator(wider.half().float(), tmp_path / "m.safetensors", {})
+    predictor = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")
+    for_each = predictor(tiles.numpy(), dark.numpy())
+    np.testing.assert_allclose(for_each, one.numpy(), atol=1e-2)
+    for i in range(5):  # one scene, and five scenes of a patch each
+        alone = predictor(tiles[i : i + 1].numpy(), dark[i].numpy())
+        np.testing.assert_array_equal(alone[0], for_each[i])
+
+
 def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     torch.manual_seed(1)
     generator = UNet(GeneratorPlan(width=8))
@@ -52,7 +74,7 @@ def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     with torch.inference_mode():
         expected = generator(patches)
         torch.testing.assert_close(again(patches), expected)
-    predicted = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy())
+    predicted = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy(), DARK)
     np.testing.assert_allclose(predicted, expected.numpy(), atol=1e-4)
     assert read_info(tmp_path / "m.safetensors") == info
 
@@ -60,8 +82,8 @@ def test_a_saved_model_predicts_what_the_network_did(tmp_path):
 def test_strength_multiplies_the_change_where_the_ground_is_seen(tiny_model, tmp_path):
     copy_with_strength(tiny_model, 1.25, tmp_path / "stronger.safetensors")
     patches = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
-    plain = Predictor(tiny_model, "cpu", "fp32")(patches)
-    stronger = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")(patches)
+    plain = Predictor(tiny_model, "cpu", "fp32")(patches, DARK)
+    stronger = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")(patches, DARK)
     change = plain[:, :3] - patches
     factor = 1 + 0.25 * np.clip((1 - plain[:, 3:]) / 0.2, 0, 1)
     np.testing.assert_allclose(stronger[:, :3] - patches, factor * change, atol=1e-6)
@@ -93,9 +115,9 @@ def test_the_mean_of_models_is_the_mean_of_their_weights(tmp_path):
 def test_a_prediction_does_not_depend_on_how_many_are_asked_for(tiny_model):
     predictor = Predictor(tiny_model, "cpu", "fp32")
     patches = np.random.default_rng(0).random((37, 3, 64, 64), np.float32)
-    whole = predictor(patches)
-    np.testing.assert_array_equal(predictor(patches[:1]), whole[:1])
-    np.testing.assert_array_equal(predictor(patches[16:20]), whole[16:20])
+    whole = predictor(patches, DARK)
+    np.testing.assert_array_equal(predictor(patches[:1], DARK), whole[:1])
+    np.testing.assert_array_equal(predictor(patches[16:20], DARK), whole[16:20])
 
 
 def test_deeper_networks_are_a_configuration(tmp_path):
@@ -106,7 +128,7 @@ def test_deeper_networks_are_a_configuration(tmp_path):
     assert again(torch.rand(1, 3, 64, 64)).shape == (1, 4, 64, 64)
     predictor = Predictor(tmp_path / "deep.safetensors", "cpu", "fp32")
     with pytest.raises(UsageError, match="window is 48: this model needs a multiple of 32"):
-        predictor(np.zeros((1, 3, 48, 48), np.float32))
+        predictor(np.zeros((1, 3, 48, 48), np.float32), DARK)
     deeper = ResNet(DiscriminatorPlan((1, 1, 2, 1, 1), (4, 4, 8, 8, 8)))
     assert deeper(torch.rand(2, 3, 64, 64)).shape == (2,)
 
@@ -120,6 +142,8 @@ def test_upsampling_leaves_no_checkerboard():
 
 def test_a_model_without_opacity_restores_everything(tmp_path):
     save_generator(UNet(replace(ARTICLE, width=4)), tmp_path / "m.safetensors", {})
-    answer = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(np.zeros((3, 3, 64, 64), "f4"))
+    answer = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(
+        np.zeros((3, 3, 64, 64), "f4"), DARK
+    )
     assert answer.shape == (3, 4, 64, 64)
     assert (answer[:, 3] == 0.5).all()

@@ -33,7 +33,7 @@ from tests.conftest import darken, identity, noise, read, write_scene
 GRID = from_origin(500000, 5500000, 10, 10)
 
 
-def blacken(patches):
+def blacken(patches, _):
     """A network that calls everything cloud, and the ground below it black."""
     return np.concatenate([patches * 0, np.full_like(patches[:, :1], 0.5)], axis=1)
 

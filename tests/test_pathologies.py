@@ -122,7 +122,9 @@ def test_what_float64_cannot_hold_is_refused(tmp_path, dtype):
 
 def test_a_network_that_answers_nan_is_an_error(tmp_path, scene):
     with pytest.raises(GeodecloudError, match="numbers that are none"):
-        decloud_scene(scene, tmp_path / "out.tif", lambda patches: identity(patches) * np.nan)
+        decloud_scene(
+            scene, tmp_path / "out.tif", lambda patches, dark: identity(patches, dark) * np.nan
+        )
     assert not (tmp_path / "out.tif").exists()
 
 

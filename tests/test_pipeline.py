@@ -14,9 +14,12 @@ from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import UsageError
 from geodecloud.pipeline import ahead, in_order
 from geodecloud.predictor import Predictor
+from geodecloud.radiometry import DARK_OF_L1C
 from geodecloud.windows import Grid
 from geodecloud.work import MIB, Limits, Load, Work, grain, plan_work
 from tests.conftest import noise, write_scene
+
+DARK = np.array(DARK_OF_L1C, np.float32)
 
 
 @given(st.lists(st.integers(), max_size=20), st.integers(1, 4))
@@ -111,9 +114,9 @@ def test_the_same_bytes_however_the_work_is_divided(tmp_path, some_scene, monkey
 def test_a_patchs_answer_does_not_depend_on_its_neighbours():
     predictor = Predictor(default_model(), "cpu", "fp32", 2)
     patches = np.random.default_rng(0).random((grain(64) + 3, 3, 64, 64), np.float32)
-    together = predictor(patches)
+    together = predictor(patches, DARK)
     for i in (0, 7, grain(64) + 2):
-        np.testing.assert_array_equal(predictor(patches[i : i + 1])[0], together[i])
+        np.testing.assert_array_equal(predictor(patches[i : i + 1], DARK)[0], together[i])
 
 
 LOADS = st.builds(

@@ -198,7 +198,7 @@ def test_damage_in_the_middle_is_named_and_leaves_nothing(tmp_path):
 def test_an_error_in_the_network_leaves_the_old_output(tmp_path, scene):
     (tmp_path / "out.tif").write_bytes(b"old")
 
-    def broken(patches):
+    def broken(patches, _):
         raise KeyboardInterrupt
 
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
@@ -232,7 +232,7 @@ import sys, time
 from pathlib import Path
 from tests.conftest import identity
 from geodecloud.decloud import decloud_scene
-def slow(patches):
+def slow(patches, _):
     print("started", flush=True)
     time.sleep(60)
 decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), slow)

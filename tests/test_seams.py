@@ -13,12 +13,12 @@ from geodecloud.windows import Grid
 from tests.conftest import noise, write_scene
 
 
-def lighten(patches):
+def lighten(patches, _):
     """A network that looks at each pixel alone, and changes all of them."""
     return np.concatenate([patches * 0.8, np.full_like(patches[:, :1], 0.6)], axis=1)
 
 
-def tint(patches):
+def tint(patches, _):
     """A network that has an opinion of its own in each patch."""
     own = np.random.default_rng(patches.size).uniform(-0.1, 0.1, (len(patches), 3, 1, 1))
     return np.concatenate([patches * 0.8 + own, np.full_like(patches[:, :1], 0.6)], axis=1).astype(
@@ -84,7 +84,7 @@ def test_what_does_not_count_has_no_part():
 
 
 def test_nothing_changed_is_one_line(tmp_path, monkeypatch, cli):
-    def see_nothing(patches):
+    def see_nothing(patches, _):
         return np.concatenate([patches, 0 * patches[:, :1]], axis=1)
 
     src = write_scene(tmp_path / "in.tif", noise((3, 150, 150)))

@@ -1,5 +1,7 @@
 """The generator: a UNet that restores the ground and says how much cloud hid it."""
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
@@ -64,7 +66,8 @@ class UNet(nn.Module):
         self.plan = plan
         widths = [plan.width * 2**level for level in range(plan.depth + 1)]
         self.encoder = nn.ModuleList(
-            DoubleConv(a, b) for a, b in zip([3, *widths[:-2]], widths[:-1], strict=True)
+            DoubleConv(a, b)
+            for a, b in zip([plan.channels, *widths[:-2]], widths[:-1], strict=True)
         )
         self.bottom = DoubleConv(widths[-2], widths[-1])
         upwards = widths[-2::-1]
@@ -81,7 +84,8 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in model range -> (N, 4, H, W): restored R, G, B and opacity, 0..1.
 
-        H and W are multiples of 2**depth. Without ``opacity`` the result is (N, 3, H, W).
+        H and W are multiples of 2**depth. Without ``opacity`` the result is (N, 3, H, W). With
+        ``darkest`` x is (N, 6, H, W), see :func:`with_darkest`.
         """
         skips = []
         deep = x
@@ -97,5 +101,20 @@ class UNet(nn.Module):
             out: Tensor = self.head(deep.float())  # (N, 4 or 3, H, W)
         if not self.plan.opacity:
             return torch.sigmoid(out)
-        restored = x + out[:, :3]
+        restored = x[:, :3] + out[:, :3]
         return torch.cat([restored, torch.sigmoid(out[:, 3:])], dim=1)
+
+
+def with_darkest(tiles: Tensor, darkest: Tensor) -> Tensor:
+    """What a generator with ``darkest`` is asked: (N, 3, H, W) and (N, 3) -> (N, 6, H, W)."""
+    return torch.cat([tiles, darkest[..., None, None].expand_as(tiles)], dim=1)
+
+
+def heeding_darkest(generator: UNet) -> UNet:
+    """The same generator with ``darkest`` in its plan, of which it makes nothing yet."""
+    wider = UNet(dataclasses.replace(generator.plan, darkest=True))
+    weights = generator.state_dict()
+    first = "encoder.0.layers.0.weight"
+    kernel = weights[first]  # (width, 3, 3, 3)
+    wider.load_state_dict(weights | {first: torch.cat([kernel, kernel * 0], dim=1)})
+    return wider

@@ -3,6 +3,8 @@
 Each function takes one row of uniforms per tile: what becomes of a tile depends on its row only.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -10,14 +12,27 @@ from torch.nn import functional
 from geodecloud.config import Augmentation
 from geodecloud.radiometry import AIR
 from geodecloud.training.perlin import PERIOD, fractal_perlin
+from geodecloud.training.surroundings import darkest_around
 from geodecloud.training.water import is_water
 
-UNIFORMS = 76  # random numbers that one tile may use
+UNIFORMS = 78  # random numbers that one tile may use
+
+
+class Land(NamedTuple):
+    """Clear tiles, and the scene that each lies in.
+
+    clear: float32 (N, 3, S, S) in model range.
+    around: float32 (N, 3): the darkest light of the land around each, see
+        :mod:`geodecloud.training.surroundings`; inf where there is none.
+    """
+
+    clear: Tensor
+    around: Tensor
 
 
 def augment(
     clear: Tensor, neighbours: Tensor, water: Tensor, uniforms: Tensor, plan: Augmentation
-) -> Tensor:
+) -> Land:
     """Clear tiles as other places would show them.
 
     Brightness stays below what would make bright ground look like cloud: the 98th percentile of
@@ -30,6 +45,7 @@ def augment(
         uniforms: float32 (N, UNIFORMS), 0..1.
         plan: the share of tiles that each change happens to.
     """
+    around = darkest_around(neighbours, water, uniforms[:, 76])[..., None, None]  # (N, 3, 1, 1)
     seen = _at_another_scale(clear, neighbours, uniforms[:, :4], plan)
     seen = _with_shore(seen, water, uniforms[:, 52:64], plan.shores)
     turned = _turned(seen, uniforms[:, 4:8], plan.turned)
@@ -40,7 +56,14 @@ def augment(
     changed = _paled(changed, uniforms[:, 32:40], plan.pale)
     bright = _brightness(changed)
     limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))
-    return torch.where(_brightness(turned) > 0.9, turned, changed * limit).clamp(0, 1)
+    as_it_is = _brightness(turned) > 0.9
+    # The same sun, air and product over the land around.
+    beside = _recoloured(around, uniforms[:, 20:32], plan.colours)
+    beside = _as_another_product(beside, uniforms[:, 40:52], plan) * limit
+    return Land(
+        torch.where(as_it_is, turned, changed * limit).clamp(0, 1),
+        torch.where(as_it_is, around, beside).clamp_min(0).flatten(1),
+    )
 
 
 def _brightness(tiles: Tensor) -> Tensor:

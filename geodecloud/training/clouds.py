@@ -23,8 +23,9 @@ from torch.nn import functional
 
 from geodecloud.config import CloudMix
 from geodecloud.training.perlin import PERIOD, fractal_perlin
+from geodecloud.training.surroundings import darkest, darkest_under
 
-UNIFORMS = 48  # random numbers that one tile may use
+UNIFORMS = 49  # random numbers that one tile may use
 WAVELENGTHS = (665.0, 560.0, 490.0)  # nm, Sentinel-2 B04, B03, B02 (ESA user guide)
 FIELD_STD = 0.145  # of fractal_perlin with 5 octaves and persistence 0.5, over many cells
 NONE, HAZE, VEIL, CIRRUS, CUMULUS, DECK = range(6)  # in the order of CloudMix
@@ -79,11 +80,13 @@ class Clouded(NamedTuple):
     cloudy: float32 (N, 3, H, W), 0..1.
     target: float32 (N, 3, H, W), 0..1: the ground without cloud, its shadows kept.
     opacity: float32 (N, 1, H, W), 0..1: see :func:`apparent_opacity`.
+    darkest: float32 (N, 3), 0..1: the darkest light of the scene that the tile lies in.
     """
 
     cloudy: Tensor
     target: Tensor
     opacity: Tensor
+    darkest: Tensor
 
 
 def draw_uniforms(seed: int, epoch: int, items: list[int], count: int = UNIFORMS) -> Tensor:
@@ -95,26 +98,34 @@ def draw_uniforms(seed: int, epoch: int, items: list[int], count: int = UNIFORMS
     return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
-def simulate_clouds(clear: Tensor, uniforms: Tensor, mix: CloudMix) -> Clouded:
+def simulate_clouds(
+    clear: Tensor, uniforms: Tensor, mix: CloudMix, around: Tensor | None = None
+) -> Clouded:
     """Put a cloud of a random kind over each clear tile.
 
     Args:
         clear: float32 (N, 3, H, W) in model range, R, G, B.
         uniforms: float32 (N, UNIFORMS), 0..1.
         mix: how often each kind occurs.
+        around: float32 (N, 3), the darkest light of the clear land around, inf where there is
+            none; None: there is none anywhere.
     """
     clouds = draw_clouds(uniforms, mix, Place(*clear.shape[-2:]))
     target = clouds.shadow * clear
-    light = clouds.light * _tint_of_land(clear, uniforms[:, -2:])
+    light = clouds.light * _tint_of_land(clear, uniforms[:, 46:48])
     cloudy = ((1 - clouds.a) * target + light).clamp(0, 1)
-    return Clouded(cloudy, target, apparent_opacity(clouds.a, light))
+    if around is None:
+        dark = darkest(cloudy)
+    else:
+        dark = darkest_under(cloudy, around, clouds.a, light, uniforms[:, 48])
+    return Clouded(cloudy, target, apparent_opacity(clouds.a, light), dark)
 
 
 def draw_clouds(uniforms: Tensor, mix: CloudMix, place: Place) -> Clouds:
     """A cloud of a random kind for each row of the uniforms, on their device.
 
     Args:
-        uniforms: float32 (N, UNIFORMS), 0..1; the last two columns are not used here.
+        uniforms: float32 (N, UNIFORMS), 0..1; the last three columns are not used here.
         mix: how often each kind occurs.
         place: the pixels that are wanted.
     """

@@ -17,7 +17,7 @@ from geodecloud.checkpoint import load_generator
 from geodecloud.config import Config
 from geodecloud.errors import GeodecloudError, OutputError
 from geodecloud.models.discriminator import ResNet
-from geodecloud.models.generator import UNet
+from geodecloud.models.generator import UNet, heeding_darkest
 from geodecloud.training.processes import Processes
 
 _FACTS = ("step", "best", "data", "started_from")  # of a run, beside its networks
@@ -88,8 +88,11 @@ class Run:
             GeodecloudError: its generator has another shape.
         """
         generator, info = load_generator(model)
-        if info.plan != self.config.generator:
-            raise GeodecloudError(f"{model}: it is {info.plan}, not {self.config.generator}")
+        plan = self.config.generator
+        if plan.darkest and not info.plan.darkest:
+            generator = heeding_darkest(generator)
+        if generator.plan != plan:
+            raise GeodecloudError(f"{model}: it is {info.plan}, not {plan}")
         self.generator.load_state_dict(generator.state_dict())
         self.average.load_state_dict(generator.state_dict())
         self.started_from = info.metadata

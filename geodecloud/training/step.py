@@ -5,7 +5,7 @@ from torch import Tensor
 
 from geodecloud.config import Config
 from geodecloud.errors import DataError
-from geodecloud.models.generator import UNet
+from geodecloud.models.generator import UNet, with_darkest
 from geodecloud.training.article import overlay_noise
 from geodecloud.training.augment import augment
 from geodecloud.training.batches import Batch
@@ -26,10 +26,12 @@ def train_step(run: Run, batch: Batch) -> dict[str, float]:
     Raises:
         DataError: a loss is not finite.
     """
-    clear = augment(*batch[:4], run.config.augmentation)
-    clouded = put_clouds(clear, batch.clouds, run.config)
+    land = augment(*batch[:4], run.config.augmentation)
+    clouded = put_clouds(land.clear, batch.clouds, run.config, land.around)
     run.generator.train()
-    output = answer(run, run.shared["generator"], clouded.cloudy)  # (N, 4 or 3, H, W)
+    output = answer(
+        run, run.shared["generator"], question(clouded, run.config)
+    )  # (N, 4 or 3, H, W)
     losses = {}
     weight = run.adversarial_weight
     if weight > 0:
@@ -51,12 +53,21 @@ def train_step(run: Run, batch: Batch) -> dict[str, float]:
     return losses
 
 
-def put_clouds(clear: Tensor, uniforms: Tensor, config: Config) -> Clouded:
+def put_clouds(
+    clear: Tensor, uniforms: Tensor, config: Config, around: Tensor | None = None
+) -> Clouded:
     """The clouds of the configuration's recipe over clear tiles."""
     if config.recipe == "article":
         return overlay_noise(clear, uniforms)
     uniforms = without_haze_over_water(clear, uniforms, config.clouds)
-    return simulate_clouds(clear, uniforms, config.clouds)
+    return simulate_clouds(clear, uniforms, config.clouds, around)
+
+
+def question(clouded: Clouded, config: Config) -> Tensor:
+    """What the generator is asked of cloudy tiles."""
+    if not config.generator.darkest:
+        return clouded.cloudy
+    return with_darkest(clouded.cloudy, clouded.darkest)
 
 
 def answer(run: Run, network: torch.nn.Module, tiles: Tensor) -> Tensor:

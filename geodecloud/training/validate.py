@@ -12,7 +12,7 @@ from geodecloud.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.training.clouds import Clouded, draw_uniforms
 from geodecloud.training.run import Run
-from geodecloud.training.step import answer, put_clouds
+from geodecloud.training.step import answer, put_clouds, question
 from geodecloud.training.tiles import Tiles
 
 _EPOCH = 1 << 20  # its clouds are none that training ever sees
@@ -39,7 +39,7 @@ def answer_tiles(run: Run, tiles: Tiles, items: list[int]) -> Answered:
     uniforms = draw_uniforms(run.config.training.seed, _EPOCH, items).to(device)
     clear = torch.from_numpy(eurosat_to_model(tiles.pixels[items])).to(device)
     clouded = put_clouds(clear, uniforms, run.config)
-    output = answer(run, run.average, clouded.cloudy)
+    output = answer(run, run.average, question(clouded, run.config))
     opacity = output[:, 3:] if run.config.generator.opacity else output[:, :1] * torch.nan
     return Answered(clouded, output[:, :3].clamp(0, 1), opacity)
 

@@ -1,0 +1,52 @@
+"""The scene that a tile lies in, as far as the generator is told of it: its darkest light.
+
+Haze over the whole of a scene and pale ground are the same picture in a window. Not so in the
+scene: somewhere in it is shadow, water or forest, and what is brighter than these by nature is
+the light of the air above them (dark-object subtraction, Chavez 1988).
+"""
+
+import torch
+from torch import Tensor
+
+from geodecloud.radiometry import DARKEST
+
+_ALONE, _WITHOUT_WATER = 0.4, 0.7  # shares of the tiles
+_ENDS = 0.35  # of the tiles: their cloud or haze ends with the tile
+_THINNEST = 0.4  # of it that lies over the darkest land around, where it goes on
+
+
+def darkest(tiles: Tensor) -> Tensor:
+    """The darkest light of each tile's bands, (..., H, W) -> (...)."""
+    values = tiles.flatten(-2)
+    return values.kthvalue(max(round(DARKEST * values.shape[-1]), 1), dim=-1).values
+
+
+def darkest_around(neighbours: Tensor, water: Tensor, u: Tensor) -> Tensor:
+    """The darkest light of the land around each tile, float32 (N, 3); inf where there is none.
+
+    Args:
+        neighbours: float32 (N, 3, 3, S, S).
+        water: float32 (N, 3, S, S).
+        u: float32 (N,), 0..1.
+    """
+    land = darkest(neighbours).amin(dim=1)  # (N, 3)
+    both = torch.minimum(land, darkest(water))
+    u = u[:, None]
+    return torch.where(u < _ALONE, torch.inf, torch.where(u < _WITHOUT_WATER, land, both))
+
+
+def darkest_under(cloudy: Tensor, around: Tensor, a: Tensor, light: Tensor, u: Tensor) -> Tensor:
+    """The darkest light of the scene of each cloudy tile, float32 (N, 3).
+
+    What of a cloud lies everywhere on the tile, haze above all, lies over most scenes, thinner.
+
+    Args:
+        cloudy, a, light: float32 (N, 3, H, W), see :mod:`geodecloud.training.clouds`.
+        around: float32 (N, 3), the darkest light of the land around, without cloud; or inf.
+        u: float32 (N,), 0..1.
+    """
+    covered = ((1 - a) * around[..., None, None] + light).amin(dim=(2, 3))
+    share = (_THINNEST + (1 - _THINNEST) * (u - _ENDS) / (1 - _ENDS))[:, None]
+    beside = torch.where(u[:, None] < _ENDS, around, around.lerp(covered, share))
+    beside = torch.where(around.isinf(), around, beside)
+    return torch.minimum(darkest(cloudy), beside).clamp(0, 1)
