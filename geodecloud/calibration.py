@@ -15,12 +15,12 @@ import numpy as np
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import (
     BASELINE_4_OFFSET,
-    DARKEST,
     L1C_TCI_SCALE,
     L2A_TCI_SCALE,
     MODEL_WHITE,
     SCALE,
     Radiometry,
+    darkest_light,
     guess_radiometry,
     how_corrected,
 )
@@ -88,9 +88,9 @@ def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) ->
         bright = (np.percentile(dn[:, valid], 98) + used.offset) / used.scale
         _warn_of_contradictions(scene, used, float(dark_red), float(bright))
     used = replace(used, corrected=how_corrected(float(dark_blue) / MODEL_WHITE))
-    seen = used.to_network(used.to_model(dn[:, valid][:, None]))  # (3, 1, pixels)
-    red, green, blue = np.percentile(seen, 100 * DARKEST, axis=(1, 2)).tolist()
-    return replace(used, darkest=(red, green, blue))
+    seen = used.to_network(used.to_model(dn[:, valid][:, None]))[:, 0]  # (3, count)
+    pixels = round(scene.shape[0] * scene.shape[1] * valid.mean())
+    return replace(used, darkest=darkest_light(seen, pixels))
 
 
 def _warn_of_contradictions(scene: Scene, used: Radiometry, dark: float, bright: float) -> None:

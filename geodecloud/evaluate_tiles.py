@@ -26,10 +26,10 @@ from geodecloud.metrics import Mask, Picture, mean_square, to_psnr
 from geodecloud.predictor import Predictor
 from geodecloud.preview import save_grid
 from geodecloud.radiometry import (
-    DARKEST,
     EUROSAT_STEPS,
     MODEL_WHITE,
     Radiometry,
+    darkest_light,
     eurosat_to_model,
     model_to_eurosat,
 )
@@ -122,8 +122,8 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
             clouded = simulate_clouds(clear, uniforms, CloudMix.only(kind))
         dn = model_to_eurosat(clouded.cloudy.numpy())  # (N, 3, 64, 64)
         cloudy = _EUROSAT.to_model(dn)
-        darkest = np.percentile(cloudy, 100 * DARKEST, axis=(2, 3)).astype(np.float32)  # (N, 3)
-        answer = predict(cloudy, darkest)  # (N, 4, 64, 64)
+        darkest = [darkest_light(tile.reshape(3, -1), TILE * TILE) for tile in cloudy]
+        answer = predict(cloudy, np.array(darkest, np.float32))  # (N, 4, 64, 64)
         for i, truth in enumerate(clouded.target.numpy()):
             yield _restored_tile(dn[i], cloudy[i], answer[i], truth)
 

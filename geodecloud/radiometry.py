@@ -30,7 +30,8 @@ L1C_TCI_SCALE = 255 / 0.3558
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
 
 
-DARKEST = 0.01
+DARKEST = 0.01  # share of a scene's pixels that are darker than its darkest light
+_LARGE = 128 * 128  # pixels of a scene that holds something dark, be it the shadow of a wood
 # What clear air alone sends up to a satellite in red, green and blue, in model range: the darkest
 # pixels of EuroSAT (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of
 # atmospherically corrected scenes (L2A) about 0.
@@ -99,6 +100,20 @@ class Radiometry:
 
     def _air(self) -> NDArray[np.float32]:
         return (np.array(AIR) * self.corrected).astype(np.float32)[:, None, None]
+
+
+def darkest_light(seen: NDArray[np.float32], pixels: int) -> tuple[float, float, float]:
+    """``Radiometry.darkest`` of a scene.
+
+    A scene that is too small to hold something dark for certain is taken to lie beside some.
+
+    Args:
+        seen: float32 (3, count), R, G, B as the network sees them, some or all of the scene's.
+        pixels: that the scene has.
+    """
+    own = np.percentile(seen, 100 * DARKEST, axis=1)
+    red, green, blue = own if pixels >= _LARGE else np.minimum(own, DARK_OF_L1C)
+    return float(red), float(green), float(blue)
 
 
 def how_corrected(darkest_blue: float) -> float:

@@ -7,12 +7,12 @@ import torch
 from geodecloud.calibration import scene_radiometry
 from geodecloud.config import Augmentation, CloudMix
 from geodecloud.decloud import decloud_scene
-from geodecloud.radiometry import DARKEST
+from geodecloud.radiometry import DARK_OF_L1C, DARKEST, darkest_light
 from geodecloud.scene import open_scene
 from geodecloud.training import augment as augmentation
 from geodecloud.training.augment import augment
 from geodecloud.training.clouds import draw_uniforms, simulate_clouds
-from geodecloud.training.surroundings import darkest, darkest_around
+from geodecloud.training.surroundings import darkest, darkest_alone, darkest_around
 from tests.conftest import identity, write_scene
 
 
@@ -28,6 +28,15 @@ def test_it_is_the_same_share_in_training_and_in_a_scene(tmp_path):
     assert ((seen < told[:, None, None]).mean(axis=(1, 2)) <= DARKEST).all()
 
 
+def test_beside_a_small_scene_there_is_something_dark():
+    tile = np.random.default_rng(1).uniform(0.3, 1, (3, 64, 64)).astype(np.float32)
+    (alone,) = darkest_alone(torch.from_numpy(tile[None]))
+    np.testing.assert_allclose(darkest_light(tile.reshape(3, -1), 64 * 64), alone)
+    np.testing.assert_allclose(alone, DARK_OF_L1C)
+    assert min(darkest_light(tile.reshape(3, -1), 256 * 256)) > 0.3
+    assert max(darkest_light(tile.reshape(3, -1) - 0.3, 64 * 64)) < 0.02
+
+
 def test_the_network_is_told_the_scenes_and_not_the_windows(tmp_path):
     dn = np.full((3, 64, 640), 2000, np.uint16)
     dn[:, :, 600:] = 1100
@@ -39,8 +48,8 @@ def test_the_network_is_told_the_scenes_and_not_the_windows(tmp_path):
 
     report = decloud_scene(write_scene(tmp_path / "in.tif", dn), tmp_path / "out.tif", ask)
     assert told
-    for darkest_light in told:
-        np.testing.assert_array_equal(darkest_light, np.float32(report.radiometry.darkest))
+    for what in told:
+        np.testing.assert_array_equal(what, np.float32(report.radiometry.darkest))
     np.testing.assert_allclose(told[0], 1100 / 2750, atol=1e-6)
 
 
@@ -76,7 +85,7 @@ def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
         told[kind] = clouded.darkest.mean(dim=1)
         assert (clouded.darkest <= darkest(clouded.cloudy) + 1e-6).all()
         alone = simulate_clouds(clear, uniforms, CloudMix.only(kind))
-        torch.testing.assert_close(alone.darkest, darkest(alone.cloudy))
+        torch.testing.assert_close(alone.darkest, darkest_alone(alone.cloudy))
     torch.testing.assert_close(told["none"], torch.full((count,), 0.1))
     ends = uniforms[:, 48] < 0.35  # with the tile
     for kind in ("haze", "cumulus", "deck"):

@@ -10,7 +10,7 @@ from torch import Tensor
 from geodecloud.training.clouds import Clouded
 from geodecloud.training.perlin import fractal_perlin
 from geodecloud.training.prepare import OCTAVES, SCALES
-from geodecloud.training.surroundings import darkest
+from geodecloud.training.surroundings import darkest_alone
 
 
 def overlay_noise(clear: Tensor, uniforms: Tensor) -> Clouded:
@@ -27,7 +27,7 @@ def overlay_noise(clear: Tensor, uniforms: Tensor) -> Clouded:
     alpha = uniforms[:, 1, None, None, None]
     grey = article_noise(scale, clear.shape[-1])[:, None]
     cloudy = (1 - alpha) * clear + alpha * grey
-    return Clouded(cloudy, clear, alpha.expand_as(grey), darkest(cloudy))
+    return Clouded(cloudy, clear, alpha.expand_as(grey), darkest_alone(cloudy))
 
 
 def article_noise(scale: Tensor, size: int) -> Tensor:

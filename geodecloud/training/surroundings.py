@@ -8,7 +8,7 @@ the light of the air above them (dark-object subtraction, Chavez 1988).
 import torch
 from torch import Tensor
 
-from geodecloud.radiometry import DARKEST
+from geodecloud.radiometry import DARK_OF_L1C, DARKEST
 
 _ALONE, _WITHOUT_WATER = 0.4, 0.7  # shares of the tiles
 _ENDS = 0.35  # of the tiles: their cloud or haze ends with the tile
@@ -19,6 +19,11 @@ def darkest(tiles: Tensor) -> Tensor:
     """The darkest light of each tile's bands, (..., H, W) -> (...)."""
     values = tiles.flatten(-2)
     return values.kthvalue(max(round(DARKEST * values.shape[-1]), 1), dim=-1).values
+
+
+def darkest_alone(cloudy: Tensor) -> Tensor:
+    """Of tiles that are scenes of their own, (N, 3), as :func:`radiometry.darkest_light` says."""
+    return torch.minimum(darkest(cloudy), cloudy.new_tensor(DARK_OF_L1C))
 
 
 def darkest_around(neighbours: Tensor, water: Tensor, u: Tensor) -> Tensor:
