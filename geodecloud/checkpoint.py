@@ -130,7 +130,8 @@ def read_info(path: Path) -> ModelInfo:
     try:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
-        plan = build(GeneratorPlan, metadata["generator"])
+        # Of the darkest light only later models know.
+        plan = build(GeneratorPlan, {"darkest": False} | metadata["generator"])
         strength = float(metadata.get("strength", 1.0))
         ours = ours and 0 < strength <= _MOST_STRENGTH
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):

@@ -26,7 +26,7 @@ class GeneratorPlan:
     depth: int = 4  # how often height and width are halved; windows are multiples of 2**depth
     upsample: Literal["bilinear", "transposed"] = "bilinear"
     opacity: bool = True  # a fourth output channel, and the other three as a change to the input
-    darkest: bool = False  # three more input channels: the darkest light of the whole scene
+    darkest: bool = True  # three more input channels: the darkest light of the whole scene
 
     @property
     def channels(self) -> int:

@@ -34,19 +34,20 @@ def test_the_articles_parameter_counts():
 def test_shapes_and_the_residual():
     generator = UNet(GeneratorPlan(width=4)).eval()
     x = torch.rand(2, 3, 48, 32)
-    assert generator(x).shape == (2, 4, 48, 32)
+    asked = with_darkest(x, torch.rand(2, 3))
+    assert generator(asked).shape == (2, 4, 48, 32)
     assert UNet(replace(ARTICLE, width=4))(x).shape == (2, 3, 48, 32)
     assert ResNet()(torch.rand(2, 3, 64, 64)).shape == (2,)
     torch.nn.init.zeros_(generator.head.weight)
     torch.nn.init.zeros_(generator.head.bias)
-    torch.testing.assert_close(generator(x)[:, :3], x)
+    torch.testing.assert_close(generator(asked)[:, :3], x)
 
 
 def test_a_generator_is_widened_to_heed_the_scene_and_makes_nothing_of_it_yet(tmp_path):
     torch.manual_seed(1)
-    plain = UNet(GeneratorPlan(width=8)).eval()
+    plain = UNet(GeneratorPlan(width=8, darkest=False)).eval()
     wider = heeding_darkest(plain).eval()
-    assert wider.plan == GeneratorPlan(width=8, darkest=True)
+    assert wider.plan == GeneratorPlan(width=8)
     tiles, dark = torch.rand(5, 3, 64, 64), torch.rand(5, 3)
     with torch.inference_mode():
         torch.testing.assert_close(wider(with_darkest(tiles, dark)), plain(tiles))
@@ -64,7 +65,7 @@ def test_a_generator_is_widened_to_heed_the_scene_and_makes_nothing_of_it_yet(tm
 
 def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     torch.manual_seed(1)
-    generator = UNet(GeneratorPlan(width=8))
+    generator = UNet(GeneratorPlan(width=8, darkest=False))
     generator(torch.rand(8, 3, 64, 64))  # moves the statistics of BatchNorm
     generator.half().float().eval()
     save_generator(generator, tmp_path / "m.safetensors", {"steps": 3})
@@ -125,7 +126,7 @@ def test_deeper_networks_are_a_configuration(tmp_path):
     save_generator(UNet(plan), tmp_path / "deep.safetensors", {})
     again, info = load_generator(tmp_path / "deep.safetensors")
     assert info.plan == again.plan == plan
-    assert again(torch.rand(1, 3, 64, 64)).shape == (1, 4, 64, 64)
+    assert again(torch.rand(1, 6, 64, 64)).shape == (1, 4, 64, 64)
     predictor = Predictor(tmp_path / "deep.safetensors", "cpu", "fp32")
     with pytest.raises(UsageError, match="window is 48: this model needs a multiple of 32"):
         predictor(np.zeros((1, 3, 48, 48), np.float32), DARK)

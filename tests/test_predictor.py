@@ -27,7 +27,7 @@ class ShortOfMemory(torch.nn.Module):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         self.counts.append(len(patches))
         bright = (patches[:, :1] > 0.5).float()
-        return torch.cat([patches * (1 - bright / 2), bright * 0.5], dim=1)
+        return torch.cat([patches[:, :3] * (1 - bright / 2), bright * 0.5], dim=1)
 
 
 def _short(model, most):

@@ -261,7 +261,9 @@ def test_the_discriminator_joins_after_the_warm_up():
 
 def test_the_articles_schedule_falls_to_a_tenth():
     config = load_config(ROOT / "configs" / "article.toml")
-    config = dataclasses.replace(config, generator=GeneratorPlan(4, 2, "transposed", opacity=False))
+    config = dataclasses.replace(
+        config, generator=GeneratorPlan(4, 2, "transposed", opacity=False, darkest=False)
+    )
     plan = dataclasses.replace(config.training, steps=15, epochs=0)
     run = Run(dataclasses.replace(config, training=plan), ALONE)
     rates = []

@@ -51,7 +51,7 @@ class Upsample(nn.Module):
 
 
 class UNet(nn.Module):
-    """UNet; with ``GeneratorPlan(opacity=False, upsample="transposed")`` the article's, 7.77 M.
+    """UNet; with ``configs/article.toml`` the article's, 7.77 M parameters.
 
     Only BatchNorm, whose statistics are frozen when the generator restores: nothing may depend
     on the patch, or neighbouring windows would disagree along their seam.
