@@ -271,6 +271,7 @@ def _open_sinks(
         "OFFSET": repr(report.radiometry.offset),
         "RADIOMETRY": report.radiometry.origin,
         "CORRECTED": f"{report.radiometry.corrected:.3f}",
+        "DARKEST": " ".join(f"{light:.3f}" for light in report.radiometry.darkest),
         "CONFIG": settings.to_json(),
     }
     place = outputs.add(report.dst)
