@@ -34,12 +34,13 @@ PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
 }
 
 _DOUBTFUL, _CERTAIN = 0.25, 0.35  # opacity that pale water does not reach, and that cloud does
+_PATCH = 3  # pixels to each side over which it does: a roof or a sandbank is smaller
 _NEAR = 12  # pixels from certain cloud within which thin cloud is believed
 _FADE = 6  # pixels over which the belief fades beyond
 _EVEN = (0.015, 0.03)  # standard deviation of brightness: water, and what only land has
 _DIM = (0.5, 0.6)  # mean brightness: of water still, and of cloud alone
 _AROUND = 24  # pixels to each side over which both are taken
-REACH = max(_NEAR + _FADE, _AROUND)
+REACH = max(_PATCH + _NEAR + _FADE, _AROUND)
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
 
 
@@ -55,7 +56,7 @@ class Rule:
     """
 
     clear_below: float = 0.10
-    restored_above: float = 0.22
+    restored_above: float = 0.40
     opaque_above: float = 0.7
     opaque: Opaque = "fill"
     fill_limit: float | None = None
@@ -95,7 +96,7 @@ def believed_opacity(opacity: NDArray[np.float32]) -> NDArray[np.float32]:
         opacity: float32 (rows, columns), 0..1. The answer for a row depends on ``REACH`` rows
             above and below it.
     """
-    near = largest(opacity, _NEAR)
+    near = largest(mean(opacity, _PATCH), _NEAR)
     certain = smoothstep((near - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL))
     return opacity * np.minimum(mean(certain, _FADE), 1)
 
