@@ -10,6 +10,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeodecloudError
 from geodecloud.precision import difference, specimens
 from geodecloud.predictor import Predictor
+from geodecloud.radiometry import DARK_OF_L1C
 from geodecloud.work import grain
 from tests.conftest import write_scene
 
@@ -128,6 +129,6 @@ def test_real_bf16_of_the_built_in_model(monkeypatch, caplog):
     predictor = Predictor(default_model(), "cpu")
     assert predictor.precision == "bf16"
     assert caplog.text == ""
-    patches = specimens(2, 64)
+    patches = predictor.asked(specimens(2, 64), np.array(DARK_OF_L1C, np.float32))
     found = difference(predictor._run(patches, "bf16"), predictor._run(patches, "fp32"))
     assert 0 < found.mean < 1
