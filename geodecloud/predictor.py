@@ -176,7 +176,7 @@ def _one_thread_each() -> None:
 def _for_inference(generator: UNet) -> UNet:
     """Fold each BatchNorm into the convolution before it: the same function, less work.
 
-    What reads the picture and what writes the answer stay in fp32 under autocast. They are a ninth
+    What reads the picture and what writes the answer stay in fp32 under autocast. They are a seventh
     of the work and nearly all of bf16's error (``benchmarks/PRECISION.md``).
     """
     blocks = [*generator.encoder, generator.bottom, *generator.decoder]
@@ -185,7 +185,7 @@ def _for_inference(generator: UNet) -> UNet:
         for i in (0, 3):
             layers[i] = fuse_conv_bn_eval(layers[i], layers[i + 1])
             layers[i + 1] = torch.nn.Identity()
-    for block, i in ((blocks[0], 0), (blocks[0], 3), (blocks[-1], 3)):
+    for block, i in ((blocks[0], 0), (blocks[0], 3), (blocks[1], 0), (blocks[-1], 3)):
         block.layers[i] = _Exact(block.layers[i])
     return generator
 
