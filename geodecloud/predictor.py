@@ -176,8 +176,8 @@ def _one_thread_each() -> None:
 def _for_inference(generator: UNet) -> UNet:
     """Fold each BatchNorm into the convolution before it: the same function, less work.
 
-    What reads the picture and what writes the answer stay in fp32 under autocast. They are a seventh
-    of the work and nearly all of bf16's error (``benchmarks/PRECISION.md``).
+    What reads the picture and what writes the answer stay in fp32 under autocast. They are a
+    seventh of the work and nearly all of bf16's error (``benchmarks/PRECISION.md``).
     """
     blocks = [*generator.encoder, generator.bottom, *generator.decoder]
     for block in blocks:
