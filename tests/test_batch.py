@@ -301,7 +301,7 @@ def test_no_scheduler_is_one_clear_line(tmp_path, scene, tiny_model):
 def test_a_full_disk_and_then_room_again(tmp_path, tiny_model):
     out = tmp_path / "out"
     out.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(out)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(out)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small tmpfs is not possible here")
     try:
@@ -309,7 +309,7 @@ def test_a_full_disk_and_then_room_again(tmp_path, tiny_model):
         folder.mkdir()
         for name in "ab":
             write_scene(folder / f"{name}.tif", noise((3, 300, 300)))
-        (out / "ballast").write_bytes(bytes(1 << 20))
+        (out / "ballast").write_bytes(bytes(11 << 19))  # half a MiB is left
         facts, errors = _run(folder, out, "--model", tiny_model, code=1)
         assert facts["failed"] >= 1
         assert "disk is full" in errors or "No space left" in errors
