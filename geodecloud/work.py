@@ -115,7 +115,7 @@ def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -
     pixels = grid.size**2
     grains = side_by_side(grid.size, limits)
     network = grains * grain(grid.size) * pixels * _PER_PATCH_PIXEL
-    batches = _BATCHES * limits.batch_size * pixels * 7 * 4  # three channels in, four out, float32
+    batches = _BATCHES * limits.batch_size * pixels * 10 * 4  # six channels in, four out, float32
     rows = (rows_of_windows - 1) * grid.stride + grid.size
     strips = load.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
     first_pass = network + batches + strips + load.cells * _GATHER
