@@ -246,7 +246,7 @@ def _second_pass(
         *(*scene.shape, scene.rgb, report.radiometry),
         *(scene.nodata, scene.pixel_metres, report.dst.parent),
     )
-    return filled(rows, place, settings.rule, block, references)
+    return filled(rows, place, settings.rule, block, references, settings.limits.threads)
 
 
 def _open_sinks(

@@ -8,7 +8,9 @@ on last. So no block is written twice, and memory does not depend on the scene's
 import dataclasses
 import logging
 import tempfile
+import threading
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -23,10 +25,10 @@ from geodecloud.neighbours import Floats
 from geodecloud.radiometry import Radiometry
 from geodecloud.swatches import Swatches
 from geodecloud.texture import Texture
+from geodecloud.work import FILLED_ROWS, FILLING
 
 log = logging.getLogger("geodecloud")
 
-_LEAST_ROWS = 64  # in a group, where blocks are lower
 _GROUND = 0.25  # share of a cell that must be visible for it to be visible ground
 
 
@@ -77,13 +79,19 @@ class Other(Protocol):
 
 
 def filled(
-    rows: Iterator[Finished], place: Place, rule: Rule, block: int, others: Sequence[Other] = ()
+    rows: Iterator[Finished],
+    place: Place,
+    rule: Rule,
+    block: int,
+    others: Sequence[Other] = (),
+    threads: int = 1,
 ) -> Generator[Finished]:
     """The same rows with opaque pixels filled, in groups of whole rows of blocks, in any order.
 
     Args:
         block: height of a row of blocks in pixels; which detail is copied depends on it.
         others: references; an earlier one counts more.
+        threads: that fill at once, ``FILLING`` at most.
 
     Raises:
         OutputError: there is no room for the rows that are set aside.
@@ -108,8 +116,12 @@ def filled(
         fill = _Fill(ground, lit, swatches, place, rule, others)
         del ground, lit, swatches  # some 40 MiB of a full tile
         file.seek(0)
-        for _ in range(aside):
-            yield fill(_take_back(file))
+        with ThreadPoolExecutor(min(threads, FILLING)) as pool:
+            for _ in range(aside):
+                group = _take_back(file)
+                list(pool.map(fill, _pieces(group)))  # the pieces are views of the group
+                yield group
+                del group
 
 
 def _gather(
@@ -125,7 +137,7 @@ def _gather(
 
 
 class _Fill:
-    """Fills rows in their place, once the ground of the whole scene is known."""
+    """Fills rows in their place, once the ground of the whole scene is known; in many threads."""
 
     def __init__(
         self,
@@ -137,7 +149,7 @@ class _Fill:
         others: Sequence[Other],
     ) -> None:
         self._place, self._rule, self._others = place, rule, others
-        self._cell = ground.cell
+        self._cell, self._reading = ground.cell, threading.Lock()
         black = np.zeros((3, 1, 1), np.float32)
         land = np.array(LAND, np.float32)[:, None, None]
         prior = place.radiometry.from_network(land - place.radiometry.to_network(black))
@@ -155,13 +167,7 @@ class _Fill:
             seen = ground.sums[-1] >= _GROUND * ground.cell**2
             self._distance = distances(seen, cell, rule.fill_limit)
 
-    def __call__(self, rows: Finished) -> Finished:
-        """The same rows, filled."""
-        for part in _pieces(rows):
-            self._fill(part)
-        return rows
-
-    def _fill(self, rows: Finished) -> None:
+    def __call__(self, rows: Finished) -> None:
         last = rows.first + rows.share.shape[0]
         colour = stretch(self._colours, self._cell, (rows.first, last), self._place.width)
         colour += self._texture(rows.first, rows.share > 0)
@@ -169,7 +175,8 @@ class _Fill:
         far = self._far(rows.first, last)
         marks[far] = BEYOND
         for i in reversed(range(len(self._others))):
-            other, there = self._others[i].colours(rows.first, last)
+            with self._reading:  # a file is no matter for two threads
+                other, there = self._others[i].colours(rows.first, last)
             np.copyto(colour, other, where=there)
             marks[there] = REFERENCE + i
         self._lay_over(rows, colour, marks)
@@ -203,7 +210,7 @@ class _Fill:
 
 def _groups(rows: Iterator[Finished], block: int) -> Iterator[Finished]:
     """The same rows in groups that begin where a block begins, all of one height but the last."""
-    height = -(-_LEAST_ROWS // block) * block
+    height = -(-FILLED_ROWS // block) * block
     group, count = None, 0
     for more in rows:
         taken = 0
@@ -237,8 +244,8 @@ def _copy(rows: Finished, to: Finished) -> None:
 
 def _pieces(rows: Finished) -> Iterator[Finished]:
     """The same rows, few at a time, so that what is computed of them needs little memory."""
-    for start in range(0, len(rows.valid), _LEAST_ROWS):
-        yield _part(rows, start, start + _LEAST_ROWS)
+    for start in range(0, len(rows.valid), FILLED_ROWS):
+        yield _part(rows, start, start + FILLED_ROWS)
 
 
 def _part(rows: Finished, start: int, stop: int) -> Finished:

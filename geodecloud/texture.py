@@ -11,6 +11,8 @@ its strength, its colours, how coarse it is.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +35,38 @@ _GLARE = 0.25  # so much brighter, in model range, than the land close by: roofs
 _FEW, _MANY = 1, 2.5  # swatches that suit: the eye finds copies again, and does not
 _NOISE = 0.65  # of the detail's strength, which roofs and roads have made more than it seems
 _AMOUNT = 0.8  # of the detail; all of it looks hard where the guess is wrong
+_KEPT = 4096  # choices that are remembered: rows that follow each other share places
 
 _FROM_EDGE = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]).astype(np.float32)
 _WEIGHT = np.outer(*[np.minimum((_FROM_EDGE + 1) / _RAMP, 1)] * 2)
 _WAVES = (
     np.hypot(SIZE * np.fft.fftfreq(SIZE)[:, None], np.arange(SIZE // 2 + 1)).round().astype(int)
 )
+
+
+class _Place(NamedTuple):
+    """Where detail is wanted: top and left pixel, kind, and random numbers of its own, 0..1."""
+
+    top: int
+    left: int
+    kind: int
+    chances: tuple[float, ...]
+
+
+class _Choice(NamedTuple):
+    """What a place is given.
+
+    swatch: the number of the swatch whose detail is taken.
+    enough: 0..1, how much of it is copied; the rest is noise.
+    quarters, mirrored: how it is turned.
+    rolled: pixels down and to the right, of the noise.
+    """
+
+    swatch: int
+    enough: Floats
+    quarters: int
+    mirrored: bool
+    rolled: tuple[int, int]
 
 
 class Texture:
@@ -69,6 +97,7 @@ class Texture:
         gaps = np.abs(places[:, None] - places)
         self._shared = np.prod(np.maximum(SIZE - gaps, 0) / SIZE, axis=2)
         self._colours, self._cell, self._shape = colours, cell, shape
+        self._choice = lru_cache(_KEPT)(self._choose)
 
     def __call__(self, first: int, wanted: NDArray[np.bool_]) -> Floats:
         """Detail to add, float32 (3, rows, width), model range.
@@ -82,33 +111,44 @@ class Texture:
         if not self._details:
             return detail
         power = np.zeros((rows, width), np.float32)
-        for top, left, kind, seed in _places(first, first + rows, width):
-            at, of = _overlap(top - first, left, wanted.shape)
+        for place in _places(first, first + rows, width):
+            at, of = _overlap(place.top - first, place.left, wanted.shape)
             if wanted[at].any():
-                detail[:, *at] += self._chosen(top, left, kind, seed)[:, *of] * _WEIGHT[of]
+                detail[:, *at] += self._cut(self._choice(place), of) * _WEIGHT[of]
                 power[at] += np.square(_WEIGHT[of])
         # Details that have nothing to do with each other add up by their powers.
         detail *= _AMOUNT / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return detail
 
-    def _chosen(self, top: int, left: int, kind: int, seed: int) -> Floats:
-        """Detail for a place, turned as chance will have it: float32 (3, SIZE, SIZE)."""
-        rng = np.random.default_rng(seed)
-        suiting = self._suiting(top + SIZE // 2, left + SIZE // 2)
-        of_kind = suiting[suiting % _KINDS == kind]
-        taken = int(rng.choice(of_kind if len(of_kind) > 1 else suiting))
-        detail = self._details[taken].astype(np.float32)
-        quarters, mirrored = rng.integers((4, 2))
-        enough = self._enough(suiting)
-        chosen, copied = enough * detail[:3], enough * detail[3]
+    def _choose(self, place: _Place) -> _Choice:
+        which, quarters, mirrored, down, right = place.chances
+        suiting = self._suiting(place.top + SIZE // 2, place.left + SIZE // 2)
+        of_kind = suiting[suiting % _KINDS == place.kind]
+        swatches = of_kind if len(of_kind) > 1 else suiting
+        return _Choice(
+            swatch=int(swatches[int(which * len(swatches))]),
+            enough=self._enough(suiting),
+            quarters=int(quarters * 4),
+            mirrored=mirrored < 0.5,
+            rolled=(int(down * SIZE), int(right * SIZE)),
+        )
+
+    def _cut(self, choice: _Choice, of: tuple[slice, slice]) -> Floats:
+        """Part of the detail that was chosen: float32 (3, rows, columns)."""
+        detail = _turned(self._details[choice.swatch], choice)[:, *of].astype(np.float32)
+        chosen, copied = choice.enough * detail[:3], choice.enough * detail[3]
         if (copied < 1).any():
-            if taken not in self._noises:
-                noise = _noise_like(detail, np.random.default_rng(taken))
-                self._noises[taken] = noise.astype(np.float16)
-            noise = np.roll(self._noises[taken], rng.integers(SIZE, size=2), axis=(1, 2))
-            chosen += np.sqrt(1 - np.square(copied)) * noise
-        turned: Floats = np.rot90(chosen, quarters, axes=(1, 2))
-        return turned[:, :, ::-1] if mirrored else turned
+            noise = np.roll(self._noise(choice.swatch), choice.rolled, axis=(1, 2))
+            chosen += np.sqrt(1 - np.square(copied)) * _turned(noise, choice)[:, *of]
+        return chosen
+
+    def _noise(self, swatch: int) -> Halves:
+        noise = self._noises.get(swatch)
+        if noise is None:
+            detail = self._details[swatch].astype(np.float32)
+            noise = _noise_like(detail, np.random.default_rng(swatch)).astype(np.float16)
+            self._noises[swatch] = noise
+        return noise
 
     def _suiting(self, row: int, column: int) -> NDArray[np.intp]:
         """The swatches that suit a place with that pixel in its middle, the best one first."""
@@ -123,8 +163,13 @@ class Texture:
 
     def _enough(self, swatches: NDArray[np.intp]) -> Floats:
         """Whether they are enough to copy from, 0..1; those that overlap are one in part."""
-        different = (1 / self._shared[np.ix_(swatches, swatches)].sum(axis=1)).sum()
+        different = (1 / self._shared[swatches][:, swatches].sum(axis=1)).sum()
         return smoothstep((different - _FEW) / np.float32(_MANY - _FEW))
+
+
+def _turned(detail: Halves, choice: _Choice) -> Halves:
+    turned = np.rot90(detail, choice.quarters, axes=(1, 2))
+    return turned[:, :, ::-1] if choice.mirrored else turned
 
 
 def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
@@ -149,16 +194,16 @@ def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
     return mixed
 
 
-def _places(first: int, last: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-    """The places that may reach these rows: top and left pixel, kind, and a seed of its own."""
+def _places(first: int, last: int, width: int) -> Iterator[_Place]:
+    """The places that may reach these rows."""
     for i in range(max(first - SIZE - _JITTER, 0) // _STRIDE, (last + _JITTER) // _STRIDE + 2):
         rng = np.random.default_rng(i)
         count = (width + _JITTER) // _STRIDE + 2
         jitter = rng.integers(-_JITTER, _JITTER, (count, 2), endpoint=True)
-        seeds = rng.integers(1 << 32, size=count)
+        chances = rng.random((count, 5)).tolist()
         for j in range(count):
             top, left = (i - 1) * _STRIDE + jitter[j, 0], (j - 1) * _STRIDE + jitter[j, 1]
-            yield int(top), int(left), i % 2 * 2 + j % 2, int(seeds[j])
+            yield _Place(int(top), int(left), i % 2 * 2 + j % 2, tuple(chances[j]))
 
 
 def _overlap(

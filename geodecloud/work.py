@@ -24,6 +24,9 @@ _DETAILS = 30 * MIB  # made of them, see texture.py
 # reference's beside them, to gather and to match.
 _GATHER, _SPREAD = 16, 70
 _GATHER_BOTH, _MATCH = 28, 150
+_PER_FILLED_PIXEL = 75  # of the rows that a thread fills
+FILLED_ROWS = 64
+FILLING = 2  # threads at most that fill
 CALLS = 2  # of the network at once, so that it never waits
 _BATCHES = CALLS + 2  # asked; and one waiting, one answered
 _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
@@ -122,6 +125,8 @@ def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -
     # The network is done when the land is spread and the fill is made.
     match = _MATCH if load.references else 0
     second_pass = load.cells * max(_SPREAD, _GATHER + match) + _DETAILS
+    filling = min(limits.threads, FILLING) * FILLED_ROWS * load.width
+    second_pass += filling * _PER_FILLED_PIXEL
     blocks = _BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + _PER_BLOCK_PIXEL)
     always = _PROGRAM + limits.cache + round(blocks) + _SWATCHES
     always += load.references * load.cells * _GATHER_BOTH
