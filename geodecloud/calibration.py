@@ -66,31 +66,30 @@ def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) ->
     result contradicts the picture.
     """
     stated = stated_radiometry(_statements(scene))
-    dn, valid = scene.overview()
-    some = bool(valid.any())
-    if (
-        some
-        and scale is None
-        and scene.dtype.kind == "f"
-        and np.median(dn[:, valid]) > stated.scale
-    ):
+    overview, valid = scene.overview()
+    dn = overview[:, valid]  # (3, count)
+    if not dn.size:
+        return _as_the_user_says(stated, scale, offset)
+    if scale is None and scene.dtype.kind == "f" and np.median(dn) > stated.scale:
         log.warning("%s holds DN of 10000 and no reflectances, it seems (--scale)", scene.path)
         stated = Radiometry(guessed=True, origin="floats beyond 1 are taken for DN")
-    used = stated
-    if scale is not None or offset is not None:
-        used = Radiometry(
-            stated.scale if scale is None else scale, stated.offset if offset is None else offset
-        )
-    if not some:
-        return used
-    dark_red, _, dark_blue = (np.percentile(dn[:, valid], 0.5, axis=1) + used.offset) / used.scale
+    used = _as_the_user_says(stated, scale, offset)
+    dark_red, _, dark_blue = (np.percentile(dn, 0.5, axis=1) + used.offset) / used.scale
     if used is stated:
-        bright = (np.percentile(dn[:, valid], 98) + used.offset) / used.scale
+        bright = (np.percentile(dn, 98) + used.offset) / used.scale
         _warn_of_contradictions(scene, used, float(dark_red), float(bright))
     used = replace(used, corrected=how_corrected(float(dark_blue) / MODEL_WHITE))
-    seen = used.to_network(used.to_model(dn[:, valid][:, None]))[:, 0]  # (3, count)
+    seen = used.to_network(used.to_model(dn[:, None]))[:, 0]  # (3, count)
     pixels = round(scene.shape[0] * scene.shape[1] * valid.mean())
     return replace(used, darkest=darkest_light(seen, pixels))
+
+
+def _as_the_user_says(stated: Radiometry, scale: float | None, offset: float | None) -> Radiometry:
+    if scale is None and offset is None:
+        return stated
+    return Radiometry(
+        stated.scale if scale is None else scale, stated.offset if offset is None else offset
+    )
 
 
 def _warn_of_contradictions(scene: Scene, used: Radiometry, dark: float, bright: float) -> None:
