@@ -10,7 +10,7 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geodecloud.composite import MEASURED, NODATA
+from geodecloud.composite import MEASURED, NODATA, told_from_water
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.neighbours import mean
 from geodecloud.windows import Grid
@@ -48,9 +48,8 @@ def test_identity_in_identical_out(tmp_path, shape, grid, dtype, ramp, seed):
 def test_only_what_is_called_cloud_changes(tmp_path, shape, grid, seed):
     small = noise((5, *(-(-length // 16) for length in shape)), seed=seed)
     dn = np.kron(small, np.ones((1, 16, 16), small.dtype))[:, : shape[0], : shape[1]]
-    dn[0] = np.maximum(
-        dn[0], 800
-    )  # blue as bright as L1C's: nothing is put back before the network
+    # Blue as bright as L1C's: nothing is put back before the network.
+    dn[0] = np.maximum(dn[0], 800)
     src = write_scene(tmp_path / "in.tif", dn)
     chosen = Settings(bands=(4, 2, 1), grid=grid, overwrite=True, provenance=tmp_path / "p.tif")
     report = decloud_scene(src, tmp_path / "out.tif", darken, chosen)
@@ -59,6 +58,7 @@ def test_only_what_is_called_cloud_changes(tmp_path, shape, grid, seed):
     np.testing.assert_array_equal(out[[2, 4]], dn[[2, 4]])  # bands that were not chosen
     cloud = dn[3] > 0.5 * 2750 + 1
     extended = cloud & (mean(cloud.astype(np.float32), 3) > 0.75)  # else it may be a roof
+    extended &= told_from_water(report.radiometry.to_model(dn[[3, 1, 0]]).mean(axis=0)) == 1
     assert (marks[extended] == 100).all()
     assert (marks[dn[3] < 0.5 * 2750 - 1] == MEASURED).all()
     assert report.changed == (marks != MEASURED).sum()
