@@ -3,16 +3,30 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geodecloud.calibration import scene_radiometry
 from geodecloud.config import Augmentation, CloudMix
 from geodecloud.decloud import decloud_scene
-from geodecloud.radiometry import DARK_OF_L1C, DARKEST, darkest_light
+from geodecloud.radiometry import (
+    AIR,
+    DARK_OF_L1C,
+    DARKEST,
+    Radiometry,
+    darkest_light,
+    how_corrected,
+)
 from geodecloud.scene import open_scene
 from geodecloud.training import augment as augmentation
 from geodecloud.training.augment import augment
 from geodecloud.training.clouds import draw_uniforms, simulate_clouds
-from geodecloud.training.surroundings import darkest, darkest_alone, darkest_around
+from geodecloud.training.surroundings import (
+    darkest,
+    darkest_alone,
+    darkest_around,
+    missing_air,
+)
 from tests.conftest import identity, write_scene
 
 
@@ -53,12 +67,14 @@ def test_the_network_is_told_the_scenes_and_not_the_windows(tmp_path):
     np.testing.assert_allclose(told[0], 1100 / 2750, atol=1e-6)
 
 
-def test_around_a_tile_lies_land_water_or_nothing():
-    land, water = torch.rand(3, 3, 3, 16, 16) + 0.2, torch.full((3, 3, 16, 16), 0.1)
-    alone, beside_land, beside_water = darkest_around(land, water, torch.tensor([0.1, 0.5, 0.9]))
-    assert alone.isinf().all()
+def test_around_a_tile_lies_land_water_its_own_or_nothing():
+    land, water = torch.rand(4, 3, 3, 16, 16) + 0.2, torch.full((4, 3, 16, 16), 0.1)
+    chances = torch.tensor([0.1, 0.5, 0.9, 0.99])
+    alone, beside_land, beside_water, own = darkest_around(land, water, chances)
+    assert alone.isposinf().all()
     torch.testing.assert_close(beside_land, darkest(land[1]).amin(dim=0))
     torch.testing.assert_close(beside_water, torch.full((3,), 0.1))
+    assert own.isneginf().all()
 
 
 @pytest.mark.parametrize("change", ["colours", "airless", "pictures"])
@@ -69,15 +85,44 @@ def test_the_land_around_is_seen_through_the_same_air(change):
     uniforms = draw_uniforms(3, 0, list(range(40)), augmentation.UNIFORMS)
     plan = Augmentation(**dict.fromkeys(Augmentation.__annotations__, 0) | {change: 1})
     land = augment(tiles, tiles[:, None].expand(-1, 3, -1, -1, -1), tiles, uniforms, plan)
-    alone = uniforms[:, 76] < 0.4
+    alone = uniforms[:, 76] < 0.3
     assert (land.clear - tiles).abs().max() > 0.01
-    assert land.around[alone].isinf().all()
+    assert land.around[alone].isposinf().all()
     torch.testing.assert_close(land.around[~alone], land.clear[~alone, :, 5, 5])
+
+
+def test_more_of_its_own_is_as_dark_as_the_tile():
+    tiles, water = torch.rand(60, 3, 64, 64) * 0.4 + 0.3, torch.full((60, 3, 64, 64), 0.1)
+    uniforms = draw_uniforms(5, 0, list(range(60)), augmentation.UNIFORMS)
+    land = augment(tiles, water[:, None].expand(-1, 3, -1, -1, -1), water, uniforms, Augmentation())
+    own = uniforms[:, 76] >= 0.94
+    assert own.any()
+    torch.testing.assert_close(land.around[own], darkest(land.clear[own]))
+
+
+@given(blue=st.floats(0, 0.4), level=st.floats(0, 1))
+def test_training_puts_the_air_back_as_a_scene_does(blue, level):
+    seen = Radiometry(corrected=how_corrected(blue)).to_network(np.full((3, 2, 2), level, "f4"))
+    air = missing_air(torch.tensor([[0.0, 0.0, blue]]))
+    np.testing.assert_allclose(seen, (air + (1 - air) * level).expand(1, 3, 2, 2)[0], atol=1e-6)
+
+
+def test_clouds_in_a_scene_without_air_are_seen_through_air():
+    """As if the air had been put back over the land before the cloud came."""
+    clear = torch.rand(8, 3, 64, 64) * 0.3
+    around = torch.zeros(8, 3)
+    uniforms = draw_uniforms(3, 0, list(range(8)))
+    uniforms[:, 48] = 0  # the cloud ends with the tile: what is around stays dark
+    clouded = simulate_clouds(clear, uniforms, CloudMix.only("none"), around)
+    expected = torch.tensor(AIR)[:, None, None] * (DARK_OF_L1C[2] / AIR[2])
+    torch.testing.assert_close(clouded.cloudy, expected + (1 - expected) * clear)
+    torch.testing.assert_close(clouded.darkest, expected[:, 0, 0].expand(8, 3))
+    torch.testing.assert_close(clouded.cloudy, clouded.target)
 
 
 def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
     count = 200
-    clear, around = torch.rand(count, 3, 64, 64) * 0.3 + 0.3, torch.full((count, 3), 0.1)
+    clear, around = torch.rand(count, 3, 64, 64) * 0.3 + 0.3, torch.full((count, 3), 0.25)
     uniforms = draw_uniforms(3, 0, list(range(count)))
     told = {}
     for kind in ("none", "haze", "cumulus", "deck"):
@@ -86,10 +131,10 @@ def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
         assert (clouded.darkest <= darkest(clouded.cloudy) + 1e-6).all()
         alone = simulate_clouds(clear, uniforms, CloudMix.only(kind))
         torch.testing.assert_close(alone.darkest, darkest_alone(alone.cloudy))
-    torch.testing.assert_close(told["none"], torch.full((count,), 0.1))
-    ends = uniforms[:, 48] < 0.35  # with the tile
+    torch.testing.assert_close(told["none"], torch.full((count,), 0.25))
+    ends = uniforms[:, 48] < 0.25  # with the tile
     for kind in ("haze", "cumulus", "deck"):
-        torch.testing.assert_close(told[kind][ends], torch.full((int(ends.sum()),), 0.1))
-    assert told["haze"][~ends].min() > 0.11
-    assert told["cumulus"][~ends].median() < 0.2 < told["haze"][~ends].median()
+        assert (told[kind][ends] <= 0.25 + 1e-5).all()  # less in a cloud's shadow
+    assert told["haze"][~ends].min() > 0.255
+    assert told["cumulus"][~ends].median() < 0.3 < told["haze"][~ends].median()
     assert told["deck"][~ends].median() > 0.5

@@ -3,6 +3,7 @@
 Each function takes one row of uniforms per tile: what becomes of a tile depends on its row only.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional
 from geodecloud.config import Augmentation
 from geodecloud.radiometry import AIR
 from geodecloud.training.perlin import PERIOD, fractal_perlin
-from geodecloud.training.surroundings import darkest_around
+from geodecloud.training.surroundings import darkest, darkest_around
 from geodecloud.training.water import is_water
 
 UNIFORMS = 78  # random numbers that one tile may use
@@ -52,18 +53,17 @@ def augment(
     changed = _with_patches(turned, uniforms[:, 8:20], plan.patches)
     changed = _with_sand(changed, uniforms[:, 64:76], plan.sand)
     changed = _recoloured(changed, uniforms[:, 20:32], plan.colours)
-    changed = _as_another_product(changed, uniforms[:, 40:52], plan)
+    # The same sun, air and product over the land around.
+    beside = _recoloured(around, uniforms[:, 20:32], plan.colours)
+    product = _product(beside, uniforms[:, 40:52], plan)
+    changed, beside = product(changed), product(beside)
     changed = _paled(changed, uniforms[:, 32:40], plan.pale)
     bright = _brightness(changed)
     limit = torch.where(bright > 0.9, 0.9 / bright, torch.ones(()))
     as_it_is = _brightness(turned) > 0.9
-    # The same sun, air and product over the land around.
-    beside = _recoloured(around, uniforms[:, 20:32], plan.colours)
-    beside = _as_another_product(beside, uniforms[:, 40:52], plan) * limit
-    return Land(
-        torch.where(as_it_is, turned, changed * limit).clamp(0, 1),
-        torch.where(as_it_is, around, beside).clamp_min(0).flatten(1),
-    )
+    clear = torch.where(as_it_is, turned, changed * limit).clamp(0, 1)
+    dark = torch.where(as_it_is, around, beside * limit).clamp_min(0).flatten(1)
+    return Land(clear, torch.where(around.flatten(1) == -torch.inf, darkest(clear), dark))
 
 
 def _brightness(tiles: Tensor) -> Tensor:
@@ -161,21 +161,27 @@ def _paled(clear: Tensor, u: Tensor, share: float) -> Tensor:
     return out
 
 
-def _as_another_product(clear: Tensor, u: Tensor, plan: Augmentation) -> Tensor:
-    """Some tiles without the light of the air (L2A), some as a picture that is stretched.
+def _product(around: Tensor, u: Tensor, plan: Augmentation) -> Callable[[Tensor], Tensor]:
+    """What some tiles become without the light of the air (L2A), some as a stretched picture.
 
-    A picture's bands end at the darkest and brightest of its scene, of which the tile is a part:
-    some of the air is cut off, the rest is spread.
+    A picture's bands end at the darkest and brightest of its scene, of which the tile is a part.
+
+    Args:
+        around: float32 (N, 3, 1, 1), the darkest light of that scene, where it is finite.
     """
     u = u[:, :, None, None]
     air = torch.tensor(AIR, device=u.device)[:, None, None]
     cut = air * (0.6 + 0.5 * u[:, 1:2]).clamp_max(1)
-    airless = ((clear - cut) / (1 - cut)).clamp_min(0.004)
+    low = torch.where(around.isfinite(), around * (0.8 + 0.2 * u[:, 1:2]), cut)
     span = 0.25 * 4 ** u[:, 2:3] * 1.18 ** (2 * u[:, 3:6] - 1)  # (N, 3, 1, 1)
-    picture = (clear - cut).clamp_min(0) / span + 0.14 * u[:, 6:7]
-    choice = u[:, 0:1]
-    out = torch.where(choice < plan.airless, airless, clear)
-    return torch.where(choice > 1 - plan.pictures, picture, out)
+
+    def seen(tiles: Tensor) -> Tensor:
+        airless = ((tiles - cut) / (1 - cut)).clamp_min(0.004)
+        picture = (tiles - low).clamp_min(0) / span + 0.14 * u[:, 6:7]
+        out = torch.where(u[:, 0:1] < plan.airless, airless, tiles)
+        return torch.where(u[:, 0:1] > 1 - plan.pictures, picture, out)
+
+    return seen
 
 
 def _smooth_field(u: Tensor, size: int) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from geodecloud.config import CloudMix
 from geodecloud.training.perlin import PERIOD, fractal_perlin
-from geodecloud.training.surroundings import darkest_alone, darkest_under
+from geodecloud.training.surroundings import darkest_alone, darkest_under, missing_air
 
 UNIFORMS = 49  # random numbers that one tile may use
 WAVELENGTHS = (665.0, 560.0, 490.0)  # nm, Sentinel-2 B04, B03, B02 (ESA user guide)
@@ -115,9 +115,13 @@ def simulate_clouds(
     light = clouds.light * _tint_of_land(clear, uniforms[:, 46:48])
     cloudy = ((1 - clouds.a) * target + light).clamp(0, 1)
     if around is None:
-        dark = darkest_alone(cloudy)
-    else:
-        dark = darkest_under(cloudy, around, clouds.a, light, uniforms[:, 48])
+        return Clouded(cloudy, target, apparent_opacity(clouds.a, light), darkest_alone(cloudy))
+    dark = darkest_under(cloudy, around, clouds.a, light, uniforms[:, 48])
+    air = missing_air(dark)
+    cloudy, target, light = air + (1 - air) * cloudy, air + (1 - air) * target, (1 - air) * light
+    dark = torch.where(
+        around.isinf(), darkest_alone(cloudy), air[..., 0, 0] + (1 - air[..., 0, 0]) * dark
+    )
     return Clouded(cloudy, target, apparent_opacity(clouds.a, light), dark)
 
 

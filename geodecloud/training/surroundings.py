@@ -8,10 +8,11 @@ the light of the air above them (dark-object subtraction, Chavez 1988).
 import torch
 from torch import Tensor
 
-from geodecloud.radiometry import DARK_OF_L1C, DARKEST
+from geodecloud.radiometry import AIR, DARK_OF_L1C, DARKEST
 
-_ALONE, _WITHOUT_WATER = 0.4, 0.7  # shares of the tiles
-_ENDS = 0.35  # of the tiles: their cloud or haze ends with the tile
+# Of the tiles, up to these shares: alone, beside land, beside land and water; beside its own.
+_ALONE, _LAND, _LAND_AND_WATER = 0.3, 0.6, 0.94
+_ENDS = 0.25  # of the tiles: their cloud or haze ends with the tile
 _THINNEST = 0.4  # of it that lies over the darkest land around, where it goes on
 
 
@@ -27,7 +28,9 @@ def darkest_alone(cloudy: Tensor) -> Tensor:
 
 
 def darkest_around(neighbours: Tensor, water: Tensor, u: Tensor) -> Tensor:
-    """The darkest light of the land around each tile, float32 (N, 3); inf where there is none.
+    """The darkest light of the land around each tile, float32 (N, 3).
+
+    inf where there is none, and -inf where it is more of the tile's own: a desert, a wood.
 
     Args:
         neighbours: float32 (N, 3, 3, S, S).
@@ -37,7 +40,9 @@ def darkest_around(neighbours: Tensor, water: Tensor, u: Tensor) -> Tensor:
     land = darkest(neighbours).amin(dim=1)  # (N, 3)
     both = torch.minimum(land, darkest(water))
     u = u[:, None]
-    return torch.where(u < _ALONE, torch.inf, torch.where(u < _WITHOUT_WATER, land, both))
+    around = torch.where(u < _LAND, land, both)
+    around = torch.where(u < _LAND_AND_WATER, around, -torch.inf)
+    return torch.where(u < _ALONE, torch.inf, around)
 
 
 def darkest_under(cloudy: Tensor, around: Tensor, a: Tensor, light: Tensor, u: Tensor) -> Tensor:
@@ -55,3 +60,12 @@ def darkest_under(cloudy: Tensor, around: Tensor, a: Tensor, light: Tensor, u: T
     beside = torch.where(u[:, None] < _ENDS, around, around.lerp(covered, share))
     beside = torch.where(around.isinf(), around, beside)
     return torch.minimum(darkest(cloudy), beside).clamp(0, 1)
+
+
+def missing_air(dark: Tensor) -> Tensor:
+    """The air that is put back before the network sees a scene as dark, (N, 3) -> (N, 3, 1, 1).
+
+    As :meth:`geodecloud.radiometry.Radiometry.to_network` does.
+    """
+    corrected = ((DARK_OF_L1C[2] - dark[:, 2:]) / AIR[2]).clamp(0, 1)
+    return (corrected * dark.new_tensor(AIR))[..., None, None]
