@@ -47,7 +47,7 @@ ALLOWED = {
     },
     "second_pass": {
         *("composite", "context", "errors", "neighbours", "radiometry", "swatches", "texture"),
-        "numpy",
+        *("work", "numpy"),
     },
     "swatches": {"context", "neighbours", "numpy"},
     "texture": {"neighbours", "swatches", "numpy"},
