@@ -10,7 +10,8 @@ made in a temporary folder and scored by ``geodecloud evaluate``:
 - ``power-law cloud``: clouds of another make, white noise filtered to a 1/f spectrum, tinted by the
   land, thick to thin, without shadow or parallax;
 - ``power-law cloud, L2A``: the same over ground whose air has been taken away;
-- ``clear``: no cloud at all, as 8 bit, L1C and L2A: what is changed for no reason.
+- ``clear``: no cloud at all, as 8 bit (stretched, and as EuroSAT), L1C and L2A: what is changed for
+  no reason.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from geodecloud.evaluate import evaluate_pairs
+from geodecloud.radiometry import MODEL_WHITE
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 logging.getLogger("geodecloud").setLevel(logging.ERROR)
@@ -77,6 +79,7 @@ KINDS: dict[str, tuple[Callable[[NDArray, np.random.Generator], Pair], str]] = {
     "power-law cloud": (power_law_cloud, "uint16"),
     "power-law cloud, L2A": (power_law_l2a, "uint16"),
     "clear, 8 bit": (lambda clear, _: (as_picture(clear),) * 2, "uint8"),
+    "clear, EuroSAT's 8 bit": (lambda clear, _: (clear / MODEL_WHITE,) * 2, "uint8"),
     "clear, L1C": (lambda clear, _: (clear, clear), "uint16"),
     "clear, L2A": (lambda clear, _: (np.maximum(clear - AIR, 0.002),) * 2, "uint16"),
 }

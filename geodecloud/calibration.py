@@ -15,12 +15,14 @@ import numpy as np
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import (
     BASELINE_4_OFFSET,
+    DARKEST,
     L1C_TCI_SCALE,
     L2A_TCI_SCALE,
-    MODEL_WHITE,
+    LARGE,
     SCALE,
     Radiometry,
     darkest_light,
+    even_veil,
     guess_radiometry,
     how_corrected,
 )
@@ -59,11 +61,17 @@ class Statements:
     offsets: Sequence[float]
 
 
-def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) -> Radiometry:
+def scene_radiometry(
+    scene: Scene, scale: float | None, offset: float | None, *, keep_veil: bool = False
+) -> Radiometry:
     """What the user says, else what the file does.
 
-    Whether the air's light has been taken away is read off the darkest pixels. Warns where the
-    result contradicts the picture.
+    Whether the air's light has been taken away is read off the darkest pixels, and of an 8-bit
+    picture that nothing else is known of, whether a veil lies over all of it. Warns of a veil, and
+    where the result contradicts the picture.
+
+    Args:
+        keep_veil: look for none.
     """
     stated = stated_radiometry(_statements(scene))
     overview, valid = scene.overview()
@@ -74,13 +82,23 @@ def scene_radiometry(scene: Scene, scale: float | None, offset: float | None) ->
         log.warning("%s holds DN of 10000 and no reflectances, it seems (--scale)", scene.path)
         stated = Radiometry(guessed=True, origin="floats beyond 1 are taken for DN")
     used = _as_the_user_says(stated, scale, offset)
-    dark_red, _, dark_blue = (np.percentile(dn, 0.5, axis=1) + used.offset) / used.scale
-    if used is stated:
+    pixels = round(scene.shape[0] * scene.shape[1] * valid.mean())
+    model = used.to_model(dn)
+    if used.guessed and scene.dtype == np.uint8 and pixels >= LARGE and not keep_veil:
+        used = replace(used, veil=even_veil(np.percentile(model, 100 * DARKEST, axis=1)))
+    if used.veil > 0:
+        log.warning(
+            "%s: an even veil lies over the whole picture, its darkest pixels are bright and grey; "
+            "%.0f %% of opacity are taken away (--keep-veil leaves it)",
+            *(scene.path, 100 * used.veil),
+        )
+    elif used is stated:
+        dark_red = (np.percentile(dn[0], 0.5) + used.offset) / used.scale
         bright = (np.percentile(dn, 98) + used.offset) / used.scale
         _warn_of_contradictions(scene, used, float(dark_red), float(bright))
-    used = replace(used, corrected=how_corrected(float(dark_blue) / MODEL_WHITE))
-    seen = used.to_network(used.to_model(dn[:, None]))[:, 0]  # (3, count)
-    pixels = round(scene.shape[0] * scene.shape[1] * valid.mean())
+    dark_blue = np.percentile(used.unveiled(model[2]), 0.5)
+    used = replace(used, corrected=how_corrected(float(dark_blue)))
+    seen = used.to_network(model[:, None])[:, 0]  # (3, count)
     return replace(used, darkest=darkest_light(seen, pixels))
 
 

@@ -144,6 +144,7 @@ def composite(
     Args:
         dn: (3, rows, width), any real dtype, R, G, B.
         valid: (rows, width); where False the DN stay and the provenance is 255.
+        radiometry: of the scene. Under a veil no pixel stays as measured.
         nodata: of the scene; no restored pixel may take this value.
 
     Returns:
@@ -155,12 +156,15 @@ def composite(
     if rule.opaque != "fill":
         share[opaque] = 0
 
-    provenance = np.ceil(share * 100).astype(np.uint8)
+    touched = share > 0
+    if radiometry.veil:
+        touched = valid if rule.opaque == "fill" else valid & ~opaque
+    opacity = 1 - (1 - share) * np.float32(1 - radiometry.veil)
+    provenance = np.where(touched, np.ceil(opacity * 100), MEASURED).astype(np.uint8)
     provenance[~valid] = NODATA
     if rule.opaque == "fill":
         provenance[opaque] = FILLED
 
-    touched = share > 0
     out = dn.copy()
     out[:, touched] = _restored_dn(
         dn[:, touched], restoration.change[:, touched], share[touched], radiometry, nodata
@@ -190,11 +194,13 @@ def _restored_dn(
     """
     exact = dn.astype(np.float64)
     seen = radiometry.to_model(dn)
-    restored = np.clip(seen + change, 0, 1)
+    bare = radiometry.unveiled(seen)
+    restored = np.clip(bare + change, 0, 1)
     beyond = exact - np.clip(exact, radiometry.black, radiometry.black + radiometry.span)
     distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
     dropped = beyond * np.clip(distance / _EDGE, 0, 1)
-    step = share * ((restored - seen) * np.float64(radiometry.span) - dropped)
+    span = np.float64(radiometry.span)
+    step = (bare - seen) * span + share * ((restored - bare) * span - dropped)
     return as_dtype(exact + step, dn.dtype, nodata)
 
 

@@ -90,7 +90,8 @@ def decloud_scene(
         _refuse_impossible(scene, dst, settings)
         item = outputs.add(item_path(dst)) if settings.stac else None
         allowed = _allowed(scene, settings, open_files)
-        radiometry = scene_radiometry(scene, settings.scale, settings.offset)
+        keep_veil = settings.keep_veil or settings.mask is not None
+        radiometry = scene_radiometry(scene, settings.scale, settings.offset, keep_veil=keep_veil)
         work = _planned(scene, settings)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
         out, sinks = _open_sinks(scene, report, settings, outputs, open_files, model_name)
@@ -271,6 +272,7 @@ def _open_sinks(
         "OFFSET": repr(report.radiometry.offset),
         "RADIOMETRY": report.radiometry.origin,
         "CORRECTED": f"{report.radiometry.corrected:.3f}",
+        "VEIL": f"{report.radiometry.veil:.3f}",
         "DARKEST": " ".join(f"{light:.3f}" for light in report.radiometry.darkest),
         "CONFIG": settings.to_json(),
     }

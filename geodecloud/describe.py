@@ -32,6 +32,7 @@ def describe(file: str | Path, resolution: int | None = None) -> dict[str, Any]:
             "offset": radiometry.offset,
             "radiometry": radiometry.origin,
             "corrected": round(radiometry.corrected, 3),
+            "veil": round(radiometry.veil, 3),
             "darkest": [round(light, 3) for light in radiometry.darkest],
             "nodata": None if scene.nodata is None else str(scene.nodata),
         }

@@ -124,6 +124,9 @@ class RestoreOptions:
             help="Another date of the same place, to fill from; again for the next best.",
         ),
     ] = None
+    keep_veil: Annotated[
+        bool, typer.Option("--keep-veil", help="Leave an even veil over a whole 8-bit picture.")
+    ] = False
     model: Annotated[Path | None, typer.Option(help="Model file.  [default: the built-in one]")] = (
         None
     )
@@ -172,6 +175,7 @@ class RestoreOptions:
             "mask": self.mask,
             "mask_values": parse_values(self.mask_values),
             "allow_network": self.allow_network,
+            "keep_veil": self.keep_veil,
             "stac": self.stac,
             "grid": Grid(self.window, self.overlap),
             "ramp": self.ramp.value,

@@ -31,12 +31,20 @@ EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) 
 
 
 DARKEST = 0.01  # share of a scene's pixels that are darker than its darkest light
-_LARGE = 128 * 128  # pixels of a scene that holds something dark, be it the shadow of a wood
+LARGE = 128 * 128  # pixels of a scene that holds something dark, be it the shadow of a wood
 # What clear air alone sends up to a satellite in red, green and blue, in model range: the darkest
 # pixels of EuroSAT (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of
 # atmospherically corrected scenes (L2A) about 0.
 AIR = (0.08, 0.15, 0.25)
 DARK_OF_L1C = (0.087, 0.161, 0.244)
+
+# An even veil over a whole picture, see :func:`even_veil`; all in model range.
+VEIL_GREY = 0.8  # a map service's haze is not white; from 0.7 to 0.95 the figures differ little
+_BARE = 0.15  # the darkest light that is left
+_VEILED = (0.18, 0.25)  # darkest light of a picture that may be clear still, and that is not
+_GREY = (0.05, 0.10)  # so far apart are its bands: grey, and not so grey
+_LEAST = 0.1  # opacity; for less no pixel is to lose what was measured
+_WHITE = (0.60, 0.70)  # under more than that there is nothing to see
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class Radiometry:
         darkest: of the scene, the darkest light in red, green and blue, as the network sees it:
             in a window haze over all and pale ground are the same picture, in the scene they are
             not. A share of ``DARKEST`` of its pixels are darker.
+        veil: 0..1, opacity of an even grey veil that lies over all of a picture. It is taken away
+            before the network, and from every pixel of the output.
         origin: in words, who says so.
         guessed: nobody does; the dtype suggests it.
     """
@@ -60,6 +70,7 @@ class Radiometry:
     offset: float = 0.0
     corrected: float = 0.0
     darkest: tuple[float, float, float] = field(default=DARK_OF_L1C, compare=False)
+    veil: float = field(default=0.0, compare=False)
     origin: str = field(default="as given", compare=False)
     guessed: bool = field(default=False, compare=False)
 
@@ -86,8 +97,22 @@ class Radiometry:
         model /= np.float32(self.span)
         return np.clip(model, 0, 1, out=model)
 
+    def unveiled(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Model range without the veil, float32 of any shape, 0..1.
+
+        What the veil is made of is in :data:`VEIL_GREY`: model = (1 - veil) * ground + veil * grey.
+        """
+        if self.veil == 0:
+            return model
+        ground = (model - np.float32(self.veil * VEIL_GREY)) / np.float32(1 - self.veil)
+        return np.clip(ground, 0, 1, out=ground)
+
     def to_network(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Model range as L1C has it: air + (1 - air) * model. Float32 (3, rows, width), 0..1."""
+        """What the network is to see of a model range, float32 (3, rows, width), 0..1.
+
+        Without the veil, and with the air that L1C has: air + (1 - air) * ground.
+        """
+        model = self.unveiled(model)
         if self.corrected == 0:
             return model
         air = self._air()
@@ -95,7 +120,7 @@ class Radiometry:
         return seen
 
     def from_network(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A change that the network makes, (..., 3, rows, width), as one of the model range."""
+        """A change that the network makes, (..., 3, rows, width), as one of what is unveiled."""
         return change if self.corrected == 0 else change / (1 - self._air())
 
     def _air(self) -> NDArray[np.float32]:
@@ -112,8 +137,28 @@ def darkest_light(seen: NDArray[np.float32], pixels: int) -> tuple[float, float,
         pixels: that the scene has.
     """
     own = np.percentile(seen, 100 * DARKEST, axis=1)
-    red, green, blue = own if pixels >= _LARGE else np.minimum(own, DARK_OF_L1C)
+    red, green, blue = own if pixels >= LARGE else np.minimum(own, DARK_OF_L1C)
     return float(red), float(green), float(blue)
+
+
+def even_veil(darkest: NDArray[np.float64]) -> float:
+    """``Radiometry.veil`` of an 8-bit picture with this darkest light.
+
+    Somewhere in a picture of some size something is dark. Where the darkest is bright, and grey as
+    haze is and as land hardly is, it is the light of a veil over all (dark-object subtraction,
+    Chavez 1988). To a window that veil and pale ground are one.
+
+    Args:
+        darkest: (3,), red, green and blue in model range.
+    """
+    low, high = darkest.min(), darkest.max()
+    veiled, grey, white = (
+        np.clip((value - start) / (end - start), 0, 1)
+        for value, (start, end) in ((low, _VEILED), (high - low, _GREY), (low, _WHITE))
+    )
+    opacity = (low - _BARE) / (VEIL_GREY - _BARE)
+    opacity *= veiled * (1 - grey) * (1 - white)
+    return float(opacity) if opacity >= _LEAST else 0.0
 
 
 def how_corrected(darkest_blue: float) -> float:

@@ -61,6 +61,7 @@ class Report:
             "scale": self.radiometry.scale,
             "offset": self.radiometry.offset,
             "radiometry": self.radiometry.origin,
+            "veil": round(self.radiometry.veil, 3),
             "windows": self.windows,
             "windows_skipped": self.windows_skipped,
             "seconds": round(self.seconds, 3),

@@ -17,6 +17,8 @@ class Settings:
 
     bands: of red, green and blue, from 1; None: found by description or colour.
     scale, offset: reflectance = (DN + offset) / scale; None: as the file or its dtype suggests.
+    keep_veil: leave an even veil over a whole 8-bit picture, as a mask does anyway; see
+        :func:`geodecloud.radiometry.even_veil`.
     mask, mask_values: where alone clouds are removed, see :func:`geodecloud.mask.open_mask`.
     aoi, resolution, allow_network: see :func:`geodecloud.scene.open_scene`.
     references: other dates of the same place, to fill opaque pixels from; the first counts most.
@@ -33,6 +35,7 @@ class Settings:
     ramp: Ramp = "cosine"
     rule: Rule = field(default_factory=Rule)
     references: tuple[Path, ...] = ()
+    keep_veil: bool = False
     mask: Path | str | None = None
     mask_values: tuple[int, ...] | None = None
     aoi: str | Path | None = None
@@ -53,6 +56,7 @@ class Settings:
             "ramp": self.ramp,
             **asdict(self.rule),
             "references": [path.name for path in self.references] or None,
+            "keep_veil": self.keep_veil or None,
             "mask": Path(self.mask).name if self.mask else None,
             "mask_values": self.mask_values,
             "aoi": str(self.aoi) if self.aoi else None,

@@ -19,8 +19,11 @@ from geodecloud.composite import (
 from geodecloud.errors import UsageError
 from geodecloud.neighbours import mean
 from geodecloud.radiometry import (
+    DARK_OF_L1C,
+    VEIL_GREY,
     Radiometry,
     eurosat_to_model,
+    even_veil,
     guess_radiometry,
     how_corrected,
     model_to_eurosat,
@@ -229,3 +232,44 @@ def test_the_dtype_suggests_a_radiometry():
 def test_scale_must_be_positive(scale):
     with pytest.raises(UsageError, match="scale"):
         Radiometry(scale)
+
+
+@given(dns(), st.floats(0, 0.8), changes)
+def test_what_lies_under_a_veil_is_found_again(dn, veil, change):
+    radiometry = Radiometry(veil=veil)
+    ground = radiometry.to_model(dn)
+    veiled = (1 - veil) * ground + np.float32(veil * VEIL_GREY)
+    np.testing.assert_allclose(radiometry.to_network(veiled), ground, atol=1e-5)
+
+
+@given(st.floats(0.1, 0.65), st.floats(0.6, 0.9), st.floats(0, 0.04))
+def test_a_veil_is_told_by_the_darkest_light_of_a_picture(opacity, grey, tinge):
+    """Told from what land of any colour sends up, and never taken for more than it is."""
+    bare = np.array([0.1, 0.1 + tinge, 0.1])
+    told = even_veil((1 - opacity) * bare + opacity * grey)
+    added = opacity * (grey - 0.1) + 0.1  # darkest light
+    assert told <= (added - 0.15) / (VEIL_GREY - 0.15) + 0.05
+    assert told > 0.1 or added < 0.25 or added > 0.55
+    assert even_veil(np.array([0.5, 0.35, 0.3])) == 0  # a desert
+    assert even_veil(np.array(DARK_OF_L1C)) == 0
+    assert even_veil(np.array([1.0, 1.0, 1.0])) == 0  # nothing but cloud
+
+
+@given(dns(), st.floats(0.1, 0.6), st.sampled_from(["fill", "keep"]))
+def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
+    valid = np.ones(SHAPE[1:], bool)
+    valid[0] = False
+    opacity = np.zeros(SHAPE[1:], np.float32)
+    opacity[1] = 1  # opaque
+    nothing = Restoration(np.zeros(SHAPE, np.float32), opacity)
+    out, marks = composite(dn, valid, nothing, Radiometry(veil=veil), Rule(opaque=opaque))
+    np.testing.assert_array_equal(out[:, ~valid], dn[:, ~valid])
+    if opaque == "keep":
+        np.testing.assert_array_equal(out[:, 1], dn[:, 1])
+        assert (marks[1] == MEASURED).all()
+    assert (np.abs(marks[2:] - np.ceil(veil * 100)) <= 1).all()
+    exact = Radiometry().to_model(dn)
+    inside = (exact > 0) & (exact < 1)
+    inside[:, :2] = False
+    ground = Radiometry(veil=veil).unveiled(exact)
+    np.testing.assert_allclose(out[inside], (ground * 2750)[inside], atol=1)

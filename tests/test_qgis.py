@@ -108,6 +108,18 @@ def test_references_and_the_limit_are_passed_on(profile, tmp_path):
     assert given > 0.02
 
 
+def test_a_veil_is_kept_if_asked(profile, tmp_path):
+    dn = np.random.default_rng(1).integers(90, 160, (3, 160, 160)).astype(np.uint8)
+    scene = write_scene(tmp_path / "veiled.tif", dn, crs="EPSG:32633")
+    taken, kept, same = (tmp_path / f"{name}.tif" for name in ("taken", "kept", "same"))
+    assert _remove(scene, f"--OUTPUT={taken}").returncode == 0
+    assert _remove(scene, f"--OUTPUT={kept}", "--KEEP_VEIL=true").returncode == 0
+    assert _run(this_program(), scene, same, "--keep-veil").returncode == 0
+    assert kept.read_bytes() == same.read_bytes()
+    with rasterio.open(taken) as bare, rasterio.open(kept) as veiled:
+        assert bare.read().mean() < veiled.read().mean() - 20
+
+
 def test_clouds_are_simulated(profile, tmp_path):
     out = [f"--OUTPUT={tmp_path / 'c.tif'}", f"--OPACITY={tmp_path / 'o.tif'}"]
     options = ["--KIND=cirrus", "--SEED=3", "--ZOOM=2", "--RED=3", "--GREEN=2", "--BLUE=1"]

@@ -13,11 +13,13 @@ from geodecloud.radiometry import (
     AIR,
     DARK_OF_L1C,
     DARKEST,
+    VEIL_GREY,
     Radiometry,
     darkest_light,
     how_corrected,
 )
 from geodecloud.scene import open_scene
+from geodecloud.settings import Settings
 from geodecloud.training import augment as augmentation
 from geodecloud.training.augment import augment
 from geodecloud.training.clouds import draw_uniforms, simulate_clouds
@@ -27,7 +29,7 @@ from geodecloud.training.surroundings import (
     darkest_around,
     missing_air,
 )
-from tests.conftest import identity, write_scene
+from tests.conftest import identity, read, write_scene
 
 
 def test_it_is_the_same_share_in_training_and_in_a_scene(tmp_path):
@@ -138,3 +140,43 @@ def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
     assert told["haze"][~ends].min() > 0.255
     assert told["cumulus"][~ends].median() < 0.3 < told["haze"][~ends].median()
     assert told["deck"][~ends].median() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("left", "about", "changes"),
+    [
+        (False, {}, {}),
+        (True, {}, {"keep_veil": True}),
+        (True, {}, {"scale": 1000.0}),
+        (True, {"size": 120}, {}),
+        (True, {"dtype": np.uint16}, {}),
+        (True, {"tinge": 60}, {}),
+        (True, {"dark": 20}, {}),
+    ],
+)
+def test_a_veil_is_taken_only_from_a_grey_8_bit_picture_of_some_size(
+    tmp_path, caplog, left, about, changes
+):
+    about = {"size": 140, "dtype": np.uint8, "tinge": 0, "dark": 90} | about
+    rng = np.random.default_rng(1)
+    dn = rng.integers(about["dark"], 170, (3, about["size"], about["size"])).astype(about["dtype"])
+    dn[0] += about["tinge"]
+    src, marks = write_scene(tmp_path / "in.tif", dn), tmp_path / "p.tif"
+
+    def clear(patches, darkest):
+        return np.concatenate([patches, np.zeros_like(patches[:, :1])], axis=1)
+
+    chosen = Settings(provenance=marks, **changes)
+    report = decloud_scene(src, tmp_path / "out.tif", clear, chosen)
+    veil = report.radiometry.veil
+    said = "--keep-veil" in caplog.text
+    if left:
+        assert (veil, report.changed, said) == (0, 0, False)
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), dn)
+    else:
+        assert 0.2 < veil < 0.4
+        assert said
+        assert report.changed_fraction == 1
+        assert (read(marks) == np.ceil(100 * veil)).all()
+        ground = (dn / 255 - veil * VEIL_GREY) / (1 - veil)
+        np.testing.assert_allclose(read(tmp_path / "out.tif"), 255 * ground.clip(0, 1), atol=0.6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qgis.core import (
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
@@ -25,6 +26,7 @@ _OPTIONS = {
     "OPAQUE_ABOVE": "--opaque-above",
     "FILL_LIMIT": "--fill-limit",
     "BEYOND_LIMIT": "--beyond-limit",
+    "KEEP_VEIL": "--keep-veil",
     "WINDOW": "--window",
     "OVERLAP": "--overlap",
     "MODEL": "--model",
@@ -63,6 +65,11 @@ def add_restoring(algorithm: ProgramAlgorithm) -> None:
                 usesStaticStrings=True,
             ),
             "What is not filled: keep the cloud (this is so if left empty), or write nodata.",
+        ),
+        (
+            QgsProcessingParameterBoolean("KEEP_VEIL", "Keep an even veil", False),
+            "Of an 8-bit picture whose darkest pixels are bright and grey: else such a veil is "
+            "taken from every pixel.",
         ),
         (
             number("WINDOW", "Window size in pixels", _INTEGER, minValue=16),
