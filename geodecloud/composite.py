@@ -159,7 +159,7 @@ def composite(
     touched = share > 0
     if radiometry.veil:
         touched = valid if rule.opaque == "fill" else valid & ~opaque
-    opacity = 1 - (1 - share) * np.float32(1 - radiometry.veil)
+    opacity = share + (1 - share) * np.float32(radiometry.veil)
     provenance = np.where(touched, np.ceil(opacity * 100), MEASURED).astype(np.uint8)
     provenance[~valid] = NODATA
     if rule.opaque == "fill":
