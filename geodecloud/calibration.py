@@ -19,6 +19,7 @@ from geodecloud.radiometry import (
     L1C_TCI_SCALE,
     L2A_TCI_SCALE,
     LARGE,
+    MODEL_WHITE,
     SCALE,
     Radiometry,
     darkest_light,
@@ -84,6 +85,7 @@ def scene_radiometry(
     used = _as_the_user_says(stated, scale, offset)
     pixels = round(scene.shape[0] * scene.shape[1] * valid.mean())
     model = used.to_model(dn)
+    dark = (np.percentile(dn, 0.5, axis=1) + used.offset) / used.scale
     if used.guessed and scene.dtype == np.uint8 and pixels >= LARGE and not keep_veil:
         used = replace(used, veil=even_veil(np.percentile(model, 100 * DARKEST, axis=1)))
     if used.veil > 0:
@@ -93,11 +95,10 @@ def scene_radiometry(
             *(scene.path, 100 * used.veil),
         )
     elif used is stated:
-        dark_red = (np.percentile(dn[0], 0.5) + used.offset) / used.scale
         bright = (np.percentile(dn, 98) + used.offset) / used.scale
-        _warn_of_contradictions(scene, used, float(dark_red), float(bright))
-    dark_blue = np.percentile(used.unveiled(model[2]), 0.5)
-    used = replace(used, corrected=how_corrected(float(dark_blue)))
+        _warn_of_contradictions(scene, used, float(dark[0]), float(bright))
+    bare = used.unveiled((dark / MODEL_WHITE).astype(np.float32))  # below 0 in some L2A scenes
+    used = replace(used, corrected=how_corrected(float(bare[2])))
     seen = used.to_network(model[:, None])[:, 0]  # (3, count)
     return replace(used, darkest=darkest_light(seen, pixels))
 
