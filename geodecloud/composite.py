@@ -156,11 +156,11 @@ def composite(
     if rule.opaque != "fill":
         share[opaque] = 0
 
-    touched = share > 0
+    touched, restored = share > 0, share
     if radiometry.veil:
         touched = valid if rule.opaque == "fill" else valid & ~opaque
-    opacity = share + (1 - share) * np.float32(radiometry.veil)
-    provenance = np.where(touched, np.ceil(opacity * 100), MEASURED).astype(np.uint8)
+        restored = touched * (share + (1 - share) * np.float32(radiometry.veil))
+    provenance = np.ceil(restored * 100).astype(np.uint8)
     provenance[~valid] = NODATA
     if rule.opaque == "fill":
         provenance[opaque] = FILLED
@@ -200,7 +200,9 @@ def _restored_dn(
     distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
     dropped = beyond * np.clip(distance / _EDGE, 0, 1)
     span = np.float64(radiometry.span)
-    step = (bare - seen) * span + share * ((restored - bare) * span - dropped)
+    step = share * ((restored - bare) * span - dropped)
+    if radiometry.veil:
+        step += (bare - seen) * span
     return as_dtype(exact + step, dn.dtype, nodata)
 
 

@@ -119,9 +119,8 @@ def simulate_clouds(
     dark = darkest_under(cloudy, around, clouds.a, light, uniforms[:, 48])
     air = missing_air(dark)
     cloudy, target, light = air + (1 - air) * cloudy, air + (1 - air) * target, (1 - air) * light
-    dark = torch.where(
-        around.isinf(), darkest_alone(cloudy), air[..., 0, 0] + (1 - air[..., 0, 0]) * dark
-    )
+    even = air.flatten(1)
+    dark = torch.where(around.isinf(), darkest_alone(cloudy), even + (1 - even) * dark)
     return Clouded(cloudy, target, apparent_opacity(clouds.a, light), dark)
 
 
