@@ -157,15 +157,26 @@ class Scene:
 
     def _valid(self, rgb: NDArray[Any], **where: Any) -> NDArray[np.bool_]:
         """Where red, green and blue, read as ``rgb``, all have data: bool (rows, width)."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NodataShadowWarning)  # alpha is looked at below
-            masks = [self.dataset.read_masks(band, **where) > 0 for band in self.bands]
+        masks = [self._mask(dn, band, **where) for dn, band in zip(rgb, self.bands, strict=True)]
         valid: NDArray[np.bool_] = np.logical_and.reduce(masks)
         if self.alpha:
             valid &= self.dataset.read(self.alpha, **where) > 0
         if rgb.dtype.kind == "f":
             valid &= np.isfinite(rgb).all(axis=0)
         return valid
+
+    def _mask(self, dn: NDArray[Any], band: int, **where: Any) -> NDArray[np.bool_]:
+        """Where a band that was read as ``dn`` has data, but for alpha: bool (rows, width)."""
+        nodata = self.dataset.nodatavals[band - 1]
+        by_value = self.dataset.mask_flag_enums[band - 1] == [MaskFlags.nodata]
+        if by_value and dn.dtype.kind in "iu" and float(nodata).is_integer():
+            # As GDAL's mask, for which GDAL would read the band once more.
+            there: NDArray[np.bool_] = dn != int(nodata)
+            return there
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NodataShadowWarning)  # alpha is looked at by itself
+            mask: NDArray[np.bool_] = self.dataset.read_masks(band, **where) > 0
+        return mask
 
 
 def gdal_resources(cache: int, threads: int) -> Any:

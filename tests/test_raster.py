@@ -208,6 +208,27 @@ def test_an_error_in_the_network_leaves_the_old_output(tmp_path, scene):
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [
+        ("uint8", 0),
+        ("uint16", 65535),
+        ("int16", -9999),
+        ("int32", 7),
+        ("float32", 0),
+        ("uint8", None),
+    ],
+)
+def test_what_is_valid_is_as_gdal_has_it(tmp_path, dtype, nodata):
+    dn = np.random.default_rng(0).integers(0, 9, (3, 40, 30)).astype(dtype)
+    dn[:, 5:9, 3:20] = nodata or 0
+    dn[1, 20:30] = nodata or 0
+    with open_scene(write_scene(tmp_path / "in.tif", dn, nodata=nodata), (3, 1, 2)) as scene:
+        valid = scene.read(2, 39)[1]
+        gdal = scene.dataset.read_masks()[:, 2:39].all(axis=0)
+    np.testing.assert_array_equal(valid, gdal)
+
+
 def test_opaque_nodata_needs_a_nodata_value(tmp_path, scene):
     with pytest.raises(UsageError, match="no nodata value"):
         decloud_scene(scene, tmp_path / "out.tif", identity, Settings(rule=Rule(opaque="nodata")))
