@@ -13,11 +13,12 @@ from geodecloud.blending import Ramp, StripBlend
 from geodecloud.composite import REACH, Restoration, believed_opacity, told_from_water
 from geodecloud.context import fill_share, trust
 from geodecloud.errors import GeodecloudError
+from geodecloud.patches import Question, questions, read_bands
 from geodecloud.pipeline import ahead, in_order
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
 from geodecloud.windows import Grid
-from geodecloud.work import CALLS, Work
+from geodecloud.work import AHEAD, CALLS, Work
 
 # Patches (N, 3, S, S) in model range and the scene's darkest light (3,) -> (N, 4, S, S), restored
 # red, green, blue, and opacity. Float32 all.
@@ -36,7 +37,7 @@ class Strip:
     restoration: Restoration
     brightness: NDArray[np.float32]  # (rows, width), mean of R, G, B as the network saw them
     windows: int  # that were added to this strip
-    windows_skipped: int  # of them, because they hold no data
+    windows_skipped: int  # of them the network is not asked: no data, or an even colour once more
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,16 @@ def restored_strips(
     """
     per_strip = work.rows_of_windows
     blend = StripBlend(4, (per_strip - 1) * grid.stride + grid.size, scene.shape[1], grid, ramp)
-    bands = ahead(_read_bands(scene, grid, per_strip))
-    questions = _questions(bands, scene.rgb, radiometry, grid.size, work.batch_size)
+    bands = ahead(read_bands(scene, grid, per_strip))
+    asked = questions(bands, scene.rgb, radiometry, grid.size, work.batch_size)
     darkest = np.array(radiometry.darkest, np.float32)
 
-    def ask(question: _Question) -> NDArray[np.float32]:
+    def ask(question: Question) -> NDArray[np.float32]:
         return _changes(predict, question.patches, darkest)
 
-    for question, answer in in_order(ask, questions, calls=CALLS):
-        for place, patch in zip(question.places, answer, strict=True):
-            blend.add(patch, *place)
+    for question, answer in in_order(ask, asked, CALLS, AHEAD):
+        for place, i in zip(question.places, question.which, strict=True):
+            blend.add(answer[i], *place)
         band = question.completes
         if band is not None:
             blended = blend.take(band.finished)
@@ -118,67 +119,6 @@ def restored_strips(
             brightness = np.where(valid, seen, np.float32(0))
             counts = len(band.places), question.skipped
             yield Strip(band.first, dn, valid, restoration, brightness, *counts)
-
-
-@dataclass(frozen=True)
-class _Band:
-    """Rows under some rows of windows.
-
-    places: (row, column) of the windows' top left, in these rows.
-    finished: how many of the rows, from the top, no later window reaches.
-    """
-
-    first: int
-    dn: NDArray[Any]  # (bands, rows, width)
-    valid: NDArray[np.bool_]  # (rows, width)
-    places: list[tuple[int, int]]
-    finished: int
-
-
-@dataclass(frozen=True)
-class _Question:
-    """Some windows of a band for the network; ``completes`` is the band if they are its last."""
-
-    places: list[tuple[int, int]]
-    patches: NDArray[np.float32]  # (N, 3, size, size), N may be 0
-    completes: _Band | None
-    skipped: int  # windows of the band without data
-
-
-def _read_bands(scene: Scene, grid: Grid, per_strip: int) -> Iterator[_Band]:
-    """The scene from the top down; each row is read once."""
-    height, width = scene.shape
-    columns, rows = grid.starts(width), grid.starts(height)
-    first, dn, valid = 0, *scene.read(0, 0)
-    for group in range(0, len(rows), per_strip):
-        tops = rows[group : group + per_strip]
-        bottom = min(tops[-1] + grid.size, height)
-        more_dn, more_valid = scene.read(first + dn.shape[1], bottom)
-        dn = np.concatenate([dn, more_dn], axis=1)
-        valid = np.concatenate([valid, more_valid])
-        last = rows[group + per_strip] if group + per_strip < len(rows) else height
-        places = [(top - first, left) for top in tops for left in columns]
-        yield _Band(first, dn, valid, places, last - first)
-        first, dn, valid = last, dn[:, last - first :], valid[last - first :]
-
-
-def _questions(
-    bands: Iterator[_Band], rgb: list[int], radiometry: Radiometry, size: int, batch_size: int
-) -> Iterator[_Question]:
-    """The windows that hold data, as patches, in batches that end with their band."""
-    for band in bands:
-        model = radiometry.to_network(radiometry.to_model(band.dn[rgb]))
-        seen = [band.valid[row : row + size, left : left + size] for row, left in band.places]
-        kept = [pair for pair in zip(band.places, seen, strict=True) if pair[1].any()]
-        for begin in range(0, max(len(kept), 1), batch_size):
-            batch = kept[begin : begin + batch_size]
-            patches = np.empty((len(batch), 3, size, size), np.float32)
-            for i, ((row, column), valid) in enumerate(batch):
-                patch = model[:, row : row + size, column : column + size]
-                patches[i] = filled_patch(patch, valid, size)
-            ends = begin + batch_size >= len(kept)
-            skipped = len(band.places) - len(kept)
-            yield _Question([place for place, _ in batch], patches, band if ends else None, skipped)
 
 
 def _changes(
@@ -201,20 +141,3 @@ def _changes(
         )
     answer[:, :3] -= patches
     return answer
-
-
-def filled_patch(
-    patch: NDArray[np.float32], valid: NDArray[np.bool_], size: int
-) -> NDArray[np.float32]:
-    """A patch of (3, size, size) without holes, from one that may have some or be smaller.
-
-    Where there is no data, or nothing at all beyond the edge of a small scene, the network sees
-    each band's mean over the valid pixels, so that the value of nodata reaches no neighbour.
-    """
-    height, width = valid.shape
-    if valid.all() and (height, width) == (size, size):
-        return patch
-    out = np.empty((3, size, size), np.float32)
-    out[:] = patch[:, valid].mean(axis=1, dtype=np.float64)[:, None, None]
-    np.copyto(out[:, :height, :width], patch, where=valid)
-    return out

@@ -14,6 +14,7 @@ from geodecloud.composite import MEASURED, NODATA, told_from_water
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.neighbours import mean
 from geodecloud.windows import Grid
+from geodecloud.work import Limits
 from tests.conftest import darken, identity, noise, read, write_scene
 
 shapes = st.tuples(st.integers(1, 150), st.integers(1, 150))
@@ -113,6 +114,30 @@ def test_nan_and_infinity_stay(tmp_path):
     np.testing.assert_array_equal(out[:, bad], dn[:, bad])
     assert np.isfinite(out[:, ~bad]).all()
     assert (read(tmp_path / "p.tif")[0][bad] == NODATA).all()
+
+
+def test_of_windows_of_one_colour_one_is_asked(tmp_path):
+    """And the file is that of all being asked, one in each call."""
+    dn = noise((3, 130, 600)) // 30
+    dn[:, :, 150:450] = 20_000  # saturated, whatever the noise
+    dn[:, :, 500:] = 0  # black, but not nodata
+    src = write_scene(tmp_path / "in.tif", dn)
+    outputs, asked = set(), {}
+    for batch_size in (1, 5, 64):
+        seen = asked.setdefault(batch_size, [])
+
+        def remember(patches, _, seen=seen):
+            seen.extend(patches)
+            return _mean_of_patch(patches, _)
+
+        chosen = Settings(limits=Limits(batch_size=batch_size), overwrite=True)
+        report = decloud_scene(src, tmp_path / "out.tif", remember, chosen)
+        assert len(seen) == report.windows - report.windows_skipped
+        outputs.add((tmp_path / "out.tif").read_bytes())
+    assert len(outputs) == 1
+    assert len(asked[1]) == report.windows == 39
+    even = [np.ptp(patch, axis=(1, 2)).max() == 0 for patch in asked[64]]
+    assert 2 <= sum(even) <= 2 * 3  # in each row of windows, or in a strip of more
 
 
 def test_windows_without_data_are_skipped(tmp_path):
