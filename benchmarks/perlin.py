@@ -1,12 +1,14 @@
 """Time the Perlin noise against a Python loop over ``noise.pnoise2``.
 
-    python benchmarks/perlin.py [--repetitions 9] [--tiles 64]
+    python benchmarks/perlin.py [--repetitions 9] [--tiles 64] [--compile]
 
 Prints milliseconds for a tile of 64 x 64 pixels, the median of repetitions that take turns, and
 how many times faster than the loop that is:
 
 - ``loop``: pixel by pixel into an array, as the article's code has it, 12 octaves; and with 5;
-- ``ours``: ``fractal_perlin``, on turned coordinates, as for clouds.
+- ``ours``: ``fractal_perlin``, on turned coordinates, as for clouds (5 octaves);
+- ``compiled``: the same through ``torch.compile``, with ``--compile``; it needs a C++ compiler
+  and a minute or two.
 
 Each tile has a scale of its own, 5 to 120 pixels a cell. ``pip install '.[train]'`` brings the
 loop's library.
@@ -59,18 +61,24 @@ def seconds(run: Callable[[], object], device: str) -> float:
     return perf_counter() - start
 
 
-def contestants(tiles: int) -> dict[tuple[str, str, int], tuple[Callable[[], object], int]]:
+def contestants(
+    tiles: int, *, compiled: bool
+) -> dict[tuple[str, str, int], tuple[Callable[[], object], int]]:
     """By name, device and octaves: what to run, and the tiles that it makes."""
     scales = torch.linspace(5, 120, tiles)
     few = scales[:: max(1, tiles // LOOP_TILES)].tolist()
     runs: dict[tuple[str, str, int], tuple[Callable[[], object], int]] = {}
+    ways = {"ours": fractal_perlin}
+    if compiled:
+        ways["compiled"] = torch.compile(fractal_perlin, dynamic=False)
     for octaves in OCTAVES:
         runs["loop", "cpu", octaves] = partial(loop, few, octaves), len(few)
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             line = (torch.arange(SIZE) / scales[:, None]).to(device)
             rows, columns = torch.broadcast_tensors(line[:, :, None], line[:, None, :])
             x, y = 0.8 * rows + 0.6 * columns, 0.8 * columns - 0.6 * rows
-            runs["ours", device, octaves] = partial(fractal_perlin, x, y, octaves), tiles
+            for name, way in ways.items():
+                runs[name, device, octaves] = partial(way, x, y, octaves), tiles
     return runs
 
 
@@ -79,8 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--tiles", type=int, default=64, help="in a batch")
+    parser.add_argument("--compile", action="store_true", help="through torch.compile as well")
     args = parser.parse_args()
-    runs = contestants(args.tiles)
+    runs = contestants(args.tiles, compiled=args.compile)
     times: dict[tuple[str, str, int], list[float]] = {key: [] for key in runs}
     for turn in range(args.repetitions + 1):
         for key, (run, tiles) in runs.items():
