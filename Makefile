@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 	@echo "picture:     $(CURDIR)/$(DEMO)/s2_preview.png  (before | after | provenance)"
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

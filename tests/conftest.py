@@ -1,6 +1,7 @@
 """Scenes made on the spot, simple stand-ins for the network, and where the real data is."""
 
 import logging
+import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from geodecloud.checkpoint import save_generator
 from geodecloud.cli import main
 from geodecloud.config import GeneratorPlan
 from geodecloud.models.generator import UNet
+
+# What tests compute is tiny: threads that wait for each other only slow it down.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_data"

@@ -41,8 +41,10 @@ ALLOWED = {
         *("numpy", "rasterio"),
     },
     "preview": {"composite", "errors", "radiometry", "numpy", "PIL"},
+    "patches": {"radiometry", "scene", "windows", "numpy"},
     "strips": {
-        *("blending", "composite", "context", "errors", "pipeline", "radiometry", "scene"),
+        *("blending", "composite", "context", "errors", "patches", "pipeline", "radiometry"),
+        "scene",
         *("windows", "work", "numpy"),
     },
     "second_pass": {
