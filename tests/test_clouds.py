@@ -13,8 +13,8 @@ from geodecloud.training import augment as augmentation
 from geodecloud.training import clouds
 from geodecloud.training.article import article_noise, overlay_noise
 from geodecloud.training.augment import augment
+from geodecloud.training.cloud_shapes import Draw, Place
 from geodecloud.training.clouds import (
-    Place,
     apparent_opacity,
     draw_clouds,
     draw_uniforms,
@@ -128,7 +128,7 @@ def test_each_uniform_is_used_once():
     """Were there one column fewer, the last draw would find none."""
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clouds._Draw, "uniform", lambda self: drawn.append(1) or next(self._columns))
+        patch.setattr(Draw, "uniform", lambda self: drawn.append(1) or next(self._columns))
         draw_clouds(torch.rand(2, clouds.UNIFORMS), CloudMix(), TILE)
     assert len(drawn) <= clouds.UNIFORMS - 3  # two are the tint's, one the surroundings'
     with pytest.raises(StopIteration):

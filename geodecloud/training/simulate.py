@@ -19,7 +19,8 @@ from geodecloud.geotiff import create_like, create_opacity
 from geodecloud.output import Outputs
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene, open_scene
-from geodecloud.training.clouds import Clouds, Place, apparent_opacity, draw_clouds, draw_uniforms
+from geodecloud.training.cloud_shapes import Place
+from geodecloud.training.clouds import Clouds, apparent_opacity, draw_clouds, draw_uniforms
 
 _ROWS = 256  # that are made at a time
 _MARGIN = 4  # rows beyond them that parallax reaches into
