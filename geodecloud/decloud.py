@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from geodecloud import __version__
 from geodecloud.calibration import scene_radiometry
 from geodecloud.composite import (
     MOST_REFERENCES,
@@ -28,11 +27,9 @@ from geodecloud.composite import (
 )
 from geodecloud.context import cell_size
 from geodecloud.errors import UsageError
-from geodecloud.geotiff import RowWriter, create_like, create_provenance
 from geodecloud.mask import open_mask
 from geodecloud.output import Outputs
 from geodecloud.pipeline import ahead
-from geodecloud.preview import Preview
 from geodecloud.products import Src
 from geodecloud.radiometry import Radiometry
 from geodecloud.reference import open_reference
@@ -40,6 +37,7 @@ from geodecloud.report import Report
 from geodecloud.scene import Scene, gdal_resources, open_scene
 from geodecloud.second_pass import Finished, Place, filled
 from geodecloud.settings import Settings
+from geodecloud.sinks import open_sinks
 from geodecloud.stac import Written, item_path, require_pystac, write_item
 from geodecloud.strips import BelievedStrip, Predict, believed_strips, restored_strips
 from geodecloud.work import MIB, Load, Work, plan_work
@@ -94,7 +92,7 @@ def decloud_scene(
         radiometry = scene_radiometry(scene, settings.scale, settings.offset, keep_veil=keep_veil)
         work = _planned(scene, settings)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
-        out, sinks = _open_sinks(scene, report, settings, outputs, open_files, model_name)
+        out, sinks = open_sinks(scene, report, settings, outputs, open_files, model_name)
         strips = believed_strips(
             restored_strips(scene, predict, radiometry, settings.grid, settings.ramp, work),
             settings.rule.opaque_above,
@@ -115,9 +113,6 @@ def decloud_scene(
             write_item(item, scene, _written(report, settings, model_name))
         report.seconds = time.perf_counter() - begun
     return report
-
-
-Sink = Callable[[Finished], None]
 
 
 def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
@@ -248,47 +243,3 @@ def _second_pass(
         *(scene.nodata, scene.pixel_metres, report.dst.parent),
     )
     return filled(rows, place, settings.rule, block, references, settings.limits.threads)
-
-
-def _open_sinks(
-    scene: Scene,
-    report: Report,
-    settings: Settings,
-    outputs: Outputs,
-    open_files: ExitStack,
-    model_name: str,
-) -> tuple[RowWriter, list[Sink]]:
-    """Open what is to be written: the scene, and provenance and preview where wanted.
-
-    Returns:
-        what writes the scene, and all that takes finished rows.
-    """
-    tags = {
-        "VERSION": __version__,
-        "MODEL": model_name,
-        "SOURCE": scene.path.name,
-        "DTYPE": str(scene.dtype),
-        "SCALE": repr(report.radiometry.scale),
-        "OFFSET": repr(report.radiometry.offset),
-        "RADIOMETRY": report.radiometry.origin,
-        "CORRECTED": f"{report.radiometry.corrected:.3f}",
-        "VEIL": f"{report.radiometry.veil:.3f}",
-        "DARKEST": " ".join(f"{light:.3f}" for light in report.radiometry.darkest),
-        "CONFIG": settings.to_json(),
-    }
-    place = outputs.add(report.dst)
-    out = open_files.enter_context(create_like(scene, place, tags, settings.form))
-    sinks: list[Sink] = [lambda rows: out.write(rows.after, rows.first)]
-    if settings.provenance:
-        place = outputs.add(Path(settings.provenance))
-        marks = open_files.enter_context(create_provenance(scene, place, settings.form))
-        sinks.append(lambda rows: marks.write(rows.provenance[None], rows.first))
-    if settings.preview:
-        path = outputs.add(Path(settings.preview))
-        preview = open_files.enter_context(Preview(path, *scene.shape, report.radiometry))
-        sinks.append(
-            lambda rows: preview.add(
-                rows.first, rows.before[scene.rgb], rows.after[scene.rgb], rows.provenance
-            )
-        )
-    return out, sinks
