@@ -27,6 +27,7 @@ from geodecloud.composite import (
 )
 from geodecloud.context import cell_size
 from geodecloud.errors import UsageError
+from geodecloud.finished import Finished
 from geodecloud.mask import open_mask
 from geodecloud.output import Outputs
 from geodecloud.pipeline import ahead
@@ -35,7 +36,7 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.reference import open_reference
 from geodecloud.report import Report
 from geodecloud.scene import Scene, gdal_resources, open_scene
-from geodecloud.second_pass import Finished, Place, filled
+from geodecloud.second_pass import Place, filled
 from geodecloud.settings import Settings
 from geodecloud.sinks import open_sinks
 from geodecloud.stac import Written, item_path, require_pystac, write_item

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from geodecloud.composite import BEYOND, FILLED, MEASURED, NODATA, REFERENCE
+from geodecloud.finished import Finished
 from geodecloud.radiometry import Radiometry
-from geodecloud.second_pass import Finished
 
 
 @dataclass

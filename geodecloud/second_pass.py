@@ -5,7 +5,6 @@ without opaque pixels go on at once; the others are set aside in an unnamed temp
 on last. So no block is written twice, and memory does not depend on the scene's height.
 """
 
-import dataclasses
 import logging
 import tempfile
 import threading
@@ -13,39 +12,23 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.composite import BEYOND, FILLED, REFERENCE, Rule, lay_over
 from geodecloud.context import LAND, Ground, colours, distances, lit_cells, stretch
-from geodecloud.errors import OutputError
+from geodecloud.finished import Finished, in_groups, pieces, set_aside, take_back
 from geodecloud.neighbours import Floats
 from geodecloud.radiometry import Radiometry
 from geodecloud.swatches import Swatches
 from geodecloud.texture import Texture
-from geodecloud.work import FILLED_ROWS, FILLING
+from geodecloud.work import FILLING
 
 log = logging.getLogger("geodecloud")
 
 _GROUND = 0.25  # share of a cell that must be visible for it to be visible ground
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Rows of the output: all bands before and after, and what is said of them."""
-
-    first: int
-    before: NDArray[Any]  # (bands, rows, width)
-    after: NDArray[Any]  # (bands, rows, width)
-    provenance: NDArray[np.uint8]  # (rows, width)
-    valid: NDArray[np.bool_]  # (rows, width)
-    share: Floats  # (rows, width), see context.fill_share
-    trust: Floats  # (rows, width), see context.trust
-
-
-_ARRAYS = [field.name for field in dataclasses.fields(Finished)][1:]
 
 
 @dataclass(frozen=True)
@@ -99,10 +82,10 @@ def filled(
     ground, swatches = Ground(place.height, place.width), Swatches(place.height, place.width)
     with tempfile.TemporaryFile(dir=place.folder) as file:
         aside = 0
-        for group in _groups(rows, block):
+        for group in in_groups(rows, block):
             _gather(group, place, ground, swatches, others)
             if group.share.any():
-                _set_aside(group, file, place.folder)
+                set_aside(group, file, place.folder)
                 aside += 1
             else:
                 yield group
@@ -118,8 +101,8 @@ def filled(
         file.seek(0)
         with ThreadPoolExecutor(min(threads, FILLING)) as pool:
             for _ in range(aside):
-                group = _take_back(file)
-                list(pool.map(fill, _pieces(group)))  # the pieces are views of the group
+                group = take_back(file)
+                list(pool.map(fill, pieces(group)))  # the pieces are views of the group
                 yield group
                 del group
 
@@ -128,7 +111,7 @@ def _gather(
     rows: Finished, place: Place, ground: Ground, swatches: Swatches, others: Sequence[Other]
 ) -> None:
     """Add what is visible in rows to all that is known of the land."""
-    for part in _pieces(rows):
+    for part in pieces(rows):
         colour = place.radiometry.to_model(part.after[place.rgb])
         ground.add(colour, part.trust)
         swatches.add(part.first, colour, part.trust)
@@ -206,65 +189,3 @@ class _Fill:
             rgb[:, where] = place.nodata
         rows.provenance[where] = BEYOND
         rows.after[place.rgb] = rgb
-
-
-def _groups(rows: Iterator[Finished], block: int) -> Iterator[Finished]:
-    """The same rows in groups that begin where a block begins, all of one height but the last."""
-    height = -(-FILLED_ROWS // block) * block
-    group, count = None, 0
-    for more in rows:
-        taken = 0
-        while taken < len(more.valid):
-            if group is None:
-                group, count = _room(more, more.first + taken, height), 0
-            some = min(height - count, len(more.valid) - taken)
-            _copy(_part(more, taken, taken + some), _part(group, count, count + some))
-            taken, count = taken + some, count + some
-            if count == height:
-                yield group
-                group = None
-        del more  # nothing is held here while the next rows are made
-    if group is not None:
-        yield _part(group, 0, count)
-
-
-def _room(like: Finished, first: int, height: int) -> Finished:
-    """Room for ``height`` rows from ``first`` on."""
-    arrays = (getattr(like, name) for name in _ARRAYS)
-    shapes = ((*array.shape[:-2], height, array.shape[-1]) for array in arrays)
-    types = (getattr(like, name).dtype for name in _ARRAYS)
-    room: Iterator[Any] = map(np.empty, shapes, types)
-    return Finished(first, *room)
-
-
-def _copy(rows: Finished, to: Finished) -> None:
-    for name in _ARRAYS:
-        getattr(to, name)[:] = getattr(rows, name)
-
-
-def _pieces(rows: Finished) -> Iterator[Finished]:
-    """The same rows, few at a time, so that what is computed of them needs little memory."""
-    for start in range(0, len(rows.valid), FILLED_ROWS):
-        yield _part(rows, start, start + FILLED_ROWS)
-
-
-def _part(rows: Finished, start: int, stop: int) -> Finished:
-    return Finished(
-        rows.first + start, *(getattr(rows, name)[..., start:stop, :] for name in _ARRAYS)
-    )
-
-
-def _set_aside(rows: Finished, file: IO[bytes], folder: Path) -> None:
-    try:
-        for field in dataclasses.fields(Finished):
-            np.save(file, getattr(rows, field.name))
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: no room for the rows that wait to be filled ({error}); make room and run "
-            "again, or use --opaque keep"
-        ) from error
-
-
-def _take_back(file: IO[bytes]) -> Finished:
-    first, *arrays = (np.load(file) for _ in dataclasses.fields(Finished))
-    return Finished(int(first), *arrays)

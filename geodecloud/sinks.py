@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from geodecloud import __version__
+from geodecloud.finished import Finished
 from geodecloud.geotiff import RowWriter, create_like, create_provenance
 from geodecloud.output import Outputs
 from geodecloud.preview import Preview
 from geodecloud.report import Report
 from geodecloud.scene import Scene
-from geodecloud.second_pass import Finished
 from geodecloud.settings import Settings
 
 Sink = Callable[[Finished], None]

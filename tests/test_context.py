@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geodecloud import decloud, second_pass, texture
+from geodecloud import decloud, finished, second_pass, texture
 from geodecloud.composite import BEYOND, FILLED, MEASURED, NODATA, Rule
 from geodecloud.context import LAND, Ground, distances, fill_share, spread, stretch, trust
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, UsageError
 from geodecloud.evaluate import evaluate_pairs
+from geodecloud.finished import Finished
 from geodecloud.neighbours import largest, mean
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import open_scene
-from geodecloud.second_pass import Finished, Place
+from geodecloud.second_pass import Place
 from geodecloud.work import Work
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 
@@ -304,7 +305,7 @@ def test_no_room_for_what_waits_is_one_error_and_leaves_nothing(tmp_path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     src = write_scene(tmp_path / "in.tif", np.where(disc(), WHITE, ramp()).astype(np.uint16))
-    monkeypatch.setattr(second_pass.np, "save", full)
+    monkeypatch.setattr(finished.np, "save", full)
     with pytest.raises(OutputError, match="no room"):
         decloud_scene(src, tmp_path / "out.tif", white_is_cloud)
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
