@@ -49,8 +49,10 @@ class DiscriminatorPlan:
     def __post_init__(self) -> None:
         if len(self.blocks) != len(self.widths) or not 1 <= len(self.blocks) <= 6:
             raise ConfigError("[discriminator] blocks and widths: one of each for 1 to 6 stages")
-        if min(*self.blocks, *self.widths, 1) < 1:
-            raise ConfigError("[discriminator] blocks and widths must be 1 or more")
+        # From fewer than 8 channels PyTorch 2.13 writes beyond its memory: a strided convolution's
+        # gradient on a CPU, channels last.
+        if min(self.blocks) < 1 or min(self.widths) < 8:
+            raise ConfigError("[discriminator] blocks must be 1 or more, widths 8 or more")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ def test_the_articles_recipe_changes_no_tile():
         ("[generator]\nupsample = 'cubic'", "bilinear or transposed"),
         ("[discriminator]\nblocks = [1]", "one of each"),
         ("[discriminator]\nblocks = 'x'", "a list of whole numbers"),
+        ("[discriminator]\nblocks = [1, 0]\nwidths = [8, 8]", "1 or more"),
+        ("[discriminator]\nblocks = [1, 1]\nwidths = [4, 8]", "8 or more"),
         ("[augmentation]\ncoarse = 2.0", "a share"),
         ("[losses]\nl1 = -1.0", "l1 is -1"),
         ("[losses]\nl1 = nan", "l1 is nan"),
