@@ -33,7 +33,7 @@ PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
     NODATA: (90, 90, 90, 255),
 }
 
-_DOUBTFUL, _CERTAIN = 0.25, 0.35  # opacity that pale water does not reach, and that cloud does
+_DOUBTFUL, _CERTAIN = 0.30, 0.40  # opacity that pale water does not reach, and that cloud does
 _PATCH = 3  # pixels to each side over which it does: a roof or a sandbank is smaller
 _NEAR = 12  # pixels from certain cloud within which thin cloud is believed
 _FADE = 6  # pixels over which the belief fades beyond

@@ -105,9 +105,9 @@ def test_opacity_is_believed_beside_certain_cloud_only(opacity):
     assert believed.dtype == np.float32
     assert (believed <= opacity).all()
     assert (believed >= 0).all()
-    cloud = mean(opacity, 3) >= 0.3501
+    cloud = mean(opacity, 3) >= 0.4001
     np.testing.assert_allclose(believed[cloud], opacity[cloud], rtol=1e-5)
-    assert (believed_opacity(np.minimum(opacity, 0.25)) == 0).all()
+    assert (believed_opacity(np.minimum(opacity, 0.30)) == 0).all()
 
 
 def test_how_far_a_cloud_reaches():
@@ -121,7 +121,8 @@ def test_how_far_a_cloud_reaches():
     assert not believed[~reached].any()
     assert believed[30, 25 - 6 - 18 :].min() == 0
     assert (believed[24 - 18 : 37 + 18, 20:31] > 0).all()
-    np.testing.assert_allclose(believed[18:43, 13:38], opacity[18:43, 13:38], rtol=1e-5)
+    for whole in (np.s_[18:43, 14:37], np.s_[19:42, 13:38]):  # but for the very corners
+        np.testing.assert_allclose(believed[whole], opacity[whole], rtol=1e-5)
 
 
 @given(
