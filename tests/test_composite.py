@@ -105,9 +105,9 @@ def test_opacity_is_believed_beside_certain_cloud_only(opacity):
     assert believed.dtype == np.float32
     assert (believed <= opacity).all()
     assert (believed >= 0).all()
-    cloud = mean(opacity, 3) >= 0.4001
+    cloud = mean(opacity, 3) >= 0.401
     np.testing.assert_allclose(believed[cloud], opacity[cloud], rtol=1e-5)
-    assert (believed_opacity(np.minimum(opacity, 0.30)) == 0).all()
+    assert (believed_opacity(np.minimum(opacity, 0.299)) == 0).all()
 
 
 def test_how_far_a_cloud_reaches():
