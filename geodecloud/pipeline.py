@@ -73,21 +73,18 @@ def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | 
         raise
 
 
-def in_order(
-    function: Callable[[T], R], items: Iterator[T], calls: int, waiting: int = 0
-) -> Iterator[tuple[T, R]]:
+def in_order(function: Callable[[T], R], items: Iterator[T], calls: int) -> Iterator[tuple[T, R]]:
     """Each item with what the function makes of it, in the order of the items.
 
     Args:
-        calls: at most so many calls run at once, in as many threads.
-        waiting: so many more items wait, or wait with their answers, while the caller is busy.
+        calls: at most so many calls run at once, in as many threads; one more item waits.
     """
     pool = ThreadPoolExecutor(calls)
     pending: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in items:
             pending.append((item, pool.submit(function, item)))
-            if len(pending) > calls + waiting:
+            if len(pending) > calls:
                 first, future = pending.popleft()
                 yield first, future.result()
         while pending:

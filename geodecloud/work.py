@@ -27,9 +27,8 @@ _GATHER_BOTH, _MATCH = 28, 150
 _PER_FILLED_PIXEL = 75  # of the rows that a thread fills
 FILLED_ROWS = 64  # at once, by one thread; a swatch is as high
 FILLING = 2  # threads at most that fill
-CALLS = 2  # of the network at once
-AHEAD = 6  # more, so that it never waits while a strip or a row of blocks is put together
-_BATCHES = CALLS + AHEAD + 2  # and one put together, one blended
+CALLS = 2  # of the network at once, so that it never waits
+_BATCHES = CALLS + 2  # asked; and one waiting, one answered
 _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
 
 _MOST_ROWS = 512  # of a strip; more would save nothing
