@@ -18,7 +18,7 @@ from geodecloud.pipeline import ahead, in_order
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
 from geodecloud.windows import Grid
-from geodecloud.work import AHEAD, CALLS, Work
+from geodecloud.work import CALLS, Work
 
 # Patches (N, 3, S, S) in model range and the scene's darkest light (3,) -> (N, 4, S, S), restored
 # red, green, blue, and opacity. Float32 all.
@@ -106,7 +106,7 @@ def restored_strips(
     def ask(question: Question) -> NDArray[np.float32]:
         return _changes(predict, question.patches, darkest)
 
-    for question, answer in in_order(ask, asked, CALLS, AHEAD):
+    for question, answer in in_order(ask, asked, calls=CALLS):
         for place, i in zip(question.places, question.which, strict=True):
             blend.add(answer[i], *place)
         band = question.completes
