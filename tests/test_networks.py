@@ -130,7 +130,7 @@ def test_deeper_networks_are_a_configuration(tmp_path):
     predictor = Predictor(tmp_path / "deep.safetensors", "cpu", "fp32")
     with pytest.raises(UsageError, match="window is 48: this model needs a multiple of 32"):
         predictor(np.zeros((1, 3, 48, 48), np.float32), DARK)
-    deeper = ResNet(DiscriminatorPlan((1, 1, 2, 1, 1), (4, 4, 8, 8, 8)))
+    deeper = ResNet(DiscriminatorPlan((1, 1, 2, 1, 1), (8, 8, 16, 16, 16)))
     assert deeper(torch.rand(2, 3, 64, 64)).shape == (2,)
 
 
