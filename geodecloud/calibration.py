@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from geodecloud.radiometry import (
     LARGE,
     MODEL_WHITE,
     SCALE,
+    Level,
     Radiometry,
     darkest_light,
     even_veil,
@@ -40,7 +42,11 @@ _SCALES = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFI
 _BASELINE = "PROCESSING_BASELINE"
 _BASELINE_IN_NAME = re.compile(r"_N(\d{4})(?=[_.])")  # of a product: S2A_MSIL2A_..._N0400_R023_...
 _TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)
-_LEVELS = {"L1C": L1C_TCI_SCALE, "L2A": L2A_TCI_SCALE}
+_TCI_SCALES = {"L1C": L1C_TCI_SCALE, "L2A": L2A_TCI_SCALE}
+# In a name, PROCESSING_LEVEL or PRODUCT_TYPE: MSIL2A, _L1C_, Level-2A, S2MSI2A. Of the files in a
+# product only those of level 2A are named with their resolution.
+_LEVEL = re.compile(r"(?:Level-|MSIL?|(?<![A-Za-z0-9])L)(1C|2A)(?![A-Za-z0-9])")
+_OF_L2A = re.compile(r"_(?:B\d\d|TCI)_\d0m(?![A-Za-z0-9])")
 _HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
 _BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
 
@@ -74,7 +80,8 @@ def scene_radiometry(
     Args:
         keep_veil: look for none.
     """
-    stated = stated_radiometry(_statements(scene))
+    said = _statements(scene)
+    stated = stated_radiometry(said)
     overview, valid = scene.overview()
     dn = overview[:, valid]  # (3, count)
     if not dn.size:
@@ -98,7 +105,7 @@ def scene_radiometry(
         bright = (np.percentile(dn, 98) + used.offset) / used.scale
         _warn_of_contradictions(scene, used, float(dark[0]), float(bright))
     bare = used.unveiled((dark / MODEL_WHITE).astype(np.float32))  # below 0 in some L2A scenes
-    used = replace(used, corrected=how_corrected(float(bare[2])))
+    used = replace(used, corrected=how_corrected(bare, stated_level(said)))
     seen = used.to_network(model[:, None])[:, 0]  # (3, count)
     return replace(used, darkest=darkest_light(seen, pixels))
 
@@ -156,6 +163,25 @@ def stated_radiometry(said: Statements) -> Radiometry:
     return guess_radiometry(said.dtype)
 
 
+def stated_level(said: Statements) -> Level | None:
+    """The level of the product that the file is, or is part of, by its metadata or its name."""
+    tags = _plain({key: value for of in (said.tags, *said.band_tags) for key, value in of.items()})
+    if any(key.startswith("BOA_") for key in tags):
+        return "L2A"
+    if "RADIO_ADD_OFFSET" in tags:
+        return "L1C"
+    words = [tags.get("PROCESSING_LEVEL", ""), tags.get("PRODUCT_TYPE", ""), _end_of_name(said)]
+    found = next(filter(None, map(_LEVEL.search, words)), None)
+    if found:
+        return "L1C" if found[1] == "1C" else "L2A"
+    return "L2A" if _OF_L2A.search(words[-1]) else None
+
+
+def _end_of_name(said: Statements) -> str:
+    """A file of a product lies four folders deep in it."""
+    return "/".join(re.split(r"[/\\]", said.name)[-6:])
+
+
 def _earlier_run(said: Statements) -> Radiometry | None:
     if said.tags.get(f"{TAG}DTYPE") != str(said.dtype):  # converted since: the tags are stale
         return None
@@ -201,14 +227,11 @@ def _gdal(said: Statements) -> Radiometry | None:
 
 
 def _name(said: Statements) -> Radiometry | None:
-    parts = re.split(r"[/\\]", said.name)[-6:]  # a file of a product lies four folders deep in it
-    if said.dtype == np.uint8 and _TCI.search(parts[-1].rpartition(".")[0]):
-        level = next((level for level in _LEVELS if level in "/".join(parts)), None)
-        if level is None and re.search(r"TCI_\d0m", parts[-1]):  # as only level 2A names its files
-            level = "L2A"
-        if level:
-            return Radiometry(_LEVELS[level], origin=f"the stretch of a {level} TCI, by its name")
-    baselines = _BASELINE_IN_NAME.findall("/".join(parts))
+    name = _end_of_name(said)
+    level = stated_level(said)
+    if level and said.dtype == np.uint8 and _TCI.search(PurePath(name).stem):
+        return Radiometry(_TCI_SCALES[level], origin=f"the stretch of a {level} TCI, by its name")
+    baselines = _BASELINE_IN_NAME.findall(name)
     if baselines and _holds_sentinels_dn(said.dtype):
         offset = BASELINE_4_OFFSET if int(baselines[-1]) >= 400 else 0.0
         return Radiometry(SCALE, offset, origin=f"the name: N{baselines[-1]}")

@@ -9,7 +9,7 @@ multispectral tiles bit for bit (checked on 100 tiles).
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -30,6 +30,8 @@ L1C_TCI_SCALE = 255 / 0.3558
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
 
 
+Level = Literal["L1C", "L2A"]  # of Sentinel-2's products: as seen from space, and corrected
+
 DARKEST = 0.01  # share of a scene's pixels that are darker than its darkest light
 LARGE = 128 * 128  # pixels of a scene that holds something dark, be it the shadow of a wood
 # What clear air alone sends up to a satellite in red, green and blue, in model range: the darkest
@@ -38,6 +40,7 @@ LARGE = 128 * 128  # pixels of a scene that holds something dark, be it the shad
 AIR = (0.08, 0.15, 0.25)
 DARK_OF_L1C = (0.087, 0.161, 0.244)
 
+_SURE = 0.4  # so much of the air's blue is missing in no L1C scene
 # An even veil over a whole picture, see :func:`even_veil`; all in model range.
 VEIL_GREY = 0.8  # a map service's haze is not white; from 0.7 to 0.95 the figures differ little
 _BARE = 0.15  # the darkest light that is left
@@ -161,9 +164,24 @@ def even_veil(darkest: NDArray[np.float64]) -> float:
     return float(opacity) if opacity >= _LEAST else 0.0
 
 
-def how_corrected(darkest_blue: float) -> float:
-    """``Radiometry.corrected`` of a scene whose darkest pixels have this blue, in model range."""
-    return float(np.clip((DARK_OF_L1C[2] - darkest_blue) / AIR[2], 0, 1))
+def how_corrected(dark: NDArray[np.floating], level: Level | None = None) -> float:
+    """``Radiometry.corrected`` of a scene whose darkest pixels are these.
+
+    Two things tell of air that is gone: a blue that no L1C scene has, and too little more blue
+    than red. Haze hides the first, red deserts have the second of themselves, so where nobody says
+    of what level a scene is, the second counts as far as the first is seen.
+
+    Args:
+        dark: (3,), red, green and blue in model range; may be below 0.
+        level: of the product; None: not known.
+    """
+    if level == "L1C":
+        return 0.0
+    red, _, blue = dark
+    by_level = np.clip((DARK_OF_L1C[2] - blue) / AIR[2], 0, 1)
+    by_colour = np.clip((DARK_OF_L1C[2] - DARK_OF_L1C[0] - (blue - red)) / (AIR[2] - AIR[0]), 0, 1)
+    sure = 1 if level == "L2A" else min(by_level / _SURE, 1)
+    return float(by_level + sure * max(by_colour - by_level, 0))
 
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:

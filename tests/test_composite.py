@@ -19,6 +19,7 @@ from geodecloud.composite import (
 from geodecloud.errors import UsageError
 from geodecloud.neighbours import mean
 from geodecloud.radiometry import (
+    AIR,
     DARK_OF_L1C,
     VEIL_GREY,
     Radiometry,
@@ -213,9 +214,22 @@ def test_the_air_is_put_back_and_taken_away(dn, corrected, change):
 
 
 def test_l1c_has_its_air_and_l2a_lacks_it():
-    assert how_corrected(0.30) == 0
-    assert how_corrected(0.0) > 0.9
-    assert how_corrected(-0.1) == 1
+    dark = np.array(DARK_OF_L1C)
+    assert how_corrected(dark) == 0
+    assert how_corrected(dark - AIR) > 0.9
+    assert how_corrected(dark - AIR - 0.1) == 1
+
+
+@given(haze=st.floats(0, 0.7))
+def test_haze_hides_that_the_air_is_gone_where_nobody_says_so(haze):
+    with_air, without = (
+        (1 - haze) * ground + haze * 0.8
+        for ground in (np.array(DARK_OF_L1C), np.array(DARK_OF_L1C) - AIR)
+    )
+    assert how_corrected(with_air) == 0
+    assert how_corrected(without, "L1C") == 0
+    assert how_corrected(without, "L2A") > 0.9
+    assert how_corrected(without) <= how_corrected(without, "L2A")
 
 
 def test_model_range_is_clipped_reflectance():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from geodecloud.calibration import Statements, scene_radiometry, stated_radiometry
+from geodecloud.calibration import Statements, scene_radiometry, stated_level, stated_radiometry
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.products import find_source
@@ -173,6 +173,28 @@ TCI = "/d/S2B_MSIL1C_20230101T1_N0509_R1_T32UQD_X.SAFE/GRANULE/L1C/IMG_DATA/T32U
 def test_the_surest_statement_counts(said, scale, offset):
     used = _stated(**said)
     assert (used.scale, used.offset) == pytest.approx((scale, offset))
+
+
+@pytest.mark.parametrize(
+    ("tags", "name", "level"),
+    [
+        ({}, "scene.tif", None),
+        ({}, "S2A_33UXQ_20210410_0.tif", None),
+        ({}, "ALL2A.tif", None),
+        ({}, "a/S2A_MSIL2A_20210410.SAFE/x.tif", "L2A"),
+        ({}, "S2A_33UXQ_20210410_0_L2A.tif", "L2A"),
+        ({}, "S2_L1C_T18.tif", "L1C"),
+        ({}, "T32UQD_20230101T103321_B04_10m.jp2", "L2A"),
+        ({}, "T32UQD_20230101T103321_B04.jp2", None),
+        ({"PROCESSING_LEVEL": "Level-1C"}, "L2A.tif", "L1C"),
+        ({"PRODUCT_TYPE": "S2MSI2A"}, "scene.tif", "L2A"),
+        ({"BOA_QUANTIFICATION_VALUE": "10000"}, "L1C.tif", "L2A"),
+        ({"RADIO_ADD_OFFSET": "-1000"}, "scene.tif", "L1C"),
+    ],
+)
+def test_the_level_is_said_by_metadata_or_name(tags, name, level):
+    said = Statements(name, np.dtype("uint16"), tags, ({},) * 3, (1.0,) * 3, (0.0,) * 3)
+    assert stated_level(said) == level
 
 
 def test_offsets_that_differ_and_one_too_many_are_warned_of(tmp_path, caplog):

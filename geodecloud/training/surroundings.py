@@ -8,7 +8,7 @@ the light of the air above them (dark-object subtraction, Chavez 1988).
 import torch
 from torch import Tensor
 
-from geodecloud.radiometry import AIR, DARK_OF_L1C, DARKEST
+from geodecloud.radiometry import AIR, DARK_OF_L1C, DARKEST, how_corrected
 
 # Of the tiles, up to these shares: alone, beside land, beside land and water; beside its own.
 _ALONE, _LAND, _LAND_AND_WATER = 0.3, 0.6, 0.94
@@ -20,6 +20,12 @@ def darkest(tiles: Tensor) -> Tensor:
     """The darkest light of each tile's bands, (..., H, W) -> (...)."""
     values = tiles.flatten(-2)
     return values.kthvalue(max(round(DARKEST * values.shape[-1]), 1), dim=-1).values
+
+
+def brightest(tiles: Tensor) -> Tensor:
+    """The brightest light of each scene's bands, (N, tiles, 3, H, W) -> (N, 3)."""
+    values = tiles.transpose(1, 2).flatten(2)  # (N, 3, pixels)
+    return values.kthvalue(round((1 - DARKEST / 2) * values.shape[-1]), dim=-1).values
 
 
 def darkest_alone(cloudy: Tensor) -> Tensor:
@@ -67,5 +73,5 @@ def missing_air(dark: Tensor) -> Tensor:
 
     As :meth:`geodecloud.radiometry.Radiometry.to_network` does.
     """
-    corrected = ((DARK_OF_L1C[2] - dark[:, 2:]) / AIR[2]).clamp(0, 1)
-    return (corrected * dark.new_tensor(AIR))[..., None, None]
+    corrected = dark.new_tensor([how_corrected(scene) for scene in dark.double().cpu().numpy()])
+    return (corrected[:, None] * dark.new_tensor(AIR))[..., None, None]
