@@ -1,6 +1,6 @@
 """Score a model on clouds and radiometries that training does not make.
 
-    python benchmarks/generality.py CLEAR_DIR [--model M] [--only STEMS]
+    python benchmarks/generality.py CLEAR_DIR [--cloudy CLOUDY_DIR] [--model M] [--only STEMS]
 
 CLEAR_DIR holds clear Sentinel-2 L1C scenes as GeoTIFF (reflectance x 10000). From each, pairs are
 made in a temporary folder and scored by ``geodecloud evaluate``:
@@ -12,6 +12,10 @@ made in a temporary folder and scored by ``geodecloud evaluate``:
 - ``power-law cloud, L2A``: the same over ground whose air has been taken away;
 - ``clear``: no cloud at all, as 8 bit (stretched, and as EuroSAT), L1C and L2A: what is changed for
   no reason.
+
+CLOUDY_DIR holds the same places on a cloudy day, under the same names. Then it is their real clouds
+that are scored, as they are and in other radiometries: without the air's light, as a true colour
+image (L2A's without its air, white = 0.25), and stretched between the clear day's percentiles.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -73,6 +78,26 @@ def power_law_l2a(clear: NDArray, rng: np.random.Generator) -> Pair:
     return power_law_cloud(np.maximum(clear - AIR, 0.002), rng)
 
 
+def stretched(cloudy: NDArray, clear: NDArray) -> Pair:
+    """Both as 8-bit pictures, each band between the clear day's percentiles and a little above."""
+    low, high = np.percentile(clear, (0.5, 99.5), axis=(1, 2), keepdims=True)
+    as_shown = (np.clip((day - low) / (1.3 * (high - low)), 0, 1) for day in (cloudy, clear))
+    cloudy, clear = (0.04 + 0.92 * day for day in as_shown)
+    return cloudy, clear
+
+
+REAL: dict[str, tuple[Callable[[NDArray, NDArray], Pair], str]] = {
+    "real cloud, L1C": (lambda cloudy, clear: (cloudy, clear), "uint16"),
+    "real cloud, L2A": (
+        lambda cloudy, clear: (np.maximum(cloudy - AIR, 0.002), np.maximum(clear - AIR, 0.002)),
+        "uint16",
+    ),
+    "real cloud, TCI": (
+        lambda cloudy, clear: ((cloudy - AIR) / 0.25, (clear - AIR) / 0.25),
+        "uint8",
+    ),
+    "real cloud, stretched": (stretched, "uint8"),
+}
 KINDS: dict[str, tuple[Callable[[NDArray, np.random.Generator], Pair], str]] = {
     "grey veil, 8 bit": (grey_veil, "uint8"),
     "bright veil, 8 bit": (bright_veil, "uint8"),
@@ -83,6 +108,13 @@ KINDS: dict[str, tuple[Callable[[NDArray, np.random.Generator], Pair], str]] = {
     "clear, L1C": (lambda clear, _: (clear, clear), "uint16"),
     "clear, L2A": (lambda clear, _: (np.maximum(clear - AIR, 0.002),) * 2, "uint16"),
 }
+
+
+def reflectance(path: Path) -> NDArray[np.float64]:
+    """Red, green and blue of a scene, (3, rows, columns)."""
+    with rasterio.open(path) as scene:
+        dn: NDArray[np.float64] = scene.read((1, 2, 3)) / 10000
+    return dn
 
 
 def write(path: Path, picture: NDArray, dtype: str) -> None:
@@ -98,28 +130,37 @@ def main() -> None:
     """Make the pairs, score them, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clear", type=Path)
+    parser.add_argument("--cloudy", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--only", help="stems, by comma")
     options = parser.parse_args()
     stems = options.only.split(",") if options.only else None
     scenes = [p for p in sorted(options.clear.glob("*.tif")) if not stems or p.stem in stems]
     print(f"{'PSNR in dB':<22} {'identity':>9} {'restored':>9} {'least gain':>10} {'changed':>8}")
-    for number, (name, (make, dtype)) in enumerate(KINDS.items()):
+    for number, (name, (make, dtype)) in enumerate((REAL if options.cloudy else KINDS).items()):
         with tempfile.TemporaryDirectory() as folder:
             for i, path in enumerate(scenes):
-                with rasterio.open(path) as scene:
-                    clear = scene.read((1, 2, 3)) / 10000
-                pair = make(clear, np.random.default_rng([number, i]))
+                clear = reflectance(path)
+                if options.cloudy:
+                    pair = make(reflectance(options.cloudy / path.name), clear)
+                else:
+                    pair = make(clear, np.random.default_rng([number, i]))
                 for where, picture in zip(("cloudy", "clear"), pair, strict=True):
                     write(Path(folder) / where / path.name, picture, dtype)
-            scores = evaluate_pairs(Path(folder) / "cloudy", Path(folder) / "clear", options.model)
-        rows = scores["each"].values()
-        gains = [row["restored"]["psnr"] - row["identity"]["psnr"] for row in rows]
-        print(
-            f"{name:<22} {scores['identity']['psnr']:9.2f} {scores['restored']['psnr']:9.2f} "
-            f"{np.nanmin(gains):10.2f} {scores['changed_fraction']:8.2%}",
-            flush=True,
-        )
+            show(
+                name, evaluate_pairs(Path(folder) / "cloudy", Path(folder) / "clear", options.model)
+            )
+
+
+def show(name: str, scores: dict[str, Any]) -> None:
+    """One line of the table."""
+    rows = scores["each"].values()
+    gains = [row["restored"]["psnr"] - row["identity"]["psnr"] for row in rows]
+    print(
+        f"{name:<22} {scores['identity']['psnr']:9.2f} {scores['restored']['psnr']:9.2f} "
+        f"{np.nanmin(gains):10.2f} {scores['changed_fraction']:8.2%}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -166,9 +166,9 @@ def composite(
         provenance[opaque] = FILLED
 
     out = dn.copy()
-    out[:, touched] = _restored_dn(
-        dn[:, touched], restoration.change[:, touched], share[touched], radiometry, nodata
-    )
+    some = share[touched]
+    for old, change, new in zip(dn, restoration.change, out, strict=True):
+        new[touched] = _restored_dn(old[touched], change[touched], some, radiometry, nodata)
     if rule.opaque == "nodata":
         if nodata is None:
             raise UsageError(
@@ -186,7 +186,7 @@ def _restored_dn(
     radiometry: Radiometry,
     nodata: float | None,
 ) -> NDArray[Any]:
-    """New DN of some pixels, (3, count), written relative to the old ones.
+    """New DN of some pixels of a band, (count,), written relative to the old ones.
 
     The network saw values clipped to the model range. What was cut off is kept where the network
     too still answers the end of the range (so that no change is exactly no change), and dropped
@@ -216,9 +216,9 @@ def lay_over(
     """DN with another colour over them, as far as ``share`` says.
 
     Args:
-        dn: (3, count), R, G, B, any real dtype.
+        dn: (count,), of one band, any real dtype.
         share: float32 (count,), 0..1; where it is 1 nothing of the old DN is left.
-        colour: float32 (3, count), model range.
+        colour: float32 (count,), model range.
         nodata: of the scene; no pixel may take this value.
     """
     new = radiometry.black + radiometry.span * np.clip(colour, 0, 1).astype(np.float64)

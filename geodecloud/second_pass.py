@@ -177,15 +177,13 @@ class _Fill:
 
     def _lay_over(self, rows: Finished, colour: Floats, marks: NDArray[np.uint8]) -> None:
         place, beyond = self._place, marks == BEYOND
-        rgb = rows.after[place.rgb]  # a copy
-        where = (rows.share > 0) & ~beyond
-        rgb[:, where] = lay_over(
-            rgb[:, where], rows.share[where], colour[:, where], place.radiometry, place.nodata
-        )
-        rows.provenance[where] = marks[where]
-        where = (rows.share >= 0.5) & beyond  # the softer edge stays as restored
-        rgb[:, where] = rows.before[place.rgb][:, where]
-        if self._rule.beyond_limit == "nodata":
-            rgb[:, where] = place.nodata
-        rows.provenance[where] = BEYOND
-        rows.after[place.rgb] = rgb
+        over = (rows.share > 0) & ~beyond
+        left = (rows.share >= 0.5) & beyond  # the softer edge stays as restored
+        share = rows.share[over]
+        for band, new in zip(place.rgb, colour, strict=True):
+            dn = rows.after[band]
+            dn[over] = lay_over(dn[over], share, new[over], place.radiometry, place.nodata)
+            as_it_was = self._rule.beyond_limit == "keep"
+            dn[left] = rows.before[band][left] if as_it_was else place.nodata
+        rows.provenance[over] = marks[over]
+        rows.provenance[left] = BEYOND
