@@ -16,6 +16,20 @@ from geodecloud.errors import UsageError
 _LONLAT = "OGC:CRS84"  # of GeoJSON, by RFC 7946
 
 
+def placed(dataset: Any) -> bool:
+    """Whether a raster says where on Earth it lies: not by no CRS, nor by one of its own."""
+    crs = dataset.crs
+    return crs is not None and bool(crs.is_geographic or crs.is_projected)
+
+
+def bounds_of(shape: tuple[int, int], transform: Any) -> tuple[float, float, float, float]:
+    """Left, bottom, right, top of (rows, columns) of pixels, however they are turned."""
+    rows, columns = shape
+    corners = [transform * place for place in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
+    x, y = zip(*corners, strict=True)
+    return min(x), min(y), max(x), max(y)
+
+
 def find_area(dataset: Any, aoi: str | Path) -> Window:
     """The rectangle of whole pixels around an area of interest, cut to the scene.
 

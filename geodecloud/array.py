@@ -116,4 +116,6 @@ def _radiometry(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Scale and offset of DN that xarray has left in place: value = DN * factor + offset."""
     factor = float(attributes.get("scale_factor", 1.0))
     offset = float(attributes.get("add_offset", 0.0))
-    return {"scale": 1 / factor, "offset": offset / factor} if factor != 1 else {}
+    if factor == 1:  # a bare offset is one of the DN, as in a file
+        return {"offset": offset} if offset else {}
+    return {"scale": 1 / factor, "offset": offset / factor}

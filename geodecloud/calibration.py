@@ -220,6 +220,9 @@ def _gdal(said: Statements) -> Radiometry | None:
         log.warning("%s: scales and offsets differ by band: red's are taken", said.name)
     scale, offset = pairs[0]
     origin = "the file's scale and offset"
+    if scale < 0 or not np.isfinite([scale, offset]).all():
+        log.warning("%s: scale %g and offset %g are of no use", said.name, scale, offset)
+        return None
     if scale != 1:
         return Radiometry(1 / scale, offset / scale, origin=origin)
     # A bare offset is one of the DN, as Sentinel-2's own is.

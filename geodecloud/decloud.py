@@ -10,6 +10,7 @@ when the land around is known. Memory does not depend on the height.
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -26,7 +27,7 @@ from geodecloud.composite import (
     composite,
 )
 from geodecloud.context import cell_size
-from geodecloud.errors import UsageError
+from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.finished import Finished
 from geodecloud.mask import open_mask
 from geodecloud.output import Outputs
@@ -94,16 +95,17 @@ def decloud_scene(
         work = _planned(scene, settings)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
         out, sinks = open_sinks(scene, report, settings, outputs, open_files, model_name)
-        strips = believed_strips(
-            restored_strips(scene, predict, radiometry, settings.grid, settings.ramp, work),
-            settings.rule.opaque_above,
+        restored = open_files.enter_context(
+            closing(restored_strips(scene, predict, radiometry, settings.grid, settings.ramp, work))
         )
+        unwanted = threading.Event()
+        strips = _until(unwanted, believed_strips(restored, settings.rule.opaque_above))
         finished = _first_pass(map(allowed, strips), scene, report, settings.rule, progress)
         if settings.rule.opaque == "fill":
             finished = _second_pass(finished, scene, report, settings, out.block, open_files)
         # Writing is this thread's; reading, network and all else are ahead of it in theirs.
         # Whatever happens here, they end before the files are closed that they read from.
-        with closing(ahead(finished)) as rows_ahead:
+        with closing(ahead(finished, unwanted=unwanted)) as rows_ahead:
             for rows in rows_ahead:
                 report.count(rows)
                 for sink in sinks:
@@ -114,6 +116,14 @@ def decloud_scene(
             write_item(item, scene, _written(report, settings, model_name))
         report.seconds = time.perf_counter() - begun
     return report
+
+
+def _until(unwanted: threading.Event, strips: Iterator[BelievedStrip]) -> Iterator[BelievedStrip]:
+    """The strips, until nobody wants them: under a closed cover no rows are handed on for long."""
+    for strip in strips:
+        if unwanted.is_set():
+            raise GeodecloudError("stopped")  # in its thread, where nobody hears it
+        yield strip
 
 
 def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:

@@ -69,6 +69,9 @@ def parse_form(name: str, options: Iterable[str]) -> Form:
         pairs[key.lower()] = value
     if pairs.get("compress", "").lower() == "jpeg":
         raise UsageError("co is COMPRESS=JPEG: it would change the pixels that were clear")
+    for option in ("tfw", "worldfile"):
+        if pairs.get(option, "no").lower() not in ("no", "off", "false"):
+            raise UsageError(f"co is {option.upper()}: a second file; gdal_translate can write it")
     form = Form(drivers[name], pairs)
     if pairs:
         _try(form)

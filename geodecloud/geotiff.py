@@ -106,8 +106,9 @@ def create_like(
         writer.tag(tags)
         yield writer
         writer.finish()
-        if form.driver == "GTiff" and source.overviews(1):
-            out.build_overviews(source.overviews(1), Resampling.average)
+        levels = [factor for factor in source.overviews(1) if factor < max(scene.shape)]
+        if form.driver == "GTiff" and levels:  # a part of a file may be too small for the last
+            out.build_overviews(levels, Resampling.average)
     _read_back(path, writer)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.transform import array_bounds
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
+from geodecloud.area import bounds_of, placed
 from geodecloud.errors import SceneError
 from geodecloud.scene import Scene
 
@@ -53,7 +53,7 @@ class CloudMask:
             reason = error.__cause__ or error
             raise SceneError(f"{self.path}: damaged or truncated mask ({reason})") from error
         cloud = marks != 0 if self.values is None else np.isin(marks, self.values)
-        allowed: NDArray[np.bool_] = cloud & known
+        allowed: NDArray[np.bool_] = cloud & known & ~np.isnan(marks)
         return allowed
 
 
@@ -87,7 +87,8 @@ def open_mask(path: Path, values: tuple[int, ...] | None, scene: Scene) -> Itera
             _refuse_unplaced(raster, path, scene)
             height, width = scene.shape
             grid = {"transform": scene.transform, "height": height, "width": width}
-            nearest = {"resampling": Resampling.nearest, "add_alpha": True}
+            alpha = ColorInterp.alpha not in raster.colorinterp
+            nearest = {"resampling": Resampling.nearest, "add_alpha": alpha}
             with WarpedVRT(raster, crs=scene.dataset.crs, **grid, **nearest) as mask:
                 yield CloudMask(
                     path, mask, values, lambda first, last: Window(0, first, width, last - first)
@@ -98,19 +99,23 @@ def _same_pixels(mask: Any, scene: Any) -> bool:
     """Whether pixel (row, column) of both is the same place; without a CRS the shape tells."""
     if mask.shape != scene.shape:
         return False
-    placed = mask.crs is not None and scene.crs is not None
-    return not placed or (mask.crs == scene.crs and mask.transform.almost_equals(scene.transform))
+    if not (placed(mask) and placed(scene)):
+        return True
+    same: bool = mask.crs == scene.crs and mask.transform.almost_equals(scene.transform)
+    return same
 
 
 def _refuse_unplaced(mask: Any, path: Path, scene: Scene) -> None:
-    if mask.crs is None or scene.dataset.crs is None:
+    if not (placed(mask) and placed(scene.dataset)):
         raise SceneError(
             f"{path}: has another size than the scene, {mask.width} x {mask.height}, and one of "
             "them has no CRS that would tell how they lie; give one of the same size"
         )
-    corners = array_bounds(*scene.shape, scene.transform)
+    corners = bounds_of(scene.shape, scene.transform)
     try:
-        there = transform_bounds(mask.crs, scene.dataset.crs, *mask.bounds)
+        there = transform_bounds(
+            mask.crs, scene.dataset.crs, *bounds_of(mask.shape, mask.transform)
+        )
     except RasterioError as error:
         raise SceneError(f"{path}: its CRS cannot be brought to the scene's ({error})") from error
     apart = there[0] >= corners[2] or there[2] <= corners[0]

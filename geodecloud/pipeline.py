@@ -15,7 +15,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
+def ahead(
+    items: Iterator[T], depth: int = 1, unwanted: threading.Event | None = None
+) -> Generator[T, None, None]:
     """The same items in the same order, made in a thread of their own before they are asked for.
 
     What the thread raises is raised here. When the caller stops asking, the thread ends too, and
@@ -23,10 +25,11 @@ def ahead(items: Iterator[T], depth: int = 1) -> Generator[T, None, None]:
 
     Args:
         depth: how many items may wait or be in the making while the caller has one in hand.
+        unwanted: is set when the caller stops asking; for ``items`` that are rare.
     """
     made: Queue[tuple[str, T | BaseException | None]] = Queue()
     room = threading.Semaphore(depth)
-    unwanted = threading.Event()
+    unwanted = unwanted or threading.Event()
 
     def make() -> None:
         try:
@@ -73,7 +76,9 @@ def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | 
         raise
 
 
-def in_order(function: Callable[[T], R], items: Iterator[T], calls: int) -> Iterator[tuple[T, R]]:
+def in_order(
+    function: Callable[[T], R], items: Iterator[T], calls: int
+) -> Generator[tuple[T, R], None, None]:
     """Each item with what the function makes of it, in the order of the items.
 
     Args:

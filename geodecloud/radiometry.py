@@ -95,9 +95,10 @@ class Radiometry:
 
     def to_model(self, dn: NDArray[Any]) -> NDArray[np.float32]:
         """DN of any shape and dtype in model range: float32, clipped to 0..1, NaN stays."""
-        model = dn.astype(np.float32)
-        model -= np.float32(self.black)
-        model /= np.float32(self.span)
+        with np.errstate(over="ignore"):  # nodata may be as far out as a float goes
+            model = dn.astype(np.float32)
+            model -= np.float32(self.black)
+            model /= np.float32(self.span)
         return np.clip(model, 0, 1, out=model)
 
     def unveiled(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -169,7 +170,8 @@ def how_corrected(dark: NDArray[np.floating], level: Level | None = None) -> flo
 
     Two things tell of air that is gone: a blue that no L1C scene has, and too little more blue
     than red. Haze hides the first, red deserts have the second of themselves, so where nobody says
-    of what level a scene is, the second counts as far as the first is seen.
+    of what level a scene is, the second counts as far as the first is seen. And it counts by half:
+    what is restored with all of the air put back is darker and yellower than the land beside it.
 
     Args:
         dark: (3,), red, green and blue in model range; may be below 0.
@@ -181,7 +183,7 @@ def how_corrected(dark: NDArray[np.floating], level: Level | None = None) -> flo
     by_level = np.clip((DARK_OF_L1C[2] - blue) / AIR[2], 0, 1)
     by_colour = np.clip((DARK_OF_L1C[2] - DARK_OF_L1C[0] - (blue - red)) / (AIR[2] - AIR[0]), 0, 1)
     sure = 1 if level == "L2A" else min(by_level / _SURE, 1)
-    return float(by_level + sure * max(by_colour - by_level, 0))
+    return float(by_level + sure * max(by_colour - by_level, 0) / 2)
 
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:

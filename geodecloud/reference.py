@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from geodecloud.area import placed
 from geodecloud.calibration import scene_radiometry
 from geodecloud.context import Ground, saturated, spread, stretch
 from geodecloud.errors import SceneError
@@ -170,7 +171,7 @@ def open_reference(path: Path, scene: Scene, *, allow_network: bool = False) -> 
     """
     with ExitStack() as open_files:
         own = open_files.enter_context(open_scene(path, allow_network=allow_network))
-        radiometry = scene_radiometry(own, None, None)
+        radiometry = scene_radiometry(own, None, None, keep_veil=True)
         if not _same_grid(own, scene):
             own = replace(
                 own,
@@ -182,7 +183,7 @@ def open_reference(path: Path, scene: Scene, *, allow_network: bool = False) -> 
 
 def _same_grid(own: Scene, scene: Scene) -> bool:
     """Whether the pixels lie on each other as they are."""
-    if own.dataset.crs is None or scene.dataset.crs is None:
+    if not (placed(own.dataset) and placed(scene.dataset)):
         if own.shape != scene.shape:
             raise SceneError(
                 f"{own.path}: without a CRS in both, a reference must have the scene's size, "
@@ -206,6 +207,7 @@ def _warped(own: Scene, scene: Scene) -> Iterator[WarpedVRT]:
             resampling=Resampling.bilinear,
             # Beyond the reference there is nothing, and something must say so.
             add_alpha=own.nodata is None and own.alpha is None,
+            UNIFIED_SRC_NODATA="NO",  # each band has its own; no data in one is none in all
         ) as warped:
             yield warped
     except RasterioError as error:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rasterio.errors import RasterioError
-from rasterio.transform import array_bounds
 from rasterio.warp import transform_bounds
 
 from geodecloud import __version__
+from geodecloud.area import bounds_of
 from geodecloud.errors import OutputError, UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
@@ -144,7 +144,7 @@ def _lonlat_bounds(scene: Scene) -> tuple[float, float, float, float] | None:
     if scene.dataset.crs is None:
         return None
     try:
-        corners = array_bounds(*scene.shape, scene.transform)
+        corners = bounds_of(scene.shape, scene.transform)
         west, south, east, north = transform_bounds(scene.dataset.crs, "OGC:CRS84", *corners)
     except RasterioError as error:
         log.warning("%s: no longitude and latitude of its corners (%s)", scene.path, error)

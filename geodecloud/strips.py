@@ -1,7 +1,8 @@
 """From scene to restoration, strip by strip: windows -> generator -> blend."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -88,7 +89,7 @@ def restored_strips(
     grid: Grid,
     ramp: Ramp,
     work: Work = _ALONE,
-) -> Iterator[Strip]:
+) -> Generator[Strip]:
     """Blended strips from the top of the scene to its bottom, without gap or overlap.
 
     What is blended is the *change* that the network makes, not its picture: no change blends to
@@ -99,26 +100,28 @@ def restored_strips(
     """
     per_strip = work.rows_of_windows
     blend = StripBlend(4, (per_strip - 1) * grid.stride + grid.size, scene.shape[1], grid, ramp)
-    bands = ahead(read_bands(scene, grid, per_strip))
-    asked = questions(bands, scene.rgb, radiometry, grid.size, work.batch_size)
     darkest = np.array(radiometry.darkest, np.float32)
 
     def ask(question: Question) -> NDArray[np.float32]:
         return _changes(predict, question.patches, darkest)
 
-    for question, answer in in_order(ask, asked, calls=CALLS):
-        for place, i in zip(question.places, question.which, strict=True):
-            blend.add(answer[i], *place)
-        band = question.completes
-        if band is not None:
-            blended = blend.take(band.finished)
-            dn, valid = band.dn[:, : band.finished], band.valid[: band.finished]
-            opacity = blended[3] * valid  # where there is no data there is no cloud
-            restoration = Restoration(radiometry.from_network(blended[:3]), opacity)
-            seen = radiometry.to_network(radiometry.to_model(dn[scene.rgb])).mean(axis=0)
-            brightness = np.where(valid, seen, np.float32(0))
-            counts = len(band.places), question.skipped
-            yield Strip(band.first, dn, valid, restoration, brightness, *counts)
+    with ExitStack() as stages:  # whatever ends them, their threads read no scene after that
+        bands = stages.enter_context(closing(ahead(read_bands(scene, grid, per_strip))))
+        asked = questions(bands, scene.rgb, radiometry, grid.size, work.batch_size)
+        answers = stages.enter_context(closing(in_order(ask, asked, calls=CALLS)))
+        for question, answer in answers:
+            for place, i in zip(question.places, question.which, strict=True):
+                blend.add(answer[i], *place)
+            band = question.completes
+            if band is not None:
+                blended = blend.take(band.finished)
+                dn, valid = band.dn[:, : band.finished], band.valid[: band.finished]
+                opacity = blended[3] * valid  # where there is no data there is no cloud
+                restoration = Restoration(radiometry.from_network(blended[:3]), opacity)
+                seen = radiometry.to_network(radiometry.to_model(dn[scene.rgb])).mean(axis=0)
+                brightness = np.where(valid, seen, np.float32(0))
+                counts = len(band.places), question.skipped
+                yield Strip(band.first, dn, valid, restoration, brightness, *counts)
 
 
 def _changes(

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geodecloud.batch import run as run_module
+from geodecloud.batch.folder import settings_entry
 from geodecloud.batch.manifest import NAME, Manifest
 from geodecloud.batch.plan import Claims, Facts, Job, Naming, Search, Source, read_names
 from geodecloud.batch.restorer import Outcome
@@ -20,6 +21,7 @@ from geodecloud.batch.run import Batch, Listener
 from geodecloud.batch.watch import Watch
 from geodecloud.batch.workers import Finished, Lost
 from geodecloud.errors import OutputError, UsageError
+from geodecloud.options import RestoreOptions
 from tests.conftest import ROOT
 
 HOW = {"settings": {"window": 64}, "model": "abc"}
@@ -248,6 +250,15 @@ def test_each_job_ends_once_after_at_most_two_tries_on_two_workers(count, crew, 
         assert len({worker for worker, _ in tries}) == len(tries)
         assert len(tries) == 2 or tries[0][1] == "well"
     assert run_module._TRIES == 2
+
+
+def test_another_area_in_the_same_file_is_another_setting(tmp_path):
+    area = tmp_path / "area.json"
+    area.write_text("{}")
+    before = settings_entry(RestoreOptions(aoi=str(area)))
+    area.write_text('{"type": 1}')
+    assert settings_entry(RestoreOptions(aoi=str(area))) != before
+    assert settings_entry(RestoreOptions(aoi="1,2,3,4"))["aoi"] == "1,2,3,4"
 
 
 def test_manifest_lines_are_json(tmp_path):

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from pystac.validation.local_validator import get_local_schema_cache
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine, array_bounds, from_origin
 from rasterio.warp import transform_bounds
 from referencing import Registry, Resource
@@ -78,6 +79,7 @@ def test_creation_options(cli, tmp_path, scene, tiny_model):
         ("COLOUR=RED", "COLOUR"),
         ("COMPRESS=SOFT", "SOFT"),
         ("BLOCKYSIZE=7", "BLOCKYSIZE"),
+        ("TFW=YES", "second file"),
     ):
         done = cli(
             scene, out, "--model", tiny_model, "--overwrite", "--co", "TILED=YES", "--co", wrong
@@ -189,6 +191,23 @@ def test_masks_elsewhere_in_another_crs_with_nodata_or_an_area(wide):
         decloud_scene(wide, part, identity, Settings(mask=part, overwrite=True))
 
 
+def test_masks_that_lie_upside_down_or_have_alpha_or_holes(wide):
+    upside_down = Affine(10, 0, 500000, 0, 10, 5497000)
+    south_up = write_scene(wide.parent / "south.tif", read(wide), transform=upside_down)
+    part = np.zeros((1, 300, 400), "float32")
+    part[0, 50:90, 30:200] = 1
+    mask = write_scene(wide.parent / "m.tif", part, transform=GRID)
+    np.testing.assert_array_equal(_changed(south_up, mask=mask), part[0, ::-1] > 0)
+    coloured = np.concatenate([part, part, part, np.ones_like(part)]).astype("uint8") * 255
+    coloured = np.pad(coloured, ((0, 0), (0, 9), (0, 9)))
+    rgba = write_scene(wide.parent / "rgba.tif", coloured, transform=GRID, photometric="rgb")
+    with rasterio.open(rgba, "r+") as file:
+        file.colorinterp = (*file.colorinterp[:3], ColorInterp.alpha)
+    np.testing.assert_array_equal(_changed(wide, mask=rgba), part[0] > 0)
+    holes = write_scene(wide.parent / "nan.tif", np.where(part, part, np.nan), transform=GRID)
+    np.testing.assert_array_equal(_changed(wide, mask=holes), part[0] > 0)
+
+
 # --- areas ---------------------------------------------------------------------------------
 
 
@@ -222,6 +241,15 @@ def test_an_area_comes_out_on_the_grid(tmp_path, wide):
     np.testing.assert_array_equal(read(out), read(wide)[:, 50:200, 50:200])
     with rasterio.open(out) as file, rasterio.open(marks) as mark:
         assert file.transform == mark.transform == from_origin(500500, 5499500, 10, 10)
+
+
+def test_an_area_is_smaller_than_the_overviews_of_its_file(tmp_path, wide):
+    with rasterio.open(wide, "r+") as file:
+        file.build_overviews([2, 4, 8, 16, 32, 64, 128, 256])
+    out = tmp_path / "out.tif"
+    decloud_scene(wide, out, identity, Settings(aoi="500500,5499000,500700,5499200"))
+    with rasterio.open(out) as file:
+        assert len(file.overviews(1)) == 4  # the last is of 2 x 2 pixels
 
 
 def test_an_area_as_geojson(tmp_path, wide):
@@ -337,6 +365,26 @@ def test_an_array_goes_the_way_of_a_file(tmp_path, dtype):
     np.testing.assert_array_equal(done.array, read(tmp_path / "out.tif"))
     np.testing.assert_array_equal(done.provenance, read(tmp_path / "p.tif")[0])
     assert done.array.dtype == dn.dtype
+
+
+def test_a_placed_mask_goes_with_an_array_of_its_size(tmp_path):
+    dn = noise((3, 90, 80))
+    marks = np.zeros((1, 90, 80), "uint8")
+    marks[0, 30:50] = 1
+    mask = write_scene(tmp_path / "mask.tif", marks)
+    done = restore_array(dn, blacken, Settings(mask=mask))
+    np.testing.assert_array_equal(done.provenance > 0, marks[0] > 0)
+
+
+def test_a_dataarray_with_an_offset_alone_is_read_as_its_file(tmp_path, tiny_model):
+    src = write_scene(tmp_path / "in.tif", noise((3, 40, 40)))
+    with rasterio.open(src, "r+") as file:
+        file.offsets = (-1000.0,) * 3
+    with rioxarray.open_rasterio(src) as data:
+        restored, _ = geodecloud.decloud_dataarray(data, model=tiny_model)
+    report = geodecloud.decloud_file(src, tmp_path / "out.tif", model=tiny_model)
+    assert report.radiometry.offset == -1000
+    np.testing.assert_array_equal(restored.values, read(tmp_path / "out.tif"))
 
 
 def test_arrays_that_are_none(tiny_model):

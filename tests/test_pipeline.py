@@ -17,7 +17,7 @@ from geodecloud.predictor import Predictor
 from geodecloud.radiometry import DARK_OF_L1C
 from geodecloud.windows import Grid
 from geodecloud.work import MIB, Limits, Load, Work, grain, plan_work
-from tests.conftest import noise, write_scene
+from tests.conftest import identity, noise, write_scene
 
 DARK = np.array(DARK_OF_L1C, np.float32)
 
@@ -85,6 +85,36 @@ def test_who_stops_asking_closes_what_is_upstream(stage):
     asking.close()
     assert closed.is_set()
     assert threading.active_count() == before
+
+
+def test_what_is_rare_can_hear_that_nobody_wants_it():
+    unwanted = threading.Event()
+
+    def items():
+        yield 1
+        assert unwanted.wait(10)
+
+    asking = ahead(items(), unwanted=unwanted)
+    next(asking)
+    asking.close()
+    assert unwanted.is_set()
+
+
+@pytest.mark.parametrize("where", ["network", "progress"])
+def test_after_an_error_nothing_reads_the_scene(tmp_path, some_scene, where, monkeypatch):
+    """The traceback, which is held here, keeps alive what has read it."""
+    monkeypatch.setattr("geodecloud.decloud.plan_work", lambda *_: Work())  # many small strips
+
+    def fail(*_):
+        raise ZeroDivisionError(where)
+
+    before = threading.active_count()
+    how = {"progress": fail} if where == "progress" else {}
+    with pytest.raises(ZeroDivisionError, match=where) as caught:
+        decloud_scene(some_scene, tmp_path / "out.tif", identity if how else fail, **how)
+    assert threading.active_count() == before
+    assert caught.tb is not None
+    assert [path.name for path in tmp_path.iterdir()] == []
 
 
 @pytest.fixture(scope="module")

@@ -197,6 +197,11 @@ def test_the_level_is_said_by_metadata_or_name(tags, name, level):
     assert stated_level(said) == level
 
 
+def test_a_scale_of_no_use_is_warned_of(caplog):
+    assert _stated(gdal=(-1e-4, 0.0)).scale == 10000
+    assert "of no use" in caplog.text
+
+
 def test_offsets_that_differ_and_one_too_many_are_warned_of(tmp_path, caplog):
     bands = ({"BOA_ADD_OFFSET": "-1000"}, {"BOA_ADD_OFFSET": "-900"}, {})
     assert _stated(band_tags=bands, tags={"PROCESSING_BASELINE": "04.00"}).offset == -1000

@@ -112,6 +112,17 @@ def test_the_match_is_local(tmp_path, land, cloudy):
     assert abs(difference.mean()) < 5
 
 
+@pytest.mark.parametrize("off", [0, 5])
+def test_no_data_in_one_band_of_a_reference_is_none_in_all(tmp_path, land, cloudy, off):
+    """Where a swath ends, one band ends before another."""
+    torn = land.copy()
+    torn[0, :, :128] = 0
+    place = {"transform": from_origin(500000 + off, 5500000 - off, 10, 10), "nodata": 0}
+    _, marks = restore(cloudy, tmp_path, write_scene(tmp_path / "torn.tif", torn, **place))
+    assert not (marks[:, :127] == REFERENCE).any()
+    assert (marks[:, 130:] == REFERENCE).any()
+
+
 def test_a_reference_on_another_grid_is_warped(tmp_path, land, cloudy):
     transform, width, height = calculate_default_transform(
         GRID["crs"], "EPSG:4326", 256, 256, 500000, 5500000 - 2560, 502560, 5500000

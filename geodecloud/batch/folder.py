@@ -79,8 +79,10 @@ class Summary:
 
 def settings_entry(options: RestoreOptions) -> dict[str, Any]:
     """The options as the manifest has them: two runs with the same make the same output."""
-    values = dataclasses.asdict(options).items()
-    return {name: _plain(value) for name, value in values if name not in _WITHOUT_EFFECT}
+    values = dataclasses.asdict(options)
+    if options.aoi and Path(options.aoi).is_file():
+        values["aoi"] = Path(options.aoi)
+    return {name: _plain(value) for name, value in values.items() if name not in _WITHOUT_EFFECT}
 
 
 def _plain(value: Any) -> Any:
