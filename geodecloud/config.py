@@ -88,7 +88,7 @@ class Augmentation:
     pale: float = 0.6  # of the even tiles: turbid, shallow or glittering water
     shores: float = 0.1  # water beside the land
     airless: float = 0.2  # corrected for the light of the air, as L2A is
-    pictures: float = 0.35  # stretched, as 8-bit pictures are
+    pictures: float = 0.25  # stretched, as 8-bit pictures are
     coarse: float = 0.2  # four tiles as one of half the resolution
     fine: float = 0.1  # a quarter of a tile at twice the resolution
 

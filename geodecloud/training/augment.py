@@ -13,7 +13,7 @@ from torch.nn import functional
 from geodecloud.config import Augmentation
 from geodecloud.radiometry import AIR
 from geodecloud.training.perlin import PERIOD, fractal_perlin
-from geodecloud.training.surroundings import brightest, darkest, darkest_around
+from geodecloud.training.surroundings import darkest, darkest_around
 from geodecloud.training.water import is_water
 
 UNIFORMS = 78  # random numbers that one tile may use
@@ -47,7 +47,6 @@ def augment(
         plan: the share of tiles that each change happens to.
     """
     around = darkest_around(neighbours, water, uniforms[:, 76])[..., None, None]  # (N, 3, 1, 1)
-    bright = brightest(torch.cat([clear[:, None], neighbours], dim=1))[..., None, None]
     seen = _at_another_scale(clear, neighbours, uniforms[:, :4], plan)
     seen = _with_shore(seen, water, uniforms[:, 52:64], plan.shores)
     turned = _turned(seen, uniforms[:, 4:8], plan.turned)
@@ -55,10 +54,8 @@ def augment(
     changed = _with_sand(changed, uniforms[:, 64:76], plan.sand)
     changed = _recoloured(changed, uniforms[:, 20:32], plan.colours)
     # The same sun, air and product over the land around.
-    beside, bright = (
-        _recoloured(end, uniforms[:, 20:32], plan.colours) for end in (around, bright)
-    )
-    product = _product(beside, bright, uniforms[:, 40:52], plan)
+    beside = _recoloured(around, uniforms[:, 20:32], plan.colours)
+    product = _product(beside, uniforms[:, 40:52], plan)
     changed, beside = product(changed), product(beside)
     changed = _paled(changed, uniforms[:, 32:40], plan.pale)
     bright = _brightness(changed)
@@ -164,26 +161,19 @@ def _paled(clear: Tensor, u: Tensor, share: float) -> Tensor:
     return out
 
 
-def _product(
-    around: Tensor, bright: Tensor, u: Tensor, plan: Augmentation
-) -> Callable[[Tensor], Tensor]:
+def _product(around: Tensor, u: Tensor, plan: Augmentation) -> Callable[[Tensor], Tensor]:
     """What some tiles become without the light of the air (L2A), some as a stretched picture.
 
-    A picture's bands begin at the darkest of its scene, of which the tile is a part. Half of the
-    pictures end at any brightness, the same for all bands or nearly; half at the brightest of each
-    band, as a stretch by percentiles does, so that the brightest land is white there.
+    A picture's bands end at the darkest and brightest of its scene, of which the tile is a part.
 
     Args:
-        around, bright: float32 (N, 3, 1, 1), the darkest light of that scene, where it is finite,
-            and its brightest.
+        around: float32 (N, 3, 1, 1), the darkest light of that scene, where it is finite.
     """
     u = u[:, :, None, None]
     air = torch.tensor(AIR, device=u.device)[:, None, None]
     cut = air * (0.6 + 0.5 * u[:, 1:2]).clamp_max(1)
     low = torch.where(around.isfinite(), around * (0.8 + 0.2 * u[:, 1:2]), cut)
     span = 0.25 * 4 ** u[:, 2:3] * 1.18 ** (2 * u[:, 3:6] - 1)  # (N, 3, 1, 1)
-    own = (bright - low).clamp_min(0.05) * (1 + 0.4 * u[:, 2:3]) * 1.06 ** (2 * u[:, 3:6] - 1)
-    span = torch.where(u[:, 7:8] < 0.5, own, span)
 
     def seen(tiles: Tensor) -> Tensor:
         airless = ((tiles - cut) / (1 - cut)).clamp_min(0.004)

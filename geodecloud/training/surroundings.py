@@ -22,12 +22,6 @@ def darkest(tiles: Tensor) -> Tensor:
     return values.kthvalue(max(round(DARKEST * values.shape[-1]), 1), dim=-1).values
 
 
-def brightest(tiles: Tensor) -> Tensor:
-    """The brightest light of each scene's bands, (N, tiles, 3, H, W) -> (N, 3)."""
-    values = tiles.transpose(1, 2).flatten(2)  # (N, 3, pixels)
-    return values.kthvalue(round((1 - DARKEST / 2) * values.shape[-1]), dim=-1).values
-
-
 def darkest_alone(cloudy: Tensor) -> Tensor:
     """Of tiles that are scenes of their own, (N, 3), as :func:`radiometry.darkest_light` says."""
     return torch.minimum(darkest(cloudy), cloudy.new_tensor(DARK_OF_L1C))
