@@ -32,8 +32,8 @@ ALLOWED = {
         *("area", "errors", "limits", "network", "products", "vrt"),
         *("numpy", "rasterio"),
     },
-    "mask": {"errors", "scene", "numpy", "rasterio"},
-    "stac": {"errors", "radiometry", "scene", "rasterio"},
+    "mask": {"area", "errors", "scene", "numpy", "rasterio"},
+    "stac": {"area", "errors", "radiometry", "scene", "rasterio"},
     "form": {"errors", "scene", "numpy", "rasterio"},
     "metadata": {"scene", "rasterio"},
     "geotiff": {
@@ -55,7 +55,7 @@ ALLOWED = {
     "swatches": {"context", "neighbours", "numpy"},
     "texture": {"neighbours", "swatches", "numpy"},
     "reference": {
-        *("calibration", "context", "errors", "neighbours", "radiometry", "scene"),
+        *("area", "calibration", "context", "errors", "neighbours", "radiometry", "scene"),
         *("numpy", "rasterio"),
     },
     "settings": {"blending", "composite", "form", "windows", "work"},
