@@ -171,9 +171,9 @@ def stated_level(said: Statements) -> Level | None:
     if "RADIO_ADD_OFFSET" in tags:
         return "L1C"
     words = [tags.get("PROCESSING_LEVEL", ""), tags.get("PRODUCT_TYPE", ""), _end_of_name(said)]
-    found = next(filter(None, map(_LEVEL.search, words)), None)
-    if found:
-        return "L1C" if found[1] == "1C" else "L2A"
+    found = next(filter(None, map(_LEVEL.findall, words)), None)
+    if found:  # the last one: a file's own name is surer than its folder's
+        return "L1C" if found[-1] == "1C" else "L2A"
     return "L2A" if _OF_L2A.search(words[-1]) else None
 
 

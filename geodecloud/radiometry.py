@@ -29,7 +29,6 @@ L2A_TCI_SCALE = 254 / 0.25
 L1C_TCI_SCALE = 255 / 0.3558
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
 
-
 Level = Literal["L1C", "L2A"]  # of Sentinel-2's products: as seen from space, and corrected
 
 DARKEST = 0.01  # share of a scene's pixels that are darker than its darkest light

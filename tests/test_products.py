@@ -184,6 +184,7 @@ def test_the_surest_statement_counts(said, scale, offset):
         ({}, "a/S2A_MSIL2A_20210410.SAFE/x.tif", "L2A"),
         ({}, "S2A_33UXQ_20210410_0_L2A.tif", "L2A"),
         ({}, "S2_L1C_T18.tif", "L1C"),
+        ({}, "for_L2A/S2A_MSIL1C_20210410.tif", "L1C"),
         ({}, "T32UQD_20230101T103321_B04_10m.jp2", "L2A"),
         ({}, "T32UQD_20230101T103321_B04.jp2", None),
         ({"PROCESSING_LEVEL": "Level-1C"}, "L2A.tif", "L1C"),
