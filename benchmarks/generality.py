@@ -74,8 +74,10 @@ def power_law_cloud(clear: NDArray, rng: np.random.Generator) -> Pair:
     return (1 - a) * clear + a * cloud, clear
 
 
-def power_law_l2a(clear: NDArray, rng: np.random.Generator) -> Pair:
-    return power_law_cloud(np.maximum(clear - AIR, 0.002), rng)
+def without_air(seen: NDArray) -> NDArray:
+    """L1C's reflectance as L2A has it, about."""
+    bare: NDArray = np.maximum(seen - AIR, 0.002)
+    return bare
 
 
 def stretched(cloudy: NDArray, clear: NDArray) -> Pair:
@@ -89,7 +91,7 @@ def stretched(cloudy: NDArray, clear: NDArray) -> Pair:
 REAL: dict[str, tuple[Callable[[NDArray, NDArray], Pair], str]] = {
     "real cloud, L1C": (lambda cloudy, clear: (cloudy, clear), "uint16"),
     "real cloud, L2A": (
-        lambda cloudy, clear: (np.maximum(cloudy - AIR, 0.002), np.maximum(clear - AIR, 0.002)),
+        lambda cloudy, clear: (without_air(cloudy), without_air(clear)),
         "uint16",
     ),
     "real cloud, TCI": (
@@ -102,11 +104,11 @@ KINDS: dict[str, tuple[Callable[[NDArray, np.random.Generator], Pair], str]] = {
     "grey veil, 8 bit": (grey_veil, "uint8"),
     "bright veil, 8 bit": (bright_veil, "uint8"),
     "power-law cloud": (power_law_cloud, "uint16"),
-    "power-law cloud, L2A": (power_law_l2a, "uint16"),
+    "power-law cloud, L2A": (lambda clear, rng: power_law_cloud(without_air(clear), rng), "uint16"),
     "clear, 8 bit": (lambda clear, _: (as_picture(clear),) * 2, "uint8"),
     "clear, EuroSAT's 8 bit": (lambda clear, _: (clear / MODEL_WHITE,) * 2, "uint8"),
     "clear, L1C": (lambda clear, _: (clear, clear), "uint16"),
-    "clear, L2A": (lambda clear, _: (np.maximum(clear - AIR, 0.002),) * 2, "uint16"),
+    "clear, L2A": (lambda clear, _: (without_air(clear),) * 2, "uint16"),
 }
 
 
@@ -147,9 +149,8 @@ def main() -> None:
                     pair = make(clear, np.random.default_rng([number, i]))
                 for where, picture in zip(("cloudy", "clear"), pair, strict=True):
                     write(Path(folder) / where / path.name, picture, dtype)
-            show(
-                name, evaluate_pairs(Path(folder) / "cloudy", Path(folder) / "clear", options.model)
-            )
+            scores = evaluate_pairs(Path(folder) / "cloudy", Path(folder) / "clear", options.model)
+        show(name, scores)
 
 
 def show(name: str, scores: dict[str, Any]) -> None:

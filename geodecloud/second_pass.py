@@ -179,11 +179,10 @@ class _Fill:
         place, beyond = self._place, marks == BEYOND
         over = (rows.share > 0) & ~beyond
         left = (rows.share >= 0.5) & beyond  # the softer edge stays as restored
-        share = rows.share[over]
+        share, as_it_was = rows.share[over], self._rule.beyond_limit == "keep"
         for band, new in zip(place.rgb, colour, strict=True):
             dn = rows.after[band]
             dn[over] = lay_over(dn[over], share, new[over], place.radiometry, place.nodata)
-            as_it_was = self._rule.beyond_limit == "keep"
             dn[left] = rows.before[band][left] if as_it_was else place.nodata
         rows.provenance[over] = marks[over]
         rows.provenance[left] = BEYOND

@@ -14,7 +14,7 @@ from geodecloud.blending import Ramp, StripBlend
 from geodecloud.composite import REACH, Restoration, believed_opacity, told_from_water
 from geodecloud.context import fill_share, trust
 from geodecloud.errors import GeodecloudError
-from geodecloud.patches import Question, questions, read_bands
+from geodecloud.patches import Band, Question, questions, read_bands
 from geodecloud.pipeline import ahead, in_order
 from geodecloud.radiometry import Radiometry
 from geodecloud.scene import Scene
@@ -112,16 +112,29 @@ def restored_strips(
         for question, answer in answers:
             for place, i in zip(question.places, question.which, strict=True):
                 blend.add(answer[i], *place)
-            band = question.completes
-            if band is not None:
+            if band := question.completes:
                 blended = blend.take(band.finished)
-                dn, valid = band.dn[:, : band.finished], band.valid[: band.finished]
-                opacity = blended[3] * valid  # where there is no data there is no cloud
-                restoration = Restoration(radiometry.from_network(blended[:3]), opacity)
-                seen = radiometry.to_network(radiometry.to_model(dn[scene.rgb])).mean(axis=0)
-                brightness = np.where(valid, seen, np.float32(0))
-                counts = len(band.places), question.skipped
-                yield Strip(band.first, dn, valid, restoration, brightness, *counts)
+                yield _strip(band, blended, scene.rgb, radiometry, question.skipped)
+
+
+def _strip(
+    band: Band,
+    blended: NDArray[np.float32],
+    rgb: list[int],
+    radiometry: Radiometry,
+    skipped: int,
+) -> Strip:
+    """The finished rows of a band.
+
+    Args:
+        blended: float32 (4, rows, width), of them: the change to R, G, B, and opacity.
+    """
+    dn, valid = band.dn[:, : band.finished], band.valid[: band.finished]
+    opacity = blended[3] * valid  # where there is no data there is no cloud
+    restoration = Restoration(radiometry.from_network(blended[:3]), opacity)
+    seen = radiometry.to_network(radiometry.to_model(dn[rgb])).mean(axis=0)
+    brightness = np.where(valid, seen, np.float32(0))
+    return Strip(band.first, dn, valid, restoration, brightness, len(band.places), skipped)
 
 
 def _changes(
