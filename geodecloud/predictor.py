@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from geodecloud.checkpoint import load_generator
 from geodecloud.device import fast_bf16, find_device
 from geodecloud.errors import GeodecloudError, UsageError
-from geodecloud.models.generator import UNet
+from geodecloud.models.generator import UNet, with_darkest
 from geodecloud.precision import difference, specimens
 from geodecloud.radiometry import DARK_OF_L1C
 from geodecloud.work import available_threads, grain
@@ -102,9 +102,7 @@ class Predictor:
         """What the generator is asked: the patches, or (N, 6, S, S), the darkest light beside."""
         if not self.info.plan.darkest:
             return patches
-        # As models.generator.with_darkest.
-        even = np.broadcast_to(darkest[..., None, None], patches.shape)
-        return np.concatenate([patches, even], axis=1)
+        return with_darkest(torch.from_numpy(patches), torch.from_numpy(darkest)).numpy()
 
     def _answer(self, grain_of_patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network says of one grain or less, (N, 3 or 6, S, S) -> (N, 3 or 4, S, S)."""
