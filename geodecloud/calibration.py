@@ -80,7 +80,7 @@ def scene_radiometry(
     Args:
         keep_veil: look for none.
     """
-    said = _statements(scene)
+    said = statements(scene)
     stated = stated_radiometry(said)
     overview, valid = scene.overview()
     dn = overview[:, valid]  # (3, count)
@@ -139,7 +139,8 @@ def _warn_of_contradictions(scene: Scene, used: Radiometry, dark: float, bright:
         )
 
 
-def _statements(scene: Scene) -> Statements:
+def statements(scene: Scene) -> Statements:
+    """What the file of a scene says of red, green and blue."""
     dataset = scene.dataset
     return Statements(
         name=str(scene.path),
@@ -194,7 +195,7 @@ def _earlier_run(said: Statements) -> Radiometry | None:
 
 
 def _sentinel(said: Statements) -> Radiometry | None:
-    if not _holds_sentinels_dn(said.dtype):
+    if not holds_sentinels_dn(said.dtype):
         return None
     tags = _plain(said.tags)
     try:
@@ -235,13 +236,14 @@ def _name(said: Statements) -> Radiometry | None:
     if level and said.dtype == np.uint8 and _TCI.search(PurePath(name).stem):
         return Radiometry(_TCI_SCALES[level], origin=f"the stretch of a {level} TCI, by its name")
     baselines = _BASELINE_IN_NAME.findall(name)
-    if baselines and _holds_sentinels_dn(said.dtype):
+    if baselines and holds_sentinels_dn(said.dtype):
         offset = BASELINE_4_OFFSET if int(baselines[-1]) >= 400 else 0.0
         return Radiometry(SCALE, offset, origin=f"the name: N{baselines[-1]}")
     return None
 
 
-def _holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
+def holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
+    """Whether DN of this dtype may be Sentinel-2's: integers of more than 8 bits."""
     return dtype.kind in "iu" and dtype.itemsize > 1
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from geodecloud import __version__
 from geodecloud.config import GeneratorPlan, build
-from geodecloud.errors import ConfigError, ModelError
+from geodecloud.errors import ConfigError, ModelError, OutputError
 from geodecloud.models.generator import UNet
 
 KIND = "geodecloud-generator"
@@ -50,6 +50,9 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
     Args:
         about: what to add to the metadata: config, training data, step; ``strength`` where it
             is known, see :class:`ModelInfo`.
+
+    Raises:
+        OutputError: it cannot be written (disk full, say).
     """
     metadata = {
         "kind": KIND,
@@ -110,6 +113,8 @@ def _write(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, Any
         save_file(weights, beside, {"geodecloud": json.dumps(metadata)})
         beside.chmod(0o666 & ~_umask())  # safetensors makes it readable by its owner alone
         beside.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from error
     finally:
         beside.unlink(missing_ok=True)
 

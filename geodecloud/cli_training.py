@@ -36,6 +36,14 @@ OnBadOption = Annotated[
 ]
 
 
+ScaleOption = Annotated[
+    float | None, typer.Option(help="Of scenes: DN of reflectance 1.  [default: as each says]")
+]
+OffsetOption = Annotated[
+    float | None, typer.Option(help="Of scenes: added to DN first.  [default: as each says]")
+]
+
+
 class KindChoice(StrEnum):
     """Kinds of synthetic cloud."""
 
@@ -70,6 +78,8 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of those of --config.")] = None,
     on_bad: OnBadOption = BadChoice.error,
+    scale: ScaleOption = None,
+    offset: OffsetOption = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
 ) -> None:
     """Train a model on EuroSAT tiles under synthetic clouds.
@@ -85,8 +95,8 @@ def train(
     plan = load_config(config) if config else Config()
     plan = with_steps(plan, steps) if steps is not None else plan
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
-    sources = Sources(data, scenes, chosen, on_bad.value)
-    tiles = sources.read(plan.training.validation_tiles)
+    sources = Sources(data, scenes, chosen, on_bad.value, scale, offset)
+    tiles = sources.read(plan.training.validation_tiles, plan.training.split_seed)
     model = train_model(plan, tiles, out, start=start, resume=resume)
     if first:
         typer.echo(f"model: {model}")
@@ -120,6 +130,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Pictures to look at: a folder; with --tiles, a PNG file."),
     ] = None,
+    scale: ScaleOption = None,
+    offset: OffsetOption = None,
+    on_bad: OnBadOption = BadChoice.error,
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on pairs of a cloudy and a clear scene, or on held-out tiles.
@@ -131,7 +144,9 @@ def evaluate(
         raise UsageError("--tiles stands instead of CLOUDY_DIR, CLEAR_DIR, --only and --window")
     if seams and (cloudy or only or tiles or png):
         raise UsageError("--seams stands instead of CLOUDY_DIR, CLEAR_DIR, --only, --tiles, --png")
-    set_logging(quiet=True, verbose=False)
+    if (scale is not None or offset is not None) and not cloudy:
+        raise UsageError("--scale and --offset are for pairs: give CLOUDY_DIR and CLEAR_DIR")
+    set_logging(quiet=False, verbose=False, each_kind_once=True)
     from geodecloud.scores import json_scores, pairs_table, seams_table, tiles_table
     from geodecloud.windows import Grid
 
@@ -144,13 +159,15 @@ def evaluate(
     elif tiles:
         from geodecloud.evaluate_tiles import LABELS, evaluate_tiles
 
-        scores = evaluate_tiles(tiles, model, limit or None, png)
+        scores = evaluate_tiles(tiles, model, limit or None, png, on_bad.value)
         text = tiles_table(scores, LABELS)
     elif cloudy and clear:
+        from geodecloud.decloud import Settings
         from geodecloud.evaluate import evaluate_pairs
 
-        stems = only.split(",") if only else None
-        scores = evaluate_pairs(cloudy, clear, model, stems, png, grid)
+        stems = [stem.strip() for stem in only.split(",")] if only else None
+        settings = Settings(grid=grid, scale=scale, offset=offset)
+        scores = evaluate_pairs(cloudy, clear, model, stems, png, settings)
         text = pairs_table(scores)
     else:
         raise UsageError("give CLOUDY_DIR and CLEAR_DIR, --tiles EUROSAT_DIR, or --seams SRC")
@@ -169,8 +186,8 @@ def simulate(
         Path | None, typer.Option(help="Where the opacity goes.  [default: DST_opacity.tif]")
     ] = None,
     bands: BandsOption = None,
-    scale: Annotated[float | None, typer.Option(help="DN of reflectance 1.")] = None,
-    offset: Annotated[float | None, typer.Option(help="Added to DN first.")] = None,
+    scale: ScaleOption = None,
+    offset: OffsetOption = None,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = ProgressChoice.bar,
 ) -> None:

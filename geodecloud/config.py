@@ -121,6 +121,7 @@ class Training:
     """The schedule of a run. Steps count generator updates; rates are AdamW's."""
 
     seed: int = 231
+    split_seed: int = 231  # of training and held-out tiles, as in the article
     steps: int = 7000
     epochs: float = 0  # instead of steps, where it is not 0
     batch_size: int = 32  # over all processes
@@ -134,13 +135,15 @@ class Training:
     adversarial_ramp: float = 0.05  # share of the steps until its full weight
     ema_decay: float = 0.999  # 0: no average, the weights themselves
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    validate_every: int = 500
+    validate_every: int = 500  # steps; 0: once an epoch
     validation_tiles: int = 480
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 2, "validate_every": 1, "validation_tiles": 1}
+        least = {"steps": 1, "batch_size": 2, "validation_tiles": 1}
         numbers = {k: v for k, v in dataclasses.asdict(self).items() if not isinstance(v, str)}
         _at_least(self, "training", **(dict.fromkeys(numbers, 0) | least))
+        if self.discriminator_momentum == 1:
+            raise ConfigError("[training] discriminator_momentum is 1: it must be less")
         for name in ("warm_up", "adversarial_ramp", "ema_decay", "discriminator_momentum"):
             if numbers[name] > 1:
                 raise ConfigError(f"[training] {name} is {numbers[name]:g}: it is a share, 0 to 1")

@@ -76,10 +76,30 @@ def _print_event(event: str, **facts: object) -> None:
     print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
 
 
-def set_logging(quiet: bool, verbose: bool) -> None:
-    """Send the package's messages to stderr: errors only, warnings too, or everything."""
+class _FirstOfEachKind(logging.Filter):
+    """Of messages that differ in their files and numbers alone, lets the first one through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether none of its kind was seen yet."""
+        new = record.msg not in self._seen
+        self._seen.add(record.msg)
+        return new
+
+
+def set_logging(quiet: bool, verbose: bool, *, each_kind_once: bool = False) -> None:
+    """Send the package's messages to stderr: errors only, warnings too, or everything.
+
+    Args:
+        each_kind_once: where many scenes would say the same, the first alone does.
+    """
     logger = logging.getLogger("geodecloud")
     handler = logging.StreamHandler()
+    if each_kind_once:
+        handler.addFilter(_FirstOfEachKind())
     handler.setFormatter(logging.Formatter("geodecloud: %(message)s"))
     logger.handlers = [handler]
     logger.propagate = False

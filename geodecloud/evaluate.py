@@ -1,12 +1,15 @@
 """Scores on pairs of scenes: the same place under cloud and clear."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from geodecloud.area import placed
+from geodecloud.calibration import holds_sentinels_dn, stated_radiometry, statements
 from geodecloud.checkpoint import default_model
 from geodecloud.composite import MEASURED
 from geodecloud.dark_channel import dehaze
@@ -20,10 +23,10 @@ from geodecloud.radiometry import guess_radiometry
 from geodecloud.scene import open_scene
 from geodecloud.scores import METRICS, Scores, mean_scores, score
 from geodecloud.strips import Predict
-from geodecloud.windows import Grid
 
-_SUFFIXES = (".tif", ".tiff", ".png")
-_GRID = Grid()
+_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_AS_THEY_ARE = Settings()
+_SAME_PLACE = 0.5  # pixels between the corners of two scenes of a pair
 _BY_PLACE = ("psnr", "mae")  # what has a meaning for pixels that lie apart
 
 
@@ -46,20 +49,20 @@ def evaluate_pairs(
     model: Path | None,
     only: list[str] | None = None,
     pictures: Path | None = None,
-    grid: Grid = _GRID,
+    settings: Settings = _AS_THEY_ARE,
 ) -> Scores:
     """How near the cloudy scenes are to the clear ones: as they are, dehazed, and restored.
 
-    The whole way is scored: each cloudy scene is restored into a file, which is read back. Both
-    scenes of a pair are read with the scale and offset of the cloudy one, as found when it is
-    restored; nothing is put in for the air.
+    The whole way is scored: each cloudy scene is restored into a file, which is read back. The
+    clear scene of a pair is read with the scale and offset that it states; where it states none,
+    with those of the cloudy one, as found when it is restored. Nothing is put in for the air.
 
     Args:
-        cloudy_dir, clear_dir: folders of GeoTIFF and PNG; a pair has the same file stem.
+        cloudy_dir, clear_dir: folders of GeoTIFF, PNG, JPEG; a pair has the same file stem.
         model: a model file; None: the built-in one.
         only: stems of the files to take; None: all.
         pictures: a folder for pictures of each pair, cloudy | restored | clear; made if needed.
-        grid: of the windows.
+        settings: for restoring: scale and offset (then of both scenes), windows.
 
     Returns:
         ``pairs``, their number. For each row of ``scores.ROWS``: psnr (dB), ssim, sam (degrees),
@@ -70,10 +73,12 @@ def evaluate_pairs(
         :func:`geodecloud.scores.mean_scores`; ``each`` has them by stem.
 
     Raises:
-        DataError: a pair is missing or does not fit together.
+        DataError: a pair is missing or does not fit together; before any is restored.
         UsageError: ``pictures`` is one of the input folders.
     """
     pairs = _find_pairs(cloudy_dir, clear_dir, only)
+    for cloudy, clear in pairs.values():
+        _refuse_unlike(cloudy, clear)
     if pictures:
         if pictures.resolve() in (cloudy_dir.resolve(), clear_dir.resolve()):
             raise UsageError(f"{pictures}: holds the pairs themselves; name another folder")
@@ -82,7 +87,7 @@ def evaluate_pairs(
     each = {}
     with tempfile.TemporaryDirectory() as folder:
         for stem, (cloudy, clear) in tqdm(pairs.items(), "pairs", leave=False, disable=None):
-            pair = _restore(cloudy, clear, predictor, Path(folder), grid)
+            pair = _restore(cloudy, clear, predictor, Path(folder), settings)
             each[stem] = _score(pair)
             if pictures:
                 save_grid(pictures / f"{stem}.png", [[pair.cloudy, pair.restored, pair.clear]])
@@ -118,28 +123,51 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _restore(cloudy: Path, clear: Path, predict: Predict, folder: Path, grid: Grid) -> _Pair:
-    """Restore the cloudy scene into a file in ``folder``, and read all three."""
+def _refuse_unlike(cloudy: Path, clear: Path) -> None:
+    """Refuse a pair of other sizes, types or places."""
     with open_scene(cloudy) as before, open_scene(clear) as truth:
         if before.shape != truth.shape:
             raise DataError(f"{clear}: not of the size of {cloudy}")
         if guess_radiometry(before.dtype) != guess_radiometry(truth.dtype):
             raise DataError(f"{clear}: {truth.dtype}, but {cloudy} is {before.dtype}; convert one")
+        one, other = before.dataset, truth.dataset
+        if placed(one) and placed(other):
+            pixels = [~one.transform @ (x, y) for x, y in _two_corners(other)]
+            apart = np.abs(np.subtract(pixels, [(0, 0), (one.width, one.height)])).max()
+            if one.crs != other.crs or apart > _SAME_PLACE:
+                raise DataError(f"{clear}: does not lie where {cloudy} does; gdalwarp it first")
+
+
+def _two_corners(raster: Any) -> list[tuple[float, float]]:
+    """Of the first pixel and of the last."""
+    return [raster.transform @ place for place in ((0, 0), (raster.width, raster.height))]
+
+
+def _restore(
+    cloudy: Path, clear: Path, predict: Predict, folder: Path, settings: Settings
+) -> _Pair:
+    """Restore the cloudy scene into a file in ``folder``, and read all three."""
+    with open_scene(cloudy) as before, open_scene(clear) as truth:
         dn, valid = before.read(0, before.shape[0])
         clear_dn, clear_valid = truth.read(0, truth.shape[0])
         dn, clear_dn = dn[before.rgb], clear_dn[truth.rgb]
+        if holds_sentinels_dn(truth.dtype):  # 0 is nodata there, declared or not
+            clear_valid &= (clear_dn != 0).any(axis=0)
+        own = stated_radiometry(statements(truth))
     if not (valid & clear_valid).any():
         raise DataError(f"{clear}: no pixel is valid both there and in {cloudy}")
     restored, marks = folder / "restored.tif", folder / "provenance.tif"
-    settings = Settings(grid=grid, provenance=marks, overwrite=True)
+    settings = replace(settings, provenance=marks, overwrite=True)
     report = decloud_scene(cloudy, restored, predict, settings)
     with open_scene(restored, report.bands) as after:
         restored_dn = after.read(0, after.shape[0])[0][after.rgb]
     measured = read_provenance(marks) == MEASURED
     lost = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
     to_model = report.radiometry.to_model
+    named = settings.scale is not None or settings.offset is not None
+    clear_to_model = to_model if named or own.guessed else own.to_model
     return _Pair(
-        *(to_model(dn), to_model(restored_dn), to_model(clear_dn)),
+        *(to_model(dn), to_model(restored_dn), clear_to_model(clear_dn)),
         valid & clear_valid,
         measured,
         report.changed_fraction,

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from geodecloud.checkpoint import default_model
+from geodecloud.checkpoint import default_model, read_info
 from geodecloud.composite import (
     MEASURED,
     Restoration,
@@ -37,8 +37,8 @@ from geodecloud.scores import METRICS, Scores, mean_scores, score
 from geodecloud.strips import Predict
 from geodecloud.training.article import overlay_noise
 from geodecloud.training.clouds import draw_uniforms, simulate_clouds
-from geodecloud.training.eurosat import load_eurosat
-from geodecloud.training.tiles import TILE, Tiles
+from geodecloud.training.eurosat import SPLIT_SEED, load_eurosat
+from geodecloud.training.tiles import TILE, OnBad, Tiles
 
 LABELS = {
     "veil": "veil (thin)",
@@ -65,7 +65,11 @@ class _Tile(NamedTuple):
 
 
 def evaluate_tiles(
-    root: Path, model: Path | None, limit: int | None = 600, picture: Path | None = None
+    root: Path,
+    model: Path | None,
+    limit: int | None = 600,
+    picture: Path | None = None,
+    on_bad: OnBad = "error",
 ) -> Scores:
     """How near held-out tiles under cloud are to the clear ones: as they are, dehazed, restored.
 
@@ -77,6 +81,7 @@ def evaluate_tiles(
         model: a model file; None: the built-in one.
         limit: at most so many tiles, evenly spread over the held-out ones; None: all.
         picture: a PNG to write, examples of each kind: cloudy | restored | truth.
+        on_bad: what a damaged tile means: "error", or "skip" it.
 
     Returns:
         ``tiles``, their number. ``kinds``, by kind of cloud and last the article's grey noise: for
@@ -87,12 +92,16 @@ def evaluate_tiles(
 
     Raises:
         DataError: no tiles, or a damaged one.
-        UsageError: ``picture`` is not named .png.
+        UsageError: ``picture`` is not named .png, or its folder is not there.
     """
     if picture and picture.suffix.lower() != ".png":
         raise UsageError(f"{picture}: the picture is a PNG; name it .png")
-    tiles = load_eurosat(root, held_out=True, limit=limit)
+    if picture and not picture.parent.is_dir():
+        raise UsageError(f"{picture.parent}: no such folder; make it, or name another")
     predictor = Predictor(model or default_model())
+    # Held out from the model's own training.
+    seed = int(read_info(model or default_model()).metadata.get("split_seed", SPLIT_SEED))
+    tiles = load_eurosat(root, held_out=True, limit=limit, on_bad=on_bad, seed=seed)
     shown = set(np.linspace(0, len(tiles) - 1, _EXAMPLES).astype(int).tolist())
     kinds, examples = {}, []
     names = [*(field.name for field in dataclasses.fields(CloudMix)), "article"]

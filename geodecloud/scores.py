@@ -29,14 +29,26 @@ def score(image: Picture, truth: Picture, where: Mask, metrics: Sequence[str]) -
 def mean_scores(each: Sequence[Scores]) -> Scores:
     """The mean of each score, over those that have it.
 
-    NaN, of no pixels, is left out; so is an infinite PSNR, of equal pictures, unless all are.
+    NaN, of no pixels, is left out; so is an infinite PSNR, of equal pictures, unless all are. Rows
+    that are compared have means of the same pictures: what one of them lacks is left out of all.
     """
-    return {
+    means = {
         name: mean_scores([scores[name] for scores in each])
         if isinstance(first, dict)
         else _mean([scores[name] for scores in each])
         for name, first in each[0].items()
     }
+    rows = [name for name in ROWS if name in means]
+    for metric in means[rows[0]] if rows else ():
+        if alike := [scores for scores in each if _in_all_rows(scores, metric)]:
+            for row in rows:
+                means[row][metric] = _mean([scores[row][metric] for scores in alike])
+    return means
+
+
+def _in_all_rows(scores: Scores, metric: str) -> bool:
+    """Whether all rows that are compared have this metric, and it is finite."""
+    return all(math.isfinite(scores[row][metric]) for row in ROWS if row in scores)
 
 
 def _mean(values: list[float]) -> float:
@@ -72,9 +84,11 @@ def pairs_table(scores: Scores) -> str:
         cells = [_cell(name, scores[row][name]) for name in METRICS]
         cells += [_cell(m, scores[place][row][m]) for place in places for m in _some(scores)]
         means.append([text, *cells])
+    equal = [stem for stem, pair in scores["each"].items() if not _in_all_rows(pair, "psnr")]
+    left_out = f"no mean PSNR of {', '.join(equal)}: infinite in a row\n" if equal else ""
     changed = f"changed: {_percent(scores['changed_fraction'])} of the pixels"
     lost = f"others differ from the input by {scores['reprod_mae']:g} DN"
-    return f"{_aligned(lines)}\n\n{_aligned(means)}\n\n{changed}; {lost}"
+    return f"{_aligned(lines)}\n\n{_aligned(means)}\n\n{left_out}{changed}; {lost}"
 
 
 def _some(scores: Scores) -> list[str]:

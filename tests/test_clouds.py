@@ -20,7 +20,7 @@ from geodecloud.training.clouds import (
     draw_uniforms,
     simulate_clouds,
 )
-from geodecloud.training.simulate import Simulation, simulate_scene
+from geodecloud.training.simulate import Simulation, _drawn, simulate_scene
 from geodecloud.training.water import without_haze_over_water
 from tests.conftest import noise as random_dn
 from tests.conftest import read, write_scene
@@ -246,6 +246,7 @@ def test_a_simulated_scene_is_the_clear_one_where_there_is_no_cloud(
     folder = tmp_path_factory.mktemp("simulated")
     dn = random_dn((4, 70, 90), dtype, seed)
     dn[:3, 10:20, 10:20] = 0
+    dn[3, 30:40, 30:40] = 0  # of one band alone
     write_scene(folder / "clear.tif", dn, nodata=0)
     plan = Simulation(kind, seed, zoom=1.0, bands=(3, 2, 1))
     mean = simulate_scene(folder / "clear.tif", folder / "cloudy.tif", folder / "a.tif", plan)
@@ -253,11 +254,24 @@ def test_a_simulated_scene_is_the_clear_one_where_there_is_no_cloud(
     assert np.isnan(opacity[10:20, 10:20]).all()
     assert mean == pytest.approx(np.nanmean(opacity), abs=1e-4)
     np.testing.assert_array_equal(cloudy[:, 10:20, 10:20], dn[:, 10:20, 10:20])
-    assert ((cloudy[:3] == 0) == (dn[:3] == 0)).all()
+    assert ((cloudy == 0) == (dn == 0)).all()
     a, _, shadow = draw_clouds(
-        draw_uniforms(seed, 0, [0]), CloudMix.only(kind), Place(70, 90, 0, 90, 1.0)
+        _drawn(plan, (70, 90)), CloudMix.only(kind), Place(70, 90, 0, 90, 1.0)
     )
     untouched = ((a == 0).all(1) & (shadow[:, 0] == 1))[0].numpy()
     np.testing.assert_array_equal(cloudy[:, untouched], dn[:, untouched])
     if kind == "deck":
         assert cloudy[0].mean() > dn[0].mean()
+
+
+@pytest.mark.parametrize("kind", ["veil", "cirrus", "cumulus", "deck"])
+def test_each_seed_has_cloud_and_all_but_a_deck_leave_ground(kind):
+    means = []
+    for seed in range(6):
+        uniforms = _drawn(Simulation(kind, seed), (1900, 1300))
+        # As the whole scene has them, on a grid of its own.
+        clouds = draw_clouds(uniforms, CloudMix.only(kind), Place(190, 130, zoom=0.3))
+        means.append(apparent_opacity(clouds.a, clouds.light).mean().item())
+    assert min(means) > 0.08
+    assert kind == "deck" or max(means) < 0.65
+    assert kind == "deck" or len(set(means)) == 6

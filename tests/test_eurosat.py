@@ -112,6 +112,26 @@ def test_the_split_is_of_tiles_not_of_files_or_classes(tmp_path):
     assert len(load_eurosat(root, classes=["River"], limit=3)) == 3
 
 
+def test_a_part_of_eurosat_is_split_as_the_whole(tmp_path, shared):
+    whole = find_eurosat(shared / "EuroSAT_RGB.zip")
+    held_out = {(f.land_cover, f.stem) for f in whole.part(held_out=True)}
+    few = find_eurosat(shared / "eurosat_ms100")
+    for part in (False, True):
+        stems_of_part = {(f.land_cover, f.stem) for f in few.part(held_out=part)}
+        assert stems_of_part
+        assert (stems_of_part <= held_out) if part else not (stems_of_part & held_out)
+    other = {(f.land_cover, f.stem) for f in whole.part(held_out=True, seed=1)}
+    assert len(other) == len(held_out)
+    assert other != held_out
+
+
+def test_multispectral_tiles_may_lie_in_folders_of_any_case(tmp_path):
+    root = multispectral(tmp_path / "ms")
+    for folder in list(root.iterdir()):
+        folder.rename(folder.with_name(folder.name.lower()))
+    assert len(find_eurosat(root).files) == 20
+
+
 def test_the_split_of_eurosat_is_pinned(shared):
     source = find_eurosat(shared / "EuroSAT_RGB.zip")
     digests = [
@@ -167,7 +187,16 @@ def damage(kind, folder):
         jpeg(path, size=(32, 64))
     elif kind == "cut":
         path.write_bytes(path.read_bytes()[:1000])
+    elif kind == "zeros":  # as a broken download leaves it; decoders make grey of them
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2].ljust(len(data), b"\0"))
+    elif kind == "short":
+        path.write_bytes(path.read_bytes()[:1500] + b"\xff\xd9" + path.read_bytes()[1502:])
     elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "empty tif":
+        path.unlink()
+        path = path.with_suffix(".tif")
         path.write_bytes(b"")
     elif kind == "grey":
         Image.new("L", (64, 64)).save(path)
@@ -187,6 +216,9 @@ def damage(kind, folder):
 KINDS = {
     "size": "64x32 pixels, not 64x64",
     "cut": "damaged picture",
+    "zeros": "damaged picture",
+    "short": "damaged picture",
+    "empty tif": "damaged GeoTIFF",
     "empty": "damaged picture",
     "grey": "its mode is L, not RGB",
     "png": "damaged picture",

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.transform import from_origin
 
 from geodecloud.config import CloudMix
+from geodecloud.decloud import Settings
 from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluate import evaluate_pairs
 from geodecloud.evaluate_tiles import evaluate_tiles
@@ -97,11 +99,13 @@ def test_formats_mix_and_means_are_of_the_pairs(folders, network):
     write_png(folders[1] / "b.png", picture[0])
     for pair in zip(folders, half_cloudy(size=(30, 33)), strict=True):
         write_scene(pair[0] / "c.tif", pair[1])
+    for folder, dn in zip(folders, half_cloudy("uint8", 255), strict=True):
+        Image.fromarray(dn.transpose(1, 2, 0)).save(folder / "d.JPG")
     (folders[0] / "notes.txt").touch()
     scores = evaluate_pairs(*folders, None)
-    assert scores["each"].keys() == {"a", "b", "c"}
+    assert scores["each"].keys() == {"a", "b", "c", "d"}
     for row in ROWS:
-        each = [scores["each"][stem][row]["ssim"] for stem in "abc"]
+        each = [scores["each"][stem][row]["ssim"] for stem in "abcd"]
         assert scores[row]["ssim"] == pytest.approx(np.mean(each))
     a, b = (scores["each"][stem]["identity"]["psnr"] for stem in "ab")
     assert a == b
@@ -126,6 +130,46 @@ def test_the_clear_scene_is_read_as_the_cloudy_one_is(folders, network, offset):
     assert math.isnan(scores["under_cloud"]["restored"]["psnr"])
 
 
+def test_a_clear_scene_may_state_an_offset_of_its_own(folders, network, cli, tiny_model):
+    network(see_nothing)
+    cloudy, clear = half_cloudy()
+    write_scene(folders[0] / "a.tif", cloudy)
+    write_scene(folders[1] / "a.tif", clear)
+    expected = evaluate_pairs(*folders, None)
+    shifted = write_scene(folders[0] / "a.tif", cloudy + 1000)
+    assert evaluate_pairs(*folders, None)["identity"] != expected["identity"]
+    for path, offset in ((shifted, -1000), (folders[1] / "a.tif", 0)):
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(BOA_ADD_OFFSET=offset)
+    assert evaluate_pairs(*folders, None)["identity"] == expected["identity"]
+    # What is named holds for both.
+    write_scene(folders[0] / "a.tif", cloudy + 1000)
+    write_scene(folders[1] / "a.tif", clear + 1000)
+    named = evaluate_pairs(*folders, None, settings=Settings(offset=-1000))
+    assert named["identity"] == expected["identity"]
+    args = ["evaluate", *folders, "--model", tiny_model, "--json"]
+    assert json.loads(cli(*args, "--offset", -1000).out)["identity"] == expected["identity"]
+
+
+def test_undeclared_zeros_of_the_clear_scene_are_nodata(folders, network):
+    network(see_nothing)
+    cloudy, clear = half_cloudy()
+    clear = np.maximum(clear, 1)
+    write_scene(folders[0] / "a.tif", cloudy)
+    write_scene(folders[1] / "a.tif", np.where(np.arange(50) < 45, clear, 0), nodata=0)
+    expected = evaluate_pairs(*folders, None)
+    write_scene(folders[1] / "a.tif", np.where(np.arange(50) < 45, clear, 0))
+    assert evaluate_pairs(*folders, None)["identity"] == expected["identity"]
+
+
+def test_many_scenes_say_the_same_once(cli, folders, tiny_model):
+    for name in "abc":
+        for folder in folders:
+            write_scene(folder / f"{name}.tif", half_cloudy()[1])
+    err = cli("evaluate", *folders, "--model", tiny_model).err
+    assert err.count("does not name its bands") == 1
+
+
 def test_nodata_of_either_scene_is_left_out(folders, network):
     network(see_nothing)
     cloudy, clear = noise((3, 30, 30)) // 2, noise((3, 30, 30), seed=1) // 2 + 1
@@ -148,16 +192,50 @@ def test_means_leave_out_what_is_infinite_or_of_nothing():
     assert json_scores(mean_scores(each[:1]) | {"n": 1}) == {"a": {"b": None}, "c": None, "n": 1}
 
 
+def test_rows_have_means_of_the_same_pairs():
+    cloudy, spoiled, kept = (13.0, 23.0), (math.inf, 37.0), (math.inf, math.inf)
+    each = [
+        {"identity": {"psnr": a, "mae": 0.1}, "restored": {"psnr": b, "mae": 0.3}}
+        for a, b in (cloudy, spoiled, kept)
+    ]
+    means = mean_scores(each)
+    assert [means[row]["psnr"] for row in ("identity", "restored")] == [13, 23]
+    assert means["restored"]["mae"] == pytest.approx(0.3)
+    without_cloud = mean_scores(each[1:])
+    assert [without_cloud[row]["psnr"] for row in ("identity", "restored")] == [math.inf, 37]
+
+
 BAD_PAIRS = {
     "no clear one": (lambda f: (f[1] / "a.tif").unlink(), "a missing"),
     "two of one stem": (
         lambda f: write_png(f[0] / "a.png", noise((3, 9, 9), "uint8")),
         "same stem",
     ),
-    "other size": (lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 21))), "size"),
-    "other type": (lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20), "uint8")), "convert"),
+    "other size": (
+        lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 21)), photometric="rgb"),
+        "size",
+    ),
+    "other type": (
+        lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20), "uint8"), photometric="rgb"),
+        "convert",
+    ),
+    "other place": (
+        lambda f: write_scene(
+            f[1] / "a.tif",
+            noise((3, 20, 20)),
+            photometric="rgb",
+            transform=from_origin(500006, 5500000, 10, 10),
+        ),
+        "does not lie where",
+    ),
+    "other CRS": (
+        lambda f: write_scene(
+            f[1] / "a.tif", noise((3, 20, 20)), photometric="rgb", crs="EPSG:32632"
+        ),
+        "does not lie where",
+    ),
     "all nodata": (
-        lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20)) * 0, nodata=0),
+        lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20)) * 0, nodata=0, photometric="rgb"),
         "valid",
     ),
     "empty": (lambda f: (f[0] / "a.tif").unlink(), "no pairs"),
@@ -168,7 +246,7 @@ BAD_PAIRS = {
 @pytest.mark.parametrize("kind", BAD_PAIRS)
 def test_bad_pairs_are_one_clear_line(cli, folders, tiny_model, kind):
     for folder in folders:
-        write_scene(folder / "a.tif", noise((3, 20, 20)))
+        write_scene(folder / "a.tif", noise((3, 20, 20)), photometric="rgb")
     spoil, words = BAD_PAIRS[kind]
     spoil(folders)
     cli("evaluate", *folders, "--model", tiny_model)

@@ -118,7 +118,10 @@ def test_nothing_is_overwritten(tmp_path):
             prepare(root, out)
     assert contents(full) == {(full / "mine").relative_to(full): b"kept"}
     (tmp_path / "empty").mkdir()
+    same = (tmp_path / "empty").stat().st_ino  # it may be where a file system begins
     assert prepare(root, tmp_path / "empty") == 2
+    assert (tmp_path / "empty").stat().st_ino == same
+    assert not list((tmp_path / "empty").glob(".*"))
 
 
 def test_what_is_interrupted_leaves_nothing(tmp_path, monkeypatch):

@@ -53,6 +53,7 @@ def test_undeclared_zeros_are_nodata(tmp_path):
     "name",
     [
         *("area_x_SCL.tif", "area_x_mask.tif", "area_x_cloud_mask.tiff", "area_x.mask.TIF"),
+        *("area_x_mask.png", "masks/area_x_SCL.png"),
         *("area_SCL_20m.tif", "area_cloudmask.tif", "SCL.tif", "mask.tif"),
         *("aux/area_x_SCL.tif", "masks/area_mask.tif"),
     ],

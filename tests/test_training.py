@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
+from geodecloud import checkpoint
 from geodecloud.checkpoint import load_generator, read_info
 from geodecloud.config import (
     CloudMix,
@@ -138,7 +140,7 @@ def _log(run):
 
 def _half_a_line(run):
     whole = (run / "metrics.jsonl").read_text().splitlines(keepends=True)[0]
-    return whole + whole[: len(whole) // 2]
+    return whole + "\n" + whole[: len(whole) // 2]
 
 
 @pytest.mark.parametrize("name", ["default", pytest.param("article", marks=pytest.mark.slow)])
@@ -203,6 +205,32 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "restoration_loss", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(DataError, match="step 0: the loss is nan; lower generator_rate"):
         train(TINY, _data(), tmp_path)
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(OutputError, match=r"best\.safetensors: cannot be written .*No space"):
+            train(TINY, _data(), tmp_path / "model")
+    monkeypatch.setattr(loop.json, "dumps", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OutputError, match=r"run: cannot be written .*full"):
+        train(TINY, _data(), tmp_path / "run")
+
+
+def test_scores_of_no_cloud_are_json_all_the_same(tmp_path):
+    train(dataclasses.replace(TINY, clouds=CloudMix.only("none")), _data(), tmp_path)
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text.splitlines()[0])["psnr_input"] is None
+
+
+def test_a_run_may_validate_once_an_epoch(tmp_path):
+    plan = dataclasses.replace(TINY.training, epochs=2, validate_every=0)
+    train(dataclasses.replace(TINY, training=plan), _data(), tmp_path)
+    assert [line["step"] for line in _log(tmp_path)] == [3, 6]  # 13 tiles, 4 in a batch
 
 
 @pytest.mark.parametrize("kind", ["none", "deck"])

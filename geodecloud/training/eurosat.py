@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from geodecloud.errors import DataError, UsageError
@@ -25,6 +25,13 @@ from geodecloud.training.tiles import TILE, BadFiles, OnBad, Tiles
 log = logging.getLogger("geodecloud")
 
 SPLIT_SEED = 231  # as in the article
+# Tiles of each class as published (Helber et al. 2019): Forest/Forest_1 to Forest/Forest_3000.
+_PUBLISHED = {
+    **dict.fromkeys(("AnnualCrop", "Forest", "HerbaceousVegetation"), 3000),
+    **dict.fromkeys(("Residential", "SeaLake"), 3000),
+    **dict.fromkeys(("Highway", "Industrial", "PermanentCrop", "River"), 2500),
+    "Pasture": 2000,
+}
 TRAINING_SHARE = 0.7  # as in the article
 JPEG, MULTISPECTRAL = (".jpg", ".jpeg"), (".tif", ".tiff")
 # Resource forks that Macs pack along; cloudy tiles that ``geodecloud prepare`` has made.
@@ -71,10 +78,14 @@ class EuroSAT:
     root: Path
     files: tuple[TileFile, ...]
 
-    def part(self, *, held_out: bool, classes: Sequence[str] = ()) -> list[TileFile]:
+    def part(
+        self, *, held_out: bool, classes: Sequence[str] = (), seed: int = SPLIT_SEED
+    ) -> list[TileFile]:
         """One part of the split, in random order: of all classes, or of those named.
 
-        The split is drawn over all tiles: a tile is in the same part whatever the classes.
+        The split is drawn over all tiles: a tile is in the same part whatever the classes. For
+        EuroSAT's own tiles that is over all that were published: in a part of them too, what a
+        model was trained on is never held out.
         """
         known = sorted({file.land_cover for file in self.files})
         for wanted in classes:
@@ -84,10 +95,14 @@ class EuroSAT:
                     f"{self.root}: no class {wanted!r}; did you mean {near!r}? "
                     f"There are {', '.join(known)}"
                 )
-        order = np.random.default_rng(SPLIT_SEED).permutation(len(self.files))
-        cut = round(TRAINING_SHARE * len(self.files))
-        part = [self.files[i] for i in (order[cut:] if held_out else order[:cut])]
-        return [file for file in part if not classes or file.land_cover in classes]
+        files = {(file.land_cover, file.stem): file for file in self.files}
+        published = _published()
+        names = published if files.keys() <= set(published) else list(files)
+        order = np.random.default_rng(seed).permutation(len(names))
+        cut = round(TRAINING_SHARE * len(names))
+        part = [names[i] for i in (order[cut:] if held_out else order[:cut])]
+        there = [files[name] for name in part if name in files]
+        return [file for file in there if not classes or file.land_cover in classes]
 
     def read(self, files: Sequence[TileFile], bad: BadFiles) -> Iterator[ReadTile]:
         """The good ones of the files, under a progress bar."""
@@ -109,8 +124,9 @@ def load_eurosat(
     limit: int | None = None,
     classes: Sequence[str] = (),
     on_bad: OnBad = "error",
+    seed: int = SPLIT_SEED,
 ) -> Tiles:
-    """The training 70 % of EuroSAT, or the held-out 30 %, by a split with a fixed seed.
+    """The training 70 % of EuroSAT, or the held-out 30 %.
 
     Args:
         root: see :func:`find_eurosat`.
@@ -118,12 +134,13 @@ def load_eurosat(
         limit: at most so many, evenly spread over the part.
         classes: of these land-cover classes only; none: of all.
         on_bad: what a damaged tile or one of another size means: "error", or "skip" it.
+        seed: of the split.
 
     Raises:
         DataError: no tiles there, a bad one, or a class that is not there.
     """
     source = find_eurosat(root)
-    files = sorted(spread(source.part(held_out=held_out, classes=classes), limit))
+    files = sorted(spread(source.part(held_out=held_out, classes=classes, seed=seed), limit))
     bad = BadFiles(on_bad)
     pixels = np.empty((len(files), 3, TILE, TILE), np.uint8)
     names: list[str] = []
@@ -134,6 +151,15 @@ def load_eurosat(
         part = "held-out" if held_out else "training"
         raise DataError(f"{root}: no good tile in the {part} part; {len(bad.names)} are bad")
     return Tiles(pixels[: len(names)], tuple(names), tuple(bad.names))
+
+
+def _published() -> list[tuple[str, str]]:
+    """Class and stem of all tiles of EuroSAT, sorted as its files are."""
+    return sorted(
+        (land_cover, f"{land_cover}_{number}")
+        for land_cover, count in _PUBLISHED.items()
+        for number in range(1, count + 1)
+    )
 
 
 def spread(files: Sequence[TileFile], limit: int | None) -> list[TileFile]:
@@ -199,10 +225,14 @@ def _tiles_among(names: Iterable[str], root: Path) -> list[TileFile]:
         hidden = any(part in _IGNORED or part.startswith(".") for part in path.parts)
         if not hidden and path.suffix.lower() in JPEG + MULTISPECTRAL:
             pictures.append(TileFile(path.parent.name or top, path.stem, name))
-    folders = {_folder(file) for file in pictures if file.stem.startswith(file.land_cover + "_")}
+    folders = {_folder(file) for file in pictures if _bears_its_class(file)}
     files = [f for f in pictures if (_folder(f) in folders if folders else f.is_jpeg)]
     unique = {(f.land_cover, f.stem): f for f in sorted(files, key=lambda f: (f.is_jpeg, f.path))}
     return sorted(unique.values())
+
+
+def _bears_its_class(file: TileFile) -> bool:
+    return file.stem.lower().startswith(file.land_cover.lower() + "_")
 
 
 def _folder(file: TileFile) -> str:
@@ -217,6 +247,8 @@ def _read(source: Path | zipfile.ZipFile, path: str, where: str) -> bytes:
 
 
 def _decode_jpeg(data: bytes, where: str) -> NDArray[np.uint8]:
+    if not _ends_where_it_says(data):
+        raise DataError(f"{where}: damaged picture (its end is missing)")
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             _refuse_unfit(picture.size, where)
@@ -224,7 +256,17 @@ def _decode_jpeg(data: bytes, where: str) -> NDArray[np.uint8]:
                 raise DataError(f"{where}: its mode is {picture.mode}, not RGB")
             return np.asarray(picture).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: damaged picture ({error})") from error
+        reason = "no JPEG" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{where}: damaged picture ({reason})") from error
+
+
+def _ends_where_it_says(data: bytes) -> bool:
+    """Whether a JPEG's end marker comes at its end, for decoders fill up what is missing.
+
+    In the data of a scan, which follow its SOS marker, no marker occurs (ITU-T T.81, B.1.1.5).
+    """
+    end = data.find(b"\xff\xd9", data.rfind(b"\xff\xda"))
+    return end > 0 and not data[end + 2 :].strip(b"\x00")
 
 
 def _decode_ms(data: bytes, where: str) -> NDArray[np.uint8]:

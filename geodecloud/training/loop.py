@@ -16,7 +16,8 @@ from tqdm import tqdm
 from geodecloud.checkpoint import save_generator
 from geodecloud.config import Config
 from geodecloud.device import fast_bf16
-from geodecloud.errors import DataError, GeodecloudError
+from geodecloud.errors import DataError, GeodecloudError, OutputError
+from geodecloud.scores import json_scores
 from geodecloud.training.batches import batches
 from geodecloud.training.processes import Processes, joined_processes
 from geodecloud.training.run import Run
@@ -68,11 +69,15 @@ def _settled(config: Config, tiles: int, processes: Processes) -> Config:
         raise DataError(
             f"batch_size is {plan.batch_size}: not a multiple of the {processes.count} processes"
         )
-    steps = round(plan.epochs * (tiles // plan.batch_size)) if plan.epochs else plan.steps
+    epoch = max(tiles // plan.batch_size, 1)
+    steps = round(plan.epochs * epoch) if plan.epochs else plan.steps
     precision = plan.precision
     if precision == "auto":
         precision = "bf16" if fast_bf16(processes.device) else "fp32"
-    settled = dataclasses.replace(plan, steps=max(steps, 1), epochs=0, precision=precision)
+    every = plan.validate_every or epoch
+    settled = dataclasses.replace(
+        plan, steps=max(steps, 1), epochs=0, precision=precision, validate_every=every
+    )
     return dataclasses.replace(config, training=settled)
 
 
@@ -134,16 +139,27 @@ class _Book:
         if not self._metrics.exists():
             return []
         whole = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]  # a cut last line is not
-        return [json.loads(line) for line in whole]
+        return [json.loads(line) for line in whole if line.strip()]
 
     def note(self, run: Run, data: Data, means: dict[str, float]) -> str:
-        """Validate, write everything, and return a line for people; the state comes last."""
+        """Validate, write everything, and return a line for people.
+
+        Raises:
+            OutputError: something cannot be written (disk full, say).
+        """
+        try:
+            return self._note(run, data, means)
+        except OSError as error:
+            raise OutputError(f"{self.out}: cannot be written ({error})") from error
+
+    def _note(self, run: Run, data: Data, means: dict[str, float]) -> str:
+        """The state comes last: what it says is done is there."""
         epoch = run.step * run.config.training.batch_size / len(data.training)
         scores = validate(run, data.held_out)
         line = {"step": run.step, "epoch": round(epoch, 3), **means, **scores}
         with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        about = self.about | {"steps": run.step, "scores": scores}
+            file.write(json.dumps(json_scores(line)) + "\n")
+        about = self.about | {"steps": run.step, "scores": json_scores(scores)}
         if scores["psnr_restored"] > run.best:
             run.best = scores["psnr_restored"]
             save_generator(run.average, self.out / "best.safetensors", about)

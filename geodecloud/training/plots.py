@@ -25,7 +25,7 @@ def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(12, 3.5), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, 3), _PANELS, strict=True):
         for name in names:
-            points = [(line["step"], line[name]) for line in lines if name in line]
+            points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), marker=".", label=name)
                 axes.legend()

@@ -113,17 +113,22 @@ def prepare(
     out = out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: exists already; name an empty or a new folder")
+    there = out.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     bad = BadFiles(on_bad)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as beside:
+    # In a folder that is there already, which may be a file system of its own; else beside.
+    where = out if there else out.parent
+    with tempfile.TemporaryDirectory(dir=where, prefix=f".{out.name}.") as beside:
         made = Path(beside) / out.name
         count = _write_tiles(made, source.read(spread(source.files, limit), bad), seed)
         if not count:
             raise DataError(f"{root}: all of its {len(bad.names)} tiles are bad")
         _preview(made, count)
-        if out.exists():
-            out.rmdir()
-        made.rename(out)
+        if there:
+            for part in sorted(made.iterdir()):
+                part.rename(out / part.name)
+        else:
+            made.rename(out)
     return count
 
 

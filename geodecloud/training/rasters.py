@@ -27,6 +27,8 @@ def read_multispectral(data: bytes, where: str) -> NDArray[np.uint16]:
     Raises:
         DataError: damaged, or not of 13 bands of uint16.
     """
+    if not data:
+        raise DataError(f"{where}: damaged GeoTIFF (empty)")
     try:
         with MemoryFile(data) as memory, memory.open(driver="GTiff") as dataset:
             if dataset.count != _MS_BANDS or set(dataset.dtypes) != {"uint16"}:

@@ -1,5 +1,6 @@
 """Tiles cut from clear scenes, to tune a model to a region."""
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from geodecloud.radiometry import model_to_eurosat
 from geodecloud.scene import Scene, open_scene
 from geodecloud.training.rasters import read_mask
 from geodecloud.training.tiles import TILE, BadFiles, OnBad, Tiles
+
+log = logging.getLogger("geodecloud")
 
 _MASK_FOLDERS = ("aux", "masks")
 # Ends of a mask's name: NAME_SCL, NAME_SCL_20m, NAME_mask, NAME_cloud_mask, or these alone.
@@ -36,23 +39,30 @@ class Mask(NamedTuple):
     is_scl: bool
 
 
-def tiles_from_scenes(folder: Path, *, on_bad: OnBad = "error") -> Tiles:
+def tiles_from_scenes(
+    folder: Path,
+    *,
+    on_bad: OnBad = "error",
+    scale: float | None = None,
+    offset: float | None = None,
+) -> Tiles:
     """Cut clear scenes, Sentinel-2 or any other with red, green and blue, into tiles.
 
     Scenes are the ``.tif`` and ``.tiff`` files of the folder and those below it. Tiles lie side
     by side; one that touches nodata or a masked pixel is left out. Integer DN of 0 in red, green
-    and blue are nodata too. The scene's own radiometry applies, as when it is restored.
+    and blue are nodata too. Radiometry is as when a scene is restored.
 
     A mask of the scene ``NAME.tif`` lies beside it or in ``aux/`` or ``masks/`` beside it, in any
     resolution: ``NAME_SCL.tif`` is Sentinel-2's scene classification (hidden: nodata, defective,
     shadow, cloud, cirrus), ``NAME_mask.tif`` or ``NAME_cloud_mask.tif`` is not 0 where there is
-    cloud. A mask may be named by the beginning of the scene's name, as Sentinel-2's own are
-    (``T33UXQ_20210410_SCL_20m.tif`` of ``T33UXQ_20210410_TCI_10m.tif``); ``SCL.tif`` and
-    ``mask.tif`` are for every scene of their folder.
+    cloud; a PNG does too. A mask may be named by the beginning of the scene's name, as
+    Sentinel-2's own are (``T33UXQ_20210410_SCL_20m.tif`` of ``T33UXQ_20210410_TCI_10m.tif``);
+    ``SCL.tif`` and ``mask.tif`` are for every scene of their folder.
 
     Args:
         folder: of the scenes.
         on_bad: what a scene or mask that cannot be used means: "error", or "skip" the scene.
+        scale, offset: of all scenes; None: each has its own radiometry.
 
     Raises:
         DataError: no clear tile there, or a mask covers another area than its scene.
@@ -67,7 +77,9 @@ def tiles_from_scenes(folder: Path, *, on_bad: OnBad = "error") -> Tiles:
     for path in scenes:
         name = path.relative_to(folder).as_posix()
         with bad.tolerated(name):
-            tiles = list(_cut(path, _masks_of(path, scenes, masks)))
+            tiles = list(_cut(path, _masks_of(path, scenes, masks), scale, offset))
+            if not tiles:
+                log.warning("%s: no tile of %dx%d clear pixels in it", path, TILE, TILE)
             pixels += [tile for _, _, tile in tiles]
             names += [f"{name}@{top},{left}" for top, left, _ in tiles]
     bad.report(folder)
@@ -81,12 +93,13 @@ def tiles_from_scenes(folder: Path, *, on_bad: OnBad = "error") -> Tiles:
 def _scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
     scenes, masks = [], []
     for path in sorted(folder.rglob("[!.]*")):
-        if path.suffix.lower() not in (".tif", ".tiff"):
+        suffix = path.suffix.lower()
+        if suffix not in (".tif", ".tiff", ".png"):
             continue
         if match := _MASK_NAME.fullmatch(path.stem):
             is_scl = match["kind"].lower() == "scl"
             masks.append(Mask(path, (match["scene"] or "").lower(), is_scl))
-        elif path.parent == folder or path.parent.name not in _MASK_FOLDERS:
+        elif suffix != ".png" and (path.parent == folder or path.parent.name not in _MASK_FOLDERS):
             scenes.append(path)
     return scenes, masks
 
@@ -107,10 +120,12 @@ def _masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
     ]
 
 
-def _cut(path: Path, masks: list[Mask]) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+def _cut(
+    path: Path, masks: list[Mask], scale: float | None, offset: float | None
+) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Clear tiles of a scene: (top, left, uint8 (3, 64, 64) in EuroSAT's radiometry)."""
     with open_scene(path) as scene:
-        radiometry = scene_radiometry(scene, None, None)
+        radiometry = scene_radiometry(scene, scale, offset)
         hidden = [_hidden(mask, scene) for mask in masks]
         height, width = scene.shape
         for top in range(0, height - TILE + 1, TILE):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geodecloud import __version__
 from geodecloud.calibration import scene_radiometry
@@ -24,6 +25,9 @@ from geodecloud.training.clouds import Clouds, apparent_opacity, draw_clouds, dr
 
 _ROWS = 256  # that are made at a time
 _MARGIN = 4  # rows beyond them that parallax reaches into
+_COVER = (0.1, 0.6)  # mean opacity that is wanted: neither no cloud nor no ground
+_TRIES = 200  # clouds that are drawn at most until one has it
+_COARSE = 128  # pixels of the scene's longer side when its cover is looked at
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Simulation:
 
     Args:
         kind: one of ``CloudMix``'s.
-        seed: another seed, another cloud.
+        seed: another seed, another cloud: the first that it draws which hides a tenth to six
+            tenths of the scene's light (a deck: a tenth or more).
         zoom: how many times larger than on a training tile of 640 m a cloud is.
         bands, scale, offset: as for restoring.
     """
@@ -83,10 +88,11 @@ def simulate_scene(
         out = files.enter_context(create_like(scene, outputs.add(dst), tags))
         marks = files.enter_context(create_opacity(scene, outputs.add(opacity)))
         height = scene.shape[0]
+        uniforms = _drawn(plan, scene.shape)
         for first in range(0, height, _ROWS):
             last = min(first + _ROWS, height)
             dn, valid = scene.read(first, last)
-            clouds = _clouds_of_rows(plan, scene.shape, first, last)
+            clouds = _clouds_of_rows(plan, uniforms, scene.shape, (first, last))
             out.write(_cover(dn, valid, clouds, scene, radiometry))
             rows = apparent_opacity(clouds.a, clouds.light)[0].numpy()  # (1, rows, width)
             rows[:, ~valid] = np.nan
@@ -99,13 +105,35 @@ def simulate_scene(
     return total / max(count, 1)
 
 
-def _clouds_of_rows(plan: Simulation, shape: tuple[int, int], first: int, last: int) -> Clouds:
-    """The scene's clouds over rows ``first`` to ``last``, (1, 3 or 1, rows, width)."""
-    height, width = shape
-    top, bottom = max(first - _MARGIN, 0), min(last + _MARGIN, height)
-    place = Place(bottom - top, width, top, max(shape), plan.zoom)
+def _drawn(plan: Simulation, shape: tuple[int, int]) -> Tensor:
+    """The random numbers of the seed's first cloud that covers as much as is wanted.
+
+    In most draws a broken cover has a hole, or no hole, as large as a scene.
+    """
+    finer = max(max(shape) / _COARSE, 1)
+    rows, width = (max(round(length / finer), 1) for length in shape)
+    place = Place(rows, width, zoom=plan.zoom / finer)
+    most = 1 if plan.kind == "deck" else _COVER[1]
+    for attempt in range(_TRIES):
+        uniforms = draw_uniforms(plan.seed, attempt, [0])
+        clouds = _clouds(plan, uniforms, place)
+        if _COVER[0] <= apparent_opacity(clouds.a, clouds.light).mean() <= most:
+            return uniforms
+    return draw_uniforms(plan.seed, 0, [0])
+
+
+def _clouds(plan: Simulation, uniforms: Tensor, place: Place) -> Clouds:
     with torch.inference_mode():
-        clouds = draw_clouds(draw_uniforms(plan.seed, 0, [0]), CloudMix.only(plan.kind), place)
+        return draw_clouds(uniforms, CloudMix.only(plan.kind), place)
+
+
+def _clouds_of_rows(
+    plan: Simulation, uniforms: Tensor, shape: tuple[int, int], rows: tuple[int, int]
+) -> Clouds:
+    """The scene's clouds over rows first to last (not included), (1, 3 or 1, rows, width)."""
+    (height, width), (first, last) = shape, rows
+    top, bottom = max(first - _MARGIN, 0), min(last + _MARGIN, height)
+    clouds = _clouds(plan, uniforms, Place(bottom - top, width, top, max(shape), plan.zoom))
     return Clouds(*(part[:, :, first - top : last - top] for part in clouds))
 
 
@@ -126,6 +154,7 @@ def _cover(
         ground = dn[band] - radiometry.black
         value = (1 - a[colour]) * shadow[0] * ground + light[colour] * radiometry.span
         cloudy = as_dtype(value + radiometry.black, scene.dtype, scene.nodata)
-        touched = valid & ((a[colour] > 0) | (shadow[0] < 1))
+        there = valid if scene.nodata is None else valid & (dn[band] != scene.nodata)
+        touched = there & ((a[colour] > 0) | (shadow[0] < 1))
         out[band] = np.where(touched, cloudy, dn[band])
     return out

@@ -1,6 +1,7 @@
 """Where the tiles of a run come from."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +34,35 @@ class Sources:
         scenes: folder of clear GeoTIFFs for more training tiles.
         classes: only these of EuroSAT's land-cover classes; none: all.
         on_bad: "error", or "skip" to leave out and count what cannot be read.
+        scale, offset: of the scenes, as for restoring; None: as each says.
     """
 
     eurosat: Path
     scenes: Path | None = None
     classes: tuple[str, ...] = ()
     on_bad: OnBad = "error"
+    scale: float | None = None
+    offset: float | None = None
 
-    def read(self, validation_tiles: int) -> Data:
+    def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> Data:
         """The training 70 % of EuroSAT with the tiles of the scenes, and some of the other 30 %.
 
         Raises:
             DataError: there are none, or one cannot be read.
         """
-        training = load_eurosat(self.eurosat, classes=self.classes, on_bad=self.on_bad)
-        about: dict[str, Any] = {"eurosat_tiles": len(training), "split_seed": SPLIT_SEED}
+        load = partial(
+            load_eurosat, self.eurosat, classes=self.classes, on_bad=self.on_bad, seed=split_seed
+        )
+        training = load()
+        about: dict[str, Any] = {"eurosat_tiles": len(training), "split_seed": split_seed}
         if self.classes:
             about["classes"] = list(self.classes)
         if self.scenes:
-            cut = tiles_from_scenes(self.scenes, on_bad=self.on_bad)
+            cut = tiles_from_scenes(
+                self.scenes, on_bad=self.on_bad, scale=self.scale, offset=self.offset
+            )
             about["scene_tiles"] = len(cut)
             training = join(training, cut)
         if training.skipped:
             about["skipped"] = len(training.skipped)
-        held_out = load_eurosat(
-            self.eurosat,
-            held_out=True,
-            limit=validation_tiles,
-            classes=self.classes,
-            on_bad=self.on_bad,
-        )
-        return Data(training, held_out, about)
+        return Data(training, load(held_out=True, limit=validation_tiles), about)
