@@ -1,7 +1,6 @@
 """EuroSAT as people have it: a folder or zip, JPEG or multispectral, split once and for all."""
 
 import difflib
-import io
 import logging
 import os
 import zipfile
@@ -14,12 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from geodecloud.errors import DataError, UsageError
-from geodecloud.radiometry import multispectral_to_eurosat
-from geodecloud.training.rasters import read_multispectral
+from geodecloud.training.rasters import decode_jpeg, decode_multispectral
 from geodecloud.training.tiles import TILE, BadFiles, OnBad, Tiles
 
 log = logging.getLogger("geodecloud")
@@ -112,7 +109,7 @@ class EuroSAT:
                 where = f"{self.root}/{file.path}"
                 with bad.tolerated(where):
                     data = _read(source, file.path, where)
-                    pixels = _decode_jpeg(data, where) if file.is_jpeg else _decode_ms(data, where)
+                    pixels = (decode_jpeg if file.is_jpeg else decode_multispectral)(data, where)
                     yield ReadTile(file, data, pixels)
         bad.report(self.root)
 
@@ -244,37 +241,3 @@ def _read(source: Path | zipfile.ZipFile, path: str, where: str) -> bytes:
         return (source / path).read_bytes() if isinstance(source, Path) else source.read(path)
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{where}: cannot be read ({error})") from error
-
-
-def _decode_jpeg(data: bytes, where: str) -> NDArray[np.uint8]:
-    if not _ends_where_it_says(data):
-        raise DataError(f"{where}: damaged picture (its end is missing)")
-    try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
-            _refuse_unfit(picture.size, where)
-            if picture.mode != "RGB":
-                raise DataError(f"{where}: its mode is {picture.mode}, not RGB")
-            return np.asarray(picture).transpose(2, 0, 1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "no JPEG" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"{where}: damaged picture ({reason})") from error
-
-
-def _ends_where_it_says(data: bytes) -> bool:
-    """Whether a JPEG's end marker comes at its end, for decoders fill up what is missing.
-
-    In the data of a scan, which follow its SOS marker, no marker occurs (ITU-T T.81, B.1.1.5).
-    """
-    end = data.find(b"\xff\xd9", data.rfind(b"\xff\xda"))
-    return end > 0 and not data[end + 2 :].strip(b"\x00")
-
-
-def _decode_ms(data: bytes, where: str) -> NDArray[np.uint8]:
-    dn = read_multispectral(data, where)
-    _refuse_unfit((dn.shape[2], dn.shape[1]), where)
-    return multispectral_to_eurosat(dn)
-
-
-def _refuse_unfit(width_height: tuple[int, int], where: str) -> None:
-    if width_height != (TILE, TILE):
-        raise DataError(f"{where}: {'x'.join(map(str, width_height))} pixels, not {TILE}x{TILE}")

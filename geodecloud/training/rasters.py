@@ -1,5 +1,6 @@
-"""Small rasters read whole, for training: multispectral tiles and cloud masks."""
+"""Small rasters read whole, for training: EuroSAT's tiles and cloud masks."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -7,26 +8,72 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from geodecloud.errors import DataError
+from geodecloud.radiometry import multispectral_to_eurosat
 from geodecloud.scene import Scene
+from geodecloud.training.tiles import TILE
 
 _MS_BANDS = 13  # of EuroSAT-MS
 _RGB = [4, 3, 2]  # among them, from 1
 
 
-def read_multispectral(data: bytes, where: str) -> NDArray[np.uint16]:
-    """Red, green and blue of a EuroSAT-MS tile: DN, uint16 (3, rows, columns).
+def decode_jpeg(data: bytes, where: str) -> NDArray[np.uint8]:
+    """A tile of EuroSAT RGB, uint8 (3, 64, 64).
+
+    Args:
+        data: the bytes of the JPEG.
+        where: its name, for messages.
+
+    Raises:
+        DataError: damaged, or of another size or mode.
+    """
+    if not _ends_where_it_says(data):
+        raise DataError(f"{where}: damaged picture (its end is missing)")
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+            _refuse_unfit(picture.size, where)
+            if picture.mode != "RGB":
+                raise DataError(f"{where}: its mode is {picture.mode}, not RGB")
+            return np.asarray(picture).transpose(2, 0, 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "no JPEG" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{where}: damaged picture ({reason})") from error
+
+
+def _ends_where_it_says(data: bytes) -> bool:
+    """Whether a JPEG's end marker comes at its end, for decoders fill up what is missing.
+
+    In the data of a scan, which follow its SOS marker, no marker occurs (ITU-T T.81, B.1.1.5).
+    """
+    end = data.find(b"\xff\xd9", data.rfind(b"\xff\xda"))
+    return end > 0 and not data[end + 2 :].strip(b"\x00")
+
+
+def decode_multispectral(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Red, green and blue of a tile of EuroSAT-MS as EuroSAT RGB has them, uint8 (3, 64, 64).
 
     Args:
         data: the bytes of the GeoTIFF.
         where: its name, for messages.
 
     Raises:
-        DataError: damaged, or not of 13 bands of uint16.
+        DataError: damaged, of another size, or not of 13 bands of uint16.
     """
+    dn = _read_multispectral(data, where)
+    _refuse_unfit((dn.shape[2], dn.shape[1]), where)
+    return multispectral_to_eurosat(dn)
+
+
+def _refuse_unfit(width_height: tuple[int, int], where: str) -> None:
+    if width_height != (TILE, TILE):
+        raise DataError(f"{where}: {'x'.join(map(str, width_height))} pixels, not {TILE}x{TILE}")
+
+
+def _read_multispectral(data: bytes, where: str) -> NDArray[np.uint16]:
     if not data:
         raise DataError(f"{where}: damaged GeoTIFF (empty)")
     try:
