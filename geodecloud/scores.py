@@ -32,7 +32,7 @@ def mean_scores(each: Sequence[Scores]) -> Scores:
     NaN, of no pixels, is left out; so is an infinite PSNR, of equal pictures, unless all are. Rows
     that are compared have means of the same pictures: what one of them lacks is left out of all.
     """
-    means = {
+    means: Scores = {
         name: mean_scores([scores[name] for scores in each])
         if isinstance(first, dict)
         else _mean([scores[name] for scores in each])
