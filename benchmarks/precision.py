@@ -1,4 +1,4 @@
-"""How far bf16 and int8 are from fp32, and how fast int8 is.
+"""How far bf16 and int8 are from fp32, and how fast.
 
     pip install openvino nncf
     python benchmarks/precision.py SCENE.tif... [--windows 64]
@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from geodecloud.checkpoint import default_model
+from geodecloud.device import fast_bf16
 from geodecloud.predictor import Predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.windows import Grid
@@ -86,6 +87,7 @@ def main() -> None:
         "bf16": by_torch(predictor, "bf16"),
         "int8": by_openvino(predictor, known),
     }
+    timed = {"int8", "bf16"} if fast_bf16(predictor.device) else {"int8"}
     for path, some in patches.items():
         batches = np.split(some[half:], half // BATCH)
         answers, seconds = {}, {}
@@ -98,7 +100,7 @@ def main() -> None:
             figures = (
                 f"mean {apart.mean():.2f} DN, 99.9th percentile {np.percentile(apart, 99.9):.1f}"
             )
-            faster = f", {seconds['fp32'] / seconds[name]:.2f} x as fast" if name == "int8" else ""
+            faster = f", {seconds['fp32'] / seconds[name]:.2f} x as fast" if name in timed else ""
             print(f"{path.stem:<50}{name}: {figures}{faster}", flush=True)
 
 

@@ -87,7 +87,7 @@ ALLOWED = {
     },
     "training": {
         *("calibration", "checkpoint", "composite", "config", "device", "errors", "geotiff"),
-        *("metrics", "models", "output", "radiometry", "scene", "training"),
+        *("metrics", "models", "output", "radiometry", "scene", "scores", "training"),
         *("PIL", "matplotlib", "noise", "numpy", "rasterio", "torch"),
     },
     "console": {"errors"},
@@ -104,6 +104,7 @@ ALLOWED = {
     "cli_training": {
         "config",
         "console",
+        "decloud",
         "errors",
         "evaluate",
         "evaluate_tiles",
@@ -118,9 +119,9 @@ ALLOWED = {
     "describe": {"calibration", "checkpoint", "scene"},
     "scores": {"metrics"},
     "evaluate": {
-        *("checkpoint", "composite", "dark_channel", "decloud", "errors", "geotiff", "metrics"),
-        *("predictor", "preview", "radiometry", "scene", "scores", "strips", "windows"),
-        "numpy",
+        *("area", "calibration", "checkpoint", "composite", "dark_channel", "decloud", "errors"),
+        *("geotiff", "metrics", "predictor", "preview", "radiometry", "scene", "scores"),
+        *("strips", "numpy"),
     },
     "seams": {
         *("checkpoint", "composite", "decloud", "errors", "geotiff", "predictor", "scene"),

@@ -87,7 +87,7 @@ def test_nothing_changed_is_one_line(tmp_path, monkeypatch, cli):
     def see_nothing(patches, _):
         return np.concatenate([patches, 0 * patches[:, :1]], axis=1)
 
-    src = write_scene(tmp_path / "in.tif", noise((3, 150, 150)))
+    src = write_scene(tmp_path / "in.tif", noise((3, 150, 150)), photometric="rgb")
     monkeypatch.setattr("geodecloud.seams.Predictor", lambda _: see_nothing)
     with pytest.raises(DataError, match=r"in\.tif: too few pixels"):
         evaluate_seams(src, None, Grid())
