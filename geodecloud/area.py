@@ -45,7 +45,7 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
         raise UsageError("aoi: the scene is placed by control points only; gdalwarp it first")
     points = _corners(str(aoi)) or _vertices(Path(aoi), dataset)
     to_pixel = ~dataset.transform
-    columns, rows = zip(*(to_pixel @ point for point in points), strict=True)
+    columns, rows = zip(*(to_pixel * point for point in points), strict=True)
     left, right = _whole(min(columns), max(columns), dataset.width)
     top, bottom = _whole(min(rows), max(rows), dataset.height)
     if left >= right or top >= bottom:

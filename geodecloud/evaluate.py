@@ -3,7 +3,6 @@
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -132,15 +131,11 @@ def _refuse_unlike(cloudy: Path, clear: Path) -> None:
             raise DataError(f"{clear}: {truth.dtype}, but {cloudy} is {before.dtype}; convert one")
         one, other = before.dataset, truth.dataset
         if placed(one) and placed(other):
-            pixels = [~one.transform @ (x, y) for x, y in _two_corners(other)]
-            apart = np.abs(np.subtract(pixels, [(0, 0), (one.width, one.height)])).max()
+            from_pixel_to_pixel = ~one.transform * other.transform
+            corners = [(0, 0), (one.width, one.height)]
+            apart = np.abs(np.subtract([from_pixel_to_pixel * at for at in corners], corners)).max()
             if one.crs != other.crs or apart > _SAME_PLACE:
                 raise DataError(f"{clear}: does not lie where {cloudy} does; gdalwarp it first")
-
-
-def _two_corners(raster: Any) -> list[tuple[float, float]]:
-    """Of the first pixel and of the last."""
-    return [raster.transform @ place for place in ((0, 0), (raster.width, raster.height))]
 
 
 def _restore(

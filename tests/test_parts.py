@@ -224,13 +224,13 @@ def test_an_area_is_the_pixels_that_it_touches(tmp_path_factory, data):
     inset = data.draw(st.floats(0, 0.4))
     if left == right or top == bottom:
         return
-    corners = [transform @ (left + inset, top + inset), transform @ (right - inset, bottom - inset)]
+    corners = [transform * (left + inset, top + inset), transform * (right - inset, bottom - inset)]
     x, y = zip(*corners, strict=True)
     aoi = f"{min(x)!r},{min(y)!r},{max(x)!r},{max(y)!r}"
     with open_scene(path, aoi=aoi) as scene:
         got, _ = scene.read(0, scene.shape[0])
         np.testing.assert_array_equal(got, dn[:, top:bottom, left:right])
-        assert scene.transform @ (0, 0) == pytest.approx(transform @ (left, top))
+        assert scene.transform * (0, 0) == pytest.approx(transform * (left, top))
 
 
 def test_an_area_comes_out_on_the_grid(tmp_path, wide):
