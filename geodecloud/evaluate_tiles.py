@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from geodecloud.checkpoint import default_model, read_info
+from geodecloud.checkpoint import default_model
 from geodecloud.composite import (
     MEASURED,
     Restoration,
@@ -100,7 +100,7 @@ def evaluate_tiles(
         raise UsageError(f"{picture.parent}: no such folder; make it, or name another")
     predictor = Predictor(model or default_model())
     # Held out from the model's own training.
-    seed = int(read_info(model or default_model()).metadata.get("split_seed", SPLIT_SEED))
+    seed = int(predictor.info.metadata.get("split_seed", SPLIT_SEED))
     tiles = load_eurosat(root, held_out=True, limit=limit, on_bad=on_bad, seed=seed)
     shown = set(np.linspace(0, len(tiles) - 1, _EXAMPLES).astype(int).tolist())
     kinds, examples = {}, []

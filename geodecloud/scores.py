@@ -85,7 +85,9 @@ def pairs_table(scores: Scores) -> str:
         cells += [_cell(m, scores[place][row][m]) for place in places for m in _some(scores)]
         means.append([text, *cells])
     equal = [stem for stem, pair in scores["each"].items() if not _in_all_rows(pair, "psnr")]
-    left_out = f"no mean PSNR of {', '.join(equal)}: infinite in a row\n" if equal else ""
+    left_out = ""
+    if 0 < len(equal) < scores["pairs"]:
+        left_out = f"no mean PSNR of {', '.join(equal)}: infinite in a row\n"
     changed = f"changed: {_percent(scores['changed_fraction'])} of the pixels"
     lost = f"others differ from the input by {scores['reprod_mae']:g} DN"
     return f"{_aligned(lines)}\n\n{_aligned(means)}\n\n{left_out}{changed}; {lost}"

@@ -40,6 +40,7 @@ def test_the_articles_recipe_changes_no_tile():
         ("[losses]\nl1 = -1.0", "l1 is -1"),
         ("[losses]\nl1 = nan", "l1 is nan"),
         ("[clouds]\nnone = nan", "add up to"),
+        ("[training]\ndiscriminator_momentum = 1.0", "must be less"),
         ("[training]\nweight_decay = inf", "weight_decay is inf"),
         ("[training]\ngenerator_rate = -1.0", "generator_rate is -1"),
         ("[training]\nema_decay = 7", "a share"),

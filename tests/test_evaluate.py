@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,11 +28,13 @@ KINDS = {field.name for field in dataclasses.fields(CloudMix)} | {"article"}
 class Stub:
     """Stands for the Predictor: a plain function of the patches."""
 
+    info = SimpleNamespace(metadata={})
+
     def __init__(self, function):
         self._function = function
 
-    def __call__(self, model):
-        return self._function
+    def __call__(self, patches, darkest):
+        return self._function(patches, darkest)
 
 
 def see_nothing(patches, _):
@@ -45,7 +48,7 @@ def network(monkeypatch):
 
     def put(function):
         for module in ("evaluate", "evaluate_tiles"):
-            monkeypatch.setattr(f"geodecloud.{module}.Predictor", Stub(function))
+            monkeypatch.setattr(f"geodecloud.{module}.Predictor", lambda _: Stub(function))
 
     return put
 
@@ -280,7 +283,9 @@ def test_evaluate_pairs_on_the_command_line(cli, folders, tmp_path, tiny_model):
     for stem in ("one", "two"):
         with Image.open(tmp_path / "new" / "pictures" / f"{stem}.png") as png:
             assert png.size == (3 * 50 + 2 * 4, 40)
+    assert "no mean PSNR of two: infinite" in cli(*args).out
     text = cli(*args, "--only", "two").out
+    assert "no mean PSNR" not in text
     assert "mean of 1" in text
     assert "inf" in text
     assert "dark channel prior" in text
