@@ -18,12 +18,12 @@ import numpy as np
 import rasterio
 from generality import power_law
 
-from geodecloud.checkpoint import default_model
-from geodecloud.composite import Rule
 from geodecloud.decloud import Report, decloud_scene
-from geodecloud.predictor import Predictor
+from geodecloud.model.checkpoint import default_model
+from geodecloud.model.predictor import Predictor
+from geodecloud.restore.composite import Rule
+from geodecloud.restore.memory import Limits
 from geodecloud.settings import Settings
-from geodecloud.work import Limits
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 logging.getLogger("geodecloud").setLevel(logging.ERROR)

@@ -15,8 +15,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from geodecloud.checkpoint import copy_with_strength, save_mean
-from geodecloud.evaluate_tiles import evaluate_tiles
+from geodecloud.evaluation.tiles import evaluate_tiles
+from geodecloud.model.checkpoint import copy_with_strength, save_mean
 
 FACTORS = (1.0, 1.05, 1.1, 1.15, 1.2)
 

@@ -27,19 +27,19 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geodecloud.blending import ramp_weights
-from geodecloud.checkpoint import default_model
-from geodecloud.predictor import Predictor
+from geodecloud.data.simulate import Simulation, simulate_scene
+from geodecloud.model.checkpoint import default_model
+from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import Radiometry
-from geodecloud.scene import open_scene
-from geodecloud.strips import restored_strips
-from geodecloud.training.simulate import Simulation, simulate_scene
-from geodecloud.windows import Grid
-from geodecloud.work import Limits, Load, plan_work
+from geodecloud.raster.scene import open_scene
+from geodecloud.restore.blend import ramp_weights
+from geodecloud.restore.memory import Limits, Load, plan_memory
+from geodecloud.restore.strips import restored_strips
+from geodecloud.restore.windows import Grid
 
 GRID = Grid()
 L1C = Radiometry()
-DARK = np.array(L1C.darkest, np.float32)
+DARK = np.array(L1C.dark_object, np.float32)
 PROFILE = {
     "driver": "GTiff",
     "dtype": "uint16",
@@ -138,7 +138,7 @@ def blended(scene: Path, predictor: Predictor, path: Path, threads: int) -> None
     """Our own windows, network and blend, without the composite: what the others do."""
     with open_scene(scene) as source:
         height, width = source.shape
-        work = plan_work(Load(width, 6, 512 * width), GRID, Limits(threads))
+        work = plan_memory(Load(width, 6, 512 * width), GRID, Limits(threads))
         with rasterio.open(path, "w", height=height, width=width, **PROFILE) as out:
             for strip in restored_strips(source, predictor, L1C, GRID, "cosine", work):
                 restored = L1C.to_model(strip.dn) + strip.restoration.change

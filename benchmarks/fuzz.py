@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_origin
 
-from geodecloud.console import run
+from geodecloud.cli.console import run
 from geodecloud.decloud import Settings, decloud_scene
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

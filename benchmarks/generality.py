@@ -30,13 +30,15 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from geodecloud.evaluate import evaluate_pairs
+from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import MODEL_WHITE
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 logging.getLogger("geodecloud").setLevel(logging.ERROR)
 
-AIR = np.array([0.022, 0.041, 0.069])[:, None, None]  # reflectance that L1C has and L2A lacks
+PATH_RADIANCE = np.array([0.022, 0.041, 0.069])[
+    :, None, None
+]  # reflectance that L1C has and L2A lacks
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # cloudy and clear reflectance
 
 
@@ -76,7 +78,7 @@ def power_law_cloud(clear: NDArray, rng: np.random.Generator) -> Pair:
 
 def without_air(seen: NDArray) -> NDArray:
     """L1C's reflectance as L2A has it, about."""
-    bare: NDArray = np.maximum(seen - AIR, 0.002)
+    bare: NDArray = np.maximum(seen - PATH_RADIANCE, 0.002)
     return bare
 
 
@@ -95,7 +97,7 @@ REAL: dict[str, tuple[Callable[[NDArray, NDArray], Pair], str]] = {
         "uint16",
     ),
     "real cloud, TCI": (
-        lambda cloudy, clear: ((cloudy - AIR) / 0.25, (clear - AIR) / 0.25),
+        lambda cloudy, clear: ((cloudy - PATH_RADIANCE) / 0.25, (clear - PATH_RADIANCE) / 0.25),
         "uint8",
     ),
     "real cloud, stretched": (stretched, "uint8"),

@@ -25,7 +25,7 @@ import torch
 from noise import pnoise2
 from numpy.typing import NDArray
 
-from geodecloud.training.perlin import fractal_perlin
+from geodecloud.data.perlin import fractal_perlin
 
 SIZE = 64
 LOOP_TILES = 4  # so many take long enough to time

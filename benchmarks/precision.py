@@ -22,15 +22,15 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from geodecloud.checkpoint import default_model
-from geodecloud.device import fast_bf16
-from geodecloud.predictor import Predictor
+from geodecloud.model.checkpoint import default_model
+from geodecloud.model.device import fast_bf16
+from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import Radiometry
-from geodecloud.windows import Grid
+from geodecloud.restore.windows import Grid
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 L1C = Radiometry()
-DARK = np.array(L1C.darkest, np.float32)
+DARK = np.array(L1C.dark_object, np.float32)
 BATCH = 16
 
 

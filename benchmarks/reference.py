@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from geodecloud.checkpoint import default_model
-from geodecloud.composite import NODATA, REFERENCE, Rule
+from geodecloud.data.simulate import Simulation, simulate_scene
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import SceneError
-from geodecloud.metrics import psnr
-from geodecloud.predictor import Predictor
+from geodecloud.evaluation.metrics import psnr
+from geodecloud.model.checkpoint import default_model
+from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import Radiometry
+from geodecloud.restore.composite import NODATA, REFERENCE, Rule
 from geodecloud.settings import Settings
-from geodecloud.training.simulate import Simulation, simulate_scene
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 

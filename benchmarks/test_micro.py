@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from geodecloud.blending import StripBlend
-from geodecloud.config import CloudMix
+from geodecloud.data.clouds import draw_uniforms, simulate_clouds
+from geodecloud.model.config import CloudMix
 from geodecloud.radiometry import Radiometry
-from geodecloud.training.clouds import draw_uniforms, simulate_clouds
-from geodecloud.windows import Grid
+from geodecloud.restore.blend import StripBlend
+from geodecloud.restore.windows import Grid
 
 WIDTH = 10_980  # of a Sentinel-2 tile at 10 m
 GRID = Grid()

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from geodecloud.array import Restored
     from geodecloud.decloud import Report, Settings
-    from geodecloud.predictor import Precision, Predictor
-    from geodecloud.products import Src
+    from geodecloud.model.predictor import Precision, Predictor
+    from geodecloud.raster.array import Restored
+    from geodecloud.raster.source import Src
 
 __all__ = ["Settings", "__version__", "decloud_array", "decloud_dataarray", "decloud_file"]
 
@@ -38,7 +36,7 @@ def decloud_file(
 
     Args:
         src: a raster, a Sentinel-2 product, or files of one band each; see
-            :func:`geodecloud.products.find_source`.
+            :func:`geodecloud.raster.source.find_source`.
         settings: bands, radiometry, windows, what to do under opaque cloud; see
             :class:`geodecloud.decloud.Settings`.
         model: a model file; None: the one that comes with the package.
@@ -90,8 +88,8 @@ def decloud_array(
     """
     from dataclasses import replace
 
-    from geodecloud.array import restore_array
     from geodecloud.decloud import Settings
+    from geodecloud.raster.array import restore_array
 
     chosen = settings or Settings()
     chosen = replace(
@@ -124,8 +122,8 @@ def decloud_dataarray(
     Raises:
         geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
     """
-    from geodecloud.array import restore_dataarray
     from geodecloud.decloud import Settings
+    from geodecloud.raster.array import restore_dataarray
 
     predictor = _predictor(**network)
     return restore_dataarray(data, predictor, settings or Settings(), model_name=predictor.name)
@@ -136,13 +134,17 @@ def _predictor(
 ) -> Predictor:
     from pathlib import Path
 
-    from geodecloud.checkpoint import default_model
-    from geodecloud.predictor import Predictor
+    from geodecloud.model.checkpoint import default_model
+    from geodecloud.model.predictor import Predictor
 
     return Predictor(Path(model) if model else default_model(), device, precision)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from geodecloud.version import VERSION
+
+        return VERSION
     if name == "Settings":
         from geodecloud.decloud import Settings
 

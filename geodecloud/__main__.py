@@ -1,5 +1,5 @@
 """``python -m geodecloud``."""
 
-from geodecloud.cli import main
+from geodecloud.cli.main import main
 
 main()

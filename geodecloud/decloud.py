@@ -19,30 +19,30 @@ from pathlib import Path
 
 import numpy as np
 
-from geodecloud.calibration import scene_radiometry
-from geodecloud.composite import (
+from geodecloud.errors import GeodecloudError, UsageError
+from geodecloud.radiometry import Radiometry
+from geodecloud.raster.atomic import Outputs
+from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.mask import open_mask
+from geodecloud.raster.outputs import open_sinks
+from geodecloud.raster.scene import Scene, gdal_resources, open_scene
+from geodecloud.raster.source import Src
+from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
+from geodecloud.report import Report
+from geodecloud.restore.composite import (
     MOST_REFERENCES,
     Restoration,
     Rule,
     composite,
 )
-from geodecloud.context import cell_size
-from geodecloud.errors import GeodecloudError, UsageError
-from geodecloud.finished import Finished
-from geodecloud.mask import open_mask
-from geodecloud.output import Outputs
-from geodecloud.pipeline import ahead
-from geodecloud.products import Src
-from geodecloud.radiometry import Radiometry
-from geodecloud.reference import open_reference
-from geodecloud.report import Report
-from geodecloud.scene import Scene, gdal_resources, open_scene
-from geodecloud.second_pass import Place, filled
+from geodecloud.restore.fill.ground import cell_size
+from geodecloud.restore.fill.reference import open_reference
+from geodecloud.restore.fill.second_pass import Place, filled
+from geodecloud.restore.memory import MIB, Load, Work, plan_memory
+from geodecloud.restore.rows import Finished
+from geodecloud.restore.stages import prefetch
+from geodecloud.restore.strips import BelievedStrip, Predict, believed_strips, restored_strips
 from geodecloud.settings import Settings
-from geodecloud.sinks import open_sinks
-from geodecloud.stac import Written, item_path, require_pystac, write_item
-from geodecloud.strips import BelievedStrip, Predict, believed_strips, restored_strips
-from geodecloud.work import MIB, Load, Work, plan_work
 
 __all__ = ["Report", "Settings", "decloud_scene"]
 
@@ -63,8 +63,8 @@ def decloud_scene(
     """Restore the scene ``src`` into the new file ``dst``.
 
     Args:
-        src: a raster, product or set of bands, see :func:`geodecloud.products.find_source`.
-        predict: the network, see :data:`geodecloud.strips.Predict`.
+        src: a raster, product or set of bands, see :func:`geodecloud.raster.source.find_source`.
+        predict: the network, see :data:`geodecloud.restore.strips.Predict`.
         model_name: for the output's tags.
         progress: called with (rows done, rows in all).
 
@@ -105,7 +105,7 @@ def decloud_scene(
             finished = _second_pass(finished, scene, report, settings, out.block, open_files)
         # Writing is this thread's; reading, network and all else are ahead of it in theirs.
         # Whatever happens here, they end before the files are closed that they read from.
-        with closing(ahead(finished, unwanted=unwanted)) as rows_ahead:
+        with closing(prefetch(finished, unwanted=unwanted)) as rows_ahead:
             for rows in rows_ahead:
                 report.count(rows)
                 for sink in sinks:
@@ -153,7 +153,7 @@ def _planned(scene: Scene, settings: Settings) -> Work:
     columns = min(width + 2 * block_width, scene.dataset.width)  # of the blocks that are touched
     block_row = block_height * columns
     load = Load(width, bytes_per_pixel, block_row, cells, len(settings.references))
-    work = plan_work(load, settings.grid, settings.limits)
+    work = plan_memory(load, settings.grid, settings.limits)
     log.info(
         "%d rows of windows at once, %d windows to a call, %d threads: about %d MiB",
         *(work.rows_of_windows, work.batch_size, work.threads, work.bytes // MIB),

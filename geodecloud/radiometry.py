@@ -31,17 +31,17 @@ EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) 
 
 Level = Literal["L1C", "L2A"]  # of Sentinel-2's products: as seen from space, and corrected
 
-DARKEST = 0.01  # share of a scene's pixels that are darker than its darkest light
+DARK_OBJECT_SHARE = 0.01  # share of a scene's pixels that are darker than its darkest light
 LARGE = 128 * 128  # pixels of a scene that holds something dark, be it the shadow of a wood
 # What clear air alone sends up to a satellite in red, green and blue, in model range: the darkest
 # pixels of EuroSAT (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of
 # atmospherically corrected scenes (L2A) about 0.
-AIR = (0.08, 0.15, 0.25)
-DARK_OF_L1C = (0.087, 0.161, 0.244)
+PATH_RADIANCE = (0.08, 0.15, 0.25)
+L1C_DARK_OBJECT = (0.087, 0.161, 0.244)
 
 _SURE = 0.4  # so much of the air's blue is missing in no L1C scene
-# An even veil over a whole picture, see :func:`even_veil`; all in model range.
-VEIL_GREY = 0.8  # a map service's haze is not white; from 0.7 to 0.95 the figures differ little
+# An even veil over a whole picture, see :func:`uniform_haze`; all in model range.
+HAZE_GREY = 0.8  # a map service's haze is not white; from 0.7 to 0.95 the figures differ little
 _BARE = 0.15  # the darkest light that is left
 _VEILED = (0.18, 0.25)  # darkest light of a picture that may be clear still, and that is not
 _GREY = (0.05, 0.10)  # so far apart are its bands: grey, and not so grey
@@ -56,13 +56,13 @@ class Radiometry:
     Args:
         scale: DN per unit of reflectance, positive; reflectance = (DN + offset) / scale.
         offset: added to the DN first, as Sentinel-2's ``BOA_ADD_OFFSET``.
-        corrected: 0..1, how far the light of the air has been taken away: 0 for L1C, 1 for a
+        path_radiance_removed: 0..1, how far the light of the air has been taken away: 0 for L1C, 1 for a
             dark L2A scene. The network knows L1C: without the blue of the air, thin cirrus looks
             to it like air. So the air is put back before the network and taken away after.
-        darkest: of the scene, the darkest light in red, green and blue, as the network sees it:
+        dark_object: of the scene, the darkest light in red, green and blue, as the network sees it:
             in a window haze over all and pale ground are the same picture, in the scene they are
-            not. A share of ``DARKEST`` of its pixels are darker.
-        veil: 0..1, opacity of an even grey veil that lies over all of a picture. It is taken away
+            not. A share of ``DARK_OBJECT_SHARE`` of its pixels are darker.
+        haze: 0..1, opacity of an even grey veil that lies over all of a picture. It is taken away
             before the network, and from every pixel of the output.
         origin: in words, who says so.
         guessed: nobody does; the dtype suggests it.
@@ -70,9 +70,9 @@ class Radiometry:
 
     scale: float = SCALE
     offset: float = 0.0
-    corrected: float = 0.0
-    darkest: tuple[float, float, float] = field(default=DARK_OF_L1C, compare=False)
-    veil: float = field(default=0.0, compare=False)
+    path_radiance_removed: float = 0.0
+    dark_object: tuple[float, float, float] = field(default=L1C_DARK_OBJECT, compare=False)
+    haze: float = field(default=0.0, compare=False)
     origin: str = field(default="as given", compare=False)
     guessed: bool = field(default=False, compare=False)
 
@@ -100,14 +100,14 @@ class Radiometry:
             model /= np.float32(self.span)
         return np.clip(model, 0, 1, out=model)
 
-    def unveiled(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
+    def without_haze(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
         """Model range without the veil, float32 of any shape, 0..1.
 
-        What the veil is made of is in :data:`VEIL_GREY`: model = (1 - veil) * ground + veil * grey.
+        What the veil is made of is in :data:`HAZE_GREY`: model = (1 - veil) * ground + veil * grey.
         """
-        if self.veil == 0:
+        if self.haze == 0:
             return model
-        ground = (model - np.float32(self.veil * VEIL_GREY)) / np.float32(1 - self.veil)
+        ground = (model - np.float32(self.haze * HAZE_GREY)) / np.float32(1 - self.haze)
         return np.clip(ground, 0, 1, out=ground)
 
     def to_network(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -115,23 +115,25 @@ class Radiometry:
 
         Without the veil, and with the air that L1C has: air + (1 - air) * ground.
         """
-        model = self.unveiled(model)
-        if self.corrected == 0:
+        model = self.without_haze(model)
+        if self.path_radiance_removed == 0:
             return model
-        air = self._air()
+        air = self._path_radiance()
         seen: NDArray[np.float32] = air + (1 - air) * model
         return seen
 
     def from_network(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A change that the network makes, (..., 3, rows, width), as one of what is unveiled."""
-        return change if self.corrected == 0 else change / (1 - self._air())
+        """A change that the network makes, (..., 3, rows, width), as one of what is without_haze."""
+        return change if self.path_radiance_removed == 0 else change / (1 - self._path_radiance())
 
-    def _air(self) -> NDArray[np.float32]:
-        return (np.array(AIR) * self.corrected).astype(np.float32)[:, None, None]
+    def _path_radiance(self) -> NDArray[np.float32]:
+        return (np.array(PATH_RADIANCE) * self.path_radiance_removed).astype(np.float32)[
+            :, None, None
+        ]
 
 
-def darkest_light(seen: NDArray[np.float32], pixels: int) -> tuple[float, float, float]:
-    """``Radiometry.darkest`` of a scene.
+def find_dark_object(seen: NDArray[np.float32], pixels: int) -> tuple[float, float, float]:
+    """``Radiometry.dark_object`` of a scene.
 
     A scene that is too small to hold something dark for certain is taken to lie beside some.
 
@@ -139,13 +141,13 @@ def darkest_light(seen: NDArray[np.float32], pixels: int) -> tuple[float, float,
         seen: float32 (3, count), R, G, B as the network sees them, some or all of the scene's.
         pixels: that the scene has.
     """
-    own = np.percentile(seen, 100 * DARKEST, axis=1)
-    red, green, blue = own if pixels >= LARGE else np.minimum(own, DARK_OF_L1C)
+    own = np.percentile(seen, 100 * DARK_OBJECT_SHARE, axis=1)
+    red, green, blue = own if pixels >= LARGE else np.minimum(own, L1C_DARK_OBJECT)
     return float(red), float(green), float(blue)
 
 
-def even_veil(darkest: NDArray[np.float64]) -> float:
-    """``Radiometry.veil`` of an 8-bit picture with this darkest light.
+def uniform_haze(darkest: NDArray[np.float64]) -> float:
+    """``Radiometry.haze`` of an 8-bit picture with this darkest light.
 
     Somewhere in a picture of some size something is dark. Where the darkest is bright, and grey as
     haze is and as land hardly is, it is the light of a veil over all (dark-object subtraction,
@@ -159,13 +161,13 @@ def even_veil(darkest: NDArray[np.float64]) -> float:
         np.clip((value - start) / (end - start), 0, 1)
         for value, (start, end) in ((low, _VEILED), (high - low, _GREY), (low, _WHITE))
     )
-    opacity = (low - _BARE) / (VEIL_GREY - _BARE)
+    opacity = (low - _BARE) / (HAZE_GREY - _BARE)
     opacity *= veiled * (1 - grey) * (1 - white)
     return float(opacity) if opacity >= _LEAST else 0.0
 
 
-def how_corrected(dark: NDArray[np.floating], level: Level | None = None) -> float:
-    """``Radiometry.corrected`` of a scene whose darkest pixels are these.
+def measure_path_radiance_removed(dark: NDArray[np.floating], level: Level | None = None) -> float:
+    """``Radiometry.path_radiance_removed`` of a scene whose darkest pixels are these.
 
     Two things tell of air that is gone: a blue that no L1C scene has, and too little more blue
     than red. Haze hides the first, red deserts have the second of themselves, so where nobody says
@@ -179,8 +181,13 @@ def how_corrected(dark: NDArray[np.floating], level: Level | None = None) -> flo
     if level == "L1C":
         return 0.0
     red, _, blue = dark
-    by_level = np.clip((DARK_OF_L1C[2] - blue) / AIR[2], 0, 1)
-    by_colour = np.clip((DARK_OF_L1C[2] - DARK_OF_L1C[0] - (blue - red)) / (AIR[2] - AIR[0]), 0, 1)
+    by_level = np.clip((L1C_DARK_OBJECT[2] - blue) / PATH_RADIANCE[2], 0, 1)
+    by_colour = np.clip(
+        (L1C_DARK_OBJECT[2] - L1C_DARK_OBJECT[0] - (blue - red))
+        / (PATH_RADIANCE[2] - PATH_RADIANCE[0]),
+        0,
+        1,
+    )
     sure = 1 if level == "L2A" else min(by_level / _SURE, 1)
     return float(by_level + sure * max(by_colour - by_level, 0) / 2)
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geodecloud.composite import BEYOND, FILLED, MEASURED, NODATA, REFERENCE
-from geodecloud.finished import Finished
 from geodecloud.radiometry import Radiometry
+from geodecloud.restore.composite import BEYOND, FILLED, MEASURED, NODATA, REFERENCE
+from geodecloud.restore.rows import Finished
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Report:
             "scale": self.radiometry.scale,
             "offset": self.radiometry.offset,
             "radiometry": self.radiometry.origin,
-            "veil": round(self.radiometry.veil, 3),
+            "veil": round(self.radiometry.haze, 3),
             "windows": self.windows,
             "windows_skipped": self.windows_skipped,
             "seconds": round(self.seconds, 3),

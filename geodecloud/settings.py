@@ -4,11 +4,11 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from geodecloud.blending import Ramp
-from geodecloud.composite import Rule
-from geodecloud.form import GTIFF, Form
-from geodecloud.windows import Grid
-from geodecloud.work import Limits
+from geodecloud.raster.profile import GTIFF, Form
+from geodecloud.restore.blend import Ramp
+from geodecloud.restore.composite import Rule
+from geodecloud.restore.memory import Limits
+from geodecloud.restore.windows import Grid
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Settings:
     bands: of red, green and blue, from 1; None: found by description or colour.
     scale, offset: reflectance = (DN + offset) / scale; None: as the file or its dtype suggests.
     keep_veil: leave an even veil over a whole 8-bit picture, as a mask does anyway; see
-        :func:`geodecloud.radiometry.even_veil`.
-    mask, mask_values: where alone clouds are removed, see :func:`geodecloud.mask.open_mask`.
-    aoi, resolution, allow_network: see :func:`geodecloud.scene.open_scene`.
+        :func:`geodecloud.radiometry.uniform_haze`.
+    mask, mask_values: where alone clouds are removed, see :func:`geodecloud.raster.mask.open_mask`.
+    aoi, resolution, allow_network: see :func:`geodecloud.raster.scene.open_scene`.
     references: other dates of the same place, to fill opaque pixels from; the first counts most.
     provenance, preview: where to write them, if anywhere.
     form: of the output and of the provenance.

@@ -17,7 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geodecloud.training.simulate import Simulation, simulate_scene
+from geodecloud.data.simulate import Simulation, simulate_scene
 
 HERE = Path(__file__).parent
 S2_WINDOW = Window(40, 520, 389, 357)  # a village, fields, woods, a creek

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
-from geodecloud.checkpoint import save_generator
-from geodecloud.cli import main
-from geodecloud.config import GeneratorPlan
-from geodecloud.models.generator import UNet
+from geodecloud.cli.main import main
+from geodecloud.model.checkpoint import save_generator
+from geodecloud.model.config import GeneratorPlan
+from geodecloud.model.unet import UNet
 
 # What tests compute is tiny: threads that wait for each other only slow it down.
 torch.set_num_threads(1)

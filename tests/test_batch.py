@@ -16,8 +16,8 @@ import rasterio
 
 from geodecloud.batch.local import LocalWorkers
 from geodecloud.batch.manifest import NAME
+from geodecloud.cli.options import RestoreOptions
 from geodecloud.errors import GeodecloudError
-from geodecloud.options import RestoreOptions
 from tests.conftest import ROOT, SAMPLES, noise, write_scene
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

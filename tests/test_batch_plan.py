@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geodecloud.batch import run as run_module
+from geodecloud.batch import scheduler as run_module
+from geodecloud.batch.events import Finished, Lost
 from geodecloud.batch.folder import settings_entry
 from geodecloud.batch.manifest import NAME, Manifest
 from geodecloud.batch.plan import Claims, Facts, Job, Naming, Search, Source, read_names
-from geodecloud.batch.restorer import Outcome
-from geodecloud.batch.run import Batch, Listener
+from geodecloud.batch.scheduler import Batch, Listener
 from geodecloud.batch.watch import Watch
-from geodecloud.batch.workers import Finished, Lost
+from geodecloud.batch.worker import Outcome
+from geodecloud.cli.options import RestoreOptions
 from geodecloud.errors import OutputError, UsageError
-from geodecloud.options import RestoreOptions
 from tests.conftest import ROOT
 
 HOW = {"settings": {"window": 64}, "model": "abc"}

@@ -67,7 +67,7 @@ def test_info_describes_a_scene_and_a_model(cli, tiny_model):
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_need_no_torch(option):
     script = (
-        "import sys; from geodecloud.cli import main\n"
+        "import sys; from geodecloud.cli.main import main\n"
         f"try: main(['{option}'])\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "assert not {'torch', 'rasterio', 'numpy'} & set(sys.modules)"

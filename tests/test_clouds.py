@@ -8,20 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodecloud.config import Augmentation, CloudMix
-from geodecloud.training import augment as augmentation
-from geodecloud.training import clouds
-from geodecloud.training.article import article_noise, overlay_noise
-from geodecloud.training.augment import augment
-from geodecloud.training.cloud_shapes import Draw, Place
-from geodecloud.training.clouds import (
+from geodecloud.data import augment as augmentation
+from geodecloud.data import clouds
+from geodecloud.data.article import article_noise, overlay_noise
+from geodecloud.data.augment import augment
+from geodecloud.data.cloud_shapes import Draw, Place
+from geodecloud.data.clouds import (
     apparent_opacity,
     draw_clouds,
     draw_uniforms,
     simulate_clouds,
 )
-from geodecloud.training.simulate import Simulation, _drawn, simulate_scene
-from geodecloud.training.water import without_haze_over_water
+from geodecloud.data.simulate import Simulation, _drawn, simulate_scene
+from geodecloud.data.water import without_haze_over_water
+from geodecloud.model.config import Augmentation, CloudMix
 from tests.conftest import noise as random_dn
 from tests.conftest import read, write_scene
 
@@ -34,7 +34,7 @@ NONE = Augmentation(*[0] * len(fields(Augmentation)))
 @pytest.mark.parametrize("scale", [5.0, 33.3, 120.0])
 def test_the_articles_noise_equals_that_of_the_prepared_data_set(scale):
     pytest.importorskip("noise", reason="the noise library (extra train) needs a compiler")
-    from geodecloud.training import prepare
+    from geodecloud.data import prepare
 
     ours = article_noise(torch.full((1, 1, 1), scale), 64)[0].numpy()
     # 1e-5 in float32, stretched: the tile's own range is often a tenth of the noise's.

@@ -8,30 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geodecloud.composite import (
+from geodecloud.errors import UsageError
+from geodecloud.radiometry import (
+    HAZE_GREY,
+    L1C_DARK_OBJECT,
+    PATH_RADIANCE,
+    Radiometry,
+    eurosat_to_model,
+    guess_radiometry,
+    measure_path_radiance_removed,
+    model_to_eurosat,
+    uniform_haze,
+)
+from geodecloud.restore.composite import (
     FILLED,
     MEASURED,
     NODATA,
     Restoration,
     Rule,
-    believed_opacity,
     composite,
-    told_from_water,
+    hysteresis,
+    water_weight,
 )
-from geodecloud.errors import UsageError
-from geodecloud.neighbours import mean
-from geodecloud.radiometry import (
-    AIR,
-    DARK_OF_L1C,
-    VEIL_GREY,
-    Radiometry,
-    eurosat_to_model,
-    even_veil,
-    guess_radiometry,
-    how_corrected,
-    model_to_eurosat,
-)
-from geodecloud.strips import Strip, believed_strips
+from geodecloud.restore.filters import box_mean
+from geodecloud.restore.strips import Strip, believed_strips
 from tests.conftest import noise
 
 SHAPE = (3, 5, 7)
@@ -104,21 +104,21 @@ def test_provenance_grows_with_opacity():
 
 @given(hnp.arrays(np.float32, (40, 50), elements=st.floats(0, 1, width=32)))
 def test_opacity_is_believed_beside_certain_cloud_only(opacity):
-    believed = believed_opacity(opacity)
+    believed = hysteresis(opacity)
     assert believed.dtype == np.float32
     assert (believed <= opacity).all()
     assert (believed >= 0).all()
-    cloud = mean(opacity, 3) >= 0.401
+    cloud = box_mean(opacity, 3) >= 0.401
     np.testing.assert_allclose(believed[cloud], opacity[cloud], rtol=1e-5)
-    assert (believed_opacity(np.minimum(opacity, 0.299)) == 0).all()
+    assert (hysteresis(np.minimum(opacity, 0.299)) == 0).all()
 
 
 def test_how_far_a_cloud_reaches():
     opacity = np.full((64, 64), 0.1, np.float32)
     opacity[30, 25] = 0.9  # a roof
-    assert (believed_opacity(opacity) == 0).all()
+    assert (hysteresis(opacity) == 0).all()
     opacity[24:37, 19:32] = 0.9  # a cloud, and patches of 7 pixels that hold some of it
-    believed = believed_opacity(opacity)
+    believed = hysteresis(opacity)
     reached = np.zeros((64, 64), bool)
     reached[24 - 20 : 37 + 20, 19 - 19 : 32 + 20] = True  # 12 pixels, and 6 over which it fades
     assert not believed[~reached].any()
@@ -149,19 +149,19 @@ def test_belief_does_not_depend_on_the_strips(opacity, heights):
     out = list(believed_strips(iter(strips), 0.7))
     assert [strip.first for strip in out] == [strip.first for strip in strips]
     together = np.concatenate([strip.restoration.opacity for strip in out])
-    expected = believed_opacity(opacity) * told_from_water(brightness)
+    expected = hysteresis(opacity) * water_weight(brightness)
     np.testing.assert_array_equal(together, expected)
 
 
 def test_water_is_even_and_dim_all_around():
     """Land is uneven, cloud is bright, and near either of them water is no longer sure."""
     water = 0.4 + 0.004 * noise((1, 160, 160)).astype(np.float32)[0] / 65535
-    assert (told_from_water(water) == 0).all()
-    assert (told_from_water(water + np.float32(0.3)) == 1).all()
+    assert (water_weight(water) == 0).all()
+    assert (water_weight(water + np.float32(0.3)) == 1).all()
     land = water * (1 + 0.5 * (np.arange(160) % 8 < 4)).astype(np.float32)
-    assert (told_from_water(land) == 1).all()
+    assert (water_weight(land) == 1).all()
     coast = np.where(np.arange(160) < 80, water, land)
-    told = told_from_water(coast)
+    told = water_weight(coast)
     assert (told[:, 80:] == 1).all()
     assert (told[:, : 80 - 24] == 0).all()
     assert (np.diff(told, axis=1) > -1e-3).all()  # no step back on the way to the land
@@ -203,7 +203,7 @@ def test_model_range_and_eurosat_agree_within_a_step(dn):
 
 @given(dns(), st.floats(0, 1), changes)
 def test_the_air_is_put_back_and_taken_away(dn, corrected, change):
-    radiometry = Radiometry(corrected=corrected)
+    radiometry = Radiometry(path_radiance_removed=corrected)
     model = radiometry.to_model(dn)
     seen = radiometry.to_network(model)
     assert seen.dtype == np.float32
@@ -216,22 +216,22 @@ def test_the_air_is_put_back_and_taken_away(dn, corrected, change):
 
 
 def test_l1c_has_its_air_and_l2a_lacks_it():
-    dark = np.array(DARK_OF_L1C)
-    assert how_corrected(dark) == 0
-    assert how_corrected(dark - AIR) > 0.9
-    assert how_corrected(dark - AIR - 0.1) == 1
+    dark = np.array(L1C_DARK_OBJECT)
+    assert measure_path_radiance_removed(dark) == 0
+    assert measure_path_radiance_removed(dark - PATH_RADIANCE) > 0.9
+    assert measure_path_radiance_removed(dark - PATH_RADIANCE - 0.1) == 1
 
 
 @given(haze=st.floats(0, 0.7))
 def test_haze_hides_that_the_air_is_gone_where_nobody_says_so(haze):
     with_air, without = (
         (1 - haze) * ground + haze * 0.8
-        for ground in (np.array(DARK_OF_L1C), np.array(DARK_OF_L1C) - AIR)
+        for ground in (np.array(L1C_DARK_OBJECT), np.array(L1C_DARK_OBJECT) - PATH_RADIANCE)
     )
-    assert how_corrected(with_air) == 0
-    assert how_corrected(without, "L1C") == 0
-    assert how_corrected(without, "L2A") > 0.45
-    assert how_corrected(without) <= how_corrected(without, "L2A")
+    assert measure_path_radiance_removed(with_air) == 0
+    assert measure_path_radiance_removed(without, "L1C") == 0
+    assert measure_path_radiance_removed(without, "L2A") > 0.45
+    assert measure_path_radiance_removed(without) <= measure_path_radiance_removed(without, "L2A")
 
 
 def test_nodata_as_far_out_as_a_float_goes_is_no_matter():
@@ -260,9 +260,9 @@ def test_scale_must_be_positive(scale):
 
 @given(dns(), st.floats(0, 0.8))
 def test_what_lies_under_a_veil_is_found_again(dn, veil):
-    radiometry = Radiometry(veil=veil)
+    radiometry = Radiometry(haze=veil)
     ground = radiometry.to_model(dn)
-    veiled = (1 - veil) * ground + np.float32(veil * VEIL_GREY)
+    veiled = (1 - veil) * ground + np.float32(veil * HAZE_GREY)
     np.testing.assert_allclose(radiometry.to_network(veiled), ground, atol=1e-5)
 
 
@@ -270,13 +270,13 @@ def test_what_lies_under_a_veil_is_found_again(dn, veil):
 def test_a_veil_is_told_by_the_darkest_light_of_a_picture(opacity, grey, tinge):
     """Told from what land of any colour sends up, and never taken for more than it is."""
     bare = np.array([0.1, 0.1 + tinge, 0.1])
-    told = even_veil((1 - opacity) * bare + opacity * grey)
+    told = uniform_haze((1 - opacity) * bare + opacity * grey)
     added = opacity * (grey - 0.1) + 0.1  # darkest light
-    assert told <= (added - 0.15) / (VEIL_GREY - 0.15) + 0.05
+    assert told <= (added - 0.15) / (HAZE_GREY - 0.15) + 0.05
     assert told > 0.1 or added < 0.25 or added > 0.55
-    assert even_veil(np.array([0.5, 0.35, 0.3])) == 0  # a desert
-    assert even_veil(np.array(DARK_OF_L1C)) == 0
-    assert even_veil(np.array([1.0, 1.0, 1.0])) == 0  # nothing but cloud
+    assert uniform_haze(np.array([0.5, 0.35, 0.3])) == 0  # a desert
+    assert uniform_haze(np.array(L1C_DARK_OBJECT)) == 0
+    assert uniform_haze(np.array([1.0, 1.0, 1.0])) == 0  # nothing but cloud
 
 
 @given(dns(), st.floats(0.1, 0.6), st.sampled_from(["fill", "keep"]))
@@ -286,7 +286,7 @@ def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
     opacity = np.zeros(SHAPE[1:], np.float32)
     opacity[1] = 1  # opaque
     nothing = Restoration(np.zeros(SHAPE, np.float32), opacity)
-    out, marks = composite(dn, valid, nothing, Radiometry(veil=veil), Rule(opaque=opaque))
+    out, marks = composite(dn, valid, nothing, Radiometry(haze=veil), Rule(opaque=opaque))
     np.testing.assert_array_equal(out[:, ~valid], dn[:, ~valid])
     if opaque == "keep":
         np.testing.assert_array_equal(out[:, 1], dn[:, 1])
@@ -295,5 +295,5 @@ def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
     exact = Radiometry().to_model(dn)
     inside = (exact > 0) & (exact < 1)
     inside[:, :2] = False
-    ground = Radiometry(veil=veil).unveiled(exact)
+    ground = Radiometry(haze=veil).without_haze(exact)
     np.testing.assert_allclose(out[inside], (ground * 2750)[inside], atol=1)

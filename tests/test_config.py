@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from geodecloud.config import Config, load_config
 from geodecloud.errors import ConfigError
+from geodecloud.model.config import Config, load_config
 from tests.conftest import ROOT
 
 

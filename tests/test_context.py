@@ -13,18 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geodecloud import decloud, finished, second_pass, texture
-from geodecloud.composite import BEYOND, FILLED, MEASURED, NODATA, Rule
-from geodecloud.context import LAND, Ground, distances, fill_share, spread, stretch, trust
+from geodecloud import decloud
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, UsageError
-from geodecloud.evaluate import evaluate_pairs
-from geodecloud.finished import Finished
-from geodecloud.neighbours import largest, mean
+from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
-from geodecloud.scene import open_scene
-from geodecloud.second_pass import Place
-from geodecloud.work import Work
+from geodecloud.raster.scene import open_scene
+from geodecloud.restore import rows as finished
+from geodecloud.restore.composite import BEYOND, FILLED, MEASURED, NODATA, Rule
+from geodecloud.restore.fill import second_pass, texture
+from geodecloud.restore.fill.ground import (
+    LAND,
+    Ground,
+    distances,
+    fill_weight,
+    pull_push,
+    trust,
+    upsample,
+)
+from geodecloud.restore.fill.second_pass import Place
+from geodecloud.restore.filters import box_mean, dilate
+from geodecloud.restore.memory import Work
+from geodecloud.restore.rows import Finished
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 
 WHITE = 16000  # DN of a cloud that nothing shines through
@@ -74,19 +84,19 @@ def discs(shape):
 def test_largest_and_mean_are_those_of_the_square(values, radius):
     padded = np.pad(values, radius, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * radius + 1,) * 2)
-    np.testing.assert_array_equal(largest(values, radius), windows.max(axis=(2, 3)))
-    np.testing.assert_allclose(mean(values, radius), windows.mean(axis=(2, 3)), atol=1e-5)
+    np.testing.assert_array_equal(dilate(values, radius), windows.max(axis=(2, 3)))
+    np.testing.assert_allclose(box_mean(values, radius), windows.mean(axis=(2, 3)), atol=1e-5)
 
 
 @given(hnp.arrays(np.float32, small, elements=unit), st.floats(0.3, 1))
 def test_what_is_filled_is_no_source(opacity, above):
-    share, trusted = fill_share(opacity, above), trust(opacity)
+    share, trusted = fill_weight(opacity, above), trust(opacity)
     assert ((share >= 0) & (share <= 1) & (trusted >= 0) & (trusted <= 1)).all()
     assert (trusted[opacity >= 0.4] == 0).all()
     if above > 0.6:
         assert (trusted[share > 0] == 0).all()
     clear = np.minimum(opacity, 0.1)
-    assert (fill_share(clear, above) == 0).all()
+    assert (fill_weight(clear, above) == 0).all()
     np.testing.assert_allclose(trust(clear), 1, rtol=1e-6)
 
 
@@ -116,7 +126,7 @@ def test_spreading_keeps_what_is_known_and_makes_no_new_colours(colour, seed):
     known = np.random.default_rng(seed).random(colour.shape[1:]) < 0.3
     sums = np.concatenate([colour * known, known[None]]).astype(np.float32)
     prior = np.full(3, 0.5, np.float32)
-    result = spread(sums, prior)
+    result = pull_push(sums, prior)
     np.testing.assert_allclose(result[:, known], colour[:, known], atol=1e-5)
     for band in range(3):
         values = [*colour[band][known], 0.5]
@@ -127,9 +137,9 @@ def test_spreading_keeps_what_is_known_and_makes_no_new_colours(colour, seed):
 @given(hnp.arrays(np.float32, st.tuples(st.just(3), *[st.integers(1, 9)] * 2), elements=unit))
 def test_cells_as_pixels_do_not_depend_on_the_rows(cells):
     height, width = 8 * cells.shape[1] - 3, 8 * cells.shape[2] - 5
-    whole = stretch(cells, 8, (0, height), width)
+    whole = upsample(cells, 8, (0, height), width)
     np.testing.assert_array_equal(
-        stretch(cells, 8, (height // 3, height), width), whole[:, height // 3 :]
+        upsample(cells, 8, (height // 3, height), width), whole[:, height // 3 :]
     )
     assert whole.min() >= cells.min() - 1e-6
     assert whole.max() <= cells.max() + 1e-6
@@ -178,9 +188,9 @@ def test_land_under_discs_of_cloud(tmp_path, monkeypatch, land, of_pull_push, of
     assert report.filled == (marks == FILLED).sum() < 3 * cloud.sum()
 
     pixels = np.concatenate([truth * ~cloud, ~cloud[None]]).astype(np.float32)
-    pull_push = spread(pixels, np.zeros(3, np.float32))
+    spread = pull_push(pixels, np.zeros(3, np.float32))
     average = np.broadcast_to(truth[:, ~cloud].mean(axis=1)[:, None, None], truth.shape)
-    assert _error(smooth, truth, cloud) <= of_pull_push * _error(pull_push, truth, cloud)
+    assert _error(smooth, truth, cloud) <= of_pull_push * _error(spread, truth, cloud)
     assert _error(smooth, truth, cloud) <= of_mean * _error(average, truth, cloud)
     assert _error(out, truth, cloud) <= 1.8 * _error(smooth, truth, cloud) + 1
 
@@ -350,12 +360,12 @@ def test_rows_that_are_done_are_held_no_longer(tmp_path):
 def test_memory_does_not_grow_with_the_height_of_the_cloud(tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
-        "from geodecloud.console import keep_memory_together\n"
+        "from geodecloud.cli.console import keep_memory_together\n"
         "keep_memory_together()\n"
         "from tests.conftest import peak_memory\n"
         "from tests.test_context import white_is_cloud\n"
         "from geodecloud.decloud import Settings, decloud_scene\n"
-        "from geodecloud.work import Limits\n"
+        "from geodecloud.restore.memory import Limits\n"
         "few = Settings(limits=Limits(threads=1, max_memory=600 << 20))\n"
         "decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), white_is_cloud, few)\n"
         "print(peak_memory())\n"

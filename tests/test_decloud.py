@@ -10,11 +10,11 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geodecloud.composite import MEASURED, NODATA, told_from_water
 from geodecloud.decloud import Settings, decloud_scene
-from geodecloud.neighbours import mean
-from geodecloud.windows import Grid
-from geodecloud.work import Limits
+from geodecloud.restore.composite import MEASURED, NODATA, water_weight
+from geodecloud.restore.filters import box_mean
+from geodecloud.restore.memory import Limits
+from geodecloud.restore.windows import Grid
 from tests.conftest import darken, identity, noise, read, write_scene
 
 shapes = st.tuples(st.integers(1, 150), st.integers(1, 150))
@@ -58,8 +58,8 @@ def test_only_what_is_called_cloud_changes(tmp_path, shape, grid, seed):
     np.testing.assert_array_equal(out[:, marks == MEASURED], dn[:, marks == MEASURED])
     np.testing.assert_array_equal(out[[2, 4]], dn[[2, 4]])  # bands that were not chosen
     cloud = dn[3] > 0.5 * 2750 + 1
-    extended = cloud & (mean(cloud.astype(np.float32), 3) > 0.75)  # else it may be a roof
-    extended &= told_from_water(report.radiometry.to_model(dn[[3, 1, 0]]).mean(axis=0)) == 1
+    extended = cloud & (box_mean(cloud.astype(np.float32), 3) > 0.75)  # else it may be a roof
+    extended &= water_weight(report.radiometry.to_model(dn[[3, 1, 0]]).mean(axis=0)) == 1
     assert (marks[extended] == 100).all()
     assert (marks[dn[3] < 0.5 * 2750 - 1] == MEASURED).all()
     assert report.changed == (marks != MEASURED).sum()
@@ -164,12 +164,12 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
     """The peak of a scene four times as tall is the same."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from geodecloud.console import keep_memory_together\n"
+        "from geodecloud.cli.console import keep_memory_together\n"
         "keep_memory_together()\n"
         "from tests.conftest import peak_memory\n"
         "from tests.conftest import identity\n"
         "from geodecloud.decloud import Settings, decloud_scene\n"
-        "from geodecloud.work import Limits\n"
+        "from geodecloud.restore.memory import Limits\n"
         "few = Settings(limits=Limits(threads=1, max_memory=600 << 20))\n"
         "decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), identity, few)\n"
         "print(peak_memory())\n"

@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from geodecloud.data import download
+from geodecloud.data.download import MD5, URL, download_eurosat
+from geodecloud.data.eurosat import load_eurosat
 from geodecloud.errors import DataError, UsageError
-from geodecloud.training import download
-from geodecloud.training.download import MD5, URL, download_eurosat
-from geodecloud.training.eurosat import load_eurosat
 from tests.test_eurosat import eurosat, zipped
 
 

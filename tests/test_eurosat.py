@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geodecloud.data.eurosat import find_eurosat, load_eurosat
+from geodecloud.data.tiles import join
 from geodecloud.errors import DataError, UsageError
 from geodecloud.radiometry import eurosat_to_model, multispectral_to_eurosat
-from geodecloud.training.eurosat import find_eurosat, load_eurosat
-from geodecloud.training.tiles import join
 from tests.conftest import noise, write_scene
 
 CLASSES = ("Forest", "River")

@@ -12,12 +12,12 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
-from geodecloud.config import CloudMix
 from geodecloud.decloud import Settings
 from geodecloud.errors import DataError, UsageError
-from geodecloud.evaluate import evaluate_pairs
-from geodecloud.evaluate_tiles import evaluate_tiles
-from geodecloud.scores import ROWS, json_scores, mean_scores
+from geodecloud.evaluation.pairs import evaluate_pairs
+from geodecloud.evaluation.tables import ROWS, json_scores, mean_scores
+from geodecloud.evaluation.tiles import evaluate_tiles
+from geodecloud.model.config import CloudMix
 from tests.conftest import ROOT, darken, noise, write_scene
 
 METRICS = {"psnr", "ssim", "sam", "mae"}
@@ -47,8 +47,10 @@ def network(monkeypatch):
     """Put a plain function in the network's place."""
 
     def put(function):
-        for module in ("evaluate", "evaluate_tiles"):
-            monkeypatch.setattr(f"geodecloud.{module}.Predictor", lambda _: Stub(function))
+        for module in ("pairs", "tiles"):
+            monkeypatch.setattr(
+                f"geodecloud.evaluation.{module}.Predictor", lambda _: Stub(function)
+            )
 
     return put
 
@@ -346,7 +348,7 @@ def test_the_composite_decides_what_is_untouched(eurosat, network):
 def test_psnr_is_of_the_error_of_all_tiles(eurosat, network, monkeypatch):
     network(see_nothing)
     whole = evaluate_tiles(eurosat, None)["kinds"]["veil"]
-    monkeypatch.setattr("geodecloud.evaluate_tiles._BATCH", 2)
+    monkeypatch.setattr("geodecloud.evaluation.tiles._BATCH", 2)
     assert evaluate_tiles(eurosat, None)["kinds"]["veil"] == whole
 
 

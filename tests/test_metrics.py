@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from geodecloud.dark_channel import dehaze
-from geodecloud.metrics import mae, psnr, sam, ssim
+from geodecloud.evaluation.dark_channel import dehaze
+from geodecloud.evaluation.metrics import mae, psnr, sam, ssim
 
 METRICS = {"psnr": psnr, "ssim": ssim, "sam": sam, "mae": mae}
 PERFECT = {"psnr": np.inf, "ssim": 1, "sam": 0, "mae": 0}

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from geodecloud.checkpoint import (
+from geodecloud.errors import ModelError, UsageError
+from geodecloud.model.checkpoint import (
     copy_with_strength,
     load_generator,
     read_info,
     save_generator,
     save_mean,
 )
-from geodecloud.config import DiscriminatorPlan, GeneratorPlan, load_config
-from geodecloud.errors import ModelError, UsageError
-from geodecloud.models.discriminator import ResNet
-from geodecloud.models.generator import UNet, heeding_darkest, with_darkest
-from geodecloud.predictor import Predictor
-from geodecloud.radiometry import DARK_OF_L1C
+from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, load_config
+from geodecloud.model.predictor import Predictor
+from geodecloud.model.resnet import ResNet
+from geodecloud.model.unet import UNet, with_dark_object, with_dark_object_input
+from geodecloud.radiometry import L1C_DARK_OBJECT
 from tests.conftest import ROOT
 
-DARK = np.array(DARK_OF_L1C, np.float32)
+DARK = np.array(L1C_DARK_OBJECT, np.float32)
 ARTICLE = load_config(ROOT / "configs" / "article.toml").generator
 
 
@@ -34,7 +34,7 @@ def test_the_articles_parameter_counts():
 def test_shapes_and_the_residual():
     generator = UNet(GeneratorPlan(width=4)).eval()
     x = torch.rand(2, 3, 48, 32)
-    asked = with_darkest(x, torch.rand(2, 3))
+    asked = with_dark_object(x, torch.rand(2, 3))
     assert generator(asked).shape == (2, 4, 48, 32)
     assert UNet(replace(ARTICLE, width=4))(x).shape == (2, 3, 48, 32)
     assert ResNet()(torch.rand(2, 3, 64, 64)).shape == (2,)
@@ -46,13 +46,13 @@ def test_shapes_and_the_residual():
 def test_a_generator_is_widened_to_heed_the_scene_and_makes_nothing_of_it_yet(tmp_path):
     torch.manual_seed(1)
     plain = UNet(GeneratorPlan(width=8, darkest=False)).eval()
-    wider = heeding_darkest(plain).eval()
+    wider = with_dark_object_input(plain).eval()
     assert wider.plan == GeneratorPlan(width=8)
     tiles, dark = torch.rand(5, 3, 64, 64), torch.rand(5, 3)
     with torch.inference_mode():
-        torch.testing.assert_close(wider(with_darkest(tiles, dark)), plain(tiles))
+        torch.testing.assert_close(wider(with_dark_object(tiles, dark)), plain(tiles))
         torch.nn.init.normal_(wider.encoder[0].layers[0].weight)
-        one, other = (wider(with_darkest(tiles, value)) for value in (dark, 1 - dark))
+        one, other = (wider(with_dark_object(tiles, value)) for value in (dark, 1 - dark))
     assert (one - other).abs().max() > 0.01
     save_generator(wider.half().float(), tmp_path / "m.safetensors", {})
     predictor = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")

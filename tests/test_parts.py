@@ -23,12 +23,12 @@ from referencing import Registry, Resource
 from rio_cogeo.cogeo import cog_validate
 
 import geodecloud
-from geodecloud.array import restore_array
-from geodecloud.composite import MEASURED
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
-from geodecloud.form import Form, parse_form
-from geodecloud.scene import open_scene
+from geodecloud.raster.array import restore_array
+from geodecloud.raster.profile import Form, parse_form
+from geodecloud.raster.scene import open_scene
+from geodecloud.restore.composite import MEASURED
 from tests.conftest import darken, identity, noise, read, write_scene
 
 GRID = from_origin(500000, 5500000, 10, 10)

@@ -15,12 +15,12 @@ from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
 import geodecloud
-from geodecloud.calibration import scene_radiometry
-from geodecloud.composite import Rule
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, SceneError, UsageError
 from geodecloud.radiometry import PICTURE_SCALE
-from geodecloud.scene import open_scene
+from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.scene import open_scene
+from geodecloud.restore.composite import Rule
 from tests.conftest import ROOT, darken, identity, noise, read, write_scene
 
 

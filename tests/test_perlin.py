@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from geodecloud.training import perlin as module
-from geodecloud.training.perlin import PERIOD, fractal_perlin
+from geodecloud.data import perlin as module
+from geodecloud.data.perlin import PERIOD, fractal_perlin
 
 FAR = {"repeatx": 2**20, "repeaty": 2**20}  # beyond all coordinates
 

@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodecloud.checkpoint import default_model
-from geodecloud.console import parse_bytes
+from geodecloud.cli.console import parse_bytes
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import UsageError
-from geodecloud.pipeline import ahead, in_order
-from geodecloud.predictor import Predictor
-from geodecloud.radiometry import DARK_OF_L1C
-from geodecloud.windows import Grid
-from geodecloud.work import MIB, Limits, Load, Work, grain, plan_work
+from geodecloud.model.checkpoint import default_model
+from geodecloud.model.predictor import Predictor
+from geodecloud.radiometry import L1C_DARK_OBJECT
+from geodecloud.restore.memory import MIB, Limits, Load, Work, grain, plan_memory
+from geodecloud.restore.stages import ordered_map, prefetch
+from geodecloud.restore.windows import Grid
 from tests.conftest import identity, noise, write_scene
 
-DARK = np.array(DARK_OF_L1C, np.float32)
+DARK = np.array(L1C_DARK_OBJECT, np.float32)
 
 
 @given(st.lists(st.integers(), max_size=20), st.integers(1, 4))
 def test_ahead_gives_the_same_items(items, depth):
-    assert list(ahead(iter(items), depth)) == items
+    assert list(prefetch(iter(items), depth)) == items
 
 
 @settings(deadline=None)
@@ -34,7 +34,7 @@ def test_in_order_is_map_whatever_each_call_takes(items, calls):
         time.sleep(x / 2000)
         return -x
 
-    assert list(in_order(slow, iter(items), calls)) == [(x, -x) for x in items]
+    assert list(ordered_map(slow, iter(items), calls)) == [(x, -x) for x in items]
 
 
 def test_ahead_is_ahead_by_no_more_than_asked():
@@ -48,7 +48,7 @@ def test_ahead_is_ahead_by_no_more_than_asked():
                 second.set()
             yield i
 
-    stage = ahead(items(), depth=1)
+    stage = prefetch(items(), depth=1)
     assert next(stage) == 0
     assert second.wait(10)
     time.sleep(0.05)
@@ -56,7 +56,7 @@ def test_ahead_is_ahead_by_no_more_than_asked():
     stage.close()
 
 
-@pytest.mark.parametrize("stage", [ahead, lambda items: in_order(abs, items, 2)])
+@pytest.mark.parametrize("stage", [prefetch, lambda items: ordered_map(abs, items, 2)])
 def test_an_error_comes_through_and_leaves_no_thread(stage):
     def items():
         yield 1
@@ -68,7 +68,7 @@ def test_an_error_comes_through_and_leaves_no_thread(stage):
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("stage", [ahead, lambda items: in_order(abs, items, 2)])
+@pytest.mark.parametrize("stage", [prefetch, lambda items: ordered_map(abs, items, 2)])
 def test_who_stops_asking_closes_what_is_upstream(stage):
     closed = threading.Event()
 
@@ -94,7 +94,7 @@ def test_what_is_rare_can_hear_that_nobody_wants_it():
         yield 1
         assert unwanted.wait(10)
 
-    asking = ahead(items(), unwanted=unwanted)
+    asking = prefetch(items(), unwanted=unwanted)
     next(asking)
     asking.close()
     assert unwanted.is_set()
@@ -169,24 +169,24 @@ LIMITS = st.builds(
 @given(LOADS, GRIDS, LIMITS)
 def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
     try:
-        work = plan_work(load, grid, limits)
+        work = plan_memory(load, grid, limits)
     except UsageError:
         lots = Limits(limits.threads, limits.batch_size, 1 << 50)
-        assert plan_work(load, grid, lots).bytes > limits.max_memory
+        assert plan_memory(load, grid, lots).bytes > limits.max_memory
         return
     assert 0 < work.bytes <= limits.max_memory
     assert work.rows_of_windows >= 1
     more = Limits(limits.threads, limits.batch_size, 2 * limits.max_memory)
-    assert plan_work(load, grid, more).rows_of_windows >= work.rows_of_windows
+    assert plan_memory(load, grid, more).rows_of_windows >= work.rows_of_windows
 
 
 def test_a_full_tile_fits_into_the_default():
     tile = Load(10_980, 6, 512 * 10_980, cells=1373**2)
-    assert plan_work(tile, Grid(), Limits(threads=2)).bytes <= 1 << 30
-    many = plan_work(tile, Grid(), Limits(threads=64, batch_size=512))
+    assert plan_memory(tile, Grid(), Limits(threads=2)).bytes <= 1 << 30
+    many = plan_memory(tile, Grid(), Limits(threads=64, batch_size=512))
     assert many.bytes <= 1 << 30
     assert many.threads >= 2  # what memory allows
-    assert plan_work(tile, Grid(), Limits(64, 512, 8 << 30)).threads == 64
+    assert plan_memory(tile, Grid(), Limits(64, 512, 8 << 30)).threads == 64
 
 
 @pytest.mark.parametrize(

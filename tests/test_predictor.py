@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from geodecloud import predictor as predictor_module
-from geodecloud.checkpoint import default_model
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeodecloudError
-from geodecloud.precision import difference, specimens
-from geodecloud.predictor import Predictor
-from geodecloud.radiometry import DARK_OF_L1C
-from geodecloud.work import grain
+from geodecloud.model import predictor as predictor_module
+from geodecloud.model.checkpoint import default_model
+from geodecloud.model.precision import difference, probe_patches
+from geodecloud.model.predictor import Predictor
+from geodecloud.radiometry import L1C_DARK_OBJECT
+from geodecloud.restore.memory import grain
 from tests.conftest import write_scene
 
 
@@ -39,7 +39,7 @@ def _short(model, most):
 
 @pytest.mark.parametrize("most", [1, 3, 8])
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, caplog, most):
-    src = write_scene(tmp_path / "in.tif", (specimens(1, 300)[0] * 2750).astype(np.uint16))
+    src = write_scene(tmp_path / "in.tif", (probe_patches(1, 300)[0] * 2750).astype(np.uint16))
     enough, short = _short(tiny_model, grain(64)), _short(tiny_model, most)
     for name, predictor in (("enough", enough), ("short", short)):
         report = decloud_scene(src, tmp_path / f"{name}.tif", predictor)
@@ -64,8 +64,8 @@ def test_no_memory_for_one_window_is_one_clear_line(cli, tmp_path, scene, tiny_m
 
 
 def test_specimens_are_like_scenes_and_the_same_every_time():
-    patches = specimens(16, 64)
-    np.testing.assert_array_equal(patches, specimens(16, 64))
+    patches = probe_patches(16, 64)
+    np.testing.assert_array_equal(patches, probe_patches(16, 64))
     assert (patches.dtype, patches.shape) == (np.float32, (16, 3, 64, 64))
     assert patches.min() >= 0
     assert patches.max() <= 1
@@ -79,7 +79,7 @@ def test_specimens_are_like_scenes_and_the_same_every_time():
     ("off", "rarely_off", "small"), [(0.9, 7, True), (1.1, 0, False), (0.1, 9, False)]
 )
 def test_the_bounds_are_one_dn_and_eight(off, rarely_off, small):
-    one = specimens(4, 64)
+    one = probe_patches(4, 64)
     other = one + np.float32(off / 2750)
     values = other.reshape(-1)
     values[::500] = one.reshape(-1)[::500] + np.float32(max(rarely_off, off) / 2750)
@@ -129,6 +129,6 @@ def test_real_bf16_of_the_built_in_model(monkeypatch, caplog):
     predictor = Predictor(default_model(), "cpu")
     assert predictor.precision == "bf16"
     assert caplog.text == ""
-    patches = predictor.asked(specimens(2, 64), np.array(DARK_OF_L1C, np.float32))
+    patches = predictor.asked(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
     found = difference(predictor._run(patches, "bf16"), predictor._run(patches, "fp32"))
     assert 0 < found.mean < 1

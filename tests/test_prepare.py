@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geodecloud.data import prepare as article
+from geodecloud.data.eurosat import find_eurosat
+from geodecloud.data.prepare import article_noise, mix, prepare
 from geodecloud.errors import DataError, GeodecloudError, OutputError
-from geodecloud.training import prepare as article
-from geodecloud.training.eurosat import find_eurosat
-from geodecloud.training.prepare import article_noise, mix, prepare
 from tests.test_eurosat import eurosat, jpeg, multispectral
 
 pytestmark = pytest.mark.needs_train

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 import rasterio
 
-from geodecloud.calibration import Statements, scene_radiometry, stated_level, stated_radiometry
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
-from geodecloud.products import find_source
 from geodecloud.radiometry import L1C_TCI_SCALE, L2A_TCI_SCALE, PICTURE_SCALE
-from geodecloud.scene import open_scene
+from geodecloud.raster.calibration import (
+    Statements,
+    scene_radiometry,
+    stated_level,
+    stated_radiometry,
+)
+from geodecloud.raster.scene import open_scene
+from geodecloud.raster.source import find_source
 from tests.conftest import darken, identity, noise, read, write_scene
 from tests.products import write_jp2, write_product
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from geodecloud.composite import FILLED, PROVENANCE_COLOURS
-from geodecloud.qgis_profiles import Profile, examine, find_profiles, install, this_program
+from geodecloud.qgis.profiles import Profile, examine, find_profiles, install, this_program
+from geodecloud.restore.composite import FILLED, PROVENANCE_COLOURS
 from tests.conftest import ROOT, SAMPLES, write_scene
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from geodecloud import __version__
-from geodecloud.composite import PROVENANCE_COLOURS
-from geodecloud.qgis_plugin import executable
-from geodecloud.qgis_profiles import SOURCE, Profile, find_profiles, profile_folders, this_program
+from geodecloud.qgis.plugin import executable
+from geodecloud.qgis.profiles import SOURCE, Profile, find_profiles, profile_folders, this_program
+from geodecloud.restore.composite import PROVENANCE_COLOURS
 
 
 @pytest.fixture

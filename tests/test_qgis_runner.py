@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodecloud.qgis_plugin import executable
-from geodecloud.qgis_plugin.executable import ExecutableError, check, environment, find
-from geodecloud.qgis_plugin.runner import CancelledError, ProgramError, run
+from geodecloud.qgis.plugin import executable
+from geodecloud.qgis.plugin.executable import ExecutableError, check, environment, find
+from geodecloud.qgis.plugin.runner import CancelledError, ProgramError, run
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the fake executables are scripts")
 
-PLUGIN = ROOT / "geodecloud" / "qgis_plugin"
+PLUGIN = ROOT / "geodecloud" / "qgis" / "plugin"
 STANDARD_LIBRARY_ONLY = ("executable.py", "runner.py")
 
 
@@ -149,7 +149,7 @@ def test_cancelling_lets_it_tidy_up(tmp_path):
 
 
 def test_one_that_must_be_killed_leaves_nothing_either(tmp_path, monkeypatch):
-    monkeypatch.setattr("geodecloud.qgis_plugin.runner._GRACE", 0.2)
+    monkeypatch.setattr("geodecloud.qgis.plugin.runner._GRACE", 0.2)
     program = fake(
         tmp_path,
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",

@@ -14,12 +14,12 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from geodecloud.calibration import scene_radiometry
-from geodecloud.composite import Rule
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
-from geodecloud.output import Outputs
-from geodecloud.scene import open_scene
+from geodecloud.raster.atomic import Outputs
+from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.scene import open_scene
+from geodecloud.restore.composite import Rule
 from tests.conftest import ROOT, identity, noise, read, write_scene
 
 PROFILES = [

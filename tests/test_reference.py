@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, reproject
 
-from geodecloud.composite import BEYOND, FILLED, NODATA, REFERENCE, Rule
 from geodecloud.decloud import Settings, decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
-from geodecloud.metrics import psnr
+from geodecloud.evaluation.metrics import psnr
 from geodecloud.radiometry import Radiometry
-from geodecloud.reference import robust_line
+from geodecloud.restore.composite import BEYOND, FILLED, NODATA, REFERENCE, Rule
+from geodecloud.restore.fill.reference import robust_line
 from tests.conftest import SAMPLES, read, write_scene
 from tests.test_context import WHITE, disc, real_land, white_is_cloud
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from PIL import Image
 
-from geodecloud.checkpoint import read_info
+from geodecloud.model.checkpoint import read_info
 from tests.conftest import ROOT
 from tests.conftest import noise as random_dn
 
@@ -84,8 +84,8 @@ def test_two_processes_train_one_model(tmp_path):
     script.write_text(
         "import torch\n"
         "from torch import distributed\n"
-        "from geodecloud.training import loop\n"
-        "from geodecloud.cli import main\n"
+        "from geodecloud.training import trainer as loop\n"
+        "from geodecloud.cli.main import main\n"
         "after = loop._train\n"
         "def train(run, *rest):\n"
         "    after(run, *rest)\n"

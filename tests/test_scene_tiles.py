@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
+from geodecloud.data.scene_tiles import tiles_from_scenes
 from geodecloud.errors import DataError, GeodecloudError
-from geodecloud.training.scene_tiles import tiles_from_scenes
 from tests.conftest import noise, write_scene
 
 

@@ -9,11 +9,11 @@ import pytest
 import rasterio
 
 from geodecloud import decloud_file
-from geodecloud.composite import MEASURED, NODATA
 from geodecloud.decloud import Settings, decloud_scene
-from geodecloud.evaluate import evaluate_pairs
-from geodecloud.metrics import psnr
+from geodecloud.evaluation.metrics import psnr
+from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
+from geodecloud.restore.composite import MEASURED, NODATA
 from tests.conftest import SAMPLES, identity, read
 
 REAL = {

@@ -6,29 +6,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodecloud.calibration import scene_radiometry
-from geodecloud.config import Augmentation, CloudMix
-from geodecloud.decloud import decloud_scene
-from geodecloud.radiometry import (
-    AIR,
-    DARK_OF_L1C,
-    DARKEST,
-    VEIL_GREY,
-    Radiometry,
-    darkest_light,
-    how_corrected,
-)
-from geodecloud.scene import open_scene
-from geodecloud.settings import Settings
-from geodecloud.training import augment as augmentation
-from geodecloud.training.augment import augment
-from geodecloud.training.clouds import draw_uniforms, simulate_clouds
-from geodecloud.training.surroundings import (
+from geodecloud.data import augment as augmentation
+from geodecloud.data.augment import augment
+from geodecloud.data.clouds import draw_uniforms, simulate_clouds
+from geodecloud.data.surroundings import (
+    dark_object_alone,
+    dark_object_around,
     darkest,
-    darkest_alone,
-    darkest_around,
-    missing_air,
+    missing_path_radiance,
 )
+from geodecloud.decloud import decloud_scene
+from geodecloud.model.config import Augmentation, CloudMix
+from geodecloud.radiometry import (
+    DARK_OBJECT_SHARE,
+    HAZE_GREY,
+    L1C_DARK_OBJECT,
+    PATH_RADIANCE,
+    Radiometry,
+    find_dark_object,
+    measure_path_radiance_removed,
+)
+from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.scene import open_scene
+from geodecloud.settings import Settings
 from tests.conftest import identity, read, write_scene
 
 
@@ -39,18 +39,18 @@ def test_it_is_the_same_share_in_training_and_in_a_scene(tmp_path):
     with open_scene(src) as scene:
         radiometry = scene_radiometry(scene, None, None)
     seen = radiometry.to_network(radiometry.to_model(dn))
-    told = np.array(radiometry.darkest)
+    told = np.array(radiometry.dark_object)
     np.testing.assert_allclose(told, darkest(torch.from_numpy(seen)), atol=1e-3)
-    assert ((seen < told[:, None, None]).mean(axis=(1, 2)) <= DARKEST).all()
+    assert ((seen < told[:, None, None]).mean(axis=(1, 2)) <= DARK_OBJECT_SHARE).all()
 
 
 def test_beside_a_small_scene_there_is_something_dark():
     tile = np.random.default_rng(1).uniform(0.3, 1, (3, 64, 64)).astype(np.float32)
-    (alone,) = darkest_alone(torch.from_numpy(tile[None]))
-    np.testing.assert_allclose(darkest_light(tile.reshape(3, -1), 64 * 64), alone)
-    np.testing.assert_allclose(alone, DARK_OF_L1C)
-    assert min(darkest_light(tile.reshape(3, -1), 256 * 256)) > 0.3
-    assert max(darkest_light(tile.reshape(3, -1) - 0.3, 64 * 64)) < 0.02
+    (alone,) = dark_object_alone(torch.from_numpy(tile[None]))
+    np.testing.assert_allclose(find_dark_object(tile.reshape(3, -1), 64 * 64), alone)
+    np.testing.assert_allclose(alone, L1C_DARK_OBJECT)
+    assert min(find_dark_object(tile.reshape(3, -1), 256 * 256)) > 0.3
+    assert max(find_dark_object(tile.reshape(3, -1) - 0.3, 64 * 64)) < 0.02
 
 
 def test_the_network_is_told_the_scenes_and_not_the_windows(tmp_path):
@@ -65,14 +65,14 @@ def test_the_network_is_told_the_scenes_and_not_the_windows(tmp_path):
     report = decloud_scene(write_scene(tmp_path / "in.tif", dn), tmp_path / "out.tif", ask)
     assert told
     for what in told:
-        np.testing.assert_array_equal(what, np.float32(report.radiometry.darkest))
+        np.testing.assert_array_equal(what, np.float32(report.radiometry.dark_object))
     np.testing.assert_allclose(told[0], 1100 / 2750, atol=1e-6)
 
 
 def test_around_a_tile_lies_land_water_its_own_or_nothing():
     land, water = torch.rand(4, 3, 3, 16, 16) + 0.2, torch.full((4, 3, 16, 16), 0.1)
     chances = torch.tensor([0.1, 0.5, 0.9, 0.99])
-    alone, beside_land, beside_water, own = darkest_around(land, water, chances)
+    alone, beside_land, beside_water, own = dark_object_around(land, water, chances)
     assert alone.isposinf().all()
     torch.testing.assert_close(beside_land, darkest(land[1]).amin(dim=0))
     torch.testing.assert_close(beside_water, torch.full((3,), 0.1))
@@ -104,9 +104,9 @@ def test_more_of_its_own_is_as_dark_as_the_tile():
 
 @given(dark=st.tuples(*[st.floats(0, 0.4)] * 3), level=st.floats(0, 1))
 def test_training_puts_the_air_back_as_a_scene_does(dark, level):
-    corrected = how_corrected(np.array(dark))
-    seen = Radiometry(corrected=corrected).to_network(np.full((3, 2, 2), level, "f4"))
-    air = missing_air(torch.tensor([dark]))
+    corrected = measure_path_radiance_removed(np.array(dark))
+    seen = Radiometry(path_radiance_removed=corrected).to_network(np.full((3, 2, 2), level, "f4"))
+    air = missing_path_radiance(torch.tensor([dark]))
     np.testing.assert_allclose(seen, (air + (1 - air) * level).expand(1, 3, 2, 2)[0], atol=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_clouds_in_a_scene_without_air_are_seen_through_air():
     uniforms = draw_uniforms(3, 0, list(range(8)))
     uniforms[:, 48] = 0  # the cloud ends with the tile: what is around stays dark
     clouded = simulate_clouds(clear, uniforms, CloudMix.only("none"), around)
-    expected = torch.tensor(AIR)[:, None, None] * (DARK_OF_L1C[2] / AIR[2])
+    expected = torch.tensor(PATH_RADIANCE)[:, None, None] * (L1C_DARK_OBJECT[2] / PATH_RADIANCE[2])
     torch.testing.assert_close(clouded.cloudy, expected + (1 - expected) * clear)
     torch.testing.assert_close(clouded.darkest, expected[:, 0, 0].expand(8, 3))
     torch.testing.assert_close(clouded.cloudy, clouded.target)
@@ -133,7 +133,7 @@ def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
         told[kind] = clouded.darkest.mean(dim=1)
         assert (clouded.darkest <= darkest(clouded.cloudy) + 1e-6).all()
         alone = simulate_clouds(clear, uniforms, CloudMix.only(kind))
-        torch.testing.assert_close(alone.darkest, darkest_alone(alone.cloudy))
+        torch.testing.assert_close(alone.darkest, dark_object_alone(alone.cloudy))
     torch.testing.assert_close(told["none"], torch.full((count,), 0.3))
     ends = uniforms[:, 48] < 0.25  # with the tile
     for kind in ("haze", "cumulus", "deck"):
@@ -169,7 +169,7 @@ def test_a_veil_is_taken_only_from_a_grey_8_bit_picture_of_some_size(
 
     chosen = Settings(provenance=marks, **changes)
     report = decloud_scene(src, tmp_path / "out.tif", clear, chosen)
-    veil = report.radiometry.veil
+    veil = report.radiometry.haze
     said = "--keep-veil" in caplog.text
     if left:
         assert (veil, report.changed, said) == (0, 0, False)
@@ -179,5 +179,5 @@ def test_a_veil_is_taken_only_from_a_grey_8_bit_picture_of_some_size(
         assert said
         assert report.changed_fraction == 1
         assert (read(marks) == np.ceil(100 * veil)).all()
-        ground = (dn / 255 - veil * VEIL_GREY) / (1 - veil)
+        ground = (dn / 255 - veil * HAZE_GREY) / (1 - veil)
         np.testing.assert_allclose(read(tmp_path / "out.tif"), 255 * ground.clip(0, 1), atol=0.6)

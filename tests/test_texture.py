@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodecloud.context import Ground, colours, lit_cells
-from geodecloud.neighbours import mean
-from geodecloud.swatches import SIZE, Swatch, Swatches
-from geodecloud.texture import Texture
+from geodecloud.restore.fill.ground import Ground, colours, shadow_weight
+from geodecloud.restore.fill.swatches import SIZE, Swatch, Swatches
+from geodecloud.restore.fill.texture import Texture
+from geodecloud.restore.filters import box_mean
 from tests.conftest import SAMPLES, read
 
 PRIOR = np.full(3, 0.3, np.float32)
@@ -38,7 +38,10 @@ def texture(colour, trust):
     ground.add(colour, trust)
     ground.finish()
     return Texture(
-        gathered(colour, trust), colours(ground, lit_cells(ground), PRIOR), ground.cell, trust.shape
+        gathered(colour, trust),
+        colours(ground, shadow_weight(ground), PRIOR),
+        ground.cell,
+        trust.shape,
     )
 
 
@@ -82,7 +85,7 @@ def test_detail_of_real_land_is_as_strong_as_there():
     detail = texture(colour, trust)(0, trust > 0)
 
     def strength(bands):
-        return np.mean([band - mean(band, 4) for band in bands], axis=0).std()
+        return np.mean([band - box_mean(band, 4) for band in bands], axis=0).std()
 
     assert 0.4 * strength(colour) < strength(detail) < 1.1 * strength(colour)
 
@@ -190,7 +193,7 @@ def test_the_same_swatch_is_not_taken_twice_side_by_side():
     phase = np.indices(shape).sum(axis=0) / SIZE * 2 * np.pi
     powers = [
         sum(
-            mean((detail * part(count * phase)).astype(np.float32), 10) ** 2
+            box_mean((detail * part(count * phase)).astype(np.float32), 10) ** 2
             for part in (np.cos, np.sin)
         )
         for count in waves

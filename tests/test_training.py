@@ -10,9 +10,14 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from geodecloud import checkpoint
-from geodecloud.checkpoint import load_generator, read_info
-from geodecloud.config import (
+from geodecloud.data import augment
+from geodecloud.data.clouds import draw_uniforms
+from geodecloud.data.sources import Data
+from geodecloud.data.tiles import Tiles
+from geodecloud.errors import DataError, GeodecloudError, OutputError
+from geodecloud.model import checkpoint
+from geodecloud.model.checkpoint import load_generator, read_info
+from geodecloud.model.config import (
     CloudMix,
     Config,
     DiscriminatorPlan,
@@ -21,18 +26,14 @@ from geodecloud.config import (
     Training,
     load_config,
 )
-from geodecloud.errors import DataError, GeodecloudError, OutputError
-from geodecloud.training import augment, loop
 from geodecloud.training import step as steps
-from geodecloud.training.batches import Batch, batches
-from geodecloud.training.clouds import draw_uniforms
-from geodecloud.training.loop import train
+from geodecloud.training import trainer as loop
+from geodecloud.training.distributed import Processes
+from geodecloud.training.loader import Batch, batches
 from geodecloud.training.losses import opacity_loss, restoration_loss
-from geodecloud.training.processes import Processes
-from geodecloud.training.run import Run
-from geodecloud.training.sources import Data
+from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
-from geodecloud.training.tiles import Tiles
+from geodecloud.training.trainer import train
 from geodecloud.training.validate import validate
 from tests.conftest import ROOT
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodecloud.blending import StripBlend, ramp_weights
 from geodecloud.errors import UsageError
-from geodecloud.windows import Grid
+from geodecloud.restore.blend import StripBlend, ramp_weights
+from geodecloud.restore.windows import Grid
 
 grids = st.integers(1, 8).flatmap(
     lambda n: st.integers(0, 8 * n).map(lambda overlap: Grid(16 * n, overlap))

@@ -16,7 +16,7 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
 from geodecloud.decloud import Settings, decloud_scene
-from geodecloud.form import Form
+from geodecloud.raster.profile import Form
 from tests.conftest import identity, noise, read, write_scene
 
 NAMES_13 = [f"B{n}" for n in ("01 02 03 04 05 06 07 08 8A 09 10 11 12".split())]

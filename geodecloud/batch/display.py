@@ -9,7 +9,7 @@ from pathlib import Path
 
 from geodecloud.batch.manifest import Entry
 from geodecloud.batch.plan import Job
-from geodecloud.console import ProgressChoice, progress_bar
+from geodecloud.cli.console import ProgressChoice, progress_bar
 
 log = logging.getLogger("geodecloud")
 

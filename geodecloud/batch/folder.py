@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from geodecloud import __version__
 from geodecloud.batch.display import Display
+from geodecloud.batch.events import Workers
 from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Claims, Job, Naming, Search, Source
-from geodecloud.batch.restorer import Outcome
-from geodecloud.batch.run import Batch, Listener, Try
+from geodecloud.batch.scheduler import Batch, Listener, Try
 from geodecloud.batch.watch import Watch
-from geodecloud.batch.workers import Workers
+from geodecloud.batch.worker import Outcome
+from geodecloud.cli.options import RestoreOptions
 from geodecloud.errors import GeodecloudError, OutputError, SceneError
-from geodecloud.geotiff import made_from
-from geodecloud.options import RestoreOptions
+from geodecloud.raster.writer import made_from
+from geodecloud.version import VERSION
 
 # On the output; of the model, the hash is recorded.
 _WITHOUT_EFFECT = {"model", "threads", "batch_size", "max_memory"}
@@ -221,7 +221,7 @@ class FolderBatch:
 
     def _record(self, job: Job, entry: Entry) -> None:
         about = {
-            "version": __version__,
+            "version": VERSION,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         line = self._manifest.add(job, self._how | entry | about)

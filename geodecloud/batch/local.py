@@ -12,12 +12,12 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, NoReturn
 
+from geodecloud.batch.events import Event, Finished, Lost, Rows
 from geodecloud.batch.plan import Job
-from geodecloud.batch.restorer import Restorer
-from geodecloud.batch.workers import Event, Finished, Lost, Rows
-from geodecloud.console import keep_memory_together
+from geodecloud.batch.worker import Restorer
+from geodecloud.cli.console import keep_memory_together
+from geodecloud.cli.options import RestoreOptions
 from geodecloud.errors import GeodecloudError
-from geodecloud.options import RestoreOptions
 
 log = logging.getLogger("geodecloud")
 
@@ -81,7 +81,7 @@ class LocalWorkers:
         return worker
 
     def idle(self) -> list[str]:
-        """See :class:`geodecloud.batch.workers.Workers`, also of what follows."""
+        """See :class:`geodecloud.batch.events.Workers`, also of what follows."""
         return [
             name for name, worker in self._processes.items() if worker.ready and not worker.busy
         ]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from geodecloud.config import LossWeights
+from geodecloud.model.config import LossWeights
 
 _CLEAR = 0.01  # opacity below which there is no cloud
 

@@ -3,21 +3,21 @@
 import torch
 from torch import Tensor
 
-from geodecloud.config import Config
+from geodecloud.data.article import overlay_noise
+from geodecloud.data.augment import augment
+from geodecloud.data.clouds import Clouded, simulate_clouds
+from geodecloud.data.water import without_haze_over_water
 from geodecloud.errors import DataError
-from geodecloud.models.generator import UNet, with_darkest
-from geodecloud.training.article import overlay_noise
-from geodecloud.training.augment import augment
-from geodecloud.training.batches import Batch
-from geodecloud.training.clouds import Clouded, simulate_clouds
+from geodecloud.model.config import Config
+from geodecloud.model.unet import UNet, with_dark_object
+from geodecloud.training.loader import Batch
 from geodecloud.training.losses import (
     adversarial_loss,
     discriminator_loss,
     opacity_loss,
     restoration_loss,
 )
-from geodecloud.training.run import Run
-from geodecloud.training.water import without_haze_over_water
+from geodecloud.training.state import Run
 
 
 def train_step(run: Run, batch: Batch) -> dict[str, float]:
@@ -67,7 +67,7 @@ def question(clouded: Clouded, config: Config) -> Tensor:
     """What the generator is asked of cloudy tiles."""
     if not config.generator.darkest:
         return clouded.cloudy
-    return with_darkest(clouded.cloudy, clouded.darkest)
+    return with_dark_object(clouded.cloudy, clouded.darkest)
 
 
 def answer(run: Run, network: torch.nn.Module, tiles: Tensor) -> Tensor:

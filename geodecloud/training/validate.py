@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geodecloud.composite import Rule
-from geodecloud.metrics import ssim, to_psnr
+from geodecloud.data.clouds import Clouded, draw_uniforms
+from geodecloud.data.tiles import Tiles
+from geodecloud.evaluation.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
-from geodecloud.training.clouds import Clouded, draw_uniforms
-from geodecloud.training.run import Run
+from geodecloud.restore.composite import Rule
+from geodecloud.training.state import Run
 from geodecloud.training.step import answer, put_clouds, question
-from geodecloud.training.tiles import Tiles
 
 _EPOCH = 1 << 20  # its clouds are none that training ever sees
 _OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which, and up to which

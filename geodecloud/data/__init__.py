@@ -1,0 +1,1 @@
+"""Training data: tiles, clouds, augmentation."""

@@ -1,0 +1,154 @@
+"""Tiles cut from clear scenes, to tune a model to a region."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.data.rasters import read_mask
+from geodecloud.data.tiles import TILE, BadFiles, OnBad, Tiles
+from geodecloud.errors import DataError
+from geodecloud.radiometry import model_to_eurosat
+from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.scene import Scene, open_scene
+
+log = logging.getLogger("geodecloud")
+
+_MASK_FOLDERS = ("aux", "masks")
+# Ends of a mask's name: NAME_SCL, NAME_SCL_20m, NAME_mask, NAME_cloud_mask, or these alone.
+_MASK_NAME = re.compile(
+    r"(?:(?P<scene>.*?)[_.-])?(?P<kind>SCL|(?:cloud[_-]?)?mask)(?:[_-]\d+m)?", re.IGNORECASE
+)
+# Of Sentinel-2's scene classification: nodata, defective, cloud shadow, cloud of medium and of
+# high probability, cirrus. Snow (11) stays: it is ground, and must not be learned as cloud.
+_SCL_HIDDEN = (0, 1, 3, 8, 9, 10)
+
+
+class Mask(NamedTuple):
+    """A file that says where a scene is not clear.
+
+    scene: the scene's name or how it begins, lower case; empty: every scene of the folder.
+    """
+
+    path: Path
+    scene: str
+    is_scl: bool
+
+
+def tiles_from_scenes(
+    folder: Path,
+    *,
+    on_bad: OnBad = "error",
+    scale: float | None = None,
+    offset: float | None = None,
+) -> Tiles:
+    """Cut clear scenes, Sentinel-2 or any other with red, green and blue, into tiles.
+
+    Scenes are the ``.tif`` and ``.tiff`` files of the folder and those below it. Tiles lie side
+    by side; one that touches nodata or a masked pixel is left out. Integer DN of 0 in red, green
+    and blue are nodata too. Radiometry is as when a scene is restored.
+
+    A mask of the scene ``NAME.tif`` lies beside it or in ``aux/`` or ``masks/`` beside it, in any
+    resolution: ``NAME_SCL.tif`` is Sentinel-2's scene classification (hidden: nodata, defective,
+    shadow, cloud, cirrus), ``NAME_mask.tif`` or ``NAME_cloud_mask.tif`` is not 0 where there is
+    cloud; a PNG does too. A mask may be named by the beginning of the scene's name, as
+    Sentinel-2's own are (``T33UXQ_20210410_SCL_20m.tif`` of ``T33UXQ_20210410_TCI_10m.tif``);
+    ``SCL.tif`` and ``mask.tif`` are for every scene of their folder.
+
+    Args:
+        folder: of the scenes.
+        on_bad: what a scene or mask that cannot be used means: "error", or "skip" the scene.
+        scale, offset: of all scenes; None: each has its own radiometry.
+
+    Raises:
+        DataError: no clear tile there, or a mask covers another area than its scene.
+        SceneError: a scene cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give one of clear GeoTIFFs")
+    bad = BadFiles(on_bad)
+    pixels: list[NDArray[np.uint8]] = []
+    names: list[str] = []
+    scenes, masks = _scenes_and_masks(folder)
+    for path in scenes:
+        name = path.relative_to(folder).as_posix()
+        with bad.tolerated(name):
+            tiles = list(_cut(path, _masks_of(path, scenes, masks), scale, offset))
+            if not tiles:
+                log.warning("%s: no tile of %dx%d clear pixels in it", path, TILE, TILE)
+            pixels += [tile for _, _, tile in tiles]
+            names += [f"{name}@{top},{left}" for top, left, _ in tiles]
+    bad.report(folder)
+    if not pixels:
+        raise DataError(
+            f"{folder}: no tile of {TILE}x{TILE} clear pixels in the {len(scenes)} scenes in it"
+        )
+    return Tiles(np.stack(pixels), tuple(names), tuple(bad.names))
+
+
+def _scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
+    scenes, masks = [], []
+    for path in sorted(folder.rglob("[!.]*")):
+        suffix = path.suffix.lower()
+        if suffix not in (".tif", ".tiff", ".png"):
+            continue
+        if match := _MASK_NAME.fullmatch(path.stem):
+            is_scl = match["kind"].lower() == "scl"
+            masks.append(Mask(path, (match["scene"] or "").lower(), is_scl))
+        elif suffix != ".png" and (path.parent == folder or path.parent.name not in _MASK_FOLDERS):
+            scenes.append(path)
+    return scenes, masks
+
+
+def _masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
+    """Those with the scene's name, else those that fit and bear no other scene's name."""
+    folders = [scene.parent, *(scene.parent / name for name in _MASK_FOLDERS)]
+    near = [mask for mask in masks if mask.path.parent in folders]
+    stem = scene.stem.lower()
+    if own := [mask for mask in near if mask.scene == stem]:
+        return own
+    others = {path.stem.lower() for path in scenes if path.parent == scene.parent}
+    return [
+        mask
+        for mask in near
+        if mask.scene not in others
+        and (not mask.scene or re.match(rf"{re.escape(mask.scene)}[_.-]", stem))
+    ]
+
+
+def _cut(
+    path: Path, masks: list[Mask], scale: float | None, offset: float | None
+) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    """Clear tiles of a scene: (top, left, uint8 (3, 64, 64) in EuroSAT's radiometry)."""
+    with open_scene(path) as scene:
+        radiometry = scene_radiometry(scene, scale, offset)
+        hidden = [_hidden(mask, scene) for mask in masks]
+        height, width = scene.shape
+        for top in range(0, height - TILE + 1, TILE):
+            dn, valid = scene.read(top, top + TILE)
+            rgb = dn[scene.rgb]
+            if rgb.dtype.kind != "f":
+                valid &= (rgb != 0).any(axis=0)
+            row = model_to_eurosat(radiometry.to_network(radiometry.to_model(rgb)))
+            for left in range(0, width - TILE + 1, TILE):
+                clear = not any(_touched(mask, top, left, scene.shape) for mask in hidden)
+                if clear and valid[:, left : left + TILE].all():
+                    yield top, left, row[:, :, left : left + TILE]
+
+
+def _hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
+    """Where the ground is hidden: bool (rows, columns) in the mask's own resolution."""
+    values: NDArray[Any] = read_mask(mask.path, scene)
+    return np.isin(values, _SCL_HIDDEN) if mask.is_scl else values != 0
+
+
+def _touched(hidden: NDArray[np.bool_], top: int, left: int, shape: tuple[int, int]) -> bool:
+    """Whether a pixel of the mask that lies on the tile, if only in part, is hidden."""
+    (rows, columns), (height, width) = hidden.shape, shape
+    first, last = top * rows // height, -(-(top + TILE) * rows // height)
+    start, end = left * columns // width, -(-(left + TILE) * columns // width)
+    return bool(hidden[first:last, start:end].any())

@@ -1,0 +1,1 @@
+"""Judge restored pictures: pairs, tiles, seams."""

@@ -1,0 +1,171 @@
+"""Model files: safetensors with the generator's weights, and metadata that says what they are."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from geodecloud.errors import ConfigError, ModelError, OutputError
+from geodecloud.model.config import GeneratorPlan, build
+from geodecloud.model.unet import UNet
+from geodecloud.version import VERSION
+
+KIND = "geodecloud-generator"
+_MOST_STRENGTH = 2.0  # a model that removes less than half is no model
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself.
+
+    path, sha256: the file.
+    plan: the shape of the generator.
+    strength: by how much to multiply the generator's change where the ground is seen, mostly 1.
+    metadata: everything, as written: bands, radiometry, config, training data, version.
+    """
+
+    path: Path
+    sha256: str
+    plan: GeneratorPlan
+    strength: float
+    metadata: dict[str, Any]
+
+
+def default_model() -> Path:
+    """The model that comes with the package."""
+    return Path(str(resources.files("geodecloud.model") / "weights" / "default.safetensors"))
+
+
+def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
+    """Write weights in fp16 and metadata; the file appears whole or not at all.
+
+    Args:
+        about: what to add to the metadata: config, training data, step; ``strength`` where it
+            is known, see :class:`ModelInfo`.
+
+    Raises:
+        OutputError: it cannot be written (disk full, say).
+    """
+    metadata = {
+        "kind": KIND,
+        "version": VERSION,
+        "generator": dataclasses.asdict(generator.plan),
+        "window": 64,
+        "bands": ["red", "green", "blue"],
+        "radiometry": "reflectance / 0.275",
+        **about,
+    }
+    _write(path, _halves(generator), metadata)
+
+
+def copy_with_strength(model: Path, strength: float, path: Path) -> None:
+    """Write a model file again under another strength, see :class:`ModelInfo`.
+
+    Raises:
+        ModelError: as :func:`load_generator`.
+    """
+    generator, info = load_generator(model)
+    _write(path, _halves(generator), info.metadata | {"strength": strength})
+
+
+def save_mean(models: list[Path], path: Path) -> None:
+    """Write the mean of each weight, with the metadata of the last model and the steps of all.
+
+    Raises:
+        ModelError: as :func:`load_generator`, or the models are of different shapes.
+    """
+    generators, infos = zip(*(load_generator(model) for model in models), strict=True)
+    for info in infos:
+        if info.plan != infos[-1].plan:
+            raise ModelError(f"{info.path}: another shape of generator than {infos[-1].path}")
+    weights = [generator.state_dict() for generator in generators]
+    generators[-1].load_state_dict(
+        {
+            name: torch.stack([one[name] for one in weights]).mean(dim=0)
+            if value.is_floating_point()
+            else value
+            for name, value in weights[-1].items()
+        }
+    )
+    about = infos[-1].metadata | {"mean_of_steps": [info.metadata.get("steps") for info in infos]}
+    about.pop("scores", None)  # the last model's alone
+    save_generator(generators[-1], path, about)
+
+
+def _halves(generator: UNet) -> dict[str, torch.Tensor]:
+    return {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in generator.state_dict().items()
+    }
+
+
+def _write(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(weights, beside, {"geodecloud": json.dumps(metadata)})
+        beside.chmod(0o666 & ~_umask())  # safetensors makes it readable by its owner alone
+        beside.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_info(path: Path) -> ModelInfo:
+    """Read the metadata of a model file.
+
+    Raises:
+        ModelError: the file is missing, damaged or not a model of geodecloud.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; leave out --model to use the built-in one")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("geodecloud")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
+    try:
+        metadata = json.loads(text or "")
+        ours = metadata["kind"] == KIND
+        # Of the darkest light only later models know.
+        plan = build(GeneratorPlan, {"darkest": False} | metadata["generator"])
+        strength = float(metadata.get("strength", 1.0))
+        ours = ours and 0 < strength <= _MOST_STRENGTH
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
+        ours = False
+    if not ours:
+        raise ModelError(f"{path}: not a model of geodecloud; leave out --model to use its own")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ModelInfo(path, digest, plan, strength, metadata)
+
+
+def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
+    """The generator in fp32, in evaluation mode, on the CPU.
+
+    Raises:
+        ModelError: as :func:`read_info`, or the weights do not fit the network.
+    """
+    info = read_info(path)
+    generator = UNet(info.plan)
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        generator.load_state_dict(weights)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: the weights do not fit the network ({reason})") from error
+    return generator.eval(), info
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,120 @@
+"""The generator: a UNet that restores the ground and says how much cloud hid it."""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from geodecloud.model.config import GeneratorPlan
+
+_DEFAULT = GeneratorPlan()
+
+
+class DoubleConv(nn.Module):
+    """Two 3x3 convolutions, each with BatchNorm and ReLU; height and width stay."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, padding=1),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, H, W) -> (N, channels_out, H, W)."""
+        out: Tensor = self.layers(x)
+        return out
+
+
+class Upsample(nn.Module):
+    """Twice the height and width, half the channels, without a checkerboard.
+
+    Interpolation and a 1x1 convolution instead of the article's transposed convolution, whose
+    kernel leaves its grid where the land is invented (Odena et al., "Deconvolution and
+    Checkerboard Artifacts", Distill 2016).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        # The convolution first: it commutes with the interpolation and is cheaper on few pixels.
+        self.mix = nn.Conv2d(channels_in, channels_out, 1)
+        self.grow = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, H, W) -> (N, channels_out, 2 H, 2 W)."""
+        out: Tensor = self.grow(self.mix(x))
+        return out
+
+
+class UNet(nn.Module):
+    """UNet; with ``configs/article.toml`` the article's, 7.77 M parameters.
+
+    Only BatchNorm, whose statistics are frozen when the generator restores: nothing may depend
+    on the patch, or neighbouring windows would disagree along their seam.
+
+    With ``opacity`` the restored channels are a change to the input (no change where there is no
+    cloud is the easy answer) and a fourth channel says how much cloud there was. Without, the
+    network is the article's, whose output is the image itself.
+    """
+
+    def __init__(self, plan: GeneratorPlan = _DEFAULT) -> None:
+        super().__init__()
+        self.plan = plan
+        widths = [plan.width * 2**level for level in range(plan.depth + 1)]
+        self.encoder = nn.ModuleList(
+            DoubleConv(a, b)
+            for a, b in zip([plan.channels, *widths[:-2]], widths[:-1], strict=True)
+        )
+        self.bottom = DoubleConv(widths[-2], widths[-1])
+        upwards = widths[-2::-1]
+        self.up = nn.ModuleList(
+            Upsample(2 * w, w)
+            if plan.upsample == "bilinear"
+            else nn.ConvTranspose2d(2 * w, w, 2, stride=2)
+            for w in upwards
+        )
+        self.decoder = nn.ModuleList(DoubleConv(2 * w, w) for w in upwards)
+        self.head = nn.Conv2d(plan.width, 4 if plan.opacity else 3, 1)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) in model range -> (N, 4, H, W): restored R, G, B and opacity, 0..1.
+
+        H and W are multiples of 2**depth. Without ``opacity`` the result is (N, 3, H, W). With
+        ``darkest`` x is (N, 6, H, W), see :func:`with_dark_object`.
+        """
+        skips = []
+        deep = x
+        for level in self.encoder:
+            deep = level(deep)  # (N, width * 2^i, H / 2^i, W / 2^i)
+            skips.append(deep)
+            deep = self.pool(deep)
+        deep = self.bottom(deep)  # (N, 2^depth * width, H / 2^depth, W / 2^depth)
+        for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
+            deep = level(torch.cat([skip, up(deep)], dim=1))
+        # The head in fp32 even under autocast: a step of bf16 is 5 DN at reflectance 0.1.
+        with torch.autocast(deep.device.type, enabled=False):
+            out: Tensor = self.head(deep.float())  # (N, 4 or 3, H, W)
+        if not self.plan.opacity:
+            return torch.sigmoid(out)
+        restored = x[:, :3] + out[:, :3]
+        return torch.cat([restored, torch.sigmoid(out[:, 3:])], dim=1)
+
+
+def with_dark_object(tiles: Tensor, darkest: Tensor) -> Tensor:
+    """What a generator with ``darkest`` is asked: (N, 3, H, W) and (N, 3) -> (N, 6, H, W)."""
+    return torch.cat([tiles, darkest[..., None, None].expand_as(tiles)], dim=1)
+
+
+def with_dark_object_input(generator: UNet) -> UNet:
+    """The same generator with ``darkest`` in its plan, of which it makes nothing yet."""
+    wider = UNet(dataclasses.replace(generator.plan, darkest=True))
+    weights = generator.state_dict()
+    first = "encoder.0.layers.0.weight"
+    kernel = weights[first]  # (width, 3, 3, 3)
+    wider.load_state_dict(weights | {first: torch.cat([kernel, kernel * 0], dim=1)})
+    return wider

@@ -1,1 +1,0 @@
-"""The two networks: pure ``nn.Module``, no I/O, no device, shapes on the lines."""

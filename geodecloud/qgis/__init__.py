@@ -1,0 +1,1 @@
+"""The QGIS plugin and the profiles it is installed into."""

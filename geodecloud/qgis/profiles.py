@@ -1,0 +1,213 @@
+"""The QGIS plugin outside of QGIS: into a user's profile, into an archive, and what is missing."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from geodecloud.errors import GeodecloudError, OutputError, UsageError
+from geodecloud.qgis.plugin import executable
+from geodecloud.raster.atomic import Outputs
+from geodecloud.version import VERSION
+
+NAME = "geodecloud"  # of the plugin's folder
+SOURCE = Path(executable.__file__).parent
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", executable.REMEMBERED.name)
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is the same every time
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A user's profile in QGIS: settings and plugins."""
+
+    path: Path
+
+    @property
+    def plugin(self) -> Path:
+        """The folder of our plugin, there or not."""
+        return self.path / "python" / "plugins" / NAME
+
+    @property
+    def version(self) -> str | None:
+        """Of our plugin in it, if it is installed."""
+        metadata = self.plugin / "metadata.txt"
+        return _value(metadata, "general", "version") if metadata.is_file() else None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the user has switched our plugin on."""
+        files = [self.path / "QGIS" / f"QGIS{major}.ini" for major in (3, 4)]
+        return any(_value(file, "PythonPlugins", NAME) == "true" for file in files)
+
+
+def profile_folders() -> list[Path]:
+    """Where QGIS 3 and 4 keep profiles on this system, those that exist."""
+    custom = os.environ.get("QGIS_CUSTOM_CONFIG_PATH")
+    if custom:
+        return [path for path in [Path(custom) / "profiles"] if path.is_dir()]
+    home = Path.home()
+    if sys.platform == "win32":
+        bases = [Path(os.environ.get("APPDATA", home / "AppData" / "Roaming"))]
+    elif sys.platform == "darwin":
+        bases = [home / "Library" / "Application Support"]
+    else:
+        bases = [
+            Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"),
+            home / ".var" / "app" / "org.qgis.qgis" / "data",  # Flatpak
+        ]
+    folders = [base / "QGIS" / f"QGIS{major}" / "profiles" for base in bases for major in (3, 4)]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def find_profiles(name: str | None = None) -> list[Profile]:
+    """The profile of that name in each installed QGIS; None: the one that QGIS starts with.
+
+    Raises:
+        GeodecloudError: QGIS has never been started.
+        UsageError: there is no such profile.
+    """
+    folders = profile_folders()
+    if not folders:
+        raise GeodecloudError(
+            "no QGIS profile was found: start QGIS once, or set QGIS_CUSTOM_CONFIG_PATH to the "
+            "folder that --profiles-path of QGIS names"
+        )
+    found = []
+    for folder in folders:
+        start = _value(folder / "profiles.ini", "core", "defaultProfile") or "default"
+        if (folder / (name or start)).is_dir():
+            found.append(Profile(folder / (name or start)))
+    if not found:
+        there = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
+        raise UsageError(f"no QGIS profile {name or 'default'!r}; there are: {', '.join(there)}")
+    return found
+
+
+def install(profile: Profile) -> None:
+    """Copy the plugin into a profile, in place of an older one; it will start this program.
+
+    Raises:
+        OutputError: the profile cannot be written to.
+    """
+    plugins = profile.plugin.parent
+    try:
+        plugins.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=plugins, prefix=f".{NAME}.") as folder:
+            new, old = Path(folder) / "new", Path(folder) / "old"
+            shutil.copytree(SOURCE, new, ignore=_LEFT_OUT)
+            (new / executable.REMEMBERED.name).write_text(str(this_program()), encoding="utf-8")
+            if profile.plugin.exists():
+                profile.plugin.rename(old)
+            new.rename(profile.plugin)
+    except OSError as error:
+        raise OutputError(f"{profile.plugin}: cannot be written ({error})") from error
+
+
+def this_program() -> Path:
+    """The executable that belongs to the running Python."""
+    found = shutil.which(NAME, path=sysconfig.get_path("scripts"))
+    return Path(found or sys.argv[0]).absolute()
+
+
+def write_zip(path: Path, *, overwrite: bool) -> None:
+    """The archive that QGIS installs from: Plugins > Manage and Install > Install from ZIP.
+
+    Raises:
+        OutputError: it cannot be written, or exists.
+    """
+    with Outputs([], overwrite=overwrite) as outputs:
+        files = [p for p in sorted(SOURCE.iterdir()) if p.is_file() and p != executable.REMEMBERED]
+        with zipfile.ZipFile(outputs.add(path), "w") as archive:
+            for file in files:
+                entry = zipfile.ZipInfo(f"{NAME}/{file.name}", _EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, file.read_bytes())
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's: what was looked for, whether it is well, what there is or to do."""
+
+    subject: str
+    well: bool
+    words: str
+
+
+def examine(name: str | None = None) -> Iterator[Finding]:
+    """Look for QGIS, the plugin in its profiles, and the program that the plugin will start."""
+    yield _examine_qgis()
+    try:
+        profiles = find_profiles(name)
+    except GeodecloudError as error:
+        yield Finding("profile", False, str(error))
+        return
+    for profile in profiles:
+        yield Finding("profile", True, str(profile.path))
+        version = profile.version
+        if version is None:
+            yield Finding("plugin", False, "not installed: run 'geodecloud qgis install'")
+            continue
+        if version != VERSION:
+            words = f"version {version}, this is {VERSION}: run 'geodecloud qgis install'"
+            yield Finding("plugin", False, words)
+        else:
+            yield Finding("plugin", True, f"version {version}")
+        words = "switched on" if profile.enabled else "switched off: tick geodecloud in QGIS under "
+        words += "" if profile.enabled else "Plugins > Manage and Install Plugins > Installed"
+        yield Finding("plugin", profile.enabled, words)
+        yield _examine_program(profile)
+
+
+def _examine_qgis() -> Finding:
+    program = shutil.which("qgis") or next((str(p) for p in _usual_places() if p.exists()), None)
+    if program is None:
+        return Finding("QGIS", False, "not found on PATH or in the usual places")
+    if sys.platform != "linux":  # elsewhere it would open a window
+        return Finding("QGIS", True, program)
+    done = subprocess.run(  # noqa: S603 - found above
+        [program, "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
+    said = [line for line in done.stdout.splitlines() if line.startswith("QGIS ")]
+    return Finding("QGIS", True, f"{program}: {said[0] if said else 'says no version'}")
+
+
+def _usual_places() -> Iterator[Path]:
+    yield from Path("/Applications").glob("QGIS*.app")
+    for variable in ("ProgramFiles", "SystemDrive"):
+        if os.environ.get(variable):
+            base = Path(os.environ[variable] + os.sep)
+            yield from base.glob("QGIS*/bin/qgis*.bat")
+            yield from base.glob("OSGeo4W*/bin/qgis*.bat")
+
+
+def _examine_program(profile: Profile) -> Finding:
+    """The program that the plugin of a profile starts, if its options name no other."""
+    remembered = profile.plugin / executable.REMEMBERED.name
+    try:
+        program = executable.find(remembered=remembered)
+        return Finding("program", True, f"{program}: version {executable.check(program)}")
+    except executable.ExecutableError as error:
+        return Finding("program", False, str(error))
+
+
+def _value(file: Path, section: str, key: str) -> str | None:
+    """A value of an INI file, as QGIS writes them; None where there is none.
+
+    Not by ``configparser``, which such files are too free for.
+    """
+    if not file.is_file():
+        return None
+    here = ""
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("["):
+            here = line.strip().strip("[]")
+        name, equals, value = line.partition("=")
+        if equals and here == section and name.strip() == key:
+            return value.strip()
+    return None

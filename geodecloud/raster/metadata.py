@@ -1,0 +1,58 @@
+"""From the scene to a new file: everything that a file says of itself, one by one.
+
+What the profile carries is in :mod:`geodecloud.raster.profile`.
+"""
+
+from typing import Any
+
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+
+from geodecloud.raster.scene import Scene
+
+_RESERVED_NAMESPACES = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS", "OVERVIEWS")
+
+
+def copy_metadata(scene: Scene, out: Any) -> None:
+    """Descriptions, colours, scales, units, tags and ground control.
+
+    Args:
+        out: a dataset open for writing, of the scene's size.
+    """
+    source = scene.dataset
+    out.colorinterp = source.colorinterp
+    out.descriptions = source.descriptions
+    out.scales, out.offsets = source.scales, source.offsets
+    out.units = [unit or "" for unit in source.units]
+    _copy_tags(source, out, 0)
+    for band in source.indexes:
+        # The statistics of a changed band, or of a part of one, are no longer true.
+        stale = band in scene.bands or not scene.whole
+        _copy_tags(source, out, band, without="STATISTICS_" if stale else None)
+    copy_ground_control(scene, out)
+
+
+def copy_ground_control(scene: Scene, out: Any) -> None:
+    """Control points and rational polynomials, moved where the scene is a part of its file."""
+    points, crs = scene.dataset.gcps
+    left, top = scene.area.col_off, scene.area.row_off
+    if points:
+        moved = [
+            GroundControlPoint(p.row - top, p.col - left, p.x, p.y, p.z, p.id, p.info)
+            for p in points
+        ]
+        out.gcps = (moved, crs or CRS())
+    if rpcs := scene.dataset.rpcs:
+        rpcs.line_off -= top
+        rpcs.samp_off -= left
+        out.rpcs = rpcs
+
+
+def _copy_tags(source: Any, out: Any, band: int, *, without: str | None = None) -> None:
+    """Tags of the file (band 0) or of a band, in all namespaces that can be written."""
+    for namespace in (None, *source.tag_namespaces(band)):
+        if namespace in _RESERVED_NAMESPACES or (namespace or "").startswith("xml:"):
+            continue
+        tags = source.tags(band, ns=namespace)
+        kept = {k: v for k, v in tags.items() if not (without and k.startswith(without))}
+        out.update_tags(band, ns=namespace, **kept)

@@ -1,0 +1,95 @@
+"""Pictures for people: before | after | provenance, and grids of pictures to compare."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geodecloud.errors import OutputError
+from geodecloud.radiometry import Radiometry
+from geodecloud.restore.composite import NODATA, PROVENANCE_COLOURS
+
+_LONGEST = 1024  # pixels of a panel's longer side
+_GAP = 4  # white pixels between panels
+
+
+class Preview:
+    """Gathers every n-th pixel while a scene is written.
+
+    The PNG is saved when the ``with`` block ends well.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, radiometry: Radiometry) -> None:
+        self._path = path
+        self._step = -(-max(height, width) // _LONGEST)
+        self._radiometry = radiometry
+        rows, columns = (-(-length // self._step) for length in (height, width))
+        self._canvas = np.full((rows, 3 * columns + 2 * _GAP, 3), 255, np.uint8)
+
+    def add(
+        self,
+        first: int,
+        before: NDArray[Any],
+        after: NDArray[Any],
+        provenance: NDArray[np.uint8],
+    ) -> None:
+        """Rows from ``first`` on: R, G, B as DN, (3, rows, width) each; (rows, width).
+
+        They may come in any order.
+        """
+        pick = (slice(-first % self._step, None, self._step), slice(None, None, self._step))
+        marks = provenance[pick]
+        pictures = [self._picture(dn[(slice(None), *pick)], marks) for dn in (before, after)]
+        gap = np.full((marks.shape[0], _GAP, 3), 255, np.uint8)
+        panels = [pictures[0], gap, pictures[1], gap, provenance_picture(marks)]
+        row = -(-first // self._step)
+        self._canvas[row : row + len(marks)] = np.concatenate(panels, axis=1)
+
+    def __enter__(self) -> "Preview":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return
+        try:
+            Image.fromarray(self._canvas).save(self._path, format="PNG")
+        except OSError as error:
+            raise OutputError(f"{self._path.parent}: no preview ({error.strerror})") from error
+
+    def _picture(self, dn: NDArray[Any], marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        model = np.nan_to_num(self._radiometry.to_model(dn))
+        picture = np.rint(model * 255).astype(np.uint8).transpose(1, 2, 0)
+        picture[marks == NODATA] = PROVENANCE_COLOURS[NODATA][:3]
+        return picture
+
+
+def provenance_picture(provenance: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Provenance (h, w) as R, G, B (h, w, 3), in the colours of its colour table."""
+    table = np.zeros((256, 3), np.uint8)
+    for value, colour in PROVENANCE_COLOURS.items():
+        table[value] = colour[:3]
+    return table[provenance]
+
+
+def save_grid(path: Path, rows: list[list[NDArray[np.float32]]]) -> None:
+    """Save a PNG of pictures beside and below each other, all under the same stretch.
+
+    Args:
+        rows: of pictures in model range, (3, height, width), all of the same size.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    lines = [np.concatenate([_with_gap(picture) for picture in row], axis=1) for row in rows]
+    try:
+        Image.fromarray(np.concatenate(lines)[:-_GAP, :-_GAP]).save(path, format="PNG")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _with_gap(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """As R, G, B (height, width, 3), with white to the right and below."""
+    pixels = np.rint(np.nan_to_num(picture) * 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.pad(pixels, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255)

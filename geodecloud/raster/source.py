@@ -1,0 +1,199 @@
+"""What SRC may be: a raster, a Sentinel-2 product, or a file for each band.
+
+Whatever it is, GDAL is given one name to open. Files of one band each become a VRT, in memory,
+with the tags of their product.
+
+GDAL's own driver reads the product's metadata, but not its pixels: where a JP2 is missing it
+answers zeros, it knows no nodata, and at 20 and 60 m it leaves out red, green and blue.
+"""
+
+import glob
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geodecloud.errors import SceneError, UsageError
+from geodecloud.raster.vrt import BANDS, COLOURS, TYPES, Tags, open_raster, vrt_of
+
+Src = str | Path | Sequence[str | Path]
+
+RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands
+_SUBDATASET = re.compile(
+    r"SENTINEL2_L(?P<level>1C|2A):\"?(?P<metadata>.*?)\"?:(?P<what>\w+):EPSG_(?P<epsg>\d+)"
+)
+# The part of a file's name that says its colour: T29UNU_20221005T115411_B04_10m.jp2, red.tif.
+_NAMED = tuple(
+    re.compile(rf"(?:^|[_.-])(?:{band}|{colour})(?:[_.-]|$)", re.IGNORECASE)
+    for band, colour in (("B0?4", "red"), ("B0?3", "green"), ("B0?2", "blue"))
+)
+_OLD_LANDSAT = re.compile(r"L[TEM]0[1-7]_", re.IGNORECASE)  # whose B4 is near infrared
+_RASTERS = (".jp2", ".tif", ".tiff")
+_IMAGE = re.compile(r"<IMAGE_FILE>\s*(GRANULE/[\w./-]+)\s*</IMAGE_FILE>")
+_PARENTS = 5  # folders up from IMG_DATA/R10m to the product's metadata
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be opened.
+
+    name: for GDAL: a path, or the text of a VRT.
+    label: for people, and for the name of the scene.
+    """
+
+    name: str
+    label: str
+
+
+def find_source(src: Src, resolution: int | None = None) -> Source:
+    """Find out what a scene's name means.
+
+    Args:
+        src: a raster of any kind that GDAL reads, also by ``/vsi...`` or as a subdataset; a
+            ``.SAFE`` folder, its zip, or its ``MTD_MSIL1C.xml`` or ``MTD_MSIL2A.xml``; a folder
+            or a pattern (``*``) of files of one band each; or three such: red, green, blue.
+        resolution: of a product's bands, in metres: 10, 20 or 60; None: 10.
+
+    Raises:
+        SceneError: it is not there, or is no complete product or set of bands.
+        UsageError: it cannot be meant.
+    """
+    if resolution is not None and resolution not in RESOLUTIONS:
+        raise UsageError(f"resolution is {resolution}: Sentinel-2 has 10, 20 and 60 metres")
+    if not isinstance(src, str | Path):
+        return _stack([str(file) for file in src], label=str(src[0]))
+    name = str(src)
+    if not name:
+        raise UsageError("SRC is empty: name a file")
+    if name == "-":
+        raise UsageError("SRC is -: a raster cannot be read from a pipe; name a file")
+    if product := _product(name, resolution):
+        return product
+    if resolution is not None:
+        raise UsageError(f"{name}: is no Sentinel-2 product; leave --resolution out")
+    if Path(name).is_dir():
+        files = [str(path) for path in Path(name).iterdir() if path.suffix.lower() in _RASTERS]
+        return _stack(_by_colour(files, name), label=name)
+    if glob.has_magic(name) and not _exists(name):
+        found = glob.glob(name)  # noqa: PTH207  a pattern may be absolute
+        return _stack(_by_colour(found, name), label=name)
+    if not name.startswith("/vsi") and ":" not in name and not _exists(name):
+        raise SceneError(f"{name}: no such file")
+    return Source(name, name)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # too long to be a name
+        return False
+
+
+def _by_colour(files: list[str], where: str) -> list[str]:
+    """Of the files those of red, green and blue, in this order."""
+    chosen = []
+    for colour, pattern in zip(COLOURS, _NAMED, strict=True):
+        found = sorted(file for file in files if pattern.search(Path(file).stem))
+        if len(found) != 1:
+            some = "several: " + ", ".join(Path(f).name for f in found) if found else "none"
+            raise SceneError(
+                f"{where}: of the files for {colour}, named like B04, B03, B02 or by colour, "
+                f"there are {some}; name them by --red, --green and --blue"
+            )
+        chosen += found
+    if _OLD_LANDSAT.match(Path(chosen[0]).name):
+        raise SceneError(
+            f"{where}: band 4 of Landsat 1 to 7 is not red; name --red, --green and --blue"
+        )
+    return chosen
+
+
+def _product(name: str, resolution: int | None) -> Source | None:
+    """The VRT of a product's red, green and blue; None where it is no product."""
+    metadata, label = _metadata_file(name), name
+    if match := _SUBDATASET.fullmatch(name):
+        if match["what"] == "TCI":
+            return None
+        metadata = label = match["metadata"]
+        resolution = resolution or int(match["what"].removesuffix("m"))
+    if metadata is None:
+        return None
+    if Path(label).name.startswith("MTD_"):
+        label = str(Path(label).absolute().parent)  # it has the product's name
+    with open_raster(metadata) as dataset:
+        match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
+        text = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
+    if not match:
+        raise SceneError(f"{label}: holds no Sentinel-2 product of level 1C or 2A")
+    root = match["metadata"].rpartition("/")[0]
+    images = [image for image in _IMAGE.findall(text) if ".." not in image]
+    wanted = resolution or RESOLUTIONS[0]
+    files = []
+    for band in BANDS:
+        ends = (f"_{band}_{wanted}m",) if match["level"] == "2A" else (f"_{band}",)
+        found = [image for image in images if image.endswith(ends)]
+        if len(found) != 1 or (match["level"] == "1C" and wanted != RESOLUTIONS[0]):
+            raise SceneError(
+                f"{label}: names {len(found)} images of {band} at {wanted} m; a level 1C has it at "
+                "10 m only, and of an old product of many granules one must be chosen"
+            )
+        files.append(f"{root}/{found[0]}.jp2" if root else f"{found[0]}.jp2")
+    return _stack(files, label=label, tags=_product_tags(match))
+
+
+def _metadata_file(name: str) -> str | None:
+    """The file to open for a product's metadata, where ``name`` is a product."""
+    path = Path(name)
+    if re.fullmatch(r"MTD_MSIL(1C|2A)\.xml", path.name):
+        return name
+    if path.suffix.lower() == ".zip" and not name.startswith("/vsi"):
+        return name
+    if path.is_dir():
+        for pattern in ("MTD_MSIL??.xml", "*.SAFE/MTD_MSIL??.xml"):
+            if len(found := list(path.glob(pattern))) == 1:
+                return str(found[0])
+        if path.suffix == ".SAFE":
+            raise SceneError(f"{name}: there is no MTD_MSIL1C.xml or MTD_MSIL2A.xml in it")
+    return None
+
+
+def _product_tags(subdataset: re.Match[str]) -> Tags:
+    """Of the product, and of its bands: ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and the like.
+
+    GDAL parses the XML, and expands no entities.
+    """
+    name = "SENTINEL2_L{level}:{metadata}:10m:EPSG_{epsg}".format_map(subdataset.groupdict())
+    with open_raster(name) as dataset:
+        of_band = {tags.get("BANDNAME"): tags for tags in map(dataset.tags, dataset.indexes)}
+        bands = tuple(of_band.get(band.replace("B0", "B"), {}) for band in BANDS)
+        return Tags(dataset.tags(), bands)
+
+
+def _tags_above(file: str) -> Tags:
+    """Of the product that a file lies in, where it lies in one."""
+    for folder in list(Path(file).absolute().parents)[:_PARENTS]:
+        for metadata in folder.glob("MTD_MSIL??.xml"):
+            with open_raster(str(metadata)) as dataset:
+                match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
+            return _product_tags(match) if match else Tags()
+    return Tags()
+
+
+def _stack(files: list[str], *, label: str, tags: Tags | None = None) -> Source:
+    """A VRT of three files of one band each, on one grid: red, green, blue."""
+    if len(files) != len(COLOURS):
+        raise UsageError(f"{label}: {len(files)} file(s); give three: red, green, blue")
+    if tags is None:
+        tags = _tags_above(files[0])
+    grids = []
+    for file in files:
+        with open_raster(file) as band:
+            if band.count != 1:
+                raise SceneError(f"{file}: {band.count} bands; a file for each colour has one")
+            if band.dtypes[0] not in TYPES:
+                raise SceneError(f"{file}: {band.dtypes[0]} values; convert to {', '.join(TYPES)}")
+            grids.append((band.shape, band.transform, band.crs, band.dtypes[0]))
+    for file, grid in zip(files, grids, strict=True):
+        if grid != grids[0]:
+            raise SceneError(f"{file}: has another size, grid, CRS or type than {files[0]}")
+    return Source(vrt_of(files, tags), label)

@@ -1,0 +1,176 @@
+"""A STAC item beside the output: where it is, what it holds, what it was made from."""
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
+
+from geodecloud.errors import OutputError, UsageError
+from geodecloud.radiometry import Radiometry
+from geodecloud.raster.aoi import bounds_of
+from geodecloud.raster.scene import Scene
+from geodecloud.version import VERSION
+
+log = logging.getLogger("geodecloud")
+
+_PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+# When a scene was taken: Sentinel-2's tag, TIFF's, and a time or day in the file's name.
+_TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
+_TIME_IN_NAME = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d))?(?!\d)")
+_TIFF = "image/tiff; application=geotiff"
+
+
+class Written(NamedTuple):
+    """What a run writes.
+
+    dst: the restored scene, with ``radiometry``; ``cog`` says whether it is one.
+    provenance: its provenance raster, if any.
+    facts: for ``processing:expression``: what was done, as JSON can hold it.
+    """
+
+    dst: Path
+    provenance: Path | None
+    radiometry: Radiometry
+    cog: bool
+    facts: dict[str, Any]
+
+
+def item_path(dst: Path) -> Path:
+    """Where the item of an output lies."""
+    return dst.with_suffix(".json")
+
+
+def require_pystac() -> None:
+    """Say so before the work starts where pystac is missing.
+
+    Raises:
+        UsageError: it is.
+    """
+    try:
+        import pystac  # noqa: F401
+    except ImportError as error:
+        raise UsageError("--stac needs pystac: pip install 'geodecloud[stac]'") from error
+
+
+def write_item(path: Path, scene: Scene, written: Written) -> None:
+    """Write the item of a finished output.
+
+    Args:
+        path: where to; links are relative to the folder of ``written.dst``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    item = make_item(scene, written)
+    try:
+        path.write_text(json.dumps(item, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path.parent}: no STAC item ({error.strerror})") from error
+
+
+def make_item(scene: Scene, written: Written) -> dict[str, Any]:
+    """The item as JSON has it: STAC 1.1 with the projection, raster and processing extensions."""
+    import pystac
+    from pystac.extensions.projection import ProjectionExtension
+
+    bounds = _lonlat_bounds(scene)
+    item = pystac.Item(
+        id=written.dst.stem,
+        geometry=_rectangle(bounds) if bounds else None,
+        bbox=list(bounds) if bounds else None,
+        datetime=_taken(scene),
+        properties={
+            "processing:software": {"geodecloud": VERSION},
+            "processing:lineage": "clouds removed by geodecloud",
+            "processing:expression": {"format": "geodecloud", "expression": written.facts},
+        },
+        stac_extensions=[_PROCESSING],
+    )
+    projection = ProjectionExtension.ext(item, add_if_missing=True)
+    epsg = scene.dataset.crs.to_epsg() if scene.dataset.crs else None
+    projection.code = f"EPSG:{epsg}" if epsg else None
+    if scene.dataset.crs and not epsg:
+        projection.wkt2 = scene.dataset.crs.to_wkt(version="WKT2_2019")
+    projection.shape = list(scene.shape)
+    projection.transform = list(scene.transform)[:6]
+    _add_assets(item, scene, written)
+    item.add_link(pystac.Link("derived_from", str(scene.path.absolute())))
+    document: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+    return document
+
+
+def _add_assets(item: Any, scene: Scene, written: Written) -> None:
+    import pystac
+    from pystac.extensions.raster import RasterBand, RasterExtension
+
+    kind = f"{_TIFF}; profile=cloud-optimized" if written.cog else _TIFF
+    data = pystac.Asset(f"./{written.dst.name}", media_type=kind, roles=["data"])
+    item.add_asset("data", data)
+    radiometry = written.radiometry
+    bands = []
+    for band in scene.dataset.indexes:
+        facts: dict[str, Any] = {
+            "nodata": _json_number(scene.nodata),
+            "data_type": str(scene.dtype),
+        }
+        if band in scene.bands:  # reflectance = value * scale + offset
+            facts["scale"] = 1 / radiometry.scale
+            facts["offset"] = radiometry.offset / radiometry.scale
+        bands.append(RasterBand.create(**facts))
+    RasterExtension.ext(data, add_if_missing=True).bands = bands
+    if written.provenance:
+        where = written.provenance.absolute()
+        beside = where.parent == written.dst.absolute().parent
+        href = f"./{where.name}" if beside else str(where)
+        item.add_asset(
+            "provenance",
+            pystac.Asset(href, media_type=kind, roles=["metadata"], title="what was measured"),
+        )
+
+
+def _json_number(value: float | None) -> float | str | None:
+    """A number, or as the raster extension spells those that JSON lacks."""
+    if value is None or value - value == 0:
+        return value
+    return "nan" if value != value else "inf" if value > 0 else "-inf"  # noqa: PLR0124
+
+
+def _lonlat_bounds(scene: Scene) -> tuple[float, float, float, float] | None:
+    if scene.dataset.crs is None:
+        return None
+    try:
+        corners = bounds_of(scene.shape, scene.transform)
+        west, south, east, north = transform_bounds(scene.dataset.crs, "OGC:CRS84", *corners)
+    except RasterioError as error:
+        log.warning("%s: no longitude and latitude of its corners (%s)", scene.path, error)
+        return None
+    return west, south, east, north
+
+
+def _rectangle(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
+    west, south, east, north = bounds
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _taken(scene: Scene) -> datetime:
+    """When the scene was taken, as its tags or its name say, UTC; else now, with a warning."""
+    tags = scene.dataset.tags()
+    for text in filter(None, map(tags.get, _TIME_TAGS)):
+        for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y:%m:%d %H:%M:%S"):
+            try:
+                return datetime.strptime(text, form).replace(tzinfo=UTC)
+            except ValueError:
+                continue
+    for match in _TIME_IN_NAME.finditer(scene.path.name):
+        try:
+            return datetime(*(int(part or 0) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
+        except ValueError:
+            continue
+    log.warning("%s does not say when it was taken: its STAC item says now", scene.path)
+    return datetime.now(UTC)

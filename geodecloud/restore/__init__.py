@@ -1,0 +1,1 @@
+"""Restore pixels: windows, blending, screening, compositing, filling. NumPy alone."""

@@ -1,0 +1,81 @@
+"""How overlapping windows merge: a ramp, and a rolling strip of rows.
+
+Each patch is added with a separable weight that falls towards its border but never reaches
+zero; the sum is divided once by the sum of the weights. Edges, last windows and scenes smaller
+than a window need no special case.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.restore.windows import Grid
+
+Ramp = Literal["cosine", "linear"]
+
+
+def ramp_weights(grid: Grid, ramp: Ramp = "cosine") -> NDArray[np.float32]:
+    """Weight along one axis of a window: float32 (size,), above 0, at most 1, symmetric.
+
+    Rises over the overlap and is 1 between. Two neighbours' weights add up to 1.
+
+    Args:
+        ramp: "cosine", the raised cosine (Hann), or "linear".
+    """
+    rise = (np.arange(grid.overlap) + 0.5) / max(grid.overlap, 1)
+    if ramp == "cosine":
+        rise = np.sin(rise * np.pi / 2) ** 2
+    weights = np.ones(grid.size)
+    weights[: grid.overlap] = rise
+    weights[grid.size - grid.overlap :] = rise[::-1]
+    return weights.astype(np.float32)
+
+
+class StripBlend:
+    """Weighted sum of patches over a strip of rows that rolls down the scene.
+
+    Args:
+        channels: of the patches.
+        height: rows that the strip holds at once.
+        width: of the scene.
+    """
+
+    def __init__(
+        self, channels: int, height: int, width: int, grid: Grid, ramp: Ramp = "cosine"
+    ) -> None:
+        weights = ramp_weights(grid, ramp)
+        self._weight = weights[:, None] * weights[None, :]  # (size, size)
+        self._sum = np.zeros((channels, height, width), np.float32)
+        self._weights = np.zeros((height, width), np.float32)
+
+    def add(self, patch: NDArray[np.float32], row: int, column: int) -> None:
+        """Add a patch, (channels, size, size), whose top left is at ``row`` of the strip.
+
+        What reaches beyond the strip to the right or below is cut off.
+        """
+        rows = slice(row, min(row + patch.shape[1], self._sum.shape[1]))
+        columns = slice(column, min(column + patch.shape[2], self._sum.shape[2]))
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        weight = self._weight[:height, :width]
+        self._sum[:, rows, columns] += patch[:, :height, :width] * weight
+        self._weights[rows, columns] += weight
+
+    def take(self, rows: int) -> NDArray[np.float32]:
+        """The blend of the top ``rows``: (channels, rows, width); 0 where no patch was added.
+
+        The strip then rolls on: what was below is now on top.
+        """
+        weights = self._weights[:rows]
+        blended = np.divide(
+            self._sum[:, :rows],
+            weights,
+            out=np.zeros_like(self._sum[:, :rows]),
+            where=weights > 0,
+        )
+        kept = self._weights.shape[0] - rows
+        self._sum[:, :kept] = self._sum[:, rows:].copy()
+        self._weights[:kept] = self._weights[rows:].copy()
+        self._sum[:, kept:] = 0
+        self._weights[kept:] = 0
+        return blended

@@ -1,0 +1,244 @@
+"""Which pixels change, and what is said of them: opacity -> measured, restored, filled.
+
+Where the sky is clear the DN of the input is the DN of the output, bit for bit: such a pixel is
+not computed, it is copied.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.errors import UsageError
+from geodecloud.radiometry import Radiometry
+from geodecloud.restore.filters import box_mean, dilate, smoothstep
+
+Opaque = Literal["fill", "keep", "nodata"]
+Beyond = Literal["keep", "nodata"]
+
+# Provenance; 1..100 are the percentage to which a pixel was restored.
+MEASURED = 0
+FILLED = 101  # with the colour of the land around
+BEYOND = 102  # too far from it to be filled
+REFERENCE = 110  # and so on, one for each: from that reference, of another date
+MOST_REFERENCES = 100
+NODATA = 255
+PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
+    MEASURED: (0, 0, 0, 0),
+    **{percent: (255, 235 - 2 * percent, 60 - percent // 2, 255) for percent in range(1, 101)},
+    FILLED: (200, 0, 200, 255),
+    BEYOND: (90, 0, 110, 255),
+    **{REFERENCE + i: (0, 90 + i, 255, 255) for i in range(MOST_REFERENCES)},
+    NODATA: (90, 90, 90, 255),
+}
+
+_DOUBTFUL, _CERTAIN = 0.30, 0.40  # opacity that pale water does not reach, and that cloud does
+_PATCH = 3  # pixels to each side over which it does: a roof or a sandbank is smaller
+_NEAR = 12  # pixels from certain cloud within which thin cloud is believed
+_FADE = 6  # pixels over which the belief fades beyond
+_EVEN = (0.015, 0.03)  # standard deviation of brightness: water, and what only land has
+_DIM = (0.5, 0.6)  # mean brightness: of water still, and of cloud alone
+_AROUND = 24  # pixels to each side over which both are taken
+REACH = max(_PATCH + _NEAR + _FADE, _AROUND)
+_EDGE = 0.1  # share of the model range over which values beyond it fade in
+
+
+@dataclass(frozen=True)
+class Rule:
+    """From opacity (0..1) to what happens with a pixel.
+
+    Below ``clear_below``: nothing. From there to ``restored_above`` a smooth ramp to the restored
+    value. Above ``opaque_above`` the ground cannot be seen, and ``opaque`` decides: "fill" (here
+    with the restored value; in a scene, the land around lies over it: ``second_pass.py``), "keep"
+    the input, or "nodata". Pixels farther than ``fill_limit`` metres from visible ground are not
+    filled but treated as ``beyond_limit`` says; None: there is no limit.
+    """
+
+    clear_below: float = 0.10
+    restored_above: float = 0.40
+    opaque_above: float = 0.7
+    opaque: Opaque = "fill"
+    fill_limit: float | None = None
+    beyond_limit: Beyond = "keep"
+
+    def __post_init__(self) -> None:
+        if self.opaque not in get_args(Opaque):
+            raise UsageError(f"opaque is {self.opaque!r}: it must be fill, keep or nodata")
+        if not 0 <= self.clear_below < self.restored_above:
+            raise UsageError(
+                f"clear_below is {self.clear_below:g}: it must be 0 to {self.restored_above:g}"
+            )
+        if not self.restored_above <= self.opaque_above <= 1:
+            raise UsageError(
+                f"opaque-above is {self.opaque_above:g}: it must be {self.restored_above:g} to 1"
+            )
+        if self.beyond_limit not in get_args(Beyond):
+            raise UsageError(f"beyond_limit is {self.beyond_limit!r}: it must be keep or nodata")
+        if self.fill_limit is None:
+            if self.beyond_limit == "nodata":
+                raise UsageError("beyond-limit is nodata, but there is no limit: give --fill-limit")
+        elif not (np.isfinite(self.fill_limit) and self.fill_limit > 0):
+            raise UsageError(f"fill-limit is {self.fill_limit:g}: it must be metres above 0")
+        elif self.opaque != "fill":
+            raise UsageError(f"fill-limit goes with --opaque fill, not {self.opaque}")
+
+
+def hysteresis(opacity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Opacity as it is near certain cloud, fading to 0 where there is none.
+
+    To one window, pale water and fields look like thin haze: low opacity everywhere, high nowhere.
+    The thin rim of a cloud has its cloud beside it. On a clear Sentinel-2 coast this leaves a
+    hundredth of the pixels changed instead of a quarter, for a tenth of a dB on real thin cloud
+    (benchmarks/TRAINING_LOG.md).
+
+    Args:
+        opacity: float32 (rows, columns), 0..1. The answer for a row depends on ``REACH`` rows
+            above and below it.
+    """
+    near = dilate(box_mean(opacity, _PATCH), _NEAR)
+    certain = smoothstep((near - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL))
+    return opacity * np.minimum(box_mean(certain, _FADE), 1)
+
+
+def water_weight(brightness: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A factor for opacity: 0 where the scene is even and dim all around, 1 on uneven or bright.
+
+    Turbid water and haze over water are the same picture, and to change what was measured would
+    be a guess. What is even and bright is cloud (benchmarks/TRAINING_LOG.md has what this saves).
+
+    Args:
+        brightness: float32 (rows, columns), mean of R, G, B as the network saw them. The answer
+            for a row depends on ``REACH`` rows above and below it.
+    """
+    level = box_mean(brightness, _AROUND)
+    variance = box_mean(np.square(brightness), _AROUND) - np.square(level)
+    uneven = (np.sqrt(np.maximum(variance, 0)) - _EVEN[0]) / (_EVEN[1] - _EVEN[0])
+    bright = (level - _DIM[0]) / (_DIM[1] - _DIM[0])
+    told: NDArray[np.float32] = np.clip(np.maximum(uneven, bright), 0, 1)
+    return told
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What the network says of some rows, blended; all in model range.
+
+    change: float32 (3, rows, width), restored minus input.
+    opacity: float32 (rows, width), 0..1.
+    """
+
+    change: NDArray[np.float32]
+    opacity: NDArray[np.float32]
+
+
+def composite(
+    dn: NDArray[Any],
+    valid: NDArray[np.bool_],
+    restoration: Restoration,
+    radiometry: Radiometry,
+    rule: Rule,
+    nodata: float | None = None,
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """The output's DN and provenance.
+
+    Args:
+        dn: (3, rows, width), any real dtype, R, G, B.
+        valid: (rows, width); where False the DN stay and the provenance is 255.
+        radiometry: of the scene. Under a veil no pixel stays as measured.
+        nodata: of the scene; no restored pixel may take this value.
+
+    Returns:
+        dn as the input's dtype and shape; provenance uint8 (rows, width).
+    """
+    opaque = valid & (restoration.opacity >= rule.opaque_above)
+    ramp = (restoration.opacity - rule.clear_below) / (rule.restored_above - rule.clear_below)
+    share = np.where(valid, smoothstep(ramp), np.float32(0))
+    if rule.opaque != "fill":
+        share[opaque] = 0
+
+    touched, restored = share > 0, share
+    if radiometry.haze:
+        touched = valid if rule.opaque == "fill" else valid & ~opaque
+        restored = touched * (share + (1 - share) * np.float32(radiometry.haze))
+    provenance = np.ceil(restored * 100).astype(np.uint8)
+    provenance[~valid] = NODATA
+    if rule.opaque == "fill":
+        provenance[opaque] = FILLED
+
+    out = dn.copy()
+    some = share[touched]
+    for old, change, new in zip(dn, restoration.change, out, strict=True):
+        new[touched] = _restored_dn(old[touched], change[touched], some, radiometry, nodata)
+    if rule.opaque == "nodata":
+        if nodata is None:
+            raise UsageError(
+                "opaque is nodata, but the scene has no nodata value; use fill or keep"
+            )
+        out[:, opaque] = nodata
+        provenance[opaque] = NODATA
+    return out, provenance
+
+
+def _restored_dn(
+    dn: NDArray[Any],
+    change: NDArray[np.float32],
+    share: NDArray[np.float32],
+    radiometry: Radiometry,
+    nodata: float | None,
+) -> NDArray[Any]:
+    """New DN of some pixels of a band, (count,), written relative to the old ones.
+
+    The network saw values clipped to the model range. What was cut off is kept where the network
+    too still answers the end of the range (so that no change is exactly no change), and dropped
+    where it answers something else (a cloud at DN 9000 must not shine through).
+    """
+    exact = dn.astype(np.float64)
+    seen = radiometry.to_model(dn)
+    bare = radiometry.without_haze(seen)
+    restored = np.clip(bare + change, 0, 1)
+    beyond = exact - np.clip(exact, radiometry.black, radiometry.black + radiometry.span)
+    distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
+    dropped = beyond * np.clip(distance / _EDGE, 0, 1)
+    span = np.float64(radiometry.span)
+    step = share * ((restored - bare) * span - dropped)
+    if radiometry.haze:
+        step += (bare - seen) * span
+    return as_dtype(exact + step, dn.dtype, nodata)
+
+
+def lay_over(
+    dn: NDArray[Any],
+    share: NDArray[np.float32],
+    colour: NDArray[np.float32],
+    radiometry: Radiometry,
+    nodata: float | None,
+) -> NDArray[Any]:
+    """DN with another colour over them, as far as ``share`` says.
+
+    Args:
+        dn: (count,), of one band, any real dtype.
+        share: float32 (count,), 0..1; where it is 1 nothing of the old DN is left.
+        colour: float32 (count,), model range.
+        nodata: of the scene; no pixel may take this value.
+    """
+    new = radiometry.black + radiometry.span * np.clip(colour, 0, 1).astype(np.float64)
+    return as_dtype(dn + share * (new - dn), dn.dtype, nodata)
+
+
+def as_dtype(
+    values: NDArray[np.float64], dtype: np.dtype[Any], nodata: float | None
+) -> NDArray[Any]:
+    """Values of any shape in the scene's dtype.
+
+    Rounded and clipped to an integer dtype; a value that would mean nodata steps aside.
+    """
+    if dtype.kind == "f":
+        out = values.astype(dtype)
+        if nodata is not None and np.isfinite(nodata):
+            out[out == nodata] = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
+        return out
+    limits = np.iinfo(dtype)
+    out = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    if nodata is not None:
+        out[out == nodata] = nodata + 1 if nodata < limits.max else nodata - 1
+    return out

@@ -1,0 +1,1 @@
+"""Fill opaque pixels: colour, texture and references."""

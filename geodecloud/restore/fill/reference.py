@@ -1,0 +1,214 @@
+"""Another date of the same place: real ground for what is opaque in the scene, in its colours."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from geodecloud.errors import SceneError
+from geodecloud.radiometry import Radiometry
+from geodecloud.raster.aoi import placed
+from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.restore.fill.ground import Ground, normalise, pull_push, upsample
+from geodecloud.restore.filters import Floats, box_mean
+
+log = logging.getLogger("geodecloud")
+
+_LEAST_CELLS = 16  # visible in both, to compare colours by
+_AROUND = 4  # cells to each side, the neighbours
+_LOCAL = 16  # cells seen until what differs there is believed to differ there
+_STEPS = 20  # of each of the two robust fits
+_TUKEY = 4.685  # deviations; 95 % efficient for normal errors (Huber: "Robust Statistics", 1981)
+_STEEPEST = 5.0  # gain; a land that differs more is another land
+_USUAL = 0.3  # standard deviation of the gain about 1, before any cell has been seen
+_EVEN = 1e-3  # model range; with less variation than that the gain is not known
+
+
+class Reference:
+    """A reference on the scene's grid, whose colours are matched to the scene's visible land.
+
+    The gain of each band is that of the contrasts between neighbours, robustly over all cells that
+    are visible in both: haze or another season over a part of the scene do not bend it. The offset
+    is a local one: what differs then is spread from where it is known.
+    """
+
+    def __init__(self, scene: Scene, radiometry: Radiometry) -> None:
+        """``scene``: the reference itself, warped."""
+        self._scene, self._radiometry = scene, radiometry
+        # Colours of the reference, then of the scene, summed with the same weights.
+        self._both = Ground(*scene.shape, bands=6)
+        self._gain = self._offset = np.zeros(3, np.float32)
+        self._local = np.zeros((3, 1, 1), np.float32)
+
+    def gather(self, first: int, colour: Floats, trust: Floats) -> None:
+        """The next rows of the scene, restored: (3, rows, width) in model range.
+
+        Args:
+            first: row of the scene.
+            trust: float32 (rows, width), how far they may be compared with.
+        """
+        own, there = self._read(first, first + trust.shape[0])
+        self._both.add(np.concatenate([own, colour]), trust * there)
+
+    def match(self, lit: Floats) -> None:
+        """Find the colours, after all rows.
+
+        Args:
+            lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.restore.fill.ground.shadow_weight`:
+                what lies in shadow on one date only would pass for contrast.
+
+        Raises:
+            SceneError: too little is visible in both.
+        """
+        self._both.finish()
+        *sums, weight = self._both.sums * lit
+        full = float(self._both.cell**2)
+        seen = weight >= full / 2
+        if np.count_nonzero(seen) < _LEAST_CELLS:
+            raise SceneError(
+                f"{self._scene.path}: too little of it is visible in the scene too "
+                f"({np.count_nonzero(seen)} of at least {_LEAST_CELLS} cells of "
+                f"{self._both.cell} pixels) to match its colours; leave it out"
+            )
+        means = np.stack(sums)[:, seen] / weight[seen]  # (6, count)
+        contrasts = means - self._around(sums, weight)[:, seen]
+        fits = [robust_line(contrasts[b], contrasts[b + 3], weight[seen]) for b in range(3)]
+        self._gain = np.array(fits, np.float32)[:, 0]
+        self._offset = np.median(means[3:] - self._gain[:, None] * means[:3], axis=1)
+        log.info("%s: gain %s, offset %s", self._scene.path, self._gain, self._offset)
+        self._local = self._differences(means, weight, seen)
+
+    @staticmethod
+    def _around(sums: list[Floats], weight: Floats) -> Floats:
+        """The mean colours of the land around each cell: float32 (6, rows, columns)."""
+        near = np.maximum(box_mean(weight, _AROUND), np.float32(1e-6))
+        return np.stack([box_mean(band, _AROUND) / near for band in sums])
+
+    def _differences(self, means: Floats, weight: Floats, seen: NDArray[np.bool_]) -> Floats:
+        """What the line does not explain, by cells: float32 (3, rows, columns).
+
+        Haze, say, over a part of the scene. What differs much more than most is no light but
+        another thing there: a cloud that was missed, its shadow, a field that was ploughed.
+        """
+        line = self._gain[:, None] * means[:3] + self._offset[:, None]
+        unexplained = means[3:] - line  # (3, count)
+        usual = _biweight(unexplained.mean(axis=0))
+        sums = np.zeros((4, *weight.shape), np.float32)
+        sums[3, seen] = weight[seen] * usual
+        sums[:3, seen] = unexplained * sums[3, seen]
+        return pull_push(normalise(sums, _LOCAL * self._both.cell**2), np.zeros(3, np.float32))
+
+    def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Rows in the scene's colours, float32 (3, rows, width) in model range, and where."""
+        own, there = self._read(first, last)
+        matched = self._gain[:, None, None] * own + self._offset[:, None, None]
+        width = self._scene.shape[1]
+        return matched + upsample(self._local, self._both.cell, (first, last), width), there
+
+    def _read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
+        dn, valid = self._scene.read(first, last)
+        own = dn[self._scene.rgb].astype(np.float32) - np.float32(self._radiometry.black)
+        return np.where(valid, own / np.float32(self._radiometry.span), 0), valid
+
+
+def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
+    """Gain and offset of y = gain * x + offset that most of the points agree on.
+
+    Iterated reweighted least squares: first for the least absolute error, from there with
+    Tukey's biweight, for which what has changed on the ground does not exist. The second fit leans
+    to a gain of 1 as far as errors and evenness leave it open (ridge regression).
+
+    Args:
+        x, y, weight: float32 (count,).
+    """
+    gain, offset = 1.0, float(np.median(y - x))
+    count = float(weight.sum() ** 2 / (weight**2).sum())  # of points of full weight
+    for step in range(2 * _STEPS):
+        error = np.abs(y - gain * x - offset)
+        first = step < _STEPS
+        robust = weight * (1 / np.maximum(error, 1e-4) if first else _biweight(error))
+        lean = 0.0 if first else (_spread(error) / _USUAL) ** 2 / count
+        if not robust.any():
+            break
+        mean_x, mean_y = (np.average(values, weights=robust) for values in (x, y))
+        variance = np.average((x - mean_x) ** 2, weights=robust)
+        if variance > _EVEN**2:
+            covariance = np.average((x - mean_x) * (y - mean_y), weights=robust)
+            gain = float(np.clip((covariance + lean) / (variance + lean), 1 / _STEEPEST, _STEEPEST))
+        offset = float(mean_y - gain * mean_x)
+    return gain, offset
+
+
+def _spread(error: Floats) -> float:
+    """The standard deviation about 0, if most were normal; at least that of a flat field."""
+    return max(1.4826 * float(np.median(np.abs(error))), 1e-4)
+
+
+def _biweight(error: Floats) -> Floats:
+    """Tukey's weight: 1 where there is no error, 0 where it is beyond nearly all others."""
+    weight: Floats = np.clip(1 - (error / (_TUKEY * _spread(error))) ** 2, 0, 1) ** 2
+    return weight
+
+
+@contextmanager
+def open_reference(path: Path, scene: Scene, *, allow_network: bool = False) -> Iterator[Reference]:
+    """A reference for ``scene``, on its grid.
+
+    Args:
+        path, allow_network: see :func:`geodecloud.raster.scene.open_scene`.
+
+    Raises:
+        SceneError: it cannot be read, or does not say where it lies and is of another size.
+    """
+    with ExitStack() as open_files:
+        own = open_files.enter_context(open_scene(path, allow_network=allow_network))
+        radiometry = scene_radiometry(own, None, None, keep_veil=True)
+        if not _same_grid(own, scene):
+            own = replace(
+                own,
+                dataset=open_files.enter_context(_warped(own, scene)),
+                area=Window(0, 0, scene.shape[1], scene.shape[0]),
+            )
+        yield Reference(own, radiometry)
+
+
+def _same_grid(own: Scene, scene: Scene) -> bool:
+    """Whether the pixels lie on each other as they are."""
+    if not (placed(own.dataset) and placed(scene.dataset)):
+        if own.shape != scene.shape:
+            raise SceneError(
+                f"{own.path}: without a CRS in both, a reference must have the scene's size, "
+                f"{scene.shape[1]}x{scene.shape[0]}"
+            )
+        return True
+    same_crs = own.dataset.crs == scene.dataset.crs
+    return same_crs and own.shape == scene.shape and own.transform.almost_equals(scene.transform)
+
+
+@contextmanager
+def _warped(own: Scene, scene: Scene) -> Iterator[WarpedVRT]:
+    height, width = scene.shape
+    try:
+        with WarpedVRT(
+            own.dataset,
+            crs=scene.dataset.crs,
+            transform=scene.transform,
+            height=height,
+            width=width,
+            resampling=Resampling.bilinear,
+            # Beyond the reference there is nothing, and something must say so.
+            add_alpha=own.nodata is None and own.alpha is None,
+            UNIFIED_SRC_NODATA="NO",  # each band has its own; no data in one is none in all
+        ) as warped:
+            yield warped
+    except RasterioError as error:
+        raise SceneError(f"{own.path}: cannot be warped to the scene ({error})") from error

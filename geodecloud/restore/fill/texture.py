@@ -1,0 +1,218 @@
+"""What filled land looks like from near: detail of the visible land over the colour of the fill.
+
+:mod:`geodecloud.restore.fill.ground` says which colour the land under opaque cloud may have, and that is smooth
+as no land is. Here detail is laid over it, copied from visible land of that colour: the fill looks
+like the land around, and says nothing of what is there. Patch-based synthesis as in image quilting
+(Efros and Freeman, SIGGRAPH 2001), but of the detail only, and blended where patches overlap.
+
+Where little land is visible the same copy would come back again and again, and the eye finds it.
+There, and where a copy has holes, noise takes its place, with all that the detail has but shapes:
+its strength, its colours, how coarse it is.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.restore.fill.swatches import SIZE, Halves, Swatch
+from geodecloud.restore.filters import Floats, smoothstep
+
+_STRIDE = 44  # pixels from one place for a swatch to the next
+_JITTER = 6  # pixels that a place is off that at most, so that no grid shows
+_RAMP = 12  # pixels over which a detail sets in
+_CHOICE = 24  # swatches that suit a place best, one of which is taken
+_WORSE = 4.0  # none that suits less than the best by more than this, in squares of the below
+_KINDS = 4  # of places and swatches; that beside it is of another, and takes other swatches
+_LIKE = 0.08  # model range: so far apart are colours that are not alike
+_NEAR = 0.25  # of the scene's longer side: so far apart are places that are not near,
+_NEAR_PIXELS = 256  # and at least so far
+_HIDDEN = 0.15  # of a swatch: with such a share not trusted it does not suit
+_GLARING = 0.01  # of a swatch: nor with such a share
+_GLARE = 0.25  # so much brighter, in model range, than the land close by: roofs, missed clouds
+_FEW, _MANY = 1, 2.5  # swatches that suit: the eye finds copies again, and does not
+_NOISE = 0.65  # of the detail's strength, which roofs and roads have made more than it seems
+_AMOUNT = 0.8  # of the detail; all of it looks hard where the guess is wrong
+_KEPT = 4096  # choices that are remembered: rows that follow each other share places
+
+_FROM_EDGE = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]).astype(np.float32)
+_WEIGHT = np.outer(*[np.minimum((_FROM_EDGE + 1) / _RAMP, 1)] * 2)
+_WAVES = (
+    np.hypot(SIZE * np.fft.fftfreq(SIZE)[:, None], np.arange(SIZE // 2 + 1)).round().astype(int)
+)
+
+
+class _Place(NamedTuple):
+    """Where detail is wanted: top and left pixel, kind, and random numbers of its own, 0..1."""
+
+    top: int
+    left: int
+    kind: int
+    chances: tuple[float, ...]
+
+
+class _Choice(NamedTuple):
+    """What a place is given.
+
+    swatch: the number of the swatch whose detail is taken.
+    enough: 0..1, how much of it is copied; the rest is noise.
+    quarters, mirrored: how it is turned.
+    rolled: pixels down and to the right, of the noise.
+    """
+
+    swatch: int
+    enough: Floats
+    quarters: int
+    mirrored: bool
+    rolled: tuple[int, int]
+
+
+class Texture:
+    """Detail for any rows of a scene, the same however they are divided.
+
+    Args:
+        swatches: to take it from.
+        colours: float32 (3, rows, columns), model range, of the fill, by cells.
+        cell: height and width of a cell in pixels.
+        shape: height and width of the scene in pixels.
+    """
+
+    def __init__(
+        self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
+    ) -> None:
+        self._details: list[Halves] = []
+        self._noises: dict[int, Halves] = {}  # made when first asked for
+        flaws: list[tuple[float, float]] = []
+        for swatch in swatches:
+            detail = swatch.detail()
+            self._details.append(detail.astype(np.float16))
+            flaws.append((1 - swatch.trust, float((detail[:3].mean(axis=0) > _GLARE).mean())))
+        self._flaws = np.square(np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)).sum(axis=1)
+        places = np.array([(swatch.row, swatch.column) for swatch in swatches]).reshape(-1, 2)
+        hues = np.array([swatch.colour() for swatch in swatches]).reshape(-1, 3)
+        self._unit = np.array([_LIKE] * 3 + [max(_NEAR * max(shape), _NEAR_PIXELS)] * 2)
+        self._traits = np.hstack([hues, places + SIZE // 2]) / self._unit
+        gaps = np.abs(places[:, None] - places)
+        self._shared = np.prod(np.maximum(SIZE - gaps, 0) / SIZE, axis=2)
+        self._colours, self._cell, self._shape = colours, cell, shape
+        self._choice = lru_cache(_KEPT)(self._choose)
+
+    def __call__(self, first: int, wanted: NDArray[np.bool_]) -> Floats:
+        """Detail to add, float32 (3, rows, width), model range.
+
+        Args:
+            first: row of the scene.
+            wanted: bool (rows, width); elsewhere the answer does not matter.
+        """
+        rows, width = wanted.shape
+        detail = np.zeros((3, rows, width), np.float32)
+        if not self._details:
+            return detail
+        power = np.zeros((rows, width), np.float32)
+        for place in _places(first, first + rows, width):
+            at, of = _overlap(place.top - first, place.left, wanted.shape)
+            if wanted[at].any():
+                detail[:, *at] += self._cut(self._choice(place), of) * _WEIGHT[of]
+                power[at] += np.square(_WEIGHT[of])
+        # Details that have nothing to do with each other add up by their powers.
+        detail *= _AMOUNT / np.sqrt(np.maximum(power, np.float32(1e-6)))
+        return detail
+
+    def _choose(self, place: _Place) -> _Choice:
+        which, quarters, mirrored, down, right = place.chances
+        suiting = self._suiting(place.top + SIZE // 2, place.left + SIZE // 2)
+        of_kind = suiting[suiting % _KINDS == place.kind]
+        swatches = of_kind if len(of_kind) > 1 else suiting
+        return _Choice(
+            swatch=int(swatches[int(which * len(swatches))]),
+            enough=self._enough(suiting),
+            quarters=int(quarters * 4),
+            mirrored=mirrored < 0.5,
+            rolled=(int(down * SIZE), int(right * SIZE)),
+        )
+
+    def _cut(self, choice: _Choice, of: tuple[slice, slice]) -> Floats:
+        """Part of the detail that was chosen: float32 (3, rows, columns)."""
+        detail = _turned(self._details[choice.swatch], choice)[:, *of].astype(np.float32)
+        chosen, copied = choice.enough * detail[:3], choice.enough * detail[3]
+        if (copied < 1).any():
+            noise = np.roll(self._noise(choice.swatch), choice.rolled, axis=(1, 2))
+            chosen += np.sqrt(1 - np.square(copied)) * _turned(noise, choice)[:, *of]
+        return chosen
+
+    def _noise(self, swatch: int) -> Halves:
+        noise = self._noises.get(swatch)
+        if noise is None:
+            detail = self._details[swatch].astype(np.float32)
+            noise = _noise_like(detail, np.random.default_rng(swatch)).astype(np.float16)
+            self._noises[swatch] = noise
+        return noise
+
+    def _suiting(self, row: int, column: int) -> NDArray[np.intp]:
+        """The swatches that suit a place with that pixel in its middle, the best one first."""
+        height, width = self._shape
+        inside = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
+        colour = self._colours[:, inside[0] // self._cell, inside[1] // self._cell]
+        wanted = np.array([*colour, row, column]) / self._unit
+        against = np.square(self._traits - wanted).sum(axis=1) + self._flaws
+        best = np.argsort(against, kind="stable")[:_CHOICE]
+        suiting: NDArray[np.intp] = best[against[best] <= against[best[0]] + _WORSE]
+        return suiting
+
+    def _enough(self, swatches: NDArray[np.intp]) -> Floats:
+        """Whether they are enough to copy from, 0..1; those that overlap are one in part."""
+        different = (1 / self._shared[swatches][:, swatches].sum(axis=1)).sum()
+        return smoothstep((different - _FEW) / np.float32(_MANY - _FEW))
+
+
+def _turned(detail: Halves, choice: _Choice) -> Halves:
+    turned = np.rot90(detail, choice.quarters, axes=(1, 2))
+    return turned[:, :, ::-1] if choice.mirrored else turned
+
+
+def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
+    """Noise that has a detail's strength, colours and coarseness, and ends as it begins.
+
+    Args:
+        detail: float32 (4, SIZE, SIZE), see :meth:`Swatch.detail`.
+
+    Returns:
+        float32 (3, SIZE, SIZE), the same if rolled.
+    """
+    shown = detail * _WEIGHT
+    covariance = np.einsum("aij,bij->ab", shown[:3], shown[:3]) / np.square(shown[3]).sum()
+    powers, axes = np.linalg.eigh(covariance)
+    mixing = _NOISE * axes * np.sqrt(np.maximum(powers, 0)) @ axes.T
+    power = np.square(np.abs(np.fft.rfft2(shown[:3]))).sum(axis=0)
+    of_waves = np.bincount(_WAVES.ravel(), power.ravel()) / np.bincount(_WAVES.ravel())
+    white = np.fft.rfft2(rng.standard_normal((3, SIZE, SIZE)))
+    noise = np.fft.irfft2(white * np.sqrt(of_waves)[_WAVES])
+    noise /= max(noise.std(), 1e-9)
+    mixed: Floats = np.einsum("ab,bij->aij", mixing, noise).astype(np.float32)
+    return mixed
+
+
+def _places(first: int, last: int, width: int) -> Iterator[_Place]:
+    """The places that may reach these rows."""
+    for i in range(max(first - SIZE - _JITTER, 0) // _STRIDE, (last + _JITTER) // _STRIDE + 2):
+        rng = np.random.default_rng(i)
+        count = (width + _JITTER) // _STRIDE + 2
+        jitter = rng.integers(-_JITTER, _JITTER, (count, 2), endpoint=True)
+        chances = rng.random((count, 5)).tolist()
+        for j in range(count):
+            top, left = (i - 1) * _STRIDE + jitter[j, 0], (j - 1) * _STRIDE + jitter[j, 1]
+            yield _Place(int(top), int(left), i % 2 * 2 + j % 2, tuple(chances[j]))
+
+
+def _overlap(
+    top: int, left: int, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a square at (top, left) lies in rows of that shape, and which part of it does."""
+    at, of = [], []
+    for start, length in zip((top, left), shape, strict=True):
+        begin, end = max(start, 0), max(min(start + SIZE, length), 0)
+        at.append(slice(begin, end))
+        of.append(slice(begin - start, end - start))
+    return (at[0], at[1]), (of[0], of[1])

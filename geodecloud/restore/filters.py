@@ -1,0 +1,61 @@
+"""Values among their neighbours: the largest and the mean of a square of pixels."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def dilate(values: Floats, radius: int) -> Floats:
+    """The largest of a square of ``2 radius + 1`` pixels, float32 (rows, columns).
+
+    One axis after the other; each step doubles how far the largest is known.
+    """
+    for axis in (0, 1):
+        padded = np.pad(values, _both_sides(axis, radius), mode="edge")
+        length, known = values.shape[axis], 1
+        while known < 2 * radius + 1:
+            step = min(known, 2 * radius + 1 - known)
+            left, right = _cut(axis, 0, -step), _cut(axis, step, None)
+            padded = np.maximum(padded[left], padded[right])
+            known += step
+        values = padded[_cut(axis, 0, length)]
+    return values
+
+
+def box_mean(values: Floats, radius: int) -> Floats:
+    """The mean of a square of ``2 radius + 1`` pixels, float32 (..., rows, columns).
+
+    Summed from runs of 1, 2, 4... pixels, in the same order wherever the pixel lies, so that it
+    does not depend on the strip.
+    """
+    wanted = 2 * radius + 1
+    for axis in (values.ndim - 2, values.ndim - 1):
+        runs = np.pad(
+            values, _both_sides(axis, radius, values.ndim), mode="edge"
+        )  # sums of ``length`` pixels
+        total, start, length = np.zeros_like(values), 0, 1
+        while length <= wanted:
+            if wanted & length:
+                total += runs[_cut(axis, start, start + values.shape[axis])]
+                start += length
+            runs = runs[_cut(axis, 0, -length)] + runs[_cut(axis, length, None)]
+            length *= 2
+        values = total / np.float32(wanted)
+    return values
+
+
+def smoothstep(t: Floats) -> Floats:
+    """0 up to 0, 1 from 1 on, smooth between: 3 t^2 - 2 t^3."""
+    clipped: Floats = np.clip(t, 0, 1).astype(np.float32)
+    return clipped * clipped * (3 - 2 * clipped)
+
+
+def _both_sides(axis: int, radius: int, ndim: int = 2) -> list[tuple[int, int]]:
+    return [(radius, radius) if axis == a else (0, 0) for a in range(ndim)]
+
+
+def _cut(axis: int, start: int, stop: int | None) -> tuple[Any, ...]:
+    return (slice(None),) * axis + (slice(start, stop),)

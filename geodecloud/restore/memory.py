@@ -1,0 +1,155 @@
+"""How a run's work is divided so that it fits into memory; the result is the same however it is."""
+
+import os
+from dataclasses import dataclass, field, replace
+
+from geodecloud.errors import UsageError
+from geodecloud.restore.windows import Grid
+
+MIB = 1 << 20
+DEFAULT_MEMORY = 1 << 30  # bytes
+
+# Measured as the peak resident memory of runs that differ in one thing, so that what the C library
+# keeps for itself is in it.
+_PROGRAM = 330 * MIB  # Python, PyTorch, GDAL and the default model
+_CACHE = 1 / 16  # of the memory is GDAL's: a row of blocks of the input, one of the output
+_PER_PATCH_PIXEL = 1250  # bytes of the network's layers
+_PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
+_DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
+_BLOCK_ROWS = 1.75  # rows of blocks in hand: one put together, one written, and their gaps
+_PER_BLOCK_PIXEL = 10  # bytes beside the DN before and after: provenance, what the fill asks for
+_SWATCHES = 10 * MIB  # of visible land, see swatches.py
+_DETAILS = 30 * MIB  # made of them, see texture.py
+# Bytes for each cell of the land, see context.py: its colours, to gather and to spread; and a
+# reference's beside them, to gather and to match.
+_GATHER, _SPREAD = 16, 70
+_GATHER_BOTH, _MATCH = 28, 150
+_PER_FILLED_PIXEL = 75  # of the rows that a thread fills
+FILLED_ROWS = 64  # at once, by one thread; a swatch is as high
+FILLING = 2  # threads at most that fill
+CALLS = 2  # of the network at once, so that it never waits
+_BATCHES = CALLS + 2  # asked; and one waiting, one answered
+_PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
+
+_MOST_ROWS = 512  # of a strip; more would save nothing
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use.
+
+    threads: of the network, and of GDAL's compression.
+    batch_size: windows in one call of the network.
+    max_memory: bytes, for the whole process.
+    """
+
+    threads: int = field(default_factory=available_threads)
+    batch_size: int = 32
+    max_memory: int = DEFAULT_MEMORY
+
+    @property
+    def cache(self) -> int:
+        """Bytes of GDAL's block cache."""
+        return int(self.max_memory * _CACHE)
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch_size"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise UsageError(f"{option} is {getattr(self, name)}: it must be 1 or more")
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much is in hand at once.
+
+    rows_of_windows: in a strip.
+    batch_size, threads: see :class:`Limits`.
+    bytes: that the process will need at most.
+    """
+
+    rows_of_windows: int = 1
+    batch_size: int = 32
+    threads: int = 1
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a scene asks of memory.
+
+    width: in pixels.
+    bytes_per_pixel: of all bands.
+    block_row: pixels of a row of blocks, over the whole width of the file.
+    cells: of the land, see :func:`geodecloud.restore.fill.ground.cell_size`.
+    references: how many.
+    """
+
+    width: int
+    bytes_per_pixel: int
+    block_row: int
+    cells: int = 0
+    references: int = 0
+
+
+def grain(window: int) -> int:
+    """How many windows the network computes together, so that as many pixels are in hand.
+
+    It depends on nothing else: a patch's answer may change in its last bits with the number of
+    patches beside it, and the same scene must give the same bytes.
+    """
+    return max(1, _PATCH_PIXELS // window**2)
+
+
+def side_by_side(window: int, limits: Limits) -> int:
+    """How many grains are computed at once: one in a thread, of the batches that are asked."""
+    return min(limits.threads, CALLS * -(-limits.batch_size // grain(window)))
+
+
+def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -> int:
+    """The most memory that a run needs at once, with so many rows of windows in a strip."""
+    pixels = grid.size**2
+    grains = side_by_side(grid.size, limits)
+    network = grains * grain(grid.size) * pixels * _PER_PATCH_PIXEL
+    batches = _BATCHES * limits.batch_size * pixels * 10 * 4  # six channels in, four out, float32
+    rows = (rows_of_windows - 1) * grid.stride + grid.size
+    strips = load.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
+    first_pass = network + batches + strips + load.cells * _GATHER
+    # The network is done when the land is spread and the fill is made.
+    match = _MATCH if load.references else 0
+    second_pass = load.cells * max(_SPREAD, _GATHER + match) + _DETAILS
+    filling = min(limits.threads, FILLING) * FILLED_ROWS * load.width
+    second_pass += filling * _PER_FILLED_PIXEL
+    blocks = _BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + _PER_BLOCK_PIXEL)
+    always = _PROGRAM + limits.cache + round(blocks) + _SWATCHES
+    always += load.references * load.cells * _GATHER_BOTH
+    return always + max(first_pass, second_pass)
+
+
+def plan_memory(load: Load, grid: Grid, limits: Limits) -> Work:
+    """The largest strip that fits into memory; where none does, fewer windows side by side.
+
+    Raises:
+        UsageError: not even one row of windows does, one grain in each call.
+    """
+    rows = max(1, (_MOST_ROWS - grid.overlap) // grid.stride)
+    least = min(limits.batch_size, grain(grid.size))
+    while (needed := needed_bytes(rows, load, grid, limits)) > limits.max_memory:
+        if rows > 1:
+            rows -= 1
+        elif limits.batch_size > least:
+            limits = replace(limits, batch_size=max(least, limits.batch_size // 2))
+        else:
+            raise UsageError(
+                f"max-memory is {limits.max_memory / MIB:.0f} MiB: this scene needs "
+                f"{needed / MIB:.0f} MiB; allow that, or take a smaller --window, fewer "
+                "--threads or a part of it (--aoi)"
+            )
+    return Work(rows, limits.batch_size, side_by_side(grid.size, limits), needed)

@@ -1,0 +1,106 @@
+"""Stages of work side by side: each in threads of its own, in order, a little ahead.
+
+GDAL, PyTorch and most of NumPy let other Python threads run while they work, so reading, network,
+blending and writing overlap.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Queue
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def prefetch(
+    items: Iterator[T], depth: int = 1, unwanted: threading.Event | None = None
+) -> Generator[T, None, None]:
+    """The same items in the same order, made in a thread of their own before they are asked for.
+
+    What the thread raises is raised here. When the caller stops asking, the thread ends too, and
+    ``items``, where it is a generator, is closed in it.
+
+    Args:
+        depth: how many items may wait or be in the making while the caller has one in hand.
+        unwanted: is set when the caller stops asking; for ``items`` that are rare.
+    """
+    made: Queue[tuple[str, T | BaseException | None]] = Queue()
+    room = threading.Semaphore(depth)
+    unwanted = unwanted or threading.Event()
+
+    def make() -> None:
+        try:
+            room.acquire()
+            for item in items:
+                made.put(("item", item))
+                del item  # it is the caller's now
+                room.acquire()
+                if unwanted.is_set():
+                    break
+        except BaseException as error:
+            made.put(("error", error))
+        finally:
+            _close(items)
+            made.put(("end", None))
+
+    thread = threading.Thread(target=make, daemon=True)
+    kind = ""
+    try:
+        _start(thread, made)  # within: an interrupt while it starts must not leave it behind
+        while kind != "end":
+            kind, value = made.get()
+            if kind == "error":
+                raise value  # type: ignore[misc]
+            if kind == "item":
+                room.release()
+                yield value  # type: ignore[misc]
+            value = None
+    finally:
+        unwanted.set()
+        room.release()
+        while kind != "end":  # a thread that waits to hand over something can end then
+            kind, _ = made.get()
+        if thread.ident is not None:
+            thread.join()
+
+
+def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | None]]) -> None:
+    """Start what fills the queue; where the system gives no thread, nothing will."""
+    try:
+        thread.start()
+    except RuntimeError:
+        made.put(("end", None))
+        raise
+
+
+def ordered_map(
+    function: Callable[[T], R], items: Iterator[T], calls: int
+) -> Generator[tuple[T, R], None, None]:
+    """Each item with what the function makes of it, in the order of the items.
+
+    Args:
+        calls: at most so many calls run at once, in as many threads; one more item waits.
+    """
+    pool = ThreadPoolExecutor(calls)
+    pending: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for item in items:
+            pending.append((item, pool.submit(function, item)))
+            if len(pending) > calls:
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        _close(items)
+
+
+def _close(items: Iterable[object]) -> None:
+    close = getattr(items, "close", None)
+    if close:
+        close()

@@ -1,0 +1,83 @@
+"""One process or several: what ``torchrun`` has started, and the device of this one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from geodecloud.errors import DataError
+from geodecloud.model.device import find_device
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run.
+
+    Args:
+        rank: its number; 0 is the one that writes.
+        count: how many there are.
+        device: where this one computes.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process validates, saves and prints."""
+        return self.rank == 0
+
+    def share(self, network: nn.Module) -> nn.Module:
+        """The network with gradients averaged over all processes; itself if there is one only."""
+        if self.count == 1:
+            return network
+        # Statistics of BatchNorm stay each process's own: rank 0's are saved.
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+    def agree(self, facts: dict[str, Any]) -> None:
+        """Refuse to go on unless all processes have the same facts.
+
+        Raises:
+            DataError: they differ, as where machines do not share a disk.
+        """
+        if self.count == 1:
+            return
+        everyone: list[dict[str, Any]] = [{}] * self.count
+        distributed.all_gather_object(everyone, facts)
+        for name, ours in everyone[0].items():
+            for rank, theirs in enumerate(everyone):
+                if theirs[name] != ours:
+                    raise DataError(
+                        f"process {rank} has another {name} than process 0; "
+                        "give all machines the same data and --out on a shared disk"
+                    )
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """Join the processes that ``torchrun`` has started, or be the only one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        # Not "auto": Apple's mps lacks operations that the clouds are made with.
+        yield Processes(0, 1, find_device("cuda" if torch.cuda.is_available() else "cpu"))
+        return
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), count, device)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,157 @@
+"""The state of a training run: networks, optimizers, schedules; saved whole, resumed the same."""
+
+import copy
+import math
+import os
+import struct
+from pathlib import Path
+from pickle import PickleError
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
+
+from geodecloud.errors import GeodecloudError, OutputError
+from geodecloud.model.checkpoint import load_generator
+from geodecloud.model.config import Config
+from geodecloud.model.resnet import ResNet
+from geodecloud.model.unet import UNet, with_dark_object_input
+from geodecloud.training.distributed import Processes
+
+_FACTS = ("step", "best", "data", "started_from")  # of a run, beside its networks
+_DAMAGE = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
+
+
+class Run:
+    """All that must be saved so that a resumed run is the same run.
+
+    Args:
+        config: with steps instead of epochs, and a precision that is not "auto".
+        processes: this process among those of the run.
+        data: digest of the tiles.
+    """
+
+    def __init__(self, config: Config, processes: Processes, data: str = "") -> None:
+        self.config, self.processes, self.data = config, processes, data
+        self.step, self.best = 0, -math.inf  # the best validation score so far
+        self.started_from: dict[str, Any] | None = None  # metadata of the model tuned
+        plan = config.training
+        torch.manual_seed(plan.seed)
+        self.generator = UNet(config.generator).to(processes.device)
+        self.discriminator = ResNet(config.discriminator).to(processes.device)
+        for network in (self.generator, self.discriminator):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        # The same networks, with gradients shared among the processes.
+        self.shared: dict[str, nn.Module] = {
+            "generator": processes.share(self.generator),
+            "discriminator": processes.share(self.discriminator),
+        }
+        self.generator_optimizer = AdamW(
+            self.generator.parameters(), plan.generator_rate, weight_decay=plan.weight_decay
+        )
+        self.discriminator_optimizer = AdamW(
+            self.discriminator.parameters(),
+            plan.discriminator_rate,
+            betas=(plan.discriminator_momentum, 0.999),
+            weight_decay=plan.weight_decay,
+        )
+        self.schedule = self._schedule(self.generator_optimizer)
+        self.discriminator_schedule = self._schedule(self.discriminator_optimizer)
+
+    def _schedule(self, optimizer: AdamW) -> LRScheduler:
+        plan = self.config.training
+        if plan.schedule == "step":  # the article's StepLR(10, 0.1) over 15 epochs
+            begins = 0 if optimizer is self.generator_optimizer else plan.warm_up * plan.steps
+            return MultiStepLR(optimizer, [max(math.ceil(plan.steps * 2 / 3 - begins), 1)])
+        if optimizer is self.generator_optimizer:
+            steps = max(plan.steps, 11)  # torch divides by zero where the rise is one step
+            return OneCycleLR(optimizer, plan.generator_rate, steps, pct_start=0.1)
+        return MultiStepLR(optimizer, [plan.steps])  # one rate: it joins late and stays
+
+    @property
+    def adversarial_weight(self) -> float:
+        """0 during the warm-up, then a ramp to the full weight."""
+        plan = self.config.training
+        past = self.step / plan.steps - plan.warm_up
+        if past < 0:
+            return 0.0
+        ramp = min(past / plan.adversarial_ramp, 1.0) if plan.adversarial_ramp else 1.0
+        return self.config.losses.adversarial * ramp
+
+    def start_from(self, model: Path) -> None:
+        """Take over the weights of a model file.
+
+        Raises:
+            GeodecloudError: its generator has another shape.
+        """
+        generator, info = load_generator(model)
+        plan = self.config.generator
+        if plan.darkest and not info.plan.darkest:
+            generator = with_dark_object_input(generator)
+        if generator.plan != plan:
+            raise GeodecloudError(f"{model}: it is {info.plan}, not {plan}")
+        self.generator.load_state_dict(generator.state_dict())
+        self.average.load_state_dict(generator.state_dict())
+        self.started_from = info.metadata
+
+    def _parts(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
+
+    def save(self, path: Path) -> None:
+        """Write the state; the file appears whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written (disk full, say).
+        """
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {name: getattr(self, name) for name in _FACTS}
+        state["config"] = self.config.to_dict()
+        beside = path.with_suffix(".tmp")
+        try:
+            with beside.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave an empty file
+            beside.replace(path)
+        except (OSError, RuntimeError) as error:  # torch makes a full disk a RuntimeError
+            raise OutputError(f"{path}: cannot be written ({error})") from error
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def load(self, path: Path) -> None:
+        """Go on from a saved state of the same configuration and data.
+
+        Raises:
+            GeodecloudError: it is damaged, or of another run.
+        """
+        try:
+            state = torch.load(path, map_location=self.processes.device, weights_only=True)
+            config, data = state["config"], state["data"]
+        except _DAMAGE as error:
+            raise GeodecloudError(f"{path}: damaged, begin again in a new --out") from error
+        if differences := _differences(config, self.config.to_dict()):
+            text = ", ".join(differences)
+            raise GeodecloudError(
+                f"{path}: begun with another configuration ({text}); use a new --out"
+            )
+        if data != self.data:
+            raise GeodecloudError(f"{path}: begun with other tiles; use a new --out")
+        for name in _FACTS:
+            setattr(self, name, state[name])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """The keys in which two configurations differ, with their values."""
+    found = []
+    for name, value in ours.items():
+        other = theirs.get(name)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += _differences(other, value)
+        elif other != value:
+            found.append(f"{name} {other}, here {value}")
+    return found

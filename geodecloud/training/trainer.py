@@ -1,0 +1,175 @@
+"""A training run from its first step to its last, through interruptions."""
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import logging
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from geodecloud.data.sources import Data
+from geodecloud.errors import DataError, GeodecloudError, OutputError
+from geodecloud.evaluation.tables import json_scores
+from geodecloud.model.checkpoint import save_generator
+from geodecloud.model.config import Config
+from geodecloud.model.device import fast_bf16
+from geodecloud.training.distributed import Processes, joined_processes
+from geodecloud.training.loader import batches
+from geodecloud.training.state import Run
+from geodecloud.training.step import train_step
+from geodecloud.training.validate import answer_tiles, validate
+
+log = logging.getLogger("geodecloud")
+
+_FIGURE_TILES = 10
+
+
+def train(
+    config: Config, data: Data, out: Path, *, start: Path | None = None, resume: bool = False
+) -> Path:
+    """Train and return the path of the last model, ``out/last.safetensors``.
+
+    Into ``out`` go ``last.pt`` (the state, for ``resume``), ``last.safetensors`` and
+    ``best.safetensors`` (averaged weights, best by the PSNR of all held-out pixels),
+    ``metrics.jsonl``, ``losses.png`` and, for each validation, ``figures/step_N.png``.
+
+    Args:
+        start: a model file whose generator to begin with.
+        resume: go on from ``out/last.pt`` where it is there.
+    """
+    with joined_processes() as processes:
+        config = _settled(config, len(data.training), processes)
+        run = Run(config, processes, data.training.digest())
+        about = {"config": config.to_dict(), "training_tiles": len(data.training), **data.about}
+        if start:
+            run.start_from(start)
+        if (out / "last.pt").exists():
+            if not resume:
+                raise GeodecloudError(f"{out}: holds a run already; --resume goes on with it")
+            run.load(out / "last.pt")
+        if run.started_from:
+            about["started_from"] = run.started_from
+        processes.agree(
+            {"step of last.pt": run.step, "tiles": run.data, "config": config.to_dict()}
+        )
+        _train(run, data, _Book(out, about, run.step) if processes.writes else None)
+    return out / "last.safetensors"
+
+
+def _settled(config: Config, tiles: int, processes: Processes) -> Config:
+    """The configuration with what the machine and the data decide."""
+    plan = config.training
+    if plan.batch_size % processes.count:
+        raise DataError(
+            f"batch_size is {plan.batch_size}: not a multiple of the {processes.count} processes"
+        )
+    epoch = max(tiles // plan.batch_size, 1)
+    steps = round(plan.epochs * epoch) if plan.epochs else plan.steps
+    precision = plan.precision
+    if precision == "auto":
+        precision = "bf16" if fast_bf16(processes.device) else "fp32"
+    every = plan.validate_every or epoch
+    settled = dataclasses.replace(
+        plan, steps=max(steps, 1), epochs=0, precision=precision, validate_every=every
+    )
+    return dataclasses.replace(config, training=settled)
+
+
+def _train(run: Run, data: Data, book: "_Book | None") -> None:
+    plan, processes = run.config.training, run.processes
+    begun, begun_at = time.monotonic(), run.step
+    sums: dict[str, float] = defaultdict(float)
+    progress = tqdm(total=plan.steps, initial=run.step, unit="step", disable=not processes.writes)
+    share = (processes.rank, processes.count)
+    for batch in batches(data.training, plan.seed, plan.batch_size, run.step, share):
+        if run.step >= plan.steps:
+            break
+        losses = train_step(run, batch.to(processes.device))
+        run.step += 1
+        for name, value in losses.items():
+            sums[name] += value
+            sums[f"{name} steps"] += 1
+        seconds = (time.monotonic() - begun) / (run.step - begun_at)
+        shown = {k: f"{v:.3f}" for k, v in losses.items()}
+        progress.set_postfix(
+            shown | {"images/s": f"{plan.batch_size / seconds:.0f}"}, refresh=False
+        )
+        progress.update()
+        if run.step % plan.validate_every and run.step != plan.steps:
+            continue
+        means = {name: sums[name] / sums[f"{name} steps"] for name in losses}
+        sums.clear()
+        if book:
+            line = book.note(run, data, means | {"images_per_second": plan.batch_size / seconds})
+            progress.write(line)
+        processes.wait()
+    progress.close()
+
+
+class _Book:
+    """What a run writes: scores, models, figures."""
+
+    def __init__(self, out: Path, about: dict[str, Any], step: int) -> None:
+        self.out, self.about = out, about
+        for folder in ("figures", "models"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        # A line that was written after the last saved state will be written again.
+        kept = "".join(json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step)
+        if self._metrics.exists() and self._metrics.read_text(encoding="utf-8") != kept:
+            beside = self._metrics.with_suffix(".tmp")
+            beside.write_text(kept, encoding="utf-8")
+            beside.replace(self._metrics)
+        self._plots = None
+        if importlib.util.find_spec("matplotlib"):
+            self._plots = importlib.import_module("geodecloud.training.plots")
+        else:
+            log.warning("no figures without matplotlib: pip install 'geodecloud[train]'")
+
+    @property
+    def _metrics(self) -> Path:
+        return self.out / "metrics.jsonl"
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._metrics.exists():
+            return []
+        whole = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]  # a cut last line is not
+        return [json.loads(line) for line in whole if line.strip()]
+
+    def note(self, run: Run, data: Data, means: dict[str, float]) -> str:
+        """Validate, write everything, and return a line for people.
+
+        Raises:
+            OutputError: something cannot be written (disk full, say).
+        """
+        try:
+            return self._note(run, data, means)
+        except OSError as error:
+            raise OutputError(f"{self.out}: cannot be written ({error})") from error
+
+    def _note(self, run: Run, data: Data, means: dict[str, float]) -> str:
+        """The state comes last: what it says is done is there."""
+        epoch = run.step * run.config.training.batch_size / len(data.training)
+        scores = validate(run, data.held_out)
+        line = {"step": run.step, "epoch": round(epoch, 3), **means, **scores}
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(json_scores(line)) + "\n")
+        about = self.about | {"steps": run.step, "scores": json_scores(scores)}
+        if scores["psnr_restored"] > run.best:
+            run.best = scores["psnr_restored"]
+            save_generator(run.average, self.out / "best.safetensors", about)
+        save_generator(run.average, self.out / "last.safetensors", about)
+        save_generator(run.average, self.out / "models" / f"step_{run.step:06d}.safetensors", about)
+        if self._plots:
+            self._plots.plot_losses(self._lines(), self.out / "losses.png")
+            count = min(_FIGURE_TILES, len(data.held_out))
+            shown = np.linspace(0, len(data.held_out) - 1, count).astype(int).tolist()
+            tiles = answer_tiles(run, data.held_out, shown)
+            self._plots.plot_tiles(tiles, self.out / "figures" / f"step_{run.step:06d}.png")
+        run.save(self.out / "last.pt")
+        return " ".join(f"{k} {v:.4g}" for k, v in line.items())
