@@ -1,8 +1,12 @@
-"""What can go wrong, in words for the person at the keyboard.
+"""Name what can go wrong, in words for the person at the keyboard.
 
-Every message is one line that names the file, the value and the remedy. The command line prints
-it and exits with ``exit_code``; a library user catches ``GeodecloudError``.
+Every message is one line that names the file, the value and the remedy. A name in backticks is a
+parameter: the command line shows the option in its place. The command line prints the message and
+exits with ``exit_code``; a library user catches ``GeodecloudError``, or the builtin error that
+each class also is.
 """
+
+import warnings
 
 
 class GeodecloudError(Exception):
@@ -11,27 +15,64 @@ class GeodecloudError(Exception):
     exit_code = 1
 
 
-class UsageError(GeodecloudError):
+class UsageError(GeodecloudError, ValueError):
     """The request itself makes no sense, whatever the files hold."""
 
     exit_code = 2
 
 
-class SceneError(GeodecloudError):
+class SceneError(GeodecloudError, OSError):
     """The input scene cannot be read or is not a scene that clouds can be removed from."""
 
 
-class OutputError(GeodecloudError):
+class OutputError(GeodecloudError, OSError):
     """The output cannot be written."""
 
 
-class ModelError(GeodecloudError):
+class ModelError(GeodecloudError, OSError):
     """The model file is missing, damaged or of another kind."""
 
 
-class ConfigError(GeodecloudError):
+class ConfigError(GeodecloudError, ValueError):
     """A configuration file has an unknown key or an impossible value."""
 
 
-class DataError(GeodecloudError):
+class DataError(GeodecloudError, OSError):
     """Training data is missing or damaged."""
+
+
+class GeodecloudWarning(UserWarning):
+    """The work goes on, but its result may not be what was meant: base of all warnings."""
+
+
+class BandsWarning(GeodecloudWarning):
+    """Red, green and blue are assumed."""
+
+
+class RadiometryWarning(GeodecloudWarning):
+    """Scale, offset or haze are assumed, or contradict the picture."""
+
+
+class GeoreferenceWarning(GeodecloudWarning):
+    """The scene does not say where or when it was taken."""
+
+
+class OutputWarning(GeodecloudWarning):
+    """The output differs from what was asked for, or from the scene, in its form."""
+
+
+class FillWarning(GeodecloudWarning):
+    """Opaque pixels are filled with less than the land around them."""
+
+
+class DeviceWarning(GeodecloudWarning):
+    """The network runs otherwise than was asked for."""
+
+
+class DataWarning(GeodecloudWarning):
+    """Training data is incomplete."""
+
+
+def warn(category: type[GeodecloudWarning], message: str) -> None:
+    """Warn the caller of the package."""
+    warnings.warn(message, category, stacklevel=2)

@@ -1,0 +1,320 @@
+"""Declare every option of restoring a scene, once.
+
+A field of one of the six parts is an option. The command line and the QGIS dialog take its name,
+help text, unit, bounds and default from here. Each part goes only to the room that needs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from geodecloud.errors import UsageError
+from geodecloud.settings import parse
+from geodecloud.settings.option import Part, hints, option
+
+Ramp = Literal["cosine", "linear"]
+Opaque = Literal["fill", "keep", "nodata"]
+Beyond = Literal["keep", "nodata"]
+Format = Literal["gtiff", "cog"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Reading(Part):
+    """How the scene is read: its bands, radiometry, area and cloud mask."""
+
+    bands: tuple[int, int, int] | None = option(
+        None,
+        "Band numbers of red,green,blue, counted from 1",
+        flags=("-b", "--bands"),
+        shown_default="by name",
+        parse=parse.bands,
+    )
+    scale: float | None = option(
+        None,
+        "DN per unit of reflectance",
+        above=0,
+        shown_default="as the file says, else 10000 for integers",
+    )
+    offset: float | None = option(
+        None,
+        "Number added to DN before scaling, like -1000",
+        shown_default="auto: as the file says",
+        parse=parse.offset,
+    )
+    resolution: int | None = option(
+        None,
+        "Resolution of a Sentinel-2 product's bands: 10, 20 or 60",
+        unit="METRES",
+        shown_default="10",
+    )
+    aoi: str | None = option(
+        None,
+        "Area to restore: left,bottom,right,top in the scene's CRS, or a GeoJSON file",
+        flags=("--aoi", "--bounds"),
+        shown_default="the whole scene",
+        parse=parse.aoi,
+    )
+    mask: Path | None = option(
+        None, "Raster that says where cloud is, like an SCL; only these pixels change"
+    )
+    mask_values: tuple[int, ...] | None = option(
+        None,
+        "Mask values that mean cloud",
+        shown_default="SCL 3,8,9,10; otherwise any non-zero value",
+        parse=parse.values,
+    )
+    keep_haze: bool = option(False, "Keep a uniform haze over a whole 8-bit picture")
+    allow_network: bool = option(False, "Allow reading from the network")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resolution not in (None, 10, 20, 60):
+            raise UsageError(f"`resolution` is {self.resolution}: give 10, 20 or 60")
+
+
+@dataclass(frozen=True)
+class Windows(Part):
+    """How the scene is cut into windows, and how they blend."""
+
+    window: int = option(64, "Window size, a multiple of 16", unit="PIXELS", minimum=16)
+    overlap: int = option(16, "Overlap of neighbouring windows", unit="PIXELS", minimum=0)
+    ramp: Ramp = option("cosine", "Shape of the blending weight across an overlap")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.overlap > self.window // 2:
+            raise UsageError(
+                f"`overlap` is {self.overlap}: give at most half of `window`, {self.window // 2}"
+            )
+
+
+@dataclass(frozen=True)
+class Policy(Part):
+    """Which pixels change, how far, and what fills opaque ones.
+
+    Below ``clear_below`` a pixel is copied. From there to ``restored_above`` a smooth ramp leads
+    to the restored value. From ``opaque_above`` on, the ground cannot be seen.
+    """
+
+    opaque: Opaque = option("fill", "Treatment of opaque cloud: fill it in, keep it or set nodata")
+    opaque_above: float = option(
+        0.7, "Treat pixels with at least this opacity (0-1) as opaque", minimum=0, maximum=1
+    )
+    fill_limit: float | None = option(
+        None,
+        "Largest distance from visible ground at which opaque pixels are filled",
+        unit="METRES",
+        above=0,
+        shown_default="no limit",
+    )
+    beyond_limit: Beyond = option(
+        "keep", "Treatment of opaque pixels beyond the fill limit: keep them or set nodata"
+    )
+    references: tuple[Path, ...] = option(
+        (),
+        "Image of another date to fill opaque pixels from; repeatable, best first",
+        unit="FILE",
+        flags=("--reference",),
+        parse=parse.paths,
+    )
+    clear_below: float = option(0.10, "Copy pixels below this opacity", minimum=0, maximum=1)
+    restored_above: float = option(
+        0.40, "Restore pixels fully from this opacity on", minimum=0, maximum=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.clear_below < self.restored_above:
+            raise UsageError(
+                f"`clear_below` is {self.clear_below:g}: give less than `restored_above`, "
+                f"{self.restored_above:g}"
+            )
+        if self.opaque_above < self.restored_above:
+            raise UsageError(
+                f"`opaque_above` is {self.opaque_above:g}: give {self.restored_above:g} to 1"
+            )
+        if self.fill_limit is None and self.beyond_limit == "nodata":
+            raise UsageError("`beyond_limit` nodata needs a limit: give `fill_limit`")
+        if self.fill_limit is not None and self.opaque != "fill":
+            raise UsageError(f"`fill_limit` needs `opaque` fill, not {self.opaque}")
+        if self.references and self.opaque != "fill":
+            raise UsageError(f"`references` need `opaque` fill, not {self.opaque}")
+
+
+@dataclass(frozen=True)
+class Output(Part):
+    """What is written, where beside the scene, and in which format."""
+
+    provenance: Path | None = option(
+        None, "Write a raster that says which pixels were measured, restored or invented"
+    )
+    preview: Path | None = option(None, "Write a PNG: before, after, provenance")
+    stac: bool = option(False, "Write a STAC item beside the output")
+    format: Format = option("gtiff", "Output format", parse=parse.lower_case)
+    creation_options: tuple[str, ...] = option(
+        (),
+        "GDAL creation option; repeatable",
+        unit="KEY=VALUE",
+        flags=("--co",),
+        parse=parse.pairs,
+    )
+    dst_nodata: float | None = option(
+        None,
+        "Nodata value of the output where the scene declares none",
+        shown_default="the scene's",
+    )
+    overwrite: bool = option(False, "Replace existing outputs")
+
+
+@dataclass(frozen=True)
+class Limits(Part):
+    """What a run may use of the machine."""
+
+    threads: int | None = option(
+        None,
+        "Number of threads, or ALL_CPUS",
+        minimum=1,
+        shown_default="all cores",
+        parse=parse.threads,
+    )
+    batch_size: int | None = option(
+        None,
+        "Windows per call of the network",
+        minimum=1,
+        shown_default="32, or 8 per thread",
+    )
+    max_memory: int = option(
+        1 << 30,
+        "Memory limit of the process, like 1GiB or 600MiB",
+        minimum=1,
+        shown_default="1GiB",
+        parse=parse.size,
+    )
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to use: as given, else one for each core that this process may use."""
+        return self.threads or available_threads()
+
+    @property
+    def windows_per_call(self) -> int:
+        """Windows per call of the network: as given, else enough for two calls at a time."""
+        return self.batch_size or max(32, 8 * self.thread_count)
+
+
+@dataclass(frozen=True)
+class ModelSpec(Part):
+    """Which network restores, and how it is run."""
+
+    model: Path | None = option(None, "Model file", shown_default="the built-in one")
+    device: str = option("auto", "Device of the network: auto, cpu, cuda, cuda:1 or mps")
+    precision: Precision = option("auto", "Arithmetic of the network")
+
+
+def available_threads() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_RENAMED = {"keep_veil": "keep_haze", "reference": "references", "co": "creation_options"}
+
+
+@dataclass(frozen=True, init=False)
+class Settings:
+    """The options of restoring a scene, in five parts.
+
+    Give parts (``Settings(policy=Policy(opaque="keep"))``), options by name
+    (``Settings(opaque="keep", provenance="p.tif")``), or both; a named option counts more.
+
+    Raises:
+        UsageError: an unknown name, or a value with no meaning there.
+    """
+
+    reading: Reading
+    windows: Windows
+    policy: Policy
+    output: Output
+    limits: Limits
+
+    def __init__(
+        self,
+        reading: Reading | None = None,
+        windows: Windows | None = None,
+        policy: Policy | None = None,
+        output: Output | None = None,
+        limits: Limits | None = None,
+        **options: Any,
+    ) -> None:
+        parts = {
+            "reading": reading or Reading(),
+            "windows": windows or Windows(),
+            "policy": policy or Policy(),
+            "output": output or Output(),
+            "limits": limits or Limits(),
+        }
+        for name, part in self._with_options(parts, options).items():
+            object.__setattr__(self, name, part)
+
+    def replace(self, **options: Any) -> Settings:
+        """Return the same settings with some options changed, by name."""
+        parts = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return Settings(**self._with_options(parts, options))
+
+    @staticmethod
+    def _with_options(parts: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        by_part: dict[str, dict[str, Any]] = {}
+        homes = {option.name: name for name, option in _fields()}
+        for given, value in options.items():
+            name = _RENAMED.get(given, given)
+            if name != given:
+                warnings.warn(f"{given} is now called {name}", DeprecationWarning, stacklevel=4)
+            if name not in homes:
+                raise UsageError(f"`{given}` is not an option{_nearest(given, homes)}")
+            by_part.setdefault(homes[name], {})[name] = value
+        changed = {part: dataclasses.replace(parts[part], **of) for part, of in by_part.items()}
+        return parts | changed
+
+    def to_json(self) -> str:
+        """Return what has a part in the output's pixels, for its tags."""
+        reading, policy = self.reading, self.policy
+        facts = {
+            "window": self.windows.window,
+            "overlap": self.windows.overlap,
+            "ramp": self.windows.ramp,
+            "clear_below": policy.clear_below,
+            "restored_above": policy.restored_above,
+            "opaque_above": policy.opaque_above,
+            "opaque": policy.opaque,
+            "fill_limit": policy.fill_limit,
+            "beyond_limit": policy.beyond_limit,
+            "references": [path.name for path in policy.references] or None,
+            "keep_veil": reading.keep_haze or None,
+            "mask": reading.mask.name if reading.mask else None,
+            "mask_values": reading.mask_values,
+            "aoi": reading.aoi,
+            "resolution": reading.resolution,
+        }
+        return json.dumps({name: value for name, value in facts.items() if value is not None})
+
+
+def _fields() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """The part's name and the field, for every option of :class:`Settings`."""
+    for name, part in hints(Settings).items():
+        for one in dataclasses.fields(part):
+            yield name, one
+
+
+def _nearest(name: str, known: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

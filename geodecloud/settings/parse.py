@@ -1,0 +1,107 @@
+"""Turn what a user may give for an option into its type.
+
+Each function raises ValueError with a remedy where the value has no plain meaning.
+"""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def bands(value: Any) -> tuple[int, ...]:
+    """Return three band numbers from "4,3,2" or any sequence."""
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    if len(parts) != 3:
+        raise ValueError("give three numbers like 4,3,2")
+    return tuple(whole(part) for part in parts)
+
+
+def values(value: Any) -> tuple[int, ...]:
+    """Return whole numbers from "3,8,9,10", one number or any sequence."""
+    if isinstance(value, str):
+        value = value.split(",")
+    elif isinstance(value, int):
+        value = [value]
+    return tuple(whole(part) for part in value)
+
+
+def size(value: Any) -> int:
+    """Return bytes from "1GiB", "600MiB" or a whole number of bytes.
+
+    Raises:
+        ValueError: the text has no unit, or is no size.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])(?:i?b)?", str(value).strip().lower())
+    if not match:
+        raise ValueError("give a size with its unit, like 1GiB or 600MiB")
+    number, unit = match.groups()
+    return int(float(number) * 1024 ** ("kmgt".index(unit) + 1))
+
+
+def offset(value: Any) -> float | None:
+    """Return a number, or None for "auto"."""
+    return None if value == "auto" else number_of(value, "give a number like -1000, or auto")
+
+
+def threads(value: Any) -> int | None:
+    """Return a whole number, or None for "ALL_CPUS", as GDAL spells it."""
+    return None if str(value).upper() == "ALL_CPUS" else whole(value)
+
+
+def aoi(value: Any) -> str:
+    """Return "left,bottom,right,top" from four numbers, or the path of a GeoJSON file."""
+    if isinstance(value, str | Path):
+        return str(value)
+    corners = [number_of(part, "give left,bottom,right,top or a GeoJSON file") for part in value]
+    if len(corners) != 4:
+        raise ValueError("give left,bottom,right,top or a GeoJSON file")
+    return ",".join(f"{corner:.17g}" for corner in corners)
+
+
+def paths(value: Any) -> tuple[Path, ...]:
+    """Return paths from one path or any sequence of paths."""
+    names = [value] if isinstance(value, str | Path) else list(value)
+    if not all(isinstance(name, str | os.PathLike) for name in names):
+        raise ValueError("give the path of a file, or several")
+    return tuple(map(Path, names))
+
+
+def pairs(value: Any) -> tuple[str, ...]:
+    """Return GDAL creation options, "KEY=VALUE" each, from one, a sequence or a mapping."""
+    if isinstance(value, Mapping):
+        value = [f"{key}={one}" for key, one in value.items()]
+    pairs = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(pair, str) and re.fullmatch(r"\w+=.*", pair) for pair in pairs):
+        raise ValueError("give KEY=VALUE pairs like COMPRESS=ZSTD")
+    return tuple(pairs)
+
+
+def lower_case(value: Any) -> str:
+    """Return "gtiff" or "cog", in whatever case GDAL's users write them."""
+    return str(value).lower()
+
+
+def whole(value: Any) -> int:
+    """Return a whole number."""
+    number = number_of(value, "give a whole number")
+    if not number.is_integer():
+        raise ValueError("give a whole number")
+    return int(number)
+
+
+def number_of(value: Any, remedy: str = "give a number") -> float:
+    """Return a finite number; a ValueError says ``remedy``."""
+    if isinstance(value, bool):
+        raise ValueError(remedy)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(remedy) from None
+    if not math.isfinite(number):
+        raise ValueError(remedy)
+    return number
