@@ -21,9 +21,7 @@ from generality import power_law
 from geodecloud.decloud import Report, decloud_scene
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.predictor import Predictor
-from geodecloud.restore.composite import Rule
-from geodecloud.restore.memory import Limits
-from geodecloud.settings import Settings
+from geodecloud.settings import Limits, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 logging.getLogger("geodecloud").setLevel(logging.ERROR)
@@ -44,7 +42,7 @@ def main() -> None:
         cloudy = put_cloud(given.clear, Path(folder) / "cloudy.tif", given.opaque)
         for _ in range(given.rounds):
             for opaque, spent in seconds.items():
-                settings = Settings(rule=Rule(opaque=opaque), limits=ALONE, overwrite=True)
+                settings = Settings(opaque=opaque, limits=ALONE, overwrite=True)
                 begun = time.process_time()
                 report = decloud_scene(cloudy, Path(folder) / "out.tif", predictor, settings)
                 spent.append(time.process_time() - begun)

@@ -33,9 +33,10 @@ from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.blend import ramp_weights
-from geodecloud.restore.memory import Limits, Load, plan_memory
+from geodecloud.restore.memory import Load, plan_memory
 from geodecloud.restore.strips import restored_strips
 from geodecloud.restore.windows import Grid
+from geodecloud.settings import Limits
 
 GRID = Grid()
 L1C = Radiometry()

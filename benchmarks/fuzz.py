@@ -35,7 +35,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_origin
 
 from geodecloud.cli.console import run
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
+from geodecloud.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.products import write_product  # and nothing of conftest, which imports torch

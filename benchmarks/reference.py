@@ -27,8 +27,8 @@ from geodecloud.evaluation.metrics import psnr
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import NODATA, REFERENCE, Rule
-from geodecloud.settings import Settings
+from geodecloud.restore.composite import NODATA, REFERENCE
+from geodecloud.settings import Policy, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 
@@ -68,7 +68,7 @@ def put_clouds(bare: Path, cloudy: Path, opacity: Path, seed: int) -> None:
         clouds = Simulation("cumulus", seed=seed, zoom=2, **KNOWN)
         simulate_scene(bare, cloudy, opacity, clouds, overwrite=True)
         hidden = read(opacity)[0]
-        if (hidden == 0).mean() > 1 / 3 and (hidden >= Rule().opaque_above).mean() > 0.1:
+        if (hidden == 0).mean() > 1 / 3 and (hidden >= Policy().opaque_above).mean() > 0.1:
             return
         seed += 1
 
@@ -107,7 +107,7 @@ def main() -> None:
                     continue
                 provenance = read(marks)[0]
                 filled = (provenance >= REFERENCE) & (provenance != NODATA)
-                filled &= read(folder / "opacity.tif")[0] >= Rule().opaque_above
+                filled &= read(folder / "opacity.tif")[0] >= Policy().opaque_above
                 if not filled.any() or not gains.found:
                     print(f"{path.stem:<7} {gain:4.1f}  nothing is filled from the reference")
                     continue

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geodecloud.decloud import Report, Settings
-    from geodecloud.model.predictor import Precision, Predictor
-    from geodecloud.raster.array import Restored
+    from geodecloud.arrays import Restored
+    from geodecloud.decloud import Report
+    from geodecloud.model.predictor import Predictor
     from geodecloud.raster.source import Src
+    from geodecloud.settings import Precision, Settings
 
 __all__ = ["Settings", "__version__", "decloud_array", "decloud_dataarray", "decloud_file"]
 
@@ -86,17 +87,15 @@ def decloud_array(
     Raises:
         geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
     """
-    from dataclasses import replace
-
-    from geodecloud.decloud import Settings
-    from geodecloud.raster.array import restore_array
+    from geodecloud.arrays import restore_array
+    from geodecloud.settings import Settings
 
     chosen = settings or Settings()
-    chosen = replace(
-        chosen,
-        bands=chosen.bands or (1, 2, 3),
-        scale=chosen.scale if scale is None else scale,
-        offset=chosen.offset if offset is None else offset,
+    reading = chosen.reading
+    chosen = chosen.replace(
+        bands=reading.bands or (1, 2, 3),
+        scale=reading.scale if scale is None else scale,
+        offset=reading.offset if offset is None else offset,
     )
     predictor = _predictor(**network)
     return restore_array(array, predictor, chosen, nodata=nodata, model_name=predictor.name)
@@ -122,8 +121,8 @@ def decloud_dataarray(
     Raises:
         geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
     """
-    from geodecloud.decloud import Settings
-    from geodecloud.raster.array import restore_dataarray
+    from geodecloud.arrays import restore_dataarray
+    from geodecloud.settings import Settings
 
     predictor = _predictor(**network)
     return restore_dataarray(data, predictor, settings or Settings(), model_name=predictor.name)
@@ -146,7 +145,7 @@ def __getattr__(name: str) -> Any:
 
         return VERSION
     if name == "Settings":
-        from geodecloud.decloud import Settings
+        from geodecloud.settings import Settings
 
         return Settings
     raise AttributeError(f"module 'geodecloud' has no attribute {name!r}")

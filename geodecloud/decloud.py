@@ -32,17 +32,17 @@ from geodecloud.report import Report
 from geodecloud.restore.composite import (
     MOST_REFERENCES,
     Restoration,
-    Rule,
     composite,
 )
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.reference import open_reference
 from geodecloud.restore.fill.second_pass import Place, filled
-from geodecloud.restore.memory import MIB, Load, Work, plan_memory
+from geodecloud.restore.memory import Load, Work, cache_bytes, plan_memory
 from geodecloud.restore.rows import Finished
 from geodecloud.restore.stages import prefetch
 from geodecloud.restore.strips import BelievedStrip, Predict, believed_strips, restored_strips
-from geodecloud.settings import Settings
+from geodecloud.restore.windows import grid_of
+from geodecloud.settings import MIB, Policy, Settings
 
 __all__ = ["Report", "Settings", "decloud_scene"]
 
@@ -76,32 +76,43 @@ def decloud_scene(
     settings = settings or Settings()
     begun = time.perf_counter()
     with (
-        gdal_resources(settings.limits.cache, settings.limits.threads),
+        gdal_resources(cache_bytes(settings.limits), settings.limits.thread_count),
         open_scene(
             src,
-            settings.bands,
-            resolution=settings.resolution,
-            aoi=settings.aoi,
-            allow_network=settings.allow_network,
+            settings.reading.bands,
+            resolution=settings.reading.resolution,
+            aoi=settings.reading.aoi,
+            allow_network=settings.reading.allow_network,
         ) as scene,
-        Outputs(_inputs(scene, settings), overwrite=settings.overwrite) as outputs,
+        Outputs(_inputs(scene, settings), overwrite=settings.output.overwrite) as outputs,
         ExitStack() as open_files,
     ):
         _refuse_impossible(scene, dst, settings)
-        item = outputs.add(item_path(dst)) if settings.stac else None
+        item = outputs.add(item_path(dst)) if settings.output.stac else None
         allowed = _allowed(scene, settings, open_files)
-        keep_veil = settings.keep_veil or settings.mask is not None
-        radiometry = scene_radiometry(scene, settings.scale, settings.offset, keep_veil=keep_veil)
+        keep_veil = settings.reading.keep_haze or settings.reading.mask is not None
+        radiometry = scene_radiometry(
+            scene, settings.reading.scale, settings.reading.offset, keep_veil=keep_veil
+        )
         work = _planned(scene, settings)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
         out, sinks = open_sinks(scene, report, settings, outputs, open_files, model_name)
         restored = open_files.enter_context(
-            closing(restored_strips(scene, predict, radiometry, settings.grid, settings.ramp, work))
+            closing(
+                restored_strips(
+                    scene,
+                    predict,
+                    radiometry,
+                    grid_of(settings.windows),
+                    settings.windows.ramp,
+                    work,
+                )
+            )
         )
         unwanted = threading.Event()
-        strips = _until(unwanted, believed_strips(restored, settings.rule.opaque_above))
-        finished = _first_pass(map(allowed, strips), scene, report, settings.rule, progress)
-        if settings.rule.opaque == "fill":
+        strips = _until(unwanted, believed_strips(restored, settings.policy.opaque_above))
+        finished = _first_pass(map(allowed, strips), scene, report, settings.policy, progress)
+        if settings.policy.opaque == "fill":
             finished = _second_pass(finished, scene, report, settings, out.block, open_files)
         # Writing is this thread's; reading, network and all else are ahead of it in theirs.
         # Whatever happens here, they end before the files are closed that they read from.
@@ -127,21 +138,21 @@ def _until(unwanted: threading.Event, strips: Iterator[BelievedStrip]) -> Iterat
 
 
 def _refuse_impossible(scene: Scene, dst: Path, settings: Settings) -> None:
-    for path in (dst, settings.provenance):
+    for path in (dst, settings.output.provenance):
         if path and Path(path).suffix.lower() not in (".tif", ".tiff"):
             raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
-    if settings.stac:
+    if settings.output.stac:
         require_pystac()
     nodata_alone = scene.nodata is not None and not scene.masked and not scene.alpha
-    rule = settings.rule
+    rule = settings.policy
     if "nodata" in (rule.opaque, rule.beyond_limit) and not nodata_alone:
         raise UsageError(f"{scene.path} has no nodata value, or a mask too: fill or keep")
     if rule.fill_limit is not None and scene.pixel_metres is None:
         raise UsageError(f"{scene.path} does not say how large its pixels are: no --fill-limit")
-    if settings.references and rule.opaque != "fill":
+    if settings.policy.references and rule.opaque != "fill":
         raise UsageError(f"a reference goes with --opaque fill, not {rule.opaque}")
-    if len(settings.references) > MOST_REFERENCES:
-        raise UsageError(f"{len(settings.references)} references: {MOST_REFERENCES} at most")
+    if len(settings.policy.references) > MOST_REFERENCES:
+        raise UsageError(f"{len(settings.policy.references)} references: {MOST_REFERENCES} at most")
 
 
 def _planned(scene: Scene, settings: Settings) -> Work:
@@ -152,8 +163,8 @@ def _planned(scene: Scene, settings: Settings) -> Work:
     block_height, block_width = scene.dataset.block_shapes[0]
     columns = min(width + 2 * block_width, scene.dataset.width)  # of the blocks that are touched
     block_row = block_height * columns
-    load = Load(width, bytes_per_pixel, block_row, cells, len(settings.references))
-    work = plan_memory(load, settings.grid, settings.limits)
+    load = Load(width, bytes_per_pixel, block_row, cells, len(settings.policy.references))
+    work = plan_memory(load, grid_of(settings.windows), settings.limits)
     log.info(
         "%d rows of windows at once, %d windows to a call, %d threads: about %d MiB",
         *(work.rows_of_windows, work.batch_size, work.threads, work.bytes // MIB),
@@ -163,29 +174,31 @@ def _planned(scene: Scene, settings: Settings) -> Work:
 
 def _written(report: Report, settings: Settings, model_name: str) -> Written:
     """For the STAC item."""
-    provenance = Path(settings.provenance) if settings.provenance else None
+    provenance = Path(settings.output.provenance) if settings.output.provenance else None
     facts = {
         **json.loads(settings.to_json()),
         "model": model_name,
         **report.fractions(),
     }
-    cog = settings.form.driver == "COG"
+    cog = settings.output.format == "cog"
     return Written(report.dst, provenance, report.radiometry, cog, facts)
 
 
 def _inputs(scene: Scene, settings: Settings) -> list[Path]:
     """The files that must not be replaced."""
-    chosen = [Path(path) for path in (settings.mask, settings.aoi) if path]
-    return [scene.path, *chosen, *settings.references, *map(Path, scene.dataset.files)]
+    chosen = [Path(path) for path in (settings.reading.mask, settings.reading.aoi) if path]
+    return [scene.path, *chosen, *settings.policy.references, *map(Path, scene.dataset.files)]
 
 
 def _allowed(
     scene: Scene, settings: Settings, open_files: ExitStack
 ) -> Callable[[BelievedStrip], BelievedStrip]:
     """What makes a strip wholly clear outside of the mask, where there is one."""
-    if settings.mask is None:
+    if settings.reading.mask is None:
         return lambda strip: strip
-    mask = open_files.enter_context(open_mask(Path(settings.mask), settings.mask_values, scene))
+    mask = open_files.enter_context(
+        open_mask(Path(settings.reading.mask), settings.reading.mask_values, scene)
+    )
 
     def within(strip: BelievedStrip) -> BelievedStrip:
         clouds = mask.read(strip.first, strip.first + len(strip.valid))
@@ -196,7 +209,7 @@ def _allowed(
     return within
 
 
-def _finish(strip: BelievedStrip, scene: Scene, radiometry: Radiometry, rule: Rule) -> Finished:
+def _finish(strip: BelievedStrip, scene: Scene, radiometry: Radiometry, rule: Policy) -> Finished:
     """Composite R, G and B; other bands pass through."""
     after = strip.dn.copy()
     provenance = np.empty(strip.valid.shape, np.uint8)
@@ -223,7 +236,7 @@ def _first_pass(
     strips: Iterator[BelievedStrip],
     scene: Scene,
     report: Report,
-    rule: Rule,
+    rule: Policy,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Finished]:
     """The rows of the strips, composited, from the top down."""
@@ -244,13 +257,13 @@ def _second_pass(
     open_files: ExitStack,
 ) -> Iterator[Finished]:
     """Fill opaque pixels; rows then come in another order."""
-    network = settings.allow_network
+    network = settings.reading.allow_network
     references = [
         open_files.enter_context(open_reference(path, scene, allow_network=network))
-        for path in settings.references
+        for path in settings.policy.references
     ]
     place = Place(
         *(*scene.shape, scene.rgb, report.radiometry),
         *(scene.nodata, scene.pixel_metres, report.dst.parent),
     )
-    return filled(rows, place, settings.rule, block, references, settings.limits.threads)
+    return filled(rows, place, settings.policy, block, references, settings.limits.thread_count)

@@ -56,9 +56,10 @@ class Radiometry:
     Args:
         scale: DN per unit of reflectance, positive; reflectance = (DN + offset) / scale.
         offset: added to the DN first, as Sentinel-2's ``BOA_ADD_OFFSET``.
-        path_radiance_removed: 0..1, how far the light of the air has been taken away: 0 for L1C, 1 for a
-            dark L2A scene. The network knows L1C: without the blue of the air, thin cirrus looks
-            to it like air. So the air is put back before the network and taken away after.
+        path_radiance_removed: 0..1, how far the light of the air has been taken away: 0 for
+            L1C, 1 for a dark L2A scene. The network knows L1C: without the blue of the air, thin
+            cirrus looks to it like air. So the air is put back before the network and taken away
+            after.
         dark_object: of the scene, the darkest light in red, green and blue, as the network sees it:
             in a window haze over all and pale ground are the same picture, in the scene they are
             not. A share of ``DARK_OBJECT_SHARE`` of its pixels are darker.
@@ -123,7 +124,7 @@ class Radiometry:
         return seen
 
     def from_network(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A change that the network makes, (..., 3, rows, width), as one of what is without_haze."""
+        """Return a change by the network, (..., 3, rows, width), as one of ground without haze."""
         return change if self.path_radiance_removed == 0 else change / (1 - self._path_radiance())
 
     def _path_radiance(self) -> NDArray[np.float32]:

@@ -16,8 +16,9 @@ import rasterio
 
 from geodecloud.batch.local import LocalWorkers
 from geodecloud.batch.manifest import NAME
-from geodecloud.cli.options import RestoreOptions
+from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import GeodecloudError
+from geodecloud.settings import ModelSpec, Settings
 from tests.conftest import ROOT, SAMPLES, noise, write_scene
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -118,7 +119,7 @@ def test_what_is_in_the_way_is_refused_before_the_work(cli, tmp_path, scene, tin
 
 def test_a_worker_that_dies_while_starting_is_told_of(caplog):
     caplog.set_level("INFO")
-    with LocalWorkers([RestoreOptions()]) as crew:
+    with LocalWorkers([WorkerSpec(Settings(), ModelSpec())]) as crew:
         [worker] = crew._processes.values()
         worker.process.kill()
         with pytest.raises(GeodecloudError, match="killed by signal 9"):

@@ -19,9 +19,9 @@ from geodecloud.batch.manifest import NAME, Manifest
 from geodecloud.batch.plan import Claims, Facts, Job, Naming, Search, Source, read_names
 from geodecloud.batch.scheduler import Batch, Listener
 from geodecloud.batch.watch import Watch
-from geodecloud.batch.worker import Outcome
-from geodecloud.cli.options import RestoreOptions
+from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import OutputError, UsageError
+from geodecloud.settings import ModelSpec, Settings
 from tests.conftest import ROOT
 
 HOW = {"settings": {"window": 64}, "model": "abc"}
@@ -255,10 +255,10 @@ def test_each_job_ends_once_after_at_most_two_tries_on_two_workers(count, crew, 
 def test_another_area_in_the_same_file_is_another_setting(tmp_path):
     area = tmp_path / "area.json"
     area.write_text("{}")
-    before = settings_entry(RestoreOptions(aoi=str(area)))
+    before = settings_entry(WorkerSpec(Settings(aoi=area), ModelSpec()))
     area.write_text('{"type": 1}')
-    assert settings_entry(RestoreOptions(aoi=str(area))) != before
-    assert settings_entry(RestoreOptions(aoi="1,2,3,4"))["aoi"] == "1,2,3,4"
+    assert settings_entry(WorkerSpec(Settings(aoi=area), ModelSpec())) != before
+    assert settings_entry(WorkerSpec(Settings(aoi="1,2,3,4"), ModelSpec()))["aoi"] == "1,2,3,4"
 
 
 def test_manifest_lines_are_json(tmp_path):

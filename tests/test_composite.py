@@ -25,13 +25,13 @@ from geodecloud.restore.composite import (
     MEASURED,
     NODATA,
     Restoration,
-    Rule,
     composite,
     hysteresis,
     water_weight,
 )
 from geodecloud.restore.filters import box_mean
 from geodecloud.restore.strips import Strip, believed_strips
+from geodecloud.settings import Policy
 from tests.conftest import noise
 
 SHAPE = (3, 5, 7)
@@ -55,7 +55,7 @@ def dns(draw):
 
 @given(dns(), valids, opacities, changes, radiometries)
 def test_clear_and_invalid_pixels_come_back_bit_for_bit(dn, valid, opacity, change, radiometry):
-    rule = Rule()
+    rule = Policy()
     out, provenance = composite(dn, valid, Restoration(change, opacity), radiometry, rule)
     untouched = ~valid | (opacity <= rule.clear_below)
     np.testing.assert_array_equal(out[:, untouched], dn[:, untouched])
@@ -70,7 +70,7 @@ def test_clear_and_invalid_pixels_come_back_bit_for_bit(dn, valid, opacity, chan
 @given(dns(), opacities, radiometries)
 def test_no_change_is_exactly_no_change_even_beyond_the_model_range(dn, opacity, radiometry):
     nothing = Restoration(np.zeros(SHAPE, np.float32), opacity)
-    out, _ = composite(dn, np.ones(SHAPE[1:], bool), nothing, radiometry, Rule())
+    out, _ = composite(dn, np.ones(SHAPE[1:], bool), nothing, radiometry, Policy())
     np.testing.assert_array_equal(out, dn)
 
 
@@ -78,7 +78,7 @@ def test_no_change_is_exactly_no_change_even_beyond_the_model_range(dn, opacity,
 def test_no_restored_pixel_takes_the_value_of_nodata(dn, opacity, change, nodata):
     valid = (dn != nodata).all(axis=0)
     out, provenance = composite(
-        dn, valid, Restoration(change, opacity), Radiometry(), Rule(), nodata
+        dn, valid, Restoration(change, opacity), Radiometry(), Policy(), nodata
     )
     assert (out[:, valid] != nodata).all()
     np.testing.assert_array_equal(provenance == NODATA, ~valid)
@@ -87,7 +87,7 @@ def test_no_restored_pixel_takes_the_value_of_nodata(dn, opacity, change, nodata
 def test_a_bright_cloud_does_not_shine_through():
     dn = np.full(SHAPE, 9000, np.uint16)
     to_dark = Restoration(np.full(SHAPE, -0.8, np.float32), np.full(SHAPE[1:], 0.5, np.float32))
-    out, provenance = composite(dn, np.ones(SHAPE[1:], bool), to_dark, Radiometry(), Rule())
+    out, provenance = composite(dn, np.ones(SHAPE[1:], bool), to_dark, Radiometry(), Policy())
     assert (out == 550).all()  # (1 - 0.8) * 2750
     assert (provenance == 100).all()
 
@@ -96,7 +96,7 @@ def test_provenance_grows_with_opacity():
     opacity = np.linspace(0, 1, 5001, dtype=np.float32)[None]
     still = Restoration(np.zeros((3, 1, 5001), np.float32), opacity)
     dn = np.ones((3, 1, 5001), np.uint16)
-    _, provenance = composite(dn, np.ones((1, 5001), bool), still, Radiometry(), Rule())
+    _, provenance = composite(dn, np.ones((1, 5001), bool), still, Radiometry(), Policy())
     assert (np.diff(provenance[0].astype(int)) >= 0).all()
     assert {0, 1, 100, 101} <= set(provenance[0].tolist())
     assert len(set(provenance[0].tolist())) > 60
@@ -171,20 +171,20 @@ def test_what_to_do_under_opaque_cloud():
     dn = np.full(SHAPE, 5000, np.uint16)
     dark = Restoration(np.full(SHAPE, -0.8, np.float32), np.ones(SHAPE[1:], np.float32))
     valid = np.ones(SHAPE[1:], bool)
-    kept, marks = composite(dn, valid, dark, Radiometry(), Rule(opaque="keep"))
+    kept, marks = composite(dn, valid, dark, Radiometry(), Policy(opaque="keep"))
     assert (kept == dn).all()
     assert (marks == MEASURED).all()
-    gone, marks = composite(dn, valid, dark, Radiometry(), Rule(opaque="nodata"), nodata=0)
+    gone, marks = composite(dn, valid, dark, Radiometry(), Policy(opaque="nodata"), nodata=0)
     assert (gone == 0).all()
     assert (marks == NODATA).all()
     with pytest.raises(UsageError, match="no nodata value"):
-        composite(dn, valid, dark, Radiometry(), Rule(opaque="nodata"))
+        composite(dn, valid, dark, Radiometry(), Policy(opaque="nodata"))
 
 
 @pytest.mark.parametrize("above", [-0.1, 0.1, 1.1])
 def test_opaque_above_has_bounds(above):
-    with pytest.raises(UsageError, match="opaque-above"):
-        Rule(opaque_above=above)
+    with pytest.raises(UsageError, match="opaque_above"):
+        Policy(opaque_above=above)
 
 
 @given(st.integers(1, 255))
@@ -286,7 +286,7 @@ def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
     opacity = np.zeros(SHAPE[1:], np.float32)
     opacity[1] = 1  # opaque
     nothing = Restoration(np.zeros(SHAPE, np.float32), opacity)
-    out, marks = composite(dn, valid, nothing, Radiometry(haze=veil), Rule(opaque=opaque))
+    out, marks = composite(dn, valid, nothing, Radiometry(haze=veil), Policy(opaque=opaque))
     np.testing.assert_array_equal(out[:, ~valid], dn[:, ~valid])
     if opaque == "keep":
         np.testing.assert_array_equal(out[:, 1], dn[:, 1])

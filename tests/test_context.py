@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from geodecloud import decloud
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, UsageError
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore import rows as finished
-from geodecloud.restore.composite import BEYOND, FILLED, MEASURED, NODATA, Rule
+from geodecloud.restore.composite import BEYOND, FILLED, MEASURED, NODATA
 from geodecloud.restore.fill import second_pass, texture
 from geodecloud.restore.fill.ground import (
     LAND,
@@ -35,6 +35,7 @@ from geodecloud.restore.fill.second_pass import Place
 from geodecloud.restore.filters import box_mean, dilate
 from geodecloud.restore.memory import Work
 from geodecloud.restore.rows import Finished
+from geodecloud.settings import Policy, Settings
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 
 WHITE = 16000  # DN of a cloud that nothing shines through
@@ -268,8 +269,9 @@ def test_where_nothing_is_seen_there_is_the_land_at_large(tmp_path, caplog):
 def test_beyond_the_limit_nothing_is_filled(tmp_path, beyond):
     truth, cloud = ramp(), disc(100)
     src = write_scene(tmp_path / "in.tif", np.where(cloud, WHITE, truth).astype("uint16"), nodata=0)
-    rule = Rule(fill_limit=500, beyond_limit=beyond)  # 50 pixels
-    chosen = Settings(rule=rule, provenance=tmp_path / "p.tif")
+    chosen = Settings(  # 50 pixels
+        fill_limit=500, beyond_limit=beyond, provenance=tmp_path / "p.tif"
+    )
     decloud_scene(src, tmp_path / "out.tif", white_is_cloud, chosen)
     out, marks = read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
     assert (out[:, marks == BEYOND] == (WHITE if beyond == "keep" else 0)).all()
@@ -281,16 +283,16 @@ def test_beyond_the_limit_nothing_is_filled(tmp_path, beyond):
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ({"fill_limit": -3.0}, "fill-limit"),
-        ({"fill_limit": float("nan")}, "fill-limit"),
-        ({"fill_limit": 100.0, "opaque": "keep"}, "goes with --opaque fill"),
-        ({"beyond_limit": "nodata"}, "give --fill-limit"),
+        ({"fill_limit": -3.0}, "fill_limit"),
+        ({"fill_limit": float("nan")}, "fill_limit"),
+        ({"fill_limit": 100.0, "opaque": "keep"}, "needs `opaque` fill"),
+        ({"beyond_limit": "nodata"}, "give `fill_limit`"),
         ({"fill_limit": 100.0, "beyond_limit": "paint"}, "keep or nodata"),
     ],
 )
 def test_impossible_limits_are_refused(rule, words):
     with pytest.raises(UsageError, match=words):
-        Rule(**rule)
+        Policy(**rule)
 
 
 def test_metres_need_a_crs(tmp_path, cli, tiny_model):
@@ -349,7 +351,7 @@ def test_rows_that_are_done_are_held_no_longer(tmp_path):
             marks = np.zeros((32, width), np.uint8)
             yield Finished(first, dn, dn.copy(), marks, marks == 0, 0 * ones, ones)
 
-    for rows in second_pass.filled(strips(), place, Rule(), block=64):
+    for rows in second_pass.filled(strips(), place, Policy(), block=64):
         done.append(weakref.ref(rows.after if rows.after.base is None else rows.after.base))
         del rows
     assert len(done) == height // 64
@@ -364,8 +366,8 @@ def test_memory_does_not_grow_with_the_height_of_the_cloud(tmp_path):
         "keep_memory_together()\n"
         "from tests.conftest import peak_memory\n"
         "from tests.test_context import white_is_cloud\n"
-        "from geodecloud.decloud import Settings, decloud_scene\n"
-        "from geodecloud.restore.memory import Limits\n"
+        "from geodecloud.decloud import decloud_scene\n"
+        "from geodecloud.settings import Limits, Settings\n"
         "few = Settings(limits=Limits(threads=1, max_memory=600 << 20))\n"
         "decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), white_is_cloud, few)\n"
         "print(peak_memory())\n"

@@ -10,11 +10,11 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.restore.composite import MEASURED, NODATA, water_weight
 from geodecloud.restore.filters import box_mean
-from geodecloud.restore.memory import Limits
 from geodecloud.restore.windows import Grid
+from geodecloud.settings import Limits, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 
 shapes = st.tuples(st.integers(1, 150), st.integers(1, 150))
@@ -36,7 +36,13 @@ def test_identity_in_identical_out(tmp_path, shape, grid, dtype, ramp, seed):
     dn = noise((4, *shape), dtype, seed)
     dn.flat[:: max(1, dn.size // 5)] = 255 if dtype == "uint8" else 16000  # beyond the range
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
-    chosen = Settings(grid=grid, ramp=ramp, overwrite=True, provenance=tmp_path / "p.tif")
+    chosen = Settings(
+        window=grid.size,
+        overlap=grid.overlap,
+        ramp=ramp,
+        overwrite=True,
+        provenance=tmp_path / "p.tif",
+    )
     report = decloud_scene(src, tmp_path / "out.tif", identity, chosen)
     np.testing.assert_array_equal(read(tmp_path / "out.tif"), dn)
     assert read(tmp_path / "p.tif").shape == (1, *shape)
@@ -52,7 +58,13 @@ def test_only_what_is_called_cloud_changes(tmp_path, shape, grid, seed):
     # Blue as bright as L1C's: nothing is put back before the network.
     dn[0] = np.maximum(dn[0], 800)
     src = write_scene(tmp_path / "in.tif", dn)
-    chosen = Settings(bands=(4, 2, 1), grid=grid, overwrite=True, provenance=tmp_path / "p.tif")
+    chosen = Settings(
+        bands=(4, 2, 1),
+        window=grid.size,
+        overlap=grid.overlap,
+        overwrite=True,
+        provenance=tmp_path / "p.tif",
+    )
     report = decloud_scene(src, tmp_path / "out.tif", darken, chosen)
     out, marks = read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
     np.testing.assert_array_equal(out[:, marks == MEASURED], dn[:, marks == MEASURED])
@@ -150,7 +162,7 @@ def test_windows_without_data_are_skipped(tmp_path):
         seen.append(len(patches))
         return identity(patches, _)
 
-    report = decloud_scene(src, tmp_path / "out.tif", count, Settings(grid=Grid(64, 0)))
+    report = decloud_scene(src, tmp_path / "out.tif", count, Settings(window=64, overlap=0))
     assert (report.windows, report.windows_skipped, sum(seen)) == (10, 9, 1)
     dn[:] = 0
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
@@ -168,8 +180,8 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
         "keep_memory_together()\n"
         "from tests.conftest import peak_memory\n"
         "from tests.conftest import identity\n"
-        "from geodecloud.decloud import Settings, decloud_scene\n"
-        "from geodecloud.restore.memory import Limits\n"
+        "from geodecloud.decloud import decloud_scene\n"
+        "from geodecloud.settings import Limits, Settings\n"
         "few = Settings(limits=Limits(threads=1, max_memory=600 << 20))\n"
         "decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), identity, few)\n"
         "print(peak_memory())\n"

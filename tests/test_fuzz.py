@@ -9,8 +9,9 @@ import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import SceneError
+from geodecloud.settings import Settings
 from tests.conftest import ROOT, identity, noise, write_scene
 from tests.products import write_product
 

@@ -23,12 +23,13 @@ from referencing import Registry, Resource
 from rio_cogeo.cogeo import cog_validate
 
 import geodecloud
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.arrays import restore_array
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
-from geodecloud.raster.array import restore_array
-from geodecloud.raster.profile import Form, parse_form
+from geodecloud.raster.profile import parse_form
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.composite import MEASURED
+from geodecloud.settings import Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 
 GRID = from_origin(500000, 5500000, 10, 10)
@@ -50,7 +51,7 @@ def wide(tmp_path: Path) -> Path:
 def test_a_cog_is_one_and_so_is_its_provenance(tmp_path):
     src = write_scene(tmp_path / "in.tif", noise((3, 1100, 1200)), nodata=0, compress="zstd")
     out, marks = tmp_path / "out.tif", tmp_path / "p.tif"
-    decloud_scene(src, out, darken, Settings(form=Form("COG"), provenance=marks))
+    decloud_scene(src, out, darken, Settings(format="cog", provenance=marks))
     for path in (out, marks):
         assert cog_validate(path, strict=True, quiet=True) == (True, [], [])
     with rasterio.open(out) as file, rasterio.open(marks, overview_level=0) as small:
@@ -74,7 +75,7 @@ def test_creation_options(cli, tmp_path, scene, tiny_model):
         assert file.block_shapes[0] == (128, 128)
     before = out.read_bytes()
     for wrong, words in (
-        ("COMPRESS", "a pair"),
+        ("COMPRESS", "KEY=VALUE pairs"),
         ("COMPRESS=JPEG", "clear"),
         ("COLOUR=RED", "COLOUR"),
         ("COMPRESS=SOFT", "SOFT"),
@@ -95,9 +96,13 @@ def test_creation_options(cli, tmp_path, scene, tiny_model):
 
 
 def test_a_lossy_output_is_noticed(tmp_path, scene):
-    lossy = Form("GTiff", {"compress": "LERC", "max_z_error": "20"})
     with pytest.raises(OutputError, match="not as written"):
-        decloud_scene(scene, tmp_path / "out.tif", identity, Settings(form=lossy))
+        decloud_scene(
+            scene,
+            tmp_path / "out.tif",
+            identity,
+            Settings(creation_options={"COMPRESS": "LERC", "MAX_Z_ERROR": "20"}),
+        )
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif"}
 
 

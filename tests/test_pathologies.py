@@ -15,12 +15,12 @@ from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
 import geodecloud
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, SceneError, UsageError
 from geodecloud.radiometry import PICTURE_SCALE
 from geodecloud.raster.calibration import scene_radiometry
 from geodecloud.raster.scene import open_scene
-from geodecloud.restore.composite import Rule
+from geodecloud.settings import Settings
 from tests.conftest import ROOT, darken, identity, noise, read, write_scene
 
 
@@ -53,7 +53,7 @@ def test_opaque_nodata_is_refused_where_a_mask_would_call_it_data(tmp_path, kind
         ):
             file.write_mask(np.ones((30, 30), bool))
     with pytest.raises(UsageError, match="fill or keep"):
-        decloud_scene(src, tmp_path / "o.tif", identity, Settings(rule=Rule(opaque="nodata")))
+        decloud_scene(src, tmp_path / "o.tif", identity, Settings(opaque="nodata"))
 
 
 def test_a_vrt_is_read_and_its_sources_are_protected(tmp_path, scene):
@@ -141,7 +141,7 @@ def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path
     decloud_scene(src, tmp_path / "out.tif", darken, chosen)
     with open_scene(tmp_path / "out.tif") as again:
         used = scene_radiometry(again, None, None)
-        assert (used.scale, used.offset) == (chosen.scale, chosen.offset)
+        assert (used.scale, used.offset) == (chosen.reading.scale, chosen.reading.offset)
         tags = again.dataset.tags()
     byte = write_scene(tmp_path / "byte.tif", noise((3, 50, 50), "uint8"))
     with rasterio.open(byte, "r+") as file:

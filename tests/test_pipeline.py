@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodecloud.cli.console import parse_bytes
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import UsageError
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
-from geodecloud.restore.memory import MIB, Limits, Load, Work, grain, plan_memory
+from geodecloud.restore.memory import MIB, Load, Work, grain, plan_memory
 from geodecloud.restore.stages import ordered_map, prefetch
 from geodecloud.restore.windows import Grid
+from geodecloud.settings import Limits, Settings
 from tests.conftest import identity, noise, write_scene
 
 DARK = np.array(L1C_DARK_OBJECT, np.float32)
@@ -103,7 +103,7 @@ def test_what_is_rare_can_hear_that_nobody_wants_it():
 @pytest.mark.parametrize("where", ["network", "progress"])
 def test_after_an_error_nothing_reads_the_scene(tmp_path, some_scene, where, monkeypatch):
     """The traceback, which is held here, keeps alive what has read it."""
-    monkeypatch.setattr("geodecloud.decloud.plan_work", lambda *_: Work())  # many small strips
+    monkeypatch.setattr("geodecloud.decloud.plan_memory", lambda *_: Work())  # many small strips
 
     def fail(*_):
         raise ZeroDivisionError(where)
@@ -130,7 +130,7 @@ def test_the_same_bytes_however_the_work_is_divided(tmp_path, some_scene, monkey
     outputs = set()
     for threads, batch_size, rows in [(1, 64, 1), (2, 1, 1), (3, 5, 2), (2, 64, 9)]:
         work = Work(rows, batch_size, threads)
-        monkeypatch.setattr("geodecloud.decloud.plan_work", lambda *_, work=work: work)
+        monkeypatch.setattr("geodecloud.decloud.plan_memory", lambda *_, work=work: work)
         limits = Limits(threads, batch_size)
         out, marks = tmp_path / "out.tif", tmp_path / "marks.tif"
         predictor = Predictor(default_model(), "cpu", "fp32", threads)
@@ -190,13 +190,13 @@ def test_a_full_tile_fits_into_the_default():
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("1GiB", 1 << 30), ("600 mib", 600 << 20), ("1.5G", 3 << 29), ("7", 7)]
+    ("text", "size"), [("1GiB", 1 << 30), ("600 mib", 600 << 20), ("1.5G", 3 << 29), (7, 7)]
 )
 def test_sizes_are_read(text, size):
-    assert parse_bytes(text) == size
+    assert Settings(max_memory=text).limits.max_memory == size
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1G", "1GG"])
+@pytest.mark.parametrize("text", ["", "much", "-1G", "1GG", "600"])
 def test_other_sizes_are_refused(text):
-    with pytest.raises(UsageError, match="max-memory"):
-        parse_bytes(text)
+    with pytest.raises(UsageError, match="max_memory"):
+        Settings(max_memory=text)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.radiometry import L1C_TCI_SCALE, L2A_TCI_SCALE, PICTURE_SCALE
 from geodecloud.raster.calibration import (
@@ -19,6 +19,7 @@ from geodecloud.raster.calibration import (
 )
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.source import find_source
+from geodecloud.settings import Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 from tests.products import write_jp2, write_product
 

@@ -14,12 +14,12 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.raster.atomic import Outputs
 from geodecloud.raster.calibration import scene_radiometry
 from geodecloud.raster.scene import open_scene
-from geodecloud.restore.composite import Rule
+from geodecloud.settings import Settings
 from tests.conftest import ROOT, identity, noise, read, write_scene
 
 PROFILES = [
@@ -77,7 +77,7 @@ def test_the_output_says_what_was_used(tmp_path, scene):
     with rasterio.open(tmp_path / "out.tif") as out:
         tags = out.tags()
     assert tags["GEODECLOUD_MODEL"] == "m 1"
-    assert tags["GEODECLOUD_OFFSET"] == "-1000"
+    assert tags["GEODECLOUD_OFFSET"] == "-1000.0"
     assert tags["GEODECLOUD_SOURCE"] == "scene.tif"
     with open_scene(tmp_path / "out.tif") as again:  # and a second run reads it
         assert scene_radiometry(again, None, None).offset == -1000
@@ -182,7 +182,7 @@ def test_radiometry_is_read_and_contradictions_are_named(tmp_path, caplog):
 
 def test_a_wrong_scale_is_refused_even_without_data(tmp_path):
     src = write_scene(tmp_path / "in.tif", np.zeros((3, 20, 20), np.uint16), nodata=0)
-    with pytest.raises(UsageError, match="scale is 0"):
+    with pytest.raises(UsageError, match="`scale` is 0"):
         decloud_scene(src, tmp_path / "out.tif", identity, Settings(scale=0.0))
 
 
@@ -231,7 +231,7 @@ def test_what_is_valid_is_as_gdal_has_it(tmp_path, dtype, nodata):
 
 def test_opaque_nodata_needs_a_nodata_value(tmp_path, scene):
     with pytest.raises(UsageError, match="no nodata value"):
-        decloud_scene(scene, tmp_path / "out.tif", identity, Settings(rule=Rule(opaque="nodata")))
+        decloud_scene(scene, tmp_path / "out.tif", identity, Settings(opaque="nodata"))
     assert not (tmp_path / "out.tif").exists()
 
 

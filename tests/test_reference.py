@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, reproject
 
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import BEYOND, FILLED, NODATA, REFERENCE, Rule
+from geodecloud.restore.composite import BEYOND, FILLED, NODATA, REFERENCE
 from geodecloud.restore.fill.reference import robust_line
+from geodecloud.settings import Settings
 from tests.conftest import SAMPLES, read, write_scene
 from tests.test_context import WHITE, disc, real_land, white_is_cloud
 
@@ -32,7 +33,7 @@ def cloudy(tmp_path, land):
 
 def restore(cloudy, tmp_path, *references, **rule):
     chosen = Settings(
-        rule=Rule(**rule),
+        **rule,
         references=references,
         provenance=tmp_path / "p.tif",
         overwrite=True,
@@ -169,7 +170,7 @@ def test_beyond_the_limit_a_reference_still_fills(tmp_path, land, cloudy):
 
 def test_what_is_kept_beyond_the_limit_is_neither_changed_nor_invented(tmp_path, cloudy):
     marks, out = tmp_path / "p.tif", tmp_path / "out.tif"
-    chosen = Settings(rule=Rule(fill_limit=200), provenance=marks)
+    chosen = Settings(fill_limit=200, provenance=marks)
     report = decloud_scene(cloudy, out, white_is_cloud, chosen)
     beyond = read(marks)[0] == BEYOND
     assert beyond.any()
@@ -198,7 +199,7 @@ def test_what_does_not_go_together_is_refused(tmp_path, land, cloudy):
     with pytest.raises(SceneError, match="no such file"):
         restore(cloudy, tmp_path, tmp_path / "missing.tif")
     other = write_scene(tmp_path / "other.tif", land)
-    with pytest.raises(UsageError, match="goes with --opaque fill"):
+    with pytest.raises(UsageError, match="need `opaque` fill"):
         restore(cloudy, tmp_path, other, opaque="keep")
     with pytest.raises(OutputError, match="is the input itself"):
         decloud_scene(cloudy, other, white_is_cloud, Settings(references=(other,), overwrite=True))

@@ -9,11 +9,12 @@ import pytest
 import rasterio
 
 from geodecloud import decloud_file
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.composite import MEASURED, NODATA
+from geodecloud.settings import Settings
 from tests.conftest import SAMPLES, identity, read
 
 REAL = {

@@ -147,7 +147,7 @@ def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
     ("left", "about", "changes"),
     [
         (False, {}, {}),
-        (True, {}, {"keep_veil": True}),
+        (True, {}, {"keep_haze": True}),
         (True, {}, {"scale": 1000.0}),
         (True, {"size": 120}, {}),
         (True, {"dtype": np.uint16}, {}),

@@ -15,8 +15,8 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from geodecloud.decloud import Settings, decloud_scene
-from geodecloud.raster.profile import Form
+from geodecloud.decloud import decloud_scene
+from geodecloud.settings import Settings
 from tests.conftest import identity, noise, read, write_scene
 
 NAMES_13 = [f"B{n}" for n in ("01 02 03 04 05 06 07 08 8A 09 10 11 12".split())]
@@ -188,7 +188,7 @@ def test_gdalinfo_prints_the_same(pair):
 @pytest.mark.parametrize("name", ZOO)
 def test_a_cog_keeps_all_but_its_layout(tmp_path, name):
     src, out = _animal(tmp_path, name), tmp_path / "out.tif"
-    decloud_scene(src, out, identity, Settings(form=Form("COG")))
+    decloud_scene(src, out, identity, Settings(format="cog"))
     np.testing.assert_array_equal(read(out), read(src))
     before, after = _rasterio(src), _rasterio(out)
     for layout in ("structure", "block_shapes", "overviews"):

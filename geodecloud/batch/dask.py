@@ -19,8 +19,7 @@ from distributed import Client, Future, WorkerPlugin, get_worker
 
 from geodecloud.batch.events import Event, Finished, Lost, Rows
 from geodecloud.batch.plan import Job
-from geodecloud.batch.worker import Outcome, Restorer
-from geodecloud.cli.options import RestoreOptions
+from geodecloud.batch.worker import Outcome, Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.version import VERSION
 
@@ -31,17 +30,17 @@ _SAY = 0.5  # seconds between two words of a worker on how far it is
 
 
 class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
-    """The model and the options, sent to each worker once, also to those that join later.
+    """The model and the spec, sent to each worker once, also to those that join later.
 
     Args:
         name: of the plugin; unique.
         model: the model file, whose bytes are sent.
     """
 
-    def __init__(self, name: str, model: Path, options: RestoreOptions) -> None:
+    def __init__(self, name: str, model: Path, spec: WorkerSpec) -> None:
         self.name = name
         self._model = (model.name, model.read_bytes())
-        self._options = options
+        self._spec = spec
         self._version = VERSION
         self._restorer: Restorer | None = None
 
@@ -60,7 +59,8 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         folder = self._folder(worker)
         folder.mkdir()
         (folder / name).write_bytes(content)
-        self._options = dataclasses.replace(self._options, model=folder / name)
+        model = dataclasses.replace(self._spec.model, model=folder / name)
+        self._spec = dataclasses.replace(self._spec, model=model)
         self._model = (name, b"")
 
     def teardown(self, worker: Any) -> None:
@@ -85,8 +85,8 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
 
         try:
             if self._restorer is None:
-                threads = self._options.threads or worker.state.nthreads
-                self._restorer = Restorer(dataclasses.replace(self._options, threads=threads))
+                threads = self._spec.settings.limits.threads or worker.state.nthreads
+                self._restorer = Restorer(self._spec.with_threads(threads))
         except GeodecloudError as error:
             return Outcome(error=str(error))
         return self._restorer(job, progress)
@@ -116,14 +116,12 @@ class DaskWorkers:
         GeodecloudError: no scheduler is there, or a worker has another geodecloud, or none.
     """
 
-    def __init__(
-        self, address: str, model: Path, options: RestoreOptions, limit: int | None
-    ) -> None:
+    def __init__(self, address: str, model: Path, spec: WorkerSpec, limit: int | None) -> None:
         if not re.fullmatch(r"\w+://.+:\d+", address):
             raise UsageError(f"scheduler is {address!r}: give an address like tcp://HOST:8786")
         self._address = address
         self._name = f"geodecloud-{uuid.uuid4().hex}"
-        self._plugin = ModelPlugin(self._name, model, options)
+        self._plugin = ModelPlugin(self._name, model, spec)
         self._limit = limit
         self._futures: dict[str, Future] = {}  # by worker
         self._there: list[str] = []

@@ -16,14 +16,16 @@ from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Claims, Job, Naming, Search, Source
 from geodecloud.batch.scheduler import Batch, Listener, Try
 from geodecloud.batch.watch import Watch
-from geodecloud.batch.worker import Outcome
-from geodecloud.cli.options import RestoreOptions
+from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import GeodecloudError, OutputError, SceneError
 from geodecloud.raster.writer import made_from
 from geodecloud.version import VERSION
 
 # On the output; of the model, the hash is recorded.
-_WITHOUT_EFFECT = {"model", "threads", "batch_size", "max_memory"}
+_WITHOUT_EFFECT = {
+    *("model", "threads", "batch_size", "max_memory"),
+    *("provenance", "preview", "overwrite"),
+}
 _SCANS_PER_SETTLE = 4
 
 
@@ -77,11 +79,14 @@ class Summary:
         return sum(entry["pixels"] for entry in self.done)
 
 
-def settings_entry(options: RestoreOptions) -> dict[str, Any]:
-    """The options as the manifest has them: two runs with the same make the same output."""
-    values = dataclasses.asdict(options)
-    if options.aoi and Path(options.aoi).is_file():
-        values["aoi"] = Path(options.aoi)
+def settings_entry(spec: WorkerSpec) -> dict[str, Any]:
+    """Return the settings as the manifest has them: two runs with the same make the same output."""
+    values: dict[str, Any] = {}
+    for part in (*vars(spec.settings).values(), spec.model):
+        values |= dataclasses.asdict(part)
+    aoi = spec.settings.reading.aoi
+    if aoi and Path(aoi).is_file():
+        values["aoi"] = Path(aoi)
     return {name: _plain(value) for name, value in values.items() if name not in _WITHOUT_EFFECT}
 
 

@@ -14,9 +14,8 @@ from typing import Any, NoReturn
 
 from geodecloud.batch.events import Event, Finished, Lost, Rows
 from geodecloud.batch.plan import Job
-from geodecloud.batch.worker import Restorer
+from geodecloud.batch.worker import Restorer, WorkerSpec
 from geodecloud.cli.console import keep_memory_together
-from geodecloud.cli.options import RestoreOptions
 from geodecloud.errors import GeodecloudError
 
 log = logging.getLogger("geodecloud")
@@ -29,7 +28,7 @@ _spawn = multiprocessing.get_context("spawn")  # a fork would inherit threads an
 class _Process:
     """A worker as its owner sees it."""
 
-    options: RestoreOptions
+    spec: WorkerSpec
     process: Any  # multiprocessing.context.SpawnProcess
     connection: Connection
     ready: bool = False
@@ -37,20 +36,20 @@ class _Process:
 
 
 class LocalWorkers:
-    """One process for each of the options. One that dies takes its scene with it, and is replaced.
+    """One process for each of the spec. One that dies takes its scene with it, and is replaced.
 
     Args:
-        options: a worker's, with its device and its part of the threads.
+        spec: a worker's, with its device and its part of the threads.
     """
 
-    def __init__(self, options: list[RestoreOptions]) -> None:
-        self._options = options
+    def __init__(self, spec: list[WorkerSpec]) -> None:
+        self._spec = spec
         self._processes: dict[str, _Process] = {}
         self._never_ready = ""  # how a worker ended that never was
 
     def __enter__(self) -> "LocalWorkers":
-        for options in self._options:
-            self._add(options)
+        for spec in self._spec:
+            self._add(spec)
         return self
 
     def __exit__(
@@ -64,12 +63,12 @@ class LocalWorkers:
         for name in list(self._processes):
             self._end(name)
 
-    def _add(self, options: RestoreOptions) -> None:
+    def _add(self, spec: WorkerSpec) -> None:
         ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_serve, args=(theirs, options), daemon=True)
+        process = _spawn.Process(target=_serve, args=(theirs, spec), daemon=True)
         process.start()
         theirs.close()  # so that the worker's end closes ours
-        self._processes[f"{socket.gethostname()}:{process.pid}"] = _Process(options, process, ours)
+        self._processes[f"{socket.gethostname()}:{process.pid}"] = _Process(spec, process, ours)
 
     def _end(self, name: str) -> _Process:
         worker = self._processes.pop(name)
@@ -94,7 +93,7 @@ class LocalWorkers:
     def renew(self, worker: str) -> bool:
         """Put a fresh process in the place of an idle one."""
         self._processes[worker].process.terminate()
-        self._add(self._end(worker).options)
+        self._add(self._end(worker).spec)
         return True
 
     def events(self, seconds: float) -> list[Event]:
@@ -128,7 +127,7 @@ class LocalWorkers:
         code = worker.process.exitcode
         how = f"killed by signal {-code}; out of memory?" if code < 0 else f"exit code {code}"
         if worker.ready:
-            self._add(worker.options)
+            self._add(worker.spec)
         else:  # it would do so for ever
             self._never_ready = how
         if not worker.busy:
@@ -144,7 +143,7 @@ def _stop(*_: object) -> NoReturn:
     raise _StopError
 
 
-def _serve(connection: Connection, options: RestoreOptions) -> None:
+def _serve(connection: Connection, spec: WorkerSpec) -> None:
     """The life of a worker: None when ready, and for each job Rows and a Finished."""
     keep_memory_together()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, who tells us
@@ -153,7 +152,7 @@ def _serve(connection: Connection, options: RestoreOptions) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     try:
         try:
-            restore = Restorer(options)
+            restore = Restorer(spec)
         except GeodecloudError as error:
             connection.send(error)
             return

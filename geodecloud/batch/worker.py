@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from geodecloud.batch.plan import Job
-from geodecloud.cli.options import RestoreOptions
 from geodecloud.errors import GeodecloudError
+from geodecloud.settings import ModelSpec, Settings
 
 Progress = Callable[[int, int], None]
 
@@ -32,6 +32,18 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class WorkerSpec:
+    """How a worker restores its scenes; plain values, which any process can unpickle."""
+
+    settings: Settings
+    model: ModelSpec
+
+    def with_threads(self, threads: int) -> "WorkerSpec":
+        """Return the same for another number of threads."""
+        return WorkerSpec(self.settings.replace(threads=threads), self.model)
+
+
 class Restorer:
     """Restores scene after scene with one predictor.
 
@@ -39,9 +51,17 @@ class Restorer:
         GeodecloudError: the model or the device is not to be had.
     """
 
-    def __init__(self, options: RestoreOptions) -> None:
-        self._settings = options.settings()
-        self._predictor = options.predictor()
+    def __init__(self, spec: WorkerSpec) -> None:
+        from geodecloud.model.checkpoint import default_model
+        from geodecloud.model.predictor import Predictor
+
+        self._settings, model = spec.settings, spec.model
+        self._predictor = Predictor(
+            model.model or default_model(),
+            model.device,
+            model.precision,
+            self._settings.limits.threads,
+        )
 
     def __call__(self, job: Job, progress: Progress) -> Outcome:
         """Restore a scene; ``progress`` is called with (rows done, rows in all)."""
@@ -53,8 +73,7 @@ class Restorer:
         from geodecloud.decloud import decloud_scene
 
         try:
-            settings = dataclasses.replace(
-                self._settings,
+            settings = self._settings.replace(
                 provenance=job.provenance,
                 preview=job.preview,
                 overwrite=job.overwrite,

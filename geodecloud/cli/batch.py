@@ -17,19 +17,22 @@ from geodecloud.cli.console import (
     VerboseOption,
     set_logging,
 )
-from geodecloud.cli.options import RestoreOptions, takes_options
+from geodecloud.cli.options import takes_settings
 from geodecloud.errors import UsageError
+from geodecloud.settings import ModelSpec, Settings
 
 if TYPE_CHECKING:
     from geodecloud.batch.events import Workers
     from geodecloud.batch.folder import Summary
+    from geodecloud.batch.worker import WorkerSpec
 
-_AS_THEY_ARE = RestoreOptions()
+
+_DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 
 
 def add_commands(app: typer.Typer) -> None:
     """Give the program the command of this module."""
-    app.command()(takes_options(batch))
+    app.command()(takes_settings("provenance", "preview", "overwrite")(batch))
 
 
 def batch(
@@ -73,7 +76,8 @@ def batch(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
-    options: RestoreOptions = _AS_THEY_ARE,
+    settings: Settings = _DEFAULTS,
+    model: ModelSpec = _BUILT_IN,
 ) -> None:
     """Remove the clouds of many scenes.
 
@@ -95,18 +99,23 @@ def batch(
         fail_fast,
         settle if watch else None,
     )
-    options = _anywhere(options)
-    options.settings()  # refuse an impossible value before any work
+    from geodecloud.batch.worker import WorkerSpec
     from geodecloud.model.checkpoint import default_model, read_info
+    from geodecloud.raster.profile import form_of
+    from geodecloud.restore.windows import grid_of
 
-    model = read_info(options.model or default_model())
-    how = {"settings": settings_entry(options), "model": model.sha256}
+    spec = _anywhere(WorkerSpec(settings, model))
+    # Refuse an impossible value before any work.
+    grid_of(settings.windows)
+    form_of(settings.output)
+    info = read_info(model.model or default_model())
+    how = {"settings": settings_entry(spec), "model": info.sha256}
     summary = Summary()
 
     def crew(scenes: int | None) -> AbstractContextManager["Workers"]:
         if scheduler:
-            return _dask_workers(scheduler, model.path, options, workers)
-        return _local_workers(options, workers, scenes)
+            return _dask_workers(scheduler, info.path, spec, workers)
+        return _local_workers(spec, workers, scenes)
 
     try:
         with Manifest(out) as manifest, show_batch(progress, hidden=quiet) as display:
@@ -118,45 +127,44 @@ def batch(
         raise typer.Exit(1)
 
 
-def _anywhere(options: RestoreOptions) -> RestoreOptions:
-    """The options with absolute paths: a worker has another working directory."""
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if isinstance(value, Path):
-            changed[field.name] = value.absolute()
-        elif isinstance(value, list | tuple):
-            changed[field.name] = [
-                one.absolute() if isinstance(one, Path) else one for one in value
-            ]
-        elif isinstance(value, str) and Path(value).suffix and Path(value).is_file():
-            changed[field.name] = str(Path(value).absolute())
-    return dataclasses.replace(options, **changed)
+def _anywhere(spec: "WorkerSpec") -> "WorkerSpec":
+    """Return the same with absolute paths: a worker has another working directory."""
+    settings, model = spec.settings, spec.model
+    reading, policy = settings.reading, settings.policy
+    changed: dict[str, Any] = {"references": [path.absolute() for path in policy.references]}
+    if reading.mask:
+        changed["mask"] = reading.mask.absolute()
+    if reading.aoi and Path(reading.aoi).is_file():
+        changed["aoi"] = Path(reading.aoi).absolute()
+    if model.model:
+        model = dataclasses.replace(model, model=model.model.absolute())
+    return dataclasses.replace(spec, settings=settings.replace(**changed), model=model)
 
 
 def _local_workers(
-    options: RestoreOptions, count: int | None, scenes: int | None
+    spec: "WorkerSpec", count: int | None, scenes: int | None
 ) -> AbstractContextManager["Workers"]:
     """A process for each GPU, or one, or ``count``; no more than scenes; threads divided."""
     import torch
 
     from geodecloud.batch.local import LocalWorkers
-    from geodecloud.restore.memory import available_threads
 
-    gpus = torch.cuda.device_count() if options.device == "auto" else 0
+    model = spec.model
+    gpus = torch.cuda.device_count() if model.device == "auto" else 0
     count = min(count or max(1, gpus), scenes or count or max(1, gpus))
-    threads = max(1, (options.threads or available_threads()) // count)
+    threads = max(1, spec.settings.limits.thread_count // count)
+    devices = [f"cuda:{i % gpus}" if gpus else model.device for i in range(count)]
     shares = [
-        dataclasses.replace(
-            options, threads=threads, device=f"cuda:{i % gpus}" if gpus else options.device
+        dataclasses.replace(spec, model=dataclasses.replace(model, device=device)).with_threads(
+            threads
         )
-        for i in range(count)
+        for device in devices
     ]
     return LocalWorkers(shares)
 
 
 def _dask_workers(
-    address: str, model: Path, options: RestoreOptions, limit: int | None
+    address: str, model: Path, spec: "WorkerSpec", limit: int | None
 ) -> AbstractContextManager["Workers"]:
     try:
         from geodecloud.batch.dask import DaskWorkers
@@ -164,7 +172,7 @@ def _dask_workers(
         raise UsageError(
             f"--scheduler needs Dask ({error}): pip install 'geodecloud[dask]'"
         ) from error
-    return DaskWorkers(address, model, options, limit)
+    return DaskWorkers(address, model, spec, limit)
 
 
 def _report(summary: "Summary", out: Path, *, as_json: bool, quiet: bool) -> None:

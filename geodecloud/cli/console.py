@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from geodecloud.errors import GeodecloudError, UsageError
+from geodecloud.errors import GeodecloudError
 
 
 class ProgressChoice(StrEnum):
@@ -151,6 +151,14 @@ def _stop(number: int, _: object) -> NoReturn:
     raise _StoppedError(number)
 
 
+def with_options(message: str) -> str:
+    """Name options in place of parameters, which messages of the library set in backticks."""
+    from geodecloud.cli.options import flags_by_name
+
+    flags = flags_by_name()
+    return re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[1]), message)
+
+
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
     keep_memory_together()
@@ -165,7 +173,7 @@ def run(program: Callable[[], object]) -> NoReturn:
         with _silent_libraries():
             program()
     except GeodecloudError as error:
-        message, code = f"error: {error}", error.exit_code
+        message, code = f"error: {with_options(str(error))}", error.exit_code
     except (OSError, UnicodeError, MemoryError) as error:
         message, code = f"error: {error or 'out of memory'}", 1
     except _StoppedError as stopped:
@@ -177,59 +185,3 @@ def run(program: Callable[[], object]) -> NoReturn:
     if message:
         print("geodecloud:", " ".join(message.split()), file=sys.stderr)
     sys.exit(code)
-
-
-def parse_bands(text: str | None) -> tuple[int, int, int] | None:
-    """The value of ``--bands``: three numbers with commas.
-
-    Raises:
-        UsageError: it is not that.
-    """
-    if text is None:
-        return None
-    try:
-        red, green, blue = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"bands are {text!r}: give three numbers like 4,3,2") from None
-    return red, green, blue
-
-
-def parse_bytes(text: str) -> int:
-    """The value of ``--max-memory``: a number with or without KiB, MiB, GiB (or K, M, G).
-
-    Raises:
-        UsageError: it is not that.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
-    if not match:
-        raise UsageError(f"max-memory is {text!r}: give a size like 1GiB or 600MiB")
-    number, unit = match.groups()
-    return int(float(number) * 1024 ** " kmgt".index(unit or " "))
-
-
-def parse_offset(text: str) -> float | None:
-    """The value of ``--offset``: a number, or None for "auto".
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"offset is {text!r}: give a number like -1000, or auto") from None
-
-
-def parse_values(text: str | None) -> tuple[int, ...] | None:
-    """The value of ``--mask-values``: whole numbers with commas.
-
-    Raises:
-        UsageError: it is not that.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"mask-values are {text!r}: give whole numbers like 3,8,9,10") from None

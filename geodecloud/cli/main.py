@@ -3,7 +3,6 @@
 Nothing heavy is imported here before it is needed: ``--help`` answers at once.
 """
 
-import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -15,7 +14,6 @@ from typer.core import TyperGroup
 from geodecloud.cli import batch, qgis, training
 from geodecloud.cli.console import (
     JsonOption,
-    OverwriteOption,
     ProgressChoice,
     ProgressOption,
     QuietOption,
@@ -24,12 +22,13 @@ from geodecloud.cli.console import (
     run,
     set_logging,
 )
-from geodecloud.cli.options import RestoreOptions, takes_options
+from geodecloud.cli.options import takes_settings
 from geodecloud.errors import UsageError
+from geodecloud.settings import ModelSpec, Settings
 from geodecloud.version import VERSION
 
 _DEFAULT = "remove"
-_AS_THEY_ARE = RestoreOptions()
+_DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 
 
 class _Group(TyperGroup):
@@ -77,7 +76,7 @@ def root(
 
 
 @app.command(_DEFAULT)
-@takes_options
+@takes_settings()
 def remove(
     src: Annotated[
         str,
@@ -93,28 +92,23 @@ def remove(
     red: Annotated[str | None, typer.Option(help="File of the red band.")] = None,
     green: Annotated[str | None, typer.Option(help="File of the green band.")] = None,
     blue: Annotated[str | None, typer.Option(help="File of the blue band.")] = None,
-    provenance: Annotated[
-        Path | None, typer.Option(help="Write what was measured and what invented here.")
-    ] = None,
-    preview: Annotated[
-        Path | None, typer.Option(help="Write a PNG before | after | provenance here.")
-    ] = None,
-    overwrite: OverwriteOption = False,
     progress: ProgressOption = ProgressChoice.bar,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
-    options: RestoreOptions = _AS_THEY_ARE,
+    settings: Settings = _DEFAULTS,
+    model: ModelSpec = _BUILT_IN,
 ) -> None:
     """Remove the clouds of one scene. This command's name may be left out."""
     set_logging(quiet, verbose)
     scene, target = _source_and_target(src, dst, (red, green, blue))
-    settings = dataclasses.replace(
-        options.settings(), provenance=provenance, preview=preview, overwrite=overwrite
-    )
     from geodecloud.decloud import decloud_scene  # seconds to import, like torch
+    from geodecloud.model.checkpoint import default_model
+    from geodecloud.model.predictor import Predictor
 
-    predictor = options.predictor()
+    predictor = Predictor(
+        model.model or default_model(), model.device, model.precision, settings.limits.threads
+    )
     logging.getLogger("geodecloud").info("%s on %s", predictor.name, predictor.device)
     with progress_bar(progress, hidden=quiet) as show:
         report = decloud_scene(
@@ -129,7 +123,11 @@ def remove(
     if as_json:
         typer.echo(json.dumps(report.to_dict() | used))
     elif not quiet:
-        other = f", {report.reference_fraction:.1%} of another date" if settings.references else ""
+        other = (
+            f", {report.reference_fraction:.1%} of another date"
+            if settings.policy.references
+            else ""
+        )
         typer.echo(
             f"{target}: {report.changed_fraction:.1%} of the pixels changed, "
             f"{report.invented_fraction:.1%} invented{other}, {report.seconds:.1f} s"

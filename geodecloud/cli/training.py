@@ -17,11 +17,11 @@ from geodecloud.cli.console import (
     OverwriteOption,
     ProgressChoice,
     ProgressOption,
-    parse_bands,
     progress_bar,
     set_logging,
 )
 from geodecloud.errors import UsageError
+from geodecloud.settings import Settings
 
 
 class BadChoice(StrEnum):
@@ -162,11 +162,10 @@ def evaluate(
         scores = evaluate_tiles(tiles, model, limit or None, png, on_bad.value)
         text = tiles_table(scores, LABELS)
     elif cloudy and clear:
-        from geodecloud.decloud import Settings
         from geodecloud.evaluation.pairs import evaluate_pairs
 
         stems = [stem.strip() for stem in only.split(",")] if only else None
-        settings = Settings(grid=grid, scale=scale, offset=offset)
+        settings = Settings(window=grid.size, overlap=grid.overlap, scale=scale, offset=offset)
         scores = evaluate_pairs(cloudy, clear, model, stems, png, settings)
         text = pairs_table(scores)
     else:
@@ -195,7 +194,7 @@ def simulate(
     set_logging(quiet=False, verbose=False)
     from geodecloud.data.simulate import Simulation, simulate_scene
 
-    plan = Simulation(kind.value, seed, zoom, parse_bands(bands), scale, offset)
+    plan = Simulation(kind.value, seed, zoom, Settings(bands=bands).reading.bands, scale, offset)
     beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
     with progress_bar(progress) as show:
         mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=show)

@@ -28,7 +28,7 @@ def darkest(tiles: Tensor) -> Tensor:
 
 
 def dark_object_alone(cloudy: Tensor) -> Tensor:
-    """Of tiles that are scenes of their own, (N, 3), as :func:`radiometry.find_dark_object` says."""
+    """Return the dark object of tiles that are scenes of their own, (N, 3)."""
     return torch.minimum(darkest(cloudy), cloudy.new_tensor(L1C_DARK_OBJECT))
 
 

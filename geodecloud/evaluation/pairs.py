@@ -1,13 +1,13 @@
 """Scores on pairs of scenes: the same place under cloud and clear."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluation.dark_channel import dehaze
 from geodecloud.evaluation.metrics import Mask, Picture
@@ -22,6 +22,7 @@ from geodecloud.raster.scene import open_scene
 from geodecloud.raster.writer import read_provenance
 from geodecloud.restore.composite import MEASURED
 from geodecloud.restore.strips import Predict
+from geodecloud.settings import Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _AS_THEY_ARE = Settings()
@@ -152,14 +153,14 @@ def _restore(
     if not (valid & clear_valid).any():
         raise DataError(f"{clear}: no pixel is valid both there and in {cloudy}")
     restored, marks = folder / "restored.tif", folder / "provenance.tif"
-    settings = replace(settings, provenance=marks, overwrite=True)
+    settings = settings.replace(provenance=marks, overwrite=True)
     report = decloud_scene(cloudy, restored, predict, settings)
     with open_scene(restored, report.bands) as after:
         restored_dn = after.read(0, after.shape[0])[0][after.rgb]
     measured = read_provenance(marks) == MEASURED
     lost = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
     to_model = report.radiometry.to_model
-    named = settings.scale is not None or settings.offset is not None
+    named = settings.reading.scale is not None or settings.reading.offset is not None
     clear_to_model = to_model if named or own.guessed else own.to_model
     return _Pair(
         *(to_model(dn), to_model(restored_dn), clear_to_model(clear_dn)),

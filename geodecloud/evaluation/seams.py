@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.decloud import Settings, decloud_scene
+from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError
 from geodecloud.evaluation.tables import Scores
 from geodecloud.model.checkpoint import default_model
@@ -17,6 +17,7 @@ from geodecloud.raster.scene import open_scene
 from geodecloud.raster.writer import read_provenance
 from geodecloud.restore.composite import FILLED, MEASURED
 from geodecloud.restore.windows import Grid
+from geodecloud.settings import Settings
 
 _AWAY = 3  # pixels: so far from every border, a place says what chance is
 
@@ -35,7 +36,7 @@ def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
     """
     with tempfile.TemporaryDirectory() as folder:
         out, marks = Path(folder) / "restored.tif", Path(folder) / "provenance.tif"
-        settings = Settings(grid=grid, provenance=marks)
+        settings = Settings(window=grid.size, overlap=grid.overlap, provenance=marks)
         report = decloud_scene(src, out, Predictor(model or default_model()), settings)
         with open_scene(out, report.bands) as restored:
             dn = restored.read(0, report.height)[0][restored.rgb]

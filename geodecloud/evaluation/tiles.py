@@ -33,12 +33,12 @@ from geodecloud.raster.preview import save_grid
 from geodecloud.restore.composite import (
     MEASURED,
     Restoration,
-    Rule,
     composite,
     hysteresis,
     water_weight,
 )
 from geodecloud.restore.strips import Predict
+from geodecloud.settings import Policy
 
 LABELS = {
     "veil": "veil (thin)",
@@ -142,7 +142,7 @@ def _restored_tile(
 ) -> _Tile:
     opacity = hysteresis(answer[3]) * water_weight(cloudy.mean(axis=0))
     restoration = Restoration(answer[:3] - cloudy, opacity)
-    restored, provenance = composite(dn, _EVERYWHERE, restoration, _EUROSAT, Rule())
+    restored, provenance = composite(dn, _EVERYWHERE, restoration, _EUROSAT, Policy())
     untouched = float(np.mean(provenance == MEASURED))
     return _Tile(cloudy, _EUROSAT.to_model(restored), truth, answer[:3].clip(0, 1), untouched)
 

@@ -17,11 +17,10 @@ from geodecloud.model.device import fast_bf16, find_device
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.unet import UNet, with_dark_object
 from geodecloud.radiometry import L1C_DARK_OBJECT
-from geodecloud.restore.memory import available_threads, grain
+from geodecloud.restore.memory import grain
+from geodecloud.settings import Precision, available_threads
 
 log = logging.getLogger("geodecloud")
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 _FADING = 0.2  # up to 1 - _FADING of opacity the strength holds, at 1 there is none
 

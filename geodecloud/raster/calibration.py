@@ -107,7 +107,9 @@ def scene_radiometry(
         bright = (np.percentile(dn, 98) + used.offset) / used.scale
         _warn_of_contradictions(scene, used, float(dark[0]), float(bright))
     bare = used.without_haze((dark / MODEL_WHITE).astype(np.float32))  # below 0 in some L2A scenes
-    used = replace(used, path_radiance_removed=measure_path_radiance_removed(bare, stated_level(said)))
+    used = replace(
+        used, path_radiance_removed=measure_path_radiance_removed(bare, stated_level(said))
+    )
     seen = used.to_network(model[:, None])[:, 0]  # (3, count)
     return replace(used, dark_object=find_dark_object(seen, pixels))
 

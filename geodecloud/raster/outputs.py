@@ -6,6 +6,7 @@ from pathlib import Path
 
 from geodecloud.raster.atomic import Outputs
 from geodecloud.raster.preview import Preview
+from geodecloud.raster.profile import form_of
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.writer import RowWriter, create_like, create_provenance
 from geodecloud.report import Report
@@ -43,14 +44,14 @@ def open_sinks(
         "CONFIG": settings.to_json(),
     }
     place = outputs.add(report.dst)
-    out = open_files.enter_context(create_like(scene, place, tags, settings.form))
+    out = open_files.enter_context(create_like(scene, place, tags, form_of(settings.output)))
     sinks: list[Sink] = [lambda rows: out.write(rows.after, rows.first)]
-    if settings.provenance:
-        place = outputs.add(Path(settings.provenance))
-        marks = open_files.enter_context(create_provenance(scene, place, settings.form))
+    if settings.output.provenance:
+        place = outputs.add(Path(settings.output.provenance))
+        marks = open_files.enter_context(create_provenance(scene, place, form_of(settings.output)))
         sinks.append(lambda rows: marks.write(rows.provenance[None], rows.first))
-    if settings.preview:
-        path = outputs.add(Path(settings.preview))
+    if settings.output.preview:
+        path = outputs.add(Path(settings.output.preview))
         preview = open_files.enter_context(Preview(path, *scene.shape, report.radiometry))
         sinks.append(
             lambda rows: preview.add(

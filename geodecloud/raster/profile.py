@@ -16,6 +16,7 @@ from rasterio.shutil import copy
 
 from geodecloud.errors import UsageError
 from geodecloud.raster.scene import Scene
+from geodecloud.settings import Output
 
 log = logging.getLogger("geodecloud")
 
@@ -76,6 +77,15 @@ def parse_form(name: str, options: Iterable[str]) -> Form:
     if pairs:
         _try(form)
     return form
+
+
+def form_of(output: Output) -> Form:
+    """Return the form that the settings ask for.
+
+    Raises:
+        UsageError: a creation option that GDAL does not know.
+    """
+    return parse_form(output.format, output.creation_options)
 
 
 def _try(form: Form) -> None:

@@ -5,14 +5,11 @@ zero; the sum is divided once by the sum of the weights. Edges, last windows and
 than a window need no special case.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.restore.windows import Grid
-
-Ramp = Literal["cosine", "linear"]
+from geodecloud.settings import Ramp
 
 
 def ramp_weights(grid: Grid, ramp: Ramp = "cosine") -> NDArray[np.float32]:

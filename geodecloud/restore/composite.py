@@ -5,7 +5,7 @@ not computed, it is copied.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.filters import box_mean, dilate, smoothstep
-
-Opaque = Literal["fill", "keep", "nodata"]
-Beyond = Literal["keep", "nodata"]
+from geodecloud.settings import Policy
 
 # Provenance; 1..100 are the percentage to which a pixel was restored.
 MEASURED = 0
@@ -42,46 +40,6 @@ _DIM = (0.5, 0.6)  # mean brightness: of water still, and of cloud alone
 _AROUND = 24  # pixels to each side over which both are taken
 REACH = max(_PATCH + _NEAR + _FADE, _AROUND)
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
-
-
-@dataclass(frozen=True)
-class Rule:
-    """From opacity (0..1) to what happens with a pixel.
-
-    Below ``clear_below``: nothing. From there to ``restored_above`` a smooth ramp to the restored
-    value. Above ``opaque_above`` the ground cannot be seen, and ``opaque`` decides: "fill" (here
-    with the restored value; in a scene, the land around lies over it: ``second_pass.py``), "keep"
-    the input, or "nodata". Pixels farther than ``fill_limit`` metres from visible ground are not
-    filled but treated as ``beyond_limit`` says; None: there is no limit.
-    """
-
-    clear_below: float = 0.10
-    restored_above: float = 0.40
-    opaque_above: float = 0.7
-    opaque: Opaque = "fill"
-    fill_limit: float | None = None
-    beyond_limit: Beyond = "keep"
-
-    def __post_init__(self) -> None:
-        if self.opaque not in get_args(Opaque):
-            raise UsageError(f"opaque is {self.opaque!r}: it must be fill, keep or nodata")
-        if not 0 <= self.clear_below < self.restored_above:
-            raise UsageError(
-                f"clear_below is {self.clear_below:g}: it must be 0 to {self.restored_above:g}"
-            )
-        if not self.restored_above <= self.opaque_above <= 1:
-            raise UsageError(
-                f"opaque-above is {self.opaque_above:g}: it must be {self.restored_above:g} to 1"
-            )
-        if self.beyond_limit not in get_args(Beyond):
-            raise UsageError(f"beyond_limit is {self.beyond_limit!r}: it must be keep or nodata")
-        if self.fill_limit is None:
-            if self.beyond_limit == "nodata":
-                raise UsageError("beyond-limit is nodata, but there is no limit: give --fill-limit")
-        elif not (np.isfinite(self.fill_limit) and self.fill_limit > 0):
-            raise UsageError(f"fill-limit is {self.fill_limit:g}: it must be metres above 0")
-        elif self.opaque != "fill":
-            raise UsageError(f"fill-limit goes with --opaque fill, not {self.opaque}")
 
 
 def hysteresis(opacity: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -136,7 +94,7 @@ def composite(
     valid: NDArray[np.bool_],
     restoration: Restoration,
     radiometry: Radiometry,
-    rule: Rule,
+    rule: Policy,
     nodata: float | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """The output's DN and provenance.

@@ -1,13 +1,10 @@
 """How a run's work is divided so that it fits into memory; the result is the same however it is."""
 
-import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from geodecloud.errors import UsageError
 from geodecloud.restore.windows import Grid
-
-MIB = 1 << 20
-DEFAULT_MEMORY = 1 << 30  # bytes
+from geodecloud.settings import MIB, Limits
 
 # Measured as the peak resident memory of runs that differ in one thing, so that what the C library
 # keeps for itself is in it.
@@ -34,36 +31,9 @@ _PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
 _MOST_ROWS = 512  # of a strip; more would save nothing
 
 
-def available_threads() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run may use.
-
-    threads: of the network, and of GDAL's compression.
-    batch_size: windows in one call of the network.
-    max_memory: bytes, for the whole process.
-    """
-
-    threads: int = field(default_factory=available_threads)
-    batch_size: int = 32
-    max_memory: int = DEFAULT_MEMORY
-
-    @property
-    def cache(self) -> int:
-        """Bytes of GDAL's block cache."""
-        return int(self.max_memory * _CACHE)
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "batch_size"):
-            if getattr(self, name) < 1:
-                option = name.replace("_", "-")
-                raise UsageError(f"{option} is {getattr(self, name)}: it must be 1 or more")
+def cache_bytes(limits: Limits) -> int:
+    """Return the size of GDAL's block cache."""
+    return int(limits.max_memory * _CACHE)
 
 
 @dataclass(frozen=True)
@@ -110,7 +80,7 @@ def grain(window: int) -> int:
 
 def side_by_side(window: int, limits: Limits) -> int:
     """How many grains are computed at once: one in a thread, of the batches that are asked."""
-    return min(limits.threads, CALLS * -(-limits.batch_size // grain(window)))
+    return min(limits.thread_count, CALLS * -(-limits.windows_per_call // grain(window)))
 
 
 def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -> int:
@@ -118,17 +88,19 @@ def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -
     pixels = grid.size**2
     grains = side_by_side(grid.size, limits)
     network = grains * grain(grid.size) * pixels * _PER_PATCH_PIXEL
-    batches = _BATCHES * limits.batch_size * pixels * 10 * 4  # six channels in, four out, float32
+    batches = (
+        _BATCHES * limits.windows_per_call * pixels * 10 * 4
+    )  # six channels in, four out, float32
     rows = (rows_of_windows - 1) * grid.stride + grid.size
     strips = load.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
     first_pass = network + batches + strips + load.cells * _GATHER
     # The network is done when the land is spread and the fill is made.
     match = _MATCH if load.references else 0
     second_pass = load.cells * max(_SPREAD, _GATHER + match) + _DETAILS
-    filling = min(limits.threads, FILLING) * FILLED_ROWS * load.width
+    filling = min(limits.thread_count, FILLING) * FILLED_ROWS * load.width
     second_pass += filling * _PER_FILLED_PIXEL
     blocks = _BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + _PER_BLOCK_PIXEL)
-    always = _PROGRAM + limits.cache + round(blocks) + _SWATCHES
+    always = _PROGRAM + cache_bytes(limits) + round(blocks) + _SWATCHES
     always += load.references * load.cells * _GATHER_BOTH
     return always + max(first_pass, second_pass)
 
@@ -140,16 +112,16 @@ def plan_memory(load: Load, grid: Grid, limits: Limits) -> Work:
         UsageError: not even one row of windows does, one grain in each call.
     """
     rows = max(1, (_MOST_ROWS - grid.overlap) // grid.stride)
-    least = min(limits.batch_size, grain(grid.size))
+    least = min(limits.windows_per_call, grain(grid.size))
     while (needed := needed_bytes(rows, load, grid, limits)) > limits.max_memory:
         if rows > 1:
             rows -= 1
-        elif limits.batch_size > least:
-            limits = replace(limits, batch_size=max(least, limits.batch_size // 2))
+        elif limits.windows_per_call > least:
+            limits = replace(limits, batch_size=max(least, limits.windows_per_call // 2))
         else:
             raise UsageError(
-                f"max-memory is {limits.max_memory / MIB:.0f} MiB: this scene needs "
-                f"{needed / MIB:.0f} MiB; allow that, or take a smaller --window, fewer "
-                "--threads or a part of it (--aoi)"
+                f"`max_memory` is {limits.max_memory / MIB:.0f} MiB: this scene needs "
+                f"{needed / MIB:.0f} MiB; allow that, or take a smaller `window`, fewer "
+                "`threads` or a part of it (`aoi`)"
             )
-    return Work(rows, limits.batch_size, side_by_side(grid.size, limits), needed)
+    return Work(rows, limits.windows_per_call, side_by_side(grid.size, limits), needed)

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from geodecloud.errors import GeodecloudError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import Scene
-from geodecloud.restore.blend import Ramp, StripBlend
+from geodecloud.restore.blend import StripBlend
 from geodecloud.restore.composite import REACH, Restoration, hysteresis, water_weight
 from geodecloud.restore.fill.ground import fill_weight, trust
 from geodecloud.restore.memory import CALLS, Work
 from geodecloud.restore.patches import Band, Question, questions, read_swaths
 from geodecloud.restore.stages import ordered_map, prefetch
 from geodecloud.restore.windows import Grid
+from geodecloud.settings import Ramp
 
 # Patches (N, 3, S, S) in model range and the scene's darkest light (3,) -> (N, 4, S, S), restored
 # red, green, blue, and opacity. Float32 all.

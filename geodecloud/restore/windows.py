@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from geodecloud.errors import UsageError
+from geodecloud.settings import Windows
 
 MULTIPLE = 16  # the generator halves height and width four times
 LARGEST = 1024  # pixels; a batch of such windows needs some gigabytes
@@ -22,11 +23,11 @@ class Grid:
     def __post_init__(self) -> None:
         if not MULTIPLE <= self.size <= LARGEST or self.size % MULTIPLE:
             raise UsageError(
-                f"window is {self.size}: it must be a multiple of {MULTIPLE}, at most {LARGEST}"
+                f"`window` is {self.size}: give a multiple of {MULTIPLE}, at most {LARGEST}"
             )
         if not 0 <= self.overlap <= self.size // 2:
             raise UsageError(
-                f"overlap is {self.overlap}: it must be 0 to {self.size // 2}, half the window"
+                f"`overlap` is {self.overlap}: give 0 to {self.size // 2}, half the window"
             )
 
     @property
@@ -40,3 +41,8 @@ class Grid:
             return [0]
         last = length - self.size
         return [*range(0, last, self.stride), last]
+
+
+def grid_of(windows: Windows) -> Grid:
+    """Return the grid that the settings ask for."""
+    return Grid(windows.window, windows.overlap)

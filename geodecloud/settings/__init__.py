@@ -20,6 +20,8 @@ from geodecloud.errors import UsageError
 from geodecloud.settings import parse
 from geodecloud.settings.option import Part, hints, option
 
+MIB = 1 << 20
+
 Ramp = Literal["cosine", "linear"]
 Opaque = Literal["fill", "keep", "nodata"]
 Beyond = Literal["keep", "nodata"]
@@ -59,7 +61,7 @@ class Reading(Part):
     aoi: str | None = option(
         None,
         "Area to restore: left,bottom,right,top in the scene's CRS, or a GeoJSON file",
-        flags=("--aoi", "--bounds"),
+        flags=("--bounds", "--aoi"),
         shown_default="the whole scene",
         parse=parse.aoi,
     )
@@ -72,7 +74,11 @@ class Reading(Part):
         shown_default="SCL 3,8,9,10; otherwise any non-zero value",
         parse=parse.values,
     )
-    keep_haze: bool = option(False, "Keep a uniform haze over a whole 8-bit picture")
+    keep_haze: bool = option(
+        False,
+        "Keep a uniform haze over a whole 8-bit picture",
+        flags=("--keep-veil", "--keep-haze"),
+    )
     allow_network: bool = option(False, "Allow reading from the network")
 
     def __post_init__(self) -> None:

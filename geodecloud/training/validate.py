@@ -11,7 +11,7 @@ from geodecloud.data.clouds import Clouded, draw_uniforms
 from geodecloud.data.tiles import Tiles
 from geodecloud.evaluation.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
-from geodecloud.restore.composite import Rule
+from geodecloud.settings import Policy
 from geodecloud.training.state import Run
 from geodecloud.training.step import answer, put_clouds, question
 
@@ -65,7 +65,7 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
             "pixels": torch.ones_like(opacity),
             "opacity": (opacity - clouded.opacity).abs(),
             "clear": clear,
-            "changed": clear & (opacity > Rule().clear_below),
+            "changed": clear & (opacity > Policy().clear_below),
             "ssim_input": _ssim(clouded.cloudy, clouded.target),
             "ssim_restored": _ssim(restored, clouded.target),
         }

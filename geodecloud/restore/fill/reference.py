@@ -63,7 +63,7 @@ class Reference:
         """Find the colours, after all rows.
 
         Args:
-            lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.restore.fill.ground.shadow_weight`:
+            lit: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``:
                 what lies in shadow on one date only would pass for contrast.
 
         Raises:

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import BEYOND, FILLED, REFERENCE, Rule, lay_over
+from geodecloud.restore.composite import BEYOND, FILLED, REFERENCE, lay_over
 from geodecloud.restore.fill.ground import LAND, Ground, colours, distances, shadow_weight, upsample
 from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.memory import FILLING
 from geodecloud.restore.rows import Finished, in_groups, pieces, set_aside, take_back
+from geodecloud.settings import Policy
 
 log = logging.getLogger("geodecloud")
 
@@ -55,7 +56,7 @@ class Other(Protocol):
         """The next rows of the scene, restored."""
 
     def match(self, lit: Floats) -> None:
-        """All rows are gathered: find how the colours go together, see ``context.shadow_weight``."""
+        """Match the colours once all rows are gathered; ``lit``: see ``ground.shadow_weight``."""
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Rows in the scene's colours, (3, rows, width), and where there are any."""
@@ -64,7 +65,7 @@ class Other(Protocol):
 def filled(
     rows: Iterator[Finished],
     place: Place,
-    rule: Rule,
+    rule: Policy,
     block: int,
     others: Sequence[Other] = (),
     threads: int = 1,
@@ -128,7 +129,7 @@ class _Fill:
         lit: Floats,
         swatches: Swatches,
         place: Place,
-        rule: Rule,
+        rule: Policy,
         others: Sequence[Other],
     ) -> None:
         self._place, self._rule, self._others = place, rule, others

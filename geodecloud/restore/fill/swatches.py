@@ -87,7 +87,7 @@ class Swatches:
         A region whose swatch lies in shadow has none.
 
         Args:
-            lit: float32 (rows, columns), 0..1, by cells, see :func:`geodecloud.restore.fill.ground.shadow_weight`.
+            lit: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``.
             cell: height and width of a cell in pixels.
         """
         found = []

@@ -1,7 +1,7 @@
 """What filled land looks like from near: detail of the visible land over the colour of the fill.
 
-:mod:`geodecloud.restore.fill.ground` says which colour the land under opaque cloud may have, and that is smooth
-as no land is. Here detail is laid over it, copied from visible land of that colour: the fill looks
+:mod:`geodecloud.restore.fill.ground` gives the colour of the land under opaque cloud, smooth as no
+land is. Here detail is laid over it, copied from visible land of that colour: the fill looks
 like the land around, and says nothing of what is there. Patch-based synthesis as in image quilting
 (Efros and Freeman, SIGGRAPH 2001), but of the detail only, and blended where patches overlap.
 

@@ -4,7 +4,6 @@ An array goes the way of a file, through a temporary one, so that what comes bac
 command line would have written.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.decloud import Report, Settings, decloud_scene
+from geodecloud.decloud import Report, decloud_scene
 from geodecloud.errors import UsageError
 from geodecloud.raster.writer import read_all, write_all
 from geodecloud.restore.strips import Predict
+from geodecloud.settings import Settings
 
 _NO_PLACE = 'LOCAL_CS["array"]'  # of an array that has no CRS: pixels, and no warning of it
 
@@ -60,12 +60,13 @@ def restore_array(
         )
     if 0 in array.shape:
         raise UsageError(f"the array has shape {array.shape}: it is empty")
-    if settings.provenance or settings.preview or settings.stac:
+    output = settings.output
+    if output.provenance or output.preview or output.stac:
         raise UsageError("an array has no outputs beside it: leave provenance, preview, stac out")
     with TemporaryDirectory(prefix="geodecloud-") as folder:
         src, dst, marks = (Path(folder) / name for name in ("array.tif", "out.tif", "marks.tif"))
         write_all(src, array, {"crs": _NO_PLACE, "nodata": nodata, **(about or {})})
-        settings = dataclasses.replace(settings, provenance=marks)
+        settings = settings.replace(provenance=marks)
         report = decloud_scene(src, dst, predict, settings, model_name=model_name)
         return Restored(read_all(dst), read_all(marks)[0], report)
 
@@ -94,8 +95,8 @@ def restore_dataarray(
         "transform": data.rio.transform() if data.rio.crs else None,
         "descriptions": names if isinstance(names, list | tuple) else (),
     }
-    if settings.scale is None and settings.offset is None:
-        settings = dataclasses.replace(settings, **_radiometry(data.attrs))
+    if settings.reading.scale is None and settings.reading.offset is None:
+        settings = settings.replace(**_radiometry(data.attrs))
     done = restore_array(
         np.asarray(ordered.values),
         predict,
