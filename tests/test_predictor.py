@@ -1,5 +1,8 @@
 """The predictor where memory is short, and where bf16 is not what fp32 is."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +12,11 @@ from geodecloud.errors import GeodecloudError
 from geodecloud.model import predictor as predictor_module
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.precision import difference, probe_patches
-from geodecloud.model.predictor import Predictor
+from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import grain
-from tests.conftest import write_scene
+from geodecloud.settings import ModelSpec
+from tests.conftest import ROOT, write_scene
 
 
 class ShortOfMemory(torch.nn.Module):
@@ -132,3 +136,32 @@ def test_real_bf16_of_the_built_in_model(monkeypatch, caplog):
     patches = predictor.asked(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
     found = difference(predictor._run(patches, "bf16"), predictor._run(patches, "fp32"))
     assert 0 < found.mean < 1
+
+
+# --- a library among others ----------------------------------------------------------------
+
+
+def test_the_callers_threads_keep_their_number(tiny_model):
+    """Both the one that calls and one that starts later."""
+    script = (
+        "import sys, torch\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from geodecloud.model.predictor import load_predictor\n"
+        "from geodecloud.settings import ModelSpec\n"
+        "torch.set_num_threads(3)\n"
+        "predictor = load_predictor(ModelSpec(model=Path(sys.argv[1]), device='cpu'), 2)\n"
+        "predictor(np.zeros((40, 3, 64, 64), np.float32), np.zeros(3, np.float32))\n"
+        "assert torch.get_num_threads() == 3\n"
+        "assert ThreadPoolExecutor(1).submit(torch.get_num_threads).result() == 3\n"
+        "assert predictor._pool.submit(torch.get_num_threads).result() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tiny_model)], check=True, cwd=ROOT)
+
+
+def test_a_predictor_is_loaded_as_its_specification_says(tiny_model):
+    predictor = load_predictor(ModelSpec(model=tiny_model, device="cpu", precision="fp32"), 2)
+    assert predictor.info.path == tiny_model
+    assert (predictor.device.type, predictor.precision, predictor.threads) == ("cpu", "fp32", 2)
+    assert load_predictor(ModelSpec(device="cpu")).info.path == default_model()

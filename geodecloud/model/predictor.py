@@ -4,6 +4,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Literal
 
 import numpy as np
@@ -12,17 +13,34 @@ from numpy.typing import NDArray
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geodecloud.errors import GeodecloudError, UsageError
-from geodecloud.model.checkpoint import load_generator
+from geodecloud.model.checkpoint import default_model, load_generator
 from geodecloud.model.device import fast_bf16, find_device
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.unet import UNet, with_dark_object
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import grain
-from geodecloud.settings import Precision, available_threads
+from geodecloud.settings import ModelSpec, Precision, available_threads
 
 log = logging.getLogger("geodecloud")
 
 _FADING = 0.2  # up to 1 - _FADING of opacity the strength holds, at 1 there is none
+_DEFAULT_SPEC = ModelSpec()
+_THREAD_SETTING = Lock()
+
+
+def load_predictor(spec: ModelSpec = _DEFAULT_SPEC, threads: int | None = None) -> "Predictor":
+    """Load a model onto its device.
+
+    Args:
+        spec: model file, device and precision.
+        threads: threads of the network on a CPU; None: one for each core.
+
+    Raises:
+        ModelError: the model file is missing, damaged or of another kind.
+        UsageError: the device is not available on this machine.
+        GeodecloudError: bf16 is asked for and does not work on this device.
+    """
+    return Predictor(spec.model or default_model(), spec.device, spec.precision, threads)
 
 
 class Predictor:
@@ -55,7 +73,7 @@ class Predictor:
         self.device = find_device(device)
         self.seconds = 0.0
         self.threads = (threads or available_threads()) if self.device.type == "cpu" else 1
-        self._pool = ThreadPoolExecutor(self.threads, initializer=_one_thread_each)
+        self._pool = ThreadPoolExecutor(self.threads, initializer=_compute_in_one_thread)
         self._smaller = 1  # a grain is divided by this, where a GPU has no memory for a whole one
         self._network = _for_inference(generator).to(self.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -165,9 +183,18 @@ class Predictor:
         return "bf16" if off.small or demanded else "fp32"
 
 
-def _one_thread_each() -> None:
-    """Let a thread of the pool compute alone: it is they who share the cores."""
-    torch.set_num_threads(1)
+def _compute_in_one_thread() -> None:
+    """Let this thread of the pool compute alone: the threads of the pool share the cores.
+
+    PyTorch takes the last setting of any thread as the default of threads that start later, the
+    user's too. So another thread puts the default back.
+    """
+    with _THREAD_SETTING:
+        default = torch.get_num_threads()
+        torch.set_num_threads(1)
+        restoring = Thread(target=torch.set_num_threads, args=(default,))
+        restoring.start()
+        restoring.join()
 
 
 def _for_inference(generator: UNet) -> UNet:
