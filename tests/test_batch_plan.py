@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geodecloud.batch import scheduler as run_module
-from geodecloud.batch.events import Finished, Lost
+from geodecloud.batch.events import Done, Lost
 from geodecloud.batch.folder import settings_entry
 from geodecloud.batch.manifest import NAME, Manifest
 from geodecloud.batch.plan import Claims, Facts, Job, Naming, Search, Source, read_names
@@ -219,7 +219,7 @@ class _FakeWorkers:
         if fate == "lost":
             self.renew(worker)
             return [Lost(worker, "killed")]
-        return [Finished(worker, Outcome({}) if fate == "well" else Outcome(error="bad"))]
+        return [Done(worker, Outcome({}) if fate == "well" else Outcome(error="bad"))]
 
 
 @given(

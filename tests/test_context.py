@@ -362,8 +362,8 @@ def test_rows_that_are_done_are_held_no_longer(tmp_path):
 def test_memory_does_not_grow_with_the_height_of_the_cloud(tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
-        "from geodecloud.cli.console import keep_memory_together\n"
-        "keep_memory_together()\n"
+        "from geodecloud.restore.heap import use_one_heap\n"
+        "use_one_heap()\n"
         "from tests.conftest import peak_memory\n"
         "from tests.test_context import white_is_cloud\n"
         "from geodecloud.decloud import decloud_scene\n"

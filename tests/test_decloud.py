@@ -176,8 +176,8 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
     """The peak of a scene four times as tall is the same."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from geodecloud.cli.console import keep_memory_together\n"
-        "keep_memory_together()\n"
+        "from geodecloud.restore.heap import use_one_heap\n"
+        "use_one_heap()\n"
         "from tests.conftest import peak_memory\n"
         "from tests.conftest import identity\n"
         "from geodecloud.decloud import decloud_scene\n"

@@ -17,7 +17,7 @@ from typing import Any
 
 from distributed import Client, Future, WorkerPlugin, get_worker
 
-from geodecloud.batch.events import Event, Finished, Lost, Rows
+from geodecloud.batch.events import Done, Event, Lost, Progress
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome, Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError, UsageError
@@ -126,7 +126,7 @@ class DaskWorkers:
         self._futures: dict[str, Future] = {}  # by worker
         self._there: list[str] = []
         self._looked = self._seen_any = 0.0
-        self._news: queue.SimpleQueue[Rows | str] = queue.SimpleQueue()  # str: done, a worker
+        self._news: queue.SimpleQueue[Progress | str] = queue.SimpleQueue()  # str: done, a worker
 
     def __enter__(self) -> "DaskWorkers":
         for name in ("distributed", "distributed.client"):
@@ -166,7 +166,7 @@ class DaskWorkers:
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         said = event[1]
-        self._news.put(Rows(said["worker"], *said["rows"]))
+        self._news.put(Progress(said["worker"], *said["rows"]))
 
     def idle(self) -> list[str]:
         """See :class:`geodecloud.batch.events.Workers`, also of what follows."""
@@ -218,7 +218,7 @@ class DaskWorkers:
         self._futures.pop(worker).cancel()
         return Lost(worker, f"the Dask worker {worker} was lost; killed, or out of memory?")
 
-    def _result(self, worker: str) -> Finished | Lost | None:
+    def _result(self, worker: str) -> Done | Lost | None:
         future = self._futures.get(worker)
         if future is None or not future.done():  # of a worker that was lost meanwhile
             return None
@@ -230,7 +230,7 @@ class DaskWorkers:
         except Exception as error:  # of Dask's own; it is this scene's result
             outcome = Outcome(error=f"{type(error).__name__}: {error}")
         del self._futures[worker]
-        return Finished(worker, outcome)
+        return Done(worker, outcome)
 
     def _refuse_lost_scheduler(self, future: Future | None = None) -> None:
         if self._client.status != "running" or (future and future.cancelled()):

@@ -1,16 +1,17 @@
-"""What the batch asks of its workers, wherever they are."""
+"""The protocols between a batch, its workers and its display."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A worker has come so far with its scene."""
+class Progress:
+    """A worker has restored ``done`` of the ``total`` rows of its scene."""
 
     worker: str
     done: int
@@ -18,8 +19,8 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A worker has ended its scene."""
+class Done:
+    """A worker has ended its scene, with success or an error."""
 
     worker: str
     outcome: Outcome
@@ -27,17 +28,20 @@ class Finished:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker has ended in the middle of a scene."""
+    """A worker has died in the middle of a scene."""
 
     worker: str
     reason: str
 
 
-Event = Rows | Finished | Lost
+Event = Progress | Done | Lost
 
 
 class Workers(Protocol):
-    """Workers that restore a scene at a time each. The ``with`` block's end ends their work."""
+    """A group of workers, each of which restores one scene at a time.
+
+    Leaving the ``with`` block stops their work.
+    """
 
     def __enter__(self) -> "Workers": ...
 
@@ -49,17 +53,33 @@ class Workers(Protocol):
     ) -> None: ...
 
     def idle(self) -> list[str]:
-        """The names of those that wait for a scene; a name is never used again."""
+        """Return the names of the workers that wait for a scene; no name is used twice."""
 
     def start(self, worker: str, job: Job) -> None:
-        """Give an idle worker a scene."""
+        """Give a scene to an idle worker."""
 
     def renew(self, worker: str) -> bool:
-        """Put a fresh worker in the place of an idle one; False where that is impossible."""
+        """Replace an idle worker by a fresh one; return False where that is impossible."""
 
     def events(self, seconds: float) -> list[Event]:
-        """What has happened; waits so long for the first.
+        """Return what has happened; wait at most so many seconds for the first event.
 
         Raises:
-            GeodecloudError: there are no workers any more, and none will come.
+            GeodecloudError: no worker is left, and none will come.
         """
+
+
+class Display(Protocol):
+    """Shows a batch to the user."""
+
+    def planned(self, count: int) -> None:
+        """Show how many scenes there are to restore."""
+
+    def begun(self, job: Job) -> None:
+        """Show that a worker begins a scene."""
+
+    def rows(self, job: Job, done: int, total: int) -> None:
+        """Show how many rows of a scene are done."""
+
+    def ended(self, job: Job, entry: Mapping[str, Any]) -> None:
+        """Show what became of a scene, from its line of the manifest."""

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from geodecloud.batch.display import Display
-from geodecloud.batch.events import Workers
+from geodecloud.batch.events import Display, Workers
 from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Claims, Job, Naming, Search, Source
 from geodecloud.batch.scheduler import Batch, Listener, Try

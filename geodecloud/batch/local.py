@@ -12,11 +12,11 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, NoReturn
 
-from geodecloud.batch.events import Event, Finished, Lost, Rows
+from geodecloud.batch.events import Done, Event, Lost, Progress
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Restorer, WorkerSpec
-from geodecloud.cli.console import keep_memory_together
 from geodecloud.errors import GeodecloudError
+from geodecloud.restore.heap import use_one_heap
 
 log = logging.getLogger("geodecloud")
 
@@ -118,7 +118,7 @@ class LocalWorkers:
             raise event
         if event is None:
             worker.ready = True
-        elif isinstance(event, Finished):
+        elif isinstance(event, Done):
             worker.busy = False
         return event  # type: ignore[no-any-return]
 
@@ -144,8 +144,8 @@ def _stop(*_: object) -> NoReturn:
 
 
 def _serve(connection: Connection, spec: WorkerSpec) -> None:
-    """The life of a worker: None when ready, and for each job Rows and a Finished."""
-    keep_memory_together()
+    """The life of a worker: None when ready, and for each job Progress and a Done."""
+    use_one_heap()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, who tells us
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_owner, daemon=True).start()
@@ -164,8 +164,8 @@ def _serve(connection: Connection, spec: WorkerSpec) -> None:
         connection.send(None)
         while True:
             job = connection.recv()
-            outcome = restore(job, lambda done, all_: connection.send(Rows(name, done, all_)))
-            connection.send(Finished(name, outcome))
+            outcome = restore(job, lambda done, all_: connection.send(Progress(name, done, all_)))
+            connection.send(Done(name, outcome))
     except (_StopError, EOFError, BrokenPipeError):
         return
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from geodecloud.batch.events import Finished, Lost, Rows, Workers
+from geodecloud.batch.events import Done, Lost, Progress, Workers
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome
 from geodecloud.raster.atomic import sweep
@@ -68,7 +68,7 @@ class Batch:
                 return
             self._hand_out()
             for event in self._workers.events(_TICK):
-                if isinstance(event, Rows):
+                if isinstance(event, Progress):
                     if event.worker in self._running:
                         job = self._running[event.worker].job
                         self._listener.rows(job, event.done, event.total)
@@ -87,7 +87,7 @@ class Batch:
                 self._listener.begun(fit.job)
                 self._workers.start(worker, fit.job)
 
-    def _end(self, event: Finished | Lost) -> bool:
+    def _end(self, event: Done | Lost) -> bool:
         """Take a result, or the loss of a worker; returns whether to go on."""
         one = self._running.pop(event.worker)
         job = one.job

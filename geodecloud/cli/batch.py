@@ -85,10 +85,10 @@ def batch(
     Ends with exit code 1 if a scene failed, after all others are done.
     """
     set_logging(quiet, verbose)
-    from geodecloud.batch.display import show_batch
     from geodecloud.batch.folder import FolderBatch, Request, Summary, settings_entry
     from geodecloud.batch.manifest import Manifest
     from geodecloud.batch.plan import SCENES, Naming, Search, read_names
+    from geodecloud.cli.batch_display import show_batch
 
     search = Search(out.absolute(), tuple(pattern or SCENES), recursive)
     request = Request(

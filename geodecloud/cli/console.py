@@ -1,7 +1,6 @@
 """The program around the commands: progress, messages, signals, exit codes."""
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from geodecloud.errors import GeodecloudError
+from geodecloud.restore.heap import use_one_heap
 
 
 class ProgressChoice(StrEnum):
@@ -38,8 +38,6 @@ ProgressOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
-
-_M_ARENA_MAX = -8  # of malloc.h
 
 
 @contextlib.contextmanager
@@ -132,17 +130,6 @@ def _silent_libraries() -> Iterator[None]:
         os.close(saved)
 
 
-def keep_memory_together() -> None:
-    """Let all threads take memory from one heap, where the C library is glibc.
-
-    By its habit each thread has one of its own, and what is free in one is of no use to the
-    others: a run that hands arrays from thread to thread would need half as much again.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
 class _StoppedError(BaseException):
     """Ctrl-C or a request to end: leaves through every ``with`` block, and no one catches it."""
 
@@ -161,7 +148,7 @@ def with_options(message: str) -> str:
 
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
-    keep_memory_together()
+    use_one_heap()
     handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
     if sys.stderr is None:  # closed, as some services start their programs
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
