@@ -1,4 +1,4 @@
-"""Scores of whole runs: pairs of scenes, and tiles under each kind of cloud."""
+"""Test the scores of whole runs: pairs of scenes, and tiles under each kind of cloud."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ KINDS = {field.name for field in dataclasses.fields(CloudMix)} | {"article"}
 
 
 class Stub:
-    """Stands for the Predictor: a plain function of the patches."""
+    """A plain function of the patches in place of a Predictor."""
 
     info = SimpleNamespace(metadata={})
 
@@ -38,13 +38,13 @@ class Stub:
 
 
 def see_nothing(patches, _):
-    """A network that restores nothing and sees no cloud."""
+    """Return the patches unchanged, without any cloud."""
     return np.concatenate([patches, 0 * patches[:, :1]], axis=1)
 
 
 @pytest.fixture
 def network(monkeypatch):
-    """Put a plain function in the network's place."""
+    """Replace the network by a plain function."""
 
     def put(function):
         for module in ("pairs", "tiles"):
@@ -68,14 +68,14 @@ def write_png(path, dn):
 
 
 def half_cloudy(dtype="uint16", white=2750, size=(40, 50)):
-    """Dark land under a bright cloud over its left half, and without."""
+    """Return dark land under a bright cloud over its left half, and without it."""
     clear = (noise((3, *size)).astype(float) / 4000 * 0.45 * white).astype(dtype)
     cloudy = clear.copy()
     cloudy[:, :, : size[1] // 2] = white * 0.8
     return cloudy, clear
 
 
-def test_a_pair_is_scored_whole_and_by_place(folders, network):
+def test_a_pair_is_scored_whole_and_by_region(folders, network):
     network(darken)
     cloudy, clear = half_cloudy()
     write_scene(folders[0] / "a.tif", cloudy)
@@ -95,7 +95,7 @@ def test_a_pair_is_scored_whole_and_by_place(folders, network):
     assert scores["in_the_clear"]["identity"] == scores["in_the_clear"]["restored"]
 
 
-def test_formats_mix_and_means_are_of_the_pairs(folders, network):
+def test_formats_mix_and_means_are_over_the_pairs(folders, network):
     network(darken)
     picture = half_cloudy("uint8", 255)
     write_png(folders[0] / "a.png", picture[0])
@@ -119,11 +119,13 @@ def test_formats_mix_and_means_are_of_the_pairs(folders, network):
 
 
 @pytest.mark.parametrize("offset", [0, -1000])
-def test_the_clear_scene_is_read_as_the_cloudy_one_is(folders, network, offset):
+def test_a_clear_scene_that_states_no_radiometry_is_read_like_the_cloudy_one(
+    folders, network, offset
+):
     network(see_nothing)
     dark = np.full((3, 20, 20), 300 - offset, np.uint16)
     bright = np.full((3, 20, 20), 575 - offset, np.uint16)  # a tenth of the model range more
-    # The file of the cloudy scene alone says so; the clear one is dark enough to seem corrected.
+    # Only the cloudy file states it; the clear scene is dark enough to look like L2A.
     write_scene(folders[1] / "a.tif", dark)
     with rasterio.open(write_scene(folders[0] / "a.tif", bright), "r+") as file:
         file.scales, file.offsets = [1e-4] * 3, [offset * 1e-4] * 3
@@ -135,7 +137,7 @@ def test_the_clear_scene_is_read_as_the_cloudy_one_is(folders, network, offset):
     assert math.isnan(scores["under_cloud"]["restored"]["psnr"])
 
 
-def test_a_clear_scene_may_state_an_offset_of_its_own(folders, network, cli, tiny_model):
+def test_each_scene_is_read_with_the_offset_that_it_states(folders, network, cli, tiny_model):
     network(see_nothing)
     cloudy, clear = half_cloudy()
     write_scene(folders[0] / "a.tif", cloudy)
@@ -147,11 +149,11 @@ def test_a_clear_scene_may_state_an_offset_of_its_own(folders, network, cli, tin
         with rasterio.open(path, "r+") as file:
             file.update_tags(BOA_ADD_OFFSET=offset)
     assert evaluate_pairs(*folders, None)["identity"] == expected["identity"]
-    # What is named holds for both.
+    # An offset that is given holds for both scenes.
     write_scene(folders[0] / "a.tif", cloudy + 1000)
     write_scene(folders[1] / "a.tif", clear + 1000)
-    named = evaluate_pairs(*folders, None, settings=Settings(offset=-1000))
-    assert named["identity"] == expected["identity"]
+    given = evaluate_pairs(*folders, None, settings=Settings(offset=-1000))
+    assert given["identity"] == expected["identity"]
     args = ["evaluate", *folders, "--model", tiny_model, "--json"]
     assert json.loads(cli(*args, "--offset", -1000).out)["identity"] == expected["identity"]
 
@@ -167,7 +169,7 @@ def test_undeclared_zeros_of_the_clear_scene_are_nodata(folders, network):
     assert evaluate_pairs(*folders, None)["identity"] == expected["identity"]
 
 
-def test_many_scenes_say_the_same_once(cli, folders, tiny_model):
+def test_a_warning_that_many_scenes_share_is_shown_once(cli, folders, tiny_model):
     for name in "abc":
         for folder in folders:
             write_scene(folder / f"{name}.tif", half_cloudy()[1])
@@ -188,7 +190,7 @@ def test_nodata_of_either_scene_is_left_out(folders, network):
     assert math.isfinite(scores["dark_channel_prior"]["ssim"])
 
 
-def test_means_leave_out_what_is_infinite_or_of_nothing():
+def test_means_leave_out_infinite_scores_and_scores_of_no_pixels():
     each = [{"a": {"b": math.inf}, "c": math.nan}, {"a": {"b": 3.0}, "c": math.nan}]
     means = mean_scores(each)
     assert means["a"] == {"b": 3}
@@ -197,11 +199,11 @@ def test_means_leave_out_what_is_infinite_or_of_nothing():
     assert json_scores(mean_scores(each[:1]) | {"n": 1}) == {"a": {"b": None}, "c": None, "n": 1}
 
 
-def test_rows_have_means_of_the_same_pairs():
-    cloudy, spoiled, kept = (13.0, 23.0), (math.inf, 37.0), (math.inf, math.inf)
+def test_rows_are_averaged_over_the_same_pairs():
+    cloudy, changed, unchanged = (13.0, 23.0), (math.inf, 37.0), (math.inf, math.inf)
     each = [
         {"identity": {"psnr": a, "mae": 0.1}, "restored": {"psnr": b, "mae": 0.3}}
-        for a, b in (cloudy, spoiled, kept)
+        for a, b in (cloudy, changed, unchanged)
     ]
     means = mean_scores(each)
     assert [means[row]["psnr"] for row in ("identity", "restored")] == [13, 23]
@@ -218,7 +220,7 @@ BAD_PAIRS = {
     ),
     "other size": (
         lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 21)), photometric="rgb"),
-        "size",
+        "21 x 20 pixels, but",
     ),
     "other type": (
         lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20), "uint8"), photometric="rgb"),
@@ -231,13 +233,13 @@ BAD_PAIRS = {
             photometric="rgb",
             transform=from_origin(500006, 5500000, 10, 10),
         ),
-        "does not lie where",
+        "not on the grid",
     ),
     "other CRS": (
         lambda f: write_scene(
             f[1] / "a.tif", noise((3, 20, 20)), photometric="rgb", crs="EPSG:32632"
         ),
-        "does not lie where",
+        "not on the grid",
     ),
     "all nodata": (
         lambda f: write_scene(f[1] / "a.tif", noise((3, 20, 20)) * 0, nodata=0, photometric="rgb"),
@@ -261,13 +263,13 @@ def test_bad_pairs_are_one_clear_line(cli, folders, tiny_model, kind):
     assert len(cli.err.splitlines()) == 1
 
 
-def test_the_input_folders_are_no_place_for_pictures(folders, network):
+def test_pictures_are_not_written_into_the_input_folders(folders, network):
     network(see_nothing)
     for folder in folders:
         write_png(folder / "a.png", noise((3, 20, 20), "uint8"))
     with pytest.raises(UsageError, match="another folder"):
         evaluate_pairs(*folders, None, pictures=folders[1] / ".." / "cloudy")
-    with pytest.raises(DataError, match="no b"):
+    with pytest.raises(DataError, match="b not found"):
         evaluate_pairs(*folders, None, ["a", "b"])
 
 
@@ -285,9 +287,9 @@ def test_evaluate_pairs_on_the_command_line(cli, folders, tmp_path, tiny_model):
     for stem in ("one", "two"):
         with Image.open(tmp_path / "new" / "pictures" / f"{stem}.png") as png:
             assert png.size == (3 * 50 + 2 * 4, 40)
-    assert "no mean PSNR of two: infinite" in cli(*args).out
+    assert "not in the mean PSNR, infinite in a row: two" in cli(*args).out
     text = cli(*args, "--only", "two").out
-    assert "no mean PSNR" not in text
+    assert "not in the mean" not in text
     assert "mean of 1" in text
     assert "inf" in text
     assert "dark channel prior" in text
@@ -310,7 +312,7 @@ def test_wrong_usage_is_exit_code_2(cli, args):
 
 @pytest.fixture(scope="module")
 def eurosat(tmp_path_factory):
-    """A EuroSAT of 30 tiles, of which 9 are held out, cut from a clear scene."""
+    """Make a EuroSAT of 30 tiles from a clear scene; 9 tiles are held out."""
     with rasterio.open(ROOT / "sample_data" / "s2_clear.tif") as scene:
         land = np.clip(scene.read([3, 2, 1]) / 2750 * 254 + 1, 1, 255).astype(np.uint8)
     path = tmp_path_factory.mktemp("eurosat") / "EuroSAT.zip"
@@ -338,14 +340,14 @@ def test_a_network_that_sees_nothing_is_the_identity(eurosat, network):
     assert scores["kinds"]["deck"]["identity"]["psnr"] < scores["kinds"]["veil"]["identity"]["psnr"]
 
 
-def test_the_composite_decides_what_is_untouched(eurosat, network):
+def test_the_composite_decides_which_pixels_stay_untouched(eurosat, network):
     network(darken)
     for rows in evaluate_tiles(eurosat, None)["kinds"].values():
         assert rows["untouched"] < 1
         assert rows["restored"]["psnr"] != rows["network"]["psnr"]
 
 
-def test_psnr_is_of_the_error_of_all_tiles(eurosat, network, monkeypatch):
+def test_psnr_is_that_of_the_error_over_all_tiles(eurosat, network, monkeypatch):
     network(see_nothing)
     whole = evaluate_tiles(eurosat, None)["kinds"]["veil"]
     monkeypatch.setattr("geodecloud.evaluation.tiles._BATCH", 2)

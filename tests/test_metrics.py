@@ -1,4 +1,4 @@
-"""Laws of the metrics, parity with scikit-image, and the dark channel prior on known haze."""
+"""Test the laws of the metrics, parity with scikit-image, and dehazing on known haze."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from geodecloud.evaluation.dark_channel import dehaze
+from geodecloud.evaluation.dark_channel import _box_mean, _dark_channel, dehaze
 from geodecloud.evaluation.metrics import mae, psnr, sam, ssim
 
 METRICS = {"psnr": psnr, "ssim": ssim, "sam": sam, "mae": mae}
@@ -14,11 +14,11 @@ PERFECT = {"psnr": np.inf, "ssim": 1, "sam": 0, "mae": 0}
 BOUNDS = {"psnr": (0, np.inf), "ssim": (-1, 1), "sam": (0, 90), "mae": (0, 1)}
 
 seeds = st.integers(0, 2**32 - 1)
-unhurried = settings(deadline=None)  # a busy machine is no failure
+unhurried = settings(deadline=None)  # a busy machine must not fail a test
 
 
 def pictures(seed, count=2, shape=(3, 24, 31)):
-    """Some smooth, some noisy, some flat ones."""
+    """Return random images: smooth, noisy or flat."""
     rng = np.random.default_rng(seed)
     smooth = np.linspace(0, 1, shape[2]) * rng.random((3, 1, 1))
     strength = rng.choice([0, 0.02, 0.3, 1])
@@ -34,7 +34,7 @@ def everywhere(picture):
 class TestEachMetric:
     @unhurried
     @given(seed=seeds)
-    def test_a_picture_is_perfect_beside_itself(self, name, seed):
+    def test_an_image_is_perfect_compared_with_itself(self, name, seed):
         a, _ = pictures(seed)
         assert METRICS[name](a, a.copy(), everywhere(a)) == pytest.approx(PERFECT[name], abs=1e-12)
 
@@ -48,13 +48,13 @@ class TestEachMetric:
         assert low - 1e-9 <= score <= high + 1e-9
 
     @unhurried
-    @given(seed=seeds, rubbish=st.sampled_from([0.0, 1.0, -99.0, np.nan, np.inf]))
-    def test_invalid_pixels_do_not_matter(self, name, seed, rubbish):
+    @given(seed=seeds, junk=st.sampled_from([0.0, 1.0, -99.0, np.nan, np.inf]))
+    def test_invalid_pixels_have_no_influence(self, name, seed, junk):
         a, b = pictures(seed)
         valid = everywhere(a)
         valid[3, 5] = valid[15:, 20:] = False
         before = METRICS[name](a, b, valid)
-        a[:, ~valid] = rubbish
+        a[:, ~valid] = junk
         assert METRICS[name](a, b, valid) == before
         b[:, ~valid] = 0.5
         assert METRICS[name](a, b, valid) == before
@@ -76,7 +76,7 @@ def test_known_values():
 
 @unhurried
 @given(seed=seeds, gain=st.floats(0.1, 1))
-def test_the_spectral_angle_does_not_see_brightness(seed, gain):
+def test_the_spectral_angle_does_not_depend_on_brightness(seed, gain):
     a, b = pictures(seed)
     score = sam(a, b, everywhere(a))
     assert sam(a * np.float32(gain), b, everywhere(a)) == pytest.approx(
@@ -119,7 +119,7 @@ def test_ssim_counts_whole_windows_only():
     assert np.isnan(ssim(a, b, half))
 
 
-def test_dark_channel_prior_takes_even_haze_away():
+def test_the_dark_channel_prior_removes_even_haze():
     clear = np.random.default_rng(0).uniform(0, 0.8, (3, 80, 140)).astype(np.float32)
     clear[:, ::5, ::5] = 0  # something dark in every patch
     transmission = np.where(np.arange(140) < 25, 0.02, 0.5).astype(np.float32)  # a cloud, haze
@@ -132,20 +132,38 @@ def test_dark_channel_prior_takes_even_haze_away():
 
 
 @unhurried
-@given(seed=seeds, rubbish=st.sampled_from([0.0, 1.0, np.nan]))
-def test_dark_channel_prior_does_not_look_at_invalid_pixels(seed, rubbish):
+@given(seed=seeds, junk=st.sampled_from([0.0, 1.0, np.nan]))
+def test_the_dark_channel_prior_ignores_invalid_pixels(seed, junk):
     (a,) = pictures(seed, 1)
     valid = everywhere(a)
     valid[10:15, 8:] = False
     before = dehaze(a, valid)
-    a[:, ~valid] = rubbish
+    a[:, ~valid] = junk
     after = dehaze(a, valid)
     np.testing.assert_array_equal(after[:, valid], before[:, valid])
     assert (after[:, valid] >= 0).all()
     assert (after[:, valid] <= 1).all()
 
 
-def test_dark_channel_prior_survives_flat_pictures():
+def test_the_dark_channel_prior_of_a_flat_image_is_finite():
     for value in (0, 0.5, 1):
         flat = np.full((3, 9, 70), value, np.float32)
         assert np.isfinite(dehaze(flat, everywhere(flat))).all()
+
+
+@unhurried
+@given(seed=seeds, height=st.integers(1, 50), width=st.integers(1, 50))
+def test_dark_channel_and_box_mean_are_those_of_the_part_of_a_window_inside_the_image(
+    seed, height, width
+):
+    image = np.random.default_rng(seed).random((3, height, width))
+
+    def by_hand(function, band, radius):
+        rows = [slice(max(row - radius, 0), row + radius + 1) for row in range(height)]
+        columns = [slice(max(column - radius, 0), column + radius + 1) for column in range(width)]
+        return np.array([[function(band[row, column]) for column in columns] for row in rows])
+
+    np.testing.assert_array_equal(_dark_channel(image), by_hand(np.min, image.min(axis=0), 7))
+    np.testing.assert_allclose(
+        _box_mean(image[0]), by_hand(np.mean, image[0], 20), rtol=0, atol=1e-12
+    )

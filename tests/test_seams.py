@@ -1,4 +1,4 @@
-"""Laws of the seam figure: none where a network looks at pixels, seen where it looks at patches."""
+"""Test the seam scores: no seam from a network of single pixels, seams from one of patches."""
 
 import json
 
@@ -8,27 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodecloud.errors import DataError
-from geodecloud.evaluation.seams import evaluate_seams, seams
+from geodecloud.evaluation.seams import evaluate_seams, measure_seams
 from geodecloud.restore.windows import Grid
 from tests.conftest import noise, write_scene
 
 
 def lighten(patches, _):
-    """A network that looks at each pixel alone, and changes all of them."""
+    """Change every pixel, each by its own value alone."""
     return np.concatenate([patches * 0.8, np.full_like(patches[:, :1], 0.6)], axis=1)
 
 
 def tint(patches, _):
-    """A network that has an opinion of its own in each patch."""
-    own = np.random.default_rng(patches.size).uniform(-0.1, 0.1, (len(patches), 3, 1, 1))
-    return np.concatenate([patches * 0.8 + own, np.full_like(patches[:, :1], 0.6)], axis=1).astype(
-        np.float32
-    )
+    """Shift the colour of each patch by a random amount."""
+    shift = np.random.default_rng(patches.size).uniform(-0.1, 0.1, (len(patches), 3, 1, 1))
+    return np.concatenate(
+        [patches * 0.8 + shift, np.full_like(patches[:, :1], 0.6)], axis=1
+    ).astype(np.float32)
 
 
 @pytest.fixture
 def restored_by(tmp_path, monkeypatch):
-    """The figures of smooth land with a little noise, restored by a plain function."""
+    """Score smooth land with a little noise, restored by a plain function."""
     rows, columns = np.mgrid[:400, :500]
     land = 1500 + 300 * np.sin(rows / 40) + 300 * np.cos(columns / 50)
     src = write_scene(tmp_path / "in.tif", (land + noise((3, 400, 500)) / 100).astype(np.uint16))
@@ -41,13 +41,13 @@ def restored_by(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("grid", [Grid(), Grid(128), Grid(64, 0)])
-def test_no_seam_where_pixels_are_restored_one_by_one(restored_by, grid):
+def test_no_seam_if_each_pixel_is_restored_by_itself(restored_by, grid):
     figures = restored_by(lighten, grid)
     assert abs(figures["excess"]) < 0.02
     assert figures["across"]["p99"] >= figures["across"]["mean"] > 0
 
 
-def test_hard_borders_between_patches_are_seen_and_the_blend_hides_them(restored_by):
+def test_hard_borders_between_patches_are_found_and_the_blend_hides_them(restored_by):
     hard = restored_by(tint, Grid(64, 0))["excess"]
     assert hard > 0.5
     assert abs(restored_by(tint, Grid(64, 16))["excess"]) < hard / 10
@@ -56,7 +56,7 @@ def test_hard_borders_between_patches_are_seen_and_the_blend_hides_them(restored
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 1000), st.integers(100, 180), st.integers(100, 180))
 def test_a_step_at_the_borders_is_measured_exactly(step, height, width):
-    """A step down at each border of a picture that rises by 1 from pixel to pixel."""
+    """Put a step at each border of an image that rises by 1 from pixel to pixel."""
     grid = Grid(32, 0)
 
     def ramp(length):
@@ -66,24 +66,24 @@ def test_a_step_at_the_borders_is_measured_exactly(step, height, width):
 
     rows, columns = height - height % 32, width - width % 32  # no window is moved back
     picture = ramp(rows)[:, None] + ramp(columns)[None, :]
-    figures = seams(picture[None], np.ones(picture.shape, bool), grid)
+    figures = measure_seams(picture[None], np.ones(picture.shape, bool), grid)
     assert figures["across"] == {"mean": 1 + step, "p99": 1 + step}
     assert figures["beside"] == {"mean": 1, "p99": 1}
     assert figures["chance"] == 1
     assert figures["excess"] == pytest.approx(step)
 
 
-def test_what_does_not_count_has_no_part():
+def test_pixels_that_are_not_counted_have_no_influence():
     rng = np.random.default_rng(0)
     dn = rng.integers(0, 4000, (3, 300, 200))
     where = np.ones((300, 200), bool)
     where[100:180] = False
     spoiled = dn.copy()
     spoiled[:, ~where] = 65535
-    assert seams(dn, where, Grid()) == seams(spoiled, where, Grid())
+    assert measure_seams(dn, where, Grid()) == measure_seams(spoiled, where, Grid())
 
 
-def test_nothing_changed_is_one_line(tmp_path, monkeypatch, cli):
+def test_a_scene_without_changes_is_refused_in_one_line(tmp_path, monkeypatch, cli):
     def see_nothing(patches, _):
         return np.concatenate([patches, 0 * patches[:, :1]], axis=1)
 

@@ -1,1 +1,1 @@
-"""Judge restored pictures: pairs, tiles, seams."""
+"""Score restorations on pairs of scenes and on tiles, and measure the seams between windows."""

@@ -1,87 +1,74 @@
-"""The dark channel prior: a dehazer without a network, to compare with.
+"""Remove haze by the dark channel prior: a baseline without a network.
 
     hazy = t * clear + (1 - t) * airlight
 
-K. He, J. Sun, X. Tang: "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009. Somewhere
-in each patch of a clear picture something is dark in some band; what light is there is haze.
-The transmission t is refined by the guided filter of K. He, J. Sun, X. Tang: "Guided Image
-Filtering", ECCV 2010, in place of the first paper's soft matting; the guide is the mean of the
-bands.
+K. He, J. Sun, X. Tang: "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009: in a clear
+image, every patch has a pixel that is almost black in one band, so the light of that pixel is haze.
+K. He, J. Sun, X. Tang: "Guided Image Filtering", ECCV 2010, refines the transmission t in place of
+the first paper's soft matting. The guide is the mean of the bands.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter, uniform_filter
 
-# Of the first paper:
+# Dark channel prior (CVPR 2009):
 _PATCH = 15  # pixels on a side
-_OMEGA = 0.95  # share of the haze that is removed
-_LEAST_T = 0.1  # transmission, below which the noise would be blown up
-_AIRLIGHT_SHARE = 0.001  # of the pixels, those with the brightest dark channel
-# Of the second, for dehazing:
-_RADIUS = 20  # pixels
+_OMEGA = 0.95  # fraction of the haze that is removed
+_MIN_TRANSMISSION = 0.1  # division by less would amplify noise
+_AIRLIGHT_FRACTION = 0.001  # of the pixels, the candidates for the airlight
+_MIN_AIRLIGHT = 1e-6  # of a black image, which is divided by it
+# Guided filter (ECCV 2010), for dehazing:
+_GUIDE_WINDOW = 41  # pixels on a side: radius 20
 _EPSILON = 1e-3  # variance of the guide that counts as an edge
 
 
 def dehaze(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The picture without haze, as far as the dark channel prior goes.
+    """Return an image without its haze, as estimated by the dark channel prior.
 
     Args:
-        image: float32 (3, rows, width), in model range, 0..1.
-        valid: bool (rows, width), somewhere True; where False nothing is looked at.
+        image: float32 (3, rows, columns), in model range, 0..1.
+        valid: bool (rows, columns), True somewhere; invalid pixels do not influence the result.
 
     Returns:
-        float32 (3, rows, width), 0..1; where not valid, no meaning.
+        float32 (3, rows, columns), 0..1; meaningless at invalid pixels.
     """
     mean = image[:, valid].mean(axis=1, dtype=np.float64)[:, None, None]
-    hazy = np.where(valid, image, mean)  # float64 (3, rows, width)
+    hazy = np.where(valid, image, mean)  # float64 (3, rows, columns)
     airlight = _airlight(hazy, valid)[:, None, None]
     raw = 1 - _OMEGA * _dark_channel(hazy / airlight)
-    transmission = np.maximum(_guided_filter(hazy.mean(axis=0), raw), _LEAST_T)
+    transmission = np.maximum(_guided_filter(hazy.mean(axis=0), raw), _MIN_TRANSMISSION)
     clear = (hazy - airlight) / transmission + airlight
     return np.clip(clear, 0, 1).astype(np.float32)
 
 
 def _airlight(hazy: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The brightest pixel, (3,), of those with the brightest dark channel."""
+    """Return the brightest pixel, (3,), among those with the brightest dark channel."""
     dark = _dark_channel(hazy)[valid]
-    count = max(1, round(_AIRLIGHT_SHARE * dark.size))
+    count = max(1, round(_AIRLIGHT_FRACTION * dark.size))
     candidates = hazy[:, valid][:, np.argpartition(dark, -count)[-count:]]  # (3, count)
     brightest: NDArray[np.float64] = candidates[:, candidates.sum(axis=0).argmax()]
-    return np.maximum(brightest, 1e-6)  # of a black picture
+    return np.maximum(brightest, _MIN_AIRLIGHT)
 
 
-def _dark_channel(picture: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The darkest value of any band in the patch around each pixel: (rows, width).
-
-    The minimum of two neighbouring runs of pixels is that of a run twice as long.
-    """
-    dark: NDArray[np.float64] = np.pad(picture.min(axis=0), _PATCH // 2, mode="edge")
-    for _ in range(2):  # along the columns, then along the rows
-        run = 1
-        while run < _PATCH:
-            step = min(run, _PATCH - run)
-            dark = np.minimum(dark[:-step], dark[step:])
-            run += step
-        dark = dark.T
+def _dark_channel(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the darkest value of any band in the patch around each pixel: (rows, columns)."""
+    dark: NDArray[np.float64] = minimum_filter(image.min(axis=0), _PATCH, mode="nearest")
     return dark
 
 
 def _guided_filter(guide: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Smooth the values except where the guide has an edge; (rows, width) each."""
+    """Smooth the values but keep the edges of the guide; all are (rows, columns)."""
     mean_guide, mean_values = _box_mean(guide), _box_mean(values)
     covariance = _box_mean(guide * values) - mean_guide * mean_values
     variance = _box_mean(guide * guide) - mean_guide**2
     slope = covariance / (variance + _EPSILON)
-    start = mean_values - slope * mean_guide
-    return _box_mean(slope) * guide + _box_mean(start)
+    intercept = mean_values - slope * mean_guide
+    return _box_mean(slope) * guide + _box_mean(intercept)
 
 
 def _box_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a square around each pixel, of what of it lies inside the picture."""
-    for _ in range(2):
-        length = values.shape[0]
-        first = np.maximum(np.arange(length) - _RADIUS, 0)
-        last = np.minimum(np.arange(length) + _RADIUS + 1, length)
-        sums = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(axis=0)])
-        values = ((sums[last] - sums[first]) / (last - first)[:, None]).T
-    return values
+    """Return the mean over the part of a square around each pixel that lies inside the image."""
+    inside = uniform_filter(np.ones_like(values), _GUIDE_WINDOW, mode="constant")
+    mean: NDArray[np.float64] = uniform_filter(values, _GUIDE_WINDOW, mode="constant") / inside
+    return mean

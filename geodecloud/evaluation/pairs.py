@@ -1,4 +1,4 @@
-"""Scores on pairs of scenes: the same place under cloud and clear."""
+"""Score a model on pairs of scenes: the same ground under cloud and clear."""
 
 import tempfile
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ from geodecloud.radiometry import guess_radiometry
 from geodecloud.raster.aoi import placed
 from geodecloud.raster.calibration import holds_sentinels_dn, stated_radiometry, statements
 from geodecloud.raster.preview import save_grid
-from geodecloud.raster.scene import open_scene
+from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.writer import read_provenance
 from geodecloud.restore.composite import MEASURED
 from geodecloud.restore.strips import Predict
 from geodecloud.settings import Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-_AS_THEY_ARE = Settings()
-_SAME_PLACE = 0.5  # pixels between the corners of two scenes of a pair
-_BY_PLACE = ("psnr", "mae")  # what has a meaning for pixels that lie apart
+_TOLERANCE = 0.5  # pixels between the corners of the two scenes of a pair
+_POINTWISE = ("psnr", "mae")  # metrics that need no neighbourhood: they score any set of pixels
+_DEFAULTS = Settings()
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """A place; pictures are float32 (3, rows, width), in the cloudy scene's model range."""
+    """A restored pair; images are float32 (3, rows, columns), in the cloudy scene's model range."""
 
     cloudy: Picture
     restored: Picture
     clear: Picture
-    valid: Mask  # (rows, width), in the cloudy and in the clear scene
-    measured: Mask  # (rows, width), by the provenance
+    valid: Mask  # (rows, columns), in both the cloudy and the clear scene
+    measured: Mask  # (rows, columns), by the provenance
     changed_fraction: float
-    reprod_mae: float  # DN, between restored and cloudy where measured
+    reprod_mae: float  # DN, between restored and cloudy at measured pixels
 
 
 def evaluate_pairs(
@@ -49,39 +49,39 @@ def evaluate_pairs(
     model: Path | None,
     only: list[str] | None = None,
     pictures: Path | None = None,
-    settings: Settings = _AS_THEY_ARE,
+    settings: Settings = _DEFAULTS,
 ) -> Scores:
-    """How near the cloudy scenes are to the clear ones: as they are, dehazed, and restored.
+    """Score cloudy, dehazed and restored scenes against the clear ones.
 
-    The whole way is scored: each cloudy scene is restored into a file, which is read back. The
-    clear scene of a pair is read with the scale and offset that it states; where it states none,
-    with those of the cloudy one, as found when it is restored. Nothing is put in for the air.
+    Each cloudy scene is restored into a file, which is read back. Each scene is read with the
+    scale and offset that it states. A clear scene that states none is read with those of the
+    cloudy one. No path radiance is added or removed.
 
     Args:
-        cloudy_dir, clear_dir: folders of GeoTIFF, PNG, JPEG; a pair has the same file stem.
+        cloudy_dir, clear_dir: folders of GeoTIFF, PNG or JPEG; a pair has the same file stem.
         model: a model file; None: the built-in one.
         only: stems of the files to take; None: all.
-        pictures: a folder for pictures of each pair, cloudy | restored | clear; made if needed.
-        settings: for restoring: scale and offset (then of both scenes), windows.
+        pictures: a folder for a PNG of each pair, cloudy | restored | clear; made if missing.
+        settings: of restoring; scale and offset hold for both scenes.
 
     Returns:
-        ``pairs``, their number. For each row of ``scores.ROWS``: psnr (dB), ssim, sam (degrees),
-        mae (model range). ``under_cloud`` and ``in_the_clear``: psnr and mae for each row, over
-        the pixels that the run changed, and that it left as measured. ``changed_fraction``.
-        ``reprod_mae``: mean difference in DN between restored and cloudy over measured pixels;
-        0, or the promise is broken. All are means over the pairs, see
-        :func:`geodecloud.evaluation.tables.mean_scores`; ``each`` has them by stem.
+        ``pairs``, their number. For each key of ``tables.ROWS``: psnr in dB, ssim, sam in degrees,
+        mae in model range. ``under_cloud`` and ``in_the_clear``: psnr and mae of each row, over the
+        changed and over the measured pixels. ``changed_fraction``. ``reprod_mae``: mean difference
+        in DN between restored and cloudy at measured pixels; anything but 0 is a bug. All are means
+        over the pairs, see :func:`geodecloud.evaluation.tables.mean_scores`; ``each`` has the
+        scores by stem.
 
     Raises:
-        DataError: a pair is missing or does not fit together; before any is restored.
+        DataError: a pair is incomplete or does not match; raised before any scene is restored.
         UsageError: ``pictures`` is one of the input folders.
     """
     pairs = _find_pairs(cloudy_dir, clear_dir, only)
     for cloudy, clear in pairs.values():
-        _refuse_unlike(cloudy, clear)
+        _check_match(cloudy, clear)
     if pictures:
         if pictures.resolve() in (cloudy_dir.resolve(), clear_dir.resolve()):
-            raise UsageError(f"{pictures}: holds the pairs themselves; name another folder")
+            raise UsageError(f"{pictures}: holds the pairs themselves; give another folder")
         pictures.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(model or default_model())
     each = {}
@@ -97,23 +97,26 @@ def evaluate_pairs(
 def _find_pairs(
     cloudy_dir: Path, clear_dir: Path, only: list[str] | None
 ) -> dict[str, tuple[Path, Path]]:
-    """The (cloudy, clear) files by stem."""
+    """Return the (cloudy, clear) files by stem."""
     cloudy, clear = _by_stem(cloudy_dir), _by_stem(clear_dir)
     wanted = sorted(cloudy if only is None else set(only))
     if missing := [stem for stem in wanted if stem not in cloudy]:
-        raise DataError(f"{cloudy_dir}: no {', '.join(missing)} in it")
+        raise DataError(
+            f"{cloudy_dir}: {', '.join(missing)} not found; check the names given in `only`"
+        )
     if not wanted:
-        raise DataError(f"{cloudy_dir}: no pairs to score; give a folder of .tif or .png files")
+        raise DataError(f"{cloudy_dir}: no pairs in it; give a folder of .tif, .png or .jpg files")
     if missing := [stem for stem in wanted if stem not in clear]:
         raise DataError(
-            f"{clear_dir}: {', '.join(missing)} missing; each cloudy scene needs a clear one"
+            f"{clear_dir}: {', '.join(missing)} missing; give a clear scene for each cloudy one"
         )
     return {stem: (cloudy[stem], clear[stem]) for stem in wanted}
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
+    """Return the images of a folder by file stem."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give a folder of .tif or .png files")
+        raise DataError(f"{folder}: no such folder; give a folder of .tif, .png or .jpg files")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
@@ -123,68 +126,74 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _refuse_unlike(cloudy: Path, clear: Path) -> None:
-    """Refuse a pair of other sizes, types or places."""
+def _check_match(cloudy: Path, clear: Path) -> None:
+    """Refuse a pair of other size, data type or position."""
     with open_scene(cloudy) as before, open_scene(clear) as truth:
         if before.shape != truth.shape:
-            raise DataError(f"{clear}: not of the size of {cloudy}")
+            raise DataError(f"{clear}: {_size(truth)}, but {cloudy} is {_size(before)}; crop one")
         if guess_radiometry(before.dtype) != guess_radiometry(truth.dtype):
             raise DataError(f"{clear}: {truth.dtype}, but {cloudy} is {before.dtype}; convert one")
         one, other = before.dataset, truth.dataset
         if placed(one) and placed(other):
-            from_pixel_to_pixel = ~one.transform * other.transform
+            between_pixels = ~one.transform * other.transform
             corners = [(0, 0), (one.width, one.height)]
-            apart = np.abs(np.subtract([from_pixel_to_pixel * at for at in corners], corners)).max()
-            if one.crs != other.crs or apart > _SAME_PLACE:
-                raise DataError(f"{clear}: does not lie where {cloudy} does; gdalwarp it first")
+            apart = np.abs(np.subtract([between_pixels * at for at in corners], corners)).max()
+            if one.crs != other.crs or apart > _TOLERANCE:
+                raise DataError(f"{clear}: not on the grid of {cloudy}; warp one with gdalwarp")
+
+
+def _size(scene: Scene) -> str:
+    rows, columns = scene.shape
+    return f"{columns} x {rows} pixels"
 
 
 def _restore(
     cloudy: Path, clear: Path, predict: Predict, folder: Path, settings: Settings
 ) -> _Pair:
-    """Restore the cloudy scene into a file in ``folder``, and read all three."""
+    """Restore the cloudy scene into a file in ``folder``, and read all three scenes."""
     with open_scene(cloudy) as before, open_scene(clear) as truth:
         dn, valid = before.read(0, before.shape[0])
         clear_dn, clear_valid = truth.read(0, truth.shape[0])
         dn, clear_dn = dn[before.rgb], clear_dn[truth.rgb]
-        if holds_sentinels_dn(truth.dtype):  # 0 is nodata there, declared or not
+        if holds_sentinels_dn(truth.dtype):  # where DN 0 is nodata, declared or not
             clear_valid &= (clear_dn != 0).any(axis=0)
-        own = stated_radiometry(statements(truth))
+        stated = stated_radiometry(statements(truth))
     if not (valid & clear_valid).any():
-        raise DataError(f"{clear}: no pixel is valid both there and in {cloudy}")
-    restored, marks = folder / "restored.tif", folder / "provenance.tif"
-    settings = settings.replace(provenance=marks, overwrite=True)
+        raise DataError(f"{clear}: no pixel is valid in both this scene and {cloudy}")
+    restored, provenance = folder / "restored.tif", folder / "provenance.tif"
+    settings = settings.replace(provenance=provenance, overwrite=True)
     report = decloud_scene(cloudy, restored, predict, settings)
     with open_scene(restored, report.bands) as after:
         restored_dn = after.read(0, after.shape[0])[0][after.rgb]
-    measured = read_provenance(marks) == MEASURED
-    lost = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
-    to_model = report.radiometry.to_model
-    named = settings.reading.scale is not None or settings.reading.offset is not None
-    clear_to_model = to_model if named or own.guessed else own.to_model
+    measured = read_provenance(provenance) == MEASURED
+    differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
+    given = settings.reading.scale is not None or settings.reading.offset is not None
+    radiometry = report.radiometry
     return _Pair(
-        *(to_model(dn), to_model(restored_dn), clear_to_model(clear_dn)),
-        valid & clear_valid,
-        measured,
-        report.changed_fraction,
-        float(np.abs(lost).mean()) if lost.size else 0.0,
+        cloudy=radiometry.to_model(dn),
+        restored=radiometry.to_model(restored_dn),
+        clear=(radiometry if given or stated.guessed else stated).to_model(clear_dn),
+        valid=valid & clear_valid,
+        measured=measured,
+        changed_fraction=report.changed_fraction,
+        reprod_mae=float(np.abs(differences).mean()) if differences.size else 0.0,
     )
 
 
 def _score(pair: _Pair) -> Scores:
-    pictures = {
+    images = {
         "identity": pair.cloudy,
         "dark_channel_prior": dehaze(pair.cloudy, pair.valid),
         "restored": pair.restored,
     }
 
-    def rows(where: Mask, metrics: tuple[str, ...]) -> Scores:
-        return {row: score(pictures[row], pair.clear, where, metrics) for row in pictures}
+    def rows(valid: Mask, metrics: tuple[str, ...]) -> Scores:
+        return {row: score(image, pair.clear, valid, metrics) for row, image in images.items()}
 
     return {
         **rows(pair.valid, tuple(METRICS)),
-        "under_cloud": rows(pair.valid & ~pair.measured, _BY_PLACE),
-        "in_the_clear": rows(pair.valid & pair.measured, _BY_PLACE),
+        "under_cloud": rows(pair.valid & ~pair.measured, _POINTWISE),
+        "in_the_clear": rows(pair.valid & pair.measured, _POINTWISE),
         "changed_fraction": pair.changed_fraction,
         "reprod_mae": pair.reprod_mae,
     }

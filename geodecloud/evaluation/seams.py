@@ -1,4 +1,4 @@
-"""How visible the borders of the windows are in a restored scene."""
+"""Measure how visible the borders of the windows are in a restored scene."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from geodecloud.restore.composite import FILLED, MEASURED
 from geodecloud.restore.windows import Grid
 from geodecloud.settings import Settings
 
-_AWAY = 3  # pixels: so far from every border, a place says what chance is
+_CHANCE_DISTANCE = 3  # pixels: an edge at least this far from every border shows chance
 
 
 def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
@@ -29,50 +29,52 @@ def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
         model: a model file; None: the built-in one.
 
     Returns:
-        see :func:`seams`.
+        The scores of :func:`measure_seams`.
 
     Raises:
-        DataError: too few pixels were changed to say anything.
+        DataError: too few pixels changed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        out, marks = Path(folder) / "restored.tif", Path(folder) / "provenance.tif"
-        settings = Settings(window=grid.size, overlap=grid.overlap, provenance=marks)
+        out, provenance_path = Path(folder) / "restored.tif", Path(folder) / "provenance.tif"
+        settings = Settings(window=grid.size, overlap=grid.overlap, provenance=provenance_path)
         report = decloud_scene(src, out, Predictor(model or default_model()), settings)
         with open_scene(out, report.bands) as restored:
             dn = restored.read(0, report.height)[0][restored.rgb]
-        provenance = read_provenance(marks)
-    figures = seams(dn, (provenance > MEASURED) & (provenance <= FILLED), grid)
-    if figures is None:
-        raise DataError(f"{src}: too few pixels are changed to measure seams; take a cloudier one")
-    return figures
+        provenance = read_provenance(provenance_path)
+    changed = (provenance > MEASURED) & (provenance <= FILLED)
+    scores = measure_seams(dn, changed, grid)
+    if scores is None:
+        raise DataError(f"{src}: too few pixels changed to measure seams; give a cloudier scene")
+    return scores
 
 
-def seams(dn: NDArray[Any], where: NDArray[np.bool_], grid: Grid) -> Scores | None:
-    """Differences between neighbours across the borders of windows, and one pixel beside them.
+def measure_seams(dn: NDArray[Any], counted: NDArray[np.bool_], grid: Grid) -> Scores | None:
+    """Compare the DN steps across the borders of windows with the steps one pixel beside them.
 
-    Land and the blend have a pattern of their own, so the same is asked of places away from all
-    borders, as many and as regular: what comes out there is chance.
+    The land and the blend have patterns of their own. So the same ratio is measured at edges away
+    from all borders, as many and as regular: that ratio is chance.
 
     Args:
-        dn: (bands, rows, width).
-        where: (rows, width), the pixels that count; of each border, all four pixels must.
+        dn: (bands, rows, columns).
+        counted: (rows, columns); an edge counts where the two pixels on each side are True.
 
     Returns:
-        ``across`` and ``beside``: mean and 99th percentile (p99) in DN. ``ratio``, of the two
-        means; ``chance``, the mean ratio away from borders, and ``chance_deviation``, its standard
-        deviation from place to place; ``excess`` = ratio / chance - 1, near 0 where no seam is.
-        None where no pixel counts at the borders, or away from them, or all are of one value.
+        ``across`` and ``beside``: ``mean`` and 99th percentile ``p99`` of the steps, in DN.
+        ``ratio`` of the two means. ``chance``: the mean ratio away from the borders, and
+        ``chance_deviation``, its standard deviation over the shifts. ``excess`` = ratio / chance
+        - 1, near 0 without seams. None if no pixel counts at the borders or away from them, or if
+        all pixels are equal.
     """
-    across, beside = _differences(dn, where, grid, 0)
-    others = [_differences(dn, where, grid, shift) for shift in range(_AWAY, grid.stride)]
-    ratios = [there.mean() / next_to.mean() for there, next_to in others if next_to.any()]
+    across, beside = _steps(dn, counted, grid, 0)
+    elsewhere = [_steps(dn, counted, grid, shift) for shift in range(_CHANCE_DISTANCE, grid.stride)]
+    ratios = [there.mean() / next_to.mean() for there, next_to in elsewhere if next_to.any()]
     if not (beside.any() and any(ratios)):
         return None
     ratio, chance = across.mean() / beside.mean(), np.mean(ratios)
     return {
         **{
-            name: {"mean": float(values.mean()), "p99": float(np.percentile(values, 99))}
-            for name, values in (("across", across), ("beside", beside))
+            name: {"mean": float(steps.mean()), "p99": float(np.percentile(steps, 99))}
+            for name, steps in (("across", across), ("beside", beside))
         },
         "ratio": float(ratio),
         "chance": float(chance),
@@ -81,26 +83,27 @@ def seams(dn: NDArray[Any], where: NDArray[np.bool_], grid: Grid) -> Scores | No
     }
 
 
-def _differences(
-    dn: NDArray[Any], where: NDArray[np.bool_], grid: Grid, shift: int
+def _steps(
+    dn: NDArray[Any], counted: NDArray[np.bool_], grid: Grid, shift: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Absolute differences across places ``shift`` from the borders, and one pixel beside them."""
+    """Return the absolute DN steps across shifted borders, and one pixel beside them: 1-D each."""
     across, beside = [np.empty(0)], [np.empty(0)]
-    for values, counted in ((dn, where), (dn.transpose(0, 2, 1), where.T)):
-        for place in _places(grid, counted.shape[1], shift):
-            around = slice(place - 2, place + 2)  # two pixels on each side
-            rows = counted[:, around].all(axis=1)
+    for values, usable in ((dn, counted), (dn.transpose(0, 2, 1), counted.T)):  # borders as columns
+        for edge in _edges(grid, usable.shape[1], shift):
+            around = slice(edge - 2, edge + 2)  # two pixels on each side
+            rows = usable[:, around].all(axis=1)
             steps = np.abs(np.diff(values[:, rows, around].astype(np.float64), axis=2))
             across.append(steps[:, :, 1].ravel())
             beside.append(steps[:, :, ::2].ravel())
     return np.concatenate(across), np.concatenate(beside)
 
 
-def _places(grid: Grid, length: int, shift: int) -> Iterator[int]:
-    """The borders along an axis, as the first pixel beyond each, or places at a shift from them."""
+def _edges(grid: Grid, length: int, shift: int) -> Iterator[int]:
+    """Yield the first pixel after each border along an axis, or after each shifted border."""
     starts = grid.starts(length)
     borders = np.array(sorted({*starts, *(start + grid.size for start in starts)}))
     for border in borders:
-        place = int(border) + shift
-        if 2 <= place <= length - 2 and (shift == 0 or np.abs(borders - place).min() >= _AWAY):
-            yield place
+        edge = int(border) + shift
+        far = shift == 0 or np.abs(borders - edge).min() >= _CHANCE_DISTANCE
+        if 2 <= edge <= length - 2 and far:
+            yield edge

@@ -1,4 +1,4 @@
-"""Scores in rows: what the ways to evaluate have in common, means and tables of them."""
+"""Average scores and print them as tables: the part that all evaluations share."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from geodecloud.evaluation.metrics import Mask, Picture, mae, psnr, sam, ssim
 
 METRICS = {"psnr": psnr, "ssim": ssim, "sam": sam, "mae": mae}
-ROWS = {  # the pictures that are compared with the clear one, and their names for people
+ROWS = {  # the images that are compared with the clear one, and their labels
     "identity": "identity",
     "dark_channel_prior": "dark channel prior",
     "restored": "restored",
@@ -17,20 +17,22 @@ Scores = dict[str, Any]  # by name: floats, or Scores again
 
 _UNITS = {"psnr": "PSNR dB", "ssim": "SSIM", "sam": "SAM deg", "mae": "MAE"}
 _DECIMALS = {"psnr": 2, "ssim": 4, "sam": 2, "mae": 4}
+_REGIONS = {"under_cloud": "under cloud", "in_the_clear": "in the clear"}
 
 
-def score(image: Picture, truth: Picture, where: Mask, metrics: Sequence[str]) -> Scores:
-    """The metrics of these names over the pixels ``where``; NaN where there are none."""
-    if not where.any():
+def score(image: Picture, truth: Picture, valid: Mask, metrics: Sequence[str]) -> Scores:
+    """Return the named metrics over the valid pixels; NaN if there are none."""
+    if not valid.any():
         return dict.fromkeys(metrics, math.nan)
-    return {name: METRICS[name](image, truth, where) for name in metrics}
+    return {name: METRICS[name](image, truth, valid) for name in metrics}
 
 
 def mean_scores(each: Sequence[Scores]) -> Scores:
-    """The mean of each score, over those that have it.
+    """Return the mean of each score.
 
-    NaN, of no pixels, is left out; so is an infinite PSNR, of equal pictures, unless all are. Rows
-    that are compared have means of the same pictures: what one of them lacks is left out of all.
+    NaN (no pixels) is left out. An infinite PSNR (equal images) is left out too, unless all are
+    infinite. The rows of ``ROWS`` are averaged over the same images: an image whose score is not
+    finite in one row is left out of the mean of every row.
     """
     means: Scores = {
         name: mean_scores([scores[name] for scores in each])
@@ -40,14 +42,13 @@ def mean_scores(each: Sequence[Scores]) -> Scores:
     }
     rows = [name for name in ROWS if name in means]
     for metric in means[rows[0]] if rows else ():
-        if alike := [scores for scores in each if _in_all_rows(scores, metric)]:
+        if comparable := [scores for scores in each if _finite_in_all_rows(scores, metric)]:
             for row in rows:
-                means[row][metric] = _mean([scores[row][metric] for scores in alike])
+                means[row][metric] = _mean([scores[row][metric] for scores in comparable])
     return means
 
 
-def _in_all_rows(scores: Scores, metric: str) -> bool:
-    """Whether all rows that are compared have this metric, and it is finite."""
+def _finite_in_all_rows(scores: Scores, metric: str) -> bool:
     return all(math.isfinite(scores[row][metric]) for row in ROWS if row in scores)
 
 
@@ -59,7 +60,7 @@ def _mean(values: list[float]) -> float:
 
 
 def json_scores(scores: Scores) -> Scores:
-    """The same for JSON, which knows no infinity: an infinite score, or one of nothing, is None."""
+    """Return the scores for JSON, which has no infinity and no NaN: both become None."""
     return {
         name: json_scores(value)
         if isinstance(value, dict)
@@ -71,38 +72,37 @@ def json_scores(scores: Scores) -> Scores:
 
 
 def pairs_table(scores: Scores) -> str:
-    """What ``evaluate_pairs`` returns, for people: PSNR by pair, then the means of everything."""
+    """Format the result of ``evaluate_pairs``: PSNR of each pair, then the means of all scores."""
     lines = [["PSNR dB", *ROWS.values(), "changed"]]
     for stem, pair in scores["each"].items():
         psnrs = [_cell("psnr", pair[row]["psnr"]) for row in ROWS]
         lines.append([stem, *psnrs, _percent(pair["changed_fraction"])])
-    everywhere = [f"mean of {scores['pairs']}", *_UNITS.values()]
-    places = {"under_cloud": "under cloud", "in_the_clear": "in the clear"}
-    header = everywhere + [f"{_UNITS[m]} {text}" for text in places.values() for m in _some(scores)]
+    regional = list(scores["under_cloud"]["restored"])  # metrics that are scored by region
+    header = [f"mean of {scores['pairs']}", *_UNITS.values()]
+    header += [f"{_UNITS[name]} {label}" for label in _REGIONS.values() for name in regional]
     means = [header]
-    for row, text in ROWS.items():
+    for row, label in ROWS.items():
         cells = [_cell(name, scores[row][name]) for name in METRICS]
-        cells += [_cell(m, scores[place][row][m]) for place in places for m in _some(scores)]
-        means.append([text, *cells])
-    equal = [stem for stem, pair in scores["each"].items() if not _in_all_rows(pair, "psnr")]
-    left_out = ""
-    if 0 < len(equal) < scores["pairs"]:
-        left_out = f"no mean PSNR of {', '.join(equal)}: infinite in a row\n"
+        cells += [
+            _cell(name, scores[region][row][name]) for region in _REGIONS for name in regional
+        ]
+        means.append([label, *cells])
+    infinite = [
+        stem for stem, pair in scores["each"].items() if not _finite_in_all_rows(pair, "psnr")
+    ]
+    note = ""
+    if 0 < len(infinite) < scores["pairs"]:
+        note = f"not in the mean PSNR, infinite in a row: {', '.join(infinite)}\n"
     changed = f"changed: {_percent(scores['changed_fraction'])} of the pixels"
-    lost = f"others differ from the input by {scores['reprod_mae']:g} DN"
-    return f"{_aligned(lines)}\n\n{_aligned(means)}\n\n{left_out}{changed}; {lost}"
-
-
-def _some(scores: Scores) -> list[str]:
-    """The metrics of which there are scores by place."""
-    return list(scores["under_cloud"]["restored"])
+    unchanged = f"the others differ from the input by {scores['reprod_mae']:g} DN"
+    return f"{_aligned(lines)}\n\n{_aligned(means)}\n\n{note}{changed}; {unchanged}"
 
 
 def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
-    """What ``evaluate_tiles`` returns, for people.
+    """Format the result of ``evaluate_tiles``.
 
     Args:
-        labels: names of the kinds for people, by kind.
+        labels: of the kinds of cloud, by kind.
     """
     lines = [[f"{scores['tiles']} tiles", "", *_UNITS.values(), "untouched"]]
     for kind, rows in scores["kinds"].items():
@@ -111,12 +111,12 @@ def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
             cells = [_cell(name, rows[row][name]) for name in METRICS]
             untouched = _percent(rows["untouched"]) if row == "restored" else ""
             lines.append([label, text, *cells, untouched])
-    return _aligned(lines, texts=2)
+    return _aligned(lines, text_columns=2)
 
 
 def seams_table(scores: Scores) -> str:
-    """What ``evaluate_seams`` returns, for people."""
-    lines = [["DN from pixel to pixel", "mean", "99th percentile"]]
+    """Format the result of ``evaluate_seams``."""
+    lines = [["DN between neighbours", "mean", "99th percentile"]]
     for name, text in (("across", "across a border"), ("beside", "one pixel beside")):
         lines.append([text, *(f"{scores[name][key]:.2f}" for key in ("mean", "p99"))])
     chance = f"{scores['chance']:.4f} +- {scores['chance_deviation']:.4f}"
@@ -128,16 +128,16 @@ def _cell(metric: str, value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.{_DECIMALS[metric]}f}"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
+def _percent(fraction: float) -> str:
+    return f"{fraction:.1%}"
 
 
-def _aligned(lines: list[list[str]], texts: int = 1) -> str:
-    """Columns of equal width: the first ``texts`` to the left, numbers to the right."""
+def _aligned(lines: list[list[str]], text_columns: int = 1) -> str:
+    """Join cells to columns of equal width: the first ones left-aligned, the others right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = (
         (
-            cell.ljust(width) if i < texts else cell.rjust(width)
+            cell.ljust(width) if i < text_columns else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines

@@ -1,4 +1,4 @@
-"""Scores on held-out EuroSAT tiles under fixed synthetic clouds of each kind."""
+"""Score a model on held-out EuroSAT tiles under synthetic clouds of each kind."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -47,21 +47,21 @@ LABELS = {
     "article": "article (grey noise)",
 }
 
-_SEED, _EPOCH = 231, 1 << 21  # of the clouds: an epoch that neither training nor validation sees
+_SEED, _EPOCH = 231, 1 << 21  # of the clouds; neither training nor validation reaches this epoch
 _BATCH = 256  # tiles in memory at once
-_EXAMPLES = 4  # tiles of each kind in the picture
+_EXAMPLES = 4  # tiles of each kind in the PNG
 _EUROSAT = Radiometry(EUROSAT_STEPS / MODEL_WHITE, -1.0)  # DN 1 is black, 255 white
 _EVERYWHERE: Mask = np.ones((TILE, TILE), bool)
 
 
 class _Tile(NamedTuple):
-    """One tile under cloud; pictures are float32 (3, 64, 64) in model range."""
+    """A tile under cloud; images are float32 (3, 64, 64) in model range."""
 
     cloudy: Picture
     restored: Picture
-    truth: Picture  # the ground without cloud, its shadows kept
-    network: Picture  # what the generator answers, before the composite
-    untouched: float  # share of the pixels that are as measured, bit for bit
+    truth: Picture  # the ground without cloud; cloud shadows stay
+    network: Picture  # the output of the generator, before the composite
+    untouched: float  # fraction of the pixels that come back bit for bit
 
 
 def evaluate_tiles(
@@ -71,57 +71,56 @@ def evaluate_tiles(
     picture: Path | None = None,
     on_bad: OnBad = "error",
 ) -> Scores:
-    """How near held-out tiles under cloud are to the clear ones: as they are, dehazed, restored.
+    """Score cloudy, dehazed and restored tiles against the clear ones.
 
-    Each tile is a scene of its own, of 8-bit DN: the generator's answer goes through the same
-    composite as when a scene is restored. The clouds are the same for every model.
+    Each tile is a scene of its own, of 8-bit DN: screen and composite treat the output of the
+    generator as they do in a scene. Every model sees the same clouds.
 
     Args:
         root: EuroSAT folder or zip.
         model: a model file; None: the built-in one.
-        limit: at most so many tiles, evenly spread over the held-out ones; None: all.
-        picture: a PNG to write, examples of each kind: cloudy | restored | truth.
-        on_bad: what a damaged tile means: "error", or "skip" it.
+        limit: largest number of tiles, evenly spread over the held-out ones; None: all.
+        picture: a PNG to write, with examples of each kind: cloudy | restored | truth.
+        on_bad: "error" stops at a damaged tile, "skip" leaves it out.
 
     Returns:
-        ``tiles``, their number. ``kinds``, by kind of cloud and last the article's grey noise: for
-        each row of ``scores.ROWS`` psnr (dB, of the squared error of all tiles together), ssim, sam
-        (degrees), mae (model range), means over the tiles; ``network``, psnr before the composite;
-        ``untouched``, the share of the pixels that come back bit for bit. The PSNR of equal
-        pictures is infinite.
+        ``tiles``, their number. ``kinds``: scores by kind of cloud, the article's grey noise last.
+        Each has a row for every key of ``tables.ROWS``: psnr in dB, of the squared error over all
+        tiles; ssim, sam in degrees and mae in model range, means over the tiles. ``network`` has
+        the psnr before the composite. ``untouched`` is the fraction of pixels that come back bit
+        for bit. The PSNR of equal images is infinite.
 
     Raises:
-        DataError: no tiles, or a damaged one.
-        UsageError: ``picture`` is not named .png, or its folder is not there.
+        DataError: there are no tiles, or a tile is damaged.
+        UsageError: ``picture`` is not named .png, or its folder is missing.
     """
     if picture and picture.suffix.lower() != ".png":
-        raise UsageError(f"{picture}: the picture is a PNG; name it .png")
+        raise UsageError(f"{picture}: only PNG can be written; name the file .png")
     if picture and not picture.parent.is_dir():
-        raise UsageError(f"{picture.parent}: no such folder; make it, or name another")
+        raise UsageError(f"{picture.parent}: no such folder; create it or give another")
     predictor = Predictor(model or default_model())
-    # Held out from the model's own training.
-    seed = int(predictor.info.metadata.get("split_seed", SPLIT_SEED))
+    seed = int(predictor.info.metadata.get("split_seed", SPLIT_SEED))  # of the model's training
     tiles = load_eurosat(root, held_out=True, limit=limit, on_bad=on_bad, seed=seed)
-    shown = set(np.linspace(0, len(tiles) - 1, _EXAMPLES).astype(int).tolist())
-    kinds, examples = {}, []
+    examples = set(np.linspace(0, len(tiles) - 1, _EXAMPLES).astype(int).tolist())
+    kinds, grid = {}, []
     names = [*(field.name for field in dataclasses.fields(CloudMix)), "article"]
     with tqdm(total=len(names) * len(tiles), desc="tiles", leave=False, disable=None) as bar:
         for kind in names:
             each, row = [], []
             for i, tile in enumerate(_restored_tiles(tiles, kind, predictor)):
                 each.append(_score(tile))
-                if i in shown:
+                if i in examples:
                     row += [tile.cloudy, tile.restored, tile.truth]
                 bar.update()
             kinds[kind] = _pooled(each)
-            examples.append(row)
+            grid.append(row)
     if picture:
-        save_grid(picture, examples)
+        save_grid(picture, grid)
     return {"tiles": len(tiles), "kinds": kinds}
 
 
 def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile]:
-    """All tiles under their cloud of one kind; tile i has the cloud (seed, epoch, i)."""
+    """Yield all tiles under clouds of one kind; the cloud of tile i is (seed, epoch, i)."""
     for first in range(0, len(tiles), _BATCH):
         clear = torch.from_numpy(eurosat_to_model(tiles.pixels[first : first + _BATCH]))
         uniforms = draw_uniforms(_SEED, _EPOCH, list(range(first, first + len(clear))))
@@ -131,24 +130,31 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
             clouded = simulate_clouds(clear, uniforms, CloudMix.only(kind))
         dn = model_to_eurosat(clouded.cloudy.numpy())  # (N, 3, 64, 64)
         cloudy = _EUROSAT.to_model(dn)
-        darkest = [find_dark_object(tile.reshape(3, -1), TILE * TILE) for tile in cloudy]
-        answer = predict(cloudy, np.array(darkest, np.float32))  # (N, 4, 64, 64)
+        dark_objects = [find_dark_object(tile.reshape(3, -1), TILE * TILE) for tile in cloudy]
+        output = predict(cloudy, np.array(dark_objects, np.float32))  # (N, 4, 64, 64)
         for i, truth in enumerate(clouded.target.numpy()):
-            yield _restored_tile(dn[i], cloudy[i], answer[i], truth)
+            restored, untouched = _screen_and_composite(dn[i], cloudy[i], output[i])
+            yield _Tile(cloudy[i], restored, truth, output[i, :3].clip(0, 1), untouched)
 
 
-def _restored_tile(
-    dn: NDArray[np.uint8], cloudy: Picture, answer: Picture, truth: Picture
-) -> _Tile:
-    opacity = hysteresis(answer[3]) * water_weight(cloudy.mean(axis=0))
-    restoration = Restoration(answer[:3] - cloudy, opacity)
+def _screen_and_composite(
+    dn: NDArray[np.uint8], cloudy: Picture, output: NDArray[np.float32]
+) -> tuple[Picture, float]:
+    """Return a tile restored as a scene would be, and the fraction of its pixels left untouched.
+
+    Args:
+        dn: uint8 (3, 64, 64), of the cloudy tile.
+        cloudy: float32 (3, 64, 64), the same in model range.
+        output: float32 (4, 64, 64), of the network: red, green, blue and opacity.
+    """
+    opacity = hysteresis(output[3]) * water_weight(cloudy.mean(axis=0))
+    restoration = Restoration(output[:3] - cloudy, opacity)
     restored, provenance = composite(dn, _EVERYWHERE, restoration, _EUROSAT, Policy())
-    untouched = float(np.mean(provenance == MEASURED))
-    return _Tile(cloudy, _EUROSAT.to_model(restored), truth, answer[:3].clip(0, 1), untouched)
+    return _EUROSAT.to_model(restored), float(np.mean(provenance == MEASURED))
 
 
 def _score(tile: _Tile) -> Scores:
-    pictures = {
+    images = {
         "identity": tile.cloudy,
         "dark_channel_prior": dehaze(tile.cloudy, _EVERYWHERE),
         "restored": tile.restored,
@@ -156,15 +162,15 @@ def _score(tile: _Tile) -> Scores:
     }
     others = [name for name in METRICS if name != "psnr"]
     scores: Scores = {
-        row: {"mean_square": mean_square(pixels, tile.truth, _EVERYWHERE)}
-        | (score(pixels, tile.truth, _EVERYWHERE, others) if row != "network" else {})
-        for row, pixels in pictures.items()
+        row: {"mean_square": mean_square(image, tile.truth, _EVERYWHERE)}
+        | (score(image, tile.truth, _EVERYWHERE, others) if row != "network" else {})
+        for row, image in images.items()
     }
     return scores | {"untouched": tile.untouched}
 
 
 def _pooled(each: list[Scores]) -> Scores:
-    """Means over the tiles; PSNR of the mean squared error, as all tiles have the same size."""
+    """Return means over the tiles, and the PSNR of the mean squared error over all of them."""
     means = mean_scores(each)
     return {
         row: {"psnr": to_psnr(scores.pop("mean_square")), **scores}
