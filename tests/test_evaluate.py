@@ -26,7 +26,7 @@ KINDS = {field.name for field in dataclasses.fields(CloudMix)} | {"article"}
 
 
 class Stub:
-    """A plain function of the patches in place of a Predictor."""
+    """A plain function of the patches in place of the predictor."""
 
     info = SimpleNamespace(metadata={})
 
@@ -49,7 +49,7 @@ def network(monkeypatch):
     def put(function):
         for module in ("pairs", "tiles"):
             monkeypatch.setattr(
-                f"geodecloud.evaluation.{module}.Predictor", lambda _: Stub(function)
+                f"geodecloud.evaluation.{module}.load_predictor", lambda *_: Stub(function)
             )
 
     return put

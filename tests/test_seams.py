@@ -34,7 +34,7 @@ def restored_by(tmp_path, monkeypatch):
     src = write_scene(tmp_path / "in.tif", (land + noise((3, 400, 500)) / 100).astype(np.uint16))
 
     def run(function, grid):
-        monkeypatch.setattr("geodecloud.evaluation.seams.Predictor", lambda _: function)
+        monkeypatch.setattr("geodecloud.evaluation.seams.load_predictor", lambda _: function)
         return evaluate_seams(src, None, grid)
 
     return run
@@ -88,7 +88,7 @@ def test_a_scene_without_changes_is_refused_in_one_line(tmp_path, monkeypatch, c
         return np.concatenate([patches, 0 * patches[:, :1]], axis=1)
 
     src = write_scene(tmp_path / "in.tif", noise((3, 150, 150)), photometric="rgb")
-    monkeypatch.setattr("geodecloud.evaluation.seams.Predictor", lambda _: see_nothing)
+    monkeypatch.setattr("geodecloud.evaluation.seams.load_predictor", lambda _: see_nothing)
     with pytest.raises(DataError, match=r"in\.tif: too few pixels"):
         evaluate_seams(src, None, Grid())
     ran = cli("evaluate", "--seams", src)
@@ -98,7 +98,7 @@ def test_a_scene_without_changes_is_refused_in_one_line(tmp_path, monkeypatch, c
 
 def test_on_the_command_line(tmp_path, monkeypatch, cli):
     src = write_scene(tmp_path / "in.tif", noise((3, 300, 300)))
-    monkeypatch.setattr("geodecloud.evaluation.seams.Predictor", lambda _: lighten)
+    monkeypatch.setattr("geodecloud.evaluation.seams.load_predictor", lambda _: lighten)
     figures = json.loads(cli("evaluate", "--seams", src, "--json").out)
     assert figures["ratio"] == pytest.approx(1, abs=0.02)
     assert "from chance" in cli("evaluate", "--seams", src, "--window", "128").out

@@ -12,8 +12,7 @@ from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluation.dark_channel import dehaze
 from geodecloud.evaluation.metrics import Mask, Picture
 from geodecloud.evaluation.tables import METRICS, Scores, mean_scores, score
-from geodecloud.model.checkpoint import default_model
-from geodecloud.model.predictor import Predictor
+from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
 from geodecloud.raster.aoi import placed
 from geodecloud.raster.calibration import holds_sentinels_dn, stated_radiometry, statements
@@ -22,7 +21,7 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.writer import read_provenance
 from geodecloud.restore.composite import MEASURED
 from geodecloud.restore.strips import Predict
-from geodecloud.settings import Settings
+from geodecloud.settings import ModelSpec, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _TOLERANCE = 0.5  # pixels between the corners of the two scenes of a pair
@@ -83,7 +82,7 @@ def evaluate_pairs(
         if pictures.resolve() in (cloudy_dir.resolve(), clear_dir.resolve()):
             raise UsageError(f"{pictures}: holds the pairs themselves; give another folder")
         pictures.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor(model or default_model())
+    predictor = load_predictor(ModelSpec(model=model), settings.limits.threads)
     each = {}
     with tempfile.TemporaryDirectory() as folder:
         for stem, (cloudy, clear) in tqdm(pairs.items(), "pairs", leave=False, disable=None):

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError
 from geodecloud.evaluation.tables import Scores
-from geodecloud.model.checkpoint import default_model
-from geodecloud.model.predictor import Predictor
+from geodecloud.model.predictor import load_predictor
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.writer import read_provenance
 from geodecloud.restore.composite import FILLED, MEASURED
 from geodecloud.restore.windows import Grid
-from geodecloud.settings import Settings
+from geodecloud.settings import ModelSpec, Settings
 
 _CHANCE_DISTANCE = 3  # pixels: an edge at least this far from every border shows chance
 
@@ -37,7 +36,7 @@ def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
     with tempfile.TemporaryDirectory() as folder:
         out, provenance_path = Path(folder) / "restored.tif", Path(folder) / "provenance.tif"
         settings = Settings(window=grid.size, overlap=grid.overlap, provenance=provenance_path)
-        report = decloud_scene(src, out, Predictor(model or default_model()), settings)
+        report = decloud_scene(src, out, load_predictor(ModelSpec(model=model)), settings)
         with open_scene(out, report.bands) as restored:
             dn = restored.read(0, report.height)[0][restored.rgb]
         provenance = read_provenance(provenance_path)

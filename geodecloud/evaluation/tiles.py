@@ -18,9 +18,8 @@ from geodecloud.errors import UsageError
 from geodecloud.evaluation.dark_channel import dehaze
 from geodecloud.evaluation.metrics import Mask, Picture, mean_square, to_psnr
 from geodecloud.evaluation.tables import METRICS, Scores, mean_scores, score
-from geodecloud.model.checkpoint import default_model
 from geodecloud.model.config import CloudMix
-from geodecloud.model.predictor import Predictor
+from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import (
     EUROSAT_STEPS,
     MODEL_WHITE,
@@ -38,7 +37,7 @@ from geodecloud.restore.composite import (
     water_weight,
 )
 from geodecloud.restore.strips import Predict
-from geodecloud.settings import Policy
+from geodecloud.settings import ModelSpec, Policy
 
 LABELS = {
     "veil": "veil (thin)",
@@ -98,7 +97,7 @@ def evaluate_tiles(
         raise UsageError(f"{picture}: only PNG can be written; name the file .png")
     if picture and not picture.parent.is_dir():
         raise UsageError(f"{picture.parent}: no such folder; create it or give another")
-    predictor = Predictor(model or default_model())
+    predictor = load_predictor(ModelSpec(model=model))
     seed = int(predictor.info.metadata.get("split_seed", SPLIT_SEED))  # of the model's training
     tiles = load_eurosat(root, held_out=True, limit=limit, on_bad=on_bad, seed=seed)
     examples = set(np.linspace(0, len(tiles) - 1, _EXAMPLES).astype(int).tolist())
