@@ -1,10 +1,11 @@
-"""What batches cost: throughput per core with two workers, and a manifest of 10,000 lines.
+"""Time batches: throughput per core with two workers, and a manifest of 10,000 lines.
 
     OMP_NUM_THREADS=1 python benchmarks/batch.py [--scenes 12] [--size 1000]
 
-Each scene is a square of noise. The rate is of the seconds that the manifest has for each scene,
-so starting the processes has no part in it: pixels per second of a worker with one thread, alone
-and beside another. Absolute times are noisy; the ratio is the result (at least 0.9).
+Each scene is a square of noise. The rate is in pixels per second of a worker with one thread,
+alone and beside another worker. It comes from the seconds that the manifest has for each scene,
+so it leaves out the start of the processes. Absolute times are noisy; the ratio is the result (at
+least 0.9).
 """
 
 import argparse
@@ -20,7 +21,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from geodecloud.batch.manifest import NAME, Manifest
-from geodecloud.batch.plan import Facts, Job
+from geodecloud.batch.plan import Job
+from geodecloud.batch.search import Fingerprint
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def write_noise(path: Path, size: int, seed: int) -> None:
 
 
 def rate(scenes: Path, out: Path, *options: str) -> float:
-    """Pixels per second of a worker."""
+    """Return the pixels per second of a worker."""
     command = [sys.executable, "-m", "geodecloud", "batch", str(scenes), str(out), *options]
     subprocess.run([*command, "-q"], check=True)
     lines = [json.loads(line) for line in (out / NAME).read_text().splitlines()]
@@ -63,19 +65,20 @@ def rate(scenes: Path, out: Path, *options: str) -> float:
 
 
 def manifest_seconds(folder: Path, count: int) -> tuple[float, float]:
-    """To append so many lines, and to read them and ask for each whether it is done."""
-    how = {"settings": {f"option{i}": i for i in range(20)}, "model": "0" * 64}
+    """Return the seconds to append so many lines, and to read them and look up each job."""
+    configuration = {"settings": {f"option{i}": i for i in range(20)}, "model": "0" * 64}
     jobs = [
-        Job(f"/scenes/{i}.tif", Facts(i, float(i)), folder / f"{i}_clear.tif") for i in range(count)
+        Job(f"/scenes/{i}.tif", Fingerprint(i, float(i)), folder / f"{i}_clear.tif")
+        for i in range(count)
     ]
     begun = time.perf_counter()
     with Manifest(folder) as manifest:
         for job in jobs:
-            manifest.add(job, {**how, "status": "done"})
+            manifest.add(job, {**configuration, "status": "done"})
     written = time.perf_counter()
     with Manifest(folder) as manifest:
         for job in jobs:
-            manifest.is_done(job, how)
+            manifest.is_done(job, configuration)
     return written - begun, time.perf_counter() - written
 
 

@@ -108,7 +108,7 @@ def test_what_is_in_the_way_is_refused_before_the_work(cli, tmp_path, scene, tin
     copy.parent.mkdir()
     shutil.copy(scene, copy)
     assert cli("batch", scene, copy, tmp_path / "o", "--model", tiny_model).code == 2
-    assert "tell them apart" in cli.err
+    assert "tell the outputs apart by" in cli.err
     assert cli("batch", tmp_path / "*.png", tmp_path / "o", "--model", tiny_model).code == 1
     assert "no scenes" in cli.err
     assert cli("batch", scene, tmp_path / "o", "--window", 60).code == 2
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_while_starting_is_told_of(caplog):
     ):
         crew.events(PATIENCE)
     assert "Traceback" in caplog.text  # the worker's
-    assert "in _serve" in caplog.text
+    assert "in _restorer" in caplog.text
 
 
 def _large(path, seed=0):

@@ -3,28 +3,31 @@
 import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geodecloud.batch import scheduler as run_module
 from geodecloud.batch.events import Done, Lost
-from geodecloud.batch.folder import settings_entry
-from geodecloud.batch.manifest import NAME, Manifest
-from geodecloud.batch.plan import Claims, Facts, Job, Naming, Search, Source, read_names
-from geodecloud.batch.scheduler import Batch, Listener
+from geodecloud.batch.local import divide
+from geodecloud.batch.manifest import NAME, Manifest, configuration_of
+from geodecloud.batch.plan import Claims, Job, Naming
+from geodecloud.batch.scheduler import MAX_ATTEMPTS, Scheduler
+from geodecloud.batch.search import Fingerprint, Search, Source, read_names
 from geodecloud.batch.watch import Watch
 from geodecloud.batch.worker import Outcome, WorkerSpec
-from geodecloud.errors import OutputError, UsageError
+from geodecloud.errors import OutputError, OutputWarning, UsageError
 from geodecloud.settings import ModelSpec, Settings
 from tests.conftest import ROOT
 
-HOW = {"settings": {"window": 64}, "model": "abc"}
+CONFIGURATION = {"settings": {"window": 64}, "model": "abc"}
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_what_is_a_scene(tree, monkeypatch):
     flat = {"a.tif", "b.TIFF", "S2A_MSIL2A_X.SAFE", "S2B_MSIL1C_Y.SAFE.zip", "S2B_MSIL1C_Z.zip"}
     assert _found(tree, tree) == flat
     assert _found(tree, tree, recursive=True) == flat | {"sub/a.tif", "sub/deep/d.tif"}
-    assert _found(tree, tree, patterns=("*.txt",), recursive=True) == {"notes.txt"}
+    assert _found(tree, tree, pattern=("*.txt",), recursive=True) == {"notes.txt"}
     assert _found(tree, tree / "unnamed") == {"unnamed"}
     assert _found(tree, tree / "S2A_MSIL2A_X.SAFE") == {"S2A_MSIL2A_X.SAFE"}
     assert _found(tree, tree / "**/*.tif") == {"a.tif", "sub/a.tif", "sub/deep/d.tif"} | {
@@ -57,7 +60,7 @@ def test_what_is_a_scene(tree, monkeypatch):
     assert _found(tree, tree / "su*") == {"sub/a.tif"}
     assert _found(tree, tree / "missing.tif") == {"missing.tif"}
     assert _found(tree, tree / "*.png") == set()
-    with pytest.raises(OutputError, match="name another OUT_DIR"):
+    with pytest.raises(OutputError, match="name another `out`"):
         _found(tree, tree / "out")
     assert [s.name for s in Search(tree).find("/vsizip/x.zip/y.tif")] == ["/vsizip/x.zip/y.tif"]
     (tree / "odd[1].tif").touch()
@@ -85,7 +88,7 @@ def test_the_tree_below_a_folder_is_kept(tree):
     "name", ["{stem}", "{steam}.tif", "{.tif", "{stem.x}.tif", "{0}.tif", "/a.tif", "../{stem}.tif"]
 )
 def test_names_that_make_no_sense(name):
-    with pytest.raises(UsageError, match="name is"):
+    with pytest.raises(UsageError, match=r"`name` is"):
         Naming(name)
 
 
@@ -96,7 +99,7 @@ def test_collisions_are_refused(tmp_path):
     claims = Claims()
     claim(claims, "x/a.tif")
     claim(claims, "x/a.tif")  # again, by a watch
-    with pytest.raises(UsageError, match=r"x/a\.tif and of .*y/a\.tif.*--name"):
+    with pytest.raises(UsageError, match=r"x/a\.tif and of .*y/a\.tif.*`name`"):
         claim(claims, "y/a.tif")
     claim(claims, "y/a.tif", "{parent}_{stem}.tif")
     with pytest.raises(UsageError, match="twice"):
@@ -107,30 +110,30 @@ def test_collisions_are_refused(tmp_path):
         claim(claims, "a_clear.tif")
 
 
-SOME_FACTS = Facts(5, 1.5)
+SOME_FINGERPRINT = Fingerprint(5, 1.5)
 
 
-def _job(folder, name="s", facts=SOME_FACTS):
-    return Job(str(folder / f"{name}.tif"), facts, folder / f"{name}_clear.tif")
+def _job(folder, name="s", fingerprint=SOME_FINGERPRINT):
+    return Job(str(folder / f"{name}.tif"), fingerprint, folder / f"{name}_clear.tif")
 
 
 def test_only_the_same_source_settings_and_model_are_done(tmp_path):
     job = _job(tmp_path)
     with Manifest(tmp_path) as manifest:
-        assert not manifest.is_done(job, HOW)
-        manifest.add(job, {**HOW, "status": "done"})
-        assert not manifest.is_done(job, HOW)  # its output is not there
+        assert not manifest.is_done(job, CONFIGURATION)
+        manifest.add(job, {**CONFIGURATION, "status": "done"})
+        assert not manifest.is_done(job, CONFIGURATION)  # its output is not there
         job.output.touch()
-        assert manifest.is_done(job, HOW)
+        assert manifest.is_done(job, CONFIGURATION)
     with Manifest(tmp_path) as again:
-        assert again.is_done(job, HOW)
+        assert again.is_done(job, CONFIGURATION)
         assert again.made(job.output)
-        assert not again.is_done(_job(tmp_path, facts=Facts(6, 1.5)), HOW)
-        assert not again.is_done(_job(tmp_path, facts=Facts(5, 1.25)), HOW)
-        assert not again.is_done(job, {**HOW, "settings": {"window": 128}})
-        assert not again.is_done(job, {**HOW, "model": "def"})
-        again.add(job, {**HOW, "status": "failed"})
-        assert not again.is_done(job, HOW)
+        assert not again.is_done(_job(tmp_path, fingerprint=Fingerprint(6, 1.5)), CONFIGURATION)
+        assert not again.is_done(_job(tmp_path, fingerprint=Fingerprint(5, 1.25)), CONFIGURATION)
+        assert not again.is_done(job, {**CONFIGURATION, "settings": {"window": 128}})
+        assert not again.is_done(job, {**CONFIGURATION, "model": "def"})
+        again.add(job, {**CONFIGURATION, "status": "failed"})
+        assert not again.is_done(job, CONFIGURATION)
         assert again.made(job.output)  # by the earlier run
 
 
@@ -144,18 +147,33 @@ def test_a_cut_or_garbled_manifest_is_survived(tmp_path, data):
         job.output.touch()
     with Manifest(tmp_path) as manifest:
         for job in jobs:
-            manifest.add(job, {**HOW, "status": "done"})
+            manifest.add(job, {**CONFIGURATION, "status": "done"})
     whole = path.read_bytes()
     end = data.draw(st.integers(0, len(whole)))
     tail = data.draw(st.sampled_from([b"", b"\0" * 50, b"\xff\xfe{", b"[]\n", b'{"output": 1}\n']))
     path.write_bytes(whole[:end] + tail)
     kept = whole[:end].count(b"\n")  # a line cut just before its end is whole JSON: also kept
     kept += bool(end < len(whole) and whole[end : end + 1] == b"\n" and tail == b"")
-    with Manifest(tmp_path) as manifest:
-        assert [manifest.is_done(job, HOW) for job in jobs] == [i < kept for i in range(3)]
-        manifest.add(jobs[2], {**HOW, "status": "done"})
-    with Manifest(tmp_path) as manifest:
-        assert manifest.is_done(jobs[2], HOW)
+    with _damage_ignored(), Manifest(tmp_path) as manifest:
+        assert [manifest.is_done(job, CONFIGURATION) for job in jobs] == [
+            i < kept for i in range(3)
+        ]
+        manifest.add(jobs[2], {**CONFIGURATION, "status": "done"})
+    with _damage_ignored(), Manifest(tmp_path) as manifest:
+        assert manifest.is_done(jobs[2], CONFIGURATION)
+
+
+@contextmanager
+def _damage_ignored():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*damaged line", OutputWarning)
+        yield
+
+
+def test_damaged_lines_are_counted(tmp_path):
+    (tmp_path / NAME).write_text('{"output": "a.tif"}\nnot JSON\n\n[]\n{"output": 1}\n{"outp')
+    with pytest.warns(OutputWarning, match=r"4 damaged lines? are ignored"), Manifest(tmp_path):
+        pass
 
 
 def test_two_runs_exclude_each_other_and_a_killed_one_does_not(tmp_path):
@@ -178,7 +196,9 @@ def test_two_runs_exclude_each_other_and_a_killed_one_does_not(tmp_path):
 def test_a_scene_is_taken_once_for_each_rest(steps, settle):
     """Against a clock and a file that grows as hypothesis likes."""
     size, now, since, taken = 1, 0.0, 0.0, []
-    source = type("Growing", (), {"name": "s", "facts": lambda self: Facts(size, 0.0)})()
+    source = type(
+        "Growing", (), {"name": "s", "fingerprint": lambda self: Fingerprint(size, 0.0)}
+    )()
     watch = Watch(lambda: [source], settle)
     watch.settled(now)
     for seconds, growth in steps:
@@ -222,6 +242,23 @@ class _FakeWorkers:
         return [Done(worker, Outcome({}) if fate == "well" else Outcome(error="bad"))]
 
 
+class _FakeListener:
+    """Keeps the results."""
+
+    def __init__(self):
+        self.running, self.results = set(), []
+
+    def begun(self, job):
+        self.running.add(job.source)
+
+    def rows(self, job, done, total):
+        assert job.source in self.running
+
+    def ended(self, attempt, worker, outcome):
+        assert attempt.job.source in self.running
+        self.results.append((attempt.job, outcome.error))
+
+
 @given(
     st.integers(0, 8),
     st.integers(1, 3),
@@ -230,16 +267,12 @@ class _FakeWorkers:
 )
 def test_each_job_ends_once_after_at_most_two_tries_on_two_workers(count, crew, fates, fail_fast):
     jobs = [_job(Path("/nowhere"), str(i)) for i in range(count)]
-    ended, begun = [], []
-    listener = Listener(
-        begun.append,
-        lambda *_: None,
-        lambda one, _, outcome: ended.append((one.job, outcome.error)),
-    )
+    listener = _FakeListener()
     workers, arrivals = _FakeWorkers(crew, fates), [jobs[count // 2 :], [], jobs[: count // 2]]
-    Batch(
+    Scheduler(
         workers, lambda: arrivals.pop() if arrivals else None, listener, fail_fast=fail_fast
     ).run()
+    ended = listener.results
     failed = [error for _, error in ended if error]
     assert len({job.source for job, _ in ended}) == len(ended)
     assert len(ended) == count or (fail_fast and failed)
@@ -249,20 +282,100 @@ def test_each_job_ends_once_after_at_most_two_tries_on_two_workers(count, crew, 
         assert (tries[-1][1] != "well") == bool(error)
         assert len({worker for worker, _ in tries}) == len(tries)
         assert len(tries) == 2 or tries[0][1] == "well"
-    assert run_module._TRIES == 2
+    assert MAX_ATTEMPTS == 2
 
 
 def test_another_area_in_the_same_file_is_another_setting(tmp_path):
     area = tmp_path / "area.json"
     area.write_text("{}")
-    before = settings_entry(WorkerSpec(Settings(aoi=area), ModelSpec()))
+    before = _recorded(aoi=area)
     area.write_text('{"type": 1}')
-    assert settings_entry(WorkerSpec(Settings(aoi=area), ModelSpec())) != before
-    assert settings_entry(WorkerSpec(Settings(aoi="1,2,3,4"), ModelSpec()))["aoi"] == "1,2,3,4"
+    assert _recorded(aoi=area) != before
+    assert _recorded(aoi="1,2,3,4")["aoi"] == "1,2,3,4"
+
+
+def _recorded(**options):
+    return configuration_of(WorkerSpec(Settings(**options), ModelSpec()), "abc")["settings"]
+
+
+def test_settings_come_back_from_the_manifest_equal(tmp_path):
+    mask = tmp_path / "mask.tif"
+    mask.write_bytes(bytes(7))
+    recorded = _recorded(
+        bands="3,2,1",
+        offset=-1000,
+        resolution=20,
+        mask=mask,
+        mask_values=(3, 8),
+        dst_nodata="-9999",
+    )
+    assert json.loads(json.dumps(recorded, allow_nan=False)) == recorded
+    assert recorded["bands"] == [3, 2, 1]
+    assert (recorded["offset"], recorded["resolution"]) == (-1000, 20)
+    assert (recorded["overlap"], recorded["stac"], recorded["scale"]) == (16, False, None)
+    assert (recorded["mask_values"], recorded["dst_nodata"]) == ([3, 8], -9999)
+    assert recorded["mask"][:2] == [str(mask), 7]
+    assert not {"threads", "model", "provenance", "overwrite"} & set(recorded)
+
+
+def test_what_a_worker_gets_is_unpickled_without_typer(tmp_path):
+    spec = WorkerSpec(Settings(opaque="keep", aoi="1,2,3,4"), ModelSpec(device="cpu"))
+    (tmp_path / "sent").write_bytes(pickle.dumps((spec, _job(tmp_path))))
+    script = (
+        "import pickle, sys; sys.modules['typer'] = None  # importing it fails\n"
+        "from geodecloud.batch import dask_worker, local_worker\n"
+        "spec, job = pickle.loads(open(sys.argv[1], 'rb').read())\n"
+        "from geodecloud.batch.worker import Restorer\n"
+        "Restorer(spec.with_threads(1))\n"
+        "print(spec.settings.policy.opaque, job.source)\n"
+        "assert not any(name.startswith('geodecloud.cli') for name in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "sent"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["keep", str(tmp_path / "s.tif")]
+
+
+def test_warnings_of_a_scene_are_collected_and_others_are_not_lost():
+    script = """if True:
+        import logging, threading, warnings
+        from geodecloud.batch.worker import collected_warnings
+        from geodecloud.errors import FillWarning, warn
+        def work():
+            for _ in range(2):
+                warn(FillWarning, "one line\\nand another")
+            logging.getLogger("geodecloud").warning("%s", "logged")
+            warnings.warn("of another package", UserWarning)
+        with collected_warnings() as messages:
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert messages == ["one line and another"] * 2 + ["logged"], messages
+        warn(FillWarning, "afterwards")
+    """
+    command = [sys.executable, "-c", script]
+    errors = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert "of another package" in errors
+    assert "afterwards" in errors
+    assert "one line" not in errors
+
+
+@given(st.integers(1, 9), st.none() | st.integers(1, 9), st.integers(0, 4), st.integers(1, 40))
+def test_processes_divide_threads_and_gpus(processes, scenes, gpus, threads):
+    spec = WorkerSpec(Settings(threads=threads), ModelSpec())
+    specs = divide(spec, processes, scenes, gpus)
+    assert len(specs) == min(processes, scenes or processes)
+    each = specs[0].settings.limits.threads
+    assert each == max(1, threads // len(specs))
+    devices = [one.model.device for one in specs]
+    assert devices == [f"cuda:{i % gpus}" if gpus else "auto" for i in range(len(specs))]
+    assert {one.settings.limits.threads for one in specs} == {each}
+    on_cpu = divide(spec.with_model(device="cpu"), None, None, gpus)
+    assert [one.model.device for one in on_cpu] == ["cpu"]
+    assert len(divide(spec, None, None, gpus)) == max(1, gpus)
 
 
 def test_manifest_lines_are_json(tmp_path):
     with Manifest(tmp_path) as manifest:
-        manifest.add(_job(tmp_path, "a\n\udcff"), {**HOW, "status": "done"})
+        manifest.add(_job(tmp_path, "a\n\udcff"), {**CONFIGURATION, "status": "done"})
     [line] = (tmp_path / NAME).read_text().splitlines()
     assert json.loads(line)["output"] == "a\n\udcff_clear.tif"

@@ -1,143 +1,64 @@
-"""Workers of an existing Dask cluster, which see the same paths as this machine.
+"""Own workers of an existing Dask cluster. All that is here runs in the owner.
 
-Only whole scenes are sent, one at a time to each worker. Dask would find workers by itself, but
-not one at a time, nor another one for a second try; so each task names its worker.
+The workers see the same paths as this machine. Each restores one whole scene at a time. Dask by
+itself would give a worker several scenes, and might give a scene's second attempt to the same
+worker. So each task names its worker.
 """
 
-import dataclasses
 import logging
 import queue
 import re
-import shutil
 import time
 import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from distributed import Client, Future, WorkerPlugin, get_worker
+from distributed import Client, Future
 
+from geodecloud.batch.dask_worker import ModelPlugin, restore
 from geodecloud.batch.events import Done, Event, Lost, Progress
 from geodecloud.batch.plan import Job
-from geodecloud.batch.worker import Outcome, Restorer, WorkerSpec
+from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import GeodecloudError, UsageError
-from geodecloud.version import VERSION
 
-_CONNECT = 10  # seconds for the scheduler to answer
-_PATIENCE = 60  # seconds without any worker
-_LOOK = 2  # seconds between two looks at which workers there are
-_SAY = 0.5  # seconds between two words of a worker on how far it is
-
-
-class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
-    """The model and the spec, sent to each worker once, also to those that join later.
-
-    Args:
-        name: of the plugin; unique.
-        model: the model file, whose bytes are sent.
-    """
-
-    def __init__(self, name: str, model: Path, spec: WorkerSpec) -> None:
-        self.name = name
-        self._model = (model.name, model.read_bytes())
-        self._spec = spec
-        self._version = VERSION
-        self._restorer: Restorer | None = None
-
-    def setup(self, worker: Any) -> None:
-        """Write the model file; called on the worker.
-
-        Raises:
-            GeodecloudError: another version of geodecloud is installed there.
-        """
-        if self._version != VERSION:
-            raise GeodecloudError(
-                f"{worker.address}: has geodecloud {VERSION}, this is {self._version}; "
-                "install the same on all"
-            )
-        name, content = self._model
-        folder = self._folder(worker)
-        folder.mkdir()
-        (folder / name).write_bytes(content)
-        model = dataclasses.replace(self._spec.model, model=folder / name)
-        self._spec = dataclasses.replace(self._spec, model=model)
-        self._model = (name, b"")
-
-    def teardown(self, worker: Any) -> None:
-        """Remove the model file; called on the worker."""
-        shutil.rmtree(self._folder(worker), ignore_errors=True)
-
-    def _folder(self, worker: Any) -> Path:
-        return Path(worker.local_directory) / self.name
-
-    def restore(self, job: Job, key: str) -> Outcome:
-        """Restore a scene, in a thread of the worker; ``key``: of the task."""
-        worker, said = get_worker(), 0.0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal said
-            task = worker.state.tasks.get(key)
-            if task is None or task.state == "cancelled":
-                raise _UnwantedError
-            if time.monotonic() - said > _SAY:
-                said = time.monotonic()
-                worker.log_event(self.name, {"worker": worker.address, "rows": [done, total]})
-
-        try:
-            if self._restorer is None:
-                threads = self._spec.settings.limits.threads or worker.state.nthreads
-                self._restorer = Restorer(self._spec.with_threads(threads))
-        except GeodecloudError as error:
-            return Outcome(error=str(error))
-        return self._restorer(job, progress)
-
-
-class _UnwantedError(BaseException):
-    """Nobody waits for the scene any more: leaves through every ``with`` block."""
-
-
-def _restore(plugin: str, job: Job, key: str) -> Outcome:
-    """The task."""
-    outcome: Outcome = get_worker().plugins[plugin].restore(job, key)
-    return outcome
+_CONNECT_SECONDS = 10  # for the scheduler to answer
+_NO_WORKER_SECONDS = 60  # without any worker
+_REFRESH_SECONDS = 2  # between two looks at the list of workers
 
 
 class DaskWorkers:
-    """The workers of the cluster, each for a scene at a time.
+    """The workers of a cluster, each of which restores one scene at a time.
 
     Args:
-        address: of the scheduler, ``tcp://HOST:8786``.
-        limit: how many workers to use at most; None: all.
+        address: the scheduler's, like ``tcp://HOST:8786``.
+        model: the model file, which is sent to each worker.
+        spec: the specification of each worker.
+        limit: number of workers to use at most; None: all.
 
     Raises:
-        UsageError: that is no address.
-
-    Raises, when it is entered:
-        GeodecloudError: no scheduler is there, or a worker has another geodecloud, or none.
+        UsageError: the address is not one.
+        GeodecloudError: on entering, no scheduler answers, or a worker has no geodecloud or
+            another version.
     """
 
     def __init__(self, address: str, model: Path, spec: WorkerSpec, limit: int | None) -> None:
         if not re.fullmatch(r"\w+://.+:\d+", address):
-            raise UsageError(f"scheduler is {address!r}: give an address like tcp://HOST:8786")
+            raise UsageError(f"`scheduler` is {address!r}: give an address like tcp://HOST:8786")
         self._address = address
         self._name = f"geodecloud-{uuid.uuid4().hex}"
         self._plugin = ModelPlugin(self._name, model, spec)
         self._limit = limit
         self._futures: dict[str, Future] = {}  # by worker
-        self._there: list[str] = []
-        self._looked = self._seen_any = 0.0
-        self._news: queue.SimpleQueue[Progress | str] = queue.SimpleQueue()  # str: done, a worker
+        self._running: list[str] = []  # workers that Dask can give tasks
+        self._refreshed = self._last_any = 0.0  # seconds of the monotonic clock
+        # Rows of a worker, or the name of a worker whose task has ended; filled by Dask's threads.
+        self._inbox: queue.SimpleQueue[Progress | str] = queue.SimpleQueue()
 
     def __enter__(self) -> "DaskWorkers":
         for name in ("distributed", "distributed.client"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what counts is said here
-        try:
-            self._client = Client(self._address, timeout=_CONNECT, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise GeodecloudError(
-                f"{self._address}: no Dask scheduler answers there ({type(error).__name__}); "
-                "start one by: dask scheduler"
-            ) from error
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # our errors say what matters
+        self._client = self._connect()
         try:
             self._client.register_plugin(self._plugin)
         except ImportError as error:
@@ -149,9 +70,18 @@ class DaskWorkers:
         except GeodecloudError:
             self._client.close()
             raise
-        self._client.subscribe_topic(self._name, self._hear)
-        self._looked, self._seen_any = 0.0, time.monotonic()
+        self._client.subscribe_topic(self._name, self._receive_rows)
+        self._refreshed, self._last_any = 0.0, time.monotonic()
         return self
+
+    def _connect(self) -> Client:
+        try:
+            return Client(self._address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise GeodecloudError(
+                f"{self._address}: no Dask scheduler answers there ({type(error).__name__}); "
+                "start one by: dask scheduler"
+            ) from error
 
     def __exit__(
         self,
@@ -164,70 +94,73 @@ class DaskWorkers:
             self._client.unregister_worker_plugin(self._name)
         self._client.close()
 
-    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
-        said = event[1]
-        self._news.put(Progress(said["worker"], *said["rows"]))
+    def _receive_rows(self, event: tuple[float, dict[str, Any]]) -> None:
+        report = event[1]
+        done, total = report["rows"]
+        self._inbox.put(Progress(report["worker"], done, total))
 
     def idle(self) -> list[str]:
-        """See :class:`geodecloud.batch.events.Workers`, also of what follows."""
-        free = [address for address in self._there if address not in self._futures]
-        room = len(free) if self._limit is None else self._limit - len(self._futures)
-        return free[: max(0, room)]
+        """See :class:`geodecloud.batch.events.Workers`, also for the other methods."""
+        idle = [address for address in self._running if address not in self._futures]
+        if self._limit is None:
+            return idle
+        return idle[: max(0, self._limit - len(self._futures))]
 
     def start(self, worker: str, job: Job) -> None:
-        """Give an idle worker a scene."""
+        """Give a scene to an idle worker."""
         key = f"{self._name}-{uuid.uuid4().hex}"
         future = self._client.submit(
-            _restore, self._name, job, key, key=key, workers=[worker], pure=False
+            restore, self._name, job, key, key=key, workers=[worker], pure=False
         )
         self._futures[worker] = future
-        future.add_done_callback(lambda _: self._news.put(worker))
+        future.add_done_callback(lambda _: self._inbox.put(worker))
 
     def renew(self, worker: str) -> bool:  # noqa: ARG002
-        """The workers are others' to start: never."""
+        """Return False: only the owner of the cluster can start workers."""
         return False
 
     def events(self, seconds: float) -> list[Event]:
-        """What has happened; waits so long for the first."""
-        events: list[Event] = list(self._look())
+        """Return what has happened; wait at most so many seconds for the first event."""
+        events: list[Event] = list(self._refresh())
         try:
             while True:
-                news = self._news.get(timeout=0 if events else seconds)
-                event = self._result(news) if isinstance(news, str) else news
+                news = self._inbox.get(timeout=0 if events else seconds)
+                event = self._end(news) if isinstance(news, str) else news
                 events += [event] if event else []
         except queue.Empty:
             return events
 
-    def _look(self) -> list[Lost]:
-        """See from time to time which workers there are; returns those lost with a scene."""
+    def _refresh(self) -> list[Lost]:
+        """Ask the scheduler for its workers now and then; return those lost with a scene."""
         now = time.monotonic()
-        if now - self._looked < _LOOK:
+        if now - self._refreshed < _REFRESH_SECONDS:
             return []
-        self._looked = now
+        self._refreshed = now
         self._refuse_lost_scheduler()
-        there = self._client.scheduler_info(n_workers=-1)["workers"]
-        self._there = [name for name, facts in there.items() if facts["status"] == "running"]
-        self._seen_any = now if there else self._seen_any
-        if now - self._seen_any > _PATIENCE:
+        known = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._running = [name for name, facts in known.items() if facts["status"] == "running"]
+        self._last_any = now if known else self._last_any
+        if now - self._last_any > _NO_WORKER_SECONDS:
             raise GeodecloudError(
                 f"{self._address}: has no worker; start some by: dask worker {self._address}"
             )
-        return [self._lose(name) for name in list(self._futures) if name not in there]
+        return [self._lose(name) for name in list(self._futures) if name not in known]
 
     def _lose(self, worker: str) -> Lost:
         self._futures.pop(worker).cancel()
         return Lost(worker, f"the Dask worker {worker} was lost; killed, or out of memory?")
 
-    def _result(self, worker: str) -> Done | Lost | None:
+    def _end(self, worker: str) -> Done | Lost | None:
+        """Take the result of a worker's task."""
         future = self._futures.get(worker)
-        if future is None or not future.done():  # of a worker that was lost meanwhile
+        if future is None or not future.done():  # the worker was lost meanwhile
             return None
         self._refuse_lost_scheduler(future)
         try:
-            outcome: Outcome = future.result(timeout=_CONNECT)
-        except TimeoutError:  # lost with the result in its hands
+            outcome: Outcome = future.result(timeout=_CONNECT_SECONDS)
+        except TimeoutError:  # the worker was lost before it could send its result
             return self._lose(worker)
-        except Exception as error:  # of Dask's own; it is this scene's result
+        except Exception as error:  # Dask's own; it is the result of this scene
             outcome = Outcome(error=f"{type(error).__name__}: {error}")
         del self._futures[worker]
         return Done(worker, outcome)
@@ -235,5 +168,5 @@ class DaskWorkers:
     def _refuse_lost_scheduler(self, future: Future | None = None) -> None:
         if self._client.status != "running" or (future and future.cancelled()):
             raise GeodecloudError(
-                f"{self._address}: the scheduler is lost; run again, and what is done is skipped"
+                f"{self._address}: the scheduler is lost; run again: finished scenes are skipped"
             )

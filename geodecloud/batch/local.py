@@ -1,54 +1,69 @@
-"""Workers that are processes of this machine."""
+"""Own workers that are processes of this machine. All that is here runs in the owner."""
 
 import logging
 import multiprocessing
-import os
-import signal
 import socket
-import threading
-import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from types import TracebackType
-from typing import Any, NoReturn
 
-from geodecloud.batch.events import Done, Event, Lost, Progress
+from geodecloud.batch.events import Done, Event, Lost
+from geodecloud.batch.local_worker import READY, serve
 from geodecloud.batch.plan import Job
-from geodecloud.batch.worker import Restorer, WorkerSpec
+from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import GeodecloudError
-from geodecloud.restore.heap import use_one_heap
 
 log = logging.getLogger("geodecloud")
 
-_PATIENCE = 10  # seconds for a worker to clean up before it is killed
+_STOP_SECONDS = 10  # for a worker to clean up before it is killed
 _spawn = multiprocessing.get_context("spawn")  # a fork would inherit threads and locks
+
+
+def divide(
+    spec: WorkerSpec, processes: int | None, scenes: int | None, gpus: int
+) -> list[WorkerSpec]:
+    """Return a specification for each process, with its device and its part of the threads.
+
+    Args:
+        spec: of the batch.
+        processes: how many; None: one for each GPU, else one.
+        scenes: no more processes than these; None: unknown.
+        gpus: number of CUDA devices, which the processes take in turn if the device is "auto".
+    """
+    gpus = gpus if spec.model.device == "auto" else 0
+    processes = processes or max(1, gpus)
+    count = min(processes, scenes or processes)
+    spec = spec.with_threads(max(1, spec.settings.limits.thread_count // count))
+    if not gpus:
+        return [spec] * count
+    return [spec.with_model(device=f"cuda:{i % gpus}") for i in range(count)]
 
 
 @dataclass
 class _Process:
-    """A worker as its owner sees it."""
+    """A worker process as its owner sees it."""
 
     spec: WorkerSpec
-    process: Any  # multiprocessing.context.SpawnProcess
+    process: SpawnProcess
     connection: Connection
     ready: bool = False
     busy: bool = False
 
 
 class LocalWorkers:
-    """One process for each of the spec. One that dies takes its scene with it, and is replaced.
+    """One process for each specification.
 
-    Args:
-        spec: a worker's, with its device and its part of the threads.
+    A process that dies in the middle of a scene is replaced, and its scene is lost.
     """
 
-    def __init__(self, spec: list[WorkerSpec]) -> None:
-        self._spec = spec
+    def __init__(self, specs: list[WorkerSpec]) -> None:
+        self._specs = specs
         self._processes: dict[str, _Process] = {}
-        self._never_ready = ""  # how a worker ended that never was
+        self._start_failure = ""  # how the last worker ended that was never ready
 
     def __enter__(self) -> "LocalWorkers":
-        for spec in self._spec:
+        for spec in self._specs:
             self._add(spec)
         return self
 
@@ -61,18 +76,18 @@ class LocalWorkers:
         for worker in self._processes.values():
             worker.process.terminate()
         for name in list(self._processes):
-            self._end(name)
+            self._remove(name)
 
     def _add(self, spec: WorkerSpec) -> None:
         ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_serve, args=(theirs, spec), daemon=True)
+        process = _spawn.Process(target=serve, args=(theirs, spec), daemon=True)
         process.start()
-        theirs.close()  # so that the worker's end closes ours
+        theirs.close()  # so that our end is closed when the worker's is
         self._processes[f"{socket.gethostname()}:{process.pid}"] = _Process(spec, process, ours)
 
-    def _end(self, name: str) -> _Process:
+    def _remove(self, name: str) -> _Process:
         worker = self._processes.pop(name)
-        worker.process.join(_PATIENCE)
+        worker.process.join(_STOP_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
@@ -80,27 +95,27 @@ class LocalWorkers:
         return worker
 
     def idle(self) -> list[str]:
-        """See :class:`geodecloud.batch.events.Workers`, also of what follows."""
+        """See :class:`geodecloud.batch.events.Workers`, also for the other methods."""
         return [
             name for name, worker in self._processes.items() if worker.ready and not worker.busy
         ]
 
     def start(self, worker: str, job: Job) -> None:
-        """Give an idle worker a scene."""
+        """Give a scene to an idle worker."""
         self._processes[worker].busy = True
         self._processes[worker].connection.send(job)
 
     def renew(self, worker: str) -> bool:
-        """Put a fresh process in the place of an idle one."""
+        """Replace an idle process by a fresh one."""
         self._processes[worker].process.terminate()
-        self._add(self._end(worker).spec)
+        self._add(self._remove(worker).spec)
         return True
 
     def events(self, seconds: float) -> list[Event]:
-        """What has happened; waits so long for the first."""
+        """Return what has happened; wait at most so many seconds for the first event."""
         if not self._processes:
             raise GeodecloudError(
-                f"no worker is left, they end while starting: {self._never_ready}"
+                f"no worker is left: each ended while it started ({self._start_failure})"
             )
         by_connection = {worker.connection: name for name, worker in self._processes.items()}
         events = [self._receive(by_connection[c]) for c in wait(list(by_connection), seconds)]  # type: ignore[index]
@@ -109,70 +124,27 @@ class LocalWorkers:
     def _receive(self, name: str) -> Event | None:
         worker = self._processes[name]
         try:
-            event = worker.connection.recv()
+            message = worker.connection.recv()
         except (EOFError, OSError):
-            return self._lost(name)
-        if isinstance(event, GeodecloudError):  # the model or the device: so it is with all
-            for note in getattr(event, "__notes__", ()):
+            return self._replace_dead(name)
+        if isinstance(message, GeodecloudError):  # model or device: the same for all workers
+            for note in getattr(message, "__notes__", ()):
                 log.info("%s", note)
-            raise event
-        if event is None:
+            raise message
+        if message == READY:
             worker.ready = True
-        elif isinstance(event, Done):
+            return None
+        if isinstance(message, Done):
             worker.busy = False
-        return event  # type: ignore[no-any-return]
+        event: Event = message
+        return event
 
-    def _lost(self, name: str) -> Lost | None:
-        worker = self._end(name)
-        code = worker.process.exitcode
+    def _replace_dead(self, name: str) -> Lost | None:
+        worker = self._remove(name)
+        code = worker.process.exitcode or 0
         how = f"killed by signal {-code}; out of memory?" if code < 0 else f"exit code {code}"
         if worker.ready:
             self._add(worker.spec)
-        else:  # it would do so for ever
-            self._never_ready = how
-        if not worker.busy:
-            return None
-        return Lost(name, f"its worker process ended ({how})")
-
-
-class _StopError(BaseException):
-    """The owner wants the worker to end: leaves through every ``with`` block."""
-
-
-def _stop(*_: object) -> NoReturn:
-    raise _StopError
-
-
-def _serve(connection: Connection, spec: WorkerSpec) -> None:
-    """The life of a worker: None when ready, and for each job Progress and a Done."""
-    use_one_heap()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, who tells us
-    signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_end_with_owner, daemon=True).start()
-    name = f"{socket.gethostname()}:{os.getpid()}"
-    try:
-        try:
-            restore = Restorer(spec)
-        except GeodecloudError as error:
-            connection.send(error)
-            return
-        except Exception as error:  # the owner says it, whatever it is
-            said = GeodecloudError(f"no worker starts: {type(error).__name__}: {error}")
-            said.add_note(traceback.format_exc())  # its own is lost on the way
-            connection.send(said)
-            return
-        connection.send(None)
-        while True:
-            job = connection.recv()
-            outcome = restore(job, lambda done, all_: connection.send(Progress(name, done, all_)))
-            connection.send(Done(name, outcome))
-    except (_StopError, EOFError, BrokenPipeError):
-        return
-
-
-def _end_with_owner() -> None:
-    """A worker whose owner was killed ends at once, and cleans up."""
-    owner = multiprocessing.parent_process()
-    assert owner  # noqa: S101  for the type check
-    owner.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+        else:  # a fresh one would end in the same way, for ever
+            self._start_failure = how
+        return Lost(name, f"its worker process ended ({how})") if worker.busy else None

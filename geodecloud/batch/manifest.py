@@ -1,7 +1,7 @@
-"""What was done in a folder of outputs, one line of JSON for each scene."""
+"""Keep a record of a folder of outputs: one line of JSON for each scene that ended."""
 
+import dataclasses
 import json
-import logging
 import os
 from pathlib import Path
 from types import TracebackType
@@ -10,33 +10,65 @@ from typing import Any, TextIO
 from filelock import FileLock, Timeout
 
 from geodecloud.batch.plan import Job
-from geodecloud.errors import OutputError
-
-log = logging.getLogger("geodecloud")
+from geodecloud.batch.search import Source
+from geodecloud.batch.worker import WorkerSpec
+from geodecloud.errors import OutputError, OutputWarning, warn
 
 NAME = "geodecloud-manifest.jsonl"
 _LOCK = ".geodecloud-batch.lock"
+# Options without effect on the pixels, and those of which the manifest has more than the value.
+_NOT_RECORDED = {
+    *("model", "threads", "batch_size", "max_memory"),
+    *("provenance", "preview", "overwrite"),
+}
 
 Entry = dict[str, Any]
+
+
+def configuration_of(spec: WorkerSpec, model_sha256: str) -> Entry:
+    """Return the settings and the model as a line of the manifest has them.
+
+    With an equal configuration, an equal source gives an equal output.
+    """
+    values: dict[str, Any] = {}
+    for part in dataclasses.fields(spec.settings):
+        values |= dataclasses.asdict(getattr(spec.settings, part.name))
+    values |= dataclasses.asdict(spec.model)
+    aoi = spec.settings.reading.aoi
+    if aoi and Path(aoi).is_file():
+        values["aoi"] = Path(aoi)
+    settings = {name: _json(value) for name, value in values.items() if name not in _NOT_RECORDED}
+    return {"settings": settings, "model": model_sha256}
+
+
+def _json(value: Any) -> Any:
+    """Return a value as JSON has it: for a file, its path, size and time."""
+    if isinstance(value, list | tuple):
+        return [_json(one) for one in value]
+    if isinstance(value, Path):
+        fingerprint = Source(str(value.absolute())).fingerprint()
+        facts = dataclasses.astuple(fingerprint) if fingerprint else ()
+        return [str(value.absolute()), *facts]
+    return value
 
 
 class Manifest:
     """The manifest of a folder, open for one run at a time.
 
-    The lock is the operating system's: it ends with the process that holds it, however that
-    ends. The file is only ever appended to; the last line about an output counts, and a line
-    that a crash has cut or garbled says nothing.
+    The operating system holds the lock, and releases it when the process ends, however it ends.
+    Lines are only ever appended. The last line about an output counts. A line that a crash has
+    cut or garbled is ignored.
 
-    Raises, when it is entered:
-        OutputError: the folder cannot be made or written, or another run is at work there.
+    Raises:
+        OutputError: on entering, the folder cannot be made or written, or another run uses it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.path = self.folder / NAME
         self._lock = FileLock(self.folder / _LOCK)
-        self._entries: dict[str, Entry] = {}  # by output, below the folder
-        self._made: set[str] = set()  # outputs that were written by any run
+        self._entries: dict[str, Entry] = {}  # by output, relative to the folder
+        self._made: set[str] = set()  # outputs that any run has written
         self._file: TextIO | None = None
 
     def __enter__(self) -> "Manifest":
@@ -72,19 +104,20 @@ class Manifest:
         self._file.seek(0)
         line, damaged = "\n", 0
         for line in self._file:
-            entry = _parsed(line)
+            entry = _parse(line)
             if entry:
                 self._remember(entry)
             elif line.strip():
                 damaged += 1
         if damaged:
-            log.warning("%s: %d damaged line(s) say nothing; going on", self.path, damaged)
-        if not line.endswith("\n"):  # cut by a crash: what comes next begins a line of its own
+            lines = "line is" if damaged == 1 else "lines are"
+            warn(OutputWarning, f"{self.path}: {damaged} damaged {lines} ignored")
+        if not line.endswith("\n"):  # cut by a crash: the next entry needs a line of its own
             self._append("\n")
 
     def _append(self, text: str) -> None:
-        """Write at the end, wholly or not at all."""
-        assert self._file  # noqa: S101  it is entered
+        """Append a text as a whole or not at all."""
+        assert self._file  # noqa: S101  the manifest is entered
         end = os.fstat(self._file.fileno()).st_size
         try:
             self._file.write(text)
@@ -95,10 +128,10 @@ class Manifest:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def add(self, job: Job, entry: Entry) -> Entry:
-        """Append what came of a job, with its source and outputs; returns the whole line.
+        """Append the result of a job, and return the line with its source and outputs.
 
         Raises:
-            OutputError: the disk is full, say.
+            OutputError: the line cannot be written; on a full disk, say.
         """
         entry = self._identity(job) | entry
         self._append(json.dumps(entry) + "\n")
@@ -110,43 +143,39 @@ class Manifest:
         if entry.get("status") == "done":
             self._made.add(entry["output"])
 
-    def is_done(self, job: Job, how: Entry) -> bool:
-        """Whether the job was done with the same source, in the same way, and is still there.
-
-        Args:
-            how: settings and model, as in the manifest.
-        """
-        entry = self._entries.get(self._below(job.output), {})
-        wanted: Entry = {**self._identity(job), **how, "status": "done"}
+    def is_done(self, job: Job, configuration: Entry) -> bool:
+        """Return whether the outputs exist, made of an equal source by an equal configuration."""
+        entry = self._entries.get(self._relative(job.output), {})
+        wanted: Entry = {**self._identity(job), **configuration, "status": "done"}
         return (
-            job.facts is not None
+            job.fingerprint is not None
             and all(entry.get(name) == value for name, value in wanted.items())
             and all(path.exists() for path in job.outputs)
         )
 
     def made(self, path: Path) -> bool:
-        """Whether a run has written this output, so that another may replace it."""
-        return self._below(path) in self._made
+        """Return whether a run has written this output, so that another may replace it."""
+        return self._relative(path) in self._made
 
     def _identity(self, job: Job) -> Entry:
-        facts = job.facts
+        fingerprint = job.fingerprint
         return {
             "source": {
                 "path": job.source,
-                "size": facts.size if facts else None,
-                "mtime": facts.mtime if facts else None,
+                "size": fingerprint.size if fingerprint else None,
+                "mtime": fingerprint.mtime if fingerprint else None,
             },
-            "output": self._below(job.output),
-            "provenance": self._below(job.provenance) if job.provenance else None,
-            "preview": self._below(job.preview) if job.preview else None,
+            "output": self._relative(job.output),
+            "provenance": self._relative(job.provenance) if job.provenance else None,
+            "preview": self._relative(job.preview) if job.preview else None,
         }
 
-    def _below(self, path: Path) -> str:
+    def _relative(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.folder)).as_posix()
 
 
-def _parsed(line: str) -> Entry | None:
-    """The entry of a line, None if it is damaged."""
+def _parse(line: str) -> Entry | None:
+    """Return the entry of a line; None if the line is damaged."""
     try:
         entry = json.loads(line)
     except ValueError:

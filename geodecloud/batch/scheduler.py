@@ -1,43 +1,54 @@
-"""The batch itself: jobs to idle workers, a second try on another one, a line for each."""
+"""Give jobs to idle workers, and failed jobs a second attempt on another worker."""
 
 import dataclasses
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from geodecloud.batch.events import Done, Lost, Progress, Workers
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome
 from geodecloud.raster.atomic import sweep
 
-_TICK = 0.5  # seconds between two looks for new scenes and workers
-_TRIES = 2
+MAX_ATTEMPTS = 2
+_POLL_SECONDS = 0.5  # between two looks for new scenes and workers
 
 
 @dataclass(frozen=True)
-class Try:
-    """A job that waits or is at hand, for the ``count``-th time; ``before``: who had it."""
+class Attempt:
+    """A job that waits for a worker or runs on one.
+
+    number: 1 for the first attempt.
+    avoided: the worker of the attempt before.
+    """
 
     job: Job
-    count: int = 1
-    before: str | None = None
+    number: int = 1
+    avoided: str | None = None
 
 
-@dataclass(frozen=True)
-class Listener:
-    """Who is told: when a scene begins, how far it is (rows done, in all), and how it ended."""
+class Listener(Protocol):
+    """Follows the jobs of a scheduler."""
 
-    begun: Callable[[Job], None]
-    rows: Callable[[Job, int, int], None]
-    ended: Callable[[Try, str, Outcome], None]  # with the worker
+    def begun(self, job: Job) -> None:
+        """Hear that a worker begins a job."""
+
+    def rows(self, job: Job, done: int, total: int) -> None:
+        """Hear how many rows of a job are done."""
+
+    def ended(self, attempt: Attempt, worker: str, outcome: Outcome) -> None:
+        """Hear the result of a job, after its last attempt."""
 
 
-class Batch:
-    """Hands out jobs until none is left and no more will come.
+class Scheduler:
+    """Gives out jobs until none is left and no more will come.
 
     Args:
-        arrivals: asked again and again for new jobs; None: no more will come.
-        fail_fast: end with the first failure.
+        workers: entered already.
+        arrivals: returns the jobs that have arrived since the last call; None: no more will come.
+        listener: follows the jobs.
+        fail_fast: stop at the first job that fails.
     """
 
     def __init__(
@@ -52,54 +63,56 @@ class Batch:
         self._arrivals = arrivals
         self._listener = listener
         self._fail_fast = fail_fast
-        self._waiting: deque[Try] = deque()
-        self._running: dict[str, Try] = {}
+        self._waiting: deque[Attempt] = deque()
+        self._running: dict[str, Attempt] = {}  # by worker
 
     def run(self) -> None:
         """Do all jobs.
 
         Raises:
-            GeodecloudError: no workers are left, or the listener cannot go on.
+            GeodecloudError: no worker is left, or the listener raises it.
         """
         while True:
             jobs = self._arrivals()
-            self._waiting.extend(Try(job) for job in jobs or ())
+            self._waiting.extend(Attempt(job) for job in jobs or ())
             if jobs is None and not self._waiting and not self._running:
                 return
-            self._hand_out()
-            for event in self._workers.events(_TICK):
+            self._give_out()
+            for event in self._workers.events(_POLL_SECONDS):
                 if isinstance(event, Progress):
                     if event.worker in self._running:
                         job = self._running[event.worker].job
                         self._listener.rows(job, event.done, event.total)
-                elif not self._end(event):
+                elif self._failed_fast(event):
                     return
 
-    def _hand_out(self) -> None:
+    def _give_out(self) -> None:
         for worker in self._workers.idle():
-            fit = next((one for one in self._waiting if one.before != worker), None)
-            if fit is None and self._waiting and not self._running:
-                # Only second tries wait, and there is no other worker: a fresh one, or the same.
-                fit = None if self._workers.renew(worker) else self._waiting[0]
-            if fit is not None:
-                self._waiting.remove(fit)
-                self._running[worker] = fit
-                self._listener.begun(fit.job)
-                self._workers.start(worker, fit.job)
+            attempt = next((one for one in self._waiting if one.avoided != worker), None)
+            if attempt is None and self._waiting and not self._running:
+                # Only second attempts wait, for another worker, and there is none: take a fresh
+                # worker, or else the same.
+                attempt = None if self._workers.renew(worker) else self._waiting[0]
+            if attempt is not None:
+                self._waiting.remove(attempt)
+                self._running[worker] = attempt
+                self._listener.begun(attempt.job)
+                self._workers.start(worker, attempt.job)
 
-    def _end(self, event: Done | Lost) -> bool:
-        """Take a result, or the loss of a worker; returns whether to go on."""
-        one = self._running.pop(event.worker)
-        job = one.job
+    def _failed_fast(self, event: Done | Lost) -> bool:
+        """Take the end of an attempt; return whether its failure stops the batch."""
+        attempt = self._running.pop(event.worker)
+        job = attempt.job
         if isinstance(event, Lost):
             outcome = Outcome(error=event.reason)
-            job = dataclasses.replace(job, overwrite=True)  # it may have written, and not said so
+            # The worker may have died between writing the outputs and reporting them.
+            job = dataclasses.replace(job, overwrite=True)
             for path in job.outputs:
                 sweep(path.parent)
         else:
             outcome = event.outcome
-        if outcome.error and one.count < _TRIES:
-            self._waiting.append(Try(job, one.count + 1, event.worker))
-            return True
-        self._listener.ended(one, event.worker, outcome)
-        return not (outcome.error and self._fail_fast)
+        if outcome.error and attempt.number < MAX_ATTEMPTS:
+            self._waiting.append(Attempt(job, attempt.number + 1, event.worker))
+            return False
+        self._listener.ended(attempt, event.worker, outcome)
+        return bool(outcome.error) and self._fail_fast

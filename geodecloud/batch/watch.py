@@ -1,25 +1,29 @@
-"""Scenes that appear in a folder, once they have stopped growing."""
+"""Wait for scenes to appear in a folder and to stop growing."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from geodecloud.batch.plan import Facts, Source
+from geodecloud.batch.search import Fingerprint, Source
 
 
 @dataclass
 class _Seen:
-    facts: Facts
-    since: float
+    """A scene as it was found last."""
+
+    fingerprint: Fingerprint
+    since: float  # seconds of the monotonic clock
     taken: bool = False
 
 
 @dataclass
 class Watch:
-    """Looks again and again (no file system tells of every change) and says what has settled.
+    """Finds scenes whose size and time no longer change.
+
+    It lists the folders again and again, since network file systems do not notify of changes.
 
     Args:
-        find: all scenes that are there.
-        settle: seconds for which size and time must stay as they are.
+        find: returns all scenes that are there.
+        settle: seconds for which size and time must stay the same.
     """
 
     find: Callable[[], Iterable[Source]]
@@ -27,16 +31,22 @@ class Watch:
     _seen: dict[str, _Seen] = field(default_factory=dict)
 
     def settled(self, now: float) -> list[Source]:
-        """The scenes that have settled since, each once until it changes; ``now`` in seconds."""
-        ready = []
+        """Return the scenes that have settled since the last call.
+
+        A scene is returned once, and again after each change.
+
+        Args:
+            now: seconds of the monotonic clock.
+        """
+        settled = []
         for source in self.find():
-            facts = source.facts()
-            if facts is None:  # vanished again
+            fingerprint = source.fingerprint()
+            if fingerprint is None:  # vanished meanwhile
                 continue
             seen = self._seen.get(source.name)
-            if seen is None or seen.facts != facts:
-                self._seen[source.name] = seen = _Seen(facts, now)
+            if seen is None or seen.fingerprint != fingerprint:
+                self._seen[source.name] = seen = _Seen(fingerprint, now)
             if not seen.taken and now - seen.since >= self.settle:
                 seen.taken = True
-                ready.append(source)
-        return ready
+                settled.append(source)
+        return settled

@@ -1,29 +1,62 @@
-"""One scene, inside a worker: what comes of it is a value, never an exception."""
+"""Restore one scene after another, inside a worker."""
 
+from __future__ import annotations
+
+import contextlib
 import dataclasses
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from geodecloud.batch.plan import Job
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, GeodecloudWarning
 from geodecloud.settings import ModelSpec, Settings
 
-Progress = Callable[[int, int], None]
-
-# The parts of an output are named by the process that writes them: one scene at a time in each.
+# One scene at a time in each process: warnings are caught for the process as a whole, and the
+# temporary files of an output are named by it.
 _one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a scene: the report, see :class:`geodecloud.decloud.Report`, or an error.
+class WorkerSpec:
+    """The settings and the model of a worker: plain values, which any process can unpickle."""
 
-    error: one line; traceback: of an error that nobody expected.
-    warnings: what was said on the way.
+    settings: Settings
+    model: ModelSpec
+
+    def with_model(self, **changes: Any) -> WorkerSpec:
+        """Return the same specification with some fields of its model changed."""
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, **changes))
+
+    def with_threads(self, threads: int) -> WorkerSpec:
+        """Return the same specification for another number of threads."""
+        return dataclasses.replace(self, settings=self.settings.replace(threads=threads))
+
+    def with_absolute_paths(self) -> WorkerSpec:
+        """Return the same specification for workers in other working directories."""
+        reading, policy = self.settings.reading, self.settings.policy
+        changes: dict[str, Any] = {"references": [path.absolute() for path in policy.references]}
+        if reading.mask:
+            changes["mask"] = reading.mask.absolute()
+        if reading.aoi and Path(reading.aoi).is_file():
+            changes["aoi"] = Path(reading.aoi).absolute()
+        spec = dataclasses.replace(self, settings=self.settings.replace(**changes))
+        return spec.with_model(model=self.model.model.absolute()) if self.model.model else spec
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a scene: a report or an error.
+
+    report: as :meth:`geodecloud.decloud.Report.to_dict` returns it.
+    error: one line.
+    traceback: of an error that the library does not raise on purpose.
+    warnings: one line each.
     """
 
     report: dict[str, Any] | None = None
@@ -32,51 +65,42 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class WorkerSpec:
-    """How a worker restores its scenes; plain values, which any process can unpickle."""
-
-    settings: Settings
-    model: ModelSpec
-
-    def with_threads(self, threads: int) -> "WorkerSpec":
-        """Return the same for another number of threads."""
-        return WorkerSpec(self.settings.replace(threads=threads), self.model)
-
-
 class Restorer:
-    """Restores scene after scene with one predictor.
+    """Restores one scene after another with the same predictor.
 
     Raises:
-        GeodecloudError: the model or the device is not to be had.
+        GeodecloudError: the model cannot be loaded, or the device is not available.
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
-        from geodecloud.model.checkpoint import default_model
-        from geodecloud.model.predictor import Predictor
+        from geodecloud.model.predictor import load_predictor
 
-        self._settings, model = spec.settings, spec.model
-        self._predictor = Predictor(
-            model.model or default_model(),
-            model.device,
-            model.precision,
-            self._settings.limits.threads,
-        )
+        self._settings = spec.settings
+        with collected_warnings() as messages:
+            self._predictor = load_predictor(spec.model, spec.settings.limits.threads)
+        self._start_warnings = messages
 
-    def __call__(self, job: Job, progress: Progress) -> Outcome:
-        """Restore a scene; ``progress`` is called with (rows done, rows in all)."""
-        with _one_at_a_time, _Warnings() as warnings:
+    def __call__(self, job: Job, progress: Callable[[int, int], None]) -> Outcome:
+        """Restore a scene, and return its result whatever happens.
+
+        The first result has the warnings of the predictor too.
+
+        Args:
+            job: the scene and its outputs.
+            progress: called with the number of rows done and of all rows.
+        """
+        with _one_at_a_time, collected_warnings() as messages:
             outcome = self._restore(job, progress)
-        return dataclasses.replace(outcome, warnings=tuple(warnings.lines))
+        messages = [*self._start_warnings, *messages]
+        self._start_warnings = []
+        return dataclasses.replace(outcome, warnings=tuple(dict.fromkeys(messages)))
 
-    def _restore(self, job: Job, progress: Progress) -> Outcome:
+    def _restore(self, job: Job, progress: Callable[[int, int], None]) -> Outcome:
         from geodecloud.decloud import decloud_scene
 
         try:
             settings = self._settings.replace(
-                provenance=job.provenance,
-                preview=job.preview,
-                overwrite=job.overwrite,
+                provenance=job.provenance, preview=job.preview, overwrite=job.overwrite
             )
             for path in job.outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,10 +115,10 @@ class Restorer:
         except (GeodecloudError, OSError, UnicodeError) as error:
             return Outcome(error=_one_line(error))
         except Exception as error:  # it is recorded, and the batch goes on
-            if isinstance(error, MemoryError) or "memory" in str(error):  # torch's: RuntimeError
+            if isinstance(error, MemoryError) or "memory" in str(error):  # PyTorch: RuntimeError
                 return Outcome(error=f"out of memory ({_one_line(error)})")
-            text = f"{type(error).__name__}: {_one_line(error)} (not foreseen: please report it)"
-            return Outcome(error=text, traceback=traceback.format_exc())
+            message = f"{type(error).__name__}: {_one_line(error)} (unexpected: please report it)"
+            return Outcome(error=message, traceback=traceback.format_exc())
         return Outcome(report=report.to_dict())
 
 
@@ -102,19 +126,39 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-class _Warnings(logging.Handler):
-    """Keeps what the package says while the ``with`` block runs."""
+@contextlib.contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect the warnings of the package while the ``with`` block runs, in any thread.
 
-    def __init__(self) -> None:
+    Warnings of other packages go where they would go without this block.
+    """
+    messages: list[str] = []
+    handler = _Collector(messages)
+    logger = logging.getLogger("geodecloud")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", GeodecloudWarning)
+        show_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, GeodecloudWarning):
+                messages.append(" ".join(str(message).split()))
+            else:
+                show_others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        logger.addHandler(handler)
+        try:
+            yield messages
+        finally:
+            logger.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    """Appends the package's logged warnings to a list."""
+
+    def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self.lines: list[str] = []
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-    def __enter__(self) -> "_Warnings":
-        logging.getLogger("geodecloud").addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("geodecloud").removeHandler(self)
+        self._messages.append(record.getMessage())

@@ -1,10 +1,9 @@
 """The command for many scenes. It joins the program in :mod:`geodecloud.cli.main`."""
 
-import dataclasses
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +22,7 @@ from geodecloud.settings import ModelSpec, Settings
 
 if TYPE_CHECKING:
     from geodecloud.batch.events import Workers
-    from geodecloud.batch.folder import Summary
+    from geodecloud.batch.record import Summary
     from geodecloud.batch.worker import WorkerSpec
 
 
@@ -85,9 +84,11 @@ def batch(
     Ends with exit code 1 if a scene failed, after all others are done.
     """
     set_logging(quiet, verbose)
-    from geodecloud.batch.folder import FolderBatch, Request, Summary, settings_entry
-    from geodecloud.batch.manifest import Manifest
-    from geodecloud.batch.plan import SCENES, Naming, Search, read_names
+    from geodecloud.batch.folder import Request, run_batch
+    from geodecloud.batch.manifest import Manifest, configuration_of
+    from geodecloud.batch.plan import Naming
+    from geodecloud.batch.record import Recorder, Summary
+    from geodecloud.batch.search import SCENES, Search, read_names
     from geodecloud.cli.batch_display import show_batch
 
     search = Search(out.absolute(), tuple(pattern or SCENES), recursive)
@@ -104,12 +105,12 @@ def batch(
     from geodecloud.raster.profile import form_of
     from geodecloud.restore.windows import grid_of
 
-    spec = _anywhere(WorkerSpec(settings, model))
+    spec = WorkerSpec(settings, model).with_absolute_paths()
     # Refuse an impossible value before any work.
     grid_of(settings.windows)
     form_of(settings.output)
     info = read_info(model.model or default_model())
-    how = {"settings": settings_entry(spec), "model": info.sha256}
+    configuration = configuration_of(spec, info.sha256)
     summary = Summary()
 
     def crew(scenes: int | None) -> AbstractContextManager["Workers"]:
@@ -119,7 +120,7 @@ def batch(
 
     try:
         with Manifest(out) as manifest, show_batch(progress, hidden=quiet) as display:
-            FolderBatch(request, manifest, how, display, summary).run(crew)
+            run_batch(request, Recorder(manifest, configuration, display, summary), crew)
     finally:
         if summary.planned or summary.skipped:
             _report(summary, out, as_json=as_json, quiet=quiet)
@@ -127,40 +128,14 @@ def batch(
         raise typer.Exit(1)
 
 
-def _anywhere(spec: "WorkerSpec") -> "WorkerSpec":
-    """Return the same with absolute paths: a worker has another working directory."""
-    settings, model = spec.settings, spec.model
-    reading, policy = settings.reading, settings.policy
-    changed: dict[str, Any] = {"references": [path.absolute() for path in policy.references]}
-    if reading.mask:
-        changed["mask"] = reading.mask.absolute()
-    if reading.aoi and Path(reading.aoi).is_file():
-        changed["aoi"] = Path(reading.aoi).absolute()
-    if model.model:
-        model = dataclasses.replace(model, model=model.model.absolute())
-    return dataclasses.replace(spec, settings=settings.replace(**changed), model=model)
-
-
 def _local_workers(
     spec: "WorkerSpec", count: int | None, scenes: int | None
 ) -> AbstractContextManager["Workers"]:
-    """A process for each GPU, or one, or ``count``; no more than scenes; threads divided."""
     import torch
 
-    from geodecloud.batch.local import LocalWorkers
+    from geodecloud.batch.local import LocalWorkers, divide
 
-    model = spec.model
-    gpus = torch.cuda.device_count() if model.device == "auto" else 0
-    count = min(count or max(1, gpus), scenes or count or max(1, gpus))
-    threads = max(1, spec.settings.limits.thread_count // count)
-    devices = [f"cuda:{i % gpus}" if gpus else model.device for i in range(count)]
-    shares = [
-        dataclasses.replace(spec, model=dataclasses.replace(model, device=device)).with_threads(
-            threads
-        )
-        for device in devices
-    ]
-    return LocalWorkers(shares)
+    return LocalWorkers(divide(spec, count, scenes, torch.cuda.device_count()))
 
 
 def _dask_workers(

@@ -1,0 +1,73 @@
+"""Serve a batch from a process of this machine. All that is here runs in that process."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from geodecloud.batch.events import Done, Progress
+from geodecloud.batch.worker import Restorer, WorkerSpec
+from geodecloud.errors import GeodecloudError
+from geodecloud.restore.heap import use_one_heap
+
+READY = "ready"
+
+
+class _StopError(BaseException):
+    """The owner stops this worker: leaves through every ``with`` block."""
+
+
+def serve(connection: Connection, spec: WorkerSpec) -> None:
+    """Restore the scenes that arrive on a connection until the owner stops this process.
+
+    Sends ``READY`` once, or the error that keeps the worker from starting; then, for each
+    :class:`~geodecloud.batch.plan.Job` received, :class:`Progress` many times and
+    :class:`Done` once.
+    """
+    use_one_heap()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, which stops us
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_stop_with_owner, daemon=True).start()
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+
+    def progress(done: int, total: int) -> None:
+        connection.send(Progress(worker, done, total))
+
+    try:
+        restore = _restorer(connection, spec)
+        while restore:
+            connection.send(Done(worker, restore(connection.recv(), progress)))
+    except (_StopError, EOFError, BrokenPipeError):
+        return
+
+
+def _restorer(connection: Connection, spec: WorkerSpec) -> Restorer | None:
+    """Return what restores scenes; None after an error, which the owner raises."""
+    try:
+        restorer = Restorer(spec)
+    except GeodecloudError as error:
+        connection.send(error)
+        return None
+    except Exception as error:
+        failure = GeodecloudError(f"no worker starts: {type(error).__name__}: {error}")
+        failure.add_note(traceback.format_exc())  # pickling drops the traceback itself
+        connection.send(failure)
+        return None
+    connection.send(READY)
+    return restorer
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _StopError
+
+
+def _stop_with_owner() -> None:
+    """Stop this process, cleaning up, as soon as its owner has died."""
+    owner = multiprocessing.parent_process()
+    assert owner  # noqa: S101  for the type check
+    owner.join()
+    os.kill(os.getpid(), signal.SIGTERM)

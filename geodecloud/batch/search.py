@@ -1,0 +1,145 @@
+"""Find the scenes that a user's files, folders, products and globs mean."""
+
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from geodecloud.errors import OutputError
+
+SCENES = ("*.tif", "*.tiff", "*.SAFE", "*.SAFE.zip", "S2*_MSIL*.zip")  # in a folder
+_METADATA = "MTD_MSIL*.xml"  # of a Sentinel-2 product, in its folder
+_GDAL_NAME = re.compile(r"/vsi|[A-Z][A-Z0-9_]+:")  # what only GDAL can open; no drive letter
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The size and time of a source: if they are the same, its content is taken for the same.
+
+    size: bytes; of a folder, of all its files.
+    mtime: seconds since 1970 of the last change; of a folder, the latest of its files.
+    """
+
+    size: int
+    mtime: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scene that was found.
+
+    name: absolute path of a file or of a product's folder, or a name that only GDAL can open.
+    subfolder: path from the folder that was searched to the folder of the scene.
+    """
+
+    name: str
+    subfolder: Path = Path()
+
+    def fingerprint(self) -> Fingerprint | None:
+        """Return the size and time; None if there is no such file."""
+        try:
+            status = Path(self.name).stat()
+            if not Path(self.name).is_dir():
+                return Fingerprint(status.st_size, status.st_mtime)
+            files = [file.stat() for file in Path(self.name).rglob("*")]
+        except OSError:  # missing, or removed meanwhile
+            return None
+        return Fingerprint(
+            sum(file.st_size for file in files),
+            max(file.st_mtime for file in [status, *files]),
+        )
+
+    @property
+    def stem(self) -> str:
+        """The scene's name without suffix; for a product's metadata file, the product's."""
+        path = Path(self.name)
+        path = path.parent if fnmatch(path.name, _METADATA) else path
+        return re.sub(r"(\.SAFE)?(\.zip)?$|\.[^.]+$", "", path.name, count=1, flags=re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The way folders are searched for scenes.
+
+    out: the folder of the outputs, which is not searched.
+    pattern: globs for the names of scenes in a folder, of which one has to match.
+    recursive: search the folders below a folder too.
+    """
+
+    out: Path
+    pattern: tuple[str, ...] = SCENES
+    recursive: bool = False
+
+    def find(self, name: str) -> list[Source]:
+        """Return the scenes that a file, folder, product or glob means, sorted by name.
+
+        A missing file is returned like a scene: it fails later, as one scene among others.
+
+        Raises:
+            OutputError: the folder is that of the outputs.
+        """
+        if _GDAL_NAME.match(name):
+            return [Source(name)]
+        path = Path(name).absolute()
+        if path.is_dir() and not is_product(path):
+            return list(self._in_folder(path))
+        if path.exists() or not glob.has_magic(name):
+            return [Source(os.path.normpath(path))]
+        fixed = _fixed_part(path)
+        found: list[Source] = []
+        for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207  is absolute
+            path = Path(match)
+            if path.is_dir() and not is_product(path):
+                found += self._in_folder(path, fixed)
+            elif not any(is_product(parent) for parent in path.parents):
+                found.append(Source(match, path.parent.relative_to(fixed)))
+        return found
+
+    def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[Source]:
+        """Yield the scenes of a folder; their subfolders begin at ``root``, or at the folder."""
+        if folder.resolve() == self.out.resolve():
+            raise OutputError(
+                f"{folder}: is the folder of the outputs, which the next run would take for "
+                "scenes; name another `out`"
+            )
+        for walked, folders, files in os.walk(folder):
+            here = Path(walked)
+            products = sorted(name for name in folders if is_product(here / name))
+            folders[:] = sorted(
+                name
+                for name in folders
+                if self.recursive
+                and name not in products
+                and not name.startswith(".")
+                and (here / name).resolve() != self.out.resolve()
+            )
+            for name in sorted([*products, *files]):
+                if not name.startswith(".") and self._matches(name):
+                    yield Source(str(here / name), here.relative_to(root or folder))
+
+    def _matches(self, name: str) -> bool:
+        return any(fnmatch(name.lower(), pattern.lower()) for pattern in self.pattern)
+
+
+def is_product(folder: Path) -> bool:
+    """Return whether a folder is one scene: a Sentinel-2 product."""
+    return folder.is_dir() and (folder.suffix.upper() == ".SAFE" or any(folder.glob(_METADATA)))
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folders of an absolute pattern before its first wildcard."""
+    parts = pattern.parts
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first])
+
+
+def read_names(names: Iterable[str]) -> list[str]:
+    """Return the names on a command line, with the lines of stdin in place of ``-``."""
+    read: list[str] = []
+    for name in names:
+        read += (line.strip() for line in sys.stdin) if name == "-" else [name]
+    return [name for name in read if name]
