@@ -16,7 +16,7 @@ from rasterio.transform import Affine
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
-from geodecloud.raster.atomic import Outputs
+from geodecloud.raster.atomic import Outputs, atomic_write
 from geodecloud.raster.calibration import scene_radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.settings import Settings
@@ -246,6 +246,27 @@ def test_outputs_appear_together(tmp_path):
             outputs.add(old)
     assert (old.read_text(), (tmp_path / "b.tif").read_text()) == ("new", "b")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    with atomic_write(path) as part:
+        part.write_text("old")
+        assert not path.exists()
+    with pytest.raises(FileNotFoundError), atomic_write(path) as part:
+        part.unlink()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_two_runs_write_to_one_unfinished_file(tmp_path):
+    with Outputs([], overwrite=True) as one, Outputs([], overwrite=True) as other:
+        parts = [outputs.add(tmp_path / "out.tif") for outputs in (one, other)]
+        assert len(set(parts)) == 2
+        for number, part in enumerate(parts):
+            part.write_text(str(number))
+    assert (tmp_path / "out.tif").read_text() == "0"  # the last to end, whole
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.tif"]
 
 
 SLOW = """

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from geodecloud.errors import ConfigError, ModelError, OutputError
 from geodecloud.model.config import GeneratorPlan, build
 from geodecloud.model.unet import UNet
+from geodecloud.raster.atomic import atomic_write
 from geodecloud.version import VERSION
 
 KIND = "geodecloud-generator"
@@ -108,15 +108,11 @@ def _halves(generator: UNet) -> dict[str, torch.Tensor]:
 
 
 def _write(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(weights, beside, {"geodecloud": json.dumps(metadata)})
-        beside.chmod(0o666 & ~_umask())  # safetensors makes it readable by its owner alone
-        beside.replace(path)
+        with atomic_write(path) as part:
+            save_file(weights, part, {"geodecloud": json.dumps(metadata)})
     except (SafetensorError, OSError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_info(path: Path) -> ModelInfo:
@@ -163,9 +159,3 @@ def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: the weights do not fit the network ({reason})") from error
     return generator.eval(), info
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

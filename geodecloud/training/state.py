@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import struct
 from pathlib import Path
 from pickle import PickleError
@@ -18,6 +17,7 @@ from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.config import Config
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object_input
+from geodecloud.raster.atomic import atomic_write
 from geodecloud.training.distributed import Processes
 
 _FACTS = ("step", "best", "data", "started_from")  # of a run, beside its networks
@@ -109,17 +109,11 @@ class Run:
         state = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {name: getattr(self, name) for name in _FACTS}
         state["config"] = self.config.to_dict()
-        beside = path.with_suffix(".tmp")
         try:
-            with beside.open("wb") as file:
+            with atomic_write(path) as part, part.open("wb") as file:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut may leave an empty file
-            beside.replace(path)
         except (OSError, RuntimeError) as error:  # torch makes a full disk a RuntimeError
             raise OutputError(f"{path}: cannot be written ({error})") from error
-        finally:
-            beside.unlink(missing_ok=True)
 
     def load(self, path: Path) -> None:
         """Go on from a saved state of the same configuration and data.

@@ -19,6 +19,7 @@ from geodecloud.evaluation.tables import json_scores
 from geodecloud.model.checkpoint import save_generator
 from geodecloud.model.config import Config
 from geodecloud.model.device import fast_bf16
+from geodecloud.raster.atomic import atomic_write
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loader import batches
 from geodecloud.training.state import Run
@@ -122,9 +123,8 @@ class _Book:
         # A line that was written after the last saved state will be written again.
         kept = "".join(json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step)
         if self._metrics.exists() and self._metrics.read_text(encoding="utf-8") != kept:
-            beside = self._metrics.with_suffix(".tmp")
-            beside.write_text(kept, encoding="utf-8")
-            beside.replace(self._metrics)
+            with atomic_write(self._metrics) as part:
+                part.write_text(kept, encoding="utf-8")
         self._plots = None
         if importlib.util.find_spec("matplotlib"):
             self._plots = importlib.import_module("geodecloud.training.plots")
