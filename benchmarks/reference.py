@@ -27,7 +27,7 @@ from geodecloud.evaluation.metrics import psnr
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import NODATA, REFERENCE
+from geodecloud.raster.provenance import Provenance
 from geodecloud.settings import Policy, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -106,7 +106,7 @@ def main() -> None:
                     print(f"{path.stem:<7} {gain:4.1f}  refused: {str(error).partition(': ')[2]}")
                     continue
                 provenance = read(marks)[0]
-                filled = (provenance >= REFERENCE) & (provenance != NODATA)
+                filled = (provenance >= Provenance.REFERENCE) & (provenance != Provenance.NODATA)
                 filled &= read(folder / "opacity.tif")[0] >= Policy().opaque_above
                 if not filled.any() or not gains.found:
                     print(f"{path.stem:<7} {gain:4.1f}  nothing is filled from the reference")

@@ -88,6 +88,7 @@ def decloud_array(
         geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
     """
     from geodecloud.arrays import restore_array
+    from geodecloud.raster.array import ArrayInfo
     from geodecloud.settings import Settings
 
     chosen = settings or Settings()
@@ -98,7 +99,8 @@ def decloud_array(
         offset=reading.offset if offset is None else offset,
     )
     predictor = _predictor(**network)
-    return restore_array(array, predictor, chosen, nodata=nodata, model_name=predictor.name)
+    info = ArrayInfo(nodata=nodata)
+    return restore_array(array, predictor, chosen, info=info, model_name=predictor.name)
 
 
 def decloud_dataarray(

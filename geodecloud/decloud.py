@@ -22,18 +22,16 @@ import numpy as np
 from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.atomic import Outputs
-from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.mask import open_mask
 from geodecloud.raster.outputs import open_sinks
-from geodecloud.raster.scene import Scene, gdal_resources, open_scene
+from geodecloud.raster.provenance import MOST_REFERENCES
+from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
 from geodecloud.report import Report
-from geodecloud.restore.composite import (
-    MOST_REFERENCES,
-    Restoration,
-    composite,
-)
+from geodecloud.restore.composite import Restoration, composite
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.reference import open_reference
 from geodecloud.restore.fill.second_pass import Place, filled
@@ -90,10 +88,7 @@ def decloud_scene(
         _refuse_impossible(scene, dst, settings)
         item = outputs.add(item_path(dst)) if settings.output.stac else None
         allowed = _allowed(scene, settings, open_files)
-        keep_veil = settings.reading.keep_haze or settings.reading.mask is not None
-        radiometry = scene_radiometry(
-            scene, settings.reading.scale, settings.reading.offset, keep_veil=keep_veil
-        )
+        radiometry = calibrate(scene, settings.reading)
         work = _planned(scene, settings)
         report = Report(scene.path, dst, *scene.shape, scene.bands, radiometry)
         out, sinks = open_sinks(scene, report, settings, outputs, open_files, model_name)

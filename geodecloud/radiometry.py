@@ -1,4 +1,4 @@
-"""From DN to the model range and back: the only place for 10000, -1000 and 2750.
+"""Convert DN to the model range and back: the only place for 10000, -1000 and 2750.
 
     reflectance = (DN + offset) / scale
     model range = reflectance / 0.275
@@ -6,6 +6,10 @@
 0.275 is where EuroSAT's 8 bits end: RGB = L1C bands 4, 3, 2 as
 ``clip(floor(v * 254 / 2750 + 1.5), 1, 255)``, which reproduces EuroSAT's JPEGs from its
 multispectral tiles bit for bit (checked on 100 tiles).
+
+The generator knows top-of-atmosphere scenes (L1C) alone. So what tells an atmosphere from bright
+ground is measured once per scene here, since a window is too small: the dark object, the path
+radiance that an atmospheric correction has removed, and a uniform haze (Chavez 1988).
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +24,7 @@ SCALE = 10_000.0  # Sentinel-2 QUANTIFICATION_VALUE: DN of reflectance 1
 BASELINE_4_OFFSET = -1000.0  # BOA_ADD_OFFSET / RADIO_ADD_OFFSET from processing baseline 04.00 on
 MODEL_WHITE = 0.275  # reflectance at the top of the model range
 # An 8-bit picture is taken to end where the model range does, as EuroSAT's do: where it is
-# saturated, so is what the network sees.
+# saturated, so is the generator's input.
 PICTURE_SCALE = 255 / MODEL_WHITE
 # Sentinel-2's true colour image (TCI), 0 = nodata. L2A: measured on a product of baseline 04.00
 # (T29UNU, 2022-10-05), where TCI = 0.1016 (DN - 1000) + 0.5 in red; 255 is reflectance 0.25. L1C:
@@ -29,44 +33,43 @@ L2A_TCI_SCALE = 254 / 0.25
 L1C_TCI_SCALE = 255 / 0.3558
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
 
-Level = Literal["L1C", "L2A"]  # of Sentinel-2's products: as seen from space, and corrected
+# Levels of Sentinel-2's products: top of atmosphere, and corrected to surface reflectance.
+Level = Literal["L1C", "L2A"]
 
-DARK_OBJECT_SHARE = 0.01  # share of a scene's pixels that are darker than its darkest light
-LARGE = 128 * 128  # pixels of a scene that holds something dark, be it the shadow of a wood
-# What clear air alone sends up to a satellite in red, green and blue, in model range: the darkest
-# pixels of EuroSAT (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of
-# atmospherically corrected scenes (L2A) about 0.
+DARK_OBJECT_QUANTILE = 0.01  # this fraction of a scene's pixels is darker than its dark object
+LARGE = 128 * 128  # pixels; a scene of this size holds something dark, like the shadow of a wood
+# Path radiance of clear air in red, green and blue, in model range: the darkest pixels of EuroSAT
+# (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of L2A scenes about 0.
 PATH_RADIANCE = (0.08, 0.15, 0.25)
 L1C_DARK_OBJECT = (0.087, 0.161, 0.244)
+_CERTAIN_DEFICIT = 0.4  # fraction of blue's path radiance; no L1C scene lacks so much of it
 
-_SURE = 0.4  # so much of the air's blue is missing in no L1C scene
-# An even veil over a whole picture, see :func:`uniform_haze`; all in model range.
+# A uniform haze over a whole picture, see :func:`uniform_haze`; values in model range.
 HAZE_GREY = 0.8  # a map service's haze is not white; from 0.7 to 0.95 the figures differ little
-_BARE = 0.15  # the darkest light that is left
-_VEILED = (0.18, 0.25)  # darkest light of a picture that may be clear still, and that is not
-_GREY = (0.05, 0.10)  # so far apart are its bands: grey, and not so grey
-_LEAST = 0.1  # opacity; for less no pixel is to lose what was measured
-_WHITE = (0.60, 0.70)  # under more than that there is nothing to see
+_DARK_LEFT = 0.15  # the dark object that is left when the haze is removed
+_BRIGHT = (0.18, 0.25)  # dark object of a picture that may still be clear, and that is not
+_COLOURED = (0.05, 0.10)  # range of the dark object's bands that is grey, and that is not
+_HIDDEN = (0.60, 0.70)  # dark object of a picture that is all cloud: no ground is left to restore
+_LEAST_HAZE = 0.1  # opacity; for less no pixel is to lose what was measured
 
 
 @dataclass(frozen=True)
 class Radiometry:
-    """How the DN of a scene become reflectance, and what the network is to see of it.
+    """How the DN of a scene become reflectance, and the reflectance the generator's input.
 
     Args:
         scale: DN per unit of reflectance, positive; reflectance = (DN + offset) / scale.
         offset: added to the DN first, as Sentinel-2's ``BOA_ADD_OFFSET``.
-        path_radiance_removed: 0..1, how far the light of the air has been taken away: 0 for
-            L1C, 1 for a dark L2A scene. The network knows L1C: without the blue of the air, thin
-            cirrus looks to it like air. So the air is put back before the network and taken away
-            after.
-        dark_object: of the scene, the darkest light in red, green and blue, as the network sees it:
-            in a window haze over all and pale ground are the same picture, in the scene they are
-            not. A share of ``DARK_OBJECT_SHARE`` of its pixels are darker.
-        haze: 0..1, opacity of an even grey veil that lies over all of a picture. It is taken away
-            before the network, and from every pixel of the output.
-        origin: in words, who says so.
-        guessed: nobody does; the dtype suggests it.
+        path_radiance_removed: fraction (0..1) of the path radiance that an atmospheric correction
+            has removed: 0 for L1C, 1 for a dark L2A scene. It is added before the generator, which
+            would take thin cirrus without blue path radiance for clear air, and removed after it.
+        dark_object: the scene's dark light in red, green and blue, model range, as in the
+            generator's input: a fraction ``DARK_OBJECT_QUANTILE`` of the pixels is darker. It tells
+            haze over a whole window from pale ground.
+        haze: opacity (0..1) of a uniform grey haze over the whole picture. It is removed before
+            the generator, and from every pixel of the output.
+        origin: in words, what the scale and offset come from.
+        guessed: the dtype alone suggests them.
     """
 
     scale: float = SCALE
@@ -79,9 +82,9 @@ class Radiometry:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale) and self.scale > 0):
-            raise UsageError(f"scale is {self.scale:g}: it must be positive, like 10000")
+            raise UsageError(f"`scale` is {self.scale:g}: give a positive number like 10000")
         if not np.isfinite(self.offset):
-            raise UsageError(f"offset is {self.offset:g}: it must be a number, like -1000")
+            raise UsageError(f"`offset` is {self.offset:g}: give a number like -1000")
 
     @property
     def black(self) -> float:
@@ -94,7 +97,7 @@ class Radiometry:
         return MODEL_WHITE * self.scale
 
     def to_model(self, dn: NDArray[Any]) -> NDArray[np.float32]:
-        """DN of any shape and dtype in model range: float32, clipped to 0..1, NaN stays."""
+        """Return DN of any shape and dtype in model range: float32, clipped to 0..1, NaN stays."""
         with np.errstate(over="ignore"):  # nodata may be as far out as a float goes
             model = dn.astype(np.float32)
             model -= np.float32(self.black)
@@ -102,9 +105,13 @@ class Radiometry:
         return np.clip(model, 0, 1, out=model)
 
     def without_haze(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Model range without the veil, float32 of any shape, 0..1.
+        """Remove the uniform haze: model = (1 - haze) * ground + haze * ``HAZE_GREY``.
 
-        What the veil is made of is in :data:`HAZE_GREY`: model = (1 - veil) * ground + veil * grey.
+        Args:
+            model: float32 of any shape, model range.
+
+        Returns:
+            ground: float32 of that shape, clipped to 0..1.
         """
         if self.haze == 0:
             return model
@@ -112,68 +119,76 @@ class Radiometry:
         return np.clip(ground, 0, 1, out=ground)
 
     def to_network(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network is to see of a model range, float32 (3, rows, width), 0..1.
+        """Return the generator's input: without haze, and with the path radiance of L1C.
 
-        Without the veil, and with the air that L1C has: air + (1 - air) * ground.
+        Path radiance p adds to the ground g as p + (1 - p) * g.
+
+        Args:
+            model: float32 (3, rows, width), model range.
         """
-        model = self.without_haze(model)
+        ground = self.without_haze(model)
         if self.path_radiance_removed == 0:
-            return model
-        air = self._path_radiance()
-        seen: NDArray[np.float32] = air + (1 - air) * model
-        return seen
+            return ground
+        path_radiance = self._removed()
+        model_input: NDArray[np.float32] = path_radiance + (1 - path_radiance) * ground
+        return model_input
 
     def from_network(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a change by the network, (..., 3, rows, width), as one of ground without haze."""
-        return change if self.path_radiance_removed == 0 else change / (1 - self._path_radiance())
+        """Return a change of the generator's input as a change of the ground ``without_haze``.
 
-    def _path_radiance(self) -> NDArray[np.float32]:
-        return (np.array(PATH_RADIANCE) * self.path_radiance_removed).astype(np.float32)[
-            :, None, None
-        ]
+        Args:
+            change: float32 (..., 3, rows, width).
+        """
+        return change if self.path_radiance_removed == 0 else change / (1 - self._removed())
+
+    def _removed(self) -> NDArray[np.float32]:
+        """Return the path radiance that was removed, float32 (3, 1, 1), model range."""
+        removed = np.array(PATH_RADIANCE) * self.path_radiance_removed
+        return removed.astype(np.float32)[:, None, None]
 
 
-def find_dark_object(seen: NDArray[np.float32], pixels: int) -> tuple[float, float, float]:
-    """``Radiometry.dark_object`` of a scene.
+def find_dark_object(model_input: NDArray[np.float32], pixels: int) -> tuple[float, float, float]:
+    """Return ``Radiometry.dark_object`` of a scene.
 
-    A scene that is too small to hold something dark for certain is taken to lie beside some.
+    A scene that may be too small to hold something dark is taken to lie beside something dark.
 
     Args:
-        seen: float32 (3, count), R, G, B as the network sees them, some or all of the scene's.
-        pixels: that the scene has.
+        model_input: float32 (3, count), R, G, B of some or all pixels as the generator sees them.
+        pixels: number of pixels of the scene.
     """
-    own = np.percentile(seen, 100 * DARK_OBJECT_SHARE, axis=1)
-    red, green, blue = own if pixels >= LARGE else np.minimum(own, L1C_DARK_OBJECT)
+    darkest = np.percentile(model_input, 100 * DARK_OBJECT_QUANTILE, axis=1)
+    red, green, blue = darkest if pixels >= LARGE else np.minimum(darkest, L1C_DARK_OBJECT)
     return float(red), float(green), float(blue)
 
 
-def uniform_haze(darkest: NDArray[np.float64]) -> float:
-    """``Radiometry.haze`` of an 8-bit picture with this darkest light.
+def uniform_haze(dark_object: NDArray[np.floating]) -> float:
+    """Return ``Radiometry.haze`` of an 8-bit picture with this dark object.
 
-    Somewhere in a picture of some size something is dark. Where the darkest is bright, and grey as
-    haze is and as land hardly is, it is the light of a veil over all (dark-object subtraction,
-    Chavez 1988). To a window that veil and pale ground are one.
+    Somewhere in a picture of some size something is dark. A dark object that is bright, and grey
+    as haze is and land hardly is, shows the light of a haze over all (dark-object subtraction,
+    Chavez 1988). In a window, that haze and pale ground look the same.
 
     Args:
-        darkest: (3,), red, green and blue in model range.
+        dark_object: (3,), red, green and blue in model range.
     """
-    low, high = darkest.min(), darkest.max()
-    veiled, grey, white = (
+    low, high = dark_object.min(), dark_object.max()
+    bright, coloured, hidden = (
         np.clip((value - start) / (end - start), 0, 1)
-        for value, (start, end) in ((low, _VEILED), (high - low, _GREY), (low, _WHITE))
+        for value, (start, end) in ((low, _BRIGHT), (high - low, _COLOURED), (low, _HIDDEN))
     )
-    opacity = (low - _BARE) / (HAZE_GREY - _BARE)
-    opacity *= veiled * (1 - grey) * (1 - white)
-    return float(opacity) if opacity >= _LEAST else 0.0
+    opacity = (low - _DARK_LEFT) / (HAZE_GREY - _DARK_LEFT)
+    opacity *= bright * (1 - coloured) * (1 - hidden)
+    return float(opacity) if opacity >= _LEAST_HAZE else 0.0
 
 
 def measure_path_radiance_removed(dark: NDArray[np.floating], level: Level | None = None) -> float:
-    """``Radiometry.path_radiance_removed`` of a scene whose darkest pixels are these.
+    """Return ``Radiometry.path_radiance_removed`` of a scene with these dark pixels.
 
-    Two things tell of air that is gone: a blue that no L1C scene has, and too little more blue
-    than red. Haze hides the first, red deserts have the second of themselves, so where nobody says
-    of what level a scene is, the second counts as far as the first is seen. And it counts by half:
-    what is restored with all of the air put back is darker and yellower than the land beside it.
+    Two signs show that path radiance was removed: less blue than any L1C scene has, and a smaller
+    excess of blue over red. Haze hides the first sign; red deserts have the second by nature. So
+    without a known level the second sign counts only as far as the first is there. And it counts
+    half: with all of the path radiance added, restored pixels come out darker and yellower than
+    the land beside them.
 
     Args:
         dark: (3,), red, green and blue in model range; may be below 0.
@@ -182,19 +197,19 @@ def measure_path_radiance_removed(dark: NDArray[np.floating], level: Level | Non
     if level == "L1C":
         return 0.0
     red, _, blue = dark
-    by_level = np.clip((L1C_DARK_OBJECT[2] - blue) / PATH_RADIANCE[2], 0, 1)
-    by_colour = np.clip(
+    by_blue = np.clip((L1C_DARK_OBJECT[2] - blue) / PATH_RADIANCE[2], 0, 1)
+    by_excess = np.clip(
         (L1C_DARK_OBJECT[2] - L1C_DARK_OBJECT[0] - (blue - red))
         / (PATH_RADIANCE[2] - PATH_RADIANCE[0]),
         0,
         1,
     )
-    sure = 1 if level == "L2A" else min(by_level / _SURE, 1)
-    return float(by_level + sure * max(by_colour - by_level, 0) / 2)
+    certainty = 1 if level == "L2A" else min(by_blue / _CERTAIN_DEFICIT, 1)
+    return float(by_blue + certainty * max(by_excess - by_blue, 0) / 2)
 
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:
-    """What the dtype alone suggests: an 8-bit picture, Sentinel-2 DN, or reflectance."""
+    """Return what the dtype alone suggests: an 8-bit picture, Sentinel-2 DN, or reflectance."""
     dtype = np.dtype(dtype)
     if dtype == np.uint8:
         return Radiometry(PICTURE_SCALE, origin="8 bits are taken for a picture", guessed=True)
@@ -204,20 +219,20 @@ def guess_radiometry(dtype: DTypeLike) -> Radiometry:
 
 
 def multispectral_to_eurosat(dn: NDArray[Any]) -> NDArray[np.uint8]:
-    """L1C reflectance x 10000, of any shape, in EuroSAT's 8-bit radiometry, as it was published."""
+    """Return L1C reflectance x 10000, of any shape, in EuroSAT's published 8-bit radiometry."""
     steps = dn.astype(np.float64) * EUROSAT_STEPS / (MODEL_WHITE * SCALE)
     pixels: NDArray[np.uint8] = np.clip(np.floor(steps + 1.5), 1, 255).astype(np.uint8)
     return pixels
 
 
 def eurosat_to_model(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """EuroSAT's 8-bit values in model range: 1 -> 0, 255 -> 1. Any shape."""
+    """Return EuroSAT's 8-bit values, of any shape, in model range: 1 -> 0, 255 -> 1."""
     model = np.maximum(pixels.astype(np.float32) - 1, 0)
     model /= np.float32(EUROSAT_STEPS)
     return model
 
 
 def model_to_eurosat(model: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The inverse of :func:`eurosat_to_model`, rounded: 0 -> 1, 1 -> 255. Any shape."""
+    """Invert :func:`eurosat_to_model`, rounded: 0 -> 1, 1 -> 255. Any shape."""
     pixels: NDArray[np.uint8] = np.rint(np.clip(model, 0, 1) * EUROSAT_STEPS + 1).astype(np.uint8)
     return pixels

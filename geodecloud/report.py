@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import BEYOND, FILLED, MEASURED, NODATA, REFERENCE
+from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.rows import Finished
 
 
@@ -71,11 +71,12 @@ class Report:
     def count(self, rows: Finished) -> None:
         """Add finished rows."""
         marks, rgb = rows.provenance, [band - 1 for band in self.bands]
-        kept = marks == MEASURED
-        beyond = marks == BEYOND
+        kept = marks == Provenance.MEASURED
+        beyond = marks == Provenance.BEYOND_LIMIT
         if beyond.any():
             kept |= beyond & (rows.after[rgb] == rows.before[rgb]).all(axis=0)
         self.valid += int(rows.valid.sum())
         self.changed += int((rows.valid & ~kept).sum())
-        self.filled += int((marks == FILLED).sum())
-        self.referenced += int(((marks >= REFERENCE) & (marks != NODATA)).sum())
+        self.filled += int((marks == Provenance.FILLED).sum())
+        referenced = (marks >= Provenance.REFERENCE) & (marks != Provenance.NODATA)
+        self.referenced += int(referenced.sum())

@@ -20,15 +20,8 @@ from geodecloud.radiometry import (
     model_to_eurosat,
     uniform_haze,
 )
-from geodecloud.restore.composite import (
-    FILLED,
-    MEASURED,
-    NODATA,
-    Restoration,
-    composite,
-    hysteresis,
-    water_weight,
-)
+from geodecloud.raster.provenance import Provenance
+from geodecloud.restore.composite import Restoration, composite, hysteresis, water_weight
 from geodecloud.restore.filters import box_mean
 from geodecloud.restore.strips import Strip, believed_strips
 from geodecloud.settings import Policy
@@ -60,11 +53,11 @@ def test_clear_and_invalid_pixels_come_back_bit_for_bit(dn, valid, opacity, chan
     untouched = ~valid | (opacity <= rule.clear_below)
     np.testing.assert_array_equal(out[:, untouched], dn[:, untouched])
     assert out.dtype == dn.dtype
-    assert (provenance[~valid] == NODATA).all()
-    assert (provenance[valid & untouched] == MEASURED).all()
-    measured = provenance == MEASURED
+    assert (provenance[~valid] == Provenance.NODATA).all()
+    assert (provenance[valid & untouched] == Provenance.MEASURED).all()
+    measured = provenance == Provenance.MEASURED
     np.testing.assert_array_equal(out[:, measured], dn[:, measured])
-    assert (provenance[valid & (opacity >= rule.opaque_above)] == FILLED).all()
+    assert (provenance[valid & (opacity >= rule.opaque_above)] == Provenance.FILLED).all()
 
 
 @given(dns(), opacities, radiometries)
@@ -81,7 +74,7 @@ def test_no_restored_pixel_takes_the_value_of_nodata(dn, opacity, change, nodata
         dn, valid, Restoration(change, opacity), Radiometry(), Policy(), nodata
     )
     assert (out[:, valid] != nodata).all()
-    np.testing.assert_array_equal(provenance == NODATA, ~valid)
+    np.testing.assert_array_equal(provenance == Provenance.NODATA, ~valid)
 
 
 def test_a_bright_cloud_does_not_shine_through():
@@ -173,10 +166,10 @@ def test_what_to_do_under_opaque_cloud():
     valid = np.ones(SHAPE[1:], bool)
     kept, marks = composite(dn, valid, dark, Radiometry(), Policy(opaque="keep"))
     assert (kept == dn).all()
-    assert (marks == MEASURED).all()
+    assert (marks == Provenance.MEASURED).all()
     gone, marks = composite(dn, valid, dark, Radiometry(), Policy(opaque="nodata"), nodata=0)
     assert (gone == 0).all()
-    assert (marks == NODATA).all()
+    assert (marks == Provenance.NODATA).all()
     with pytest.raises(UsageError, match="no nodata value"):
         composite(dn, valid, dark, Radiometry(), Policy(opaque="nodata"))
 
@@ -290,7 +283,7 @@ def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
     np.testing.assert_array_equal(out[:, ~valid], dn[:, ~valid])
     if opaque == "keep":
         np.testing.assert_array_equal(out[:, 1], dn[:, 1])
-        assert (marks[1] == MEASURED).all()
+        assert (marks[1] == Provenance.MEASURED).all()
     assert (np.abs(marks[2:] - np.ceil(veil * 100)) <= 1).all()
     exact = Radiometry().to_model(dn)
     inside = (exact > 0) & (exact < 1)

@@ -18,9 +18,9 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, UsageError
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
+from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore import rows as finished
-from geodecloud.restore.composite import BEYOND, FILLED, MEASURED, NODATA
 from geodecloud.restore.fill import second_pass, texture
 from geodecloud.restore.fill.ground import (
     LAND,
@@ -184,9 +184,10 @@ def test_land_under_discs_of_cloud(tmp_path, monkeypatch, land, of_pull_push, of
         patch.setattr(texture, "_AMOUNT", 0)
         decloud_scene(src, tmp_path / "smooth.tif", white_is_cloud)
     smooth = read(tmp_path / "smooth.tif")
-    assert (marks[cloud] == FILLED).all()
-    np.testing.assert_array_equal(out[:, marks == MEASURED], truth[:, marks == MEASURED])
-    assert report.filled == (marks == FILLED).sum() < 3 * cloud.sum()
+    assert (marks[cloud] == Provenance.FILLED).all()
+    measured = marks == Provenance.MEASURED
+    np.testing.assert_array_equal(out[:, measured], truth[:, measured])
+    assert report.filled == (marks == Provenance.FILLED).sum() < 3 * cloud.sum()
 
     pixels = np.concatenate([truth * ~cloud, ~cloud[None]]).astype(np.float32)
     spread = pull_push(pixels, np.zeros(3, np.float32))
@@ -206,7 +207,7 @@ def test_nodata_is_neither_filled_nor_a_source(tmp_path):
         out, marks = tmp_path / f"out{nodata}.tif", tmp_path / f"p{nodata}.tif"
         decloud_scene(src, out, white_is_cloud, Settings(provenance=marks))
         assert (read(out)[:, hole] == nodata).all()
-        assert (read(marks)[0][hole] == NODATA).all()
+        assert (read(marks)[0][hole] == Provenance.NODATA).all()
         results.append(read(out)[:, ~hole])
     np.testing.assert_array_equal(*results)
 
@@ -241,8 +242,8 @@ def test_the_same_bytes_for_any_strip(tmp_path, monkeypatch, tiled):
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
-    assert {MEASURED, FILLED} == set(np.unique(results[0][1]).tolist())
-    clear = (results[0][1] == MEASURED)[0]
+    assert {Provenance.MEASURED, Provenance.FILLED} == set(np.unique(results[0][1]).tolist())
+    clear = (results[0][1] == Provenance.MEASURED)[0]
     np.testing.assert_array_equal(results[0][0][:, clear], dn[:, clear])
 
 
@@ -274,10 +275,11 @@ def test_beyond_the_limit_nothing_is_filled(tmp_path, beyond):
     )
     decloud_scene(src, tmp_path / "out.tif", white_is_cloud, chosen)
     out, marks = read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
-    assert (out[:, marks == BEYOND] == (WHITE if beyond == "keep" else 0)).all()
-    assert (marks[disc(100 - 50 - 4)] == BEYOND).all()
-    assert (marks[cloud & ~disc(100 - 50 + 26)] == FILLED).all()  # 14 around are not trusted
-    assert (out[:, marks == FILLED] != WHITE).all()
+    assert (out[:, marks == Provenance.BEYOND_LIMIT] == (WHITE if beyond == "keep" else 0)).all()
+    assert (marks[disc(100 - 50 - 4)] == Provenance.BEYOND_LIMIT).all()
+    # 14 around are not trusted.
+    assert (marks[cloud & ~disc(100 - 50 + 26)] == Provenance.FILLED).all()
+    assert (out[:, marks == Provenance.FILLED] != WHITE).all()
 
 
 @pytest.mark.parametrize(

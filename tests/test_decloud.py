@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.restore.composite import MEASURED, NODATA, water_weight
+from geodecloud.raster.provenance import Provenance
+from geodecloud.restore.composite import water_weight
 from geodecloud.restore.filters import box_mean
 from geodecloud.restore.windows import Grid
 from geodecloud.settings import Limits, Settings
@@ -67,14 +68,15 @@ def test_only_what_is_called_cloud_changes(tmp_path, shape, grid, seed):
     )
     report = decloud_scene(src, tmp_path / "out.tif", darken, chosen)
     out, marks = read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
-    np.testing.assert_array_equal(out[:, marks == MEASURED], dn[:, marks == MEASURED])
+    measured = marks == Provenance.MEASURED
+    np.testing.assert_array_equal(out[:, measured], dn[:, measured])
     np.testing.assert_array_equal(out[[2, 4]], dn[[2, 4]])  # bands that were not chosen
     cloud = dn[3] > 0.5 * 2750 + 1
     extended = cloud & (box_mean(cloud.astype(np.float32), 3) > 0.75)  # else it may be a roof
     extended &= water_weight(report.radiometry.to_model(dn[[3, 1, 0]]).mean(axis=0)) == 1
     assert (marks[extended] == 100).all()
-    assert (marks[dn[3] < 0.5 * 2750 - 1] == MEASURED).all()
-    assert report.changed == (marks != MEASURED).sum()
+    assert (marks[dn[3] < 0.5 * 2750 - 1] == Provenance.MEASURED).all()
+    assert report.changed == (marks != Provenance.MEASURED).sum()
     within = extended & (dn[3] <= 2750)
     np.testing.assert_allclose(out[3][within], dn[3][within] / 2, atol=1)
 
@@ -102,7 +104,7 @@ def test_nodata_stays_and_never_reaches_a_neighbour(tmp_path, nodata):
         decloud_scene(src, out, _mean_of_patch, Settings(provenance=marks))
         result = read(out)
         assert (result[:, holes] == value).all()
-        assert (read(marks)[0][holes] == NODATA).all()
+        assert (read(marks)[0][holes] == Provenance.NODATA).all()
         with rasterio.open(out) as file:
             np.testing.assert_array_equal(file.dataset_mask() > 0, ~holes)
         results.append(result[:, ~holes])
@@ -125,7 +127,7 @@ def test_nan_and_infinity_stay(tmp_path):
     out, bad = read(tmp_path / "out.tif"), ~np.isfinite(dn).all(axis=0)
     np.testing.assert_array_equal(out[:, bad], dn[:, bad])
     assert np.isfinite(out[:, ~bad]).all()
-    assert (read(tmp_path / "p.tif")[0][bad] == NODATA).all()
+    assert (read(tmp_path / "p.tif")[0][bad] == Provenance.NODATA).all()
 
 
 def test_of_windows_of_one_colour_one_is_asked(tmp_path):

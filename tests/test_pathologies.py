@@ -16,9 +16,15 @@ from rasterio.transform import Affine
 
 import geodecloud
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import GeodecloudError, OutputError, SceneError, UsageError
+from geodecloud.errors import (
+    GeodecloudError,
+    OutputError,
+    RadiometryWarning,
+    SceneError,
+    UsageError,
+)
 from geodecloud.radiometry import PICTURE_SCALE
-from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, darken, identity, noise, read, write_scene
@@ -128,11 +134,10 @@ def test_a_network_that_answers_nan_is_an_error(tmp_path, scene):
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_float_dn_are_told_from_reflectance(tmp_path, caplog):
+def test_float_dn_are_told_from_reflectance(tmp_path):
     src = write_scene(tmp_path / "in.tif", noise((3, 50, 50)).astype("float32") + 300)
-    with open_scene(src) as scene:
-        assert scene_radiometry(scene, None, None).scale == 10000
-    assert "--scale" in caplog.text
+    with open_scene(src) as scene, pytest.warns(RadiometryWarning, match="`scale`"):
+        assert calibrate(scene).scale == 10000
 
 
 def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path):
@@ -140,18 +145,18 @@ def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path
     chosen = Settings(scale=36363.6363636, offset=-7272.72727)
     decloud_scene(src, tmp_path / "out.tif", darken, chosen)
     with open_scene(tmp_path / "out.tif") as again:
-        used = scene_radiometry(again, None, None)
+        used = calibrate(again)
         assert (used.scale, used.offset) == (chosen.reading.scale, chosen.reading.offset)
         tags = again.dataset.tags()
     byte = write_scene(tmp_path / "byte.tif", noise((3, 50, 50), "uint8"))
     with rasterio.open(byte, "r+") as file:
         file.update_tags(**tags)
     with open_scene(byte) as converted:
-        assert scene_radiometry(converted, None, None).scale == PICTURE_SCALE
+        assert calibrate(converted).scale == PICTURE_SCALE
     with rasterio.open(tmp_path / "out.tif", "r+") as file:
         file.update_tags(GEODECLOUD_SCALE="10,000")
     with open_scene(tmp_path / "out.tif") as odd:
-        assert scene_radiometry(odd, None, None).scale == 10000
+        assert calibrate(odd).scale == 10000
 
 
 def test_the_readmes_python_runs(tmp_path, scene, monkeypatch):

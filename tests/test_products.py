@@ -9,17 +9,13 @@ import pytest
 import rasterio
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.errors import OutputError, RadiometryWarning, SceneError, UsageError
 from geodecloud.radiometry import L1C_TCI_SCALE, L2A_TCI_SCALE, PICTURE_SCALE
-from geodecloud.raster.calibration import (
-    Statements,
-    scene_radiometry,
-    stated_level,
-    stated_radiometry,
-)
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.source import find_source
-from geodecloud.settings import Settings
+from geodecloud.raster.statements import Statements, stated_level, stated_radiometry
+from geodecloud.settings import Reading, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 from tests.products import write_jp2, write_product
 
@@ -72,9 +68,9 @@ def test_a_product_is_opened_however_it_is_named(tmp_path, kind):
 )
 def test_the_offset_is_the_products(tmp_path, level, baseline, offset, used):
     with open_scene(write_product(tmp_path, DN, level, baseline, offset)) as scene:
-        found = scene_radiometry(scene, None, None)
+        found = calibrate(scene)
         assert (found.offset, found.origin) == (used, "the product's metadata")
-        assert scene_radiometry(scene, None, -7.0).offset == -7  # what the user says counts more
+        assert calibrate(scene, Reading(offset=-7.0)).offset == -7  # what the user says counts more
 
 
 def test_a_missing_image_is_an_error_and_no_zeros(tmp_path):
@@ -204,20 +200,18 @@ def test_the_level_is_said_by_metadata_or_name(tags, name, level):
     assert stated_level(said) == level
 
 
-def test_a_scale_of_no_use_is_warned_of(caplog):
-    assert _stated(gdal=(-1e-4, 0.0)).scale == 10000
-    assert "of no use" in caplog.text
+def test_a_scale_of_no_use_is_warned_of():
+    with pytest.warns(RadiometryWarning, match="of no use"):
+        assert _stated(gdal=(-1e-4, 0.0)).scale == 10000
 
 
-def test_offsets_that_differ_and_one_too_many_are_warned_of(tmp_path, caplog):
+def test_offsets_that_differ_and_one_too_many_are_warned_of(tmp_path):
     bands = ({"BOA_ADD_OFFSET": "-1000"}, {"BOA_ADD_OFFSET": "-900"}, {})
-    assert _stated(band_tags=bands, tags={"PROCESSING_BASELINE": "04.00"}).offset == -1000
-    assert "differ by band" in caplog.text
-    caplog.clear()
+    with pytest.warns(RadiometryWarning, match="differ by band"):
+        assert _stated(band_tags=bands, tags={"PROCESSING_BASELINE": "04.00"}).offset == -1000
     harmonized = write_scene(tmp_path / "S2A_MSIL2A_1_N0400_R023_T29UNU_2.tif", noise((3, 50, 50)))
-    with open_scene(harmonized) as scene:
-        assert scene_radiometry(scene, None, None).offset == -1000
-    assert "--offset 0" in caplog.text
+    with open_scene(harmonized) as scene, pytest.warns(RadiometryWarning, match="`offset` 0"):
+        assert calibrate(scene).offset == -1000
 
 
 def test_info_says_what_was_used_and_whence(cli, tmp_path, tiny_model):
@@ -267,11 +261,12 @@ def test_the_stretch_of_the_real_tci(shared):
     reflectance = (dn[between] - 1000.0) / 10000
     assert np.abs(tci[between] / L2A_TCI_SCALE - reflectance).max() <= 1 / L2A_TCI_SCALE
     with open_scene(next(images.glob("*TCI*"))) as scene:
-        assert scene_radiometry(scene, None, None).scale == L2A_TCI_SCALE
+        assert calibrate(scene).scale == L2A_TCI_SCALE
 
 
 @pytest.mark.parametrize(("date", "baseline"), [("20210410", "03.00"), ("20221005", "04.00")])
-def test_real_60_m_scenes_by_their_tags_alone(shared, tmp_path, date, baseline, caplog):
+@pytest.mark.filterwarnings("error::geodecloud.errors.RadiometryWarning")
+def test_real_60_m_scenes_by_their_tags_alone(shared, tmp_path, date, baseline):
     src = next((shared / "scenes").glob(f"*{date}*_60m_rgb*_uint16.tif"))
     tagged = tmp_path / "tagged.tif"
     shutil.copy(src, tagged)
@@ -279,5 +274,4 @@ def test_real_60_m_scenes_by_their_tags_alone(shared, tmp_path, date, baseline, 
     with rasterio.open(tagged, "r+") as file:
         file.update_tags(PROCESSING_BASELINE=baseline)
     with open_scene(tagged) as scene:
-        assert scene_radiometry(scene, None, None).offset == (-1000 if baseline >= "04" else 0)
-    assert not caplog.text
+        assert calibrate(scene).offset == (-1000 if baseline >= "04" else 0)

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from geodecloud.qgis.profiles import Profile, examine, find_profiles, install, this_program
-from geodecloud.restore.composite import FILLED, PROVENANCE_COLOURS
+from geodecloud.raster.provenance import COLOURS, Provenance
 from tests.conftest import ROOT, SAMPLES, write_scene
 
 pytestmark = pytest.mark.slow
@@ -178,9 +178,9 @@ def test_provenance_is_shown_by_degree_from_qgis_and_by_hand(session):
     assert loaded == by_hand
     assert loaded["legend"][0] == "measured, untouched"
     assert "invented" in " ".join(loaded["legend"])
-    for value in range(FILLED + 1):
-        assert loaded["colours"][value] == pytest.approx(PROVENANCE_COLOURS[value], abs=1)
-    assert loaded["nodata"] == list(PROVENANCE_COLOURS[255])
+    for value in range(Provenance.FILLED + 1):
+        assert loaded["colours"][value] == pytest.approx(COLOURS[value], abs=1)
+    assert loaded["nodata"] == list(COLOURS[255])
 
 
 def test_the_results_are_numbers_too(session):
@@ -188,7 +188,7 @@ def test_the_results_are_numbers_too(session):
     with rasterio.open(results["PROVENANCE"]) as marks:
         provenance = marks.read(1)
     assert results["CHANGED"] == pytest.approx((provenance != 0).mean())
-    assert results["INVENTED"] == pytest.approx((provenance == FILLED).mean())
+    assert results["INVENTED"] == pytest.approx((provenance == Provenance.FILLED).mean())
 
 
 def test_cancelling_leaves_no_file(session):

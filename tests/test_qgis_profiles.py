@@ -12,7 +12,7 @@ import pytest
 from geodecloud import __version__
 from geodecloud.qgis.plugin import executable
 from geodecloud.qgis.profiles import SOURCE, Profile, find_profiles, profile_folders, this_program
-from geodecloud.restore.composite import PROVENANCE_COLOURS
+from geodecloud.raster.provenance import COLOURS
 
 
 @pytest.fixture
@@ -124,12 +124,12 @@ def test_the_style_paints_what_the_raster_means():
     items = style.findall(".//item")
     values = [float(item.get("value")) for item in items]
     colours = [[*bytes.fromhex(item.get("color")[1:]), int(item.get("alpha"))] for item in items]
-    for value, colour in PROVENANCE_COLOURS.items():
+    for value, colour in COLOURS.items():
         if value < 255:
             painted = [np.interp(value, values, channel) for channel in zip(*colours, strict=True)]
             assert painted == pytest.approx(colour, abs=1), value
     nodata = style.find(".//rasterrenderer").get("nodataColor")
-    assert tuple(map(int, nodata.split(","))) == PROVENANCE_COLOURS[255]
+    assert tuple(map(int, nodata.split(","))) == COLOURS[255]
 
 
 def test_the_doctor_names_what_is_missing(home, cli, monkeypatch):

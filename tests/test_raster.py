@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,18 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.errors import (
+    BandsWarning,
+    OutputError,
+    OutputWarning,
+    RadiometryWarning,
+    SceneError,
+    UsageError,
+)
 from geodecloud.raster.atomic import Outputs, atomic_write
-from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
-from geodecloud.settings import Settings
+from geodecloud.settings import Reading, Settings
 from tests.conftest import ROOT, identity, noise, read, write_scene
 
 PROFILES = [
@@ -80,7 +88,7 @@ def test_the_output_says_what_was_used(tmp_path, scene):
     assert tags["GEODECLOUD_OFFSET"] == "-1000.0"
     assert tags["GEODECLOUD_SOURCE"] == "scene.tif"
     with open_scene(tmp_path / "out.tif") as again:  # and a second run reads it
-        assert scene_radiometry(again, None, None).offset == -1000
+        assert calibrate(again).offset == -1000
 
 
 def test_control_points_and_rpcs_are_carried_over(tmp_path):
@@ -118,7 +126,7 @@ def test_an_alpha_band_is_kept_and_masks(tmp_path):
         assert out.colorinterp[3] == ColorInterp.alpha
 
 
-def test_lossy_compression_is_not_carried_over(tmp_path, caplog):
+def test_lossy_compression_is_not_carried_over(tmp_path):
     src = write_scene(
         tmp_path / "in.tif",
         noise((3, 64, 64), "uint8"),
@@ -127,8 +135,8 @@ def test_lossy_compression_is_not_carried_over(tmp_path, caplog):
         blockxsize=64,
         blockysize=64,
     )
-    decloud_scene(src, tmp_path / "out.tif", identity)
-    assert "lossy" in caplog.text
+    with pytest.warns(OutputWarning, match="lossy"):
+        decloud_scene(src, tmp_path / "out.tif", identity)
     np.testing.assert_array_equal(read(tmp_path / "out.tif"), read(src))
 
 
@@ -151,11 +159,10 @@ def test_bands_are_found_by_description(tmp_path, descriptions, bands):
         assert scene.bands == bands
 
 
-def test_bands_are_found_by_colour_or_assumed(tmp_path, caplog):
+def test_bands_are_found_by_colour_or_assumed(tmp_path):
     path = write_scene(tmp_path / "in.tif", noise((4, 8, 8)))
-    with open_scene(path) as scene:
+    with pytest.warns(BandsWarning, match="`bands`"), open_scene(path) as scene:
         assert (scene.bands, scene.bands_from) == ((1, 2, 3), "assumed")
-    assert "--bands" in caplog.text
     with rasterio.open(path, "r+") as file:
         file.colorinterp = [ColorInterp[c] for c in ("blue", "green", "red", "undefined")]
     with open_scene(path) as scene:
@@ -165,18 +172,18 @@ def test_bands_are_found_by_colour_or_assumed(tmp_path, caplog):
             pass
 
 
-def test_radiometry_is_read_and_contradictions_are_named(tmp_path, caplog):
+def test_radiometry_is_read_and_contradictions_are_named(tmp_path):
     path = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) + np.uint16(1100))
     with open_scene(path) as scene:
-        assert scene_radiometry(scene, None, None).offset == 0
-        assert "--offset -1000" in caplog.text
-        caplog.clear()
-        assert scene_radiometry(scene, None, -1000.0).offset == -1000
-        assert not caplog.text
+        with pytest.warns(RadiometryWarning, match="`offset` -1000"):
+            assert calibrate(scene).offset == 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert calibrate(scene, Reading(offset=-1000)).offset == -1000
     with rasterio.open(path, "r+") as file:
         file.scales, file.offsets = (2e-5,) * 3, (-0.1,) * 3
     with open_scene(path) as scene:
-        used = scene_radiometry(scene, None, None)
+        used = calibrate(scene)
         assert (used.scale, used.offset) == pytest.approx((50000, -5000))
 
 

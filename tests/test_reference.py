@@ -12,7 +12,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import BEYOND, FILLED, NODATA, REFERENCE
+from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.fill.reference import robust_line
 from geodecloud.settings import Settings
 from tests.conftest import SAMPLES, read, write_scene
@@ -40,8 +40,9 @@ def restore(cloudy, tmp_path, *references, **rule):
     )
     report = decloud_scene(cloudy, tmp_path / "out.tif", white_is_cloud, chosen)
     marks = read(tmp_path / "p.tif")
-    assert report.invented_fraction == np.mean(marks == FILLED)
-    assert report.reference_fraction == np.mean((marks >= REFERENCE) & (marks != NODATA))
+    assert report.invented_fraction == np.mean(marks == Provenance.FILLED)
+    from_reference = (marks >= Provenance.REFERENCE) & (marks != Provenance.NODATA)
+    assert report.reference_fraction == np.mean(from_reference)
     return read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
 
 
@@ -78,8 +79,8 @@ def test_another_date_fills_with_real_ground(tmp_path, land, cloudy, gain, offse
     other = np.clip(np.rint(changed * gain + offset), 1, 65535).astype(np.uint16)
     out, marks = restore(cloudy, tmp_path, write_scene(tmp_path / "other.tif", other))
     cloud = disc(70)
-    assert (marks[cloud] == REFERENCE).all()
-    assert FILLED not in marks
+    assert (marks[cloud] == Provenance.REFERENCE).all()
+    assert Provenance.FILLED not in marks
     to_model = Radiometry().to_model
     own = psnr(to_model(changed), to_model(land), cloud)
     assert psnr(to_model(out), to_model(land), cloud) >= own - 1
@@ -120,8 +121,8 @@ def test_no_data_in_one_band_of_a_reference_is_none_in_all(tmp_path, land, cloud
     torn[0, :, :128] = 0
     place = {"transform": from_origin(500000 + off, 5500000 - off, 10, 10), "nodata": 0}
     _, marks = restore(cloudy, tmp_path, write_scene(tmp_path / "torn.tif", torn, **place))
-    assert not (marks[:, :127] == REFERENCE).any()
-    assert (marks[:, 130:] == REFERENCE).any()
+    assert not (marks[:, :127] == Provenance.REFERENCE).any()
+    assert (marks[:, 130:] == Provenance.REFERENCE).any()
 
 
 def test_a_reference_on_another_grid_is_warped(tmp_path, land, cloudy):
@@ -138,7 +139,7 @@ def test_a_reference_on_another_grid_is_warped(tmp_path, land, cloudy):
     )
     out, marks = restore(cloudy, tmp_path, other)
     cloud = disc(70)
-    assert (marks[cloud] == REFERENCE).all()
+    assert (marks[cloud] == Provenance.REFERENCE).all()
     correlation = np.corrcoef(out[:, cloud].ravel(), land[:, cloud].ravel())[0, 1]
     assert correlation > 0.9
 
@@ -155,28 +156,28 @@ def test_the_first_reference_counts_most_and_where_none_has_data_the_land_does(
     out, marks = restore(cloudy, tmp_path, *paths)
     rows, columns = np.indices(marks.shape)
     cloud = disc(70)
-    assert (marks[cloud & (columns < 128)] == REFERENCE).all()
-    assert (marks[cloud & (columns >= 128) & (rows < 160)] == REFERENCE + 1).all()
-    assert (marks[cloud & (columns >= 128) & (rows >= 160)] == FILLED).all()
-    real = cloud & (marks >= REFERENCE)
+    assert (marks[cloud & (columns < 128)] == Provenance.REFERENCE).all()
+    assert (marks[cloud & (columns >= 128) & (rows < 160)] == Provenance.REFERENCE + 1).all()
+    assert (marks[cloud & (columns >= 128) & (rows >= 160)] == Provenance.FILLED).all()
+    real = cloud & (marks >= Provenance.REFERENCE)
     assert np.abs(out.astype(float) - land)[:, real].mean() < 60
 
 
 def test_beyond_the_limit_a_reference_still_fills(tmp_path, land, cloudy):
     other = write_scene(tmp_path / "other.tif", land)
     _, marks = restore(cloudy, tmp_path, other, fill_limit=100)
-    assert (marks[disc(70)] == REFERENCE).all()
+    assert (marks[disc(70)] == Provenance.REFERENCE).all()
 
 
 def test_what_is_kept_beyond_the_limit_is_neither_changed_nor_invented(tmp_path, cloudy):
     marks, out = tmp_path / "p.tif", tmp_path / "out.tif"
     chosen = Settings(fill_limit=200, provenance=marks)
     report = decloud_scene(cloudy, out, white_is_cloud, chosen)
-    beyond = read(marks)[0] == BEYOND
+    beyond = read(marks)[0] == Provenance.BEYOND_LIMIT
     assert beyond.any()
     assert (read(out) == read(cloudy))[:, beyond].all()
     assert report.changed_fraction == np.mean((read(marks) > 0) & ~beyond)
-    assert report.invented_fraction == np.mean(read(marks) == FILLED)
+    assert report.invented_fraction == np.mean(read(marks) == Provenance.FILLED)
 
 
 def test_too_little_overlap_is_refused_and_nothing_written(tmp_path, land, cloudy):
@@ -212,7 +213,7 @@ def test_on_the_command_line(cli, tmp_path):
     clear = SAMPLES / "s2_clear.tif"
     options = ["--reference", clear, "--reference", clear, "--provenance", marks, "-q"]
     assert cli(SAMPLES / "s2_cloudy.tif", out, *options, "--device", "cpu").code == 0
-    filled = read(marks)[0] == REFERENCE
+    filled = read(marks)[0] == Provenance.REFERENCE
     assert filled.any()
     to_model = Radiometry().to_model
     assert psnr(to_model(read(out)[:3]), to_model(read(clear)[:3]), filled) > 30

@@ -13,7 +13,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import MEASURED, NODATA
+from geodecloud.raster.provenance import Provenance
 from geodecloud.settings import Settings
 from tests.conftest import SAMPLES, identity, read
 
@@ -30,7 +30,7 @@ THIN = ["0316", "0581", "0746", "1302", "2729", "6553", "6780"]
 
 
 def _marked(settings: Settings, provenance: Path) -> Settings:
-    return Settings(scale=settings.scale, offset=settings.offset, provenance=provenance)
+    return settings.replace(provenance=provenance)
 
 
 def _check(src: Path, out: Path, marks: Path, bands: tuple[int, ...]) -> None:
@@ -46,8 +46,8 @@ def _check(src: Path, out: Path, marks: Path, bands: tuple[int, ...]) -> None:
         )
         old, new, provenance = before.read(), after.read(), mark.read(1)
         valid = (before.read_masks(list(bands)) > 0).all(axis=0)
-    np.testing.assert_array_equal(provenance == NODATA, ~valid)
-    same = np.isin(provenance, (MEASURED, NODATA))
+    np.testing.assert_array_equal(provenance == Provenance.NODATA, ~valid)
+    same = np.isin(provenance, (Provenance.MEASURED, Provenance.NODATA))
     np.testing.assert_array_equal(new[:, same], old[:, same])
     others = [b for b in range(len(old)) if b + 1 not in bands]
     np.testing.assert_array_equal(new[others], old[others])

@@ -15,7 +15,7 @@ from geodecloud.batch.scheduler import Scheduler
 from geodecloud.batch.search import Search, Source
 from geodecloud.batch.watch import Watch
 from geodecloud.errors import GeodecloudError, OutputError, SceneError
-from geodecloud.raster.writer import made_from
+from geodecloud.raster.metadata import made_from
 
 _SCANS_PER_SETTLE = 4
 

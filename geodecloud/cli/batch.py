@@ -102,13 +102,13 @@ def batch(
     )
     from geodecloud.batch.worker import WorkerSpec
     from geodecloud.model.checkpoint import default_model, read_info
-    from geodecloud.raster.profile import form_of
+    from geodecloud.raster.profile import refuse_unknown_options
     from geodecloud.restore.windows import grid_of
 
     spec = WorkerSpec(settings, model).with_absolute_paths()
     # Refuse an impossible value before any work.
     grid_of(settings.windows)
-    form_of(settings.output)
+    refuse_unknown_options(settings.output)
     info = read_info(model.model or default_model())
     configuration = configuration_of(spec, info.sha256)
     summary = Summary()

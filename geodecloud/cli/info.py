@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
 
 
@@ -19,7 +19,7 @@ def describe(file: str | Path, resolution: int | None = None) -> dict[str, Any]:
         model = read_info(Path(file))
         return {"model": str(file), "sha256": model.sha256, **model.metadata}
     with open_scene(file, resolution=resolution) as scene:
-        radiometry = scene_radiometry(scene, None, None)
+        radiometry = calibrate(scene)
         height, width = scene.shape
         return {
             "scene": str(file),

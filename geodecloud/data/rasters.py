@@ -1,20 +1,18 @@
 """Small rasters read whole, for training: EuroSAT's tiles and cloud masks."""
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
 
 from geodecloud.data.tiles import TILE
 from geodecloud.errors import DataError
 from geodecloud.radiometry import multispectral_to_eurosat
+from geodecloud.raster.gdal import failures_as, open_geotiff_bytes, open_raster
+from geodecloud.raster.grid import Grid, cover_alike
 from geodecloud.raster.scene import Scene
 
 _MS_BANDS = 13  # of EuroSAT-MS
@@ -76,15 +74,12 @@ def _refuse_unfit(width_height: tuple[int, int], where: str) -> None:
 def _read_multispectral(data: bytes, where: str) -> NDArray[np.uint16]:
     if not data:
         raise DataError(f"{where}: damaged GeoTIFF (empty)")
-    try:
-        with MemoryFile(data) as memory, memory.open(driver="GTiff") as dataset:
-            if dataset.count != _MS_BANDS or set(dataset.dtypes) != {"uint16"}:
-                found = f"{dataset.count} bands of {dataset.dtypes[0]}"
-                raise DataError(f"{where}: {found}, not EuroSAT's {_MS_BANDS} of uint16")
-            dn: NDArray[np.uint16] = dataset.read(_RGB)
-            return dn
-    except RasterioError as error:
-        raise DataError(f"{where}: damaged GeoTIFF ({error.__cause__ or error})") from error
+    with failures_as(f"{where}: damaged GeoTIFF", DataError), open_geotiff_bytes(data) as dataset:
+        if dataset.count != _MS_BANDS or set(dataset.dtypes) != {"uint16"}:
+            found = f"{dataset.count} bands of {dataset.dtypes[0]}"
+            raise DataError(f"{where}: {found}, not EuroSAT's {_MS_BANDS} of uint16")
+        dn: NDArray[np.uint16] = dataset.read(_RGB)
+        return dn
 
 
 def read_mask(path: Path, scene: Scene) -> NDArray[Any]:
@@ -93,23 +88,8 @@ def read_mask(path: Path, scene: Scene) -> NDArray[Any]:
     Raises:
         DataError: it cannot be read, or covers another area than the scene.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as mask:
-                if not _same_area(mask, scene.dataset):
-                    raise DataError(f"{path}: covers another area than {scene.path}")
-                values: NDArray[Any] = mask.read(1)
-                return values
-    except RasterioError as error:
-        raise DataError(f"{path}: damaged mask ({error.__cause__ or error})") from error
-
-
-def _same_area(mask: Any, scene: Any) -> bool:
-    """To one pixel of the coarser grid; without a CRS only the shape can tell."""
-    if mask.crs and scene.crs:
-        pixel = max(*map(abs, (mask.transform.a, mask.transform.e)), abs(scene.transform.a))
-        apart = np.abs(np.subtract(mask.bounds, scene.bounds)).max()
-        return bool(mask.crs == scene.crs and apart <= pixel)
-    rows, columns = mask.height / scene.height, mask.width / scene.width
-    return bool(abs(rows - columns) * scene.width <= max(1.0, rows))
+    with open_raster(path, kind="mask") as mask, failures_as(f"{path}: damaged mask", DataError):
+        if not cover_alike(Grid.of(mask), Grid.of(scene.dataset)):
+            raise DataError(f"{path}: covers another area than {scene.path}")
+        values: NDArray[Any] = mask.read(1)
+        return values

@@ -13,8 +13,9 @@ from geodecloud.data.rasters import read_mask
 from geodecloud.data.tiles import TILE, BadFiles, OnBad, Tiles
 from geodecloud.errors import DataError
 from geodecloud.radiometry import model_to_eurosat
-from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.settings import Reading
 
 log = logging.getLogger("geodecloud")
 
@@ -125,7 +126,7 @@ def _cut(
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Clear tiles of a scene: (top, left, uint8 (3, 64, 64) in EuroSAT's radiometry)."""
     with open_scene(path) as scene:
-        radiometry = scene_radiometry(scene, scale, offset)
+        radiometry = calibrate(scene, Reading(scale=scale, offset=offset))
         hidden = [_hidden(mask, scene) for mask in masks]
         height, width = scene.shape
         for top in range(0, height - TILE + 1, TILE):

@@ -17,10 +17,11 @@ from geodecloud.errors import UsageError
 from geodecloud.model.config import CloudMix
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.atomic import Outputs
-from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.writer import create_like, create_opacity
 from geodecloud.restore.composite import as_dtype
+from geodecloud.settings import Reading
 from geodecloud.version import VERSION
 
 _ROWS = 256  # that are made at a time
@@ -83,7 +84,7 @@ def simulate_scene(
         Outputs(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
         ExitStack() as files,
     ):
-        radiometry = scene_radiometry(scene, plan.scale, plan.offset)
+        radiometry = calibrate(scene, Reading(scale=plan.scale, offset=plan.offset))
         tags = {"VERSION": VERSION, "SIMULATED": f"{plan.kind} seed {plan.seed}"}
         out = files.enter_context(create_like(scene, outputs.add(dst), tags))
         marks = files.enter_context(create_opacity(scene, outputs.add(opacity)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geodecloud.radiometry import (
-    DARK_OBJECT_SHARE,
+    DARK_OBJECT_QUANTILE,
     L1C_DARK_OBJECT,
     PATH_RADIANCE,
     measure_path_radiance_removed,
@@ -24,7 +24,7 @@ _THINNEST = 0.4  # of it that lies over the darkest land around, where it goes o
 def darkest(tiles: Tensor) -> Tensor:
     """The darkest light of each tile's bands, (..., H, W) -> (...)."""
     values = tiles.flatten(-2)
-    return values.kthvalue(max(round(DARK_OBJECT_SHARE * values.shape[-1]), 1), dim=-1).values
+    return values.kthvalue(max(round(DARK_OBJECT_QUANTILE * values.shape[-1]), 1), dim=-1).values
 
 
 def dark_object_alone(cloudy: Tensor) -> Tensor:

@@ -14,12 +14,11 @@ from geodecloud.evaluation.metrics import Mask, Picture
 from geodecloud.evaluation.tables import METRICS, Scores, mean_scores, score
 from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
-from geodecloud.raster.aoi import placed
-from geodecloud.raster.calibration import holds_sentinels_dn, stated_radiometry, statements
+from geodecloud.raster.grid import lie_alike
 from geodecloud.raster.preview import save_grid
+from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.raster.writer import read_provenance
-from geodecloud.restore.composite import MEASURED
+from geodecloud.raster.statements import holds_sentinels_dn, read_statements, stated_radiometry
 from geodecloud.restore.strips import Predict
 from geodecloud.settings import ModelSpec, Settings
 
@@ -132,13 +131,8 @@ def _check_match(cloudy: Path, clear: Path) -> None:
             raise DataError(f"{clear}: {_size(truth)}, but {cloudy} is {_size(before)}; crop one")
         if guess_radiometry(before.dtype) != guess_radiometry(truth.dtype):
             raise DataError(f"{clear}: {truth.dtype}, but {cloudy} is {before.dtype}; convert one")
-        one, other = before.dataset, truth.dataset
-        if placed(one) and placed(other):
-            between_pixels = ~one.transform * other.transform
-            corners = [(0, 0), (one.width, one.height)]
-            apart = np.abs(np.subtract([between_pixels * at for at in corners], corners)).max()
-            if one.crs != other.crs or apart > _TOLERANCE:
-                raise DataError(f"{clear}: not on the grid of {cloudy}; warp one with gdalwarp")
+        if not lie_alike(before.grid, truth.grid, tolerance=_TOLERANCE):
+            raise DataError(f"{clear}: not on the grid of {cloudy}; warp one with gdalwarp")
 
 
 def _size(scene: Scene) -> str:
@@ -156,7 +150,7 @@ def _restore(
         dn, clear_dn = dn[before.rgb], clear_dn[truth.rgb]
         if holds_sentinels_dn(truth.dtype):  # where DN 0 is nodata, declared or not
             clear_valid &= (clear_dn != 0).any(axis=0)
-        stated = stated_radiometry(statements(truth))
+        stated = stated_radiometry(read_statements(truth))
     if not (valid & clear_valid).any():
         raise DataError(f"{clear}: no pixel is valid in both this scene and {cloudy}")
     restored, provenance = folder / "restored.tif", folder / "provenance.tif"
@@ -164,7 +158,7 @@ def _restore(
     report = decloud_scene(cloudy, restored, predict, settings)
     with open_scene(restored, report.bands) as after:
         restored_dn = after.read(0, after.shape[0])[0][after.rgb]
-    measured = read_provenance(provenance) == MEASURED
+    measured = read_provenance(provenance) == Provenance.MEASURED
     differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
     given = settings.reading.scale is not None or settings.reading.offset is not None
     radiometry = report.radiometry

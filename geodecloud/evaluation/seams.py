@@ -12,9 +12,8 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError
 from geodecloud.evaluation.tables import Scores
 from geodecloud.model.predictor import load_predictor
+from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import open_scene
-from geodecloud.raster.writer import read_provenance
-from geodecloud.restore.composite import FILLED, MEASURED
 from geodecloud.restore.windows import Grid
 from geodecloud.settings import ModelSpec, Settings
 
@@ -40,7 +39,7 @@ def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
         with open_scene(out, report.bands) as restored:
             dn = restored.read(0, report.height)[0][restored.rgb]
         provenance = read_provenance(provenance_path)
-    changed = (provenance > MEASURED) & (provenance <= FILLED)
+    changed = (provenance > Provenance.MEASURED) & (provenance <= Provenance.FILLED)
     scores = measure_seams(dn, changed, grid)
     if scores is None:
         raise DataError(f"{src}: too few pixels changed to measure seams; give a cloudier scene")

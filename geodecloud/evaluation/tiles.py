@@ -29,13 +29,8 @@ from geodecloud.radiometry import (
     model_to_eurosat,
 )
 from geodecloud.raster.preview import save_grid
-from geodecloud.restore.composite import (
-    MEASURED,
-    Restoration,
-    composite,
-    hysteresis,
-    water_weight,
-)
+from geodecloud.raster.provenance import Provenance
+from geodecloud.restore.composite import Restoration, composite, hysteresis, water_weight
 from geodecloud.restore.strips import Predict
 from geodecloud.settings import ModelSpec, Policy
 
@@ -149,7 +144,7 @@ def _screen_and_composite(
     opacity = hysteresis(output[3]) * water_weight(cloudy.mean(axis=0))
     restoration = Restoration(output[:3] - cloudy, opacity)
     restored, provenance = composite(dn, _EVERYWHERE, restoration, _EUROSAT, Policy())
-    return _EUROSAT.to_model(restored), float(np.mean(provenance == MEASURED))
+    return _EUROSAT.to_model(restored), float(np.mean(provenance == Provenance.MEASURED))
 
 
 def _score(tile: _Tile) -> Scores:

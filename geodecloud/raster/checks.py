@@ -1,6 +1,5 @@
-"""What is refused before anything of it is read: no scene of clouds, or too large for anyone."""
+"""Refuse rasters that are no scene, or too large, before any of their pixels are read."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,34 +7,32 @@ import numpy as np
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
-from geodecloud.errors import SceneError
-
-log = logging.getLogger("geodecloud")
+from geodecloud.errors import GeoreferenceWarning, SceneError, warn
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-# What no scene has, and a damaged or malicious file may claim. The whole of the earth's land at
-# 30 m has 1.7e11 pixels; a part of such a mosaic is restored by --aoi.
+# No scene is larger, but a damaged or malicious file may claim to be. The land of the Earth at
+# 30 m has 1.7e11 pixels; a part of such a mosaic is restored by `aoi`.
 _MOST_PIXELS = 10**11
 _MOST_BYTES = 2**30  # of a block, or of the rows of a window
 _WINDOW_ROWS = 64
 
 
 def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
-    """Refuse what cannot be held, before anything of the claimed size is allocated.
+    """Refuse a scene that does not fit into memory, before anything of its size is allocated.
 
     Raises:
-        SceneError: so it is.
+        SceneError: its area, a row of windows, or a block is too large.
     """
     if area.width * area.height > _MOST_PIXELS:
         raise SceneError(
             f"{path}: says that it has {area.width} x {area.height} pixels, more than "
-            f"{_MOST_PIXELS:.0e}; restore it in parts (--aoi)"
+            f"{_MOST_PIXELS:.0e}; restore it in parts (`aoi`)"
         )
     bytes_per_pixel = np.dtype(dataset.dtypes[0]).itemsize * dataset.count
     if area.width * _WINDOW_ROWS * bytes_per_pixel > _MOST_BYTES:
         raise SceneError(
             f"{path}: {_WINDOW_ROWS} rows of {area.width} pixels in {dataset.count} bands do not "
-            "fit into memory; restore it in parts (--aoi), or fewer bands"
+            "fit into memory; restore it in parts (`aoi`), or fewer bands"
         )
     height, width = dataset.block_shapes[0]
     if height * width * bytes_per_pixel > _MOST_BYTES:
@@ -46,10 +43,10 @@ def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
 
 
 def refuse_unfit(dataset: Any, path: Path) -> None:
-    """Refuse what is no scene of clouds, and warn where there is no CRS.
+    """Refuse a raster that clouds cannot be removed from, and warn where there is no CRS.
 
     Raises:
-        SceneError: so it is.
+        SceneError: its bands are too few, or of a kind that holds no reflectance.
     """
     types = ", ".join(sorted(set(dataset.dtypes)))
     if "complex" in types:
@@ -63,4 +60,4 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
     if len({str(value) for value in dataset.nodatavals}) > 1:
         raise SceneError(f"{path}: nodata {dataset.nodatavals} differs by band; make it one first")
     if dataset.crs is None and not dataset.gcps[0] and not dataset.rpcs:
-        log.warning("%s has no CRS: the output will have none either", path)
+        warn(GeoreferenceWarning, f"{path}: has no CRS; the output will have none either")

@@ -1,20 +1,24 @@
-"""From the scene to a new file: everything that a file says of itself, one by one.
+"""Carry over from the scene to a new file all that a file says of itself, one by one.
 
-What the profile carries is in :mod:`geodecloud.raster.profile`.
+:mod:`geodecloud.raster.profile` has what the profile carries.
 """
 
+from pathlib import Path
 from typing import Any
 
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
+from geodecloud.errors import SceneError
+from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.statements import TAG
 
 _RESERVED_NAMESPACES = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS", "OVERVIEWS")
 
 
 def copy_metadata(scene: Scene, out: Any) -> None:
-    """Descriptions, colours, scales, units, tags and ground control.
+    """Copy descriptions, colours, scales, units, tags and ground control.
 
     Args:
         out: a dataset open for writing, of the scene's size.
@@ -33,7 +37,7 @@ def copy_metadata(scene: Scene, out: Any) -> None:
 
 
 def copy_ground_control(scene: Scene, out: Any) -> None:
-    """Control points and rational polynomials, moved where the scene is a part of its file."""
+    """Copy control points and rational polynomials, moved where the scene is a part of its file."""
     points, crs = scene.dataset.gcps
     left, top = scene.area.col_off, scene.area.row_off
     if points:
@@ -48,8 +52,18 @@ def copy_ground_control(scene: Scene, out: Any) -> None:
         out.rpcs = rpcs
 
 
+def made_from(path: Path) -> str | None:
+    """Return the name of the scene that a file was restored from; None: not by this program."""
+    try:
+        with open_raster(path) as file:
+            name: str | None = file.tags().get(f"{TAG}SOURCE")
+            return name
+    except SceneError:
+        return None
+
+
 def _copy_tags(source: Any, out: Any, band: int, *, without: str | None = None) -> None:
-    """Tags of the file (band 0) or of a band, in all namespaces that can be written."""
+    """Copy tags of the file (band 0) or of a band, in all namespaces that can be written."""
     for namespace in (None, *source.tag_namespaces(band)):
         if namespace in _RESERVED_NAMESPACES or (namespace or "").startswith("xml:"):
             continue

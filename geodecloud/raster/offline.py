@@ -1,7 +1,7 @@
-"""No byte from the network unless it was asked for, whatever a file refers to.
+"""Keep GDAL off the network unless the user allows it, whatever a file refers to.
 
-A VRT, or what lies in one, may name sources that GDAL fetches: ``/vsicurl/``, a WMS, an object
-store. GDAL has no switch for all of them, but all go through curl, and curl through a proxy.
+A VRT may name sources that GDAL fetches: ``/vsicurl/``, a WMS, an object store. GDAL has no switch
+for all of them, but all go through curl, and curl goes through a proxy.
 """
 
 import os
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from geodecloud.errors import UsageError
 
-# Port 1 of this machine answers nobody. By environment variables, as GDAL reads these in every
-# thread, also in those that a file is read from later.
+# Nothing listens on port 1 of this machine. GDAL reads environment variables in every thread, also
+# in threads that read from the file later.
 _NOWHERE = "127.0.0.1:1"
 _OFFLINE = {
     "GDAL_HTTP_PROXY": _NOWHERE,
@@ -21,7 +21,7 @@ _OFFLINE = {
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
     "GDAL_HTTP_MAX_RETRY": "0",
 }
-_EXCEPTIONS = ("no_proxy", "NO_PROXY")  # hosts that curl would reach past the proxy
+_EXCEPTIONS = ("no_proxy", "NO_PROXY")  # name hosts that curl would reach past the proxy
 _REMOTE = re.compile(
     r"/vsi(?!zip|tar|gzip|mem|subfile|sparse|cached|stdin|7z|rar)\w+/|(?!file:)\w+://"
 )
@@ -32,18 +32,18 @@ _before: dict[str, str | None] = {}
 
 
 def refuse_remote(name: str, *, allowed: bool) -> None:
-    """Raise where what is to be opened lies on the network, and that was not allowed.
+    """Refuse a name on the network.
 
     Raises:
-        UsageError: so it is.
+        UsageError: ``name`` is on the network, and the network is not ``allowed``.
     """
     if not allowed and _REMOTE.search(name.lower()):
-        raise UsageError(f"{name}: is on the network; --allow-network reads it")
+        raise UsageError(f"{name}: is on the network; `allow_network` reads it")
 
 
 @contextmanager
 def offline(*, allowed: bool) -> Iterator[None]:
-    """Keep GDAL from the network while the ``with`` block runs, unless it is ``allowed``."""
+    """Keep GDAL off the network while the ``with`` block runs, unless it is ``allowed``."""
     if allowed:
         yield
         return
@@ -55,7 +55,7 @@ def offline(*, allowed: bool) -> Iterator[None]:
 
 
 def _enter() -> None:
-    global _users  # noqa: PLW0603  the environment is the process's, and so is who uses it
+    global _users  # noqa: PLW0603  the environment is the process's, and so is the count
     with _lock:
         _users += 1
         if _users == 1:

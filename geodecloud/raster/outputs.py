@@ -6,9 +6,10 @@ from pathlib import Path
 
 from geodecloud.raster.atomic import Outputs
 from geodecloud.raster.preview import Preview
-from geodecloud.raster.profile import form_of
+from geodecloud.raster.profile import refuse_unknown_options
+from geodecloud.raster.provenance import create_provenance
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.writer import RowWriter, create_like, create_provenance
+from geodecloud.raster.writer import RowWriter, create_like
 from geodecloud.report import Report
 from geodecloud.restore.rows import Finished
 from geodecloud.settings import Settings
@@ -43,12 +44,13 @@ def open_sinks(
         "DARKEST": " ".join(f"{light:.3f}" for light in report.radiometry.dark_object),
         "CONFIG": settings.to_json(),
     }
+    refuse_unknown_options(settings.output)
     place = outputs.add(report.dst)
-    out = open_files.enter_context(create_like(scene, place, tags, form_of(settings.output)))
+    out = open_files.enter_context(create_like(scene, place, tags, settings.output))
     sinks: list[Sink] = [lambda rows: out.write(rows.after, rows.first)]
     if settings.output.provenance:
         place = outputs.add(Path(settings.output.provenance))
-        marks = open_files.enter_context(create_provenance(scene, place, form_of(settings.output)))
+        marks = open_files.enter_context(create_provenance(scene, place, settings.output))
         sinks.append(lambda rows: marks.write(rows.provenance[None], rows.first))
     if settings.output.preview:
         path = outputs.add(Path(settings.output.preview))

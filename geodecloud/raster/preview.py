@@ -1,4 +1,4 @@
-"""Pictures for people: before | after | provenance, and grids of pictures to compare."""
+"""Save pictures for people: before | after | provenance, and grids of pictures to compare."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from PIL import Image
 
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import NODATA, PROVENANCE_COLOURS
+from geodecloud.raster.provenance import COLOURS, Provenance, provenance_picture
 
 _LONGEST = 1024  # pixels of a panel's longer side
 _GAP = 4  # white pixels between panels
 
 
 class Preview:
-    """Gathers every n-th pixel while a scene is written.
+    """Collects every n-th pixel while a scene is written.
 
     The PNG is saved when the ``with`` block ends well.
     """
@@ -35,17 +35,19 @@ class Preview:
         after: NDArray[Any],
         provenance: NDArray[np.uint8],
     ) -> None:
-        """Rows from ``first`` on: R, G, B as DN, (3, rows, width) each; (rows, width).
+        """Take rows from ``first`` on, in any order.
 
-        They may come in any order.
+        Args:
+            before, after: R, G, B as DN, (3, rows, width).
+            provenance: uint8 (rows, width).
         """
         pick = (slice(-first % self._step, None, self._step), slice(None, None, self._step))
-        marks = provenance[pick]
-        pictures = [self._picture(dn[(slice(None), *pick)], marks) for dn in (before, after)]
-        gap = np.full((marks.shape[0], _GAP, 3), 255, np.uint8)
-        panels = [pictures[0], gap, pictures[1], gap, provenance_picture(marks)]
+        codes = provenance[pick]
+        pictures = [self._picture(dn[(slice(None), *pick)], codes) for dn in (before, after)]
+        gap = np.full((len(codes), _GAP, 3), 255, np.uint8)
+        panels = [pictures[0], gap, pictures[1], gap, provenance_picture(codes)]
         row = -(-first // self._step)
-        self._canvas[row : row + len(marks)] = np.concatenate(panels, axis=1)
+        self._canvas[row : row + len(codes)] = np.concatenate(panels, axis=1)
 
     def __enter__(self) -> "Preview":
         return self
@@ -58,26 +60,18 @@ class Preview:
         except OSError as error:
             raise OutputError(f"{self._path.parent}: no preview ({error.strerror})") from error
 
-    def _picture(self, dn: NDArray[Any], marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _picture(self, dn: NDArray[Any], codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         model = np.nan_to_num(self._radiometry.to_model(dn))
         picture = np.rint(model * 255).astype(np.uint8).transpose(1, 2, 0)
-        picture[marks == NODATA] = PROVENANCE_COLOURS[NODATA][:3]
+        picture[codes == Provenance.NODATA] = COLOURS[Provenance.NODATA][:3]
         return picture
 
 
-def provenance_picture(provenance: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Provenance (h, w) as R, G, B (h, w, 3), in the colours of its colour table."""
-    table = np.zeros((256, 3), np.uint8)
-    for value, colour in PROVENANCE_COLOURS.items():
-        table[value] = colour[:3]
-    return table[provenance]
-
-
 def save_grid(path: Path, rows: list[list[NDArray[np.float32]]]) -> None:
-    """Save a PNG of pictures beside and below each other, all under the same stretch.
+    """Save a PNG of pictures beside and below each other, model range 0..1 as 0..255.
 
     Args:
-        rows: of pictures in model range, (3, height, width), all of the same size.
+        rows: rows of pictures in model range, float32 (3, height, width), all of the same size.
 
     Raises:
         OutputError: it cannot be written.
@@ -90,6 +84,6 @@ def save_grid(path: Path, rows: list[list[NDArray[np.float32]]]) -> None:
 
 
 def _with_gap(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """As R, G, B (height, width, 3), with white to the right and below."""
+    """Return a picture as R, G, B (height, width, 3), with white to the right and below."""
     pixels = np.rint(np.nan_to_num(picture) * 255).astype(np.uint8).transpose(1, 2, 0)
     return np.pad(pixels, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255)

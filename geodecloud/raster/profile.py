@@ -1,161 +1,150 @@
-"""The form of a new file: format, blocks, compression."""
+"""Choose the profile of a new file: format, blocks, compression."""
 
 import logging
 import re
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
-from geodecloud.errors import UsageError
+from geodecloud.errors import OutputWarning, UsageError, warn
+from geodecloud.raster.gdal import without_georeference_warning
+from geodecloud.raster.nodata import output_nodata
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Output
 
-log = logging.getLogger("geodecloud")
-
 _LOSSY = ("jpeg", "ycbcr jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd", "jxl", "jpeg2000")
-_KEPT_PROFILE = ("nodata", "crs", "dtype", "count")
 _LAYOUT = ("tiled", "blockxsize", "blockysize")
+_SECOND_FILES = ("tfw", "worldfile")
 _BLOCK = 256  # pixels, of tiles where the scene has none
 
 
-@dataclass(frozen=True)
-class Form:
-    """What is asked of the output's format.
-
-    driver: GDAL's name.
-    options: GDAL's creation options, names in small letters, that override what would be chosen.
-    """
-
-    driver: Literal["GTiff", "COG"] = "GTiff"
-    options: dict[str, str] = field(default_factory=dict)
-
-    def cog_options(self, profile: dict[str, Any], resampling: str) -> dict[str, str]:
-        """For a copy, by the COG driver, of a file that has this profile.
-
-        Args:
-            resampling: of the overviews, as GDAL names it.
-        """
-        chosen = {"COMPRESS": str(profile["compress"]), "BIGTIFF": "IF_SAFER"}
-        if profile["predictor"] != 1:
-            chosen["PREDICTOR"] = "YES"  # which one follows from the type
-        chosen["OVERVIEW_RESAMPLING"] = resampling
-        return chosen | {name.upper(): value for name, value in self.options.items()}
-
-
-GTIFF = Form()
-
-
-def parse_form(name: str, options: Iterable[str]) -> Form:
-    """The form of ``--format`` and ``--co``: "gtiff" or "cog", and "KEY=VALUE" each.
+def creation_options(output: Output) -> dict[str, str]:
+    """Return GDAL's creation options, their names in small letters.
 
     Raises:
-        UsageError: another format, no pair, or none that GDAL knows.
+        UsageError: an option that would change clear pixels, or write a second file.
     """
-    drivers: dict[str, Literal["GTiff", "COG"]] = {"gtiff": "GTiff", "cog": "COG"}
-    if name not in drivers:
-        raise UsageError(f"format is {name!r}: it must be gtiff or cog")
-    pairs = {}
-    for option in options:
-        if not re.fullmatch(r"\w+=.*", option):
-            raise UsageError(f"co is {option!r}: give a pair like COMPRESS=ZSTD")
-        key, _, value = option.partition("=")
-        pairs[key.lower()] = value
-    if pairs.get("compress", "").lower() == "jpeg":
-        raise UsageError("co is COMPRESS=JPEG: it would change the pixels that were clear")
-    for option in ("tfw", "worldfile"):
-        if pairs.get(option, "no").lower() not in ("no", "off", "false"):
-            raise UsageError(f"co is {option.upper()}: a second file; gdal_translate can write it")
-    form = Form(drivers[name], pairs)
-    if pairs:
-        _try(form)
-    return form
+    pairs = (option.partition("=") for option in output.creation_options)
+    options = {key.lower(): value for key, _, value in pairs}
+    if options.get("compress", "").lower() == "jpeg":
+        raise UsageError(
+            "`creation_options` has COMPRESS=JPEG, which would change clear pixels; leave it out"
+        )
+    for name in _SECOND_FILES:
+        if options.get(name, "no").lower() not in ("no", "off", "false"):
+            raise UsageError(
+                f"`creation_options` has {name.upper()}, which would write a second file; "
+                "gdal_translate can"
+            )
+    return options
 
 
-def form_of(output: Output) -> Form:
-    """Return the form that the settings ask for.
+def refuse_unknown_options(output: Output) -> None:
+    """Try the creation options on a tiny file in memory, as GDAL only logs unknown ones.
 
     Raises:
-        UsageError: a creation option that GDAL does not know.
+        UsageError: GDAL does not know an option, or its value.
     """
-    return parse_form(output.format, output.creation_options)
-
-
-def _try(form: Form) -> None:
-    """Write a tiny file in memory, as GDAL only logs that it does not know an option.
-
-    Raises:
-        UsageError: it does not know one, or its value.
-    """
-    options = {key.upper(): value for key, value in form.options.items()}
-    if not options.get("BLOCKSIZE", "512").isdigit():  # GDAL 3.10 ends the process at BLOCKSIZE=x
-        raise UsageError(f"co is BLOCKSIZE={options['BLOCKSIZE']}: give a number like 512")
+    options = {name.upper(): value for name, value in creation_options(output).items()}
+    if not options:
+        return
+    text = ", ".join(f"{name}={value}" for name, value in options.items())
+    block = options.get("BLOCKSIZE", "512")
+    if not re.fullmatch("[0-9]+", block):  # GDAL 3.10 ends the process at BLOCKSIZE=x
+        raise UsageError(f"`creation_options` has BLOCKSIZE={block}: give a number like 512")
     tiny = {"driver": "GTiff", "width": 64, "height": 64, "count": 3, "dtype": "uint8"}
-    of_gtiff = options if form.driver == "GTiff" else {}
+    of_gtiff = options if output.format == "gtiff" else {}
     try:
-        with _messages() as said, MemoryFile() as file, MemoryFile() as target:
+        with _gdal_messages() as messages, MemoryFile() as file, MemoryFile() as target:
             with file.open(**tiny, **of_gtiff) as out:
                 out.write(np.zeros((3, 64, 64), np.uint8))
-            if form.driver == "COG":
+            if output.format == "cog":
                 copy(file.name, target.name, driver="COG", **options)
     except (RasterioError, ValueError) as error:
-        said = [str(error.__cause__ or error)]
-    if said:
-        raise UsageError(f"co is {', '.join(f'{k}={v}' for k, v in options.items())}: {said[0]}")
+        messages = [str(error.__cause__ or error)]
+    if messages:
+        raise UsageError(f"`creation_options` has {text}: {messages[0]}")
 
 
 @contextmanager
-def _messages() -> Iterator[list[str]]:
-    """What GDAL warns of while the ``with`` block runs."""
-    said: list[str] = []
+def _gdal_messages() -> Iterator[list[str]]:
+    """Collect the messages that GDAL logs while the ``with`` block runs."""
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("rasterio._env")
     before = logger.level, logger.propagate
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     logger.addHandler(handler)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            yield said
+        with without_georeference_warning():
+            yield messages
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before[0])
         logger.propagate = before[1]
 
 
-def profile_of(scene: Scene, form: Form) -> dict[str, Any]:
-    """Creation options for a file like the scene: grid, type, blocks, compression.
+def profile_of(scene: Scene, output: Output) -> dict[str, Any]:
+    """Return the profile of a GeoTIFF like the scene: grid, type, nodata, blocks, compression.
 
-    A COG is copied from such a file, so the options of its form do not apply to it.
+    A COG is copied from such a file, so creation options for a COG are not in the profile.
     """
     source = scene.dataset
-    height, width = scene.shape
-    profile = {key: source.profile[key] for key in _KEPT_PROFILE if key in source.profile}
-    profile |= {"driver": "GTiff", "BIGTIFF": "IF_SAFER"}
-    profile |= {"height": height, "width": width, "transform": scene.transform}
-    profile |= _layout(source) | _compression(scene)
+    profile = _grid_profile(scene) | {"dtype": scene.dtype, "count": source.count}
+    profile |= {"nodata": output_nodata(scene, output)} | _compression(scene)
     if source.colorinterp[0] == ColorInterp.red:
         profile["photometric"] = "RGB"
-    if form.driver == "COG":
+    if output.format == "cog":
         return profile
-    if set(form.options) & set(_LAYOUT):
+    options = creation_options(output)
+    if set(options) & set(_LAYOUT):
         profile = {key: value for key, value in profile.items() if key not in _LAYOUT}
-    if "compress" in form.options:
+    if "compress" in options:
         profile.pop("predictor", None)
-    return profile | form.options
+    return profile | options
+
+
+def band_profile(scene: Scene, dtype: str, nodata: float) -> dict[str, Any]:
+    """Return the profile of a GeoTIFF of one deflated band on the scene's grid."""
+    profile = _grid_profile(scene) | {"dtype": dtype, "count": 1, "nodata": nodata}
+    return profile | {"interleave": "band", "compress": "deflate", "predictor": 1}
+
+
+def cog_options(
+    output: Output, profile: dict[str, Any], resampling: Resampling
+) -> dict[str, str] | None:
+    """Return the COG driver's options to copy a file of this profile; None: no COG is wanted.
+
+    Args:
+        resampling: of the overviews.
+    """
+    if output.format != "cog":
+        return None
+    options = {"COMPRESS": str(profile["compress"]), "BIGTIFF": "IF_SAFER"}
+    if profile["predictor"] != 1:
+        options["PREDICTOR"] = "YES"  # which one follows from the type
+    options["OVERVIEW_RESAMPLING"] = resampling.name
+    return options | {name.upper(): value for name, value in creation_options(output).items()}
+
+
+def _grid_profile(scene: Scene) -> dict[str, Any]:
+    """Return size, georeference and blocks like the scene's."""
+    height, width = scene.shape
+    grid = {"height": height, "width": width, "crs": scene.dataset.crs}
+    grid |= {"transform": scene.transform, "BIGTIFF": "IF_SAFER"}
+    return grid | _layout(scene.dataset)
 
 
 def _layout(source: Any) -> dict[str, Any]:
-    """Strips or tiles, and how bands lie in them: as in a GeoTIFF, else tiles."""
+    """Return strips or tiles, and the interleaving of bands: as in a GeoTIFF, else tiles."""
     if source.driver != "GTiff":
         return {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
     height, width = source.block_shapes[0]
@@ -166,12 +155,13 @@ def _layout(source: Any) -> dict[str, Any]:
 
 
 def _compression(scene: Scene) -> dict[str, Any]:
-    """As the scene's where it loses nothing, else deflate with what suits the type."""
+    """Return the scene's compression where it loses nothing, else deflate with a predictor."""
     structure = scene.dataset.tags(ns="IMAGE_STRUCTURE")
     compression = structure.get("COMPRESSION", "").lower()
     kept = scene.dataset.driver == "GTiff" and compression
     if kept and compression in _LOSSY:
-        log.warning("%s is lossy: the output is deflated, so that nothing is lost", compression)
+        message = f"{scene.path}: its {compression} compression is lossy; the output is deflated"
+        warn(OutputWarning, message)
     elif kept:
         return {"compress": compression, "predictor": int(structure.get("PREDICTOR", 1))}
     return {"compress": "deflate", "predictor": 3 if np.dtype(scene.dtype).kind == "f" else 2}

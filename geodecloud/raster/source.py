@@ -1,10 +1,10 @@
-"""What SRC may be: a raster, a Sentinel-2 product, or a file for each band.
+"""Find what SRC means: a raster, a Sentinel-2 product, or a file for each band.
 
-Whatever it is, GDAL is given one name to open. Files of one band each become a VRT, in memory,
-with the tags of their product.
+GDAL opens one name in each case. Files of one band each become a VRT in memory, with the tags of
+their product.
 
-GDAL's own driver reads the product's metadata, but not its pixels: where a JP2 is missing it
-answers zeros, it knows no nodata, and at 20 and 60 m it leaves out red, green and blue.
+GDAL's driver for Sentinel-2 reads only the product's metadata here, not its pixels: it returns
+zeros for a missing JP2, knows no nodata value, and leaves out red, green and blue at 20 and 60 m.
 """
 
 import glob
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geodecloud.errors import SceneError, UsageError
-from geodecloud.raster.vrt import BANDS, COLOURS, TYPES, Tags, open_raster, vrt_of
+from geodecloud.raster.gdal import open_raster
+from geodecloud.raster.grid import Grid
+from geodecloud.raster.vrt import BANDS, COLOURS, TYPES, Tags, vrt_of
 
 Src = str | Path | Sequence[str | Path]
 
@@ -22,7 +24,7 @@ RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands
 _SUBDATASET = re.compile(
     r"SENTINEL2_L(?P<level>1C|2A):\"?(?P<metadata>.*?)\"?:(?P<what>\w+):EPSG_(?P<epsg>\d+)"
 )
-# The part of a file's name that says its colour: T29UNU_20221005T115411_B04_10m.jp2, red.tif.
+# The part of a file's name that names its colour: T29UNU_20221005T115411_B04_10m.jp2, red.tif.
 _NAMED = tuple(
     re.compile(rf"(?:^|[_.-])(?:{band}|{colour})(?:[_.-]|$)", re.IGNORECASE)
     for band, colour in (("B0?4", "red"), ("B0?3", "green"), ("B0?2", "blue"))
@@ -35,10 +37,10 @@ _PARENTS = 5  # folders up from IMG_DATA/R10m to the product's metadata
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be opened.
+    """A name to open.
 
-    name: for GDAL: a path, or the text of a VRT.
-    label: for people, and for the name of the scene.
+    name: what GDAL opens: a path, or the text of a VRT.
+    label: what messages and the scene's path show.
     """
 
     name: str
@@ -46,20 +48,20 @@ class Source:
 
 
 def find_source(src: Src, resolution: int | None = None) -> Source:
-    """Find out what a scene's name means.
+    """Return the name that GDAL opens for ``src``.
 
     Args:
         src: a raster of any kind that GDAL reads, also by ``/vsi...`` or as a subdataset; a
             ``.SAFE`` folder, its zip, or its ``MTD_MSIL1C.xml`` or ``MTD_MSIL2A.xml``; a folder
-            or a pattern (``*``) of files of one band each; or three such: red, green, blue.
+            or a pattern (``*``) of files of one band each; or three such files: red, green, blue.
         resolution: of a product's bands, in metres: 10, 20 or 60; None: 10.
 
     Raises:
-        SceneError: it is not there, or is no complete product or set of bands.
-        UsageError: it cannot be meant.
+        SceneError: the file is missing, or the product or set of bands is incomplete.
+        UsageError: ``src`` or ``resolution`` has no meaning.
     """
     if resolution is not None and resolution not in RESOLUTIONS:
-        raise UsageError(f"resolution is {resolution}: Sentinel-2 has 10, 20 and 60 metres")
+        raise UsageError(f"`resolution` is {resolution}: Sentinel-2 has 10, 20 and 60 metres")
     if not isinstance(src, str | Path):
         return _stack([str(file) for file in src], label=str(src[0]))
     name = str(src)
@@ -70,7 +72,7 @@ def find_source(src: Src, resolution: int | None = None) -> Source:
     if product := _product(name, resolution):
         return product
     if resolution is not None:
-        raise UsageError(f"{name}: is no Sentinel-2 product; leave --resolution out")
+        raise UsageError(f"{name}: is no Sentinel-2 product; leave `resolution` out")
     if Path(name).is_dir():
         files = [str(path) for path in Path(name).iterdir() if path.suffix.lower() in _RASTERS]
         return _stack(_by_colour(files, name), label=name)
@@ -90,7 +92,7 @@ def _exists(name: str) -> bool:
 
 
 def _by_colour(files: list[str], where: str) -> list[str]:
-    """Of the files those of red, green and blue, in this order."""
+    """Return the files of red, green and blue, in this order, by their names."""
     chosen = []
     for colour, pattern in zip(COLOURS, _NAMED, strict=True):
         found = sorted(file for file in files if pattern.search(Path(file).stem))
@@ -98,18 +100,19 @@ def _by_colour(files: list[str], where: str) -> list[str]:
             some = "several: " + ", ".join(Path(f).name for f in found) if found else "none"
             raise SceneError(
                 f"{where}: of the files for {colour}, named like B04, B03, B02 or by colour, "
-                f"there are {some}; name them by --red, --green and --blue"
+                f"there are {some}; give the three files of red, green and blue"
             )
         chosen += found
     if _OLD_LANDSAT.match(Path(chosen[0]).name):
         raise SceneError(
-            f"{where}: band 4 of Landsat 1 to 7 is not red; name --red, --green and --blue"
+            f"{where}: band 4 of Landsat 1 to 7 is not red; give the three files of red, green "
+            "and blue"
         )
     return chosen
 
 
 def _product(name: str, resolution: int | None) -> Source | None:
-    """The VRT of a product's red, green and blue; None where it is no product."""
+    """Return the VRT of a product's red, green and blue; None where ``name`` is no product."""
     metadata, label = _metadata_file(name), name
     if match := _SUBDATASET.fullmatch(name):
         if match["what"] == "TCI":
@@ -119,7 +122,7 @@ def _product(name: str, resolution: int | None) -> Source | None:
     if metadata is None:
         return None
     if Path(label).name.startswith("MTD_"):
-        label = str(Path(label).absolute().parent)  # it has the product's name
+        label = str(Path(label).absolute().parent)  # the folder has the product's name
     with open_raster(metadata) as dataset:
         match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
         text = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
@@ -142,7 +145,7 @@ def _product(name: str, resolution: int | None) -> Source | None:
 
 
 def _metadata_file(name: str) -> str | None:
-    """The file to open for a product's metadata, where ``name`` is a product."""
+    """Return the file to open for a product's metadata; None where ``name`` is no product."""
     path = Path(name)
     if re.fullmatch(r"MTD_MSIL(1C|2A)\.xml", path.name):
         return name
@@ -158,7 +161,7 @@ def _metadata_file(name: str) -> str | None:
 
 
 def _product_tags(subdataset: re.Match[str]) -> Tags:
-    """Of the product, and of its bands: ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and the like.
+    """Return the tags of a product and its bands: ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and the like.
 
     GDAL parses the XML, and expands no entities.
     """
@@ -170,7 +173,7 @@ def _product_tags(subdataset: re.Match[str]) -> Tags:
 
 
 def _tags_above(file: str) -> Tags:
-    """Of the product that a file lies in, where it lies in one."""
+    """Return the tags of the product that a file lies in, if any."""
     for folder in list(Path(file).absolute().parents)[:_PARENTS]:
         for metadata in folder.glob("MTD_MSIL??.xml"):
             with open_raster(str(metadata)) as dataset:
@@ -180,7 +183,7 @@ def _tags_above(file: str) -> Tags:
 
 
 def _stack(files: list[str], *, label: str, tags: Tags | None = None) -> Source:
-    """A VRT of three files of one band each, on one grid: red, green, blue."""
+    """Return a VRT of three files of one band each, on one grid: red, green, blue."""
     if len(files) != len(COLOURS):
         raise UsageError(f"{label}: {len(files)} file(s); give three: red, green, blue")
     if tags is None:
@@ -192,7 +195,7 @@ def _stack(files: list[str], *, label: str, tags: Tags | None = None) -> Source:
                 raise SceneError(f"{file}: {band.count} bands; a file for each colour has one")
             if band.dtypes[0] not in TYPES:
                 raise SceneError(f"{file}: {band.dtypes[0]} values; convert to {', '.join(TYPES)}")
-            grids.append((band.shape, band.transform, band.crs, band.dtypes[0]))
+            grids.append((Grid.of(band), band.dtypes[0]))
     for file, grid in zip(files, grids, strict=True):
         if grid != grids[0]:
             raise SceneError(f"{file}: has another size, grid, CRS or type than {files[0]}")

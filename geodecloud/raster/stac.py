@@ -1,36 +1,35 @@
-"""A STAC item beside the output: where it is, what it holds, what it was made from."""
+"""Write a STAC item beside the output: its place, its bands, and the scene it was made from."""
 
 import json
-import logging
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rasterio.errors import RasterioError
-from rasterio.warp import transform_bounds
 
-from geodecloud.errors import OutputError, UsageError
+from geodecloud.errors import GeoreferenceWarning, OutputError, UsageError, warn
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.aoi import bounds_of
+from geodecloud.raster.grid import Bounds
 from geodecloud.raster.scene import Scene
 from geodecloud.version import VERSION
 
-log = logging.getLogger("geodecloud")
-
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
-# When a scene was taken: Sentinel-2's tag, TIFF's, and a time or day in the file's name.
+# Where a file states when it was taken: Sentinel-2's tag, TIFF's, and a time or day in its name.
 _TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
 _TIME_IN_NAME = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d))?(?!\d)")
 _TIFF = "image/tiff; application=geotiff"
 
 
 class Written(NamedTuple):
-    """What a run writes.
+    """Finished outputs.
 
-    dst: the restored scene, with ``radiometry``; ``cog`` says whether it is one.
+    dst: the restored scene.
     provenance: its provenance raster, if any.
-    facts: for ``processing:expression``: what was done, as JSON can hold it.
+    radiometry: of the scene, and so of the output.
+    cog: both are COGs.
+    facts: for ``processing:expression``: options, model and fractions, as JSON can hold them.
+    nodata: DN that means nodata in the output.
     """
 
     dst: Path
@@ -38,30 +37,31 @@ class Written(NamedTuple):
     radiometry: Radiometry
     cog: bool
     facts: dict[str, Any]
+    nodata: float | None = None
 
 
 def item_path(dst: Path) -> Path:
-    """Where the item of an output lies."""
+    """Return the path of an output's item."""
     return dst.with_suffix(".json")
 
 
 def require_pystac() -> None:
-    """Say so before the work starts where pystac is missing.
+    """Refuse a run before its work starts where pystac is missing.
 
     Raises:
-        UsageError: it is.
+        UsageError: pystac is not installed.
     """
     try:
         import pystac  # noqa: F401
     except ImportError as error:
-        raise UsageError("--stac needs pystac: pip install 'geodecloud[stac]'") from error
+        raise UsageError("`stac` needs pystac: pip install 'geodecloud[stac]'") from error
 
 
 def write_item(path: Path, scene: Scene, written: Written) -> None:
     """Write the item of a finished output.
 
     Args:
-        path: where to; links are relative to the folder of ``written.dst``.
+        path: of the new file; links are relative to the folder of ``written.dst``.
 
     Raises:
         OutputError: it cannot be written.
@@ -74,7 +74,7 @@ def write_item(path: Path, scene: Scene, written: Written) -> None:
 
 
 def make_item(scene: Scene, written: Written) -> dict[str, Any]:
-    """The item as JSON has it: STAC 1.1 with the projection, raster and processing extensions."""
+    """Return the item for JSON: STAC 1.1 with the projection, raster and processing extensions."""
     import pystac
     from pystac.extensions.projection import ProjectionExtension
 
@@ -83,7 +83,7 @@ def make_item(scene: Scene, written: Written) -> dict[str, Any]:
         id=written.dst.stem,
         geometry=_rectangle(bounds) if bounds else None,
         bbox=list(bounds) if bounds else None,
-        datetime=_taken(scene),
+        datetime=_acquired(scene),
         properties={
             "processing:software": {"geodecloud": VERSION},
             "processing:lineage": "clouds removed by geodecloud",
@@ -115,7 +115,7 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
     bands = []
     for band in scene.dataset.indexes:
         facts: dict[str, Any] = {
-            "nodata": _json_number(scene.nodata),
+            "nodata": _json_number(scene.nodata if written.nodata is None else written.nodata),
             "data_type": str(scene.dtype),
         }
         if band in scene.bands:  # reflectance = value * scale + offset
@@ -134,32 +134,31 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
 
 
 def _json_number(value: float | None) -> float | str | None:
-    """A number, or as the raster extension spells those that JSON lacks."""
+    """Return a number, or the raster extension's spelling of numbers that JSON lacks."""
     if value is None or value - value == 0:
         return value
     return "nan" if value != value else "inf" if value > 0 else "-inf"  # noqa: PLR0124
 
 
-def _lonlat_bounds(scene: Scene) -> tuple[float, float, float, float] | None:
+def _lonlat_bounds(scene: Scene) -> Bounds | None:
     if scene.dataset.crs is None:
         return None
     try:
-        corners = bounds_of(scene.shape, scene.transform)
-        west, south, east, north = transform_bounds(scene.dataset.crs, "OGC:CRS84", *corners)
+        return scene.grid.bounds_in("OGC:CRS84")
     except RasterioError as error:
-        log.warning("%s: no longitude and latitude of its corners (%s)", scene.path, error)
+        message = f"{scene.path}: its corners have no longitude and latitude ({error})"
+        warn(GeoreferenceWarning, message)
         return None
-    return west, south, east, north
 
 
-def _rectangle(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
+def _rectangle(bounds: Bounds) -> dict[str, Any]:
     west, south, east, north = bounds
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def _taken(scene: Scene) -> datetime:
-    """When the scene was taken, as its tags or its name say, UTC; else now, with a warning."""
+def _acquired(scene: Scene) -> datetime:
+    """Return when the scene was taken (UTC), by its tags or its name; else now, with a warning."""
     tags = scene.dataset.tags()
     for text in filter(None, map(tags.get, _TIME_TAGS)):
         for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y:%m:%d %H:%M:%S"):
@@ -172,5 +171,6 @@ def _taken(scene: Scene) -> datetime:
             return datetime(*(int(part or 0) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
         except ValueError:
             continue
-    log.warning("%s does not say when it was taken: its STAC item says now", scene.path)
+    message = f"{scene.path}: does not say when it was taken; its STAC item says now"
+    warn(GeoreferenceWarning, message)
     return datetime.now(UTC)

@@ -1,21 +1,17 @@
-"""Rasters of one band each as one: the text of a VRT, which GDAL opens like a file."""
+"""Join rasters of one band each: write the text of a VRT, which GDAL opens like a file."""
 
 import re
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-from geodecloud.errors import SceneError
+from geodecloud.raster.gdal import open_raster
 
 COLOURS = ("red", "green", "blue")
 BANDS = ("B04", "B03", "B02")  # Sentinel-2's red, green and blue
+# The name of a band's file in a Sentinel-2 product.
 _SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B0[234]")
-TYPES = {  # of rasterio and of a VRT
+TYPES = {  # names of types: rasterio's, and a VRT's
     "uint8": "Byte",
     "int8": "Int8",
     "uint16": "UInt16",
@@ -29,39 +25,22 @@ TYPES = {  # of rasterio and of a VRT
 
 @dataclass(frozen=True)
 class Tags:
-    """What a product's metadata says: of all, and of red, green and blue."""
+    """Tags from a product's metadata: of the product, and of red, green and blue."""
 
     product: dict[str, str] = field(default_factory=dict)
     bands: tuple[dict[str, str], ...] = ({}, {}, {})
 
 
-def open_raster(name: str, label: str = "") -> Any:
-    """Open a raster.
-
-    Args:
-        label: what to call it in the message, if not by its name.
-
-    Raises:
-        SceneError: it cannot be opened.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(name)
-    except (RasterioError, UnicodeDecodeError) as error:
-        raise SceneError(f"{label or name}: cannot be opened as a raster ({error})") from error
-
-
 def vrt_of(files: list[str], tags: Tags) -> str:
-    """The text of a VRT.
+    """Return the text of a VRT with three bands: red, green, blue.
 
     Args:
-        files: of red, green and blue, one band each, of one grid and one of ``TYPES``.
+        files: one for each band, of one grid and one of ``TYPES``.
     """
     with open_raster(files[0]) as first:
         nodata = tags.product.get("SPECIAL_VALUE_NODATA", first.nodata)
         if nodata is None and _SENTINEL.search(Path(files[0]).name):
-            nodata = 0  # by the product's specification
+            nodata = 0  # by the specification of Sentinel-2's products
         size = f'rasterXSize="{first.width}" rasterYSize="{first.height}"'
         crs = f"<SRS>{escape(first.crs.to_wkt())}</SRS>" if first.crs else ""
         transform = ",".join(map(repr, first.transform.to_gdal()))

@@ -12,24 +12,9 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
+from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.filters import box_mean, dilate, smoothstep
 from geodecloud.settings import Policy
-
-# Provenance; 1..100 are the percentage to which a pixel was restored.
-MEASURED = 0
-FILLED = 101  # with the colour of the land around
-BEYOND = 102  # too far from it to be filled
-REFERENCE = 110  # and so on, one for each: from that reference, of another date
-MOST_REFERENCES = 100
-NODATA = 255
-PROVENANCE_COLOURS = {  # red, green, blue, alpha; restored from yellow to red
-    MEASURED: (0, 0, 0, 0),
-    **{percent: (255, 235 - 2 * percent, 60 - percent // 2, 255) for percent in range(1, 101)},
-    FILLED: (200, 0, 200, 255),
-    BEYOND: (90, 0, 110, 255),
-    **{REFERENCE + i: (0, 90 + i, 255, 255) for i in range(MOST_REFERENCES)},
-    NODATA: (90, 90, 90, 255),
-}
 
 _DOUBTFUL, _CERTAIN = 0.30, 0.40  # opacity that pale water does not reach, and that cloud does
 _PATCH = 3  # pixels to each side over which it does: a roof or a sandbank is smaller
@@ -119,9 +104,9 @@ def composite(
         touched = valid if rule.opaque == "fill" else valid & ~opaque
         restored = touched * (share + (1 - share) * np.float32(radiometry.haze))
     provenance = np.ceil(restored * 100).astype(np.uint8)
-    provenance[~valid] = NODATA
+    provenance[~valid] = Provenance.NODATA
     if rule.opaque == "fill":
-        provenance[opaque] = FILLED
+        provenance[opaque] = Provenance.FILLED
 
     out = dn.copy()
     some = share[touched]
@@ -133,7 +118,7 @@ def composite(
                 "opaque is nodata, but the scene has no nodata value; use fill or keep"
             )
         out[:, opaque] = nodata
-        provenance[opaque] = NODATA
+        provenance[opaque] = Provenance.NODATA
     return out, provenance
 
 

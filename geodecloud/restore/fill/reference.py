@@ -2,24 +2,20 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
 
 from geodecloud.errors import SceneError
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.aoi import placed
-from geodecloud.raster.calibration import scene_radiometry
+from geodecloud.raster.align import aligned
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.restore.fill.ground import Ground, normalise, pull_push, upsample
 from geodecloud.restore.filters import Floats, box_mean
+from geodecloud.settings import Reading
 
 log = logging.getLogger("geodecloud")
 
@@ -169,46 +165,8 @@ def open_reference(path: Path, scene: Scene, *, allow_network: bool = False) -> 
     Raises:
         SceneError: it cannot be read, or does not say where it lies and is of another size.
     """
-    with ExitStack() as open_files:
-        own = open_files.enter_context(open_scene(path, allow_network=allow_network))
-        radiometry = scene_radiometry(own, None, None, keep_veil=True)
-        if not _same_grid(own, scene):
-            own = replace(
-                own,
-                dataset=open_files.enter_context(_warped(own, scene)),
-                area=Window(0, 0, scene.shape[1], scene.shape[0]),
-            )
-        yield Reference(own, radiometry)
-
-
-def _same_grid(own: Scene, scene: Scene) -> bool:
-    """Whether the pixels lie on each other as they are."""
-    if not (placed(own.dataset) and placed(scene.dataset)):
-        if own.shape != scene.shape:
-            raise SceneError(
-                f"{own.path}: without a CRS in both, a reference must have the scene's size, "
-                f"{scene.shape[1]}x{scene.shape[0]}"
-            )
-        return True
-    same_crs = own.dataset.crs == scene.dataset.crs
-    return same_crs and own.shape == scene.shape and own.transform.almost_equals(scene.transform)
-
-
-@contextmanager
-def _warped(own: Scene, scene: Scene) -> Iterator[WarpedVRT]:
-    height, width = scene.shape
-    try:
-        with WarpedVRT(
-            own.dataset,
-            crs=scene.dataset.crs,
-            transform=scene.transform,
-            height=height,
-            width=width,
-            resampling=Resampling.bilinear,
-            # Beyond the reference there is nothing, and something must say so.
-            add_alpha=own.nodata is None and own.alpha is None,
-            UNIFIED_SRC_NODATA="NO",  # each band has its own; no data in one is none in all
-        ) as warped:
-            yield warped
-    except RasterioError as error:
-        raise SceneError(f"{own.path}: cannot be warped to the scene ({error})") from error
+    with (
+        open_scene(path, allow_network=allow_network) as own,
+        aligned(own, scene) as on_grid,
+    ):
+        yield Reference(on_grid, calibrate(own, Reading(keep_haze=True)))

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.composite import BEYOND, FILLED, REFERENCE, lay_over
+from geodecloud.raster.provenance import Provenance
+from geodecloud.restore.composite import lay_over
 from geodecloud.restore.fill.ground import LAND, Ground, colours, distances, shadow_weight, upsample
 from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
@@ -155,14 +156,14 @@ class _Fill:
         last = rows.first + rows.share.shape[0]
         colour = upsample(self._colours, self._cell, (rows.first, last), self._place.width)
         colour += self._texture(rows.first, rows.share > 0)
-        marks = np.full(rows.share.shape, FILLED, np.uint8)
+        marks = np.full(rows.share.shape, Provenance.FILLED, np.uint8)
         far = self._far(rows.first, last)
-        marks[far] = BEYOND
+        marks[far] = Provenance.BEYOND_LIMIT
         for i in reversed(range(len(self._others))):
             with self._reading:  # a file is no matter for two threads
                 other, there = self._others[i].colours(rows.first, last)
             np.copyto(colour, other, where=there)
-            marks[there] = REFERENCE + i
+            marks[there] = Provenance.REFERENCE + i
         self._lay_over(rows, colour, marks)
 
     def _far(self, first: int, last: int) -> NDArray[np.bool_]:
@@ -177,7 +178,7 @@ class _Fill:
         return far
 
     def _lay_over(self, rows: Finished, colour: Floats, marks: NDArray[np.uint8]) -> None:
-        place, beyond = self._place, marks == BEYOND
+        place, beyond = self._place, marks == Provenance.BEYOND_LIMIT
         over = (rows.share > 0) & ~beyond
         left = (rows.share >= 0.5) & beyond  # the softer edge stays as restored
         share, as_it_was = rows.share[over], self._rule.beyond_limit == "keep"
@@ -186,4 +187,4 @@ class _Fill:
             dn[over] = lay_over(dn[over], share, new[over], place.radiometry, place.nodata)
             dn[left] = rows.before[band][left] if as_it_was else place.nodata
         rows.provenance[over] = marks[over]
-        rows.provenance[left] = BEYOND
+        rows.provenance[left] = Provenance.BEYOND_LIMIT

@@ -1,0 +1,76 @@
+"""Open rasters, and turn GDAL's failures into one line.
+
+Every raster that is read is opened here, so that none fails or warns in a way of its own.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+
+from geodecloud.errors import GeodecloudError, SceneError
+
+
+def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
+    """Open a raster for reading: a ``rasterio.DatasetReader``.
+
+    Args:
+        name: of a file, or anything else that GDAL opens, like the text of a VRT.
+        label: its name in messages, if it is another.
+        kind: what it should be, in messages.
+
+    Raises:
+        SceneError: it cannot be opened.
+    """
+    try:
+        with without_georeference_warning():
+            return rasterio.open(name)
+    except (RasterioError, UnicodeDecodeError) as error:
+        raise SceneError(f"{label or name}: cannot be opened as a {kind} ({error})") from error
+
+
+@contextmanager
+def open_geotiff_bytes(data: bytes) -> Iterator[Any]:
+    """Open the bytes of a GeoTIFF like a file."""
+    with MemoryFile(data) as memory, memory.open(driver="GTiff") as dataset:
+        yield dataset
+
+
+@contextmanager
+def failures_as(message: str, error: type[GeodecloudError] = SceneError) -> Iterator[None]:
+    """Turn GDAL's failures within the ``with`` block into ``error``: the message and a reason."""
+    try:
+        yield
+    except RasterioError as failure:
+        raise error(f"{message} ({failure.__cause__ or failure})") from failure
+
+
+@contextmanager
+def late_failures_as(message: str) -> Iterator[None]:
+    """Turn what GDAL finds only after opening, by exceptions of its own, into SceneError."""
+    try:
+        yield
+    except (CPLE_BaseError, CRSError, UnicodeDecodeError) as failure:
+        raise SceneError(f"{message} ({failure})") from failure
+
+
+@contextmanager
+def without_georeference_warning() -> Iterator[None]:
+    """Keep rasterio from warning of a raster without a CRS: the package has a warning for it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def gdal_resources(cache: int, threads: int) -> Any:
+    """Return a context in which GDAL caches ``cache`` bytes and compresses in ``threads`` threads.
+
+    GDAL asks for the size of its cache once, when the process opens its first raster.
+    """
+    return rasterio.Env(GDAL_CACHEMAX=cache, GDAL_NUM_THREADS=threads)

@@ -1,0 +1,122 @@
+"""Compare where rasters lie: the grid of a raster, and whether two grids lie alike."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from rasterio.errors import RasterioError
+from rasterio.transform import array_bounds
+from rasterio.warp import transform_bounds
+
+Bounds = tuple[float, float, float, float]  # left, bottom, right, top
+
+_DEGREE = 111_195.0  # metres of a degree of latitude: pi / 180 * 6371009, the mean radius
+SAME = 0.01  # pixels between the corners of rasters that lie alike: rounding in the files
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of a raster on the ground.
+
+    shape: (rows, columns).
+    transform: from (column, row) to x and y, an ``affine.Affine``.
+    crs: a ``rasterio.crs.CRS``, or None.
+    """
+
+    shape: tuple[int, int]
+    transform: Any
+    crs: Any
+
+    @classmethod
+    def of(cls, dataset: Any) -> Self:
+        """Return the grid of an open raster."""
+        return cls(dataset.shape, dataset.transform, dataset.crs)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the CRS is one of the Earth; a missing or a local one places nothing."""
+        return self.crs is not None and bool(self.crs.is_geographic or self.crs.is_projected)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Left, bottom, right, top in the CRS, also of rotated and south-up rasters."""
+        west, south, east, north = array_bounds(*self.shape, self.transform)
+        return min(west, east), min(south, north), max(west, east), max(south, north)
+
+    @property
+    def corners(self) -> list[tuple[float, float]]:
+        """The four corners, (x, y) each."""
+        rows, columns = self.shape
+        pixels = ((0, 0), (columns, 0), (0, rows), (columns, rows))
+        return [self.transform * pixel for pixel in pixels]
+
+    @property
+    def pixel_metres(self) -> tuple[float, float] | None:
+        """Height and width of the middle pixel in metres; None without a CRS of the Earth."""
+        if not self.is_placed:
+            return None
+        step = self.transform
+        height, width = np.hypot(step.b, step.e), np.hypot(step.a, step.d)
+        if self.crs.is_geographic:
+            rows, columns = self.shape
+            latitude = step.f + step.d * columns / 2 + step.e * rows / 2
+            parallel = float(np.cos(np.radians(latitude)))
+            return float(height * _DEGREE), float(width * _DEGREE * parallel)
+        metres = self.crs.linear_units_factor[1]
+        return float(height * metres), float(width * metres)
+
+    def bounds_in(self, crs: Any) -> Bounds:
+        """Return the bounds in another CRS.
+
+        Raises:
+            RasterioError: the bounds cannot be transformed.
+        """
+        left, bottom, right, top = transform_bounds(self.crs, crs, *self.bounds)
+        if not np.isfinite([left, bottom, right, top]).all():
+            raise RasterioError("the bounds have no place in the other CRS")
+        return left, bottom, right, top
+
+    def overlaps(self, other: Bounds) -> bool:
+        """Return whether any ground lies in both; rasters that only touch share no pixel.
+
+        Args:
+            other: in this grid's CRS.
+        """
+        left, bottom, right, top = self.bounds
+        apart = other[0] >= right or other[2] <= left or other[1] >= top or other[3] <= bottom
+        return not apart
+
+
+def lie_alike(one: Grid, other: Grid, *, tolerance: float = SAME) -> bool:
+    """Return whether pixel (row, column) of both rasters is the same ground.
+
+    Where a raster is not placed, only the shapes can tell.
+
+    Args:
+        tolerance: between the corners, in pixels.
+    """
+    if one.shape != other.shape:
+        return False
+    if not (one.is_placed and other.is_placed):
+        return True
+    return one.crs == other.crs and _corner_distance(one, other) <= tolerance
+
+
+def cover_alike(one: Grid, other: Grid) -> bool:
+    """Return whether both rasters cover the same ground, to one pixel of the coarser raster.
+
+    Where a raster is not placed, only the proportions can tell.
+    """
+    if one.is_placed and other.is_placed:
+        return one.crs == other.crs and _corner_distance(one, other) <= 1
+    rows, columns = (mine / theirs for mine, theirs in zip(one.shape, other.shape, strict=True))
+    return abs(rows - columns) * other.shape[1] <= max(1.0, rows)
+
+
+def _corner_distance(one: Grid, other: Grid) -> float:
+    """Return how far apart the corners lie in x or y, in pixels of the coarser grid."""
+    coarse = max(one.transform, other.transform, key=lambda transform: abs(transform.determinant))
+    if not coarse.determinant:  # damaged: nothing has a place
+        return 0.0 if one.transform == other.transform else float("inf")
+    mine, theirs = ([~coarse * corner for corner in grid.corners] for grid in (one, other))
+    return float(np.abs(np.subtract(mine, theirs)).max())

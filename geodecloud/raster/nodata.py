@@ -1,0 +1,75 @@
+"""Give the output a nodata value where the scene declares none."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.errors import UsageError
+from geodecloud.raster.scene import Scene
+from geodecloud.settings import Output
+
+
+def output_nodata(scene: Scene, output: Output) -> float | None:
+    """Return the DN that means nodata in the output: the scene's, else ``dst_nodata``.
+
+    Raises:
+        UsageError: ``dst_nodata`` contradicts the scene, or its dtype does not hold it.
+    """
+    wanted = output.dst_nodata
+    if wanted is None or wanted == scene.nodata:
+        return scene.nodata
+    if scene.nodata is not None:
+        raise UsageError(
+            f"`dst_nodata` is {wanted:g}, but {scene.path} declares {scene.nodata:g}; leave "
+            "`dst_nodata` out"
+        )
+    if scene.masked or scene.alpha:
+        raise UsageError(
+            f"`dst_nodata` is {wanted:g}, but {scene.path} has a mask or alpha for its nodata; "
+            "leave `dst_nodata` out"
+        )
+    if scene.dtype.kind in "iu":
+        limits = np.iinfo(scene.dtype)
+        if not (wanted.is_integer() and limits.min <= wanted <= limits.max):
+            raise UsageError(
+                f"`dst_nodata` is {wanted:g}: {scene.path} has {scene.dtype} values; give a whole "
+                f"number of {limits.min} to {limits.max}"
+            )
+    elif abs(wanted) > np.finfo(scene.dtype).max:
+        raise UsageError(f"`dst_nodata` is {wanted:g}: {scene.dtype} does not hold it")
+    return wanted
+
+
+class NodataCheck:
+    """Find pixels of the scene that would turn into nodata, as ``dst_nodata`` is their DN.
+
+    Restored pixels never take that DN; measured ones may have it.
+    """
+
+    def __init__(self, scene: Scene, output: Output) -> None:
+        new = scene.nodata is None and output.dst_nodata is not None
+        self._value = scene.dtype.type(output.dst_nodata) if new else None
+        self._path = scene.path
+        self._pixels = 0
+
+    def add(self, dn: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        """Look at rows of the scene, (bands, rows, width) as they were read.
+
+        Args:
+            valid: bool (rows, width), False where the scene has no data.
+        """
+        if self._value is not None:
+            self._pixels += int(((dn == self._value).any(axis=0) & valid).sum())
+
+    def finish(self) -> None:
+        """Refuse the value, after all rows.
+
+        Raises:
+            UsageError: pixels of the scene hold it.
+        """
+        if self._pixels:
+            raise UsageError(
+                f"`dst_nodata` is {self._value:g}: {self._pixels} pixels of {self._path} have this "
+                "value and would turn into nodata; give another value"
+            )

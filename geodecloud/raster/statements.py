@@ -1,0 +1,190 @@
+"""Read what a file states about its values: scale, offset and level of the product.
+
+Providers differ, and dates tell nothing: one delivers a Sentinel-2 scene with an offset of -1000,
+another delivers the same scene with the offset applied. So only written statements count, the
+surest first.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from geodecloud.errors import RadiometryWarning, warn
+from geodecloud.radiometry import (
+    BASELINE_4_OFFSET,
+    L1C_TCI_SCALE,
+    L2A_TCI_SCALE,
+    SCALE,
+    Level,
+    Radiometry,
+    guess_radiometry,
+)
+from geodecloud.raster.scene import Scene
+
+TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
+
+# Sentinel-2's own words, as GDAL's driver and converters write them. Keys are compared in capitals
+# and without a prefix, so that STAC's "s2:processing_baseline" is known too.
+_OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+_SCALES = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+_BASELINE = "PROCESSING_BASELINE"
+_BASELINE_IN_NAME = re.compile(r"_N(\d{4})(?=[_.])")  # of a product: S2A_MSIL2A_..._N0400_R023_...
+_TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)
+_TCI_SCALES = {"L1C": L1C_TCI_SCALE, "L2A": L2A_TCI_SCALE}
+# In a name, PROCESSING_LEVEL or PRODUCT_TYPE: MSIL2A, _L1C_, Level-2A, S2MSI2A. Of the files in a
+# product only those of level 2A are named with their resolution.
+_LEVEL = re.compile(r"(?:Level-|MSIL?|(?<![A-Za-z0-9])L)(1C|2A)(?![A-Za-z0-9])")
+_OF_L2A = re.compile(r"_(?:B\d\d|TCI)_\d0m(?![A-Za-z0-9])")
+_PRODUCT_DEPTH = 6  # parts of a path, from a product's folder to the files of its bands
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What a file states about its values.
+
+    name: of the file, with its folders; for messages, and for what a name states.
+    tags: of the file; band_tags: of red, green and blue.
+    scales, offsets: GDAL's, of red, green and blue: value = DN * scale + offset.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    tags: Mapping[str, str]
+    band_tags: Sequence[Mapping[str, str]]
+    scales: Sequence[float]
+    offsets: Sequence[float]
+
+
+def read_statements(scene: Scene) -> Statements:
+    """Return what the file of a scene states about red, green and blue."""
+    dataset = scene.dataset
+    return Statements(
+        name=str(scene.path),
+        dtype=scene.dtype,
+        tags=dataset.tags(),
+        band_tags=[dataset.tags(band) for band in scene.bands],
+        scales=[dataset.scales[i] for i in scene.rgb],
+        offsets=[dataset.offsets[i] for i in scene.rgb],
+    )
+
+
+def stated_radiometry(statements: Statements) -> Radiometry:
+    """Return the surest statement's scale and offset, else what the dtype alone suggests.
+
+    Surest are the tags of an earlier run; then Sentinel-2's metadata, GDAL's scale and offset, and
+    the processing baseline or the true colour image in the file's name.
+    """
+    for source in (_of_earlier_run, _of_sentinel_metadata, _of_gdal_fields, _of_name):
+        if found := source(statements):
+            return found
+    return guess_radiometry(statements.dtype)
+
+
+def stated_level(statements: Statements) -> Level | None:
+    """Return the level of the file's product, by its metadata or its name; None: not known."""
+    tags = _plain(statements.tags)
+    for band in statements.band_tags:
+        tags |= _plain(band)
+    if any(key.startswith("BOA_") for key in tags):
+        return "L2A"
+    if "RADIO_ADD_OFFSET" in tags:
+        return "L1C"
+    name = _end_of_name(statements)
+    words = [tags.get("PROCESSING_LEVEL", ""), tags.get("PRODUCT_TYPE", ""), name]
+    found = next(filter(None, map(_LEVEL.findall, words)), None)
+    if found:  # the last one: a file's own name is surer than its folder's
+        return "L1C" if found[-1] == "1C" else "L2A"
+    return "L2A" if _OF_L2A.search(name) else None
+
+
+def _end_of_name(statements: Statements) -> str:
+    return "/".join(re.split(r"[/\\]", statements.name)[-_PRODUCT_DEPTH:])
+
+
+def _of_earlier_run(statements: Statements) -> Radiometry | None:
+    tags = statements.tags
+    if tags.get(f"{TAG}DTYPE") != str(statements.dtype):  # converted since: the tags are stale
+        return None
+    try:
+        scale, offset = float(tags[f"{TAG}SCALE"]), float(tags[f"{TAG}OFFSET"])
+        return Radiometry(scale, offset, origin="the tags of an earlier run")
+    except (KeyError, ValueError):
+        message = f"{statements.name}: its {TAG}SCALE and {TAG}OFFSET tags are not numbers"
+        warn(RadiometryWarning, message)
+        return None
+
+
+def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
+    if not holds_sentinels_dn(statements.dtype):
+        return None
+    tags = _plain(statements.tags)
+    try:
+        scale = _first(tags, _SCALES)
+        by_band = [_first(_plain(band), _OFFSETS) for band in statements.band_tags]
+        stated = [by if by is not None else _first(tags, _OFFSETS) for by in by_band]
+        baseline = _first(tags, [_BASELINE])
+        if None in stated and baseline is None:
+            return None
+        implied = BASELINE_4_OFFSET if baseline and baseline >= 4 else 0.0
+        offsets = [implied if offset is None else offset for offset in stated]
+        if len(set(offsets)) > 1:
+            message = f"{statements.name}: offsets {offsets} differ by band; red's is taken"
+            warn(RadiometryWarning, message)
+        scale = SCALE if scale is None else scale
+        return Radiometry(scale, offsets[0], origin="the product's metadata")
+    except ValueError:
+        message = f"{statements.name}: its {_BASELINE} or offset tags are not numbers"
+        warn(RadiometryWarning, message)
+        return None
+
+
+def _of_gdal_fields(statements: Statements) -> Radiometry | None:
+    pairs = [
+        (scale or 1.0, offset)
+        for scale, offset in zip(statements.scales, statements.offsets, strict=True)
+    ]
+    if len(set(pairs)) > 1:
+        message = f"{statements.name}: scales and offsets differ by band; red's are taken"
+        warn(RadiometryWarning, message)
+    scale, offset = pairs[0]
+    origin = "the file's scale and offset"
+    if scale < 0 or not np.isfinite([scale, offset]).all():
+        message = f"{statements.name}: its scale {scale:g} and offset {offset:g} are of no use"
+        warn(RadiometryWarning, message)
+        return None
+    if scale != 1:
+        return Radiometry(1 / scale, offset / scale, origin=origin)
+    if not offset:
+        return None
+    # A bare offset is one of the DN, as Sentinel-2's own is.
+    return Radiometry(guess_radiometry(statements.dtype).scale, offset, origin=origin)
+
+
+def _of_name(statements: Statements) -> Radiometry | None:
+    name = _end_of_name(statements)
+    level = stated_level(statements)
+    if level and statements.dtype == np.uint8 and _TCI.search(PurePath(name).stem):
+        return Radiometry(_TCI_SCALES[level], origin=f"the stretch of a {level} TCI, by its name")
+    baselines = _BASELINE_IN_NAME.findall(name)
+    if baselines and holds_sentinels_dn(statements.dtype):
+        offset = BASELINE_4_OFFSET if int(baselines[-1]) >= 400 else 0.0
+        return Radiometry(SCALE, offset, origin=f"the name: N{baselines[-1]}")
+    return None
+
+
+def holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
+    """Return whether DN of this dtype may be Sentinel-2's: integers of more than 8 bits."""
+    return dtype.kind in "iu" and dtype.itemsize > 1
+
+
+def _plain(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with their keys in capitals, and without a prefix."""
+    return {key.rpartition(":")[2].upper(): value for key, value in tags.items()}
+
+
+def _first(tags: Mapping[str, str], keys: Sequence[str]) -> float | None:
+    return next((float(tags[key]) for key in keys if key in tags), None)
