@@ -1,9 +1,9 @@
-"""What filling costs: a scene three tenths of which lie under opaque cloud, filled and not.
+"""Measure the cost of the fill: a scene with 30 % opaque cloud, filled and kept.
 
     OMP_NUM_THREADS=1 python benchmarks/fill.py CLEAR.tif [--opaque 0.3] [--rounds 3]
 
-CLEAR.tif is a clear scene of 16 bits, reflectance x 10000; the cloud is white where noise with a
-power-law spectrum is high. Both ways run in turn, on one thread; seconds are the processor's, which
+CLEAR.tif is a clear 16-bit scene, reflectance x 10000. White cloud covers it where noise with a
+power-law spectrum is high. Both ways take turns on one thread. Seconds are processor time, which
 other work on the machine disturbs less.
 """
 
@@ -19,54 +19,57 @@ import rasterio
 from generality import power_law
 
 from geodecloud.decloud import Report, decloud_scene
-from geodecloud.model.checkpoint import default_model
-from geodecloud.model.predictor import Predictor
-from geodecloud.settings import Limits, Settings
+from geodecloud.model.predictor import load_predictor
+from geodecloud.settings import Limits, ModelSpec, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 logging.getLogger("geodecloud").setLevel(logging.ERROR)
 
-WHITE = 12000  # DN of cloud that nothing shines through
-ALONE = Limits(threads=1)
+WHITE = 12000  # DN of opaque cloud
+ONE_THREAD = Limits(threads=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clear", type=Path)
-    parser.add_argument("--opaque", type=float, default=0.3, help="share of the scene to be filled")
+    parser.add_argument(
+        "--opaque", type=float, default=0.3, help="fraction of the scene under opaque cloud"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    predictor = Predictor(default_model(), device="cpu", threads=1)
+    predictor = load_predictor(ModelSpec(device="cpu"), threads=1)
     seconds: dict[str, list[float]] = {"keep": [], "fill": []}
     with tempfile.TemporaryDirectory() as folder:
         cloudy = put_cloud(given.clear, Path(folder) / "cloudy.tif", given.opaque)
         for _ in range(given.rounds):
             for opaque, spent in seconds.items():
-                settings = Settings(opaque=opaque, limits=ALONE, overwrite=True)
+                settings = Settings(opaque=opaque, limits=ONE_THREAD, overwrite=True)
                 begun = time.process_time()
                 report = decloud_scene(cloudy, Path(folder) / "out.tif", predictor, settings)
                 spent.append(time.process_time() - begun)
-    say(report, seconds)
+    show(report, seconds)
 
 
-def put_cloud(clear: Path, cloudy: Path, share: float) -> Path:
+def put_cloud(clear: Path, cloudy: Path, fraction: float) -> Path:
     with rasterio.open(clear) as scene:
         dn, profile = scene.read(), scene.profile
         descriptions = scene.descriptions
     field = power_law(dn.shape[1:], np.random.default_rng(0), 2.4)
-    dn[:, field > np.quantile(field, 1 - share)] = WHITE
+    dn[:, field > np.quantile(field, 1 - fraction)] = WHITE
     with rasterio.open(cloudy, "w", **profile) as out:
         out.write(dn)
         out.descriptions = descriptions
     return cloudy
 
 
-def say(report: Report, seconds: dict[str, list[float]]) -> None:
+def show(report: Report, seconds: dict[str, list[float]]) -> None:
     for opaque, spent in seconds.items():
-        print(f"--opaque {opaque}: " + ", ".join(f"{s:.1f}" for s in spent) + " s of the processor")
+        print(
+            f"--opaque {opaque}: " + ", ".join(f"{s:.1f}" for s in spent) + " s of processor time"
+        )
     ratio = min(seconds["fill"]) / min(seconds["keep"])
     filled = report.filled / (report.height * report.width)
-    print(f"{filled:.1%} of the pixels filled; least of fill over least of keep: {ratio:.3f}")
+    print(f"{filled:.1%} of the pixels filled; fastest fill / fastest keep: {ratio:.3f}")
 
 
 if __name__ == "__main__":

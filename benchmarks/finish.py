@@ -1,13 +1,13 @@
-"""From models of one run to the one that is given away: their mean, at its best strength.
+"""Make one model of several steps of a run: the mean of their weights, at its best strength.
 
     python benchmarks/finish.py EUROSAT_DIR OUT.safetensors MODEL [MODEL...] [--strength 1.1]
 
-The mean of the weights of several steps of a run (``RUN/models``) is steadier than any of them
-(Izmailov et al. 2018, "Averaging weights leads to wider optima"): each has its own mistakes about
-sand and water. A generator trained to the least expected error moves too little where it is in
-doubt: its change times each factor is scored by ``geodecloud evaluate --tiles``, and the factor
-with the highest mean PSNR over the clouds that can be seen through goes into the metadata of OUT as
-``strength``. ``--strength`` overrules it: clouds unlike those of the training leave more doubt.
+The mean of the weights of several steps (``RUN/models``) makes fewer mistakes about sand and water
+than any of the steps (Izmailov et al. 2018, "Averaging weights leads to wider optima"). A generator
+trained for the least expected error changes too little where it is uncertain. So its change is
+multiplied by each of ``FACTORS`` and scored with ``geodecloud evaluate --tiles``. The factor with
+the highest mean PSNR over semi-transparent clouds goes into the metadata of OUT as ``strength``.
+``--strength`` overrides it: on clouds unlike those of training the generator is less certain.
 """
 
 import argparse
@@ -22,13 +22,13 @@ FACTORS = (1.0, 1.05, 1.1, 1.15, 1.2)
 
 
 def main() -> None:
-    """Take the mean, score each factor, print a table, write the best."""
+    """Average the weights, score each factor, print a table and write the best model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("eurosat", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--limit", type=int, default=150)
-    parser.add_argument("--strength", type=float, help="instead of the best of the table")
+    parser.add_argument("--strength", type=float, help="in place of the best of the table")
     options = parser.parse_args()
     scores = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,11 @@ def main() -> None:
             copy_with_strength(mean, factor, trial)
             kinds = evaluate_tiles(options.eurosat, trial, options.limit)["kinds"]
             row = {kind: rows["restored"]["psnr"] for kind, rows in kinds.items()}
-            for kind in ("none", "deck", "article"):  # no cloud; no ground to be seen; no cloud
+            for kind in (
+                "none",
+                "deck",
+                "article",
+            ):  # nothing to restore; no visible ground; grey noise
                 del row[kind]
             scores[factor] = statistics.mean(row.values())
             each = "  ".join(f"{kind} {psnr:.2f}" for kind, psnr in row.items())

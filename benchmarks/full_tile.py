@@ -1,15 +1,16 @@
-"""Restore a full Sentinel-2 tile; and the same network by other ways of running it over a scene.
+"""Time a full Sentinel-2 tile, and other tools that run the same network over a scene.
 
     python benchmarks/full_tile.py CLEAR.tif [--size 10980] [--rows N] [--part 2048] [--threads 2]
 
-CLEAR.tif is a real clear scene: it is mirrored to the size of a tile, and clouds are put on it, in
-a temporary folder. Printed, from one run: seconds from end to end, and in the network alone on the
-same windows at the same precision, before and after, so that a machine that others use too shows;
-peak memory; the same for one that is 60 % nodata. Then, on a part: the network one window at a time
-with a read and a write of its own (the article's way), MONAI's sliding_window_inference and
-geoai's predict_geotiff where these are installed (pip install --no-deps monai geoai-py), with the
-same windows, overlap and weights where they can be given, and how far their pixels are from ours
-before anything is composited.
+CLEAR.tif is a real clear scene. In a temporary folder it is mirrored to the size of a tile and put
+under clouds. The script prints the seconds of one run from end to end, the seconds of the network
+alone on the same windows at the same precision, and the peak memory; then the same for a tile with
+60 % nodata. The network alone is timed before and after the run, to show other load on the machine.
+
+Then four ways run the network over a part of the tile: ours; one window at a time, each read and
+written by itself, as in the article; MONAI's sliding_window_inference; and geoai's predict_geotiff.
+The last two need ``pip install --no-deps monai geoai-py``. All have the same windows, overlap and
+weights, where these can be set. Pixels are compared with ours before the composite.
 """
 
 import argparse
@@ -28,19 +29,18 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geodecloud.data.simulate import Simulation, simulate_scene
-from geodecloud.model.checkpoint import default_model
-from geodecloud.model.predictor import Predictor
+from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.blend import ramp_weights
 from geodecloud.restore.memory import Load, plan_memory
 from geodecloud.restore.strips import restored_strips
 from geodecloud.restore.windows import Grid
-from geodecloud.settings import Limits
+from geodecloud.settings import Limits, ModelSpec
 
 GRID = Grid()
 L1C = Radiometry()
-DARK = np.array(L1C.dark_object, np.float32)
+DARK_OBJECT = np.array(L1C.dark_object, np.float32)
 PROFILE = {
     "driver": "GTiff",
     "dtype": "uint16",
@@ -52,11 +52,11 @@ PROFILE = {
     "predictor": 2,
     "photometric": "rgb",
 }
-SOME = 1024  # windows, on which the network alone is timed where the scene has more
+TIMED_WINDOWS = 1024  # at most, on which the network alone is timed
 
 
 def make_tile(clear: Path, path: Path, height: int, width: int, nodata: float = 0.0) -> Path:
-    """A cloudy scene of this size from a real one, the left ``nodata`` of its width empty."""
+    """Make a cloudy scene of this size from a real one; its left fraction ``nodata`` is empty."""
     with rasterio.open(clear) as scene:
         bands = (3, 2, 1) if scene.count == 4 else (1, 2, 3)
         dn = scene.read(bands)
@@ -74,7 +74,7 @@ def make_tile(clear: Path, path: Path, height: int, width: int, nodata: float = 
 
 
 def run(scene: Path, threads: int) -> dict[str, float]:
-    """``geodecloud SRC DST`` in a process of its own: what it says, and its peak memory in MiB."""
+    """Run ``geodecloud SRC DST`` as a process; return its JSON, and its peak memory in MiB."""
     out = scene.with_name("out.tif")
     command = [sys.executable, "-m", "geodecloud", str(scene), str(out), "--overwrite", "--json"]
     command += ["-q", "--scale", "10000", "--offset", "0", "--threads", str(threads)]
@@ -82,7 +82,7 @@ def run(scene: Path, threads: int) -> dict[str, float]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     peak = 0.0
     while process.poll() is None:
-        # Not ru_maxrss: that counts the process that started it, too.
+        # ru_maxrss would count the parent process too.
         status = Path(f"/proc/{process.pid}/status").read_text()
         if "VmHWM:" in status:
             peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
@@ -90,56 +90,56 @@ def run(scene: Path, threads: int) -> dict[str, float]:
     seconds = time.perf_counter() - begun
     if process.returncode:
         raise SystemExit(f"failed: {command}")
-    said = json.loads(process.stdout.read())
-    return said | {"wall": seconds, "memory": peak, "bytes": out.stat().st_size}
+    report = json.loads(process.stdout.read())
+    return report | {"wall": seconds, "memory": peak, "bytes": out.stat().st_size}
 
 
-def patches_of(scene: Path, most: int | None = None) -> NDArray[np.float32]:
-    """The first windows of a scene, in model range."""
+def patches_of(scene: Path, count: int) -> NDArray[np.float32]:
+    """Return the first windows of a scene, in model range."""
     with rasterio.open(scene) as file:
         columns, rows = GRID.starts(file.width), GRID.starts(file.height)
         patches = []
         for top in rows:
             strip = L1C.to_model(file.read(window=Window(0, top, file.width, GRID.size)))
             patches += [strip[:, :, left : left + GRID.size] for left in columns]
-            if most and len(patches) >= most:
+            if len(patches) >= count:
                 break
-    return np.stack(patches[:most])
+    return np.stack(patches[:count])
 
 
 def network_alone(predictor: Predictor, patches: NDArray[np.float32]) -> float:
-    """Seconds per window."""
+    """Return the seconds per window."""
     begun = time.perf_counter()
-    predictor(patches, DARK)
+    predictor(patches, DARK_OBJECT)
     return (time.perf_counter() - begun) / len(patches)
 
 
 def full_tiles(clear: Path, folder: Path, shape: tuple[int, int], threads: int) -> None:
-    """End to end beside the network alone, for a tile, a long one and one mostly empty."""
+    """Compare a whole run with the network alone, on a full tile and on a mostly empty one."""
     print(f"{'scene':<24}{'end to end':>12}{'network':>10}{'ratio':>7}{'memory':>10}{'output':>9}")
-    predictor = Predictor(default_model(), "cpu", "auto", threads)
+    predictor = load_predictor(ModelSpec(device="cpu"), threads)
     seconds = {}
     for name, empty in ((f"{shape[0]} x {shape[1]}", 0.0), ("60 % nodata", 0.6)):
         scene = make_tile(clear, folder / "tile.tif", *shape, empty)
-        patches = patches_of(scene, SOME)
+        patches = patches_of(scene, TIMED_WINDOWS)
         before = network_alone(predictor, patches)
-        said = run(scene, threads)
+        report = run(scene, threads)
         after = network_alone(predictor, patches)
-        alone = (before + after) / 2 * (said["windows"] - said["windows_skipped"])
-        seconds[empty] = said["wall"]
+        alone = (before + after) / 2 * (report["windows"] - report["windows_skipped"])
+        seconds[empty] = report["wall"]
         print(
-            f"{name:<24}{said['wall']:>10.1f} s{alone:>8.1f} s{said['wall'] / alone:>7.2f}"
-            f"{said['memory']:>6.0f} MiB{said['bytes'] / 2**20:>5.0f} MiB",
+            f"{name:<24}{report['wall']:>10.1f} s{alone:>8.1f} s{report['wall'] / alone:>7.2f}"
+            f"{report['memory']:>6.0f} MiB{report['bytes'] / 2**20:>5.0f} MiB",
             flush=True,
         )
     print(f"60 % nodata costs {seconds[0.6] / seconds[0.0]:.0%} of a full one")
 
 
 def blended(scene: Path, predictor: Predictor, path: Path, threads: int) -> None:
-    """Our own windows, network and blend, without the composite: what the others do."""
+    """Run our windows, network and blend without the composite, as the other tools do."""
     with open_scene(scene) as source:
         height, width = source.shape
-        work = plan_memory(Load(width, 6, 512 * width), GRID, Limits(threads))
+        work = plan_memory(Load(width, 6, 512 * width), GRID, Limits(threads=threads))
         with rasterio.open(path, "w", height=height, width=width, **PROFILE) as out:
             for strip in restored_strips(source, predictor, L1C, GRID, "cosine", work):
                 restored = L1C.to_model(strip.dn) + strip.restoration.change
@@ -152,7 +152,7 @@ def _dn(model: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 class Network(torch.nn.Module):
-    """The same folded network as a plain module: R, G, B in model range, strength included."""
+    """The same folded network as a module: R, G, B in model range, strength included."""
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
@@ -161,14 +161,14 @@ class Network(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        asked = torch.from_numpy(self.asked(x.numpy(), DARK))
+        asked = torch.from_numpy(self.asked(x.numpy(), DARK_OBJECT))
         answer = self.network(asked.contiguous(memory_format=torch.channels_last))
         factor = torch.from_numpy(self.strength(answer[:, 3:].numpy()))
         return x + factor * (answer[:, :3] - x)
 
 
 def one_by_one(scene: Path, network: Network, path: Path) -> None:
-    """The article's way: a window at a time, read, restored, written; nothing is blended."""
+    """Read, restore and write one window at a time without a blend, as in the article."""
     with rasterio.open(scene) as file, rasterio.open(path, "w", **file.profile) as out:
         for top in GRID.starts(file.height):
             for left in GRID.starts(file.width):
@@ -178,22 +178,25 @@ def one_by_one(scene: Path, network: Network, path: Path) -> None:
 
 
 def by_monai(scene: Path, network: Network, path: Path) -> None:
-    """The whole scene as one tensor; our weights, so that the pixels can be compared."""
+    """Run MONAI on the whole scene as one tensor, with our weights to compare the pixels."""
     from monai.inferers import sliding_window_inference
 
     weights = ramp_weights(GRID)
     with rasterio.open(scene) as file, rasterio.open(path, "w", **file.profile) as out:
         x = torch.from_numpy(L1C.to_model(file.read()))[None]
-        answer = sliding_window_inference(
-            *(x, GRID.size, 16, network),
+        restored = sliding_window_inference(
+            inputs=x,
+            roi_size=GRID.size,
+            sw_batch_size=16,
+            predictor=network,
             overlap=GRID.overlap / GRID.size,
             roi_weight_map=torch.from_numpy(weights[:, None] * weights),
         )
-        out.write(_dn(answer[0].numpy()))
+        out.write(_dn(restored[0].numpy()))
 
 
 def by_geoai(scene: Path, network: Network, path: Path) -> None:
-    """geoai's tiled inference for a model of one's own, raised-cosine blend."""
+    """Run geoai's tiled inference for a custom model, with its raised-cosine blend."""
     from geoai.inference import predict_geotiff
 
     predict_geotiff(
@@ -211,9 +214,9 @@ def by_geoai(scene: Path, network: Network, path: Path) -> None:
 
 
 def other_ways(clear: Path, folder: Path, part: int, threads: int) -> None:
-    """Seconds of each way on a part, end to end, and how far its pixels are from ours."""
+    """Time each way on a part from end to end, and compare its pixels with ours."""
     scene = make_tile(clear, folder / "part.tif", part, part)
-    predictor = Predictor(default_model(), "cpu", "fp32", threads)
+    predictor = load_predictor(ModelSpec(device="cpu", precision="fp32"), threads)
     network = Network(predictor)
     ways: dict[str, Callable[[Path, Path], None]] = {
         "ours": lambda src, dst: blended(src, predictor, dst, threads),
@@ -222,7 +225,7 @@ def other_ways(clear: Path, folder: Path, part: int, threads: int) -> None:
         "geoai": lambda src, dst: by_geoai(src, network, dst),
         "ours again": lambda src, dst: blended(src, predictor, dst, threads),
     }
-    print(f"\n{part} x {part}, fp32{'seconds':>16}{'of ours':>9}{'DN from ours':>24}")
+    print(f"\n{part} x {part}, fp32{'seconds':>16}{'ratio':>9}{'difference in DN':>24}")
     first, ours = 0.0, None
     for name, way in ways.items():
         path = folder / "way.tif"
@@ -237,19 +240,19 @@ def other_ways(clear: Path, folder: Path, part: int, threads: int) -> None:
         with rasterio.open(path) as file:
             pixels = file.read().astype(np.int32)
         ours = pixels if ours is None else ours
-        apart = np.abs(pixels - ours)
-        text = f"mean {apart.mean():.3f}, most {apart.max()}"
+        difference = np.abs(pixels - ours)
+        text = f"mean {difference.mean():.3f}, max {difference.max()}"
         print(f"{name:<22}{seconds:>8.1f} s{seconds / first:>9.2f}{text:>24}", flush=True)
 
 
 def main() -> None:
-    """Run and print all of it."""
+    """Time the full tiles, then the other tools on a part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clear", type=Path)
     parser.add_argument("--size", type=int, default=10_980)
-    parser.add_argument("--rows", type=int, help="of the tile; by default as many as columns")
+    parser.add_argument("--rows", type=int, help="rows of the tile [default: as many as columns]")
     parser.add_argument("--part", type=int, default=2048)
-    parser.add_argument("--threads", type=int, default=Limits().threads)
+    parser.add_argument("--threads", type=int, default=Limits().thread_count)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as name:

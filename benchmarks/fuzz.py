@@ -1,10 +1,10 @@
-"""Feed damaged and lying files to the tool: a clear line or a correct result, nothing else.
+"""Feed damaged and lying files to the tool: it must refuse each in one line or restore it.
 
     python benchmarks/fuzz.py [--kind jp2] [--examples 1000] [--seed 0]
 
-Each kind runs in a process of its own under a limit of memory. An input that ends the process,
-hangs, ends in another exception than ours, leaves a file behind or gives other pixels than the
-input has is a crash: the script stops there with exit code 1 and keeps the input.
+Each kind of file runs in its own process under a memory limit. A crash is an input that kills or
+hangs the process, raises an exception of another kind, leaves a file behind, or gives pixels that
+differ from the input. At a crash the kind stops and its input is kept; the exit code is 1.
 """
 
 import argparse
@@ -39,10 +39,10 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.products import write_product  # and nothing of conftest, which imports torch
+from tests.products import write_product  # not conftest, which imports torch
 
-MOST_MEMORY = 2**30  # bytes, resident, of which Python and GDAL without any scene take 0.1
-MOST_SECONDS = 30  # for one input
+MAX_MEMORY = 2**30  # bytes, resident; Python and GDAL alone take a tenth
+MAX_SECONDS = 30  # for one input
 ODD = (0, 1, 2, 3, 7, 16, 255, 256, 65535, 10**6, 2**31 - 1, 2**31, 2**32 - 1)
 BOMB = (
     b'<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa">'
@@ -57,17 +57,17 @@ NUMBERS = (b"0", b"-1", b"1e9", b"999999999999", b"NaN", b"0.5", b"1000000", b"x
 
 
 def identity(patches: NDArray[np.float32], _: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A network that changes nothing, but calls everything half a cloud."""
+    """Return the patches unchanged, under cloud of opacity 0.5."""
     return np.concatenate([patches, np.full_like(patches[:, :1], 0.5)], axis=1)
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint16") -> NDArray[Any]:
-    """DN of 1 to 99."""
+    """Return random DN of 1 to 99."""
     return np.random.default_rng(0).integers(1, 100, shape).astype(dtype)
 
 
 def write_scene(path: Path, dn: NDArray[Any], **profile: Any) -> None:
-    """A GeoTIFF of (bands, rows, columns)."""
+    """Write a GeoTIFF of (bands, rows, columns)."""
     shape = {"count": dn.shape[0], "height": dn.shape[1], "width": dn.shape[2], "dtype": dn.dtype}
     grid = {"crs": "EPSG:32633", "transform": from_origin(500000, 5500000, 10, 10)}
     with rasterio.open(path, "w", driver="GTiff", **shape, **grid, **profile) as out:
@@ -76,35 +76,35 @@ def write_scene(path: Path, dn: NDArray[Any], **profile: Any) -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes, *, text: bool) -> bytes:
-    """The bytes of a file after one to four accidents."""
+    """Draw the bytes of a file with one to four damages."""
     out = bytearray(data)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(len(out) - 1, 0)))
+        position = draw(st.integers(0, max(len(out) - 1, 0)))
         length = draw(st.sampled_from([1, 2, 4, 30, 300, 3000]))
-        accident = draw(st.sampled_from(["flip", "cut", "drop", "double", "number", "insert"]))
-        if accident == "flip" and out:
-            out[place] ^= 1 << draw(st.integers(0, 7))
-        elif accident == "cut":
-            del out[place:]
-        elif accident == "drop":
-            del out[place : place + length]
-        elif accident == "double":
-            out[place:place] = out[place : place + length]
-        elif accident == "number" and text:
+        damage = draw(st.sampled_from(["flip", "cut", "drop", "double", "number", "insert"]))
+        if damage == "flip" and out:
+            out[position] ^= 1 << draw(st.integers(0, 7))
+        elif damage == "cut":
+            del out[position:]
+        elif damage == "drop":
+            del out[position : position + length]
+        elif damage == "double":
+            out[position:position] = out[position : position + length]
+        elif damage == "number" and text:
             digits = [i for i, byte in enumerate(out) if 48 <= byte <= 57]
             if digits:
                 at = draw(st.sampled_from(digits))
                 out[at : at + 1] = draw(st.sampled_from(NUMBERS))
-        elif accident == "number":
-            out[place : place + 4] = draw(st.sampled_from(ODD)).to_bytes(4, "little")
+        elif damage == "number":
+            out[position : position + 4] = draw(st.sampled_from(ODD)).to_bytes(4, "little")
         else:
-            out[place:place] = draw(st.sampled_from(TEXTS) if text else st.binary(max_size=9))
+            out[position:position] = draw(st.sampled_from(TEXTS) if text else st.binary(max_size=9))
     return bytes(out)
 
 
 @st.composite
 def lying(draw: st.DrawFn, data: bytes) -> bytes:
-    """A TIFF (of little end, not big) whose directory says other things than there are."""
+    """Draw a little-endian TIFF with wrong values in its directory."""
     out = bytearray(data)
     directory = int.from_bytes(out[4:8], "little")
     entries = int.from_bytes(out[directory : directory + 2], "little")
@@ -116,15 +116,15 @@ def lying(draw: st.DrawFn, data: bytes) -> bytes:
     return bytes(out)
 
 
-class Playground:
-    """A folder with a sound scene, one file of which is damaged for each input."""
+class DamagedScene:
+    """A folder with an intact scene, one file of which is damaged for each input."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         folder.mkdir()
-        self.scene, self.chosen = folder / "in.tif", Settings()
+        self.scene, self.settings = folder / "in.tif", Settings()
         self.target, self.text = self.scene, False
         getattr(self, f"_make_{kind.replace('-', '_')}")(folder)
-        self.sound = self.target.read_bytes()
+        self.intact = self.target.read_bytes()
 
     def _make_geotiff(self, folder: Path) -> None:
         tiles = {"tiled": True, "blockxsize": 32, "blockysize": 48, "compress": "deflate"}
@@ -170,7 +170,7 @@ class Playground:
         write_scene(folder / "in.tif", noise((3, 90, 70)))
         self.target = folder / "mask.tif"
         write_scene(self.target, noise((1, 45, 35), "uint8"), compress="lzw")
-        self.chosen = Settings(mask=self.target)
+        self.settings = Settings(mask=self.target)
 
     def _make_geojson(self, folder: Path) -> None:
         write_scene(folder / "in.tif", noise((3, 90, 70)))
@@ -179,24 +179,24 @@ class Playground:
         crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
         area = {"type": "Polygon", "coordinates": [ring], "crs": crs}
         self.target.write_text(json.dumps({"type": "Feature", "geometry": area, "crs": crs}))
-        self.chosen = Settings(aoi=self.target)
+        self.settings = Settings(aoi=self.target)
 
     def inputs(self, kind: str) -> st.SearchStrategy[bytes]:
-        """Damaged contents of the file that is damaged."""
+        """Return a strategy for contents of the file that is damaged."""
         if kind == "lying-geotiff":
-            return lying(self.sound) | damaged(self.sound, text=False)
-        return damaged(self.sound, text=self.text)
+            return lying(self.intact) | damaged(self.intact, text=False)
+        return damaged(self.intact, text=self.text)
 
     def try_one(self, data: bytes, outcomes: Counter[str]) -> None:
-        """Run the tool on one input, and raise where it does what it must not."""
+        """Run the tool on one input, and raise if that is a crash."""
         self.target.write_bytes(data)
         if self.target == self.scene and _claims_much(self.scene):
-            outcomes["honestly large, not run"] += 1
+            outcomes["large, not run"] += 1
             return
         folder = self.scene.parent
         before = set(folder.rglob("*"))
         out = folder / "out.tif"
-        code, message = _exit_of(lambda: decloud_scene(self.scene, out, identity, self.chosen))
+        code, message = _exit_of(lambda: decloud_scene(self.scene, out, identity, self.settings))
         left = set(folder.rglob("*")) - before
         if code == 0:
             assert left == {out}, left
@@ -215,7 +215,7 @@ class Playground:
 
 
 def _claims_much(path: Path) -> bool:
-    """Whether a file says of itself that it is as large as real scenes are, and larger."""
+    """Return whether a file claims the size of a real scene or more."""
     try:
         with rasterio.open(path) as file:
             return 5e6 < file.width * file.height * file.count < 1e11
@@ -224,12 +224,12 @@ def _claims_much(path: Path) -> bool:
 
 
 def _exit_of(program: Callable[[], object]) -> tuple[int, str]:
-    """Exit code and stderr of a program that runs under the command line's own roof."""
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    """Return exit code and stderr of a function run as the command line would run it."""
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
         try:
             run(program)
         except SystemExit as stop:
-            return int(str(stop.code)), said.getvalue()
+            return int(str(stop.code)), stderr.getvalue()
     raise AssertionError("unreachable: run() exits")
 
 
@@ -242,9 +242,9 @@ KINDS = [
 def fuzz(kind: str, examples: int, number: int, folder: Path) -> None:
     """Try many inputs of one kind in this process, and print the counts as JSON."""
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # of OpenJPEG, which prints there by itself
-    resource.setrlimit(resource.RLIMIT_AS, (4 * MOST_MEMORY, 4 * MOST_MEMORY))
-    ground, outcomes = Playground(folder / kind, kind), Counter[str]()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # OpenJPEG prints there
+    resource.setrlimit(resource.RLIMIT_AS, (4 * MAX_MEMORY, 4 * MAX_MEMORY))
+    scene, outcomes = DamagedScene(folder / kind, kind), Counter[str]()
     begun = time.perf_counter()
 
     @seed(number)
@@ -257,41 +257,41 @@ def fuzz(kind: str, examples: int, number: int, folder: Path) -> None:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(ground.inputs(kind))
+    @given(scene.inputs(kind))
     def each(data: bytes) -> None:
-        signal.alarm(MOST_SECONDS)  # ends the process
-        ground.try_one(data, outcomes)
+        signal.alarm(MAX_SECONDS)  # ends the process
+        scene.try_one(data, outcomes)
         signal.alarm(0)
 
     each()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    assert memory < MOST_MEMORY, f"{memory / 2**20:.0f} MiB"
+    assert memory < MAX_MEMORY, f"{memory / 2**20:.0f} MiB"
     facts = {"kind": kind, "inputs": sum(outcomes.values()), **outcomes}
     facts |= {"MiB": memory >> 20, "seconds": round(time.perf_counter() - begun, 1)}
     print(json.dumps(facts), flush=True)
 
 
 def main() -> int:
-    """Run each kind in a process of its own; 1 if one of them crashes."""
+    """Run each kind in its own process; return 1 if one of them crashes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", choices=KINDS)
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.here:
+    options = parser.parse_args()
+    if options.here:
         try:
-            fuzz(chosen.kind, chosen.examples, chosen.seed, chosen.here)
+            fuzz(options.kind, options.examples, options.seed, options.here)
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            print(f"{type(error).__name__} at {place.name}: {str(error)[:500]}", flush=True)
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            print(f"{type(error).__name__} at {frame.name}: {str(error)[:500]}", flush=True)
             return 1
         return 0
     crashes = 0
-    for kind in [chosen.kind] if chosen.kind else KINDS:
+    for kind in [options.kind] if options.kind else KINDS:
         folder = Path(tempfile.mkdtemp(prefix="geodecloud-fuzz-"))
         command = [sys.executable, __file__, "--here", str(folder), "--kind", kind]
-        command += ["--examples", str(chosen.examples), "--seed", str(chosen.seed)]
+        command += ["--examples", str(options.examples), "--seed", str(options.seed)]
         code = subprocess.run(command, check=False).returncode
         if code:
             crashes += 1

@@ -1,21 +1,20 @@
-"""Score a model on clouds and radiometries that training does not make.
+"""Score a model on clouds and radiometries that training never shows it.
 
     python benchmarks/generality.py CLEAR_DIR [--cloudy CLOUDY_DIR] [--model M] [--only STEMS]
 
-CLEAR_DIR holds clear Sentinel-2 L1C scenes as GeoTIFF (reflectance x 10000). From each, pairs are
-made in a temporary folder and scored by ``geodecloud evaluate``:
+CLEAR_DIR holds clear Sentinel-2 L1C scenes as GeoTIFF (reflectance x 10000). The script makes pairs
+of each in a temporary folder and scores them with ``geodecloud evaluate``:
 
-- ``grey veil, 8 bit``: an 8-bit picture under an even veil of one grey, as map services show it;
-- ``bright veil, 8 bit``: the same under an uneven brighter one;
-- ``power-law cloud``: clouds of another make, white noise filtered to a 1/f spectrum, tinted by the
-  land, thick to thin, without shadow or parallax;
-- ``power-law cloud, L2A``: the same over ground whose air has been taken away;
-- ``clear``: no cloud at all, as 8 bit (stretched, and as EuroSAT), L1C and L2A: what is changed for
-  no reason.
+- ``grey veil, 8 bit``: an 8-bit image, as map services show it, under a uniform grey haze;
+- ``bright veil, 8 bit``: the same image under an uneven, brighter haze;
+- ``power-law cloud``: a different synthesis: white noise filtered to a 1/f spectrum, tinted by the
+  land, thin to thick, without shadow or parallax;
+- ``power-law cloud, L2A``: the same over ground without path radiance;
+- ``clear``: no cloud, as 8 bit (stretched, and like EuroSAT), L1C and L2A; each change is an error.
 
-CLOUDY_DIR holds the same places on a cloudy day, under the same names. Then it is their real clouds
-that are scored, as they are and in other radiometries: without the air's light, as a true colour
-image (L2A's without its air, white = 0.25), and stretched between the clear day's percentiles.
+CLOUDY_DIR holds the same scenes on a cloudy day, under the same names. If it is given, the script
+scores these real clouds, in L1C and in other radiometries: without path radiance (L2A), as a true
+colour image of L2A (white = 0.25), and stretched between the percentiles of the clear day.
 """
 
 import argparse
@@ -36,14 +35,12 @@ from geodecloud.radiometry import MODEL_WHITE
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 logging.getLogger("geodecloud").setLevel(logging.ERROR)
 
-PATH_RADIANCE = np.array([0.022, 0.041, 0.069])[
-    :, None, None
-]  # reflectance that L1C has and L2A lacks
+PATH_RADIANCE = np.array([0.022, 0.041, 0.069])[:, None, None]  # reflectance that L2A lacks
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # cloudy and clear reflectance
 
 
 def power_law(shape: tuple[int, int], rng: np.random.Generator, slope: float) -> NDArray:
-    """Noise with a 1/f^slope spectrum, stretched to 0..1."""
+    """Return noise with a 1/f^slope spectrum, normalised to 0..1."""
     fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
     frequency = np.hypot(fy, fx)
     frequency[0, 0] = 1
@@ -52,7 +49,7 @@ def power_law(shape: tuple[int, int], rng: np.random.Generator, slope: float) ->
 
 
 def as_picture(clear: NDArray) -> NDArray:
-    """8-bit picture of a map service: each band from its darkest to its brightest, 0..1."""
+    """Return an image as a map service shows it, 0..1: each band between its own percentiles."""
     low, high = np.percentile(clear, (0.5, 99.5), axis=(1, 2), keepdims=True)
     return np.clip((clear - low) / (high - low), 0, 1) * 0.8 + 0.08
 
@@ -76,14 +73,14 @@ def power_law_cloud(clear: NDArray, rng: np.random.Generator) -> Pair:
     return (1 - a) * clear + a * cloud, clear
 
 
-def without_air(seen: NDArray) -> NDArray:
-    """L1C's reflectance as L2A has it, about."""
-    bare: NDArray = np.maximum(seen - PATH_RADIANCE, 0.002)
-    return bare
+def without_path_radiance(reflectance: NDArray) -> NDArray:
+    """Return the reflectance of L1C about as L2A has it."""
+    surface: NDArray = np.maximum(reflectance - PATH_RADIANCE, 0.002)
+    return surface
 
 
 def stretched(cloudy: NDArray, clear: NDArray) -> Pair:
-    """Both as 8-bit pictures, each band between the clear day's percentiles and a little above."""
+    """Return both days stretched between, or a little beyond, the clear day's percentiles."""
     low, high = np.percentile(clear, (0.5, 99.5), axis=(1, 2), keepdims=True)
     as_shown = (np.clip((day - low) / (1.3 * (high - low)), 0, 1) for day in (cloudy, clear))
     cloudy, clear = (0.04 + 0.92 * day for day in as_shown)
@@ -93,7 +90,7 @@ def stretched(cloudy: NDArray, clear: NDArray) -> Pair:
 REAL: dict[str, tuple[Callable[[NDArray, NDArray], Pair], str]] = {
     "real cloud, L1C": (lambda cloudy, clear: (cloudy, clear), "uint16"),
     "real cloud, L2A": (
-        lambda cloudy, clear: (without_air(cloudy), without_air(clear)),
+        lambda cloudy, clear: (without_path_radiance(cloudy), without_path_radiance(clear)),
         "uint16",
     ),
     "real cloud, TCI": (
@@ -106,23 +103,26 @@ KINDS: dict[str, tuple[Callable[[NDArray, np.random.Generator], Pair], str]] = {
     "grey veil, 8 bit": (grey_veil, "uint8"),
     "bright veil, 8 bit": (bright_veil, "uint8"),
     "power-law cloud": (power_law_cloud, "uint16"),
-    "power-law cloud, L2A": (lambda clear, rng: power_law_cloud(without_air(clear), rng), "uint16"),
+    "power-law cloud, L2A": (
+        lambda clear, rng: power_law_cloud(without_path_radiance(clear), rng),
+        "uint16",
+    ),
     "clear, 8 bit": (lambda clear, _: (as_picture(clear),) * 2, "uint8"),
     "clear, EuroSAT's 8 bit": (lambda clear, _: (clear / MODEL_WHITE,) * 2, "uint8"),
     "clear, L1C": (lambda clear, _: (clear, clear), "uint16"),
-    "clear, L2A": (lambda clear, _: (without_air(clear),) * 2, "uint16"),
+    "clear, L2A": (lambda clear, _: (without_path_radiance(clear),) * 2, "uint16"),
 }
 
 
 def reflectance(path: Path) -> NDArray[np.float64]:
-    """Red, green and blue of a scene, (3, rows, columns)."""
+    """Return red, green and blue of a scene, (3, rows, columns)."""
     with rasterio.open(path) as scene:
         dn: NDArray[np.float64] = scene.read((1, 2, 3)) / 10000
     return dn
 
 
 def write(path: Path, picture: NDArray, dtype: str) -> None:
-    """Reflectance (or an 8-bit picture's 0..1) as DN."""
+    """Write reflectance (or 0..1 of an 8-bit image) as DN."""
     dn = np.clip(np.rint(picture * (255 if dtype == "uint8" else 10000)), 1, np.iinfo(dtype).max)
     path.parent.mkdir(exist_ok=True)
     shape = {"count": 3, "height": dn.shape[1], "width": dn.shape[2]}
@@ -131,12 +131,12 @@ def write(path: Path, picture: NDArray, dtype: str) -> None:
 
 
 def main() -> None:
-    """Make the pairs, score them, print a table."""
+    """Make the pairs, score them and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clear", type=Path)
     parser.add_argument("--cloudy", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--only", help="stems, by comma")
+    parser.add_argument("--only", help="file stems, separated by commas")
     options = parser.parse_args()
     stems = options.only.split(",") if options.only else None
     scenes = [p for p in sorted(options.clear.glob("*.tif")) if not stems or p.stem in stems]
@@ -156,12 +156,13 @@ def main() -> None:
 
 
 def show(name: str, scores: dict[str, Any]) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     rows = scores["each"].values()
     gains = [row["restored"]["psnr"] - row["identity"]["psnr"] for row in rows]
+    least = min((gain for gain in gains if not np.isnan(gain)), default=np.nan)  # inf - inf is NaN
     print(
         f"{name:<22} {scores['identity']['psnr']:9.2f} {scores['restored']['psnr']:9.2f} "
-        f"{np.nanmin(gains):10.2f} {scores['changed_fraction']:8.2%}",
+        f"{least:10.2f} {scores['changed_fraction']:8.2%}",
         flush=True,
     )
 

@@ -1,17 +1,17 @@
-"""Time the Perlin noise against a Python loop over ``noise.pnoise2``.
+"""Compare the speed of our Perlin noise with a Python loop over ``noise.pnoise2``.
 
     python benchmarks/perlin.py [--repetitions 9] [--tiles 64] [--compile]
 
-Prints milliseconds for a tile of 64 x 64 pixels, the median of repetitions that take turns, and
-how many times faster than the loop that is:
+Prints the median time of a tile of 64 x 64 pixels in milliseconds, and the speed relative to the
+loop. The contestants take turns:
 
-- ``loop``: pixel by pixel into an array, as the article's code has it, 12 octaves; and with 5;
-- ``ours``: ``fractal_perlin``, on turned coordinates, as for clouds (5 octaves);
-- ``compiled``: the same through ``torch.compile``, with ``--compile``; it needs a C++ compiler
-  and a minute or two.
+- ``loop``: pixel by pixel into an array, as in the article's code; 12 octaves, and 5;
+- ``ours``: ``fractal_perlin`` on rotated coordinates, as for clouds; 12 octaves, and 5;
+- ``compiled``: the same with ``torch.compile``, if ``--compile`` is given. It needs a C++ compiler
+  and one or two minutes.
 
-Each tile has a scale of its own, 5 to 120 pixels a cell. ``pip install '.[train]'`` brings the
-loop's library.
+Each tile has its own scale, 5 to 120 pixels per cell. ``pip install '.[train]'`` installs the
+library of the loop.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from geodecloud.data.perlin import fractal_perlin
 
 SIZE = 64
-LOOP_TILES = 4  # so many take long enough to time
+LOOP_TILES = 4  # enough to time
 OCTAVES = (12, 5)
 
 
 def loop(scales: list[float], octaves: int) -> NDArray[np.float64]:
-    """The noise of some tiles as the article's code makes it."""
+    """Return the noise of some tiles as the article's code makes it."""
     worlds = np.zeros((len(scales), SIZE, SIZE))
     for world, scale in zip(worlds, scales, strict=True):
         for i in range(SIZE):
@@ -52,7 +52,7 @@ def loop(scales: list[float], octaves: int) -> NDArray[np.float64]:
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
-    """The wall-clock time of one run, until the device is done."""
+    """Return the wall-clock time of one run, until the device is done."""
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     wait()
     start = perf_counter()
@@ -64,7 +64,7 @@ def seconds(run: Callable[[], object], device: str) -> float:
 def contestants(
     tiles: int, *, compiled: bool
 ) -> dict[tuple[str, str, int], tuple[Callable[[], object], int]]:
-    """By name, device and octaves: what to run, and the tiles that it makes."""
+    """Return a function and its number of tiles, by name, device and octaves."""
     scales = torch.linspace(5, 120, tiles)
     few = scales[:: max(1, tiles // LOOP_TILES)].tolist()
     runs: dict[tuple[str, str, int], tuple[Callable[[], object], int]] = {}
@@ -83,18 +83,18 @@ def contestants(
 
 
 def main() -> None:
-    """Let all take turns, then print their medians."""
+    """Let the contestants take turns, then print their medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--tiles", type=int, default=64, help="in a batch")
-    parser.add_argument("--compile", action="store_true", help="through torch.compile as well")
+    parser.add_argument("--tiles", type=int, default=64, help="tiles in a batch")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile as well")
     args = parser.parse_args()
     runs = contestants(args.tiles, compiled=args.compile)
     times: dict[tuple[str, str, int], list[float]] = {key: [] for key in runs}
     for turn in range(args.repetitions + 1):
         for key, (run, tiles) in runs.items():
             taken = seconds(run, key[1]) / tiles
-            if turn:  # the first warms up
+            if turn:  # the first turn warms up
                 times[key].append(taken)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'':10}{'device':8}{'octaves':>8}{'ms per tile':>14}{'times the loop':>16}")

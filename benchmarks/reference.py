@@ -1,13 +1,13 @@
-"""How well a reference of another date fills what is opaque, with the built-in network.
+"""Measure how well a reference of another date fills opaque cloud, with the built-in network.
 
     python benchmarks/reference.py CLEAR_DIR [--only STEMS]
 
 CLEAR_DIR holds clear scenes as GeoTIFF (red, green, blue first, reflectance x 10000). Each is put
-under simulated cumulus with clear gaps. Its reference is the clear scene with noise of ``NOISE`` DN
-(what differs between dates) under one of ``COLOURS``, a gain and an offset in DN. Printed are the
-gain that was found, as a factor of the true one, for red, green and blue; and over the pixels that
-are opaque and that the reference filled the PSNR of the result beside that of the reference itself,
-its colours known.
+under simulated cumulus with clear gaps. Its reference is the clear scene under noise of ``NOISE``
+DN, which stands for the differences between two dates, and under a gain and an offset of
+``GAINS_AND_OFFSETS``. The script prints the gain that was found as a factor of the true gain, for
+red, green and blue. Over the opaque pixels that the reference filled, it prints the PSNR of the
+result beside that of the reference itself in the scene's own colours.
 """
 
 import argparse
@@ -24,30 +24,29 @@ from geodecloud.data.simulate import Simulation, simulate_scene
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import SceneError
 from geodecloud.evaluation.metrics import psnr
-from geodecloud.model.checkpoint import default_model
-from geodecloud.model.predictor import Predictor
+from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
 from geodecloud.settings import Policy, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 
-COLOURS = ((1.0, 0.0), (0.8, 150.0), (1.3, -200.0))
+GAINS_AND_OFFSETS = ((1.0, 0.0), (0.8, 150.0), (1.3, -200.0))
 NOISE = 40.0
 GRID = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 500000, 0, -10, 5500000)}
 KNOWN = {"bands": (1, 2, 3), "scale": 10000.0, "offset": 0.0}
 
 
 class Gains(logging.Handler):
-    """Listens for the gains that are found."""
+    """Collect the gains that are found from the log."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.found: list[float] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if said := re.search(r"gain \[([^]]*)\]", record.getMessage()):
-            self.found = [float(number) for number in said[1].split()]
+        if match := re.search(r"gain \[([^]]*)\]", record.getMessage()):
+            self.found = [float(number) for number in match[1].split()]
 
 
 def write(path: Path, dn: np.ndarray) -> Path:
@@ -63,7 +62,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def put_clouds(bare: Path, cloudy: Path, opacity: Path, seed: int) -> None:
-    """The next cumulus that leaves a third of the scene clear and a tenth of it opaque."""
+    """Put the first cumulus over a scene that leaves a third of it clear and a tenth opaque."""
     while True:
         clouds = Simulation("cumulus", seed=seed, zoom=2, **KNOWN)
         simulate_scene(bare, cloudy, opacity, clouds, overwrite=True)
@@ -73,21 +72,35 @@ def put_clouds(bare: Path, cloudy: Path, opacity: Path, seed: int) -> None:
         seed += 1
 
 
+def fill_once(folder: Path, cloudy: Path, other: Path, predictor: Predictor) -> np.ndarray:
+    """Restore a scene with a reference; return which opaque pixels the reference filled.
+
+    Raises:
+        SceneError: the reference shares too little visible land with the scene.
+    """
+    provenance = folder / "provenance.tif"
+    settings = Settings(references=(other,), provenance=provenance, overwrite=True, **KNOWN)
+    decloud_scene(cloudy, folder / "out.tif", predictor, settings)
+    codes = read(provenance)[0]
+    filled = (codes >= Provenance.REFERENCE) & (codes != Provenance.NODATA)
+    return filled & (read(folder / "opacity.tif")[0] >= Policy().opaque_above)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clear", type=Path)
-    parser.add_argument("--only", help="stems, by comma")
-    given = parser.parse_args()
-    stems = given.only.split(",") if given.only else None
+    parser.add_argument("--only", help="file stems, separated by commas")
+    options = parser.parse_args()
+    stems = options.only.split(",") if options.only else None
     gains = Gains()
     logger = logging.getLogger("geodecloud")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(gains)
-    predictor, to_model = Predictor(default_model()), Radiometry().to_model
+    predictor, to_model = load_predictor(), Radiometry().to_model
     print("scene   gain  found              filled     own  result  dB")
-    off, short = [], []
-    for number, path in enumerate(sorted(given.clear.glob("*.tif"))):
+    errors, losses = [], []  # of the gains, relative; of the PSNR in dB
+    for number, path in enumerate(sorted(options.clear.glob("*.tif"))):
         if stems and path.stem not in stems:
             continue
         with tempfile.TemporaryDirectory() as name, rasterio.open(path) as scene:
@@ -95,38 +108,34 @@ def main() -> None:
             bare, cloudy = write(folder / "bare.tif", land), folder / "cloudy.tif"
             put_clouds(bare, cloudy, folder / "opacity.tif", 100 * number)
             changed = land + np.random.default_rng(number).normal(0, NOISE, land.shape)
-            for gain, offset in COLOURS:
+            for gain, offset in GAINS_AND_OFFSETS:
                 other = write(folder / "other.tif", changed * gain + offset)
-                out, marks = folder / "out.tif", folder / "marks.tif"
-                chosen = Settings(references=(other,), provenance=marks, overwrite=True, **KNOWN)
                 gains.found = []
                 try:
-                    decloud_scene(cloudy, out, predictor, chosen)
+                    filled = fill_once(folder, cloudy, other, predictor)
                 except SceneError as error:
                     print(f"{path.stem:<7} {gain:4.1f}  refused: {str(error).partition(': ')[2]}")
                     continue
-                provenance = read(marks)[0]
-                filled = (provenance >= Provenance.REFERENCE) & (provenance != Provenance.NODATA)
-                filled &= read(folder / "opacity.tif")[0] >= Policy().opaque_above
                 if not filled.any() or not gains.found:
-                    print(f"{path.stem:<7} {gain:4.1f}  nothing is filled from the reference")
+                    print(f"{path.stem:<7} {gain:4.1f}  the reference fills nothing")
                     continue
                 own, result = (
-                    psnr(to_model(dn), to_model(land), filled) for dn in (changed, read(out))
+                    psnr(to_model(dn), to_model(land), filled)
+                    for dn in (changed, read(folder / "out.tif"))
                 )
-                off += [abs(found * gain - 1) for found in gains.found]
-                short.append(own - result)
+                errors += [abs(found * gain - 1) for found in gains.found]
+                losses.append(own - result)
                 text = " ".join(f"{found * gain:.3f}" for found in gains.found)
                 print(
                     f"{path.stem:<7} {gain:4.1f}  {text}  {filled.mean():7.1%} "
                     f"{own:7.2f} {result:7.2f} {result - own:+5.2f}",
                     flush=True,
                 )
-    near = np.count_nonzero(np.array(short) <= 1)
-    print(
-        f"gains: half of them to {np.median(off):.1%}, nine in ten to {np.percentile(off, 90):.1%}"
-    )
-    print(f"within 1 dB of the reference itself: {near} of {len(short)}")
+    if losses:
+        half, most = np.percentile(errors, (50, 90))
+        print(f"error of the gain: at most {half:.1%} in half of them, {most:.1%} in nine of ten")
+        near = np.count_nonzero(np.array(losses) <= 1)
+        print(f"within 1 dB of the reference itself: {near} of {len(losses)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Micro-benchmarks of what surrounds the network; see the last column of each row, OPS.
+"""Time the code around the network: windows, blending, radiometry and cloud synthesis.
 
     pip install pytest-benchmark
     python -m pytest benchmarks/test_micro.py -W default
 
-They assert nothing about time: compare two states of the code on one quiet machine.
+The result is the last column, OPS. No time is asserted: compare two revisions on a quiet machine.
 """
 
 import numpy as np
