@@ -1,4 +1,4 @@
-"""The command for many scenes. It joins the program in :mod:`geodecloud.cli.main`."""
+"""Remove the clouds of many scenes."""
 
 import json
 from contextlib import AbstractContextManager
@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geodecloud.cli.console import (
+from geodecloud.cli.options import (
     JsonOption,
     OverwriteOption,
-    ProgressChoice,
     ProgressOption,
     QuietOption,
     VerboseOption,
-    set_logging,
+    takes_settings,
 )
-from geodecloud.cli.options import takes_settings
 from geodecloud.errors import UsageError
 from geodecloud.settings import ModelSpec, Settings
 
@@ -29,61 +27,110 @@ if TYPE_CHECKING:
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Give the program the command of this module."""
-    app.command()(takes_settings("provenance", "preview", "overwrite")(batch))
-
-
+@takes_settings("provenance", "preview", "overwrite")
 def batch(
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SRC...",
-            help="Files, folders, SAFE products, 'globs'; - reads a list of such from stdin.",
+            help="Cloudy scenes: files, folders, Sentinel-2 products or patterns; - reads such "
+            "names from stdin, one per line",
         ),
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder of the outputs.")],
-    recursive: Annotated[bool, typer.Option(help="Search folders below folders too.")] = False,
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT_DIR", help="Folder of the outputs")
+    ] = None,
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive",
+            help="Search the folders below each folder, too",
+            rich_help_panel="Input",
+        ),
+    ] = False,
     pattern: Annotated[
         list[str] | None,
-        typer.Option(help="Scenes in a folder; repeatable.  [default: *.tif *.tiff, products]"),
+        typer.Option(
+            metavar="PATTERN",
+            help="Names of the scenes in a folder; repeatable",
+            show_default="*.tif, *.tiff, Sentinel-2 products",
+            rich_help_panel="Input",
+        ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Wait for more scenes and restore each", rich_help_panel="Input"
+        ),
+    ] = False,
+    settle: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.1,
+            help="Time without change after which a scene is complete, with --watch",
+            rich_help_panel="Input",
+        ),
+    ] = 10,
     name: Annotated[
-        str, typer.Option(help="Names of the outputs, of {stem} and {parent}.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Names of the outputs; {stem} is the scene's name, {parent} its folder's",
+            rich_help_panel="Output",
+        ),
     ] = "{stem}_clear.tif",
     provenance: Annotated[
-        str | None, typer.Option(help="Names of provenance rasters, '{stem}_provenance.tif' say.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Names of provenance rasters to write, like {stem}_provenance.tif",
+            rich_help_panel="Output",
+        ),
     ] = None,
     preview: Annotated[
-        str | None, typer.Option(help="Names of pictures, '{stem}.png' say.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Names of PNG previews to write, like {stem}.png",
+            rich_help_panel="Output",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes.  [default: 1 with all cores, or 1 for each GPU]"),
+        typer.Option(
+            metavar="COUNT",
+            min=1,
+            help="Number of worker processes",
+            show_default="1 per GPU, at least 1",
+            rich_help_panel="Performance",
+        ),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="tcp://HOST:8786", help="Use the workers of this Dask cluster."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler whose workers to use, like tcp://HOST:8786",
+            rich_help_panel="Performance",
+        ),
     ] = None,
-    watch: Annotated[bool, typer.Option(help="Go on, with scenes as they appear.")] = False,
-    settle: Annotated[
-        float, typer.Option(min=0.1, help="With --watch: seconds without change first.")
-    ] = 10,
-    fail_fast: Annotated[bool, typer.Option(help="End with the first failure.")] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first scene that fails")
+    ] = False,
     overwrite: OverwriteOption = False,
-    progress: ProgressOption = ProgressChoice.bar,
+    progress: ProgressOption = "bar",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    verbose: VerboseOption = False,  # noqa: ARG001  the program heeds it
     settings: Settings = _DEFAULTS,
     model: ModelSpec = _BUILT_IN,
 ) -> None:
     """Remove the clouds of many scenes.
 
-    What is done is written to OUT_DIR/geodecloud-manifest.jsonl, and skipped by the next run.
-    Ends with exit code 1 if a scene failed, after all others are done.
+    OUT_DIR/geodecloud-manifest.jsonl records each scene; the next run skips those that are done.
+    The exit code is 1 if a scene failed; all others are restored first.
     """
-    set_logging(quiet, verbose)
+    sources, out = _sources_and_folder(sources, out)
     from geodecloud.batch.folder import Request, run_batch
     from geodecloud.batch.manifest import Manifest, configuration_of
     from geodecloud.batch.plan import Naming
@@ -128,14 +175,26 @@ def batch(
         raise typer.Exit(1)
 
 
+def _sources_and_folder(names: list[str] | None, out: Path | None) -> tuple[list[str], Path]:
+    """Return both.
+
+    Raises:
+        UsageError: one is missing.
+    """
+    if out is None or not names:
+        raise UsageError("OUT_DIR is missing: give SRC... and then OUT_DIR")
+    if out.is_file():
+        raise UsageError(f"OUT_DIR is missing: {out} is a file")
+    return names, out
+
+
 def _local_workers(
     spec: "WorkerSpec", count: int | None, scenes: int | None
 ) -> AbstractContextManager["Workers"]:
-    import torch
-
     from geodecloud.batch.local import LocalWorkers, divide
+    from geodecloud.model.device import gpu_count
 
-    return LocalWorkers(divide(spec, count, scenes, torch.cuda.device_count()))
+    return LocalWorkers(divide(spec, count, scenes, gpu_count()))
 
 
 def _dask_workers(

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -10,34 +11,32 @@ from typing import Any
 
 from geodecloud.batch.events import Display
 from geodecloud.batch.plan import Job
-from geodecloud.cli.console import ProgressChoice, progress_bar
+from geodecloud.cli.console import Progress, progress_bar
 
 log = logging.getLogger("geodecloud")
 
 
-def show_batch(style: ProgressChoice, *, hidden: bool) -> AbstractContextManager[Display]:
+def show_batch(style: Progress, *, hidden: bool) -> AbstractContextManager[Display]:
     """Return a display that lasts for the ``with`` block; ``hidden``: messages only, no bars."""
-    if style is ProgressChoice.json:
+    if style == "json":
         return _json_lines()
-    return _bars(hidden=hidden or style is ProgressChoice.none)
+    return _bars(hidden=hidden or style == "none")
 
 
 @contextlib.contextmanager
 def _json_lines() -> Iterator[Display]:
-    with progress_bar(ProgressChoice.json, unit="scene") as show:
+    with progress_bar("json", unit="scene") as show:
         yield _JsonDisplay(show)
 
 
 @contextlib.contextmanager
 def _bars(*, hidden: bool) -> Iterator[Display]:
     from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
 
     disable = True if hidden else None  # None: only where stderr is no terminal
     with (
         tqdm(unit="scene", position=0, disable=disable) as scenes,
         tqdm(unit="row", position=1, leave=False, disable=disable) as rows,
-        logging_redirect_tqdm([log]) if not scenes.disable else contextlib.nullcontext(),
     ):
         yield _BarDisplay(scenes, rows)
 
@@ -49,6 +48,7 @@ class _BatchDisplay(ABC):
         self.total_scenes = 0
         self.ended_scenes = 0
         self.running: dict[str, tuple[int, int]] = {}  # source -> rows done, rows in all
+        self._warned: set[str] = set()  # warnings without the scene's name and numbers
 
     @abstractmethod
     def show(self) -> None:
@@ -71,8 +71,20 @@ class _BatchDisplay(ABC):
         """Log what went wrong with a scene, and show the counts."""
         self.running.pop(job.source, None)
         self.ended_scenes += 1
-        _log(job, entry)
+        self._log(job, entry)
         self.show()
+
+    def _log(self, job: Job, entry: Mapping[str, Any]) -> None:
+        """Log the scene's error or seconds, and warnings of a kind that no scene before had."""
+        for warning in entry.get("warnings", ()):
+            kind = re.sub(r"\d+", "", warning.replace(job.source, ""))
+            if kind not in self._warned:
+                self._warned.add(kind)
+                log.warning("%s", _with_source(job, warning))
+        if entry["status"] == "failed":
+            log.error("%s", _with_source(job, entry["error"]))
+        else:
+            log.info("%s: %.1f s", job.output, entry["seconds"])
 
 
 class _JsonDisplay(_BatchDisplay):
@@ -109,16 +121,6 @@ class _BarDisplay(_BatchDisplay):
         self._rows.total = sum(total for _, total in self.running.values())
         self._rows.n = sum(done for done, _ in self.running.values())
         self._rows.refresh()
-
-
-def _log(job: Job, entry: Mapping[str, Any]) -> None:
-    """Log the warnings and the error of a scene, or its seconds."""
-    for warning in entry.get("warnings", ()):
-        log.warning("%s", _with_source(job, warning))
-    if entry["status"] == "failed":
-        log.error("%s", _with_source(job, entry["error"]))
-    else:
-        log.info("%s: %.1f s", job.output, entry["seconds"])
 
 
 def _with_source(job: Job, message: str) -> str:

@@ -7,61 +7,44 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from enum import StrEnum
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Literal, NoReturn, TextIO
 
-import typer
-
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, GeodecloudWarning
 from geodecloud.restore.heap import use_one_heap
 
+Progress = Literal["bar", "json", "none"]
 
-class ProgressChoice(StrEnum):
-    """How a command says how far it has come."""
+log = logging.getLogger("geodecloud")
 
-    bar = "bar"
-    json = "json"
-    none = "none"
-
-
-# Options that several commands have.
-BandsOption = Annotated[
-    str | None, typer.Option(help="Numbers of red,green,blue, from 1.  [default: by name]")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, at the end.")]
-OverwriteOption = Annotated[bool, typer.Option(help="Replace existing outputs.")]
-ProgressOption = Annotated[
-    ProgressChoice,
-    typer.Option(help="On stderr: a bar on a terminal, or a JSON object a line for programs."),
-]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
-VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+_LABELS = {logging.WARNING: "warning: ", logging.ERROR: "error: "}
+_options: dict[str, str] = {}  # parameter of the running command -> its option
 
 
 @contextlib.contextmanager
 def progress_bar(
-    style: ProgressChoice = ProgressChoice.bar, *, hidden: bool = False, unit: str = "row"
+    style: Progress = "bar", *, hidden: bool = False, unit: str = "row"
 ) -> Iterator[Callable[[float, float], None]]:
-    """What a command calls with (units done, units in all), and how that reaches the user.
+    """Show progress: yield a function that takes (units done, units in all).
 
     ``bar``: a bar on a terminal, nothing where stderr is piped. ``json``: lines on stderr for a
-    program that has started us, ``{"event": "start", "pid": 1234}`` and then
-    ``{"event": "progress", "done": 64, "total": 1947, "unit": "row"}`` for each call; lines that
-    do not begin with a brace are words for people, as always.
+    program that has started this one, ``{"event": "start", "pid": 1234}`` and then
+    ``{"event": "progress", "done": 64, "total": 1947, "unit": "row"}`` for each call. Messages for
+    people are the lines that do not begin with a brace.
 
     Args:
-        hidden: no bar (``--quiet``); JSON was asked for and comes all the same.
+        hidden: no bar (``--quiet``); JSON lines are printed all the same.
     """
-    if style is ProgressChoice.json:
+    if style == "json":
         _print_event("start", pid=os.getpid())
         yield lambda done, total: _print_event("progress", done=done, total=total, unit=unit)
         return
     from tqdm import tqdm
 
-    hidden = hidden or style is ProgressChoice.none
-    with tqdm(unit=unit, leave=False, disable=True if hidden else None) as bar:
+    off = True if hidden or style == "none" else None  # None: off where stderr is no terminal
+    with tqdm(unit=unit, leave=False, disable=off) as bar:
 
         def show(done: float, total: float) -> None:
             bar.total = total
@@ -74,45 +57,86 @@ def _print_event(event: str, **facts: object) -> None:
     print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
 
 
-class _FirstOfEachKind(logging.Filter):
-    """Of messages that differ in their files and numbers alone, lets the first one through."""
+class _Messages(logging.Handler):
+    """Prints the package's messages on stderr, one line each, above any progress bar."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether none of its kind was seen yet."""
-        new = record.msg not in self._seen
-        self._seen.add(record.msg)
-        return new
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"geodecloud: {_LABELS.get(record.levelno, '')}{with_options(record.getMessage())}"
+        bars = sys.modules.get("tqdm")
+        if bars:
+            bars.tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
 
 
-def set_logging(quiet: bool, verbose: bool, *, each_kind_once: bool = False) -> None:
-    """Send the package's messages to stderr: errors only, warnings too, or everything.
+def begin_command(options: Mapping[str, str], *, quiet: bool, verbose: bool) -> None:
+    """Set up the messages of a command.
 
     Args:
-        each_kind_once: where many scenes would say the same, the first alone does.
+        options: the name that a user knows for each parameter, like ``--fill-limit``.
+        quiet: errors only; verbose: everything.
     """
-    logger = logging.getLogger("geodecloud")
-    handler = logging.StreamHandler()
-    if each_kind_once:
-        handler.addFilter(_FirstOfEachKind())
-    handler.setFormatter(logging.Formatter("geodecloud: %(message)s"))
-    logger.handlers = [handler]
-    logger.propagate = False
+    _options.clear()
+    _options.update(options)
+    log.handlers, log.propagate = [_Messages()], False
+    log.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # it raises what it logs
-    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+
+
+def show_warnings(*, each_kind_once: bool = False) -> None:
+    """Send Python's warnings to the messages; other packages' only with ``--verbose``.
+
+    Args:
+        each_kind_once: show one warning from each line of code, for commands over many scenes.
+    """
+    seen: set[object] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        kind = record.msg
+        new = kind not in seen
+        seen.add(kind)
+        return new
+
+    if each_kind_once:
+        for handler in log.handlers:
+            handler.addFilter(is_new)
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,  # noqa: ARG001  the signature is Python's
+        line: str | None = None,  # noqa: ARG001
+    ) -> None:
+        kind = (category, filename, lineno)
+        if each_kind_once and kind in seen:
+            return
+        seen.add(kind)
+        text = " ".join(str(message).split())
+        if issubclass(category, GeodecloudWarning | DeprecationWarning):
+            log.warning(text)
+        else:
+            log.info("%s: %s", category.__name__, text)
+
+    warnings.simplefilter("always", GeodecloudWarning)
+    warnings.filterwarnings("always", category=DeprecationWarning, module="geodecloud")
+    warnings.showwarning = show
+
+
+def with_options(message: str) -> str:
+    """Name options in place of parameters, which messages of the library set in backticks."""
+    return re.sub(r"`(\w+)`", lambda name: _options.get(name[1], name[1]), message)
 
 
 @contextlib.contextmanager
 def _silent_libraries() -> Iterator[None]:
     """Keep the file descriptor of stderr from C libraries while ``sys.stderr`` goes on.
 
-    libtiff prints there of its own accord, many lines when a disk is full; what it says reaches
-    the user as an exception in our words.
+    libtiff prints there by itself, many lines when a disk is full; rasterio raises the same as an
+    exception.
     """
-    if sys.stderr is not sys.__stderr__:  # replaced by who calls us
+    if sys.stderr is not sys.__stderr__:  # replaced by the caller
         yield
         return
     stderr, saved = sys.stderr, os.dup(2)
@@ -138,14 +162,6 @@ def _stop(number: int, _: object) -> NoReturn:
     raise _StoppedError(number)
 
 
-def with_options(message: str) -> str:
-    """Name options in place of parameters, which messages of the library set in backticks."""
-    from geodecloud.cli.options import flags_by_name
-
-    flags = flags_by_name()
-    return re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[1]), message)
-
-
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
     use_one_heap()
@@ -155,9 +171,10 @@ def run(program: Callable[[], object]) -> NoReturn:
     message, code = "", 0
     # What rasterio fails to log, as GDAL quotes bytes that are no UTF-8, it raises as well.
     unraisablehook = sys.unraisablehook
-    sys.unraisablehook = lambda lost: logging.getLogger("geodecloud").debug("%s", lost.exc_value)
+    sys.unraisablehook = lambda lost: log.debug("%s", lost.exc_value)
     try:
-        with _silent_libraries():
+        with _silent_libraries(), warnings.catch_warnings():
+            show_warnings()
             program()
     except GeodecloudError as error:
         message, code = f"error: {with_options(str(error))}", error.exit_code

@@ -1,38 +1,79 @@
-"""What ``geodecloud info`` tells of a scene or a model."""
+"""Describe a scene or a model."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from geodecloud.raster.calibration import calibrate
-from geodecloud.raster.scene import open_scene
+import typer
+
+from geodecloud.cli.options import JsonOption, ResolutionOption
+from geodecloud.settings import Reading
 
 
-def describe(file: str | Path, resolution: int | None = None) -> dict[str, Any]:
-    """Facts about a model file, or about a scene and what would be used to restore it.
-
-    Raises:
-        GeodecloudError: it is neither.
-    """
+def info(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Scene or model file")],
+    resolution: ResolutionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Describe a model, or a scene and what would be used to restore it."""
     if Path(file).suffix == ".safetensors":
         from geodecloud.model.checkpoint import read_info
 
         model = read_info(Path(file))
-        return {"model": str(file), "sha256": model.sha256, **model.metadata}
-    with open_scene(file, resolution=resolution) as scene:
-        radiometry = calibrate(scene)
-        height, width = scene.shape
-        return {
-            "scene": str(file),
-            "size": f"{width} x {height}",
-            "dtype": str(scene.dtype),
-            "crs": str(scene.dataset.crs) if scene.dataset.crs else None,
-            "bands": list(scene.bands),
-            "bands from": scene.bands_from,
-            "scale": radiometry.scale,
-            "offset": radiometry.offset,
-            "radiometry": radiometry.origin,
-            "corrected": round(radiometry.path_radiance_removed, 3),
-            "veil": round(radiometry.haze, 3),
-            "darkest": [round(light, 3) for light in radiometry.dark_object],
-            "nodata": None if scene.nodata is None else str(scene.nodata),
-        }
+        facts = {"model": file, "sha256": model.sha256, **model.metadata}
+    else:
+        from geodecloud.raster.scene import open_scene
+
+        with open_scene(file, resolution=resolution) as scene:
+            facts = scene_facts(scene)
+    print_facts(facts, as_json=as_json)
+
+
+def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
+    """Return facts about an open scene and the radiometry that restores it, for JSON."""
+    from geodecloud.raster.calibration import calibrate
+
+    radiometry = calibrate(scene, reading)
+    height, width = scene.shape
+    return {
+        "scene": str(scene.path),
+        "width": width,
+        "height": height,
+        "dtype": str(scene.dtype),
+        "crs": str(scene.dataset.crs) if scene.dataset.crs else None,
+        "bands": list(scene.bands),
+        "bands_from": scene.bands_from,
+        "scale": radiometry.scale,
+        "offset": radiometry.offset,
+        "radiometry": radiometry.origin,
+        "path_radiance_removed": round(radiometry.path_radiance_removed, 3),
+        "haze": round(radiometry.haze, 3),
+        "dark_object": [round(light, 3) for light in radiometry.dark_object],
+        "nodata": _number(scene.nodata),
+    }
+
+
+def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print facts as one JSON object, or as a table for people."""
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    names = max(map(len, facts))
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' '):>{names}}  {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+        return ", ".join(map(_readable, value)) or "none"
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(nodata: float | None) -> float | int | str | None:
+    """Return nodata as a number that JSON has; NaN and infinity as text."""
+    if nodata is None or nodata != nodata or abs(nodata) == float("inf"):  # noqa: PLR0124  NaN
+        return None if nodata is None else str(nodata)
+    return int(nodata) if nodata == int(nodata) else float(nodata)

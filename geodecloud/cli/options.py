@@ -8,35 +8,24 @@ import typing
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from geodecloud.settings import (
-    Limits,
-    ModelSpec,
-    Output,
-    Policy,
-    Reading,
-    Settings,
-    Windows,
-)
-from geodecloud.settings.option import Option, hints, option_of
+from geodecloud.cli.console import Progress
+from geodecloud.settings import Limits, ModelSpec, Output, Policy, Reading, Settings, Windows
+from geodecloud.settings.option import Option, choices_of, flags_of, hints, option_of
 
 _PANELS = {
     Reading: "Input",
-    Policy: "Clouds and fill",
+    Policy: "Fill",
     Windows: "Windows",
     Output: "Output",
     ModelSpec: "Performance",
     Limits: "Performance",
 }
+_CLOUDS = {"mask", "mask_values", "keep_haze", "opaque_above"}  # fields of the panel "Clouds"
 _PYTHON_ONLY = {"clear_below", "restored_above"}
-
-
-def flags_of(name: str, option: Option) -> tuple[str, ...]:
-    """Return the flags of an option on the command line."""
-    return option.flags or (f"--{name.replace('_', '-')}",)
 
 
 def option_fields() -> Iterator[tuple[type, dataclasses.Field[Any]]]:
@@ -47,9 +36,51 @@ def option_fields() -> Iterator[tuple[type, dataclasses.Field[Any]]]:
                 yield part, one
 
 
-def flags_by_name() -> dict[str, str]:
-    """Return the longest flag of each field by the field's name."""
-    return {one.name: flags_of(one.name, option_of(one))[-1] for _, one in option_fields()}
+def declared(part: type, name: str) -> Any:
+    """Return typer's declaration of the option for a field of the settings."""
+    (one,) = (one for one in dataclasses.fields(part) if one.name == name)
+    option, hint = option_of(one), hints(part)[name]
+    choices = choices_of(hint)
+    shown = option.shown_default or ("" if one.default in (None, (), False) else str(one.default))
+    return typer.Option(
+        *flags_of(name, option),
+        help=option.help,
+        metavar="|".join(choices) or option.unit or None,
+        show_default=shown or False,
+        case_sensitive=False,
+        rich_help_panel="Clouds" if name in _CLOUDS else _PANELS[part],
+    )
+
+
+# Options that several commands have.
+BandsOption = Annotated[str | None, declared(Reading, "bands")]
+ScaleOption = Annotated[float | None, declared(Reading, "scale")]
+OffsetOption = Annotated[str | None, declared(Reading, "offset")]
+ResolutionOption = Annotated[int | None, declared(Reading, "resolution")]
+WindowOption = Annotated[int | None, declared(Windows, "window")]
+ModelOption = Annotated[Path | None, declared(ModelSpec, "model")]
+OverwriteOption = Annotated[bool, declared(Output, "overwrite")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout at the end")
+]
+ProgressOption = Annotated[
+    Progress,
+    typer.Option(
+        metavar="bar|json|none",
+        help="Progress on stderr: a bar on a terminal, JSON lines for programs, or none",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only")]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Print more messages")]
+OnBad = Literal["error", "skip"]
+OnBadOption = Annotated[
+    OnBad,
+    typer.Option(
+        metavar="error|skip",
+        help="Treatment of a damaged tile: stop with an error, or skip and count it",
+        rich_help_panel="Input",
+    ),
+]
 
 
 def takes_settings(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -64,38 +95,40 @@ def takes_settings(*without: str) -> Callable[[Callable[..., None]], Callable[..
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command).parameters.values())[:-2]
         fields = [(part, one) for part, one in option_fields() if one.name not in without]
+        hinted = typing.get_type_hints(command, include_extras=True)
+        parameters = [_keyword(one.name, hinted[one.name], one.default) for one in own]
+        generated = [one for part, field in fields for one in _parameters(part, field)]
 
         @wraps(command)
         def expanded(**given: Any) -> None:
-            chosen = {one.name: given.pop(one.name) for _, one in fields}
-            chosen = {name: value for name, value in chosen.items() if value not in (None, [])}
+            chosen = {one.name: given.pop(one.name) for one in generated}
+            chosen = {name: value for name, value in chosen.items() if _is_set(value)}
             model = {one.name for one in dataclasses.fields(ModelSpec)} & chosen.keys()
             spec = ModelSpec(**{name: chosen.pop(name) for name in model})
             command(**given, settings=Settings(**chosen), model=spec)
 
-        hinted = typing.get_type_hints(command, include_extras=True)
-        parameters = [_keyword(one.name, hinted[one.name], one.default) for one in own]
-        parameters += [_parameter(part, one) for part, one in fields]
-        expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        expanded.__annotations__ = {one.name: one.annotation for one in parameters}
+        signature = inspect.Signature([*parameters, *generated])
+        expanded.__signature__ = signature  # type: ignore[attr-defined]
+        expanded.__annotations__ = {n: one.annotation for n, one in signature.parameters.items()}
         return expanded
 
     return decorate
 
 
-def _parameter(part: type, one: dataclasses.Field[Any]) -> inspect.Parameter:
+def _is_set(value: Any) -> bool:
+    return value is not None and value is not False and value != []
+
+
+def _parameters(part: type, one: dataclasses.Field[Any]) -> Iterator[inspect.Parameter]:
+    """Yield the parameter of an option, and a hidden one for each name that it once had."""
     option, hint = option_of(one), hints(part)[one.name]
     kind = _type_on_the_command_line(hint, option)
     default = False if kind is bool else None
-    shown = option.shown_default or (one.default if typing.get_args(hint) or one.default else "")
-    facts = typer.Option(
-        *flags_of(one.name, option),
-        help=f"{option.help}.",
-        metavar=option.unit or None,
-        show_default=str(shown) if shown and kind is not bool else False,
-        rich_help_panel=_PANELS[part],
-    )
-    return _keyword(one.name, Annotated[kind if kind is bool else kind | None, facts], default)
+    annotation = kind if kind is bool else kind | None
+    yield _keyword(one.name, Annotated[annotation, declared(part, one.name)], default)
+    for flag in option.old_flags:
+        old = flag.removeprefix("--").replace("-", "_")
+        yield _keyword(old, Annotated[annotation, typer.Option(flag, hidden=True)], default)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
@@ -106,11 +139,11 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def _type_on_the_command_line(hint: Any, option: Option) -> Any:
     """Return what typer parses; what the settings parse by themselves stays text."""
-    if typing.get_origin(hint) is tuple and option.flags and "repeatable" in option.help:
+    if choices_of(hint):
+        return hint
+    if typing.get_args(hint)[1:] == (...,) and typing.get_args(hint)[0] is not int:
         return list[str]
     if option.parse or hint is str:
         return str
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-    if typing.get_origin(hint) is typing.Literal or not kinds:
-        return hint
-    return Path if kinds[0] is Path else kinds[0]
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
+    return kinds[0]

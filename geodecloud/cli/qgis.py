@@ -1,27 +1,26 @@
-"""The commands around the QGIS plugin: install it, pack it, find out what is missing."""
+"""Install the QGIS plugin, pack it, and find out what is missing."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from geodecloud.cli.console import OverwriteOption
+from geodecloud.cli.options import OverwriteOption
+from geodecloud.cli.program import Command
 
 ProfileOption = Annotated[
-    str | None, typer.Option(help="Of the user in QGIS.  [default: the one it starts with]")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="QGIS profile to use", show_default="the one QGIS starts with"
+    ),
 ]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
-def add_commands(program: typer.Typer) -> None:
-    """Give the program the commands of this module."""
-    program.add_typer(app, name="qgis", help="Cloud removal in the Processing Toolbox of QGIS.")
-
-
-@app.command()
+@app.command(cls=Command)
 def install(profile: ProfileOption = None) -> None:
-    """Copy the plugin into the QGIS profile, where it will start this program."""
+    """Copy the plugin into a QGIS profile; it will start this program."""
     from geodecloud.qgis import profiles
 
     for found in profiles.find_profiles(profile):
@@ -33,21 +32,21 @@ def install(profile: ProfileOption = None) -> None:
     )
 
 
-@app.command(name="zip")
+@app.command(name="zip", cls=Command)
 def write_zip(
-    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The archive to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="Archive to write")],
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write the plugin as an archive, for 'Install from ZIP' of QGIS."""
+    """Write the plugin as an archive for "Install from ZIP" of QGIS."""
     from geodecloud.qgis import profiles
 
     profiles.write_zip(out, overwrite=overwrite)
     typer.echo(f"{out}: written")
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(profile: ProfileOption = None) -> None:
-    """Say what is found of QGIS, the plugin and this program, and what is missing."""
+    """Check QGIS, the plugin and this program, and say what is missing."""
     from geodecloud.qgis import profiles
 
     findings = list(profiles.examine(profile))

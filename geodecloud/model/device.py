@@ -34,3 +34,8 @@ def fast_bf16(device: torch.device) -> bool:
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
+
+
+def gpu_count() -> int:
+    """Return the number of CUDA devices of this machine."""
+    return torch.cuda.device_count()

@@ -1,7 +1,8 @@
 """Declare every option of restoring a scene, once.
 
-A field of one of the six parts is an option. The command line and the QGIS dialog take its name,
-help text, unit, bounds and default from here. Each part goes only to the room that needs it.
+An option is a field of one of the six parts. The command line takes the option's name, help text,
+unit, bounds and default from the field; a test holds the QGIS dialog to the same. Each part goes
+only to the room that needs it.
 """
 
 from __future__ import annotations
@@ -35,49 +36,56 @@ class Reading(Part):
 
     bands: tuple[int, int, int] | None = option(
         None,
-        "Band numbers of red,green,blue, counted from 1",
+        "Band numbers of red, green and blue, counted from 1",
+        unit="R,G,B",
         flags=("-b", "--bands"),
-        shown_default="by name",
+        shown_default="by name or colour",
         parse=parse.bands,
     )
     scale: float | None = option(
         None,
-        "DN per unit of reflectance",
+        "DN of reflectance 1, counted after the offset is added",
+        unit="DN",
         above=0,
-        shown_default="as the file says, else 10000 for integers",
+        shown_default="from the file, else 10000 for integers, 1 for floats",
     )
     offset: float | None = option(
         None,
-        "Number added to DN before scaling, like -1000",
-        shown_default="auto: as the file says",
+        "Number added to each DN before scaling, like -1000 for Sentinel-2 since 2022",
+        unit="DN",
+        shown_default="from the file, else 0",
         parse=parse.offset,
     )
     resolution: int | None = option(
         None,
-        "Resolution of a Sentinel-2 product's bands: 10, 20 or 60",
+        "Resolution of a Sentinel-2 product's bands: 10, 20 or 60 m",
         unit="METRES",
         shown_default="10",
     )
     aoi: str | None = option(
         None,
         "Area to restore: left,bottom,right,top in the scene's CRS, or a GeoJSON file",
+        unit="AREA",
         flags=("--bounds", "--aoi"),
         shown_default="the whole scene",
         parse=parse.aoi,
     )
     mask: Path | None = option(
-        None, "Raster that says where cloud is, like an SCL; only these pixels change"
+        None,
+        "Raster of cloud classes, like an SCL; pixels outside its clouds stay as they are",
+        unit="FILE",
     )
     mask_values: tuple[int, ...] | None = option(
         None,
         "Mask values that mean cloud",
-        shown_default="SCL 3,8,9,10; otherwise any non-zero value",
+        unit="VALUES",
+        shown_default="3,8,9,10 of an SCL, else all but 0",
         parse=parse.values,
     )
     keep_haze: bool = option(
         False,
-        "Keep a uniform haze over a whole 8-bit picture",
-        flags=("--keep-veil", "--keep-haze"),
+        "Keep haze that lies evenly over a whole 8-bit picture, instead of removing it",
+        old_flags=("--keep-veil",),
     )
     allow_network: bool = option(False, "Allow reading from the network")
 
@@ -91,8 +99,12 @@ class Reading(Part):
 class Windows(Part):
     """How the scene is cut into windows, and how they blend."""
 
-    window: int = option(64, "Window size, a multiple of 16", unit="PIXELS", minimum=16)
-    overlap: int = option(16, "Overlap of neighbouring windows", unit="PIXELS", minimum=0)
+    window: int = option(
+        64, "Width and height of a window, a multiple of 16", unit="PIXELS", minimum=16
+    )
+    overlap: int = option(
+        16, "Overlap of neighbouring windows, at most half a window", unit="PIXELS", minimum=0
+    )
     ramp: Ramp = option("cosine", "Shape of the blending weight across an overlap")
 
     def __post_init__(self) -> None:
@@ -111,9 +123,15 @@ class Policy(Part):
     to the restored value. From ``opaque_above`` on, the ground cannot be seen.
     """
 
-    opaque: Opaque = option("fill", "Treatment of opaque cloud: fill it in, keep it or set nodata")
+    opaque: Opaque = option(
+        "fill", "Treatment of opaque pixels: fill them in, keep their cloud, or set nodata"
+    )
     opaque_above: float = option(
-        0.7, "Treat pixels with at least this opacity (0-1) as opaque", minimum=0, maximum=1
+        0.7,
+        "Opacity (0 to 1) from which a pixel is opaque: its ground cannot be seen",
+        unit="OPACITY",
+        minimum=0,
+        maximum=1,
     )
     fill_limit: float | None = option(
         None,
@@ -123,18 +141,28 @@ class Policy(Part):
         shown_default="no limit",
     )
     beyond_limit: Beyond = option(
-        "keep", "Treatment of opaque pixels beyond the fill limit: keep them or set nodata"
+        "keep", "Treatment of opaque pixels beyond the fill limit: keep their cloud, or set nodata"
     )
     references: tuple[Path, ...] = option(
         (),
-        "Image of another date to fill opaque pixels from; repeatable, best first",
+        "Clear image of another date to fill opaque pixels from; repeatable, best first",
         unit="FILE",
         flags=("--reference",),
         parse=parse.paths,
     )
-    clear_below: float = option(0.10, "Copy pixels below this opacity", minimum=0, maximum=1)
+    clear_below: float = option(
+        0.10,
+        "Opacity (0 to 1) below which a pixel stays as it is",
+        unit="OPACITY",
+        minimum=0,
+        maximum=1,
+    )
     restored_above: float = option(
-        0.40, "Restore pixels fully from this opacity on", minimum=0, maximum=1
+        0.40,
+        "Opacity (0 to 1) from which a pixel is restored fully",
+        unit="OPACITY",
+        minimum=0,
+        maximum=1,
     )
 
     def __post_init__(self) -> None:
@@ -158,24 +186,31 @@ class Policy(Part):
 
 @dataclass(frozen=True)
 class Output(Part):
-    """What is written, where beside the scene, and in which format."""
+    """Which files are written, and in which format."""
 
     provenance: Path | None = option(
-        None, "Write a raster that says which pixels were measured, restored or invented"
+        None,
+        "GeoTIFF to write that says which pixels were measured, restored or invented",
+        unit="FILE",
     )
-    preview: Path | None = option(None, "Write a PNG: before, after, provenance")
+    preview: Path | None = option(
+        None, "PNG to write that shows the scene before, after, and its provenance", unit="FILE"
+    )
     stac: bool = option(False, "Write a STAC item beside the output")
-    format: Format = option("gtiff", "Output format", parse=parse.lower_case)
+    format: Format = option(
+        "gtiff", "Format of the output: GeoTIFF or cloud-optimised GeoTIFF", parse=parse.lower_case
+    )
     creation_options: tuple[str, ...] = option(
         (),
-        "GDAL creation option; repeatable",
+        "GDAL creation option, like COMPRESS=ZSTD; repeatable",
         unit="KEY=VALUE",
         flags=("--co",),
         parse=parse.pairs,
     )
     dst_nodata: float | None = option(
         None,
-        "Nodata value of the output where the scene declares none",
+        "Nodata value of the output, for a scene that declares none",
+        unit="VALUE",
         shown_default="the scene's",
     )
     overwrite: bool = option(False, "Replace existing outputs")
@@ -183,24 +218,27 @@ class Output(Part):
 
 @dataclass(frozen=True)
 class Limits(Part):
-    """What a run may use of the machine."""
+    """How much of the machine a run may use."""
 
     threads: int | None = option(
         None,
         "Number of threads, or ALL_CPUS",
+        unit="COUNT",
         minimum=1,
-        shown_default="all cores",
+        shown_default="one per core",
         parse=parse.threads,
     )
     batch_size: int | None = option(
         None,
         "Windows per call of the network",
+        unit="COUNT",
         minimum=1,
-        shown_default="32, or 8 per thread",
+        shown_default="8 per thread, at least 32",
     )
     max_memory: int = option(
         1 << 30,
-        "Memory limit of the process, like 1GiB or 600MiB",
+        "Memory that the process may use, with its unit: 600MiB, 2GiB",
+        unit="SIZE",
         minimum=1,
         shown_default="1GiB",
         parse=parse.size,
@@ -208,12 +246,12 @@ class Limits(Part):
 
     @property
     def thread_count(self) -> int:
-        """Threads to use: as given, else one for each core that this process may use."""
+        """Threads to use: ``threads``, else one for each core that this process may use."""
         return self.threads or available_threads()
 
     @property
     def windows_per_call(self) -> int:
-        """Windows per call of the network: as given, else enough for two calls at a time."""
+        """Windows per call of the network: ``batch_size``, else enough for two calls at a time."""
         return self.batch_size or max(32, 8 * self.thread_count)
 
 
@@ -221,9 +259,15 @@ class Limits(Part):
 class ModelSpec(Part):
     """Which network restores, and how it is run."""
 
-    model: Path | None = option(None, "Model file", shown_default="the built-in one")
-    device: str = option("auto", "Device of the network: auto, cpu, cuda, cuda:1 or mps")
-    precision: Precision = option("auto", "Arithmetic of the network")
+    model: Path | None = option(
+        None, "Model file (.safetensors)", unit="FILE", shown_default="the built-in model"
+    )
+    device: str = option(
+        "auto", "Device of the network: auto, cpu, cuda, cuda:1 or mps", unit="NAME"
+    )
+    precision: Precision = option(
+        "auto", "Arithmetic of the network; auto: bf16 where it is fast and accurate, else fp32"
+    )
 
 
 def available_threads() -> int:
@@ -241,7 +285,7 @@ class Settings:
     """The options of restoring a scene, in five parts.
 
     Give parts (``Settings(policy=Policy(opaque="keep"))``), options by name
-    (``Settings(opaque="keep", provenance="p.tif")``), or both; a named option counts more.
+    (``Settings(opaque="keep", provenance="p.tif")``), or both; an option replaces its part's.
 
     Raises:
         UsageError: an unknown name, or a value with no meaning there.
@@ -284,7 +328,8 @@ class Settings:
         for given, value in options.items():
             name = _RENAMED.get(given, given)
             if name != given:
-                warnings.warn(f"{given} is now called {name}", DeprecationWarning, stacklevel=4)
+                message = f"`{given}` is now called `{name}`"
+                warnings.warn(message, DeprecationWarning, stacklevel=3)
             if name not in homes:
                 raise UsageError(f"`{given}` is not an option{_nearest(given, homes)}")
             by_part.setdefault(homes[name], {})[name] = value
@@ -292,7 +337,7 @@ class Settings:
         return parts | changed
 
     def to_json(self) -> str:
-        """Return what has a part in the output's pixels, for its tags."""
+        """Return the options that the output's pixels depend on, as JSON for its tags."""
         reading, policy = self.reading, self.policy
         facts = {
             "window": self.windows.window,
@@ -315,7 +360,7 @@ class Settings:
 
 
 def _fields() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
-    """The part's name and the field, for every option of :class:`Settings`."""
+    """Yield the part's name and the field, for every option of :class:`Settings`."""
     for name, part in hints(Settings).items():
         for one in dataclasses.fields(part):
             yield name, one

@@ -1,4 +1,4 @@
-"""Declare an option at its field, and check what is given for it."""
+"""Declare an option at its field, and check the value given for it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from geodecloud.settings.parse import number_of, whole
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of an option beside its name, type and default.
+    """The declaration of an option, beside its name, type and default.
 
     help: a noun or verb phrase that stands alone.
-    unit: of the value, as the command line shows it ("METRES").
+    unit: of the value, as the command line shows it: METRES, FILE, COUNT.
     minimum, maximum: bounds, both allowed.
     above: a bound that is not allowed itself.
     flags: on the command line; none: ``--name-with-dashes``.
+    old_flags: names that the option once had; they go on working with a warning.
     shown_default: what the command line shows where the default is computed.
-    parse: from what a user may give to the field's type; it raises ValueError with a remedy.
+    parse: turns a user's value into the field's type, or raises ValueError with a remedy.
     """
 
     help: str
@@ -34,6 +35,7 @@ class Option:
     maximum: float | None = None
     above: float | None = None
     flags: tuple[str, ...] = ()
+    old_flags: tuple[str, ...] = ()
     shown_default: str = ""
     parse: Callable[[Any], Any] | None = None
 
@@ -47,6 +49,16 @@ def option_of(one: dataclasses.Field[Any]) -> Option:
     """Return the declaration of a field."""
     option: Option = one.metadata["option"]
     return option
+
+
+def flags_of(name: str, option: Option) -> tuple[str, ...]:
+    """Return the flags of an option on the command line."""
+    return option.flags or (f"--{name.replace('_', '-')}",)
+
+
+def choices_of(hint: Any) -> tuple[str, ...]:
+    """Return the values that a field's type allows; none: it is no choice."""
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
 class Part:
@@ -77,7 +89,7 @@ def _taken(part: type, one: dataclasses.Field[Any], given: Any) -> Any:
 
 def _as_type(hint: Any, value: Any) -> Any:
     kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
-    if typing.get_origin(hint) is Literal:
+    if choices_of(hint):
         return str(value)
     if bool in kinds:
         if not isinstance(value, bool):
@@ -88,16 +100,16 @@ def _as_type(hint: Any, value: Any) -> Any:
     if float in kinds:
         return number_of(value)
     if Path in kinds:
-        if not isinstance(value, str | os.PathLike):
+        if not isinstance(value, str | os.PathLike) or not str(value):
             raise ValueError("give the path of a file")
         return Path(value)
     if not isinstance(value, str):
-        raise ValueError("give a text")
+        raise ValueError("give a string")
     return value
 
 
 def _refuse_out_of_bounds(option: Option, hint: Any, value: Any) -> None:
-    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    choices = choices_of(hint)
     if choices and value not in choices:
         raise ValueError(f"give {', '.join(choices[:-1])} or {choices[-1]}")
     low, high, above = option.minimum, option.maximum, option.above

@@ -13,19 +13,17 @@ from typing import Any
 
 def bands(value: Any) -> tuple[int, ...]:
     """Return three band numbers from "4,3,2" or any sequence."""
-    parts = value.split(",") if isinstance(value, str) else list(value)
+    remedy = "give three numbers like 4,3,2"
+    parts = _parts(value, remedy)
     if len(parts) != 3:
-        raise ValueError("give three numbers like 4,3,2")
-    return tuple(whole(part) for part in parts)
+        raise ValueError(remedy)
+    return tuple(whole(part, remedy) for part in parts)
 
 
 def values(value: Any) -> tuple[int, ...]:
     """Return whole numbers from "3,8,9,10", one number or any sequence."""
-    if isinstance(value, str):
-        value = value.split(",")
-    elif isinstance(value, int):
-        value = [value]
-    return tuple(whole(part) for part in value)
+    remedy = "give whole numbers like 3,8,9,10"
+    return tuple(whole(part, remedy) for part in _parts(value, remedy))
 
 
 def size(value: Any) -> int:
@@ -55,19 +53,21 @@ def threads(value: Any) -> int | None:
 
 def aoi(value: Any) -> str:
     """Return "left,bottom,right,top" from four numbers, or the path of a GeoJSON file."""
-    if isinstance(value, str | Path):
+    if isinstance(value, str | os.PathLike):
         return str(value)
-    corners = [number_of(part, "give left,bottom,right,top or a GeoJSON file") for part in value]
+    remedy = "give left,bottom,right,top or a GeoJSON file"
+    corners = [number_of(part, remedy) for part in _parts(value, remedy)]
     if len(corners) != 4:
-        raise ValueError("give left,bottom,right,top or a GeoJSON file")
+        raise ValueError(remedy)
     return ",".join(f"{corner:.17g}" for corner in corners)
 
 
 def paths(value: Any) -> tuple[Path, ...]:
     """Return paths from one path or any sequence of paths."""
-    names = [value] if isinstance(value, str | Path) else list(value)
+    remedy = "give the path of a file, or several"
+    names = [value] if isinstance(value, str | os.PathLike) else _parts(value, remedy)
     if not all(isinstance(name, str | os.PathLike) for name in names):
-        raise ValueError("give the path of a file, or several")
+        raise ValueError(remedy)
     return tuple(map(Path, names))
 
 
@@ -75,22 +75,23 @@ def pairs(value: Any) -> tuple[str, ...]:
     """Return GDAL creation options, "KEY=VALUE" each, from one, a sequence or a mapping."""
     if isinstance(value, Mapping):
         value = [f"{key}={one}" for key, one in value.items()]
-    pairs = [value] if isinstance(value, str) else list(value)
+    remedy = "give KEY=VALUE pairs like COMPRESS=ZSTD"
+    pairs = [value] if isinstance(value, str) else _parts(value, remedy)
     if not all(isinstance(pair, str) and re.fullmatch(r"\w+=.*", pair) for pair in pairs):
-        raise ValueError("give KEY=VALUE pairs like COMPRESS=ZSTD")
+        raise ValueError(remedy)
     return tuple(pairs)
 
 
 def lower_case(value: Any) -> str:
-    """Return "gtiff" or "cog", in whatever case GDAL's users write them."""
+    """Return a choice in lower case; GDAL's users write COG and GTiff."""
     return str(value).lower()
 
 
-def whole(value: Any) -> int:
-    """Return a whole number."""
-    number = number_of(value, "give a whole number")
+def whole(value: Any, remedy: str = "give a whole number") -> int:
+    """Return a whole number; a ValueError says ``remedy``."""
+    number = number_of(value, remedy)
     if not number.is_integer():
-        raise ValueError("give a whole number")
+        raise ValueError(remedy)
     return int(number)
 
 
@@ -105,3 +106,14 @@ def number_of(value: Any, remedy: str = "give a number") -> float:
     if not math.isfinite(number):
         raise ValueError(remedy)
     return number
+
+
+def _parts(value: Any, remedy: str) -> list[Any]:
+    """Return the parts of "1,2,3", one number or any sequence; a ValueError says ``remedy``."""
+    if isinstance(value, str):
+        return value.split(",")
+    if isinstance(value, int | float):
+        return [value]
+    if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
+        raise ValueError(remedy)
+    return list(value)

@@ -1,0 +1,143 @@
+"""Show help in sections, and take ``geodecloud SRC DST`` for ``geodecloud remove SRC DST``.
+
+Help is written here, not by typer's rich panels: it stays fast, and readable in a pipe.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from geodecloud.cli.console import begin_command
+from geodecloud.errors import UsageError
+
+DEFAULT = "remove"
+_SECTIONS = ("Input", "Clouds", "Fill", "Windows", "Output", "Performance", "General")
+
+
+class Command(TyperCommand):
+    """A command whose options stand in sections; messages name its options."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the usage line's words after the command's name."""
+        parameters: list[Any] = self.get_params(ctx)
+        arguments = [one for one in parameters if _is_argument(one) and not one.hidden]
+        return [*(str(one.metavar) for one in arguments), "[OPTIONS]"]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options in their sections."""
+        write_sections(self.get_params(ctx), formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with messages that name its options."""
+        given = ctx.params
+        names = {one.name: user_name(one) for one in self.get_params(ctx)}
+        begin_command(names, quiet=given.get("quiet", False), verbose=given.get("verbose", False))
+        return super().invoke(ctx)
+
+
+class Group(TyperGroup):
+    """A group of commands; commands and its own options stand in sections."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, then the options."""
+        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in commands])
+        write_sections(self.get_params(ctx), formatter)
+
+
+class Program(Group):
+    """``geodecloud SRC DST``: a first word that is no command belongs to ``remove``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``remove`` before anything that is no command and no option of the program.
+
+        Raises:
+            UsageError: the first word is a misspelt command.
+        """
+        own = {flag for one in self.get_params(ctx) for flag in one.opts}
+        if args and args[0] not in {*self.commands, *own}:
+            if not ctx.resilient_parsing:
+                _refuse_misspelt(args[0], list(self.commands))
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  click's signature
+        """Write both ways of calling the program."""
+        formatter.write_usage("geodecloud", "SRC DST [OPTIONS]")
+        formatter.write_usage("geodecloud", "COMMAND [ARGUMENTS] [OPTIONS]", "       ")
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, then the options of ``geodecloud SRC DST`` and of the program."""
+        remove = self.commands[DEFAULT].get_params(ctx)
+        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in commands])
+        write_sections([*remove[:-1], *self.get_params(ctx)], formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return commands and options, those of ``remove`` included."""
+        found = super().shell_complete(ctx, incomplete)
+        known = {one.value for one in found}
+        of_remove = self.commands[DEFAULT].shell_complete(ctx, incomplete)
+        return [*found, *(one for one in of_remove if one.value not in known)]
+
+
+def user_name(parameter: Any) -> str:
+    """Return a parameter's name for the user: its longest flag, or an argument's metavar."""
+    if _is_argument(parameter):
+        return str(parameter.metavar or parameter.name.upper()).strip("[].")
+    return str(max(parameter.opts, key=len))
+
+
+def write_sections(parameters: list[Any], formatter: Any) -> None:
+    """Write a definition list for the arguments and for each panel of options."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for one in parameters:
+        if not one.hidden:
+            title = "Arguments" if _is_argument(one) else one.rich_help_panel or "General"
+            rows.setdefault(title, []).append((_left(one), _right(one)))
+    for title in ("Arguments", *_SECTIONS):
+        if title in rows:
+            with formatter.section(title):
+                formatter.write_dl(rows[title])
+
+
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
+
+
+def _left(parameter: Any) -> str:
+    if _is_argument(parameter):
+        return str(parameter.metavar)
+    flags = ", ".join(sorted(parameter.opts, key=lambda flag: flag.startswith("--")))
+    takes_value = not getattr(parameter, "is_flag", False) and parameter.metavar
+    return f"{flags} {parameter.metavar}" if takes_value else flags
+
+
+def _right(parameter: Any) -> str:
+    text, shown = (parameter.help or "").removesuffix("."), parameter.show_default
+    if not isinstance(shown, str):
+        default = parameter.default
+        no_default = default is None or default is False or default in ("", [], ())
+        shown = "" if no_default or not shown else _shown(default)
+    if shown:
+        return f"{text} [default: {shown}]"
+    return f"{text} [required]" if parameter.required and not _is_argument(parameter) else text
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _refuse_misspelt(word: str, commands: list[str]) -> None:
+    if word.startswith("-") or re.search(r"[./\\:*]", word) or Path(word).exists():
+        return  # an option, or the name of a scene
+    near = difflib.get_close_matches(word, commands, n=1)
+    if near:
+        raise UsageError(f"no such command: {word}; did you mean {near[0]}?")

@@ -1,0 +1,120 @@
+"""Remove the clouds of one scene."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geodecloud.cli.console import log, progress_bar
+from geodecloud.cli.options import (
+    JsonOption,
+    ProgressOption,
+    QuietOption,
+    VerboseOption,
+    takes_settings,
+)
+from geodecloud.errors import UsageError
+from geodecloud.settings import ModelSpec, Settings
+
+_DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
+
+
+@takes_settings()
+def remove(
+    src: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="Cloudy scene: a raster; a Sentinel-2 product (.SAFE, .zip or MTD_MSIL*.xml); or "
+            "a folder or pattern of files of one band each",
+        ),
+    ],
+    dst: Annotated[Path | None, typer.Argument(metavar="DST", help="GeoTIFF to write")] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    red: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="File of the red band; with --green and --blue it replaces SRC",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    green: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="File of the green band", rich_help_panel="Input"),
+    ] = None,
+    blue: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="File of the blue band", rich_help_panel="Input"),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be read, used and written, and write nothing",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    progress: ProgressOption = "bar",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,  # noqa: ARG001  the program heeds it
+    settings: Settings = _DEFAULTS,
+    model: ModelSpec = _BUILT_IN,
+) -> None:
+    """Remove the clouds of one scene; the word "remove" may be left out."""
+    scene, target = _source_and_target(src, dst, more, (red, green, blue))
+    if dry_run:
+        from geodecloud.cli.dry_run import describe_run
+        from geodecloud.cli.info import print_facts
+
+        print_facts(describe_run(scene, target, settings, model), as_json=as_json)
+        return
+    from geodecloud.decloud import decloud_scene  # seconds to import, like torch
+    from geodecloud.model.predictor import load_predictor
+
+    predictor = load_predictor(model, settings.limits.threads)
+    log.info("%s on %s", predictor.name, predictor.device)
+    with progress_bar(progress, hidden=quiet) as show:
+        report = decloud_scene(
+            scene, target, predictor, settings, model_name=predictor.name, progress=show
+        )
+    used = {
+        "seconds_network": round(predictor.seconds, 3),
+        "device": str(predictor.device),
+        "precision": predictor.precision,
+        "model": predictor.name,
+    }
+    if as_json:
+        typer.echo(json.dumps(report.to_dict() | used))
+    elif not quiet:
+        parts = [f"{report.changed_fraction:.1%} of the pixels changed"]
+        parts += [f"{report.invented_fraction:.1%} invented"]
+        if settings.policy.references:
+            parts += [f"{report.reference_fraction:.1%} from another date"]
+        typer.echo(f"{target}: {', '.join(parts)}, {report.seconds:.1f} s")
+
+
+def _source_and_target(
+    src: str, dst: Path | None, more: list[str] | None, colours: tuple[str | None, ...]
+) -> tuple[str | list[str], Path]:
+    """Return what to read and where to write; with a file for each colour, DST stands alone.
+
+    Raises:
+        UsageError: too much or too little is named.
+    """
+    files = [file for file in colours if file]
+    if more:
+        raise UsageError("more than one scene: use geodecloud batch SRC... OUT_DIR")
+    if files and (len(files) < len(colours) or dst is not None):
+        raise UsageError("give --red, --green and --blue, all three, and DST without SRC")
+    if files:
+        return files, Path(src)
+    if dst is None:
+        raise UsageError("DST is missing: give SRC and DST")
+    if dst.is_dir() and dst.suffix == "" and src:
+        raise UsageError(f"DST is the folder {dst}: use geodecloud batch SRC... OUT_DIR")
+    if Path(src).is_dir() and dst.suffix == "":
+        raise UsageError(f"{src} is a folder: use geodecloud batch SRC... OUT_DIR")
+    return src, dst

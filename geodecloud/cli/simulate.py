@@ -1,0 +1,65 @@
+"""Put synthetic clouds on a clear scene."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from geodecloud.cli.console import progress_bar
+from geodecloud.cli.options import (
+    BandsOption,
+    OffsetOption,
+    OverwriteOption,
+    ProgressOption,
+    ScaleOption,
+)
+from geodecloud.settings import Settings
+
+Kind = Literal["haze", "veil", "cirrus", "cumulus", "deck"]
+
+
+def simulate(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="Clear GeoTIFF")],
+    dst: Annotated[Path, typer.Argument(metavar="DST", help="Cloudy GeoTIFF to write")],
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            metavar="haze|veil|cirrus|cumulus|deck", help="Kind of cloud", rich_help_panel="Clouds"
+        ),
+    ] = "cumulus",
+    seed: Annotated[
+        int,
+        typer.Option(metavar="NUMBER", help="Seed of the cloud's shape", rich_help_panel="Clouds"),
+    ] = 0,
+    zoom: Annotated[
+        float,
+        typer.Option(
+            metavar="FACTOR",
+            help="Size of the clouds, 0.1 to 100 times that on a training tile of 640 m",
+            rich_help_panel="Clouds",
+        ),
+    ] = 3.0,
+    opacity: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="GeoTIFF to write the opacity to",
+            show_default="DST_opacity.tif",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    bands: BandsOption = None,
+    scale: ScaleOption = None,
+    offset: OffsetOption = None,
+    overwrite: OverwriteOption = False,
+    progress: ProgressOption = "bar",
+) -> None:
+    """Put synthetic clouds on a clear scene, and write their opacity."""
+    from geodecloud.data.simulate import Simulation, simulate_scene
+
+    reading = Settings(bands=bands, scale=scale, offset=offset).reading
+    plan = Simulation(kind, seed, zoom, reading.bands, reading.scale, reading.offset)
+    beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
+    with progress_bar(progress) as show:
+        mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=show)
+    typer.echo(f"{dst}: {kind}, mean opacity {mean:.2f}, written to {beside}")

@@ -1,0 +1,130 @@
+"""Train a model, and make or fetch what it is trained on."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geodecloud.cli.console import begin_command
+from geodecloud.cli.options import OffsetOption, OnBadOption, ScaleOption
+from geodecloud.settings import Settings
+
+
+def train(
+    data: Annotated[
+        Path, typer.Option(metavar="PATH", help="EuroSAT folder or zip", rich_help_panel="Input")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the run", rich_help_panel="Output")
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file of the run's plan, like those in configs/",
+            show_default="the built-in plan",
+        ),
+    ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of clear GeoTIFFs to cut more training tiles from",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Land-cover classes to train on, like Forest,River",
+            show_default="all",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Model file to start from", show_default="random weights"
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", help="Training steps", show_default="as --config says"),
+    ] = None,
+    on_bad: OnBadOption = "error",
+    scale: ScaleOption = None,
+    offset: OffsetOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out")] = False,
+) -> None:
+    """Train a model on EuroSAT tiles under synthetic clouds.
+
+    On several GPUs or machines, start it with "torchrun ... -m geodecloud train".
+    """
+    first = os.environ.get("RANK", "0") == "0"  # set by torchrun
+    if not first:
+        begin_command({}, quiet=True, verbose=False)  # the first process speaks for all
+    from geodecloud.data.sources import Sources
+    from geodecloud.model.config import Config, load_config, with_steps
+    from geodecloud.training.trainer import train as train_model
+
+    plan = load_config(config) if config else Config()
+    plan = with_steps(plan, steps) if steps is not None else plan
+    chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
+    reading = Settings(scale=scale, offset=offset).reading
+    sources = Sources(data, scenes, chosen, on_bad, reading.scale, reading.offset)
+    tiles = sources.read(plan.training.validation_tiles, plan.training.split_seed)
+    model = train_model(plan, tiles, out, start=start, resume=resume)
+    if first:
+        typer.echo(f"model: {model}")
+
+
+def prepare(
+    eurosat: Annotated[Path, typer.Argument(metavar="EUROSAT", help="EuroSAT folder or zip")],
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder to make")],
+    seed: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Seed of the clouds")] = 231,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            min=1,
+            help="Largest number of tiles, spread over the classes",
+            show_default="all",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    on_bad: OnBadOption = "error",
+) -> None:
+    """Write the article's data set: EuroSAT tiles, clear and under Perlin noise."""
+    from geodecloud.data import prepare as article
+
+    count = article.prepare(eurosat, out, seed=seed, limit=limit, on_bad=on_bad)
+    typer.echo(f"{out}: {count} tiles in all_targets and all_inputs; see preview.png")
+
+
+def download_eurosat(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to put the archive in")],
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Address of the archive", show_default="Zenodo, record 7711810"
+        ),
+    ] = None,
+    md5: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX", help="MD5 checksum of the archive", show_default="the published one"
+        ),
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="SHA-256 checksum of the archive")
+    ] = None,
+) -> None:
+    """Download the published EuroSAT archive and check it; a broken download is resumed."""
+    from geodecloud.data import download
+
+    begin_command({"md5": "--md5", "sha256": "--sha256"}, quiet=False, verbose=True)
+    given = {name: value for name, value in (("md5", md5), ("sha256", sha256)) if value}
+    path = download.download_eurosat(folder, url or download.URL, given)
+    typer.echo(f"{path}: complete; train on it with geodecloud train --data {folder}")
