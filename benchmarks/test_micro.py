@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from geodecloud.data.clouds import draw_uniforms, simulate_clouds
-from geodecloud.model.config import CloudMix
+from geodecloud.data.clouds import cloud_draw, simulate_clouds
+from geodecloud.data.config import CloudMix
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.blend import StripBlend
 from geodecloud.restore.windows import Grid
@@ -44,6 +44,6 @@ def test_radiometry_one_row_of_windows(benchmark):
 
 def test_synthesis_of_clouds_on_16_tiles(benchmark):
     clear = torch.full((16, 3, 64, 64), 0.3)
-    uniforms = draw_uniforms(0, 0, list(range(16)))
-    cloudy = benchmark(simulate_clouds, clear, uniforms, CloudMix()).cloudy
+    draw = cloud_draw(0, 0, range(16))
+    cloudy = benchmark(simulate_clouds, clear, draw, CloudMix()).cloudy
     assert cloudy.shape == clear.shape

@@ -236,3 +236,23 @@ def model_to_eurosat(model: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Invert :func:`eurosat_to_model`, rounded: 0 -> 1, 1 -> 255. Any shape."""
     pixels: NDArray[np.uint8] = np.rint(np.clip(model, 0, 1) * EUROSAT_STEPS + 1).astype(np.uint8)
     return pixels
+
+
+def as_dtype(
+    values: NDArray[np.float64], dtype: np.dtype[Any], nodata: float | None
+) -> NDArray[Any]:
+    """Return DN in the scene's dtype, of any shape; none of them becomes nodata.
+
+    Values are rounded and clipped to an integer dtype. A value that equals nodata becomes the
+    nearest one that does not.
+    """
+    if dtype.kind == "f":
+        out = values.astype(dtype)
+        if nodata is not None and np.isfinite(nodata):
+            out[out == nodata] = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
+        return out
+    limits = np.iinfo(dtype)
+    out = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    if nodata is not None:
+        out[out == nodata] = nodata + 1 if nodata < limits.max else nodata - 1
+    return out

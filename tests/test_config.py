@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from geodecloud.errors import ConfigError
-from geodecloud.model.config import Config, load_config
+from geodecloud.training.config import Config, load_config
 from tests.conftest import ROOT
 
 
@@ -36,14 +36,14 @@ def test_the_articles_recipe_changes_no_tile():
         ("[discriminator]\nblocks = 'x'", "a list of whole numbers"),
         ("[discriminator]\nblocks = [1, 0]\nwidths = [8, 8]", "1 or more"),
         ("[discriminator]\nblocks = [1, 1]\nwidths = [4, 8]", "8 or more"),
-        ("[augmentation]\ncoarse = 2.0", "a share"),
+        ("[augmentation]\ncoarse = 2.0", "a fraction"),
         ("[losses]\nl1 = -1.0", "l1 is -1"),
         ("[losses]\nl1 = nan", "l1 is nan"),
         ("[clouds]\nnone = nan", "add up to"),
         ("[training]\ndiscriminator_momentum = 1.0", "must be less"),
         ("[training]\nweight_decay = inf", "weight_decay is inf"),
         ("[training]\ngenerator_rate = -1.0", "generator_rate is -1"),
-        ("[training]\nema_decay = 7", "a share"),
+        ("[training]\nema_decay = 7", "a fraction"),
         ("not toml", "not valid TOML"),
     ],
 )

@@ -29,10 +29,9 @@ from geodecloud.restore.fill.ground import (
     fill_weight,
     pull_push,
     trust,
-    upsample,
 )
 from geodecloud.restore.fill.second_pass import Place
-from geodecloud.restore.filters import box_mean, dilate
+from geodecloud.restore.filters import box_mean, dilate, upsample
 from geodecloud.restore.memory import Work
 from geodecloud.restore.rows import Finished
 from geodecloud.settings import Policy, Settings

@@ -19,11 +19,11 @@ class Server:
 
     ranges: whether it can go on in the middle.
     breaks: after so many bytes it breaks off, once for each.
-    asked: the Range of each request.
+    requests: the Range of each request.
     """
 
     def __init__(self, data):
-        self.data, self.ranges, self.breaks, self.asked = data, True, [], []
+        self.data, self.ranges, self.breaks, self.requests = data, True, [], []
         self.lengths, self.stalls, self.sent = True, False, 0
         server = self
 
@@ -41,12 +41,13 @@ class Server:
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, request):
-        asked = request.headers.get("Range")
-        self.asked.append(asked)
+        wanted = request.headers.get("Range")
+        self.requests.append(wanted)
         if ".zip" not in request.path:
             request.send_error(404)
             return
-        first = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.ranges else 0
+        middle = wanted and self.ranges
+        first = int(wanted.removeprefix("bytes=").removesuffix("-")) if middle else 0
         total = len(self.data)
         if first >= total:
             request.send_response(416)
@@ -103,20 +104,20 @@ def test_the_file_comes_whole_once_and_serves_training(tmp_path, server, archive
     assert files(tmp_path / "data") == {"EuroSAT_RGB.zip": archive}
     assert len(load_eurosat(tmp_path / "data")) == 14
     assert download_eurosat(tmp_path / "data", server.url, sums(archive)) == path
-    assert server.asked == [None]
+    assert server.requests == [None]
 
 
 def test_a_connection_that_breaks_is_taken_up_again(tmp_path, server, archive):
     server.breaks = [1000, 20_000, 70_000]
     download_eurosat(tmp_path, server.url, sums(archive))
     assert files(tmp_path) == {"EuroSAT_RGB.zip": archive}
-    assert server.asked == [None, "bytes=1000-", "bytes=21000-", "bytes=91000-"]
+    assert server.requests == [None, "bytes=1000-", "bytes=21000-", "bytes=91000-"]
     assert server.sent == len(archive)
 
 
 def test_the_next_run_goes_on_where_the_last_one_ended(tmp_path, server, archive):
     server.breaks = [1000, 0]
-    with pytest.raises(DataError, match=r"broke off at 1000 of \d+ bytes; run again to go on"):
+    with pytest.raises(DataError, match=r"broke off at 1000 of \d+ bytes; run again to resume"):
         download_eurosat(tmp_path, server.url, sums(archive))
     assert files(tmp_path) == {"EuroSAT_RGB.zip.part": archive[:1000]}
     download_eurosat(tmp_path, server.url, sums(archive))
@@ -142,7 +143,7 @@ def test_a_part_that_is_whole_or_too_long_is_seen(tmp_path, server, archive, siz
 
 def test_a_file_that_changed_meanwhile_is_refused_then_fetched_anew(tmp_path, server, archive):
     (tmp_path / "EuroSAT_RGB.zip.part").write_bytes(b"of another file")
-    with pytest.raises(DataError, match=r"its md5 is .*; what came was removed, run again"):
+    with pytest.raises(DataError, match=r"its md5 is .*; the download was removed, run again"):
         download_eurosat(tmp_path, server.url, sums(archive))
     assert files(tmp_path) == {}
     download_eurosat(tmp_path, server.url, sums(archive))
@@ -154,7 +155,10 @@ def test_without_a_checksum_the_zips_own_serve(tmp_path, server, archive):
     assert files(tmp_path) == {"EuroSAT_RGB.zip": archive}
     damaged = bytearray(archive)
     damaged[300] ^= 255
-    for data, words in ((bytes(damaged), "Forest_0.jpg in it is damaged"), (b"<html>", "no whole")):
+    for data, words in (
+        (bytes(damaged), "its file .*Forest_0.jpg is damaged"),
+        (b"<html>", "no whole"),
+    ):
         server.data = data
         with pytest.raises(DataError, match=words):
             download_eurosat(tmp_path / "other", server.url)
@@ -163,16 +167,16 @@ def test_without_a_checksum_the_zips_own_serve(tmp_path, server, archive):
 
 def test_another_file_of_that_name_stays(tmp_path, server, archive):
     (tmp_path / "EuroSAT_RGB.zip").write_bytes(b"mine")
-    with pytest.raises(DataError, match=r"EuroSAT_RGB.zip: is there, but its md5 is .*; move it"):
+    with pytest.raises(DataError, match=r"EuroSAT_RGB.zip: exists, but its md5 is .*; move it"):
         download_eurosat(tmp_path, server.url, sums(archive))
     assert files(tmp_path) == {"EuroSAT_RGB.zip": b"mine"}
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_connection_that_stalls_ends(tmp_path, server, archive, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
     server.breaks, server.stalls = [1000, 0], True
-    with pytest.raises(DataError, match="timed out; run again to go on after 1000 bytes"):
+    with pytest.raises(DataError, match="timed out; run again to resume after 1000 bytes"):
         download_eurosat(tmp_path, server.url, sums(archive))
 
 
@@ -194,7 +198,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, server, archive, c
             assert words in cli.err
             assert cli.err.count("\n") == 1
     md5 = sums(archive)["md5"]
-    for words in ("", "there already, and whole"):
+    for words in ("", "exists and is whole"):
         cli("download-eurosat", tmp_path / "d", "--url", server.url, "--md5", f"md5:{md5.upper()}")
         assert cli.code == 0
         assert "EuroSAT_RGB.zip: whole" in cli.out

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import logging
 import zipfile
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 
 from geodecloud.data.eurosat import find_eurosat, load_eurosat
 from geodecloud.data.tiles import join
-from geodecloud.errors import DataError, UsageError
+from geodecloud.errors import DataError, DataWarning, UsageError
 from geodecloud.radiometry import eurosat_to_model, multispectral_to_eurosat
 from tests.conftest import noise, write_scene
 
@@ -174,9 +173,9 @@ def test_an_unknown_class_names_the_nearest(tmp_path):
     root = eurosat(tmp_path, 2)
     with pytest.raises(DataError, match=r"'forest'; did you mean 'Forest'.*Forest, River"):
         load_eurosat(root, classes=["River", "forest"])
-    with pytest.raises(UsageError, match="limit is 0"):
+    with pytest.raises(UsageError, match="`limit` is 0"):
         load_eurosat(root, limit=0)
-    with pytest.raises(UsageError, match="on_bad is 'ignore'"):
+    with pytest.raises(UsageError, match="`on_bad` is 'ignore'"):
         load_eurosat(root, on_bad="ignore")
 
 
@@ -228,16 +227,16 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_tile_is_named_or_left_out_and_counted(tmp_path, caplog, kind):
+def test_a_bad_tile_is_named_or_left_out_and_counted(tmp_path, kind):
     root = eurosat(tmp_path / "e")
     path = damage(kind, root)
     held_out = path.stem in "".join(f.name for f in find_eurosat(root).part(held_out=True))
     with pytest.raises(DataError, match=rf"{path.name}: {KINDS[kind]}"):
         load_eurosat(root, held_out=held_out)
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(DataWarning, match=r"1 bad file\(s\) left out, first .*Forest_0") as seen:
         tiles = load_eurosat(root, held_out=held_out, on_bad="skip")
     assert tiles.skipped == (str(path),)
-    assert f"1 bad file(s) left out, first {path}" in caplog.text
+    assert str(seen[0].message).endswith(f"first {path}")
     assert len(tiles) == len(tiles.pixels) == (6 if held_out else 14) - 1
     assert all("Forest_0." not in name for name in tiles.names)
     assert not load_eurosat(root, held_out=not held_out).skipped
@@ -270,5 +269,8 @@ def test_nothing_there_is_said(tmp_path):
     root = eurosat(tmp_path / "e", 1)
     for name in CLASSES:
         (root / name / f"{name}_0.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="no good tile"):
+    with (
+        pytest.warns(DataWarning, match="1 bad"),
+        pytest.raises(DataError, match="no good tile"),
+    ):
         load_eurosat(root, on_bad="skip")

@@ -12,11 +12,11 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
+from geodecloud.data.config import CloudMix
 from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.evaluation.tables import ROWS, json_scores, mean_scores
 from geodecloud.evaluation.tiles import evaluate_tiles
-from geodecloud.model.config import CloudMix
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, darken, noise, write_scene
 

@@ -14,11 +14,12 @@ from geodecloud.model.checkpoint import (
     save_generator,
     save_mean,
 )
-from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, load_config
+from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.predictor import Predictor
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object, with_dark_object_input
 from geodecloud.radiometry import L1C_DARK_OBJECT
+from geodecloud.training.config import load_config
 from tests.conftest import ROOT
 
 DARK = np.array(L1C_DARK_OBJECT, np.float32)
@@ -34,18 +35,18 @@ def test_the_articles_parameter_counts():
 def test_shapes_and_the_residual():
     generator = UNet(GeneratorPlan(width=4)).eval()
     x = torch.rand(2, 3, 48, 32)
-    asked = with_dark_object(x, torch.rand(2, 3))
-    assert generator(asked).shape == (2, 4, 48, 32)
+    model_input = with_dark_object(x, torch.rand(2, 3))
+    assert generator(model_input).shape == (2, 4, 48, 32)
     assert UNet(replace(ARTICLE, width=4))(x).shape == (2, 3, 48, 32)
     assert ResNet()(torch.rand(2, 3, 64, 64)).shape == (2,)
     torch.nn.init.zeros_(generator.head.weight)
     torch.nn.init.zeros_(generator.head.bias)
-    torch.testing.assert_close(generator(asked)[:, :3], x)
+    torch.testing.assert_close(generator(model_input)[:, :3], x)
 
 
-def test_a_generator_is_widened_to_heed_the_scene_and_makes_nothing_of_it_yet(tmp_path):
+def test_a_generator_gets_the_dark_object_as_input_and_ignores_it_at_first(tmp_path):
     torch.manual_seed(1)
-    plain = UNet(GeneratorPlan(width=8, darkest=False)).eval()
+    plain = UNet(GeneratorPlan(width=8, dark_object=False)).eval()
     wider = with_dark_object_input(plain).eval()
     assert wider.plan == GeneratorPlan(width=8)
     tiles, dark = torch.rand(5, 3, 64, 64), torch.rand(5, 3)
@@ -65,7 +66,7 @@ def test_a_generator_is_widened_to_heed_the_scene_and_makes_nothing_of_it_yet(tm
 
 def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     torch.manual_seed(1)
-    generator = UNet(GeneratorPlan(width=8, darkest=False))
+    generator = UNet(GeneratorPlan(width=8, dark_object=False))
     generator(torch.rand(8, 3, 64, 64))  # moves the statistics of BatchNorm
     generator.half().float().eval()
     save_generator(generator, tmp_path / "m.safetensors", {"steps": 3})
@@ -128,7 +129,7 @@ def test_deeper_networks_are_a_configuration(tmp_path):
     assert info.plan == again.plan == plan
     assert again(torch.rand(1, 6, 64, 64)).shape == (1, 4, 64, 64)
     predictor = Predictor(tmp_path / "deep.safetensors", "cpu", "fp32")
-    with pytest.raises(UsageError, match="window is 48: this model needs a multiple of 32"):
+    with pytest.raises(UsageError, match="`window` is 48: this model needs a multiple of 32"):
         predictor(np.zeros((1, 3, 48, 48), np.float32), DARK)
     deeper = ResNet(DiscriminatorPlan((1, 1, 2, 1, 1), (8, 8, 16, 16, 16)))
     assert deeper(torch.rand(2, 3, 64, 64)).shape == (2,)
@@ -143,8 +144,8 @@ def test_upsampling_leaves_no_checkerboard():
 
 def test_a_model_without_opacity_restores_everything(tmp_path):
     save_generator(UNet(replace(ARTICLE, width=4)), tmp_path / "m.safetensors", {})
-    answer = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(
+    output = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(
         np.zeros((3, 3, 64, 64), "f4"), DARK
     )
-    assert answer.shape == (3, 4, 64, 64)
-    assert (answer[:, 3] == 0.5).all()
+    assert output.shape == (3, 4, 64, 64)
+    assert (output[:, 3] == 0.5).all()

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import DeviceWarning, GeodecloudError
 from geodecloud.model import predictor as predictor_module
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.precision import difference, probe_patches
@@ -42,16 +43,20 @@ def _short(model, most):
 
 
 @pytest.mark.parametrize("most", [1, 3, 8])
-def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, caplog, most):
+def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, most):
     src = write_scene(tmp_path / "in.tif", (probe_patches(1, 300)[0] * 2750).astype(np.uint16))
     enough, short = _short(tiny_model, grain(64)), _short(tiny_model, most)
+    halvings = int(np.ceil(np.log2(grain(64) / most)))
     for name, predictor in (("enough", enough), ("short", short)):
-        report = decloud_scene(src, tmp_path / f"{name}.tif", predictor)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            report = decloud_scene(src, tmp_path / f"{name}.tif", predictor)
         assert report.changed_fraction > 0
+        texts = [str(one.message) for one in seen if one.category is DeviceWarning]
+        assert all("out of memory; using batches of half the size" in text for text in texts)
+        assert len(texts) == (halvings if name == "short" else 0)  # it does not try again
     assert (tmp_path / "short.tif").read_bytes() == (tmp_path / "enough.tif").read_bytes()
     assert sum(short._network.counts) == sum(enough._network.counts)
-    halvings = int(np.ceil(np.log2(grain(64) / most)))
-    assert caplog.text.count("batches of half the size") == halvings  # it does not try again
 
 
 def test_no_memory_for_one_window_is_one_clear_line(cli, tmp_path, scene, tiny_model, monkeypatch):
@@ -67,7 +72,7 @@ def test_no_memory_for_one_window_is_one_clear_line(cli, tmp_path, scene, tiny_m
 # --- bf16 ----------------------------------------------------------------------------------
 
 
-def test_specimens_are_like_scenes_and_the_same_every_time():
+def test_probe_patches_are_like_scenes_and_the_same_every_time():
     patches = probe_patches(16, 64)
     np.testing.assert_array_equal(patches, probe_patches(16, 64))
     assert (patches.dtype, patches.shape) == (np.float32, (16, 3, 64, 64))
@@ -80,60 +85,57 @@ def test_specimens_are_like_scenes_and_the_same_every_time():
 
 
 @pytest.mark.parametrize(
-    ("off", "rarely_off", "small"), [(0.9, 7, True), (1.1, 0, False), (0.1, 9, False)]
+    ("off", "p999", "small"), [(0.9, 7, True), (1.1, 0, False), (0.1, 9, False)]
 )
-def test_the_bounds_are_one_dn_and_eight(off, rarely_off, small):
+def test_the_bounds_are_one_dn_and_eight(off, p999, small):
     one = probe_patches(4, 64)
     other = one + np.float32(off / 2750)
     values = other.reshape(-1)
-    values[::500] = one.reshape(-1)[::500] + np.float32(max(rarely_off, off) / 2750)
+    values[::500] = one.reshape(-1)[::500] + np.float32(max(p999, off) / 2750)
     found = difference(one, other)
     assert found.small == small
     assert found.mean == pytest.approx(off, abs=0.05)
-    # Opacity is compared by nobody.
+    # The opacity is not compared.
     opaque = np.concatenate([one, one[:, :1]], 1), np.concatenate([other, 1 - one[:, :1]], 1)
     assert difference(*opaque) == found
 
 
 class Inexact(Predictor):
-    """Whose bf16 is off by so many DN."""
+    """A predictor whose bf16 is off by so many DN."""
 
     off: float | None = 0.0
 
     def _run(self, batch, precision):
-        answer = super()._run(batch, "fp32")
+        output = super()._run(batch, "fp32")
         if precision == "bf16":
             if self.off is None:
                 raise RuntimeError("no such kernel")
-            answer[:, :3] += np.float32(self.off / 2750)
-        return answer
+            output[:, :3] += np.float32(self.off / 2750)
+        return output
 
 
-def test_auto_takes_bf16_only_where_it_is_exact_enough(tiny_model, monkeypatch, caplog):
+def test_auto_takes_bf16_only_where_it_is_exact_enough(tiny_model, monkeypatch):
     monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
-    assert Inexact(tiny_model, "cpu").precision == "bf16"
-    assert caplog.text == ""
+    assert Inexact(tiny_model, "cpu").precision == "bf16"  # a warning would be an error
     monkeypatch.setattr(Inexact, "off", 2.0)
-    assert Inexact(tiny_model, "cpu").precision == "fp32"
-    assert "differs from fp32 by 2.0 DN on average, 2 at the 99.9th percentile" in caplog.text
-    assert "fp32 it is" in caplog.text
-    assert Inexact(tiny_model, "cpu", "bf16").precision == "bf16"
-    assert "2 at the 99.9th percentile: taken all the same" in caplog.text
+    differs = r"differs from fp32 by 2\.0 DN on average, 2 at the 99\.9th percentile; using"
+    with pytest.warns(DeviceWarning, match=f"{differs} fp32"):
+        assert Inexact(tiny_model, "cpu").precision == "fp32"
+    with pytest.warns(DeviceWarning, match=f"{differs} bf16"):
+        assert Inexact(tiny_model, "cpu", "bf16").precision == "bf16"
     monkeypatch.setattr(Inexact, "off", None)
-    caplog.clear()
-    assert Inexact(tiny_model, "cpu").precision == "fp32"
-    assert "bf16 does not work on cpu (no such kernel): fp32 it is" in caplog.text
-    with pytest.raises(GeodecloudError, match="does not work on cpu: no such kernel"):
+    with pytest.warns(DeviceWarning, match=r"does not work on cpu \(no such kernel\); using fp32"):
+        assert Inexact(tiny_model, "cpu").precision == "fp32"
+    with pytest.raises(GeodecloudError, match=r"does not work on cpu \(no such .*\); give fp32"):
         Inexact(tiny_model, "cpu", "bf16")
 
 
-def test_real_bf16_of_the_built_in_model(monkeypatch, caplog):
+def test_real_bf16_of_the_built_in_model(monkeypatch):
     """Emulated where the processor has none: slow, but the same arithmetic."""
     monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
     predictor = Predictor(default_model(), "cpu")
     assert predictor.precision == "bf16"
-    assert caplog.text == ""
-    patches = predictor.asked(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
+    patches = predictor.model_input(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
     found = difference(predictor._run(patches, "bf16"), predictor._run(patches, "fp32"))
     assert 0 < found.mean < 1
 

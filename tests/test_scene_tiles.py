@@ -5,7 +5,7 @@ import pytest
 from rasterio.transform import from_origin
 
 from geodecloud.data.scene_tiles import tiles_from_scenes
-from geodecloud.errors import DataError, GeodecloudError
+from geodecloud.errors import DataError, DataWarning, GeodecloudError
 from tests.conftest import noise, write_scene
 
 
@@ -99,7 +99,8 @@ def test_a_mask_of_another_area_is_refused(tmp_path, on):
     write_scene(tmp_path / "a_mask.tif", np.zeros((1, 100, 140), np.uint8), crs=crs)
     with pytest.raises(DataError, match=r"a_mask.tif: covers another area than .*a.tif"):
         tiles_from_scenes(tmp_path)
-    tiles = tiles_from_scenes(tmp_path, on_bad="skip")
+    with pytest.warns(DataWarning, match=r"1 bad file\(s\) left out, first a\.tif"):
+        tiles = tiles_from_scenes(tmp_path, on_bad="skip")
     assert tiles.skipped == ("a.tif",)
     assert len(tiles) == 4
 
@@ -109,18 +110,25 @@ def test_a_bad_scene_is_named_or_left_out_whole(tmp_path):
     (tmp_path / "a.tif").write_bytes(good.read_bytes()[:60000])  # its last rows are missing
     with pytest.raises(GeodecloudError, match=r"a.tif"):
         tiles_from_scenes(tmp_path)
-    tiles = tiles_from_scenes(tmp_path, on_bad="skip")
+    with pytest.warns(DataWarning, match=r"1 bad file\(s\) left out, first a\.tif"):
+        tiles = tiles_from_scenes(tmp_path, on_bad="skip")
     assert tiles.skipped == ("a.tif",)
     assert len(tiles) == 4
     (tmp_path / "b_mask.tif").write_bytes(b"II*\0broken")
-    with pytest.raises(DataError, match="no tile of 64x64"):
+    with (
+        pytest.warns(DataWarning, match="2 bad"),
+        pytest.raises(DataError, match="no tile of 64x64"),
+    ):
         tiles_from_scenes(tmp_path, on_bad="skip")
     with pytest.raises(DataError, match="no such folder"):
         tiles_from_scenes(tmp_path / "none")
 
 
 def test_real_scenes_lose_what_their_classification_hides(shared):
-    tiles = tiles_from_scenes(shared / "scenes")
+    with pytest.warns(DataWarning) as seen:
+        tiles = tiles_from_scenes(shared / "scenes", on_bad="skip")
+    assert any("no tile of 64x64 clear pixels" in str(one.message) for one in seen)
+    assert all("one_band" in name for name in tiles.skipped)  # it is no scene of three colours
     counts = dict.fromkeys(("20210410", "20221005", "T18"), 0)
     for name in tiles.names:
         for key in counts:

@@ -65,8 +65,8 @@ def train(
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
     if not first:
         begin_command({}, quiet=True, verbose=False)  # the first process speaks for all
-    from geodecloud.data.sources import Sources
-    from geodecloud.model.config import Config, load_config, with_steps
+    from geodecloud.training.config import Config, load_config, with_steps
+    from geodecloud.training.loader import Sources
     from geodecloud.training.trainer import train as train_model
 
     plan = load_config(config) if config else Config()

@@ -1,44 +1,56 @@
-"""The article's own clouds, kept for comparison: see :mod:`geodecloud.data.prepare`.
+"""Put the article's own clouds over tiles; kept for comparison, see :mod:`geodecloud.data.prepare`.
 
-Grey Perlin noise mixed over the whole tile. It darkens as often as it brightens, and never says
+Grey Perlin noise is mixed over the whole tile. It darkens as often as it brightens, and never says
 which pixels are clear.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from geodecloud.data.clouds import Clouded
+from geodecloud.data.dark_object import dark_object_alone
+from geodecloud.data.draw import Draw, draw_numbers
 from geodecloud.data.perlin import fractal_perlin
 from geodecloud.data.prepare import OCTAVES, SCALES
-from geodecloud.data.surroundings import dark_object_alone
+
+ARTICLE_NUMBERS = ("scale", "alpha")
 
 
-def overlay_noise(clear: Tensor, uniforms: Tensor) -> Clouded:
-    """Mix each tile with noise; its ``opacity`` is the noise's share.
+def article_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
+    """Draw the random numbers of some tiles' noise, see :func:`draw_numbers`."""
+    return draw_numbers(seed, epoch, items, ARTICLE_NUMBERS)
 
-    cloudy = (1 - alpha) * clear + alpha * noise, alpha uniform in 0..1, the noise stretched to
+
+def overlay_noise(clear: Tensor, draw: Draw) -> Clouded:
+    """Mix each tile with noise; its ``opacity`` is the weight of the noise.
+
+    cloudy = (1 - alpha) * clear + alpha * noise, alpha uniform in 0..1, the noise normalised to
     0..1 over the tile and always from the same origin.
 
     Args:
         clear: float32 (N, 3, S, S) in model range.
-        uniforms: float32 (N, at least 2), 0..1.
+        draw: of the tiles, see :func:`article_draw`.
     """
-    scale = SCALES[0] + (SCALES[1] - SCALES[0]) * uniforms[:, 0, None, None]
-    alpha = uniforms[:, 1, None, None, None]
-    grey = article_noise(scale, clear.shape[-1])[:, None]
-    cloudy = (1 - alpha) * clear + alpha * grey
-    return Clouded(cloudy, clear, alpha.expand_as(grey), dark_object_alone(cloudy))
+    alpha = draw.uniform("alpha")
+    noise = article_noise(draw.between("scale", *SCALES), clear.shape[-1])  # (N, 1, S, S)
+    cloudy = (1 - alpha) * clear + alpha * noise
+    return Clouded(cloudy, clear, alpha.expand_as(noise), dark_object_alone(cloudy))
 
 
 def article_noise(scale: Tensor, size: int) -> Tensor:
-    """Fractal noise of 12 octaves from the origin, stretched to 0..1: float32 (N, size, size).
+    """Return fractal noise of 12 octaves from the origin, normalised to 0..1 over each tile.
 
     Args:
-        scale: float32 (N, 1, 1), pixels in a cell of the coarsest octave.
+        scale: float32 (N, 1, 1, 1), pixels in a cell of the coarsest octave.
         size: in pixels.
+
+    Returns:
+        float32 (N, 1, size, size).
     """
     line = torch.arange(size, dtype=torch.float32, device=scale.device)
     rows, columns = torch.meshgrid(line, line, indexing="ij")
     noise = fractal_perlin(rows / scale, columns / scale, OCTAVES)
-    low, high = noise.amin(dim=(1, 2), keepdim=True), noise.amax(dim=(1, 2), keepdim=True)
+    low, high = noise.amin(dim=(2, 3), keepdim=True), noise.amax(dim=(2, 3), keepdim=True)
     return (noise - low) / (high - low)

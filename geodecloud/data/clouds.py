@@ -1,149 +1,178 @@
-"""Synthetic clouds over clear tiles, batched, on the device of the tiles.
+"""Put synthetic clouds over clear tiles, batched, on the device of the tiles.
 
 The physical model, per band:
 
-    cloudy = (1 - a) * shadow * clear + a * airlight,   clipped to the model range
+    cloudy = (1 - attenuation) * shadow * clear + attenuation * airlight,   clipped to 0..1
 
-``a`` is how much of the ground's light the cloud takes away, airlight what the cloud itself
-sends up. A cloud is bright: its airlight is mostly *beyond* the model range (reflectance 0.3 to
-0.8, where the range ends at 0.275), so thin cloud adds much light and takes little contrast.
-
-All randomness comes in as ``uniforms``, one row per tile: the same row gives the same cloud,
-whatever else is in the batch.
+The attenuation is the part of the ground's light that the cloud takes away, the airlight is what
+the cloud itself sends up. A cloud is bright: its airlight is mostly *beyond* the model range
+(reflectance 0.3 to 0.8, where the range ends at 0.275), so thin cloud adds much light and takes
+little contrast.
 """
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from geodecloud.data.cloud_shapes import (
+from geodecloud.data.cloud_fields import (
     CUMULUS,
+    FIELD_NUMBERS,
     HAZE,
-    Draw,
-    Place,
+    NONE,
+    PARALLAX_NUMBERS,
+    PixelGrid,
     depth_and_shadow,
     parallax,
-    per_band,
+    spectral_ratio,
 )
-from geodecloud.data.surroundings import dark_object_alone, dark_object_under, missing_path_radiance
-from geodecloud.model.config import CloudMix
+from geodecloud.data.config import CloudMix
+from geodecloud.data.dark_object import (
+    UNDER_NUMBERS,
+    dark_object_alone,
+    dark_object_under,
+    missing_path_radiance,
+)
+from geodecloud.data.draw import Draw, draw_numbers, per_band
 
-UNIFORMS = 49  # random numbers that one tile may use
+# The random numbers of a tile's cloud, as they are drawn. The spare ones are there to be renamed:
+# with a number more or less, each seed of ``geodecloud simulate`` would give another cloud.
+CLOUD_NUMBERS = (
+    *("kind", "bright", "airlight of bright", "airlight of dim"),
+    *FIELD_NUMBERS,
+    *("scatter of thin cloud", "scatter of thick cloud"),
+    *PARALLAX_NUMBERS,
+    *per_band("tint"),
+    *(f"spare {number}" for number in range(13)),
+    *("tinted by land", "tint by land"),
+    *UNDER_NUMBERS,
+)
 
 
 class Clouds(NamedTuple):
-    """Clouds without land: ``cloudy = (1 - a) * shadow * clear + light``.
+    """Clouds without land: ``cloudy = (1 - attenuation) * shadow * clear + light``.
 
-    a: float32 (N, 3, H, W), 0..1, the share of the ground's light that is taken away.
-    light: float32 (N, 3, H, W), a * airlight, in units of the model range but not clipped to it.
+    attenuation: float32 (N, 3, H, W), 0..1, the part of the ground's light that is taken away.
+    light: float32 (N, 3, H, W), attenuation * airlight, in model range but not clipped to it.
     shadow: float32 (N, 1, H, W), 0..1, a factor; 1 is no shadow.
     """
 
-    a: Tensor
+    attenuation: Tensor
     light: Tensor
     shadow: Tensor
 
 
 class Clouded(NamedTuple):
-    """What the generator sees and what it should answer, in model range.
+    """Tiles under cloud and what the generator should make of them, in model range.
 
     cloudy: float32 (N, 3, H, W), 0..1.
     target: float32 (N, 3, H, W), 0..1: the ground without cloud, its shadows kept.
     opacity: float32 (N, 1, H, W), 0..1: see :func:`apparent_opacity`.
-    darkest: float32 (N, 3), 0..1: the darkest light of the scene that the tile lies in.
+    dark_object: float32 (N, 3), 0..1: of the scene that the tile lies in.
     """
 
     cloudy: Tensor
     target: Tensor
     opacity: Tensor
-    darkest: Tensor
+    dark_object: Tensor
 
 
-def draw_uniforms(seed: int, epoch: int, items: list[int], count: int = UNIFORMS) -> Tensor:
-    """Random numbers for some tiles: float32 (len(items), count), 0..1.
+def cloud_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
+    """Draw the random numbers of some tiles' clouds, see :func:`draw_numbers`."""
+    return draw_numbers(seed, epoch, items, CLOUD_NUMBERS)
 
-    Row i depends on (seed, epoch, items[i]) only, not on the worker or the batch.
-    """
-    rows = [np.random.default_rng([seed, epoch, i]).random(count) for i in items]
-    return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+def draw_kind(draw: Draw, mix: CloudMix) -> Tensor:
+    """Return a kind of cloud for each tile, as frequent as in the mix: int64 (N, 1, 1, 1)."""
+    limits = torch.tensor(astuple(mix), device=draw.values.device).cumsum(0)[:-1]
+    return torch.bucketize(draw.uniform("kind").contiguous(), limits, right=True)
 
 
 def simulate_clouds(
-    clear: Tensor, uniforms: Tensor, mix: CloudMix, around: Tensor | None = None
+    clear: Tensor,
+    draw: Draw,
+    mix: CloudMix,
+    around: Tensor | None = None,
+    spared: Tensor | None = None,
 ) -> Clouded:
     """Put a cloud of a random kind over each clear tile.
 
     Args:
         clear: float32 (N, 3, H, W) in model range, R, G, B.
-        uniforms: float32 (N, UNIFORMS), 0..1.
+        draw: of the tiles, see :func:`cloud_draw`.
         mix: how often each kind occurs.
-        around: float32 (N, 3), the darkest light of the clear land around, inf where there is
+        around: float32 (N, 3), the dark object of the clear land around, inf where there is
             none; None: there is none anywhere.
+        spared: bool (N,), the tiles over which haze becomes no cloud; None: no tile.
     """
-    clouds = draw_clouds(uniforms, mix, Place(*clear.shape[-2:]))
+    kind = draw_kind(draw, mix)
+    if spared is not None:
+        kind = torch.where((kind == HAZE) & spared[:, None, None, None], NONE, kind)
+    clouds = draw_clouds(draw, kind, PixelGrid(*clear.shape[-2:]))
     target = clouds.shadow * clear
-    light = clouds.light * _tint_of_land(clear, uniforms[:, 46:48])
-    cloudy = ((1 - clouds.a) * target + light).clamp(0, 1)
+    light = clouds.light * _tint_by_land(clear, draw)
+    cloudy = ((1 - clouds.attenuation) * target + light).clamp(0, 1)
     if around is None:
-        return Clouded(cloudy, target, apparent_opacity(clouds.a, light), dark_object_alone(cloudy))
-    dark = dark_object_under(cloudy, around, clouds.a, light, uniforms[:, 48])
+        opacity = apparent_opacity(clouds.attenuation, light)
+        return Clouded(cloudy, target, opacity, dark_object_alone(cloudy))
+    dark = dark_object_under(cloudy, around, clouds.attenuation, light, draw)
     air = missing_path_radiance(dark)
     cloudy, target, light = air + (1 - air) * cloudy, air + (1 - air) * target, (1 - air) * light
     even = air.flatten(1)
     dark = torch.where(around.isinf(), dark_object_alone(cloudy), even + (1 - even) * dark)
-    return Clouded(cloudy, target, apparent_opacity(clouds.a, light), dark)
+    return Clouded(cloudy, target, apparent_opacity(clouds.attenuation, light), dark)
 
 
-def draw_clouds(uniforms: Tensor, mix: CloudMix, place: Place) -> Clouds:
-    """A cloud of a random kind for each row of the uniforms, on their device.
+def draw_clouds(draw: Draw, kind: Tensor, grid: PixelGrid) -> Clouds:
+    """Return a cloud of the given kind for each tile, on the device of the draw.
 
     Args:
-        uniforms: float32 (N, UNIFORMS), 0..1; the last three columns are not used here.
-        mix: how often each kind occurs.
-        place: the pixels that are wanted.
+        draw: of the tiles, see :func:`cloud_draw`.
+        kind: int64 (N, 1, 1, 1), see :func:`draw_kind`.
+        grid: the pixels that are wanted.
     """
-    draw = Draw(uniforms)
-    shares = torch.tensor(astuple(mix), device=uniforms.device).cumsum(0)[:-1]
-    kind = torch.bucketize(draw.uniform().contiguous(), shares, right=True)  # (N, 1, 1)
-    bright = draw.uniform() < torch.where(kind == HAZE, 0.55, 0.8)
-    bright = bright | (kind >= CUMULUS)
-    airlight = torch.where(bright, draw.between(0.9, 3.0), draw.between(0.4, 1.0))  # (N, 1, 1)
+    bright = draw.chance("bright", torch.where(kind == HAZE, 0.55, 0.8)) | (kind >= CUMULUS)
+    of_bright = draw.between("airlight of bright", 0.9, 3.0)
+    of_dim = draw.between("airlight of dim", 0.4, 1.0)
+    airlight = torch.where(bright, of_bright, of_dim)  # (N, 1, 1, 1)
+    depth, shadow = depth_and_shadow(draw, kind, airlight, grid)  # (N, 1, H, W) each
+    scatter = torch.where(
+        kind < CUMULUS,
+        draw.between("scatter of thin cloud", 0, 1.6),
+        draw.between("scatter of thick cloud", 0, 0.2),
+    )
+    depths = parallax(draw, depth, kind) * spectral_ratio(scatter)  # (N, 3, H, W)
+    attenuation = 1 - torch.exp(-depths)
+    tint = draw.per_band("tint") * (1.06 - 0.94) + 0.94
+    return Clouds(attenuation, attenuation * airlight * tint, shadow)
 
-    depth, shadow = depth_and_shadow(draw, kind, airlight, place)  # (N, H, W) each
-    scatter = torch.where(kind < CUMULUS, draw.between(0, 1.6), draw.between(0, 0.2))
-    depths = parallax(draw, depth, kind) * per_band(scatter)  # (N, 3, H, W)
-    a = 1 - torch.exp(-depths)
-    tint = torch.cat([draw.between(0.94, 1.06) for _ in range(3)], dim=1)[..., None]
-    return Clouds(a, a * airlight[:, None] * tint, shadow[:, None])
 
+def apparent_opacity(attenuation: Tensor, light: Tensor) -> Tensor:
+    """Return how far the ground is hidden from someone who sees the model range only.
 
-def apparent_opacity(a: Tensor, light: Tensor) -> Tensor:
-    """How much of the ground is hidden from someone who sees the model range only.
-
-    A share ``1 - a`` of the ground's contrast is left, in a share ``1 - light`` of the range:
-    1 - (1 - a)(1 - light), the mean of the bands. 0 without cloud; 1 where the ground's light is
-    gone or where the cloud's own light fills the range, so that a saturated pixel is opaque
-    although a thick sensor range would still see through it.
+    A part ``1 - attenuation`` of the ground's contrast is left, in a part ``1 - light`` of the
+    range: 1 - (1 - attenuation)(1 - light), the mean of the bands. The opacity is 0 without cloud.
+    It is 1 where the ground's light is gone or where the cloud's own light fills the range: a
+    saturated pixel is opaque although a sensor of a larger range would still see through it.
 
     Args:
-        a, light: float32 (N, 3, H, W).
+        attenuation, light: float32 (N, 3, H, W).
 
     Returns:
         float32 (N, 1, H, W), 0..1.
     """
-    return (1 - (1 - a) * (1 - light.clamp(0, 1))).mean(dim=1, keepdim=True)
+    return (1 - (1 - attenuation) * (1 - light.clamp(0, 1))).mean(dim=1, keepdim=True)
 
 
-def _tint_of_land(clear: Tensor, uniforms: Tensor) -> Tensor:
-    """How the land below colours its cloud, (N, 3, 1, 1): a factor per band of mean 1.
+def _tint_by_land(clear: Tensor, draw: Draw) -> Tensor:
+    """Return how the land below colours its cloud: a factor per band of mean 1, (N, 3, 1, 1).
 
-    Often not at all, else up to 60 % of the way to the land's own mean colour.
+    65 % of the clouds have no tint, the others up to 60 % of the land's own mean colour.
     """
     mean = clear.mean(dim=(2, 3), keepdim=True)  # (N, 3, 1, 1)
     colour = (mean / mean.mean(dim=1, keepdim=True).clamp_min(1e-3)).clamp(0.5, 1.6)
-    tinted = uniforms[:, 0] < 0.35
-    strength = torch.where(tinted, 0.6 * uniforms[:, 1], torch.zeros(()))[:, None, None, None]
+    strength = 0.6 * draw.uniform("tint by land")
+    strength = torch.where(draw.chance("tinted by land", 0.35), strength, torch.zeros(()))
     return 1 + strength * (colour - 1)

@@ -1,4 +1,7 @@
-"""The published EuroSAT archive, fetched so that a broken connection costs little."""
+"""Download the published EuroSAT archive; a broken download is resumed.
+
+pooch would not do: its downloads begin anew after a broken connection.
+"""
 
 import hashlib
 import http.client
@@ -21,29 +24,29 @@ from geodecloud.errors import DataError, UsageError
 log = logging.getLogger("geodecloud")
 
 URL = "https://zenodo.org/records/7711810/files/EuroSAT_RGB.zip?download=1"
-MD5 = "f46e308c4d50d4bf32fedad2d3d62f3b"  # as its record on Zenodo says
+MD5 = "f46e308c4d50d4bf32fedad2d3d62f3b"  # from the record on Zenodo
 TIMEOUT = 30.0  # seconds without a byte
-_DIGITS = {"md5": 32, "sha256": 64}  # hexadecimal, of each checksum
-_CHUNK = 1 << 16
+_DIGITS = {"md5": 32, "sha256": 64}  # hexadecimal digits of each checksum
+_CHUNK = 1 << 16  # bytes
 
 
 def download_eurosat(
     folder: Path, url: str = URL, checksums: Mapping[str, str] | None = None
 ) -> Path:
-    """Fetch the archive into a folder, unless it is there; returns its path.
+    """Download the archive into a folder, unless it is there, and return its path.
 
-    What has come of a broken download stays beside it as ``.part``, and the next one goes on from
-    there, where the server can. The archive appears under its name only when it is checked.
+    The bytes of a broken download stay beside it as ``.part``, and the next download resumes from
+    there if the server can. The archive appears under its name only after it is checked.
 
     Args:
-        folder: made where it is not there.
+        folder: made if it does not exist.
         url: of the archive.
-        checksums: "md5" or "sha256" and its value. None: that of the published archive, and for
-            another ``url`` the checksums that a zip file has of each file in it.
+        checksums: "md5" or "sha256" and its value. None: the published archive's MD5; for another
+            ``url``, the checksums that a zip file holds of each file in it.
 
     Raises:
-        DataError: it cannot be fetched, or is not the file that it should be.
-        UsageError: not an address, or not a checksum.
+        DataError: the archive cannot be downloaded, or its checksum is wrong.
+        UsageError: ``url`` is no address, or a checksum is malformed.
     """
     name = _name(url)
     if not checksums:
@@ -52,41 +55,41 @@ def download_eurosat(
     path = folder / name
     if path.exists():
         if flaw := _flaw(path, checksums):
-            raise DataError(f"{path}: is there, but {flaw}; move it away and run again")
-        log.info("%s: there already, and whole", path)
+            raise DataError(f"{path}: exists, but {flaw}; move it away and run again")
+        log.info("%s: exists and is whole", path)
         return path
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     _fetch(url, part)
     if flaw := _flaw(part, checksums):
-        part.unlink()  # else the next run would go on with it
-        raise DataError(f"{url}: {flaw}; what came was removed, run again or name another --url")
+        part.unlink()  # otherwise the next run would resume it
+        raise DataError(f"{url}: {flaw}; the download was removed, run again or change `url`")
     part.replace(path)
     return path
 
 
 def _name(url: str) -> str:
-    """The name of the file at an address."""
+    """Return the name of the file at an address."""
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
         parts = urllib.parse.SplitResult("", "", "", "", "")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"url is {url!r}: it must be like https://host/EuroSAT_RGB.zip")
+        raise UsageError(f"`url` is {url!r}: give an address like https://host/EuroSAT_RGB.zip")
     name = PurePosixPath(urllib.parse.unquote(parts.path)).name
     return name if name.lower().endswith(".zip") else "EuroSAT_RGB.zip"
 
 
 def _plain(name: str, value: str) -> str:
-    """A checksum as hexadecimal digits alone; Zenodo writes ``md5:`` before it."""
+    """Return a checksum as hexadecimal digits alone; Zenodo writes ``md5:`` before them."""
     digits = value.strip().lower().removeprefix(f"{name}:")
     if not re.fullmatch(rf"[0-9a-f]{{{_DIGITS[name]}}}", digits):
-        raise UsageError(f"{name} is {value!r}: it must be {_DIGITS[name]} hexadecimal digits")
+        raise UsageError(f"`{name}` is {value!r}: give {_DIGITS[name]} hexadecimal digits")
     return digits
 
 
 def _flaw(path: Path, checksums: Mapping[str, str]) -> str | None:
-    """In words, what is wrong with a file; None: nothing."""
+    """Describe what is wrong with a file; None: nothing."""
     for name, wanted in checksums.items():
         with path.open("rb") as file:
             found = hashlib.file_digest(file, name).hexdigest()
@@ -99,25 +102,25 @@ def _flaw(path: Path, checksums: Mapping[str, str]) -> str | None:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         return f"it is no whole zip file ({error})"
-    return f"{damaged} in it is damaged" if damaged else None
+    return f"its file {damaged} is damaged" if damaged else None
 
 
 def _fetch(url: str, part: Path) -> None:
-    """Try until all is there, as long as each try brings something."""
+    """Download a file, trying again as long as each try brings some bytes."""
     while True:
         before = _size(part)
         try:
-            return _go_on(url, part)
+            return _resume(url, part)
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
             have = _size(part)
             if have > before:
-                log.info("%s: %s; going on", url, error)
+                log.info("%s: %s; resuming", url, error)
                 continue
             reason = error if isinstance(error, urllib.error.HTTPError) else _reason(error)
-            kept = f"run again to go on after {have} bytes" if have else "check it, or name --url"
-            raise DataError(f"{url}: {reason}; {kept}") from error
+            remedy = f"run again to resume after {have} bytes" if have else "check or change `url`"
+            raise DataError(f"{url}: {reason}; {remedy}") from error
 
 
 def _reason(error: Exception) -> object:
@@ -128,11 +131,11 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _go_on(url: str, part: Path) -> None:
-    """Fetch what is missing of a file.
+def _resume(url: str, part: Path) -> None:
+    """Download the missing bytes of a file.
 
     Raises:
-        OSError: no connection, or it broke off.
+        OSError: there is no connection, or it broke off.
     """
     have = _size(part)
     headers = {"User-Agent": "geodecloud"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -142,17 +145,17 @@ def _go_on(url: str, part: Path) -> None:
     except urllib.error.HTTPError as error:
         if not have or error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        # Nothing lies beyond: all is there, or the start of another file is.
+        # The server has no more bytes: the part is whole, or it is of another file.
         error.close()
         if error.headers.get("Content-Range") != f"bytes */{have}":
             part.unlink()
-            _go_on(url, part)
+            _resume(url, part)
         return
     with response:
         start, total = _extent(response)
         if start not in (0, have):
             part.unlink()
-            raise ConnectionError(f"the server sent bytes from {start} on, not from {have}")
+            raise ConnectionError(f"the server sent bytes from {start}, not from {have}")
         with part.open("ab" if start else "wb") as file:
             _copy(response, file, start, total)
     if total is not None and _size(part) < total:
@@ -160,20 +163,21 @@ def _go_on(url: str, part: Path) -> None:
 
 
 def _extent(response: Any) -> tuple[int, int | None]:
-    """(first byte, size of the whole file if the server says so) of an answer."""
+    """Return the first byte of a response, and the size of the whole file if it is known."""
     if response.status == HTTPStatus.PARTIAL_CONTENT:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if not found:
-            raise ConnectionError("the server sent a part and did not say which")
+            raise ConnectionError("the server sent a part of the file without its position")
         return int(found[1]), None if found[2] == "*" else int(found[2])
     length = response.headers.get("Content-Length")
     return 0, int(length) if length and length.isdigit() else None
 
 
 def _copy(response: Any, file: Any, start: int, total: int | None) -> None:
+    """Copy a response into a file, under a progress bar."""
     with tqdm(
         total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=None
     ) as bar:
-        while chunk := response.read1(_CHUNK):  # read() would lose what came before a stall
+        while chunk := response.read1(_CHUNK):  # read() would lose the bytes before a stall
             file.write(chunk)
             bar.update(len(chunk))

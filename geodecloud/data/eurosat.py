@@ -1,7 +1,6 @@
-"""EuroSAT as people have it: a folder or zip, JPEG or multispectral, split once and for all."""
+"""Find and read EuroSAT in a folder or zip, as JPEG or GeoTIFF, and split it."""
 
 import difflib
-import logging
 import os
 import zipfile
 import zlib
@@ -15,28 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from geodecloud.data.rasters import decode_jpeg, decode_multispectral
+from geodecloud.data.decode import decode_jpeg, decode_multispectral
 from geodecloud.data.tiles import TILE, BadFiles, OnBad, Tiles
 from geodecloud.errors import DataError, UsageError
 
-log = logging.getLogger("geodecloud")
-
 SPLIT_SEED = 231  # as in the article
-# Tiles of each class as published (Helber et al. 2019): Forest/Forest_1 to Forest/Forest_3000.
+# Number of tiles of each class as published (Helber et al. 2019), like Forest/Forest_1 to
+# Forest/Forest_3000.
 _PUBLISHED = {
     **dict.fromkeys(("AnnualCrop", "Forest", "HerbaceousVegetation"), 3000),
     **dict.fromkeys(("Residential", "SeaLake"), 3000),
     **dict.fromkeys(("Highway", "Industrial", "PermanentCrop", "River"), 2500),
     "Pasture": 2000,
 }
-TRAINING_SHARE = 0.7  # as in the article
+TRAINING_FRACTION = 0.7  # as in the article
 JPEG, MULTISPECTRAL = (".jpg", ".jpeg"), (".tif", ".tiff")
-# Resource forks that Macs pack along; cloudy tiles that ``geodecloud prepare`` has made.
+# Resource forks of macOS, and cloudy tiles that ``geodecloud prepare`` has made.
 _IGNORED = {"__MACOSX", "all_inputs"}
 
 
 class TileFile(NamedTuple):
-    """One tile of EuroSAT; tiles sort by (land_cover, stem), whatever their format.
+    """The file of one tile; files sort by (land_cover, stem), whatever their format.
 
     path: inside the folder or zip, with slashes.
     """
@@ -47,17 +45,17 @@ class TileFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``Class/File.jpg``."""
+        """Name with its class, like ``Forest/Forest_1.jpg``."""
         return f"{self.land_cover}/{PurePosixPath(self.path).name}"
 
     @property
     def is_jpeg(self) -> bool:
-        """Whether it is a JPEG, else a multispectral GeoTIFF."""
+        """Whether the file is a JPEG; otherwise it is a multispectral GeoTIFF."""
         return self.path.lower().endswith(JPEG)
 
 
 class ReadTile(NamedTuple):
-    """A tile with the bytes of its file, and its pixels: uint8 (3, 64, 64)."""
+    """A tile with the bytes of its file and its pixels, uint8 (3, 64, 64)."""
 
     file: TileFile
     data: bytes
@@ -66,10 +64,10 @@ class ReadTile(NamedTuple):
 
 @dataclass(frozen=True)
 class EuroSAT:
-    """Where the tiles are.
+    """The files of EuroSAT.
 
-    root: the folder or zip that holds them.
-    files: all of them, sorted.
+    root: the folder or zip that holds the files.
+    files: all files, sorted.
     """
 
     root: Path
@@ -78,11 +76,19 @@ class EuroSAT:
     def part(
         self, *, held_out: bool, classes: Sequence[str] = (), seed: int = SPLIT_SEED
     ) -> list[TileFile]:
-        """One part of the split, in random order: of all classes, or of those named.
+        """Return one part of the split, in random order.
 
-        The split is drawn over all tiles: a tile is in the same part whatever the classes. For
-        EuroSAT's own tiles that is over all that were published: in a part of them too, what a
-        model was trained on is never held out.
+        The split is drawn over all tiles: a tile is in the same part whatever the classes. Where
+        all files are EuroSAT's own, it is drawn over all tiles that were published: a tile is in
+        the same part also where only some tiles are there.
+
+        Args:
+            held_out: return the held-out part, not the training part.
+            classes: return these land-cover classes only; none: all.
+            seed: of the split.
+
+        Raises:
+            DataError: there is no such class.
         """
         known = sorted({file.land_cover for file in self.files})
         for wanted in classes:
@@ -90,26 +96,26 @@ class EuroSAT:
                 near = difflib.get_close_matches(wanted, known, n=1, cutoff=0)[0]
                 raise DataError(
                     f"{self.root}: no class {wanted!r}; did you mean {near!r}? "
-                    f"There are {', '.join(known)}"
+                    f"the classes are {', '.join(known)}"
                 )
         files = {(file.land_cover, file.stem): file for file in self.files}
         published = _published()
         names = published if files.keys() <= set(published) else list(files)
         order = np.random.default_rng(seed).permutation(len(names))
-        cut = round(TRAINING_SHARE * len(names))
+        cut = round(TRAINING_FRACTION * len(names))
         part = [names[i] for i in (order[cut:] if held_out else order[:cut])]
-        there = [files[name] for name in part if name in files]
-        return [file for file in there if not classes or file.land_cover in classes]
+        present = [files[name] for name in part if name in files]
+        return [file for file in present if not classes or file.land_cover in classes]
 
     def read(self, files: Sequence[TileFile], bad: BadFiles) -> Iterator[ReadTile]:
-        """The good ones of the files, under a progress bar."""
+        """Read the files that are not damaged, under a progress bar."""
         source = self.root if self.root.is_dir() else zipfile.ZipFile(self.root)
         with source if isinstance(source, zipfile.ZipFile) else nullcontext():
             for file in tqdm(files, "tiles", leave=False, disable=None):
-                where = f"{self.root}/{file.path}"
-                with bad.tolerated(where):
-                    data = _read(source, file.path, where)
-                    pixels = (decode_jpeg if file.is_jpeg else decode_multispectral)(data, where)
+                name = f"{self.root}/{file.path}"
+                with bad.tolerated(name):
+                    data = _read(source, file.path, name)
+                    pixels = (decode_jpeg if file.is_jpeg else decode_multispectral)(data, name)
                     yield ReadTile(file, data, pixels)
         bad.report(self.root)
 
@@ -123,18 +129,19 @@ def load_eurosat(
     on_bad: OnBad = "error",
     seed: int = SPLIT_SEED,
 ) -> Tiles:
-    """The training 70 % of EuroSAT, or the held-out 30 %.
+    """Read the training 70 % of EuroSAT, or the held-out 30 %.
 
     Args:
         root: see :func:`find_eurosat`.
-        held_out: the other part of the split.
-        limit: at most so many, evenly spread over the part.
-        classes: of these land-cover classes only; none: of all.
-        on_bad: what a damaged tile or one of another size means: "error", or "skip" it.
+        held_out: read the held-out part.
+        limit: read at most so many tiles, evenly spread over the part.
+        classes: read these land-cover classes only; none: all.
+        on_bad: treatment of a tile that is damaged or of another size: "error", or "skip" it.
         seed: of the split.
 
     Raises:
-        DataError: no tiles there, a bad one, or a class that is not there.
+        DataError: there are no tiles, a tile is bad, or a class does not exist.
+        UsageError: ``limit`` is less than 1.
     """
     source = find_eurosat(root)
     files = sorted(spread(source.part(held_out=held_out, classes=classes, seed=seed), limit))
@@ -146,12 +153,12 @@ def load_eurosat(
         names.append(tile.file.name)
     if not names:
         part = "held-out" if held_out else "training"
-        raise DataError(f"{root}: no good tile in the {part} part; {len(bad.names)} are bad")
+        raise DataError(f"{root}: no good tile in the {part} part; {len(bad.names)} are damaged")
     return Tiles(pixels[: len(names)], tuple(names), tuple(bad.names))
 
 
 def _published() -> list[tuple[str, str]]:
-    """Class and stem of all tiles of EuroSAT, sorted as its files are."""
+    """Return class and stem of all published tiles, sorted as the files are."""
     return sorted(
         (land_cover, f"{land_cover}_{number}")
         for land_cover, count in _PUBLISHED.items()
@@ -160,11 +167,11 @@ def _published() -> list[tuple[str, str]]:
 
 
 def spread(files: Sequence[TileFile], limit: int | None) -> list[TileFile]:
-    """At most ``limit`` of the files, evenly spread; None: all of them."""
+    """Return at most ``limit`` of the files, evenly spread; None: all files."""
     if limit is None or limit >= len(files):
         return list(files)
     if limit < 1:
-        raise UsageError(f"limit is {limit}: at least 1")
+        raise UsageError(f"`limit` is {limit}: give 1 or more")
     return [files[i] for i in np.linspace(0, len(files) - 1, limit).astype(int)]
 
 
@@ -174,30 +181,32 @@ def find_eurosat(root: Path) -> EuroSAT:
     Args:
         root: ``EuroSAT/``, ``2750/``, ``EuroSAT_RGB/``, ``EuroSAT_MS/`` or a folder above, or a
             zip of these, or a folder with such a zip in it. A folder is a class where a file in
-            it bears its name, as ``Forest/Forest_1.jpg``. Where none does, every folder with
-            JPEGs is one. A tile that is there as JPEG and as GeoTIFF counts once, as JPEG.
+            it begins with the folder's name, as ``Forest/Forest_1.jpg``. Where there is no such
+            folder, every folder with JPEGs is a class. A tile that is there as JPEG and as
+            GeoTIFF counts once, as JPEG.
 
     Raises:
-        DataError: no tiles there.
+        DataError: there are no tiles.
     """
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; give the EuroSAT folder or its zip")
     files = _tiles_among(_names(root), root)
     zips = sorted(root.glob("[!.]*.zip")) if root.is_dir() and not files else []
     if len(zips) > 1:
-        raise DataError(f"{root}: holds {', '.join(z.name for z in zips)}; name one of them")
+        names = ", ".join(path.name for path in zips)
+        raise DataError(f"{root}: holds {names}; name one of them")
     if zips:
         return find_eurosat(zips[0])
     if not files:
         raise DataError(
-            f"{root}: no JPEG or GeoTIFF tiles in it; give the EuroSAT folder or its zip "
+            f"{root}: holds no JPEG or GeoTIFF tiles; give the EuroSAT folder or its zip "
             "(geodecloud download-eurosat fetches it)"
         )
     return EuroSAT(root, tuple(files))
 
 
 def _names(root: Path) -> Iterator[str]:
-    """Of all files in a folder or zip, with slashes."""
+    """Yield the names of all files in a folder or zip, with slashes."""
     if not root.is_dir():
         try:
             with zipfile.ZipFile(root) as archive:
@@ -215,6 +224,7 @@ def _names(root: Path) -> Iterator[str]:
 
 
 def _tiles_among(names: Iterable[str], root: Path) -> list[TileFile]:
+    """Return the tiles among the files, sorted, each once."""
     top = root.resolve().name if root.is_dir() else root.stem
     pictures = []
     for name in names:
@@ -236,8 +246,9 @@ def _folder(file: TileFile) -> str:
     return file.path.rpartition("/")[0]
 
 
-def _read(source: Path | zipfile.ZipFile, path: str, where: str) -> bytes:
+def _read(source: Path | zipfile.ZipFile, path: str, name: str) -> bytes:
+    """Read one file of a folder or zip; ``name`` is for messages."""
     try:
         return (source / path).read_bytes() if isinstance(source, Path) else source.read(path)
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise DataError(f"{where}: cannot be read ({error})") from error
+        raise DataError(f"{name}: cannot be read ({error})") from error

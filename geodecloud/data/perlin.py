@@ -1,4 +1,4 @@
-"""Perlin noise on tensors, equal to ``noise.pnoise2`` but batched and on any device.
+"""Compute Perlin noise on tensors, equal to ``noise.pnoise2`` but batched and on any device.
 
 Source: K. Perlin, "Improving Noise", SIGGRAPH 2002 (the permutation and the quintic fade), in the
 two-dimensional form of the ``noise`` library, which takes the x and y of the 3-D gradients.
@@ -34,11 +34,11 @@ _hash = torch.tensor([int(v) for v in _PERMUTATION.split()] * 2, dtype=torch.int
 
 @cache
 def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
-    """The permutation, int32 (512,), and the gradients at two corners, float32 (4, 512).
+    """Return the permutation, int32 (512,), and the gradients at two corners, float32 (4, 512).
 
     The gradient at a lattice point is that of _hash[_hash[_hash[column] + row]]: a function of
-    _hash[column] + row alone, at most 510. So 512 entries hold them all and stay in the nearest
-    cache. The rows are x, y of this corner, x, y of the next one down.
+    _hash[column] + row alone, which is at most 510. So 512 entries hold all gradients and stay in
+    the nearest cache. The rows are x and y of this corner, x and y of the next corner down.
     """
     index = _hash[_hash[:PERIOD].long()].repeat(2).long() & 15
     here = torch.tensor(_GRADIENTS, dtype=torch.float32)[index].T
@@ -46,23 +46,23 @@ def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _pick(table: Tensor, index: Tensor) -> Tensor:
-    """The entries of a one-dimensional table, in the shape of the index."""
-    # On a CPU index_select from a line is three times as fast as table[index].
+    """Return the entries of a one-dimensional table, in the shape of the index."""
+    # On a CPU, index_select from a flat table is three times as fast as table[index].
     return table.index_select(0, index.flatten()).view(index.shape)
 
 
 def _fade(t: Tensor) -> Tensor:
-    """From 0 to 1 without a kink: 6t^5 - 15t^4 + 10t^3."""
+    """Return a smooth ramp from 0 to 1: 6t^5 - 15t^4 + 10t^3."""
     return ((t * 6 - 15).mul_(t).add_(10)).mul_(t).mul_(t).mul_(t)
 
 
 def _chunk(device: torch.device) -> int:
-    """How many pixels to work on at once; on a CPU, what stays in its caches."""
+    """Return the number of pixels to work on at once; on a CPU, what fits into its caches."""
     return 2**16 * torch.get_num_threads() if device.type == "cpu" else 2**22
 
 
 def perlin(x: Tensor, y: Tensor) -> Tensor:
-    """One octave of gradient noise, about -1..1.
+    """Return one octave of gradient noise, about -1..1.
 
     Args:
         x, y: float32, any one shape, in lattice cells.
@@ -76,7 +76,7 @@ def perlin(x: Tensor, y: Tensor) -> Tensor:
     right = _pick(permutation, column.add_(1)).add_(row)
 
     def edge(corner: int) -> Tensor:
-        """The noise of the upper (corner 0) or lower (2) edge alone, dy as seen from there."""
+        """Return the noise of the upper (corner 0) or lower (2) edge, dy counted from there."""
         x_table, y_table = gradients[corner], gradients[corner + 1]
         one = _pick(x_table, left).mul_(dx).addcmul_(_pick(y_table, left), dy)
         x_right = _pick(x_table, right)
@@ -91,13 +91,13 @@ def perlin(x: Tensor, y: Tensor) -> Tensor:
 def fractal_perlin(
     x: Tensor, y: Tensor, octaves: int, persistence: float | Tensor = 0.5, lacunarity: float = 2.0
 ) -> Tensor:
-    """Sum of octaves, each ``lacunarity`` times finer and ``persistence`` times weaker.
+    """Return a sum of octaves, each ``lacunarity`` times finer and ``persistence`` times weaker.
 
-    Divided by the sum of the amplitudes, as ``noise.pnoise2`` does.
+    The sum is divided by the sum of the amplitudes, as ``noise.pnoise2`` does.
 
     Args:
         x, y: float32, any one shape, in cells of the coarsest lattice.
-        octaves: how many to add.
+        octaves: number of octaves.
         persistence: a number, or a tensor that broadcasts against ``x``.
     """
     persistence = torch.as_tensor(persistence, dtype=x.dtype, device=x.device).expand_as(x)
@@ -107,6 +107,7 @@ def fractal_perlin(
 
 
 def _octaves(pixels: Tensor, octaves: int, lacunarity: float) -> Tensor:
+    """Return the sum of octaves at x, y with persistence, the rows of ``pixels``, (3, count)."""
     x, y, persistence = pixels
     total, amplitudes, amplitude = perlin(x, y), torch.ones_like(x), torch.ones_like(x)
     for octave in range(1, octaves):

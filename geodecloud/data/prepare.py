@@ -1,7 +1,7 @@
-"""The article's data set on disk: clear tiles, and the same under its clouds.
+"""Write the article's data set: clear tiles, and the same tiles under its clouds.
 
-This is the reference of the article's clouds, by the ``noise`` library; training makes them on
-the fly in :mod:`geodecloud.data.article`.
+The clouds are the article's own, made by the ``noise`` library; training makes them on the fly in
+:mod:`geodecloud.data.article`.
 """
 
 import csv
@@ -21,21 +21,21 @@ from geodecloud.errors import DataError, GeodecloudError, OutputError
 
 SCALES = (5.0, 120.0)  # pixels in a cell of the coarsest octave
 OCTAVES = 12
-PERSISTENCE, LACUNARITY = 0.5, 2.0  # each octave is half as strong, and twice as fine
-# As EuroSAT's own JPEGs: a multispectral tile becomes the very file that was published.
+PERSISTENCE, LACUNARITY = 0.5, 2.0  # each octave is half as strong and twice as fine
+# The settings of EuroSAT's own JPEGs: a multispectral tile becomes the file that was published.
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 100, "optimize": True, "subsampling": 2}
 _COLUMNS, _GAP, _ZOOM = 8, 4, 2  # of the preview
 
 
 def article_noise(scale: float, size: int = TILE) -> NDArray[np.float64]:
-    """Fractal Perlin noise from the origin, stretched to 0..1 over the tile.
+    """Return fractal Perlin noise from the origin, normalised to 0..1 over the tile.
 
     Args:
         scale: pixels in a cell of the coarsest octave.
         size: of the tile, in pixels.
 
     Returns:
-        float64 (size, size); its least value is 0, its greatest 1.
+        float64 (size, size); its smallest value is 0, its largest 1.
 
     Raises:
         GeodecloudError: the ``noise`` library is not installed.
@@ -56,24 +56,25 @@ def article_noise(scale: float, size: int = TILE) -> NDArray[np.float64]:
             for row in range(size)
         ]
     )
-    stretched: NDArray[np.float64] = (noise - noise.min()) / (noise.max() - noise.min())
-    return stretched
+    normalised: NDArray[np.float64] = (noise - noise.min()) / (noise.max() - noise.min())
+    return normalised
 
 
 def mix(
     clear: NDArray[np.float64], noise: NDArray[np.float64], alpha: float
 ) -> NDArray[np.float64]:
-    """The article's cloud: (1 - alpha) * clear + alpha * noise, the same for all bands.
+    """Return the tile under the article's cloud: (1 - alpha) * clear + alpha * noise.
 
     Args:
         clear: (3, rows, columns), the picture in 0..1 (its 8-bit values / 255).
-        noise: (rows, columns), 0..1.
+        noise: (rows, columns), 0..1, the same for all bands.
         alpha: 0..1.
     """
     return (1 - alpha) * clear + alpha * noise
 
 
 def _noise_library() -> Callable[..., float]:
+    """Return ``pnoise2`` of the optional noise library."""
     try:
         from noise import pnoise2
     except ImportError as error:
@@ -89,23 +90,24 @@ def prepare(
 ) -> int:
     """Write the article's data set; the folder appears whole or not at all.
 
-    ``all_targets/1.jpg`` to ``N.jpg`` are the tiles of all classes, sorted by class and name;
-    ``all_inputs/`` holds the same under clouds, ``tiles.csv`` says which tile and cloud each is,
-    ``preview.png`` shows some. The cloud of a number depends on (seed, number) only.
+    ``all_targets/1.jpg`` to ``N.jpg`` are the tiles of all classes, sorted by class and name.
+    ``all_inputs/`` holds the same tiles under clouds, ``tiles.csv`` lists the tile and the cloud
+    of each number, ``preview.png`` shows some. The cloud of a number depends on (seed, number)
+    only.
 
     Args:
         root: EuroSAT, as for :func:`geodecloud.data.eurosat.find_eurosat`.
-        out: a folder that is empty or not there yet.
+        out: an empty or a new folder.
         seed: of scale (5 to 120 pixels) and alpha (0 to 1), both uniform.
-        limit: at most so many tiles, evenly spread over the classes.
-        on_bad: what a bad tile means: "error", or "skip" it.
+        limit: write at most so many tiles, evenly spread over the classes.
+        on_bad: treatment of a damaged tile: "error", or "skip" it.
 
     Returns:
         N, the number of tiles.
 
     Raises:
-        DataError: no tiles there, or a bad one.
-        OutputError: ``out`` holds something.
+        DataError: there are no tiles, or a tile is damaged.
+        OutputError: ``out`` is not empty.
         GeodecloudError: the ``noise`` library is not installed.
     """
     _noise_library()
@@ -113,18 +115,18 @@ def prepare(
     out = out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: exists already; name an empty or a new folder")
-    there = out.exists()
+    exists = out.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     bad = BadFiles(on_bad)
-    # In a folder that is there already, which may be a file system of its own; else beside.
-    where = out if there else out.parent
-    with tempfile.TemporaryDirectory(dir=where, prefix=f".{out.name}.") as beside:
+    # Within a folder that exists, since it may be a file system of its own; otherwise beside it.
+    parent = out if exists else out.parent
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{out.name}.") as beside:
         made = Path(beside) / out.name
         count = _write_tiles(made, source.read(spread(source.files, limit), bad), seed)
         if not count:
-            raise DataError(f"{root}: all of its {len(bad.names)} tiles are bad")
+            raise DataError(f"{root}: all of its {len(bad.names)} tiles are damaged")
         _preview(made, count)
-        if there:
+        if exists:
             for part in sorted(made.iterdir()):
                 part.rename(out / part.name)
         else:
@@ -133,7 +135,7 @@ def prepare(
 
 
 def _write_tiles(folder: Path, tiles: Iterator[ReadTile], seed: int) -> int:
-    """Write targets, inputs and table of the tiles; returns how many."""
+    """Write targets, inputs and the table of the tiles; return their number."""
     targets, inputs = folder / "all_targets", folder / "all_inputs"
     targets.mkdir(parents=True)
     inputs.mkdir()
@@ -144,7 +146,7 @@ def _write_tiles(folder: Path, tiles: Iterator[ReadTile], seed: int) -> int:
         for number, tile in enumerate(tiles, start=1):
             scale, alpha = _draw(seed, number)
             cloudy = mix(tile.pixels / 255, article_noise(scale), alpha)
-            # The file itself where it is a JPEG: nothing is lost on the way.
+            # A JPEG is copied as it is: nothing is lost.
             target = tile.data if tile.file.is_jpeg else _jpeg(tile.pixels)
             (targets / f"{number}.jpg").write_bytes(target)
             (inputs / f"{number}.jpg").write_bytes(_jpeg(np.rint(cloudy * 255).astype(np.uint8)))
@@ -153,20 +155,20 @@ def _write_tiles(folder: Path, tiles: Iterator[ReadTile], seed: int) -> int:
 
 
 def _draw(seed: int, number: int) -> tuple[float, float]:
-    """Scale and alpha of the cloud of one tile."""
+    """Draw scale and alpha of the cloud of one tile."""
     rng = np.random.default_rng([seed, number])
     return float(rng.uniform(*SCALES)), float(rng.uniform())
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """A picture, uint8 (3, rows, columns), as the bytes of a JPEG."""
+    """Encode a picture, uint8 (3, rows, columns), as the bytes of a JPEG."""
     data = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(data, **_JPEG)
     return data.getvalue()
 
 
 def _preview(made: Path, count: int) -> None:
-    """``preview.png``: some inputs in a row, their targets below."""
+    """Write ``preview.png``: some inputs in a row, their targets below."""
     numbers = np.unique(np.linspace(1, count, _COLUMNS).round().astype(int))
     step = TILE * _ZOOM + _GAP
     figure = Image.new("RGB", (len(numbers) * step - _GAP, 2 * step - _GAP), "white")

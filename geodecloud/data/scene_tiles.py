@@ -1,6 +1,5 @@
-"""Tiles cut from clear scenes, to tune a model to a region."""
+"""Cut tiles from clear scenes, to tune a model to a region."""
 
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,30 +8,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.data.rasters import read_mask
 from geodecloud.data.tiles import TILE, BadFiles, OnBad, Tiles
-from geodecloud.errors import DataError
+from geodecloud.errors import DataError, DataWarning, warn
 from geodecloud.radiometry import model_to_eurosat
 from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.gdal import failures_as, open_raster
+from geodecloud.raster.grid import Grid, cover_alike
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.settings import Reading
-
-log = logging.getLogger("geodecloud")
 
 _MASK_FOLDERS = ("aux", "masks")
 # Ends of a mask's name: NAME_SCL, NAME_SCL_20m, NAME_mask, NAME_cloud_mask, or these alone.
 _MASK_NAME = re.compile(
     r"(?:(?P<scene>.*?)[_.-])?(?P<kind>SCL|(?:cloud[_-]?)?mask)(?:[_-]\d+m)?", re.IGNORECASE
 )
-# Of Sentinel-2's scene classification: nodata, defective, cloud shadow, cloud of medium and of
-# high probability, cirrus. Snow (11) stays: it is ground, and must not be learned as cloud.
+# Classes of Sentinel-2's scene classification (SCL): nodata, defective, cloud shadow, cloud of
+# medium and of high probability, cirrus. Snow (11) is ground and must not be learned as cloud.
 _SCL_HIDDEN = (0, 1, 3, 8, 9, 10)
 
 
 class Mask(NamedTuple):
-    """A file that says where a scene is not clear.
+    """A raster of the pixels where a scene is not clear.
 
-    scene: the scene's name or how it begins, lower case; empty: every scene of the folder.
+    scene: the scene's name or its beginning, lower case; empty: every scene of the folder.
     """
 
     path: Path
@@ -49,28 +47,28 @@ def tiles_from_scenes(
 ) -> Tiles:
     """Cut clear scenes, Sentinel-2 or any other with red, green and blue, into tiles.
 
-    Scenes are the ``.tif`` and ``.tiff`` files of the folder and those below it. Tiles lie side
-    by side; one that touches nodata or a masked pixel is left out. Integer DN of 0 in red, green
-    and blue are nodata too. Radiometry is as when a scene is restored.
+    Scenes are the ``.tif`` and ``.tiff`` files of the folder and of the folders below it. Tiles
+    lie side by side; a tile that touches nodata or a masked pixel is left out. Integer DN of 0 in
+    red, green and blue are nodata too. Radiometry is as when a scene is restored.
 
     A mask of the scene ``NAME.tif`` lies beside it or in ``aux/`` or ``masks/`` beside it, in any
-    resolution: ``NAME_SCL.tif`` is Sentinel-2's scene classification (hidden: nodata, defective,
-    shadow, cloud, cirrus), ``NAME_mask.tif`` or ``NAME_cloud_mask.tif`` is not 0 where there is
-    cloud; a PNG does too. A mask may be named by the beginning of the scene's name, as
-    Sentinel-2's own are (``T33UXQ_20210410_SCL_20m.tif`` of ``T33UXQ_20210410_TCI_10m.tif``);
-    ``SCL.tif`` and ``mask.tif`` are for every scene of their folder.
+    resolution, as GeoTIFF or PNG: ``NAME_SCL.tif`` is Sentinel-2's scene classification (hidden:
+    nodata, defective, shadow, cloud, cirrus); ``NAME_mask.tif`` or ``NAME_cloud_mask.tif`` is not
+    0 where there is cloud. A mask may bear the beginning of the scene's name, as Sentinel-2's own
+    do (``T33UXQ_20210410_SCL_20m.tif`` of ``T33UXQ_20210410_TCI_10m.tif``). ``SCL.tif`` and
+    ``mask.tif`` are for every scene of their folder.
 
     Args:
         folder: of the scenes.
-        on_bad: what a scene or mask that cannot be used means: "error", or "skip" the scene.
+        on_bad: treatment of a scene or mask that cannot be used: "error", or "skip" the scene.
         scale, offset: of all scenes; None: each has its own radiometry.
 
     Raises:
-        DataError: no clear tile there, or a mask covers another area than its scene.
-        SceneError: a scene cannot be read.
+        DataError: there is no clear tile, or a mask covers another area than its scene.
+        SceneError: a scene or mask cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give one of clear GeoTIFFs")
+        raise DataError(f"{folder}: no such folder; give a folder of clear GeoTIFFs")
     bad = BadFiles(on_bad)
     pixels: list[NDArray[np.uint8]] = []
     names: list[str] = []
@@ -80,18 +78,20 @@ def tiles_from_scenes(
         with bad.tolerated(name):
             tiles = list(_cut(path, _masks_of(path, scenes, masks), scale, offset))
             if not tiles:
-                log.warning("%s: no tile of %dx%d clear pixels in it", path, TILE, TILE)
+                warn(DataWarning, f"{path}: no tile of {TILE}x{TILE} clear pixels in it")
             pixels += [tile for _, _, tile in tiles]
             names += [f"{name}@{top},{left}" for top, left, _ in tiles]
     bad.report(folder)
     if not pixels:
         raise DataError(
-            f"{folder}: no tile of {TILE}x{TILE} clear pixels in the {len(scenes)} scenes in it"
+            f"{folder}: no tile of {TILE}x{TILE} clear pixels in its {len(scenes)} scenes; "
+            "give larger or clearer scenes"
         )
     return Tiles(np.stack(pixels), tuple(names), tuple(bad.names))
 
 
 def _scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
+    """Find the scenes and masks in a folder and below it, by their names."""
     scenes, masks = [], []
     for path in sorted(folder.rglob("[!.]*")):
         suffix = path.suffix.lower()
@@ -106,7 +106,7 @@ def _scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
 
 
 def _masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
-    """Those with the scene's name, else those that fit and bear no other scene's name."""
+    """Return the masks of a scene's name, else those that fit and bear no other scene's name."""
     folders = [scene.parent, *(scene.parent / name for name in _MASK_FOLDERS)]
     near = [mask for mask in masks if mask.path.parent in folders]
     stem = scene.stem.lower()
@@ -124,7 +124,7 @@ def _masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
 def _cut(
     path: Path, masks: list[Mask], scale: float | None, offset: float | None
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    """Clear tiles of a scene: (top, left, uint8 (3, 64, 64) in EuroSAT's radiometry)."""
+    """Yield the clear tiles of a scene: (top, left, uint8 (3, 64, 64) as EuroSAT RGB has it)."""
     with open_scene(path) as scene:
         radiometry = calibrate(scene, Reading(scale=scale, offset=offset))
         hidden = [_hidden(mask, scene) for mask in masks]
@@ -142,13 +142,22 @@ def _cut(
 
 
 def _hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
-    """Where the ground is hidden: bool (rows, columns) in the mask's own resolution."""
-    values: NDArray[Any] = read_mask(mask.path, scene)
+    """Return where the ground is hidden: bool (rows, columns) on the mask's own grid.
+
+    Raises:
+        DataError: the mask is damaged, or covers another area than the scene.
+        SceneError: the mask cannot be opened.
+    """
+    with open_raster(mask.path, kind="mask") as raster:
+        if not cover_alike(Grid.of(raster), Grid.of(scene.dataset)):
+            raise DataError(f"{mask.path}: covers another area than {scene.path}")
+        with failures_as(f"{mask.path}: damaged mask", DataError):
+            values: NDArray[Any] = raster.read(1)
     return np.isin(values, _SCL_HIDDEN) if mask.is_scl else values != 0
 
 
 def _touched(hidden: NDArray[np.bool_], top: int, left: int, shape: tuple[int, int]) -> bool:
-    """Whether a pixel of the mask that lies on the tile, if only in part, is hidden."""
+    """Return whether a hidden pixel of the mask lies on the tile, if only in part."""
     (rows, columns), (height, width) = hidden.shape, shape
     first, last = top * rows // height, -(-(top + TILE) * rows // height)
     start, end = left * columns // width, -(-(left + TILE) * columns // width)

@@ -1,7 +1,6 @@
-"""Clouds on a clear scene: the same as training's, over the whole of it, with their opacity."""
+"""Put synthetic clouds over a clear scene: the clouds of training, over the whole scene."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,36 +8,35 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from geodecloud.data.cloud_shapes import Place
-from geodecloud.data.clouds import Clouds, apparent_opacity, draw_clouds, draw_uniforms
+from geodecloud.data.cloud_fields import PixelGrid
+from geodecloud.data.clouds import Clouds, apparent_opacity, cloud_draw, draw_clouds, draw_kind
+from geodecloud.data.config import CloudMix
+from geodecloud.data.draw import Draw
 from geodecloud.errors import UsageError
-from geodecloud.model.config import CloudMix
-from geodecloud.radiometry import Radiometry
+from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.atomic import Outputs
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.writer import create_like, create_opacity
-from geodecloud.restore.composite import as_dtype
 from geodecloud.settings import Reading
 from geodecloud.version import VERSION
 
-_ROWS = 256  # that are made at a time
+_ROWS = 256  # rows that are made at a time
 _MARGIN = 4  # rows beyond them that parallax reaches into
-_COVER = (0.1, 0.6)  # mean opacity that is wanted: neither no cloud nor no ground
-_TRIES = 200  # clouds that are drawn at most until one has it
-_COARSE = 128  # pixels of the scene's longer side when its cover is looked at
+_MEAN_OPACITY = (0.1, 0.6)  # bounds: enough cloud, and enough ground between
+_MAX_ATTEMPTS = 200  # clouds that are drawn until one is within the bounds
+_PREVIEW = 128  # pixels of the scene's longer side when its mean opacity is measured
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """Which clouds.
+    """The clouds to simulate.
 
     Args:
         kind: one of ``CloudMix``'s.
-        seed: another seed, another cloud: the first that it draws which hides a tenth to six
-            tenths of the scene's light (a deck: a tenth or more).
+        seed: another seed, another cloud. Its clouds are drawn until the mean opacity of one is
+            0.1 to 0.6 (of a deck: 0.1 to 1).
         zoom: how many times larger than on a training tile of 640 m a cloud is.
         bands, scale, offset: as for restoring.
     """
@@ -52,9 +50,9 @@ class Simulation:
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.zoom <= 100:
-            raise UsageError(f"zoom is {self.zoom:g}: give 0.1 to 100")
+            raise UsageError(f"`zoom` is {self.zoom:g}: give 0.1 to 100")
         if self.seed < 0:
-            raise UsageError(f"seed is {self.seed}: give 0 or more")
+            raise UsageError(f"`seed` is {self.seed}: give 0 or more")
 
 
 def simulate_scene(
@@ -66,13 +64,13 @@ def simulate_scene(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
-    """Write ``src`` under clouds to ``dst``, and how opaque they are; returns the mean opacity.
+    """Write ``src`` under clouds to ``dst`` and their opacity beside it; return its mean.
 
-    The clouds lie over all bands (in those that are not R, G or B as over green), beyond the
-    model range where they are that bright. Pixels without cloud or shadow stay bit for bit.
+    The clouds lie over all bands; a band that is not R, G or B is treated as green. Bright clouds
+    exceed the model range. Pixels without cloud or shadow stay bit for bit.
 
     Args:
-        opacity: a float32 raster, 0..1, on the grid of the scene.
+        opacity: a float32 raster to write, 0..1, on the grid of the scene.
         progress: called with (rows done, rows in all).
 
     Raises:
@@ -82,59 +80,71 @@ def simulate_scene(
     with (
         open_scene(src, plan.bands) as scene,
         Outputs(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
-        ExitStack() as files,
     ):
         radiometry = calibrate(scene, Reading(scale=plan.scale, offset=plan.offset))
         tags = {"VERSION": VERSION, "SIMULATED": f"{plan.kind} seed {plan.seed}"}
-        out = files.enter_context(create_like(scene, outputs.add(dst), tags))
-        marks = files.enter_context(create_opacity(scene, outputs.add(opacity)))
-        height = scene.shape[0]
-        uniforms = _drawn(plan, scene.shape)
-        for first in range(0, height, _ROWS):
-            last = min(first + _ROWS, height)
-            dn, valid = scene.read(first, last)
-            clouds = _clouds_of_rows(plan, uniforms, scene.shape, (first, last))
-            out.write(_cover(dn, valid, clouds, scene, radiometry))
-            rows = apparent_opacity(clouds.a, clouds.light)[0].numpy()  # (1, rows, width)
-            rows[:, ~valid] = np.nan
-            marks.write(rows)
-            total, count = total + float(np.nansum(rows)), count + int(valid.sum())
-            if progress:
-                progress(last, height)
-        # Closed here, before the outputs take their places.
-        files.close()
+        draw, height = find_draw(plan, scene.shape), scene.shape[0]
+        # Both files are closed before the outputs are moved to their destinations.
+        with (
+            create_like(scene, outputs.add(dst), tags) as cloudy_file,
+            create_opacity(scene, outputs.add(opacity)) as opacity_file,
+        ):
+            for first in range(0, height, _ROWS):
+                last = min(first + _ROWS, height)
+                dn, valid = scene.read(first, last)
+                clouds = _clouds_of_rows(plan, draw, scene.shape, (first, last))
+                cloudy_file.write(_cover(dn, valid, clouds, scene, radiometry))
+                rows = _opacity(clouds)
+                rows[:, ~valid] = np.nan
+                opacity_file.write(rows)
+                total, count = total + float(np.nansum(rows)), count + int(valid.sum())
+                if progress:
+                    progress(last, height)
     return total / max(count, 1)
 
 
-def _drawn(plan: Simulation, shape: tuple[int, int]) -> Tensor:
-    """The random numbers of the seed's first cloud that covers as much as is wanted.
+def find_draw(plan: Simulation, shape: tuple[int, int]) -> Draw:
+    """Return the seed's first draw whose cloud has a mean opacity within the bounds.
 
-    In most draws a broken cover has a hole, or no hole, as large as a scene.
+    In most draws, a hole as large as a scene is in a broken cover, or there is none at all.
+
+    Args:
+        shape: (rows, columns) of the scene.
     """
-    finer = max(max(shape) / _COARSE, 1)
-    rows, width = (max(round(length / finer), 1) for length in shape)
-    place = Place(rows, width, zoom=plan.zoom / finer)
-    most = 1 if plan.kind == "deck" else _COVER[1]
-    for attempt in range(_TRIES):
-        uniforms = draw_uniforms(plan.seed, attempt, [0])
-        clouds = _clouds(plan, uniforms, place)
-        if _COVER[0] <= apparent_opacity(clouds.a, clouds.light).mean() <= most:
-            return uniforms
-    return draw_uniforms(plan.seed, 0, [0])
+    step = max(max(shape) / _PREVIEW, 1)
+    rows, columns = (max(round(length / step), 1) for length in shape)
+    grid = PixelGrid(rows, columns, zoom=plan.zoom / step)
+    low, high = _MEAN_OPACITY
+    high = 1 if plan.kind == "deck" else high
+    for attempt in range(_MAX_ATTEMPTS):
+        draw = cloud_draw(plan.seed, attempt, [0])
+        if (
+            low
+            <= _opacity(_clouds(plan, draw, grid)).mean()
+            <= (1 if plan.kind == "deck" else high)
+        ):
+            return draw
+    return cloud_draw(plan.seed, 0, [0])
 
 
-def _clouds(plan: Simulation, uniforms: Tensor, place: Place) -> Clouds:
+def _clouds(plan: Simulation, draw: Draw, grid: PixelGrid) -> Clouds:
     with torch.inference_mode():
-        return draw_clouds(uniforms, CloudMix.only(plan.kind), place)
+        return draw_clouds(draw, draw_kind(draw, CloudMix.only(plan.kind)), grid)
+
+
+def _opacity(clouds: Clouds) -> NDArray[np.float32]:
+    """Return the apparent opacity of a scene's clouds, float32 (1, rows, columns)."""
+    opacity: NDArray[np.float32] = apparent_opacity(clouds.attenuation, clouds.light)[0].numpy()
+    return opacity
 
 
 def _clouds_of_rows(
-    plan: Simulation, uniforms: Tensor, shape: tuple[int, int], rows: tuple[int, int]
+    plan: Simulation, draw: Draw, shape: tuple[int, int], rows: tuple[int, int]
 ) -> Clouds:
-    """The scene's clouds over rows first to last (not included), (1, 3 or 1, rows, width)."""
+    """Return the clouds over rows first to last (not included): (1, 3 or 1, rows, columns)."""
     (height, width), (first, last) = shape, rows
     top, bottom = max(first - _MARGIN, 0), min(last + _MARGIN, height)
-    clouds = _clouds(plan, uniforms, Place(bottom - top, width, top, max(shape), plan.zoom))
+    clouds = _clouds(plan, draw, PixelGrid(bottom - top, width, top, max(shape), plan.zoom))
     return Clouds(*(part[:, :, first - top : last - top] for part in clouds))
 
 
@@ -145,17 +155,17 @@ def _cover(
     scene: Scene,
     radiometry: Radiometry,
 ) -> NDArray[Any]:
-    """DN under clouds, (bands, rows, width) as read."""
-    a, light, shadow = (part[0].numpy().astype(np.float64) for part in clouds)
+    """Return the DN under clouds, (bands, rows, columns) in the dtype of ``dn``."""
+    attenuation, light, shadow = (part[0].numpy().astype(np.float64) for part in clouds)
     out = dn.copy()
     for band in range(len(dn)):
         if band + 1 == scene.alpha:
             continue
         colour = scene.rgb.index(band) if band in scene.rgb else 1
         ground = dn[band] - radiometry.black
-        value = (1 - a[colour]) * shadow[0] * ground + light[colour] * radiometry.span
+        value = (1 - attenuation[colour]) * shadow[0] * ground + light[colour] * radiometry.span
         cloudy = as_dtype(value + radiometry.black, scene.dtype, scene.nodata)
-        there = valid if scene.nodata is None else valid & (dn[band] != scene.nodata)
-        touched = there & ((a[colour] > 0) | (shadow[0] < 1))
+        measured = valid if scene.nodata is None else valid & (dn[band] != scene.nodata)
+        touched = measured & ((attenuation[colour] > 0) | (shadow[0] < 1))
         out[band] = np.where(touched, cloudy, dn[band])
     return out

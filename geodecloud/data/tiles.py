@@ -1,4 +1,4 @@
-"""Tiles to train on, wherever they come from, and what to do with bad files on the way."""
+"""Hold clear tiles in memory, and count the files that cannot be read."""
 
 import hashlib
 import logging
@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.errors import DataError, SceneError, UsageError
+from geodecloud.errors import DataError, DataWarning, SceneError, UsageError, warn
 
 log = logging.getLogger("geodecloud")
 
@@ -23,8 +23,8 @@ class Tiles:
     """Clear tiles in memory.
 
     pixels: uint8 (count, 3, 64, 64) in EuroSAT's 8-bit radiometry.
-    names: where each tile comes from, ``Class/File.jpg`` for EuroSAT.
-    skipped: the bad files that were left out.
+    names: of each tile, ``Class/File.jpg`` for EuroSAT.
+    skipped: the bad files, which were left out.
     """
 
     pixels: NDArray[np.uint8]
@@ -35,14 +35,14 @@ class Tiles:
         return len(self.names)
 
     def digest(self) -> str:
-        """SHA-256 of names and pixels: the same for the same training data."""
+        """Return the SHA-256 of names and pixels: the same for the same training data."""
         sha = hashlib.sha256("\n".join(self.names).encode())
         sha.update(self.pixels.data)
         return sha.hexdigest()
 
 
 def join(first: Tiles, second: Tiles) -> Tiles:
-    """The tiles of both."""
+    """Return the tiles of both."""
     return Tiles(
         np.concatenate([first.pixels, second.pixels]),
         first.names + second.names,
@@ -51,7 +51,7 @@ def join(first: Tiles, second: Tiles) -> Tiles:
 
 
 class BadFiles:
-    """What becomes of bad files: the first one raises, or all are left out and counted.
+    """Treatment of bad files: the first one raises, or all are left out and counted.
 
     Args:
         on_bad: "error" or "skip".
@@ -59,13 +59,13 @@ class BadFiles:
 
     def __init__(self, on_bad: OnBad) -> None:
         if on_bad not in get_args(OnBad):
-            raise UsageError(f"on_bad is {on_bad!r}: give one of {', '.join(get_args(OnBad))}")
+            raise UsageError(f"`on_bad` is {on_bad!r}: give {' or '.join(get_args(OnBad))}")
         self._raises = on_bad == "error"
         self.names: list[str] = []
 
     @contextmanager
     def tolerated(self, name: str) -> Iterator[None]:
-        """What fails in the ``with`` block for the fault of the file ``name`` leaves it out."""
+        """Leave out the file ``name`` if it makes the ``with`` block fail, or pass the error on."""
         try:
             yield
         except (DataError, SceneError) as error:
@@ -74,8 +74,8 @@ class BadFiles:
             self.names.append(name)
             log.info("left out: %s", error)
 
-    def report(self, where: object) -> None:
-        """One warning where any file was left out."""
+    def report(self, root: object) -> None:
+        """Warn once if any file of ``root`` was left out."""
         if self.names:
             count = len(self.names)
-            log.warning("%s: %d bad file(s) left out, first %s", where, count, self.names[0])
+            warn(DataWarning, f"{root}: {count} bad file(s) left out, first {self.names[0]}")

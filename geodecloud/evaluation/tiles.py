@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from geodecloud.data.article import overlay_noise
-from geodecloud.data.clouds import draw_uniforms, simulate_clouds
+from geodecloud.data.article import article_draw, overlay_noise
+from geodecloud.data.clouds import cloud_draw, simulate_clouds
+from geodecloud.data.config import CloudMix
 from geodecloud.data.eurosat import SPLIT_SEED, load_eurosat
 from geodecloud.data.tiles import TILE, OnBad, Tiles
 from geodecloud.errors import UsageError
 from geodecloud.evaluation.dark_channel import dehaze
 from geodecloud.evaluation.metrics import Mask, Picture, mean_square, to_psnr
 from geodecloud.evaluation.tables import METRICS, Scores, mean_scores, score
-from geodecloud.model.config import CloudMix
 from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import (
     EUROSAT_STEPS,
@@ -117,11 +117,12 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
     """Yield all tiles under clouds of one kind; the cloud of tile i is (seed, epoch, i)."""
     for first in range(0, len(tiles), _BATCH):
         clear = torch.from_numpy(eurosat_to_model(tiles.pixels[first : first + _BATCH]))
-        uniforms = draw_uniforms(_SEED, _EPOCH, list(range(first, first + len(clear))))
+        items = range(first, first + len(clear))
         if kind == "article":
-            clouded = overlay_noise(clear, uniforms)
+            clouded = overlay_noise(clear, article_draw(_SEED, _EPOCH, items))
         else:
-            clouded = simulate_clouds(clear, uniforms, CloudMix.only(kind))
+            draw = cloud_draw(_SEED, _EPOCH, items)
+            clouded = simulate_clouds(clear, draw, CloudMix.only(kind))
         dn = model_to_eurosat(clouded.cloudy.numpy())  # (N, 3, 64, 64)
         cloudy = _EUROSAT.to_model(dn)
         dark_objects = [find_dark_object(tile.reshape(3, -1), TILE * TILE) for tile in cloudy]

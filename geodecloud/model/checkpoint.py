@@ -1,4 +1,4 @@
-"""Model files: safetensors with the generator's weights, and metadata that says what they are."""
+"""Read and write model files: the generator's weights as safetensors, with metadata."""
 
 import dataclasses
 import hashlib
@@ -19,17 +19,17 @@ from geodecloud.raster.atomic import atomic_write
 from geodecloud.version import VERSION
 
 KIND = "geodecloud-generator"
-_MOST_STRENGTH = 2.0  # a model that removes less than half is no model
+_MAX_STRENGTH = 2.0  # a model that removes less than half of a cloud is not usable
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says of itself.
+    """Description of a model file.
 
-    path, sha256: the file.
+    path, sha256: of the file.
     plan: the shape of the generator.
-    strength: by how much to multiply the generator's change where the ground is seen, mostly 1.
-    metadata: everything, as written: bands, radiometry, config, training data, version.
+    strength: factor of the generator's change where the ground can be seen, mostly 1.
+    metadata: all entries as written: bands, radiometry, config, training data, version.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class ModelInfo:
 
 
 def default_model() -> Path:
-    """The model that comes with the package."""
+    """Return the path of the model that comes with the package."""
     return Path(str(resources.files("geodecloud.model") / "weights" / "default.safetensors"))
 
 
@@ -48,11 +48,11 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
     """Write weights in fp16 and metadata; the file appears whole or not at all.
 
     Args:
-        about: what to add to the metadata: config, training data, step; ``strength`` where it
-            is known, see :class:`ModelInfo`.
+        about: more metadata: config, training data, step; ``strength`` where it is known, see
+            :class:`ModelInfo`.
 
     Raises:
-        OutputError: it cannot be written (disk full, say).
+        OutputError: the file cannot be written, for example to a full disk.
     """
     metadata = {
         "kind": KIND,
@@ -67,10 +67,11 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
 
 
 def copy_with_strength(model: Path, strength: float, path: Path) -> None:
-    """Write a model file again under another strength, see :class:`ModelInfo`.
+    """Write a copy of a model file with another strength, see :class:`ModelInfo`.
 
     Raises:
         ModelError: as :func:`load_generator`.
+        OutputError: as :func:`save_generator`.
     """
     generator, info = load_generator(model)
     _write(path, _halves(generator), info.metadata | {"strength": strength})
@@ -80,12 +81,16 @@ def save_mean(models: list[Path], path: Path) -> None:
     """Write the mean of each weight, with the metadata of the last model and the steps of all.
 
     Raises:
-        ModelError: as :func:`load_generator`, or the models are of different shapes.
+        ModelError: as :func:`load_generator`, or the generators have different shapes.
+        OutputError: as :func:`save_generator`.
     """
     generators, infos = zip(*(load_generator(model) for model in models), strict=True)
     for info in infos:
         if info.plan != infos[-1].plan:
-            raise ModelError(f"{info.path}: another shape of generator than {infos[-1].path}")
+            raise ModelError(
+                f"{info.path}: another shape of generator than {infos[-1].path}; "
+                "give models of the same run"
+            )
     weights = [generator.state_dict() for generator in generators]
     generators[-1].load_state_dict(
         {
@@ -96,11 +101,12 @@ def save_mean(models: list[Path], path: Path) -> None:
         }
     )
     about = infos[-1].metadata | {"mean_of_steps": [info.metadata.get("steps") for info in infos]}
-    about.pop("scores", None)  # the last model's alone
+    about.pop("scores", None)  # they are the last model's, not the mean's
     save_generator(generators[-1], path, about)
 
 
 def _halves(generator: UNet) -> dict[str, torch.Tensor]:
+    """Return the weights in fp16; whole numbers stay."""
     return {
         name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
         for name, value in generator.state_dict().items()
@@ -122,7 +128,7 @@ def read_info(path: Path) -> ModelInfo:
         ModelError: the file is missing, damaged or not a model of geodecloud.
     """
     if not path.is_file():
-        raise ModelError(f"{path}: no such model file; leave out --model to use the built-in one")
+        raise ModelError(f"{path}: no such model file; leave out `model` to use the built-in one")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("geodecloud")
@@ -131,20 +137,31 @@ def read_info(path: Path) -> ModelInfo:
     try:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
-        # Of the darkest light only later models know.
-        plan = build(GeneratorPlan, {"darkest": False} | metadata["generator"])
+        plan = _plan_of(metadata)
         strength = float(metadata.get("strength", 1.0))
-        ours = ours and 0 < strength <= _MOST_STRENGTH
+        ours = ours and 0 < strength <= _MAX_STRENGTH
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
         ours = False
     if not ours:
-        raise ModelError(f"{path}: not a model of geodecloud; leave out --model to use its own")
+        raise ModelError(
+            f"{path}: not a model of geodecloud; leave out `model` to use the built-in one"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return ModelInfo(path, digest, plan, strength, metadata)
 
 
+def _plan_of(metadata: dict[str, Any]) -> GeneratorPlan:
+    """Return the generator's plan from the metadata of any version.
+
+    The first models had no dark object; later ones called it ``darkest``.
+    """
+    table = metadata["generator"]
+    absent = {} if table.keys() & {"darkest", "dark_object"} else {"dark_object": False}
+    return build(GeneratorPlan, absent | table)
+
+
 def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
-    """The generator in fp32, in evaluation mode, on the CPU.
+    """Load the generator in fp32, in evaluation mode, on the CPU.
 
     Raises:
         ModelError: as :func:`read_info`, or the weights do not fit the network.

@@ -1,4 +1,4 @@
-"""Which device and which arithmetic a machine has."""
+"""Find the device of the network, and whether it is fast at bf16."""
 
 import re
 
@@ -8,31 +8,33 @@ from geodecloud.errors import UsageError
 
 
 def find_device(name: str) -> torch.device:
-    """The device of this name; "auto" is a GPU where there is one.
+    """Return the device of this name; "auto" is a GPU if there is one.
 
     Raises:
-        UsageError: no such device here.
+        UsageError: the device is not available on this machine.
     """
     if name == "auto":
         mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(f"device is {name!r}: it must be auto, cpu, cuda, cuda:1 or mps")
+        raise UsageError(f"`device` is {name!r}: give auto, cpu, cuda, cuda:1 or mps")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} is not to be had here; try --device cpu") from error
+        raise UsageError(
+            f"`device` {name!r} is not available on this machine; give auto or cpu"
+        ) from error
     return device
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bf16 itself; emulation is slower than fp32."""
+    """Return whether the device computes in bf16 itself; emulation is slower than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
 
 

@@ -1,45 +1,44 @@
-"""How far bf16 may be from fp32, and patches to find out on how far it is."""
+"""Measure how far the network in bf16 is from fp32, on patches made for it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.fill.ground import upsample
-from geodecloud.restore.filters import Floats
+from geodecloud.restore.filters import Floats, upsample
 
-_MEAN, _RARELY = 1.0, 8.0  # DN; of all values, and what one in a thousand may exceed
-_LAND = (0.28, 0.33, 0.38)  # model range: R, G, B of land as top-of-atmosphere scenes have it
+_MAX_MEAN, _MAX_P999 = 1.0, 8.0  # DN
+_LAND = (0.28, 0.33, 0.38)  # model range: R, G, B of land in top-of-atmosphere scenes
 _OCTAVES = (2, 4, 8, 16, 32)  # cells of the noise along a patch
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two answers of the network, in DN of Sentinel-2."""
+    """Absolute difference of two outputs of the network, in DN of Sentinel-2."""
 
     mean: float
     p999: float  # 99.9th percentile
 
     @property
     def small(self) -> bool:
-        """Whether it is of no account."""
-        return self.mean <= _MEAN and self.p999 <= _RARELY
+        """Whether the difference may be neglected."""
+        return self.mean <= _MAX_MEAN and self.p999 <= _MAX_P999
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} DN on average, {self.p999:.0f} at the 99.9th percentile"
 
 
 def difference(one: Floats, other: Floats) -> Difference:
-    """Of answers (N, 3 or 4, S, S) in model range; what they say of opacity has no part in it."""
-    apart = np.abs(one[:, :3] - other[:, :3]) * Radiometry().span
-    return Difference(float(apart.mean()), float(np.percentile(apart, 99.9)))
+    """Compare red, green and blue of two outputs, (N, 3 or 4, S, S) in model range."""
+    absolute = np.abs(one[:, :3] - other[:, :3]) * Radiometry().span
+    return Difference(float(absolute.mean()), float(np.percentile(absolute, 99.9)))
 
 
 def probe_patches(count: int, size: int) -> Floats:
-    """Patches that are to the network what scenes are, (count, 3, size, size) in model range.
+    """Make patches like those of scenes, the same every time: (count, 3, size, size).
 
-    Land of fractal noise, a colour of its own in each patch, under cloud of fractal noise that
-    covers from next to nothing, in the first, to nearly all, in the last. The same every time.
+    Each patch shows land of fractal noise in a colour of its own, in model range, under cloud of
+    fractal noise. The cloud covers almost nothing of the first patch and almost all of the last.
     """
     rng = np.random.default_rng(0)
     land = np.array(_LAND, np.float32)[:, None, None]
@@ -53,7 +52,7 @@ def probe_patches(count: int, size: int) -> Floats:
 
 
 def _noise(rng: np.random.Generator, size: int) -> Floats:
-    """Fractal noise about 0 with a deviation of 1, (size, size)."""
+    """Return fractal noise of mean 0 and standard deviation 1, (size, size)."""
     total = np.zeros((size, size), np.float32)
     for cells in _OCTAVES:
         values = rng.standard_normal((1, cells, cells)).astype(np.float32)

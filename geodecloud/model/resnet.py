@@ -1,4 +1,4 @@
-"""The discriminator: a ResNet that tells a clear tile from a restored one."""
+"""Define the discriminator: a ResNet that tells a clear tile from a restored one."""
 
 from torch import Tensor, nn
 
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in model range -> (N,) logits: positive means "a clear tile"."""
+        """(N, 3, H, W) in model range -> (N,) logits; positive means a clear tile."""
         deep = self.stages(self.stem(x))  # (N, 256, H/16, W/16)
         out: Tensor = self.head(deep.mean(dim=(2, 3))).squeeze(1)
         return out

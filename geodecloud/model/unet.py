@@ -1,4 +1,4 @@
-"""The generator: a UNet that restores the ground and says how much cloud hid it."""
+"""Define the generator: a UNet that restores the ground and estimates the cloud's opacity."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ class DoubleConv(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the height and width, half the channels, without a checkerboard.
+    """Doubling of height and width, halving of channels, without a checkerboard.
 
     Interpolation and a 1x1 convolution instead of the article's transposed convolution, whose
     kernel leaves its grid where the land is invented (Odena et al., "Deconvolution and
@@ -53,12 +53,12 @@ class Upsample(nn.Module):
 class UNet(nn.Module):
     """UNet; with ``configs/article.toml`` the article's, 7.77 M parameters.
 
-    Only BatchNorm, whose statistics are frozen when the generator restores: nothing may depend
-    on the patch, or neighbouring windows would disagree along their seam.
+    It normalises by BatchNorm only, whose statistics are frozen when the generator restores:
+    nothing may depend on the patch, or neighbouring windows would disagree along their seam.
 
-    With ``opacity`` the restored channels are a change to the input (no change where there is no
-    cloud is the easy answer) and a fourth channel says how much cloud there was. Without, the
-    network is the article's, whose output is the image itself.
+    With ``opacity`` the restored channels are a change to the input, which makes no change the
+    easy output where there is no cloud, and a fourth channel is the opacity of the cloud. Without
+    ``opacity``, the network is the article's, whose output is the image itself.
     """
 
     def __init__(self, plan: GeneratorPlan = _DEFAULT) -> None:
@@ -85,7 +85,7 @@ class UNet(nn.Module):
         """(N, 3, H, W) in model range -> (N, 4, H, W): restored R, G, B and opacity, 0..1.
 
         H and W are multiples of 2**depth. Without ``opacity`` the result is (N, 3, H, W). With
-        ``darkest`` x is (N, 6, H, W), see :func:`with_dark_object`.
+        ``dark_object`` x is (N, 6, H, W), see :func:`with_dark_object`.
         """
         skips = []
         deep = x
@@ -105,14 +105,14 @@ class UNet(nn.Module):
         return torch.cat([restored, torch.sigmoid(out[:, 3:])], dim=1)
 
 
-def with_dark_object(tiles: Tensor, darkest: Tensor) -> Tensor:
-    """What a generator with ``darkest`` is asked: (N, 3, H, W) and (N, 3) -> (N, 6, H, W)."""
-    return torch.cat([tiles, darkest[..., None, None].expand_as(tiles)], dim=1)
+def with_dark_object(tiles: Tensor, dark_object: Tensor) -> Tensor:
+    """Return tiles with their scene's dark object: (N, 3, H, W), (N, 3) or (3,) -> (N, 6, H, W)."""
+    return torch.cat([tiles, dark_object[..., None, None].expand_as(tiles)], dim=1)
 
 
 def with_dark_object_input(generator: UNet) -> UNet:
-    """The same generator with ``darkest`` in its plan, of which it makes nothing yet."""
-    wider = UNet(dataclasses.replace(generator.plan, darkest=True))
+    """Return the same generator with ``dark_object`` in its plan; it ignores that input so far."""
+    wider = UNet(dataclasses.replace(generator.plan, dark_object=True))
     weights = generator.state_dict()
     first = "encoder.0.layers.0.weight"
     kernel = weights[first]  # (width, 3, 3, 3)

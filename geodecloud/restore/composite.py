@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
-from geodecloud.radiometry import Radiometry
+from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.filters import box_mean, dilate, smoothstep
 from geodecloud.settings import Policy
@@ -166,22 +166,3 @@ def lay_over(
     """
     new = radiometry.black + radiometry.span * np.clip(colour, 0, 1).astype(np.float64)
     return as_dtype(dn + share * (new - dn), dn.dtype, nodata)
-
-
-def as_dtype(
-    values: NDArray[np.float64], dtype: np.dtype[Any], nodata: float | None
-) -> NDArray[Any]:
-    """Values of any shape in the scene's dtype.
-
-    Rounded and clipped to an integer dtype; a value that would mean nodata steps aside.
-    """
-    if dtype.kind == "f":
-        out = values.astype(dtype)
-        if nodata is not None and np.isfinite(nodata):
-            out[out == nodata] = np.nextafter(dtype.type(nodata), dtype.type(np.inf))
-        return out
-    limits = np.iinfo(dtype)
-    out = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-    if nodata is not None:
-        out[out == nodata] = nodata + 1 if nodata < limits.max else nodata - 1
-    return out

@@ -47,6 +47,29 @@ def box_mean(values: Floats, radius: int) -> Floats:
     return values
 
 
+def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int) -> Floats:
+    """Return rows of pixels interpolated from cells, bilinear: float32 (bands, rows, width).
+
+    Args:
+        cells: float32 (bands, rows, columns).
+        cell: height and width of a cell in pixels.
+        rows: the first pixel row, and the one after the last.
+        width: in pixels.
+    """
+    for axis, (first, last) in ((1, rows), (2, (0, width))):
+        position = (np.arange(first, last, dtype=np.float32) + 0.5) / cell - 0.5  # in cells
+        position = np.clip(position, 0, cells.shape[axis] - 1)
+        lower = position.astype(np.intp)
+        upper = np.minimum(lower + 1, cells.shape[axis] - 1)
+        weight = (position - lower).astype(np.float32)
+        weight = weight[:, None] if axis == 1 else weight
+        below, cells = cells.take(lower, axis), cells.take(upper, axis)
+        cells -= below
+        cells *= weight
+        cells += below
+    return cells
+
+
 def smoothstep(t: Floats) -> Floats:
     """0 up to 0, 1 from 1 on, smooth between: 3 t^2 - 2 t^3."""
     clipped: Floats = np.clip(t, 0, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""One process or several: what ``torchrun`` has started, and the device of this one."""
+"""Join the processes that ``torchrun`` has started, each with a device of its own."""
 
 import os
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ class Processes:
     """This process among those of the run.
 
     Args:
-        rank: its number; 0 is the one that writes.
-        count: how many there are.
-        device: where this one computes.
+        rank: number of this process; process 0 writes.
+        count: number of processes.
+        device: where this process computes.
     """
 
     rank: int
@@ -33,18 +33,18 @@ class Processes:
         """Whether this process validates, saves and prints."""
         return self.rank == 0
 
-    def share(self, network: nn.Module) -> nn.Module:
-        """The network with gradients averaged over all processes; itself if there is one only."""
+    def synchronise(self, network: nn.Module) -> nn.Module:
+        """Return the network with gradients averaged over all processes; itself for one process."""
         if self.count == 1:
             return network
         # Statistics of BatchNorm stay each process's own: rank 0's are saved.
         return DistributedDataParallel(network, broadcast_buffers=False)
 
     def agree(self, facts: dict[str, Any]) -> None:
-        """Refuse to go on unless all processes have the same facts.
+        """Check that all processes have the same facts.
 
         Raises:
-            DataError: they differ, as where machines do not share a disk.
+            DataError: the facts differ, for example where machines do not share a disk.
         """
         if self.count == 1:
             return
@@ -55,21 +55,21 @@ class Processes:
                 if theirs[name] != ours:
                     raise DataError(
                         f"process {rank} has another {name} than process 0; "
-                        "give all machines the same data and --out on a shared disk"
+                        "give all machines the same data, and `out` on a shared disk"
                     )
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes."""
         if self.count > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` has started, or be the only one."""
+    """Yield this process among those that ``torchrun`` has started, or as the only one."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        # Not "auto": Apple's mps lacks operations that the clouds are made with.
+        # Not "auto": Apple's mps lacks operations that the clouds need.
         yield Processes(0, 1, find_device("cuda" if torch.cuda.is_available() else "cpu"))
         return
     device = torch.device("cpu")

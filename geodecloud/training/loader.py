@@ -1,87 +1,157 @@
-"""What the networks see of the tiles, step by step."""
+"""Read the tiles of a run, and yield them in batches."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geodecloud.data import augment, clouds
-from geodecloud.data.tiles import Tiles
-from geodecloud.data.water import is_water
+from geodecloud.data.augment import is_water
+from geodecloud.data.draw import draw_numbers
+from geodecloud.data.eurosat import SPLIT_SEED, load_eurosat
+from geodecloud.data.scene_tiles import tiles_from_scenes
+from geodecloud.data.tiles import OnBad, Tiles, join
 from geodecloud.errors import DataError
 from geodecloud.radiometry import eurosat_to_model
 
-_AUGMENT = 1_000_003  # keeps the augmentation's random stream apart from the clouds'
-_WATER = 2_000_003  # and that of the water beside the land apart from both
-_AT_ONCE = 1024  # tiles, when all are looked at
+_WATER_SEED = 2_000_003  # keeps the choice of water apart from all other random numbers
+_TILES_AT_ONCE = 1024  # when all tiles are searched for water
+
+
+@dataclass(frozen=True)
+class Data:
+    """The tiles of a run.
+
+    Args:
+        training: to train on.
+        held_out: to validate on.
+        about: origin of the tiles, for the model file.
+    """
+
+    training: Tiles
+    held_out: Tiles
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that the tiles of a run are read from.
+
+    Args:
+        eurosat: folder or zip.
+        scenes: folder of clear GeoTIFFs for more training tiles.
+        classes: read these of EuroSAT's land-cover classes only; none: all.
+        on_bad: treatment of files that cannot be read: "error", or "skip" them and count.
+        scale, offset: of the scenes, as for restoring; None: each has its own radiometry.
+    """
+
+    eurosat: Path
+    scenes: Path | None = None
+    classes: tuple[str, ...] = ()
+    on_bad: OnBad = "error"
+    scale: float | None = None
+    offset: float | None = None
+
+    def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> Data:
+        """Read EuroSAT's training part and the scenes' tiles, and some held-out tiles.
+
+        Args:
+            validation_tiles: number of held-out tiles at most.
+            split_seed: of EuroSAT's parts.
+
+        Raises:
+            DataError: there are no tiles, or a file cannot be read.
+        """
+        load = partial(
+            load_eurosat, self.eurosat, classes=self.classes, on_bad=self.on_bad, seed=split_seed
+        )
+        training = load()
+        about: dict[str, Any] = {"eurosat_tiles": len(training), "split_seed": split_seed}
+        if self.classes:
+            about["classes"] = list(self.classes)
+        if self.scenes:
+            cut = tiles_from_scenes(
+                self.scenes, on_bad=self.on_bad, scale=self.scale, offset=self.offset
+            )
+            about["scene_tiles"] = len(cut)
+            training = join(training, cut)
+        if training.skipped:
+            about["skipped"] = len(training.skipped)
+        return Data(training, load(held_out=True, limit=validation_tiles), about)
 
 
 class Batch(NamedTuple):
-    """Tiles and the random numbers that decide what becomes of them.
+    """Tiles, and the numbers that their random numbers depend on.
 
     clear: float32 (N, 3, 64, 64) in model range.
-    neighbours: float32 (N, 3, 3, 64, 64): for each tile the three that follow it in the data.
-    water: float32 (N, 3, 64, 64): for each tile one of water; itself where there is none.
-    changes: float32 (N, augment.UNIFORMS), 0..1.
-    clouds: float32 (N, clouds.UNIFORMS), 0..1.
+    neighbours: float32 (N, 3, 3, 64, 64), for each tile the three that follow it in the data.
+    water: float32 (N, 3, 64, 64), for each tile a tile of water; itself where there is none.
+    epoch: of the run.
+    items: numbers of the tiles in the data, N.
     """
 
     clear: Tensor
     neighbours: Tensor
     water: Tensor
-    changes: Tensor
-    clouds: Tensor
+    epoch: int
+    items: tuple[int, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in self))
+        """Return the same batch on a device."""
+        clear, neighbours, water = (part.to(device, non_blocking=True) for part in self[:3])
+        return Batch(clear, neighbours, water, self.epoch, self.items)
 
 
 def batches(
-    tiles: Tiles, seed: int, batch_size: int, start: int, share: tuple[int, int] = (0, 1)
+    tiles: Tiles, seed: int, batch_size: int, start: int, process: tuple[int, int] = (0, 1)
 ) -> Iterator[Batch]:
-    """Endless batches from step ``start`` on; each epoch takes each tile once.
+    """Yield endless batches from step ``start`` on; each epoch takes each tile once.
 
-    What a tile looks like in an epoch depends on (seed, epoch, tile) only.
+    The appearance of a tile in an epoch depends on (seed, epoch, tile) only.
 
     Args:
-        share: (rank, processes): every so many-th tile of each batch, from ``rank`` on.
+        tiles: to train on.
+        seed: of the run.
+        batch_size: over all processes.
+        start: the first step.
+        process: (rank, count): each batch is divided among the processes.
 
     Raises:
-        DataError: fewer tiles than one batch.
+        DataError: there are fewer tiles than one batch.
     """
     if len(tiles) < batch_size:
         raise DataError(f"{len(tiles)} tiles are fewer than one batch of {batch_size}")
-    rank, processes = share
+    rank, count = process
     per_epoch = len(tiles) // batch_size
-    water = _of_water(tiles)
+    all_water = _find_water(tiles)
     step = start
     while True:
         epoch, position = divmod(step, per_epoch)
         order = np.random.default_rng([seed, epoch]).permutation(len(tiles))
-        mine = order[position * batch_size : (position + 1) * batch_size][rank::processes]
-        following = (mine[:, None] + np.arange(1, 4)) % len(tiles)
-        items = mine.tolist()
-        wet = [water[_drawn(seed, epoch, i, len(water))] for i in items] if len(water) else mine
-        yield Batch(
-            torch.from_numpy(eurosat_to_model(tiles.pixels[mine])),
-            torch.from_numpy(eurosat_to_model(tiles.pixels[following])),
-            torch.from_numpy(eurosat_to_model(tiles.pixels[wet])),
-            clouds.draw_uniforms(seed + _AUGMENT, epoch, items, augment.UNIFORMS),
-            clouds.draw_uniforms(seed, epoch, items),
+        chosen = order[position * batch_size : (position + 1) * batch_size][rank::count]
+        following = (chosen[:, None] + np.arange(1, 4)) % len(tiles)
+        items = tuple(chosen.tolist())
+        water = chosen
+        if len(all_water):
+            draw = draw_numbers(seed + _WATER_SEED, epoch, items, ("water",))
+            water = all_water[
+                (draw.uniform("water").flatten().numpy() * len(all_water)).astype(int)
+            ]
+        clear, neighbours, beside = (
+            torch.from_numpy(eurosat_to_model(tiles.pixels[part]))
+            for part in (chosen, following, water)
         )
+        yield Batch(clear, neighbours, beside, epoch, items)
         step += 1
 
 
-def _drawn(seed: int, epoch: int, item: int, count: int) -> int:
-    return int(np.random.default_rng([seed + _WATER, epoch, item]).integers(count))
-
-
-def _of_water(tiles: Tiles) -> NDArray[np.intp]:
-    """The indices of the tiles that are water."""
-    parts = [tiles.pixels[first : first + _AT_ONCE] for first in range(0, len(tiles), _AT_ONCE)]
-    wet = [is_water(torch.from_numpy(eurosat_to_model(part))).numpy() for part in parts]
-    return np.flatnonzero(np.concatenate(wet))
+def _find_water(tiles: Tiles) -> NDArray[np.intp]:
+    """Return the numbers of the tiles that are water."""
+    starts = range(0, len(tiles), _TILES_AT_ONCE)
+    parts = [eurosat_to_model(tiles.pixels[first : first + _TILES_AT_ONCE]) for first in starts]
+    return np.flatnonzero(np.concatenate([is_water(torch.from_numpy(p)).numpy() for p in parts]))

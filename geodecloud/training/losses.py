@@ -1,9 +1,9 @@
-"""What the networks are asked for."""
+"""Compute the losses of both networks."""
 
 import torch
 from torch import Tensor, nn
 
-from geodecloud.model.config import LossWeights
+from geodecloud.training.config import LossWeights
 
 _CLEAR = 0.01  # opacity below which there is no cloud
 
@@ -13,11 +13,11 @@ bce = nn.BCEWithLogitsLoss()
 def restoration_loss(
     restored: Tensor, target: Tensor, opacity: Tensor, plan: LossWeights
 ) -> Tensor:
-    """L1 of the restored channels, by the weight of each pixel.
+    """Return the L1 of the restored channels, with a weight for each pixel.
 
-    Under opaque cloud the ground is anybody's guess: full weight there would teach the mean of
-    the training set. Without cloud the opacity keeps the pixel as it is, whatever is restored:
-    full weight there would teach to remove half of a cloud, in case there is none.
+    Under opaque cloud the ground is unknown: full weight there would teach the mean of the
+    training set. Without cloud the opacity keeps the pixel as it is, whatever is restored: full
+    weight there would teach to remove half of a cloud, in case there is none.
 
     Args:
         restored, target: float32 (N, 3, H, W) in model range.
@@ -29,28 +29,28 @@ def restoration_loss(
     return loss
 
 
-def opacity_loss(answer: Tensor, opacity: Tensor, quantile: float) -> Tensor:
-    """The opacity as a quantile of what it may be (pinball loss, Koenker and Bassett 1978).
+def opacity_loss(predicted: Tensor, opacity: Tensor, quantile: float) -> Tensor:
+    """Return the pinball loss of the opacity (Koenker and Bassett 1978).
 
-    A low quantile: what may as well be the ground itself counts as ground, which is what keeps
-    clear pixels untouched. At 0.5 this is the L1.
+    Its minimum is a quantile of the possible opacities. With a low quantile, pixels that may be
+    ground count as ground, so that clear pixels stay as they are. At 0.5 the loss is the L1.
 
     Args:
-        answer, opacity: float32 (N, 1, H, W), 0..1.
+        predicted, opacity: float32 (N, 1, H, W), 0..1.
         quantile: 0..1.
     """
-    missing = opacity - answer
+    missing = opacity - predicted
     return 2 * torch.maximum(quantile * missing, (quantile - 1) * missing).mean()
 
 
 def discriminator_loss(real: Tensor, restored: Tensor) -> Tensor:
-    """Real tiles are 1, restored ones 0; logits (N,) each."""
+    """Return the discriminator's loss: real tiles are 1, restored ones 0; logits (N,) each."""
     ones, zeros = real.new_ones(real.shape), restored.new_zeros(restored.shape)
     loss: Tensor = (bce(real, ones) + bce(restored, zeros)) / 2
     return loss
 
 
 def adversarial_loss(restored: Tensor) -> Tensor:
-    """The generator wants its tiles taken for real; logits (N,)."""
+    """Return the generator's loss against the discriminator, which should say 1; logits (N,)."""
     loss: Tensor = bce(restored, restored.new_ones(restored.shape))
     return loss

@@ -1,4 +1,4 @@
-"""The article's two pictures: the losses of a run, and tiles before and after."""
+"""Plot the losses of a run, and tiles before and after, as the article does."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from geodecloud.training.validate import Answered
+from geodecloud.training.validate import Restored
 
 _PANELS = (
     ("losses", ("restored", "opacity")),
@@ -17,10 +17,11 @@ _PANELS = (
 
 
 def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
-    """Losses and scores over the steps, as PNG.
+    """Plot losses and scores over the steps, as PNG.
 
     Args:
         lines: of ``metrics.jsonl``.
+        path: the PNG to write.
     """
     figure = Figure(figsize=(12, 3.5), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, 3), _PANELS, strict=True):
@@ -33,17 +34,17 @@ def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
     _write(figure, path)
 
 
-def plot_tiles(answered: Answered, path: Path) -> None:
-    """One column for each tile: input, target, generated, and the opacity, as PNG."""
+def plot_tiles(tiles: Restored, path: Path) -> None:
+    """Plot a column for each tile: input, target, generated and opacity, as PNG."""
     rows: list[tuple[str, Any]] = [
-        ("input", answered.clouded.cloudy),
-        ("target", answered.clouded.target),
-        ("generated", answered.restored),
-        ("opacity", answered.opacity),
+        ("input", tiles.clouded.cloudy),
+        ("target", tiles.clouded.target),
+        ("generated", tiles.restored),
+        ("opacity", tiles.opacity),
     ]
-    if bool(answered.opacity.isnan().any()):
+    if bool(tiles.opacity.isnan().any()):
         rows.pop()
-    count = len(answered.restored)
+    count = len(tiles.restored)
     figure = Figure(figsize=(1.3 * count, 1.35 * len(rows)), layout="constrained")
     cells = figure.subplots(len(rows), count, squeeze=False)
     for line, (name, pictures) in zip(cells, rows, strict=True):

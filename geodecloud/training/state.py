@@ -1,4 +1,4 @@
-"""The state of a training run: networks, optimizers, schedules; saved whole, resumed the same."""
+"""Hold the state of a training run: networks, optimizers, schedules; save and resume it."""
 
 import copy
 import math
@@ -14,18 +14,18 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from geodecloud.errors import GeodecloudError, OutputError
 from geodecloud.model.checkpoint import load_generator
-from geodecloud.model.config import Config
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object_input
 from geodecloud.raster.atomic import atomic_write
+from geodecloud.training.config import Config
 from geodecloud.training.distributed import Processes
 
-_FACTS = ("step", "best", "data", "started_from")  # of a run, beside its networks
-_DAMAGE = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
+_FACTS = ("step", "best", "data", "started_from")  # what is saved beside the networks
+_DAMAGED = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
 
 
 class Run:
-    """All that must be saved so that a resumed run is the same run.
+    """State of a run: everything that a resumed run needs to be the same run.
 
     Args:
         config: with steps instead of epochs, and a precision that is not "auto".
@@ -35,8 +35,8 @@ class Run:
 
     def __init__(self, config: Config, processes: Processes, data: str = "") -> None:
         self.config, self.processes, self.data = config, processes, data
-        self.step, self.best = 0, -math.inf  # the best validation score so far
-        self.started_from: dict[str, Any] | None = None  # metadata of the model tuned
+        self.step, self.best = 0, -math.inf  # best: the highest validation score so far
+        self.started_from: dict[str, Any] | None = None  # metadata of the model that is tuned
         plan = config.training
         torch.manual_seed(plan.seed)
         self.generator = UNet(config.generator).to(processes.device)
@@ -44,10 +44,10 @@ class Run:
         for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        # The same networks, with gradients shared among the processes.
-        self.shared: dict[str, nn.Module] = {
-            "generator": processes.share(self.generator),
-            "discriminator": processes.share(self.discriminator),
+        # The same networks, with gradients averaged over the processes.
+        self.synchronised: dict[str, nn.Module] = {
+            "generator": processes.synchronise(self.generator),
+            "discriminator": processes.synchronise(self.discriminator),
         }
         self.generator_optimizer = AdamW(
             self.generator.parameters(), plan.generator_rate, weight_decay=plan.weight_decay
@@ -62,18 +62,19 @@ class Run:
         self.discriminator_schedule = self._schedule(self.discriminator_optimizer)
 
     def _schedule(self, optimizer: AdamW) -> LRScheduler:
+        """Return the learning-rate schedule of an optimizer."""
         plan = self.config.training
         if plan.schedule == "step":  # the article's StepLR(10, 0.1) over 15 epochs
-            begins = 0 if optimizer is self.generator_optimizer else plan.warm_up * plan.steps
-            return MultiStepLR(optimizer, [max(math.ceil(plan.steps * 2 / 3 - begins), 1)])
+            first = 0 if optimizer is self.generator_optimizer else plan.warm_up * plan.steps
+            return MultiStepLR(optimizer, [max(math.ceil(plan.steps * 2 / 3 - first), 1)])
         if optimizer is self.generator_optimizer:
             steps = max(plan.steps, 11)  # torch divides by zero where the rise is one step
             return OneCycleLR(optimizer, plan.generator_rate, steps, pct_start=0.1)
-        return MultiStepLR(optimizer, [plan.steps])  # one rate: it joins late and stays
+        return MultiStepLR(optimizer, [plan.steps])  # a constant rate
 
     @property
     def adversarial_weight(self) -> float:
-        """0 during the warm-up, then a ramp to the full weight."""
+        """Weight of the adversarial loss: 0 during the warm-up, then a ramp to the full weight."""
         plan = self.config.training
         past = self.step / plan.steps - plan.warm_up
         if past < 0:
@@ -85,26 +86,28 @@ class Run:
         """Take over the weights of a model file.
 
         Raises:
-            GeodecloudError: its generator has another shape.
+            GeodecloudError: the model's generator has another shape than the configuration's.
+            ModelError: the model cannot be read.
         """
         generator, info = load_generator(model)
         plan = self.config.generator
-        if plan.darkest and not info.plan.darkest:
+        if plan.dark_object and not info.plan.dark_object:
             generator = with_dark_object_input(generator)
         if generator.plan != plan:
-            raise GeodecloudError(f"{model}: it is {info.plan}, not {plan}")
+            raise GeodecloudError(f"{model}: its generator is {info.plan}, not {plan}")
         self.generator.load_state_dict(generator.state_dict())
         self.average.load_state_dict(generator.state_dict())
         self.started_from = info.metadata
 
     def _parts(self) -> dict[str, Any]:
+        """Return the networks, optimizers and schedules by name."""
         return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
 
     def save(self, path: Path) -> None:
         """Write the state; the file appears whole or not at all.
 
         Raises:
-            OutputError: it cannot be written (disk full, say).
+            OutputError: the file cannot be written, for example to a full disk.
         """
         state = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {name: getattr(self, name) for name in _FACTS}
@@ -112,27 +115,27 @@ class Run:
         try:
             with atomic_write(path) as part, part.open("wb") as file:
                 torch.save(state, file)
-        except (OSError, RuntimeError) as error:  # torch makes a full disk a RuntimeError
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a full disk
             raise OutputError(f"{path}: cannot be written ({error})") from error
 
     def load(self, path: Path) -> None:
-        """Go on from a saved state of the same configuration and data.
+        """Resume from a saved state of the same configuration and data.
 
         Raises:
-            GeodecloudError: it is damaged, or of another run.
+            GeodecloudError: the file is damaged, or of another run.
         """
         try:
             state = torch.load(path, map_location=self.processes.device, weights_only=True)
             config, data = state["config"], state["data"]
-        except _DAMAGE as error:
-            raise GeodecloudError(f"{path}: damaged, begin again in a new --out") from error
+        except _DAMAGED as error:
+            raise GeodecloudError(f"{path}: damaged; start a new run in another `out`") from error
         if differences := _differences(config, self.config.to_dict()):
             text = ", ".join(differences)
             raise GeodecloudError(
-                f"{path}: begun with another configuration ({text}); use a new --out"
+                f"{path}: started with another configuration ({text}); use another `out`"
             )
         if data != self.data:
-            raise GeodecloudError(f"{path}: begun with other tiles; use a new --out")
+            raise GeodecloudError(f"{path}: started with other tiles; use another `out`")
         for name in _FACTS:
             setattr(self, name, state[name])
         for name, part in self._parts().items():
@@ -140,7 +143,7 @@ class Run:
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """The keys in which two configurations differ, with their values."""
+    """Return the keys in which two configurations differ, with their values."""
     found = []
     for name, value in ours.items():
         other = theirs.get(name)

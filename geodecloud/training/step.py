@@ -1,15 +1,16 @@
-"""One update of the GAN: discriminator step, then generator step, one generator pass for both."""
+"""Update both networks once: discriminator, then generator, with one generator pass for both."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from geodecloud.data.article import overlay_noise
-from geodecloud.data.augment import augment
-from geodecloud.data.clouds import Clouded, simulate_clouds
-from geodecloud.data.water import without_haze_over_water
+from geodecloud.data.article import article_draw, overlay_noise
+from geodecloud.data.augment import augment, augmentation_draw, is_water
+from geodecloud.data.clouds import Clouded, cloud_draw, simulate_clouds
 from geodecloud.errors import DataError
-from geodecloud.model.config import Config
 from geodecloud.model.unet import UNet, with_dark_object
+from geodecloud.training.config import Config
 from geodecloud.training.loader import Batch
 from geodecloud.training.losses import (
     adversarial_loss,
@@ -21,57 +22,69 @@ from geodecloud.training.state import Run
 
 
 def train_step(run: Run, batch: Batch) -> dict[str, float]:
-    """Update both networks (the generator alone during the warm-up); returns the losses.
+    """Update both networks, during the warm-up the generator alone; return the losses.
 
     Raises:
         DataError: a loss is not finite.
     """
-    land = augment(*batch[:4], run.config.augmentation)
-    clouded = put_clouds(land.clear, batch.clouds, run.config, land.around)
+    config, epoch, items = run.config, batch.epoch, batch.items
+    changes = augmentation_draw(config.training.seed, epoch, items).to(batch.clear.device)
+    land = augment(batch.clear, batch.neighbours, batch.water, changes, config.augmentation)
+    clouded = put_clouds(land.clear, config, epoch, items, land.around)
     run.generator.train()
-    output = answer(
-        run, run.shared["generator"], question(clouded, run.config)
+    output = predict(
+        run, run.synchronised["generator"], model_input(clouded, config)
     )  # (N, 4 or 3, H, W)
     losses = {}
     weight = run.adversarial_weight
     if weight > 0:
         losses["discriminator"] = _discriminator_step(run, clouded.target, output[:, :3].detach())
     parts = _generator_losses(run, clouded, output, weight)
-    loss = torch.stack([share * part for share, part in parts.values()]).sum()
+    loss = torch.stack([factor * part for factor, part in parts.values()]).sum()
     losses |= {name: part.item() for name, (_, part) in parts.items()}
     if not torch.isfinite(loss):
         raise DataError(f"step {run.step}: the loss is {loss.item()}; lower generator_rate")
-    run.generator_optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if run.config.training.clip_gradient:
-        torch.nn.utils.clip_grad_norm_(
-            run.generator.parameters(), run.config.training.clip_gradient
-        )
-    run.generator_optimizer.step()
-    run.schedule.step()
-    _follow(run.average, run.generator, run.config.training.ema_decay, run.step)
+    _generator_step(run, loss)
     return losses
 
 
 def put_clouds(
-    clear: Tensor, uniforms: Tensor, config: Config, around: Tensor | None = None
+    clear: Tensor,
+    config: Config,
+    epoch: int,
+    items: Sequence[int],
+    around: Tensor | None = None,
 ) -> Clouded:
-    """The clouds of the configuration's recipe over clear tiles."""
+    """Put the clouds of the configuration's recipe over clear tiles.
+
+    Haze over nothing but water is the same picture as paler water. It has to be taken for one of
+    them, and to change clear water is the worse mistake: no haze is put over water, unless the
+    configuration wants no tile without cloud.
+
+    Args:
+        clear: float32 (N, 3, H, W) in model range.
+        config: of the run; its seed, the epoch and the item define each cloud.
+        epoch: of the run.
+        items: numbers of the tiles in the data.
+        around: as for :func:`geodecloud.data.clouds.simulate_clouds`.
+    """
+    seed = config.training.seed
     if config.recipe == "article":
-        return overlay_noise(clear, uniforms)
-    uniforms = without_haze_over_water(clear, uniforms, config.clouds)
-    return simulate_clouds(clear, uniforms, config.clouds, around)
+        return overlay_noise(clear, article_draw(seed, epoch, items).to(clear.device))
+    spared = is_water(clear) if config.clouds.none > 0 else None
+    draw = cloud_draw(seed, epoch, items).to(clear.device)
+    return simulate_clouds(clear, draw, config.clouds, around, spared)
 
 
-def question(clouded: Clouded, config: Config) -> Tensor:
-    """What the generator is asked of cloudy tiles."""
-    if not config.generator.darkest:
+def model_input(clouded: Clouded, config: Config) -> Tensor:
+    """Return the generator's input: cloudy tiles, with their dark object if it has that input."""
+    if not config.generator.dark_object:
         return clouded.cloudy
-    return with_dark_object(clouded.cloudy, clouded.darkest)
+    return with_dark_object(clouded.cloudy, clouded.dark_object)
 
 
-def answer(run: Run, network: torch.nn.Module, tiles: Tensor) -> Tensor:
-    """What a network says of tiles, in the precision of the run."""
+def predict(run: Run, network: torch.nn.Module, tiles: Tensor) -> Tensor:
+    """Return the output of a network for tiles, computed in the run's precision, in float32."""
     bf16 = run.config.training.precision == "bf16"
     with torch.autocast(tiles.device.type, torch.bfloat16, enabled=bf16):
         out: Tensor = network(tiles.contiguous(memory_format=torch.channels_last))
@@ -81,7 +94,7 @@ def answer(run: Run, network: torch.nn.Module, tiles: Tensor) -> Tensor:
 def _generator_losses(
     run: Run, clouded: Clouded, output: Tensor, adversarial_weight: float
 ) -> dict[str, tuple[float, Tensor]]:
-    """Each loss of the generator with its weight."""
+    """Return each loss of the generator with its weight."""
     plan = run.config.losses
     loss = restoration_loss(output[:, :3], clouded.target, clouded.opacity, plan)
     parts = {"restored": (plan.l1, loss)}
@@ -89,17 +102,30 @@ def _generator_losses(
         loss = opacity_loss(output[:, 3:], clouded.opacity, plan.opacity_quantile)
         parts["opacity"] = (plan.opacity, loss)
     if adversarial_weight > 0:
-        # The bare network: the discriminator's own gradient is neither wanted nor shared here.
+        # The bare network: here the discriminator gets no gradient, and none is averaged.
         run.discriminator.requires_grad_(False)
-        logits = answer(run, run.discriminator, output[:, :3])
+        logits = predict(run, run.discriminator, output[:, :3])
         run.discriminator.requires_grad_(True)
         parts["adversarial"] = (adversarial_weight, adversarial_loss(logits))
     return parts
 
 
+def _generator_step(run: Run, loss: Tensor) -> None:
+    """Update the generator and its average."""
+    plan = run.config.training
+    run.generator_optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if plan.clip_gradient:
+        torch.nn.utils.clip_grad_norm_(run.generator.parameters(), plan.clip_gradient)
+    run.generator_optimizer.step()
+    run.schedule.step()
+    _update_average(run.average, run.generator, plan.ema_decay, run.step)
+
+
 def _discriminator_step(run: Run, target: Tensor, restored: Tensor) -> float:
-    network = run.shared["discriminator"]
-    loss = discriminator_loss(answer(run, network, target), answer(run, network, restored))
+    """Update the discriminator; return its loss."""
+    network = run.synchronised["discriminator"]
+    loss = discriminator_loss(predict(run, network, target), predict(run, network, restored))
     run.discriminator_optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     run.discriminator_optimizer.step()
@@ -108,12 +134,16 @@ def _discriminator_step(run: Run, target: Tensor, restored: Tensor) -> float:
 
 
 @torch.no_grad()
-def _follow(average: UNet, generator: UNet, decay: float, step: int) -> None:
-    """Exponential moving average of the weights, quicker at the start."""
+def _update_average(average: UNet, generator: UNet, decay: float, step: int) -> None:
+    """Update the exponential moving average of the weights, faster at the start.
+
+    ``torch.optim.swa_utils.AveragedModel`` has a constant decay, copies the weights of the first
+    step, and rounds the average of whole numbers.
+    """
     decay = min(decay, (1 + step) / (10 + step))
-    ours, theirs = average.state_dict(), generator.state_dict()
-    for name, value in theirs.items():
+    averages = average.state_dict()
+    for name, value in generator.state_dict().items():
         if value.is_floating_point():
-            ours[name].lerp_(value, 1 - decay)
+            averages[name].lerp_(value, 1 - decay)
         else:
-            ours[name].copy_(value)
+            averages[name].copy_(value)

@@ -1,10 +1,9 @@
-"""A training run from its first step to its last, through interruptions."""
+"""Train a model, from the first step to the last, through interruptions."""
 
 import dataclasses
 import importlib
 import importlib.util
 import json
-import logging
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -13,20 +12,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from geodecloud.data.sources import Data
-from geodecloud.errors import DataError, GeodecloudError, OutputError
+from geodecloud.errors import DataError, DataWarning, GeodecloudError, OutputError, warn
 from geodecloud.evaluation.tables import json_scores
 from geodecloud.model.checkpoint import save_generator
-from geodecloud.model.config import Config
 from geodecloud.model.device import fast_bf16
 from geodecloud.raster.atomic import atomic_write
+from geodecloud.training.config import Config
 from geodecloud.training.distributed import Processes, joined_processes
-from geodecloud.training.loader import batches
+from geodecloud.training.loader import Data, batches
 from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
-from geodecloud.training.validate import answer_tiles, validate
-
-log = logging.getLogger("geodecloud")
+from geodecloud.training.validate import restore_tiles, validate
 
 _FIGURE_TILES = 10
 
@@ -36,13 +32,22 @@ def train(
 ) -> Path:
     """Train and return the path of the last model, ``out/last.safetensors``.
 
-    Into ``out`` go ``last.pt`` (the state, for ``resume``), ``last.safetensors`` and
-    ``best.safetensors`` (averaged weights, best by the PSNR of all held-out pixels),
-    ``metrics.jsonl``, ``losses.png`` and, for each validation, ``figures/step_N.png``.
+    The folder ``out`` gets ``last.pt`` (the state, for ``resume``), ``last.safetensors`` and
+    ``best.safetensors`` (averaged weights; best by the PSNR over the held-out tiles),
+    ``metrics.jsonl``, ``losses.png`` and, for each validation, ``models/step_N.safetensors`` and
+    ``figures/step_N.png``.
 
     Args:
-        start: a model file whose generator to begin with.
-        resume: go on from ``out/last.pt`` where it is there.
+        config: of the run.
+        data: the tiles.
+        out: a folder, made if it does not exist.
+        start: a model file whose weights to start with.
+        resume: resume from ``out/last.pt`` if it exists.
+
+    Raises:
+        DataError: too few tiles, processes that disagree, or a loss that is not finite.
+        GeodecloudError: ``out`` holds a run, or one of another configuration or of other tiles.
+        OutputError: a file cannot be written.
     """
     with joined_processes() as processes:
         config = _settled(config, len(data.training), processes)
@@ -52,23 +57,24 @@ def train(
             run.start_from(start)
         if (out / "last.pt").exists():
             if not resume:
-                raise GeodecloudError(f"{out}: holds a run already; --resume goes on with it")
+                raise GeodecloudError(f"{out}: holds a run; give `resume`, or another `out`")
             run.load(out / "last.pt")
         if run.started_from:
             about["started_from"] = run.started_from
         processes.agree(
             {"step of last.pt": run.step, "tiles": run.data, "config": config.to_dict()}
         )
-        _train(run, data, _Book(out, about, run.step) if processes.writes else None)
+        _train(run, data, RunWriter(out, about, run.step) if processes.writes else None)
     return out / "last.safetensors"
 
 
 def _settled(config: Config, tiles: int, processes: Processes) -> Config:
-    """The configuration with what the machine and the data decide."""
+    """Return the configuration with steps and precision as the data and the machine decide."""
     plan = config.training
     if plan.batch_size % processes.count:
         raise DataError(
-            f"batch_size is {plan.batch_size}: not a multiple of the {processes.count} processes"
+            f"[training] batch_size is {plan.batch_size}: give a multiple of the "
+            f"{processes.count} processes"
         )
     epoch = max(tiles // plan.batch_size, 1)
     steps = round(plan.epochs * epoch) if plan.epochs else plan.steps
@@ -82,13 +88,14 @@ def _settled(config: Config, tiles: int, processes: Processes) -> Config:
     return dataclasses.replace(config, training=settled)
 
 
-def _train(run: Run, data: Data, book: "_Book | None") -> None:
+def _train(run: Run, data: Data, writer: "RunWriter | None") -> None:
+    """Run all steps that remain; ``writer`` is None in processes that do not write."""
     plan, processes = run.config.training, run.processes
-    begun, begun_at = time.monotonic(), run.step
+    start_time, start_step = time.monotonic(), run.step
     sums: dict[str, float] = defaultdict(float)
     progress = tqdm(total=plan.steps, initial=run.step, unit="step", disable=not processes.writes)
-    share = (processes.rank, processes.count)
-    for batch in batches(data.training, plan.seed, plan.batch_size, run.step, share):
+    process = (processes.rank, processes.count)
+    for batch in batches(data.training, plan.seed, plan.batch_size, run.step, process):
         if run.step >= plan.steps:
             break
         losses = train_step(run, batch.to(processes.device))
@@ -96,7 +103,7 @@ def _train(run: Run, data: Data, book: "_Book | None") -> None:
         for name, value in losses.items():
             sums[name] += value
             sums[f"{name} steps"] += 1
-        seconds = (time.monotonic() - begun) / (run.step - begun_at)
+        seconds = (time.monotonic() - start_time) / (run.step - start_step)
         shown = {k: f"{v:.3f}" for k, v in losses.items()}
         progress.set_postfix(
             shown | {"images/s": f"{plan.batch_size / seconds:.0f}"}, refresh=False
@@ -106,21 +113,27 @@ def _train(run: Run, data: Data, book: "_Book | None") -> None:
             continue
         means = {name: sums[name] / sums[f"{name} steps"] for name in losses}
         sums.clear()
-        if book:
-            line = book.note(run, data, means | {"images_per_second": plan.batch_size / seconds})
-            progress.write(line)
+        if writer:
+            rate = {"images_per_second": plan.batch_size / seconds}
+            progress.write(writer.write(run, data, means | rate))
         processes.wait()
     progress.close()
 
 
-class _Book:
-    """What a run writes: scores, models, figures."""
+class RunWriter:
+    """Writer of a run's scores, models and figures.
+
+    Args:
+        out: folder of the run.
+        about: metadata for the models.
+        step: of the saved state; lines of ``metrics.jsonl`` of later steps are removed, since
+            they will be written again.
+    """
 
     def __init__(self, out: Path, about: dict[str, Any], step: int) -> None:
         self.out, self.about = out, about
         for folder in ("figures", "models"):
             (out / folder).mkdir(parents=True, exist_ok=True)
-        # A line that was written after the last saved state will be written again.
         kept = "".join(json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step)
         if self._metrics.exists() and self._metrics.read_text(encoding="utf-8") != kept:
             with atomic_write(self._metrics) as part:
@@ -129,31 +142,32 @@ class _Book:
         if importlib.util.find_spec("matplotlib"):
             self._plots = importlib.import_module("geodecloud.training.plots")
         else:
-            log.warning("no figures without matplotlib: pip install 'geodecloud[train]'")
+            warn(DataWarning, "no figures without matplotlib: pip install 'geodecloud[train]'")
 
     @property
     def _metrics(self) -> Path:
         return self.out / "metrics.jsonl"
 
     def _lines(self) -> list[dict[str, Any]]:
+        """Read the lines of ``metrics.jsonl``, but for a last line that was cut off."""
         if not self._metrics.exists():
             return []
-        whole = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]  # a cut last line is not
-        return [json.loads(line) for line in whole if line.strip()]
+        complete = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in complete if line.strip()]
 
-    def note(self, run: Run, data: Data, means: dict[str, float]) -> str:
-        """Validate, write everything, and return a line for people.
+    def write(self, run: Run, data: Data, means: dict[str, float]) -> str:
+        """Validate, write everything, and return the scores as a line of text.
 
         Raises:
-            OutputError: something cannot be written (disk full, say).
+            OutputError: a file cannot be written, for example to a full disk.
         """
         try:
-            return self._note(run, data, means)
+            return self._write(run, data, means)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written ({error})") from error
 
-    def _note(self, run: Run, data: Data, means: dict[str, float]) -> str:
-        """The state comes last: what it says is done is there."""
+    def _write(self, run: Run, data: Data, means: dict[str, float]) -> str:
+        """Write the state last: every file of its step then exists."""
         epoch = run.step * run.config.training.batch_size / len(data.training)
         scores = validate(run, data.held_out)
         line = {"step": run.step, "epoch": round(epoch, 3), **means, **scores}
@@ -169,7 +183,7 @@ class _Book:
             self._plots.plot_losses(self._lines(), self.out / "losses.png")
             count = min(_FIGURE_TILES, len(data.held_out))
             shown = np.linspace(0, len(data.held_out) - 1, count).astype(int).tolist()
-            tiles = answer_tiles(run, data.held_out, shown)
+            tiles = restore_tiles(run, data.held_out, shown)
             self._plots.plot_tiles(tiles, self.out / "figures" / f"step_{run.step:06d}.png")
         run.save(self.out / "last.pt")
         return " ".join(f"{k} {v:.4g}" for k, v in line.items())

@@ -1,4 +1,4 @@
-"""Scores on held-out tiles under fixed clouds."""
+"""Score the averaged generator on held-out tiles under fixed clouds."""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -7,24 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geodecloud.data.clouds import Clouded, draw_uniforms
+from geodecloud.data.clouds import Clouded
 from geodecloud.data.tiles import Tiles
 from geodecloud.evaluation.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Policy
 from geodecloud.training.state import Run
-from geodecloud.training.step import answer, put_clouds, question
+from geodecloud.training.step import model_input, predict, put_clouds
 
-_EPOCH = 1 << 20  # its clouds are none that training ever sees
-_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which, and up to which
+_EPOCH = 1 << 20  # training never sees this epoch's clouds
+_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden; below which it is clear
 
 
-class Answered(NamedTuple):
-    """Some tiles under cloud, and what the averaged generator makes of them.
+class Restored(NamedTuple):
+    """Tiles under cloud, restored by the averaged generator.
 
-    clouded: see there.
+    clouded: the tiles before.
     restored: float32 (N, 3, H, W) in model range.
-    opacity: float32 (N, 1, H, W), 0..1; NaN from a generator that does not know it.
+    opacity: float32 (N, 1, H, W), 0..1; NaN from a generator without opacity.
     """
 
     clouded: Clouded
@@ -33,35 +33,33 @@ class Answered(NamedTuple):
 
 
 @torch.inference_mode()
-def answer_tiles(run: Run, tiles: Tiles, items: list[int]) -> Answered:
-    """The tiles of these numbers under the clouds that validation always has."""
-    device = run.processes.device
-    uniforms = draw_uniforms(run.config.training.seed, _EPOCH, items).to(device)
-    clear = torch.from_numpy(eurosat_to_model(tiles.pixels[items])).to(device)
-    clouded = put_clouds(clear, uniforms, run.config)
-    output = answer(run, run.average, question(clouded, run.config))
+def restore_tiles(run: Run, tiles: Tiles, items: list[int]) -> Restored:
+    """Restore the tiles of these numbers under the clouds of validation, always the same."""
+    pixels = torch.from_numpy(eurosat_to_model(tiles.pixels[items]))
+    clouded = put_clouds(pixels.to(run.processes.device), run.config, _EPOCH, items)
+    output = predict(run, run.average, model_input(clouded, run.config))
     opacity = output[:, 3:] if run.config.generator.opacity else output[:, :1] * torch.nan
-    return Answered(clouded, output[:, :3].clamp(0, 1), opacity)
+    return Restored(clouded, output[:, :3].clamp(0, 1), opacity)
 
 
 def validate(run: Run, held_out: Tiles) -> dict[str, float]:
-    """PSNR in dB and SSIM of input and restored, over the held-out tiles.
+    """Return PSNR in dB and SSIM of input and restored tiles, over the held-out tiles.
 
-    The PSNR is over the pixels whose ground can be seen (opacity below 0.9): what is invented
-    below the others is nobody's to judge. ``changed_clear`` is the share of the pixels without
-    cloud that the opacity would change, ``opacity_mae`` the mean error of the opacity; a
-    generator without opacity has neither.
+    The PSNR is over the pixels whose ground can be seen (opacity below 0.9); below the others the
+    ground is invented. ``changed_clear`` is the fraction of the pixels without cloud that the
+    opacity would change, ``opacity_mae`` the mean error of the opacity; a generator without
+    opacity has neither.
     """
     sums: dict[str, float] = defaultdict(float)
     size = run.config.training.batch_size
     for first in range(0, len(held_out), size):
         items = list(range(first, min(first + size, len(held_out))))
-        clouded, restored, opacity = answer_tiles(run, held_out, items)
-        seen, clear = clouded.opacity < _OPAQUE, clouded.opacity < _CLEAR
+        clouded, restored, opacity = restore_tiles(run, held_out, items)
+        visible, clear = clouded.opacity < _OPAQUE, clouded.opacity < _CLEAR
         parts = {
-            "seen": 3 * seen,
-            "input": seen * (clouded.cloudy - clouded.target).square(),
-            "restored": seen * (restored - clouded.target).square(),
+            "visible": 3 * visible,
+            "input": visible * (clouded.cloudy - clouded.target).square(),
+            "restored": visible * (restored - clouded.target).square(),
             "pixels": torch.ones_like(opacity),
             "opacity": (opacity - clouded.opacity).abs(),
             "clear": clear,
@@ -72,8 +70,8 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
         for name, values in parts.items():
             sums[name] += values.cpu().sum(dtype=torch.float64).item()
     scores = {
-        "psnr_input": to_psnr(sums["input"] / max(sums["seen"], 1)),
-        "psnr_restored": to_psnr(sums["restored"] / max(sums["seen"], 1)),
+        "psnr_input": to_psnr(sums["input"] / max(sums["visible"], 1)),
+        "psnr_restored": to_psnr(sums["restored"] / max(sums["visible"], 1)),
         "ssim_input": sums["ssim_input"] / len(held_out),
         "ssim_restored": sums["ssim_restored"] / len(held_out),
     }
@@ -84,6 +82,7 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
 
 
 def _ssim(images: Tensor, truths: Tensor) -> Tensor:
+    """Return the SSIM of each image, (N, 3, H, W) each -> (N,)."""
     pairs = zip(images.cpu().numpy(), truths.cpu().numpy(), strict=True)
     valid = np.ones(images.shape[-2:], bool)
     return torch.tensor([ssim(image, truth, valid) for image, truth in pairs])

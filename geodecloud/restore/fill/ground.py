@@ -11,7 +11,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep
+from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, upsample
 
 # Chosen on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
 _FRINGE = 10  # pixels around opaque cloud that are no ground yet: fringes, parallax, glare
@@ -208,28 +208,6 @@ def _push(coarse: Floats, shape: tuple[int, ...]) -> Floats:
         min(2 * have, want) for have, want in zip(coarse.shape[1:], shape, strict=True)
     )
     return upsample(coarse, 2, (0, rows), columns)
-
-
-def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int) -> Floats:
-    """Cells as pixels, bilinear: float32 (bands, rows, width).
-
-    Args:
-        cells: float32 (bands, rows, columns).
-        cell: height and width of a cell in pixels.
-        rows: the first pixel row, and the one after the last.
-    """
-    for axis, (first, last) in ((1, rows), (2, (0, width))):
-        place = (np.arange(first, last, dtype=np.float32) + 0.5) / cell - 0.5
-        place = np.clip(place, 0, cells.shape[axis] - 1)
-        lower = place.astype(np.intp)
-        upper = np.minimum(lower + 1, cells.shape[axis] - 1)
-        share = (place - lower).astype(np.float32)
-        share = share[:, None] if axis == 1 else share
-        below, cells = cells.take(lower, axis), cells.take(upper, axis)
-        cells -= below
-        cells *= share
-        cells += below
-    return cells
 
 
 def distances(

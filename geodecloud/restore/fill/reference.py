@@ -13,8 +13,8 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.align import aligned
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.restore.fill.ground import Ground, normalise, pull_push, upsample
-from geodecloud.restore.filters import Floats, box_mean
+from geodecloud.restore.fill.ground import Ground, normalise, pull_push
+from geodecloud.restore.filters import Floats, box_mean, upsample
 from geodecloud.settings import Reading
 
 log = logging.getLogger("geodecloud")

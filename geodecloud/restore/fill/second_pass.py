@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.composite import lay_over
-from geodecloud.restore.fill.ground import LAND, Ground, colours, distances, shadow_weight, upsample
+from geodecloud.restore.fill.ground import LAND, Ground, colours, distances, shadow_weight
 from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
-from geodecloud.restore.filters import Floats
+from geodecloud.restore.filters import Floats, upsample
 from geodecloud.restore.memory import FILLING
 from geodecloud.restore.rows import Finished, in_groups, pieces, set_aside, take_back
 from geodecloud.settings import Policy

@@ -1,4 +1,4 @@
-"""Laws of what the generator is told of the scene around a window: its darkest light."""
+"""Laws of the dark object: what the generator knows of the scene around a window."""
 
 import warnings
 
@@ -8,17 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodecloud.data import augment as augmentation
-from geodecloud.data.augment import augment
-from geodecloud.data.clouds import draw_uniforms, simulate_clouds
-from geodecloud.data.surroundings import (
+from geodecloud.data.augment import augment, augmentation_draw
+from geodecloud.data.clouds import cloud_draw, simulate_clouds
+from geodecloud.data.config import Augmentation, CloudMix
+from geodecloud.data.dark_object import (
     dark_object_alone,
     dark_object_around,
-    darkest,
+    measure_dark_object,
     missing_path_radiance,
 )
+from geodecloud.data.draw import Draw
 from geodecloud.decloud import decloud_scene
-from geodecloud.model.config import Augmentation, CloudMix
 from geodecloud.radiometry import (
     DARK_OBJECT_QUANTILE,
     HAZE_GREY,
@@ -41,9 +41,9 @@ def test_it_is_the_same_share_in_training_and_in_a_scene(tmp_path):
     with open_scene(src) as scene:
         radiometry = calibrate(scene)
     seen = radiometry.to_network(radiometry.to_model(dn))
-    told = np.array(radiometry.dark_object)
-    np.testing.assert_allclose(told, darkest(torch.from_numpy(seen)), atol=1e-3)
-    assert ((seen < told[:, None, None]).mean(axis=(1, 2)) <= DARK_OBJECT_QUANTILE).all()
+    dark = np.array(radiometry.dark_object)
+    np.testing.assert_allclose(dark, measure_dark_object(torch.from_numpy(seen)), atol=1e-3)
+    assert ((seen < dark[:, None, None]).mean(axis=(1, 2)) <= DARK_OBJECT_QUANTILE).all()
 
 
 def test_beside_a_small_scene_there_is_something_dark():
@@ -55,28 +55,28 @@ def test_beside_a_small_scene_there_is_something_dark():
     assert max(find_dark_object(tile.reshape(3, -1) - 0.3, 64 * 64)) < 0.02
 
 
-def test_the_network_is_told_the_scenes_and_not_the_windows(tmp_path):
+def test_the_network_gets_the_scenes_and_not_the_windows(tmp_path):
     dn = np.full((3, 64, 640), 2000, np.uint16)
     dn[:, :, 600:] = 1100
-    told = []
+    seen = []
 
-    def ask(patches, darkest):
-        told.append(darkest)
-        return identity(patches, darkest)
+    def predict(patches, dark_object):
+        seen.append(dark_object)
+        return identity(patches, dark_object)
 
-    report = decloud_scene(write_scene(tmp_path / "in.tif", dn), tmp_path / "out.tif", ask)
-    assert told
-    for what in told:
-        np.testing.assert_array_equal(what, np.float32(report.radiometry.dark_object))
-    np.testing.assert_allclose(told[0], 1100 / 2750, atol=1e-6)
+    report = decloud_scene(write_scene(tmp_path / "in.tif", dn), tmp_path / "out.tif", predict)
+    assert seen
+    for dark in seen:
+        np.testing.assert_array_equal(dark, np.float32(report.radiometry.dark_object))
+    np.testing.assert_allclose(seen[0], 1100 / 2750, atol=1e-6)
 
 
 def test_around_a_tile_lies_land_water_its_own_or_nothing():
     land, water = torch.rand(4, 3, 3, 16, 16) + 0.2, torch.full((4, 3, 16, 16), 0.1)
-    chances = torch.tensor([0.1, 0.5, 0.9, 0.99])
-    alone, beside_land, beside_water, own = dark_object_around(land, water, chances)
+    draw = Draw(("land around",), torch.tensor([[0.1], [0.5], [0.9], [0.99]]))
+    alone, beside_land, beside_water, own = dark_object_around(land, water, draw)
     assert alone.isposinf().all()
-    torch.testing.assert_close(beside_land, darkest(land[1]).amin(dim=0))
+    torch.testing.assert_close(beside_land, measure_dark_object(land[1]).amin(dim=0))
     torch.testing.assert_close(beside_water, torch.full((3,), 0.1))
     assert own.isneginf().all()
 
@@ -86,10 +86,10 @@ def test_the_land_around_is_seen_through_the_same_air(change):
     """As bright as the tile it was before, it is as bright after."""
     even = torch.rand(40, 3, 1, 1) * 0.5 + 0.2
     tiles = even.expand(-1, -1, 64, 64)
-    uniforms = draw_uniforms(3, 0, list(range(40)), augmentation.UNIFORMS)
+    draw = augmentation_draw(3, 0, range(40))
     plan = Augmentation(**dict.fromkeys(Augmentation.__annotations__, 0) | {change: 1})
-    land = augment(tiles, tiles[:, None].expand(-1, 3, -1, -1, -1), tiles, uniforms, plan)
-    alone = uniforms[:, 76] < 0.3
+    land = augment(tiles, tiles[:, None].expand(-1, 3, -1, -1, -1), tiles, draw, plan)
+    alone = draw.uniform("land around").flatten() < 0.3
     assert (land.clear - tiles).abs().max() > 0.01
     assert land.around[alone].isposinf().all()
     torch.testing.assert_close(land.around[~alone], land.clear[~alone, :, 5, 5])
@@ -97,11 +97,11 @@ def test_the_land_around_is_seen_through_the_same_air(change):
 
 def test_more_of_its_own_is_as_dark_as_the_tile():
     tiles, water = torch.rand(60, 3, 64, 64) * 0.4 + 0.3, torch.full((60, 3, 64, 64), 0.1)
-    uniforms = draw_uniforms(5, 0, list(range(60)), augmentation.UNIFORMS)
-    land = augment(tiles, water[:, None].expand(-1, 3, -1, -1, -1), water, uniforms, Augmentation())
-    own = uniforms[:, 76] >= 0.94
+    draw = augmentation_draw(5, 0, range(60))
+    land = augment(tiles, water[:, None].expand(-1, 3, -1, -1, -1), water, draw, Augmentation())
+    own = draw.uniform("land around").flatten() >= 0.94
     assert own.any()
-    torch.testing.assert_close(land.around[own], darkest(land.clear[own]))
+    torch.testing.assert_close(land.around[own], measure_dark_object(land.clear[own]))
 
 
 @given(dark=st.tuples(*[st.floats(0, 0.4)] * 3), level=st.floats(0, 1))
@@ -116,33 +116,33 @@ def test_clouds_in_a_scene_without_air_are_seen_through_air():
     """As if the air had been put back over the land before the cloud came."""
     clear = torch.rand(8, 3, 64, 64) * 0.3
     around = torch.zeros(8, 3)
-    uniforms = draw_uniforms(3, 0, list(range(8)))
-    uniforms[:, 48] = 0  # the cloud ends with the tile: what is around stays dark
-    clouded = simulate_clouds(clear, uniforms, CloudMix.only("none"), around)
+    draw = cloud_draw(3, 0, range(8))
+    draw.values[:, draw.names.index("cloud around")] = 0  # the cloud ends with the tile
+    clouded = simulate_clouds(clear, draw, CloudMix.only("none"), around)
     expected = torch.tensor(PATH_RADIANCE)[:, None, None] * (L1C_DARK_OBJECT[2] / PATH_RADIANCE[2])
     torch.testing.assert_close(clouded.cloudy, expected + (1 - expected) * clear)
-    torch.testing.assert_close(clouded.darkest, expected[:, 0, 0].expand(8, 3))
+    torch.testing.assert_close(clouded.dark_object, expected[:, 0, 0].expand(8, 3))
     torch.testing.assert_close(clouded.cloudy, clouded.target)
 
 
 def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
     count = 200
     clear, around = torch.rand(count, 3, 64, 64) * 0.3 + 0.35, torch.full((count, 3), 0.3)
-    uniforms = draw_uniforms(3, 0, list(range(count)))
-    told = {}
+    draw = cloud_draw(3, 0, range(count))
+    dark = {}
     for kind in ("none", "haze", "cumulus", "deck"):
-        clouded = simulate_clouds(clear, uniforms, CloudMix.only(kind), around)
-        told[kind] = clouded.darkest.mean(dim=1)
-        assert (clouded.darkest <= darkest(clouded.cloudy) + 1e-6).all()
-        alone = simulate_clouds(clear, uniforms, CloudMix.only(kind))
-        torch.testing.assert_close(alone.darkest, dark_object_alone(alone.cloudy))
-    torch.testing.assert_close(told["none"], torch.full((count,), 0.3))
-    ends = uniforms[:, 48] < 0.25  # with the tile
+        clouded = simulate_clouds(clear, draw, CloudMix.only(kind), around)
+        dark[kind] = clouded.dark_object.mean(dim=1)
+        assert (clouded.dark_object <= measure_dark_object(clouded.cloudy) + 1e-6).all()
+        alone = simulate_clouds(clear, draw, CloudMix.only(kind))
+        torch.testing.assert_close(alone.dark_object, dark_object_alone(alone.cloudy))
+    torch.testing.assert_close(dark["none"], torch.full((count,), 0.3))
+    ends = draw.uniform("cloud around").flatten() < 0.25  # with the tile
     for kind in ("haze", "cumulus", "deck"):
-        assert (told[kind][ends] <= 0.3 + 1e-5).all()  # less in a cloud's shadow
-    assert told["haze"][~ends].min() > 0.305
-    assert told["cumulus"][~ends].median() < 0.35 < told["haze"][~ends].median()
-    assert told["deck"][~ends].median() > 0.5
+        assert (dark[kind][ends] <= 0.3 + 1e-5).all()  # less in a cloud's shadow
+    assert dark["haze"][~ends].min() > 0.305
+    assert dark["cumulus"][~ends].median() < 0.35 < dark["haze"][~ends].median()
+    assert dark["deck"][~ends].median() > 0.5
 
 
 @pytest.mark.parametrize(
