@@ -26,8 +26,10 @@ from geodecloud.errors import (
 )
 from geodecloud.raster.atomic import Outputs, atomic_write
 from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.nodata import NodataCheck, output_nodata
+from geodecloud.raster.provenance import COLOURS, MOST_REFERENCES, RESTORED, Provenance
 from geodecloud.raster.scene import open_scene
-from geodecloud.settings import Reading, Settings
+from geodecloud.settings import Output, Reading, Settings
 from tests.conftest import ROOT, identity, noise, read, write_scene
 
 PROFILES = [
@@ -274,6 +276,57 @@ def test_no_two_runs_write_to_one_unfinished_file(tmp_path):
             part.write_text(str(number))
     assert (tmp_path / "out.tif").read_text() == "0"  # the last to end, whole
     assert list(tmp_path.iterdir()) == [tmp_path / "out.tif"]
+
+
+def test_an_output_is_given_a_nodata_value_that_its_scene_lacks(tmp_path, scene):
+    with open_scene(scene) as opened:
+        assert output_nodata(opened, Output()) is None
+        assert output_nodata(opened, Output(dst_nodata=7)) == 7
+        for value in (-1, 65536, 0.5):
+            with pytest.raises(UsageError, match="give a whole number of 0 to 65535"):
+                output_nodata(opened, Output(dst_nodata=value))
+    declared = write_scene(tmp_path / "declared.tif", noise((3, 20, 20)), nodata=0)
+    with open_scene(declared) as opened:
+        assert output_nodata(opened, Output(dst_nodata=0)) == 0
+        with pytest.raises(UsageError, match="declares 0"):
+            output_nodata(opened, Output(dst_nodata=7))
+    alpha = noise((4, 20, 20), "uint8")
+    masked = write_scene(tmp_path / "alpha.tif", alpha, photometric="RGB", alpha="YES")
+    with open_scene(masked) as opened, pytest.raises(UsageError, match="mask or alpha"):
+        output_nodata(opened, Output(dst_nodata=7))
+
+
+def test_measured_pixels_never_turn_into_nodata(tmp_path):
+    dn = noise((4, 30, 20))
+    dn[dn == 7] = 8
+    dn[3, 4, :5] = 7
+    src = write_scene(tmp_path / "in.tif", dn)
+    valid = np.ones((30, 20), bool)
+    with open_scene(src) as scene:
+        for value, refused in ((9999, False), (7, True)):
+            check = NodataCheck(scene, Output(dst_nodata=value))
+            check.add(dn[:, :15], valid[:15])
+            check.add(dn[:, 15:], valid[15:])
+            if refused:
+                with pytest.raises(UsageError, match="is 7: 5 pixels"):
+                    check.finish()
+            else:
+                check.finish()
+        check = NodataCheck(scene, Output(dst_nodata=7))
+        check.add(dn, valid & (dn[3] != 7))
+        check.finish()
+
+
+def test_the_codes_of_provenance_cover_each_value_once():
+    codes = [*RESTORED, Provenance.MEASURED, Provenance.FILLED, Provenance.BEYOND_LIMIT]
+    codes += [Provenance.REFERENCE + i for i in range(MOST_REFERENCES)] + [Provenance.NODATA]
+    assert len(codes) == len(set(codes))
+    assert set(COLOURS) == set(codes)
+    assert max(codes) == np.iinfo(np.uint8).max
+    array = np.zeros(3, np.uint8)
+    array[1] = Provenance.FILLED
+    assert array.dtype == np.uint8
+    assert (array == Provenance.FILLED).tolist() == [False, True, False]
 
 
 SLOW = """

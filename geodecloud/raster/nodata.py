@@ -42,7 +42,7 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
 
 
 class NodataCheck:
-    """Find pixels of the scene that would turn into nodata, as ``dst_nodata`` is their DN.
+    """Find pixels that would turn into nodata, as ``dst_nodata`` is their DN by chance.
 
     Restored pixels never take that DN; measured ones may have it.
     """
@@ -54,10 +54,11 @@ class NodataCheck:
         self._pixels = 0
 
     def add(self, dn: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Look at rows of the scene, (bands, rows, width) as they were read.
+        """Look at rows of the output.
 
         Args:
-            valid: bool (rows, width), False where the scene has no data.
+            dn: (bands, rows, width).
+            valid: bool (rows, width), False where the output means nodata.
         """
         if self._value is not None:
             self._pixels += int(((dn == self._value).any(axis=0) & valid).sum())

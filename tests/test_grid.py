@@ -1,0 +1,115 @@
+"""Rasters lie alike, cover alike, overlap; an area is the pixels that it touches."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+from rasterio.io import MemoryFile
+from rasterio.transform import Affine
+
+from geodecloud.errors import UsageError
+from geodecloud.raster.aoi import find_area
+from geodecloud.raster.grid import Grid, cover_alike, lie_alike
+
+UTM = CRS.from_epsg(32633)
+# North up, south up, rotated, degrees.
+TRANSFORMS = [
+    Affine(10, 0, 5e5, 0, -10, 5.5e6),
+    Affine(10, 0, 5e5, 0, 10, 5.5e6),
+    Affine(7, 3, 5e5, 3, -7, 5.5e6),
+    Affine(1e-4, 0, 13, 0, -1e-4, 50),
+]
+transforms = st.sampled_from(TRANSFORMS)
+shapes = st.tuples(st.integers(1, 300), st.integers(1, 300))
+
+
+@given(transforms, shapes, st.floats(-2, 2), st.floats(-2, 2))
+def test_rasters_lie_alike_where_their_corners_do(transform, shape, right, down):
+    one = Grid(shape, transform, UTM)
+    other = Grid(shape, transform * Affine.translation(right, down), UTM)
+    apart = max(abs(right), abs(down))
+    for tolerance in (0.01, 0.5):
+        if abs(apart - tolerance) > 1e-3:  # not to the last bit
+            assert lie_alike(one, other, tolerance=tolerance) == (apart < tolerance)
+            assert lie_alike(other, one, tolerance=tolerance) == (apart < tolerance)
+    assert not lie_alike(one, Grid(shape, transform, CRS.from_epsg(32634)))
+    assert not lie_alike(one, Grid((shape[0] + 1, shape[1]), transform, UTM))
+
+
+@given(transforms, shapes, st.sampled_from([2, 3, 6]))
+def test_rasters_cover_alike_whatever_their_resolution(transform, shape, factor):
+    rows, columns = shape
+    fine = Grid((rows * factor, columns * factor), transform, UTM)
+    coarse = Grid(shape, transform * Affine.scale(factor), UTM)
+    assert cover_alike(fine, coarse)
+    assert cover_alike(coarse, fine)
+    beside = Grid(shape, coarse.transform * Affine.translation(1.5, 0), UTM)
+    assert not cover_alike(fine, beside)
+
+
+@pytest.mark.parametrize("crs", [None, CRS.from_wkt('LOCAL_CS["array"]')])
+def test_without_a_crs_of_the_earth_only_the_shapes_tell(crs):
+    here, there = (Grid((30, 40), transform, crs) for transform in TRANSFORMS[:2])
+    assert not here.is_placed
+    assert here.pixel_metres is None
+    assert lie_alike(here, there)
+    assert lie_alike(here, Grid((30, 40), TRANSFORMS[0], UTM))
+    assert not lie_alike(here, Grid((40, 30), TRANSFORMS[0], crs))
+    assert cover_alike(here, Grid((60, 80), TRANSFORMS[0], crs))
+    assert not cover_alike(here, Grid((60, 60), TRANSFORMS[0], crs))
+
+
+def test_a_damaged_transform_lies_like_itself_alone():
+    damaged = Grid((3, 4), Affine(0, 0, 1, 0, 0, 1), UTM)
+    assert lie_alike(damaged, damaged)
+    assert not lie_alike(damaged, Grid((3, 4), Affine(0, 0, 2, 0, 0, 1), UTM))
+
+
+@given(transforms, shapes)
+def test_bounds_hold_the_corners_however_the_raster_is_turned(transform, shape):
+    grid = Grid(shape, transform, UTM)
+    x, y = zip(*grid.corners, strict=True)
+    assert grid.bounds == pytest.approx((min(x), min(y), max(x), max(y)))
+
+
+def test_rasters_that_only_touch_do_not_overlap():
+    grid = Grid((10, 10), Affine(1, 0, 0, 0, -1, 10), UTM)
+    assert grid.overlaps((9, 0, 20, 10))
+    for beside in ((10, 0, 20, 10), (-5, 0, 0, 10), (0, 10, 10, 20), (0, -5, 10, 0)):
+        assert not grid.overlaps(beside)
+
+
+@given(transforms, shapes, st.data())
+def test_an_area_is_what_its_corners_touch_however_the_raster_is_turned(transform, shape, data):
+    rows, columns = shape
+    points = data.draw(
+        st.lists(st.tuples(st.floats(-9, columns + 9), st.floats(-9, rows + 9)), min_size=2)
+    )
+    x, y = zip(*(transform * point for point in points), strict=True)
+    left, bottom, right, top = min(x), min(y), max(x), max(y)
+    if left == right or bottom == top:
+        return
+    corners = [(a, b) for a in (left, right) for b in (bottom, top)]
+    column, row = np.transpose([~transform * corner for corner in corners])
+    hair = 1e-6
+    first = [max(0, math.floor(axis.min() + hair)) for axis in (column, row)]
+    last = [
+        min(length, math.ceil(axis.max() - hair))
+        for axis, length in ((column, columns), (row, rows))
+    ]
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": UTM}
+    with (
+        MemoryFile() as memory,
+        memory.open(width=columns, height=rows, transform=transform, **profile) as dataset,
+    ):
+        aoi = f"{left!r},{bottom!r},{right!r},{top!r}"
+        if first[0] < last[0] and first[1] < last[1]:
+            area = find_area(dataset, aoi)
+            assert [area.col_off, area.row_off] == first
+            assert [area.col_off + area.width, area.row_off + area.height] == last
+        else:
+            with pytest.raises(UsageError, match="outside"):
+                find_area(dataset, aoi)
