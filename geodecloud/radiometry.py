@@ -55,7 +55,7 @@ _LEAST_HAZE = 0.1  # opacity; for less no pixel is to lose what was measured
 
 @dataclass(frozen=True)
 class Radiometry:
-    """How the DN of a scene become reflectance, and the reflectance the generator's input.
+    """The way from a scene's DN to reflectance and to the generator's input.
 
     Args:
         scale: DN per unit of reflectance, positive; reflectance = (DN + offset) / scale.

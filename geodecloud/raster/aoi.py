@@ -44,7 +44,7 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
             f"`aoi` is {aoi}: it lies outside the scene, {tuple(dataset.bounds)}"
         ) from None
     except (ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
-        raise UsageError(f"`aoi` is {aoi}: holds no place that the scene's CRS knows") from error
+        raise UsageError(f"`aoi` is {aoi}: has no place in the scene's CRS") from error
 
 
 def _bounds(text: str) -> tuple[float, float, float, float] | None:
@@ -80,7 +80,9 @@ def _read_geometries(path: Path, dataset: Any) -> list[dict[str, Any]]:
         *(ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError),
         *(CRSError, RasterioError, CPLE_BaseError),
     ) as error:
-        raise UsageError(f"`aoi` is {path}: not a GeoJSON file of places ({error})") from error
+        raise UsageError(
+            f"`aoi` is {path}: not a GeoJSON file with geometries ({error})"
+        ) from error
 
 
 def _geometries(thing: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ _LOCAL_CRS = 'LOCAL_CS["array"]'  # of an array without a CRS: no warning that a
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What a raster says that an array does not.
+    """Nodata value, georeference and band descriptions of an array.
 
     crs, transform, nodata: as rasterio takes them; None: there is none.
     descriptions: of all bands, or none.

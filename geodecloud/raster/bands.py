@@ -42,7 +42,8 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
         return bands, "by colour interpretation"
     warn(
         BandsWarning,
-        f"{name}: does not name its bands; 1,2,3 are taken as red,green,blue (`bands`)",
+        f"{name}: does not name its bands; 1,2,3 are taken as red,green,blue; if that is wrong, "
+        "give `bands`",
     )
     return (1, 2, 3), "assumed"
 

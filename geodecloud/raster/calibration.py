@@ -50,7 +50,8 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     if reading.scale is None and scene.dtype.kind == "f" and np.median(dn) > stated.scale:
         warn(
             RadiometryWarning,
-            f"{scene.path}: its floats look like DN of 10000, not reflectance; `scale` tells",
+            f"{scene.path}: its floats are taken for DN of 10000, not for reflectance, as most "
+            "exceed 1; if that is wrong, give `scale`",
         )
         stated = Radiometry(guessed=True, origin="floats beyond 1 are taken for DN")
     radiometry = _as_given(reading, stated)
@@ -63,9 +64,9 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     if radiometry.haze > 0:
         warn(
             RadiometryWarning,
-            f"{scene.path}: a uniform haze lies over the whole picture, its darkest pixels are "
-            f"bright and grey; {100 * radiometry.haze:.0f} % of opacity are removed (`keep_haze` "
-            "keeps it)",
+            f"{scene.path}: a uniform haze of {100 * radiometry.haze:.0f} % opacity lies over the "
+            "whole picture, as its darkest pixels are bright and grey; it is removed; `keep_haze` "
+            "keeps it",
         )
     elif radiometry is stated:
         _warn_of_contradictions(scene, radiometry, dn)
@@ -121,7 +122,7 @@ def _warn_of_contradictions(scene: Scene, radiometry: Radiometry, dn: NDArray[An
         warn(
             RadiometryWarning,
             f"{scene.path}: its darkest pixels have reflectance {dark:.2f}; if its DN have an "
-            f"offset (Sentinel-2 from baseline 04.00 on: `offset` {BASELINE_4_OFFSET:g}), give it",
+            f"offset like Sentinel-2's from baseline 04.00 on, give `offset` {BASELINE_4_OFFSET:g}",
         )
     elif dark < _BELOW_BLACK and radiometry.offset:
         warn(

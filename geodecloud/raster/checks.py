@@ -38,7 +38,7 @@ def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
     if height * width * bytes_per_pixel > _MOST_BYTES:
         raise SceneError(
             f"{path}: its blocks of {width} x {height} do not fit into memory; "
-            "first gdal_translate -co TILED=YES"
+            "tile it by gdal_translate -co TILED=YES"
         )
 
 
@@ -52,12 +52,14 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
     if "complex" in types:
         raise SceneError(f"{path}: complex numbers ({types}); give real-valued bands")
     if ColorInterp.palette in dataset.colorinterp:
-        raise SceneError(f"{path}: a palette picture; first gdal_translate -expand rgb")
+        raise SceneError(f"{path}: a palette picture; expand it by gdal_translate -expand rgb")
     if dataset.count < 3:
         raise SceneError(f"{path}: {dataset.count} band(s); red, green and blue are needed")
     if types not in _DTYPES:
         raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(_DTYPES)}")
     if len({str(value) for value in dataset.nodatavals}) > 1:
-        raise SceneError(f"{path}: nodata {dataset.nodatavals} differs by band; make it one first")
+        raise SceneError(
+            f"{path}: nodata {dataset.nodatavals} differs by band; declare one value for all"
+        )
     if dataset.crs is None and not dataset.gcps[0] and not dataset.rpcs:
         warn(GeoreferenceWarning, f"{path}: has no CRS; the output will have none either")

@@ -34,7 +34,7 @@ class Grid:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the CRS is one of the Earth; a missing or a local one places nothing."""
+        """True if the CRS is one of the Earth: not missing, and not a local one."""
         return self.crs is not None and bool(self.crs.is_geographic or self.crs.is_projected)
 
     @property

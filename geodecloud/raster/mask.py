@@ -68,7 +68,7 @@ def open_mask(path: Path, values: tuple[int, ...] | None, scene: Scene) -> Itera
     if values is None and _SCL.search(path.stem):
         values = SCL_CLOUD
     if not path.exists():
-        raise SceneError(f"{path}: no such file")
+        raise SceneError(f"{path}: no such file; give a raster that says where cloud is")
     whole_file = Grid.of(scene.dataset)
     with open_raster(path, kind="mask") as raster:
         if lie_alike(Grid.of(raster), whole_file):
@@ -94,4 +94,6 @@ def _refuse_elsewhere(grid: Grid, path: Path, scene: Scene) -> None:
     except RasterioError as error:
         raise SceneError(f"{path}: its CRS cannot be brought to the scene's ({error})") from error
     if not scene.grid.overlaps(bounds):
-        raise SceneError(f"{path}: covers another area than {scene.path}")
+        raise SceneError(
+            f"{path}: covers another area than {scene.path}; give a mask of the scene's area"
+        )

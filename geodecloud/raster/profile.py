@@ -40,7 +40,7 @@ def creation_options(output: Output) -> dict[str, str]:
         if options.get(name, "no").lower() not in ("no", "off", "false"):
             raise UsageError(
                 f"`creation_options` has {name.upper()}, which would write a second file; "
-                "gdal_translate can"
+                "gdal_translate writes one"
             )
     return options
 

@@ -60,7 +60,7 @@ class Scene:
 
     @property
     def whole(self) -> bool:
-        """Whether the scene is all of its file."""
+        """True if the scene is all of its file."""
         return self.shape == (self.dataset.height, self.dataset.width)
 
     @property
@@ -71,7 +71,7 @@ class Scene:
 
     @property
     def masked(self) -> bool:
-        """Whether the file has a mask, inside or beside it; alpha is a band and no mask."""
+        """True if the file has a mask, inside or beside it; alpha is a band and no mask."""
         flags = [flag for band in self.dataset.mask_flag_enums for flag in band]
         return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 

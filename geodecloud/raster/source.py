@@ -137,8 +137,8 @@ def _product(name: str, resolution: int | None) -> Source | None:
         found = [image for image in images if image.endswith(ends)]
         if len(found) != 1 or (match["level"] == "1C" and wanted != RESOLUTIONS[0]):
             raise SceneError(
-                f"{label}: names {len(found)} images of {band} at {wanted} m; a level 1C has it at "
-                "10 m only, and of an old product of many granules one must be chosen"
+                f"{label}: names {len(found)} images of {band} at {wanted} m; a level 1C product "
+                "has it at 10 m only; of an old product of many granules, give one granule's files"
             )
         files.append(f"{root}/{found[0]}.jp2" if root else f"{found[0]}.jp2")
     return _stack(files, label=label, tags=_product_tags(match))

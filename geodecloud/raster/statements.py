@@ -44,7 +44,7 @@ _PRODUCT_DEPTH = 6  # parts of a path, from a product's folder to the files of i
 
 @dataclass(frozen=True)
 class Statements:
-    """What a file states about its values.
+    """Statements of a file about its values.
 
     name: of the file, with its folders; for messages, and for what a name states.
     tags: of the file; band_tags: of red, green and blue.
