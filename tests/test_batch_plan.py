@@ -242,7 +242,7 @@ class _FakeWorkers:
         return [Done(worker, Outcome({}) if fate == "well" else Outcome(error="bad"))]
 
 
-class _FakeListener:
+class _FakeRecorder:
     """Keeps the results."""
 
     def __init__(self):
@@ -254,9 +254,9 @@ class _FakeListener:
     def rows(self, job, done, total):
         assert job.source in self.running
 
-    def ended(self, attempt, worker, outcome):
-        assert attempt.job.source in self.running
-        self.results.append((attempt.job, outcome.error))
+    def ended(self, job, outcome, worker, attempts):
+        assert job.source in self.running
+        self.results.append((job, outcome.error))
 
 
 @given(
@@ -267,12 +267,12 @@ class _FakeListener:
 )
 def test_each_job_ends_once_after_at_most_two_tries_on_two_workers(count, crew, fates, fail_fast):
     jobs = [_job(Path("/nowhere"), str(i)) for i in range(count)]
-    listener = _FakeListener()
+    recorder = _FakeRecorder()
     workers, arrivals = _FakeWorkers(crew, fates), [jobs[count // 2 :], [], jobs[: count // 2]]
     Scheduler(
-        workers, lambda: arrivals.pop() if arrivals else None, listener, fail_fast=fail_fast
+        workers, lambda: arrivals.pop() if arrivals else None, recorder, fail_fast=fail_fast
     ).run()
-    ended = listener.results
+    ended = recorder.results
     failed = [error for _, error in ended if error]
     assert len({job.source for job, _ in ended}) == len(ended)
     assert len(ended) == count or (fail_fast and failed)

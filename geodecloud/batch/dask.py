@@ -11,7 +11,6 @@ import re
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from distributed import Client, Future
@@ -83,12 +82,7 @@ class DaskWorkers:
                 "start one by: dask scheduler"
             ) from error
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._client.status == "running":
             self._client.cancel(list(self._futures.values()))
             self._client.unregister_worker_plugin(self._name)

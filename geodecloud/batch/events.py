@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol
 
 from geodecloud.batch.plan import Job
@@ -45,12 +44,7 @@ class Workers(Protocol):
 
     def __enter__(self) -> "Workers": ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def idle(self) -> list[str]:
         """Return the names of the workers that wait for a scene; no name is used twice."""

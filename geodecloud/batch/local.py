@@ -6,7 +6,6 @@ import socket
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
 
 from geodecloud.batch.events import Done, Event, Lost
 from geodecloud.batch.local_worker import READY, serve
@@ -67,12 +66,7 @@ class LocalWorkers:
             self._add(spec)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in self._processes.values():
             worker.process.terminate()
         for name in list(self._processes):

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
@@ -89,12 +88,7 @@ class Manifest:
             raise OutputError(f"{self.path}: cannot be opened ({error.strerror})") from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._file:
             self._file.close()
         self._lock.release()

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from geodecloud.batch.events import Display
 from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Job
-from geodecloud.batch.scheduler import Attempt
 from geodecloud.batch.worker import Outcome
 from geodecloud.errors import GeodecloudError
 from geodecloud.version import VERSION
@@ -47,7 +46,7 @@ class Summary:
 
 
 class Recorder:
-    """Records the scenes of a batch; the listener of its scheduler.
+    """Records the scenes of a batch.
 
     Args:
         manifest: entered already.
@@ -100,14 +99,13 @@ class Recorder:
         """Show how many rows of a scene are done."""
         self._display.rows(job, done, total)
 
-    def ended(self, attempt: Attempt, worker: str, outcome: Outcome) -> None:
-        """Record the result of a scene."""
-        job = attempt.job
+    def ended(self, job: Job, outcome: Outcome, worker: str, attempts: int) -> None:
+        """Record the result of a scene after its last attempt."""
         entry: Entry = {
             "status": "failed" if outcome.error else "done",
             "seconds": round(time.perf_counter() - self._begun.pop(job.source), 3),
             "worker": worker,
-            "tries": attempt.number,
+            "tries": attempts,
         }
         if outcome.report:
             report = outcome.report

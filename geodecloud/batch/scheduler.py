@@ -4,10 +4,10 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from geodecloud.batch.events import Done, Lost, Progress, Workers
 from geodecloud.batch.plan import Job
+from geodecloud.batch.record import Recorder
 from geodecloud.batch.worker import Outcome
 from geodecloud.raster.atomic import sweep
 
@@ -28,26 +28,13 @@ class Attempt:
     avoided: str | None = None
 
 
-class Listener(Protocol):
-    """Follows the jobs of a scheduler."""
-
-    def begun(self, job: Job) -> None:
-        """Hear that a worker begins a job."""
-
-    def rows(self, job: Job, done: int, total: int) -> None:
-        """Hear how many rows of a job are done."""
-
-    def ended(self, attempt: Attempt, worker: str, outcome: Outcome) -> None:
-        """Hear the result of a job, after its last attempt."""
-
-
 class Scheduler:
     """Gives out jobs until none is left and no more will come.
 
     Args:
         workers: entered already.
         arrivals: returns the jobs that have arrived since the last call; None: no more will come.
-        listener: follows the jobs.
+        recorder: is told of each job.
         fail_fast: stop at the first job that fails.
     """
 
@@ -55,13 +42,13 @@ class Scheduler:
         self,
         workers: Workers,
         arrivals: Callable[[], list[Job] | None],
-        listener: Listener,
+        recorder: Recorder,
         *,
         fail_fast: bool = False,
     ) -> None:
         self._workers = workers
         self._arrivals = arrivals
-        self._listener = listener
+        self._recorder = recorder
         self._fail_fast = fail_fast
         self._waiting: deque[Attempt] = deque()
         self._running: dict[str, Attempt] = {}  # by worker
@@ -70,7 +57,7 @@ class Scheduler:
         """Do all jobs.
 
         Raises:
-            GeodecloudError: no worker is left, or the listener raises it.
+            GeodecloudError: no worker is left, or a result cannot be recorded.
         """
         while True:
             jobs = self._arrivals()
@@ -82,7 +69,7 @@ class Scheduler:
                 if isinstance(event, Progress):
                     if event.worker in self._running:
                         job = self._running[event.worker].job
-                        self._listener.rows(job, event.done, event.total)
+                        self._recorder.rows(job, event.done, event.total)
                 elif self._failed_fast(event):
                     return
 
@@ -96,7 +83,7 @@ class Scheduler:
             if attempt is not None:
                 self._waiting.remove(attempt)
                 self._running[worker] = attempt
-                self._listener.begun(attempt.job)
+                self._recorder.begun(attempt.job)
                 self._workers.start(worker, attempt.job)
 
     def _failed_fast(self, event: Done | Lost) -> bool:
@@ -114,5 +101,5 @@ class Scheduler:
         if outcome.error and attempt.number < MAX_ATTEMPTS:
             self._waiting.append(Attempt(job, attempt.number + 1, event.worker))
             return False
-        self._listener.ended(attempt, event.worker, outcome)
+        self._recorder.ended(job, outcome, event.worker, attempt.number)
         return bool(outcome.error) and self._fail_fast

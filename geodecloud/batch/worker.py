@@ -17,8 +17,7 @@ from geodecloud.batch.plan import Job
 from geodecloud.errors import GeodecloudError, GeodecloudWarning
 from geodecloud.settings import ModelSpec, Settings
 
-# One scene at a time in each process: warnings are caught for the process as a whole, and the
-# temporary files of an output are named by it.
+# One scene at a time in each process, since warnings are caught for the process as a whole.
 _one_at_a_time = threading.Lock()
 
 
