@@ -1,4 +1,4 @@
-"""Sentinel-2 products as small as they can be, made for a test."""
+"""Make tiny Sentinel-2 products for tests."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def write_product(
     offset: int | None = -1000,
     doctype: str = "",
 ) -> Path:
-    """A product whose red, green and blue are ``dn``, uint16 (3, rows, columns), at 10 m.
+    """Write a product whose red, green and blue are ``dn``, uint16 (3, rows, columns), at 10 m.
 
     Args:
         offset: of each band, in the metadata; None: not there, as before baseline 04.00.
@@ -93,7 +93,7 @@ def write_product(
 
 
 def write_jp2(path: Path, values: NDArray[Any]) -> Path:
-    """One band without loss, where the products lie."""
+    """Write one band without loss, on the grid of the products."""
     shape = {"count": 1, "height": values.shape[0], "width": values.shape[1]}
     grid = {"crs": "EPSG:32629", "transform": from_origin(499980, 5900040, 10, 10)}
     options = {"QUALITY": "100", "REVERSIBLE": "YES", "driver": "JP2OpenJPEG"}

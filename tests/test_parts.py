@@ -1,4 +1,4 @@
-"""Masks, areas, forms of output, STAC, arrays: what is asked for beside the pixels."""
+"""Masks, areas, forms of output, STAC, arrays: what is requests for beside the pixels."""
 
 import http.server
 import json
@@ -37,7 +37,7 @@ GRID = from_origin(500000, 5500000, 10, 10)
 
 
 def blacken(patches, _):
-    """A network that calls everything cloud, and the ground below it black."""
+    """Answer like a network that sees half opaque cloud everywhere, over black ground."""
     return np.concatenate([patches * 0, np.full_like(patches[:, :1], 0.5)], axis=1)
 
 
@@ -46,20 +46,20 @@ def wide(tmp_path: Path) -> Path:
     return write_scene(tmp_path / "wide.tif", noise((3, 300, 400)))
 
 
-# --- forms ---------------------------------------------------------------------------------
+# --- formats -------------------------------------------------------------------------------
 
 
 def test_a_cog_is_one_and_so_is_its_provenance(tmp_path):
     src = write_scene(tmp_path / "in.tif", noise((3, 1100, 1200)), nodata=0, compress="zstd")
-    out, marks = tmp_path / "out.tif", tmp_path / "p.tif"
-    decloud_scene(src, out, darken, Settings(format="cog", provenance=marks))
-    for path in (out, marks):
+    out, provenance = tmp_path / "out.tif", tmp_path / "p.tif"
+    decloud_scene(src, out, darken, Settings(format="cog", provenance=provenance))
+    for path in (out, provenance):
         assert cog_validate(path, strict=True, quiet=True) == (True, [], [])
-    with rasterio.open(out) as file, rasterio.open(marks, overview_level=0) as small:
+    with rasterio.open(out) as file, rasterio.open(provenance, overview_level=0) as small:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert file.profile["compress"] == "zstd"
         assert len(file.overviews(1)) > 0
-        assert set(np.unique(small.read(1))) <= set(np.unique(read(marks)))  # nearest, no means
+        assert set(np.unique(small.read(1))) <= set(np.unique(read(provenance)))  # nearest
     decloud_scene(src, tmp_path / "plain.tif", darken)
     np.testing.assert_array_equal(read(out), read(tmp_path / "plain.tif"))
 
@@ -129,21 +129,21 @@ def _changed(src: Path, **chosen: object) -> np.ndarray:
     )
     with open_scene(src, aoi=chosen.get("aoi")) as scene:
         before = scene.read(0, scene.shape[0])[0]
-    marks = read(src.parent / "p.tif")[0]
+    provenance = read(src.parent / "p.tif")[0]
     changed = (read(out) != before).any(axis=0)
-    assert not changed[marks == Provenance.MEASURED].any()
+    assert not changed[provenance == Provenance.MEASURED].any()
     return changed
 
 
 def test_only_what_the_mask_calls_cloud_changes(wide):
-    marks = np.zeros((1, 300, 400), "uint8")
-    marks[0, 50:90, 30:200] = 9
-    marks[0, 100:120] = 4
-    mask = write_scene(wide.parent / "T1_SCL.tif", marks, transform=GRID)
-    np.testing.assert_array_equal(_changed(wide, mask=mask), marks[0] == 9)
-    np.testing.assert_array_equal(_changed(wide, mask=mask, mask_values=(4,)), marks[0] == 4)
-    other = write_scene(wide.parent / "clouds.tif", marks, transform=GRID)
-    np.testing.assert_array_equal(_changed(wide, mask=other), marks[0] > 0)
+    cells = np.zeros((1, 300, 400), "uint8")
+    cells[0, 50:90, 30:200] = 9
+    cells[0, 100:120] = 4
+    mask = write_scene(wide.parent / "T1_SCL.tif", cells, transform=GRID)
+    np.testing.assert_array_equal(_changed(wide, mask=mask), cells[0] == 9)
+    np.testing.assert_array_equal(_changed(wide, mask=mask, mask_values=(4,)), cells[0] == 4)
+    other = write_scene(wide.parent / "clouds.tif", cells, transform=GRID)
+    np.testing.assert_array_equal(_changed(wide, mask=other), cells[0] > 0)
 
 
 @pytest.mark.parametrize("metres", [20, 60, 5])
@@ -241,12 +241,12 @@ def test_an_area_is_the_pixels_that_it_touches(tmp_path_factory, data):
 
 def test_an_area_comes_out_on_the_grid(tmp_path, wide):
     aoi = "500501,5498001,501999,5499499"
-    out, marks = tmp_path / "out.tif", tmp_path / "p.tif"
-    report = decloud_scene(wide, out, identity, Settings(aoi=aoi, provenance=marks))
+    out, provenance = tmp_path / "out.tif", tmp_path / "p.tif"
+    report = decloud_scene(wide, out, identity, Settings(aoi=aoi, provenance=provenance))
     assert (report.height, report.width) == (150, 150)
     np.testing.assert_array_equal(read(out), read(wide)[:, 50:200, 50:200])
-    with rasterio.open(out) as file, rasterio.open(marks) as mark:
-        assert file.transform == mark.transform == from_origin(500500, 5499500, 10, 10)
+    with rasterio.open(out) as file, rasterio.open(provenance) as codes:
+        assert file.transform == codes.transform == from_origin(500500, 5499500, 10, 10)
 
 
 def test_an_area_is_smaller_than_the_overviews_of_its_file(tmp_path, wide):
@@ -310,7 +310,7 @@ def test_areas_that_are_none(tmp_path, scene, text):
 
 
 def _schema_errors(document: dict) -> list[str]:
-    """By the schemas of STAC's core that pystac ships; those of extensions are not at hand."""
+    """Return where an item breaks STAC's core schemas, which pystac ships without extensions."""
     schemas = get_local_schema_cache()
     known = [(uri, Resource.from_contents(schema)) for uri, schema in schemas.items()]
     core = next(schema for uri, schema in schemas.items() if uri.endswith("/item.json"))
@@ -375,11 +375,11 @@ def test_an_array_goes_the_way_of_a_file(tmp_path, dtype):
 
 def test_a_placed_mask_goes_with_an_array_of_its_size(tmp_path):
     dn = noise((3, 90, 80))
-    marks = np.zeros((1, 90, 80), "uint8")
-    marks[0, 30:50] = 1
-    mask = write_scene(tmp_path / "mask.tif", marks)
+    cells = np.zeros((1, 90, 80), "uint8")
+    cells[0, 30:50] = 1
+    mask = write_scene(tmp_path / "mask.tif", cells)
     done = restore_array(dn, blacken, Settings(mask=mask))
-    np.testing.assert_array_equal(done.provenance > 0, marks[0] > 0)
+    np.testing.assert_array_equal(done.provenance > 0, cells[0] > 0)
 
 
 def test_a_dataarray_with_an_offset_alone_is_read_as_its_file(tmp_path, tiny_model):
@@ -436,12 +436,12 @@ def test_a_dataarray_keeps_what_it_says(tmp_path, tiny_model):
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
-    """A server on this machine and the list of what is asked of it."""
-    asked: list[str] = []
+    """The address of a server on this machine, and the list of the paths that it was asked for."""
+    requests: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_error(404)
 
         do_HEAD = do_GET  # noqa: N815
@@ -452,7 +452,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{running.server_port}", asked
+        yield f"http://127.0.0.1:{running.server_port}", requests
         running.shutdown()
         thread.join()
 
@@ -471,7 +471,7 @@ WMS = (
     "source", ["/vsicurl/{url}/a.tif", "/vsicurl_streaming/{url}/b.tif", "{url}/c.tif", WMS]
 )
 def test_a_vrt_does_not_reach_the_network_unless_asked(tmp_path, server, source, monkeypatch):
-    url, asked = server
+    url, requests = server
     monkeypatch.setenv("no_proxy", "*")
     band = (
         '<VRTRasterBand dataType="Byte" band="BAND"><SimpleSource>'
@@ -486,18 +486,18 @@ def test_a_vrt_does_not_reach_the_network_unless_asked(tmp_path, server, source,
         vrt.write_text(f'<VRTDataset rasterXSize="9" rasterYSize="9">{bands}</VRTDataset>')
         with pytest.raises(SceneError, match="damaged"):
             decloud_scene(vrt, tmp_path / "o.tif", identity, Settings(allow_network=allowed))
-        assert bool(asked) == allowed
+        assert bool(requests) == allowed
 
 
 @pytest.mark.parametrize(
     "name", ["/vsicurl/{url}/a.tif", "{url}/a.tif", "/vsizip//vsicurl/{url}/a.zip"]
 )
 def test_a_scene_on_the_network_is_named_as_such(tmp_path, server, name):
-    url, asked = server
+    url, requests = server
     src = name.format(url=url)
     with pytest.raises(UsageError, match="`allow_network`"):
         decloud_scene(src, tmp_path / "o.tif", identity)
-    assert asked == []
+    assert requests == []
     with pytest.raises(SceneError, match=re.escape(url)):
         decloud_scene(src, tmp_path / "o.tif", identity, Settings(allow_network=True))
-    assert asked
+    assert requests

@@ -1,4 +1,4 @@
-"""One tiny file for each thing that files in the wild do."""
+"""One tiny file for each odd thing that files in the wild do."""
 
 import json
 import os
@@ -113,10 +113,13 @@ def test_band_namespaces_overviews_and_ground_control(tmp_path):
         file.update_tags(2, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="0.56")
         file.build_overviews([2, 4])
     decloud_scene(src, tmp_path / "out.tif", identity, Settings(provenance=tmp_path / "p.tif"))
-    with rasterio.open(tmp_path / "out.tif") as out, rasterio.open(tmp_path / "p.tif") as marks:
+    with (
+        rasterio.open(tmp_path / "out.tif") as out,
+        rasterio.open(tmp_path / "p.tif") as codes,
+    ):
         assert out.tags(2, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.56"}
         assert out.overviews(1) == [2, 4]
-        assert len(out.gcps[0]) == len(marks.gcps[0]) == 4
+        assert len(out.gcps[0]) == len(codes.gcps[0]) == 4
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])

@@ -1,4 +1,4 @@
-"""What SRC may be, and what it says of its own scale and offset."""
+"""Products and files of bands are opened, and state their own scale, offset and level."""
 
 import json
 import shutil
@@ -141,8 +141,10 @@ def test_band_four_of_old_landsats_is_not_red(tmp_path):
 
 def _stated(dtype="uint16", name="scene.tif", tags=None, band_tags=({},) * 3, gdal=(1.0, 0.0)):
     scale, offset = gdal
-    said = Statements(name, np.dtype(dtype), tags or {}, band_tags, (scale,) * 3, (offset,) * 3)
-    return stated_radiometry(said)
+    statements = Statements(
+        name, np.dtype(dtype), tags or {}, band_tags, (scale,) * 3, (offset,) * 3
+    )
+    return stated_radiometry(statements)
 
 
 S2_NAME = "S2B_MSIL1C_20230101T1_N0509_R1_T32UQD_X.SAFE/GRANULE/L1C/IMG_DATA/T32UQD_B04.tif"
@@ -150,7 +152,7 @@ TCI = "/d/S2B_MSIL1C_20230101T1_N0509_R1_T32UQD_X.SAFE/GRANULE/L1C/IMG_DATA/T32U
 
 
 @pytest.mark.parametrize(
-    ("said", "scale", "offset"),
+    ("statements", "scale", "offset"),
     [
         ({}, 10000, 0),
         ({"tags": {"PROCESSING_BASELINE": "04.00"}}, 10000, -1000),
@@ -172,8 +174,8 @@ TCI = "/d/S2B_MSIL1C_20230101T1_N0509_R1_T32UQD_X.SAFE/GRANULE/L1C/IMG_DATA/T32U
         ({"dtype": "uint8", "name": "TCI.tif"}, PICTURE_SCALE, 0),
     ],
 )
-def test_the_surest_statement_counts(said, scale, offset):
-    used = _stated(**said)
+def test_the_surest_statement_counts(statements, scale, offset):
+    used = _stated(**statements)
     assert (used.scale, used.offset) == pytest.approx((scale, offset))
 
 
@@ -196,8 +198,8 @@ def test_the_surest_statement_counts(said, scale, offset):
     ],
 )
 def test_the_level_is_said_by_metadata_or_name(tags, name, level):
-    said = Statements(name, np.dtype("uint16"), tags, ({},) * 3, (1.0,) * 3, (0.0,) * 3)
-    assert stated_level(said) == level
+    statements = Statements(name, np.dtype("uint16"), tags, ({},) * 3, (1.0,) * 3, (0.0,) * 3)
+    assert stated_level(statements) == level
 
 
 def test_a_scale_of_no_use_is_warned_of():

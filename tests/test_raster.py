@@ -1,4 +1,4 @@
-"""What a file says of itself survives: metadata, bands, radiometry; and output is whole or not."""
+"""Metadata survive, bands and radiometry are found, and output is whole or not there."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Everything that gdalinfo prints of a scene it prints of what was made of it."""
+"""gdalinfo prints the same of a scene and of its output."""
 
 import json
 import shutil
@@ -83,8 +83,8 @@ TILES = {"tiled": True, "blockxsize": 48, "blockysize": 80, "compress": "deflate
 # name: (bands, dtype, profile, what else is written)
 ZOO: dict[str, tuple[int, str, dict[str, Any], Callable[[Path], None] | None]] = {
     "plain": (3, "uint16", {}, None),
-    "band by band, all said": (6, "uint16", {**LZW, "interleave": "band"}, _bands),
-    "pixel interleaved, all said": (4, "int16", {**LZW, "interleave": "pixel"}, _bands),
+    "band by band, all metadata": (6, "uint16", {**LZW, "interleave": "band"}, _bands),
+    "pixel interleaved, all metadata": (4, "int16", {**LZW, "interleave": "pixel"}, _bands),
     "colours": (6, "uint8", LZW, _colours),
     "rgb": (3, "uint8", {"photometric": "RGB"}, None),
     "alpha": (4, "uint8", {"photometric": "RGB", "alpha": "YES"}, None),
@@ -126,8 +126,8 @@ def _animal(folder: Path, name: str) -> Path:
 def _gdalinfo(path: Path) -> dict[str, Any]:
     done = subprocess.run([GDALINFO, "-json", path], capture_output=True, text=True, check=True)
     facts: dict[str, Any] = json.loads(done.stdout)
-    for place in ("description", "files", "stac"):  # stac repeats the rest
-        facts.pop(place, None)
+    for key in ("description", "files", "stac"):  # stac repeats the rest
+        facts.pop(key, None)
     facts["metadata"][""] = {
         key: value
         for key, value in facts["metadata"].get("", {}).items()
@@ -157,7 +157,7 @@ def _rasterio(path: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=ZOO)
 def pair(request, tmp_path_factory) -> tuple[Path, Path]:
-    """A scene and what was made of it."""
+    """A scene and its output."""
     folder = tmp_path_factory.mktemp("zoo")
     src, out = _animal(folder, request.param), folder / "out.tif"
     decloud_scene(src, out, identity)
