@@ -50,9 +50,9 @@ def main() -> None:
 
 def write_noise(path: Path, size: int, seed: int) -> None:
     dn = np.random.default_rng(seed).integers(1, 4000, (3, size, size)).astype(np.uint16)
-    place = {"crs": "EPSG:32633", "transform": from_origin(500000, 5500000, 10, 10)}
+    georeference = {"crs": "EPSG:32633", "transform": from_origin(500000, 5500000, 10, 10)}
     shape = {"count": 3, "height": size, "width": size, "dtype": "uint16"}
-    with rasterio.open(path, "w", driver="GTiff", **shape, **place) as out:
+    with rasterio.open(path, "w", driver="GTiff", **shape, **georeference) as out:
         out.write(dn)
 
 

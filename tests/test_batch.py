@@ -117,7 +117,7 @@ def test_what_is_in_the_way_is_refused_before_the_work(cli, tmp_path, scene, tin
     assert not list((tmp_path / "o").glob("*.tif"))
 
 
-def test_a_worker_that_dies_while_starting_is_told_of(caplog):
+def test_a_worker_that_dies_while_starting_is_reported(caplog):
     caplog.set_level("INFO")
     with LocalWorkers([WorkerSpec(Settings(), ModelSpec())]) as crew:
         [worker] = crew._processes.values()
@@ -125,7 +125,7 @@ def test_a_worker_that_dies_while_starting_is_told_of(caplog):
         with pytest.raises(GeodecloudError, match="killed by signal 9"):
             _wait_for(lambda: crew.events(PATIENCE))
     with (
-        LocalWorkers([None]) as crew,  # what no worker can start with
+        LocalWorkers([None]) as crew,  # no worker can start with it
         pytest.raises(GeodecloudError, match="no worker starts: AttributeError"),
     ):
         crew.events(PATIENCE)
@@ -288,14 +288,14 @@ def test_a_killed_dask_worker_is_survived(tmp_path, tiny_model):
         _run(SAMPLES / "l8_cloudy.tif", tmp_path / "third", *options)  # the worker is well
 
 
-def test_what_is_no_scheduler(cli, tmp_path, scene, tiny_model):
+def test_an_address_without_a_port_is_refused(cli, tmp_path, scene, tiny_model):
     command = ["batch", scene, tmp_path / "o", "--model", tiny_model, "--scheduler", "nonsense"]
     assert cli(*command).code == 2
     assert "tcp://HOST:8786" in cli.err
 
 
 @pytest.mark.slow
-def test_no_scheduler_is_one_clear_line(tmp_path, scene, tiny_model):
+def test_a_missing_scheduler_is_one_clear_line(tmp_path, scene, tiny_model):
     command = _command(scene, tmp_path / "o", "--model", tiny_model, "-q")
     command += ["--scheduler", "tcp://127.0.0.1:1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

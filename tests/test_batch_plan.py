@@ -42,12 +42,12 @@ def tree(tmp_path):
     return tmp_path
 
 
-def _found(folder, name, **how):
-    search = Search(folder / "out", **how)
+def _found(folder, name, **options):
+    search = Search(folder / "out", **options)
     return {os.path.relpath(source.name, folder) for source in search.find(str(name))}
 
 
-def test_what_is_a_scene(tree, monkeypatch):
+def test_a_search_finds_scenes_and_products(tree, monkeypatch):
     flat = {"a.tif", "b.TIFF", "S2A_MSIL2A_X.SAFE", "S2B_MSIL1C_Y.SAFE.zip", "S2B_MSIL1C_Z.zip"}
     assert _found(tree, tree) == flat
     assert _found(tree, tree, recursive=True) == flat | {"sub/a.tif", "sub/deep/d.tif"}
@@ -71,12 +71,12 @@ def test_what_is_a_scene(tree, monkeypatch):
 
 def test_the_tree_below_a_folder_is_kept(tree):
     search = Search(tree / "out", recursive=True)
-    naming = Naming(provenance="marks/{parent}_{stem}.tif")
+    naming = Naming(provenance="provenance/{parent}_{stem}.tif")
     jobs = [naming.job(source, tree / "out") for source in search.find(str(tree / "sub"))]
     outputs = {os.path.relpath(path, tree / "out") for job in jobs for path in job.outputs}
     assert outputs == {
-        *("a_clear.tif", "marks/sub_a.tif"),
-        *("deep/d_clear.tif", "deep/marks/deep_d.tif"),
+        *("a_clear.tif", "provenance/sub_a.tif"),
+        *("deep/d_clear.tif", "deep/provenance/deep_d.tif"),
     }
     names = {Path(naming.job(s, tree / "out").output).name for s in search.find(str(tree))}
     assert {"S2A_MSIL2A_X_clear.tif", "S2B_MSIL1C_Y_clear.tif", "S2B_MSIL1C_Z_clear.tif"} < names
@@ -87,7 +87,7 @@ def test_the_tree_below_a_folder_is_kept(tree):
 @pytest.mark.parametrize(
     "name", ["{stem}", "{steam}.tif", "{.tif", "{stem.x}.tif", "{0}.tif", "/a.tif", "../{stem}.tif"]
 )
-def test_names_that_make_no_sense(name):
+def test_a_name_with_other_fields_or_outside_the_folder_is_refused(name):
     with pytest.raises(UsageError, match=r"`name` is"):
         Naming(name)
 
@@ -318,7 +318,7 @@ def test_settings_come_back_from_the_manifest_equal(tmp_path):
     assert not {"threads", "model", "provenance", "overwrite"} & set(recorded)
 
 
-def test_what_a_worker_gets_is_unpickled_without_typer(tmp_path):
+def test_a_worker_needs_no_typer(tmp_path):
     spec = WorkerSpec(Settings(opaque="keep", aoi="1,2,3,4"), ModelSpec(device="cpu"))
     (tmp_path / "sent").write_bytes(pickle.dumps((spec, _job(tmp_path))))
     script = (

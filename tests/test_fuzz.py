@@ -43,7 +43,7 @@ def test_damaged_files_of_all_kinds():
 
 
 @pytest.mark.parametrize(("width", "height"), [(10**6, 10**6), (2**31 - 1, 64), (100, 2**31 - 1)])
-def test_what_claims_to_be_huge_is_refused_before_it_is_read(tmp_path, width, height):
+def test_a_scene_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path, width, height):
     band = (
         '<VRTRasterBand dataType="UInt16" band="{}"><SimpleSource><SourceFilename>none.tif'
         "</SourceFilename></SimpleSource></VRTRasterBand>"
@@ -76,13 +76,13 @@ def test_a_part_of_a_huge_mosaic_is_restored(tmp_path):
     assert (report.height, report.width, report.valid) == (80, 90, 80 * 90)
 
 
-def test_a_block_that_no_memory_holds(tmp_path):
+def test_a_block_larger_than_memory_is_refused(tmp_path):
     src = tmp_path / "in.tif"
     write_scene(src, noise((3, 64, 64)), tiled=True, blockxsize=64, blockysize=64)
     data = bytearray(src.read_bytes())
     for tag in (322, 323):  # TileWidth, TileLength
-        place = data.index(tag.to_bytes(2, "little") + (3).to_bytes(2, "little"))
-        data[place + 2 : place + 12] = (
+        at = data.index(tag.to_bytes(2, "little") + (3).to_bytes(2, "little"))
+        data[at + 2 : at + 12] = (
             (4).to_bytes(2, "little") + bytes([1, 0, 0, 0]) + (1 << 16).to_bytes(4, "little")
         )
     src.write_bytes(data)
@@ -123,8 +123,8 @@ def test_control_points_without_a_crs(tmp_path):
 def test_late_complaints_are_one_line(cli, tmp_path, tiny_model, tag):
     src = write_scene(tmp_path / "in.tif", noise((3, 20, 20)))
     data = bytearray(src.read_bytes())
-    place = data.index(tag.to_bytes(2, "little") + (3).to_bytes(2, "little"))
-    data[place + 2] = 22  # no type that TIFF has
+    at = data.index(tag.to_bytes(2, "little") + (3).to_bytes(2, "little"))
+    data[at + 2] = 22  # no type that TIFF has
     src.write_bytes(data)
     done = cli(src, tmp_path / "out.tif", "--model", tiny_model)
     assert done.code in (0, 1)
