@@ -128,20 +128,29 @@ def _product(name: str, resolution: int | None) -> Source | None:
         text = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
     if not match:
         raise SceneError(f"{label}: holds no Sentinel-2 product of level 1C or 2A")
-    root = match["metadata"].rpartition("/")[0]
-    images = [image for image in _IMAGE.findall(text) if ".." not in image]
-    wanted = resolution or RESOLUTIONS[0]
+    files = _image_files(match, text, resolution or RESOLUTIONS[0], label)
+    return _stack(files, label=label, tags=_product_tags(match))
+
+
+def _image_files(
+    subdataset: re.Match[str], metadata: str, resolution: int, label: str
+) -> list[str]:
+    """Return the product's images of red, green and blue, which its metadata names."""
+    root = subdataset["metadata"].rpartition("/")[0]
+    level = subdataset["level"]
+    images = [image for image in _IMAGE.findall(metadata) if ".." not in image]
     files = []
     for band in BANDS:
-        ends = (f"_{band}_{wanted}m",) if match["level"] == "2A" else (f"_{band}",)
-        found = [image for image in images if image.endswith(ends)]
-        if len(found) != 1 or (match["level"] == "1C" and wanted != RESOLUTIONS[0]):
+        end = f"_{band}_{resolution}m" if level == "2A" else f"_{band}"
+        found = [image for image in images if image.endswith(end)]
+        if len(found) != 1 or (level == "1C" and resolution != RESOLUTIONS[0]):
             raise SceneError(
-                f"{label}: names {len(found)} images of {band} at {wanted} m; a level 1C product "
-                "has it at 10 m only; of an old product of many granules, give one granule's files"
+                f"{label}: names {len(found)} images of {band} at {resolution} m; a level 1C "
+                "product has it at 10 m only; of an old product of many granules, give one "
+                "granule's files"
             )
         files.append(f"{root}/{found[0]}.jp2" if root else f"{found[0]}.jp2")
-    return _stack(files, label=label, tags=_product_tags(match))
+    return files
 
 
 def _metadata_file(name: str) -> str | None:
