@@ -22,7 +22,7 @@ from geodecloud.data.simulate import Simulation, simulate_scene
 HERE = Path(__file__).parent
 S2_WINDOW = Window(40, 520, 389, 357)  # a village, fields, woods, a creek
 L8_WINDOW = Window(20, 130, 397, 401)
-# Chosen by eye, one over the other: veils over half of the crop, a few thick clouds.
+# Chosen by eye: veils over half of the crop, a few thick clouds over them.
 LAYERS = (
     Simulation("veil", seed=4, zoom=3),
     Simulation("cumulus", seed=4, zoom=2),
@@ -39,7 +39,7 @@ def main() -> None:
     with rasterio.open(sources.s2) as scene:
         clear = scene.read(window=S2_WINDOW)
         rows, columns = np.indices(clear.shape[1:])
-        clear[:, rows + columns > sum(clear.shape[1:]) - 90] = 0  # a corner without data
+        clear[:, rows + columns > sum(clear.shape[1:]) - 90] = 0  # a corner of nodata
         profile = _profile(scene, S2_WINDOW) | {"nodata": 0}
         _write(HERE / "s2_clear.tif", clear, profile, scene.descriptions)
     put_clouds(HERE / "s2_clear.tif", HERE / "s2_cloudy.tif")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def put_clouds(clear: Path, cloudy: Path) -> None:
-    """Write a scene under all layers of cloud, one over the other."""
+    """Write a scene under all layers of cloud."""
     with tempfile.TemporaryDirectory() as folder:
         parts = [Path(folder) / f"{i}.tif" for i in range(len(LAYERS))]
         for i, (src, dst, layer) in enumerate(zip([clear, *parts], parts, LAYERS, strict=False)):
