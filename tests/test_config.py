@@ -1,10 +1,13 @@
 """Configurations: the files are what they say, and a wrong one is named."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
 from geodecloud.errors import ConfigError
+from geodecloud.model.config import GeneratorPlan
 from geodecloud.training.config import Config, load_config
 from tests.conftest import ROOT
 
@@ -17,6 +20,18 @@ def test_the_articles_recipe_changes_no_tile():
     """Each share by its name: one that is added later must be 0 there too."""
     plan = load_config(ROOT / "configs" / "article.toml").augmentation
     assert set(dataclasses.asdict(plan).values()) == {0.0}
+
+
+def test_the_old_name_of_the_dark_object_goes_on_working(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("[generator]\ndarkest = false")
+    assert load_config(path).generator == GeneratorPlan(dark_object=False)
+
+
+def test_reading_a_configuration_imports_nothing_heavy():
+    heavy = "{'torch', 'rasterio'}"
+    script = f"import sys, geodecloud.training.config; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The two networks, their files, and the predictor."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -79,6 +79,17 @@ def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     predicted = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy(), DARK)
     np.testing.assert_allclose(predicted, expected.numpy(), atol=1e-4)
     assert read_info(tmp_path / "m.safetensors") == info
+
+
+@pytest.mark.parametrize(("old", "dark_object"), [({"darkest": True}, True), ({}, False)])
+def test_model_files_of_earlier_versions_are_read(tmp_path, old, dark_object):
+    """Later ones called the dark object ``darkest``; the first had none."""
+    plan = GeneratorPlan(width=4, dark_object=dark_object)
+    table = {name: value for name, value in asdict(plan).items() if name != "dark_object"} | old
+    save_generator(UNet(plan), tmp_path / "m.safetensors", {"generator": table})
+    generator, info = load_generator(tmp_path / "m.safetensors")
+    assert info.metadata["generator"] == table
+    assert generator.plan == info.plan == plan
 
 
 def test_strength_multiplies_the_change_where_the_ground_is_seen(tiny_model, tmp_path):

@@ -1,1 +1,1 @@
-"""Training data: tiles, clouds, augmentation."""
+"""Read clear tiles, change them, and put synthetic clouds over them."""

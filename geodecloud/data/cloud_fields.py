@@ -16,7 +16,14 @@ FIELD_STD = 0.145  # of fractal_perlin with 5 octaves and persistence 0.5, over 
 
 # The random numbers of :func:`depth_and_shadow` and :func:`parallax`, as they are drawn.
 FIELD_NUMBERS = (
-    *("cover start", "cover softness", "cell", "stretch of veil", "stretch", "stretch of cirrus"),
+    *(
+        "cover start",
+        "cover softness",
+        "cell",
+        "elongation of veil",
+        "elongation",
+        "elongation of cirrus",
+    ),
     *("streaks", "x", "y", "persistence", "slope towards", "slope", "gaps hazy", "haze in gaps"),
     *("light of haze", "light of thin cloud", "attenuation of thick cloud"),
     *("shadow towards", "shadow distance", "casts shadow", "shadow darkness"),
@@ -126,19 +133,21 @@ def _noise_field(draw: Draw, kind: Tensor) -> Callable[[Tensor, Tensor, Tensor],
     """
     cell = draw.log_between("cell", 10, 150)
     of_veil, of_others = (
-        draw.log_between("stretch of veil", 1, 4),
-        draw.log_between("stretch", 1, 1.6),
+        draw.log_between("elongation of veil", 1, 4),
+        draw.log_between("elongation", 1, 1.6),
     )
-    stretch = torch.where(kind == VEIL, of_veil, of_others)
+    elongation = torch.where(kind == VEIL, of_veil, of_others)
     # Cirrus: streaks, many times longer than wide.
-    stretch = torch.where(kind == CIRRUS, draw.between("stretch of cirrus", 5, 14), stretch)
+    elongation = torch.where(
+        kind == CIRRUS, draw.between("elongation of cirrus", 5, 14), elongation
+    )
     cell = torch.where(kind == CIRRUS, cell.clamp_max(50), cell)
     east, south = draw.direction("streaks")
     x0, y0 = draw.between("x", 0, PERIOD), draw.between("y", 0, PERIOD)
     persistence = draw.between("persistence", 0.4, 0.62)
 
     def field(x: Tensor, y: Tensor, wanted: Tensor) -> Tensor:
-        along = (x * east + y * south) / (cell * stretch) + x0
+        along = (x * east + y * south) / (cell * elongation) + x0
         across = (y * east - x * south) / cell + y0
         some = wanted.flatten()  # the noise costs more than all else here
         noise = torch.zeros_like(along)

@@ -1,1 +1,1 @@
-"""The networks, their files, and the predictor that runs them."""
+"""Define the networks, read and write their files, and run them."""

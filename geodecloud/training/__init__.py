@@ -1,1 +1,1 @@
-"""How the networks are trained: clouds, data, losses, the loop."""
+"""Train the networks: tiles in batches, losses, the run itself."""
