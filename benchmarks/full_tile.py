@@ -157,14 +157,14 @@ class Network(torch.nn.Module):
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
         self.network, self.strength = predictor._network, predictor._strength
-        self.asked = predictor.asked
+        self.model_input = predictor.model_input
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        asked = torch.from_numpy(self.asked(x.numpy(), DARK_OBJECT))
-        answer = self.network(asked.contiguous(memory_format=torch.channels_last))
-        factor = torch.from_numpy(self.strength(answer[:, 3:].numpy()))
-        return x + factor * (answer[:, :3] - x)
+        model_input = torch.from_numpy(self.model_input(x.numpy(), DARK_OBJECT))
+        output = self.network(model_input.contiguous(memory_format=torch.channels_last))
+        factor = torch.from_numpy(self.strength(output[:, 3:].numpy()))
+        return x + factor * (output[:, :3] - x)
 
 
 def one_by_one(scene: Path, network: Network, path: Path) -> None:

@@ -50,12 +50,12 @@ def patches_of(path: Path, count: int) -> NDArray[np.float32]:
 
 def by_torch(predictor: Predictor, precision: str) -> Network:
     """Return the network as geodecloud runs it."""
-    return lambda batch: predictor._run(predictor.asked(batch, DARK_OBJECT), precision)
+    return lambda batch: predictor._run(predictor.model_input(batch, DARK_OBJECT), precision)
 
 
 def by_openvino(predictor: Predictor, calibration: NDArray[np.float32]) -> Network:
     """Return the network quantized to int8 on some patches."""
-    calibration = predictor.asked(calibration, DARK_OBJECT)
+    calibration = predictor.model_input(calibration, DARK_OBJECT)
     shape = [BATCH, *calibration.shape[1:]]
     model = openvino.convert_model(
         predictor._network, example_input=torch.zeros(shape), input=shape
@@ -68,7 +68,7 @@ def by_openvino(predictor: Predictor, calibration: NDArray[np.float32]) -> Netwo
         subset_size=len(calibration) // BATCH,
     )
     compiled = openvino.Core().compile_model(quantized, "CPU", {"INFERENCE_NUM_THREADS": 1})
-    return lambda batch: compiled(predictor.asked(batch, DARK_OBJECT))[0]
+    return lambda batch: compiled(predictor.model_input(batch, DARK_OBJECT))[0]
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def _find_pairs(
     wanted = sorted(cloudy if only is None else set(only))
     if missing := [stem for stem in wanted if stem not in cloudy]:
         raise DataError(
-            f"{cloudy_dir}: {', '.join(missing)} not found; check the names given in `only`"
+            f"{cloudy_dir}: {', '.join(missing)} not found; give file names without suffix"
         )
     if not wanted:
         raise DataError(f"{cloudy_dir}: no pairs in it; give a folder of .tif, .png or .jpg files")
@@ -152,7 +152,7 @@ def _restore(
             clear_valid &= (clear_dn != 0).any(axis=0)
         stated = stated_radiometry(read_statements(truth))
     if not (valid & clear_valid).any():
-        raise DataError(f"{clear}: no pixel is valid in both this scene and {cloudy}")
+        raise DataError(f"{clear}: no pixel is valid here and in {cloudy}; check nodata")
     restored, provenance = folder / "restored.tif", folder / "provenance.tif"
     settings = settings.replace(provenance=provenance, overwrite=True)
     report = decloud_scene(cloudy, restored, predict, settings)
