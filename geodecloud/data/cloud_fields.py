@@ -16,15 +16,9 @@ FIELD_STD = 0.145  # of fractal_perlin with 5 octaves and persistence 0.5, over 
 
 # The random numbers of :func:`depth_and_shadow` and :func:`parallax`, as they are drawn.
 FIELD_NUMBERS = (
-    *(
-        "cover start",
-        "cover softness",
-        "cell",
-        "elongation of veil",
-        "elongation",
-        "elongation of cirrus",
-    ),
-    *("streaks", "x", "y", "persistence", "slope towards", "slope", "gaps hazy", "haze in gaps"),
+    *("cover start", "cover softness", "cell"),
+    *("elongation of veil", "elongation", "elongation of cirrus", "streaks"),
+    *("x", "y", "persistence", "slope towards", "slope", "gaps hazy", "haze in gaps"),
     *("light of haze", "light of thin cloud", "attenuation of thick cloud"),
     *("shadow towards", "shadow distance", "casts shadow", "shadow darkness"),
 )
@@ -132,15 +126,10 @@ def _noise_field(draw: Draw, kind: Tensor) -> Callable[[Tensor, Tensor, Tensor],
     (N, 1, 1, 1); it returns float32 (N, 1, H, W), 0 where not wanted.
     """
     cell = draw.log_between("cell", 10, 150)
-    of_veil, of_others = (
-        draw.log_between("elongation of veil", 1, 4),
-        draw.log_between("elongation", 1, 1.6),
-    )
-    elongation = torch.where(kind == VEIL, of_veil, of_others)
-    # Cirrus: streaks, many times longer than wide.
-    elongation = torch.where(
-        kind == CIRRUS, draw.between("elongation of cirrus", 5, 14), elongation
-    )
+    of_veil = draw.log_between("elongation of veil", 1, 4)
+    of_cirrus = draw.between("elongation of cirrus", 5, 14)  # streaks
+    elongation = torch.where(kind == VEIL, of_veil, draw.log_between("elongation", 1, 1.6))
+    elongation = torch.where(kind == CIRRUS, of_cirrus, elongation)
     cell = torch.where(kind == CIRRUS, cell.clamp_max(50), cell)
     east, south = draw.direction("streaks")
     x0, y0 = draw.between("x", 0, PERIOD), draw.between("y", 0, PERIOD)

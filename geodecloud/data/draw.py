@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _BANDS = ("red", "green", "blue")
+_BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1; rounding a float64 may give 1
 
 
 def scoped(scope: str, *names: str) -> tuple[str, ...]:
@@ -83,4 +84,5 @@ def draw_numbers(seed: int, epoch: int, items: Sequence[int], names: tuple[str, 
         names: of the numbers, in the order in which they are drawn.
     """
     rows = [np.random.default_rng([seed, epoch, item]).random(len(names)) for item in items]
-    return Draw(names, torch.from_numpy(np.stack(rows).astype(np.float32)))
+    values = torch.from_numpy(np.stack(rows).astype(np.float32))
+    return Draw(names, values.clamp_max_(_BELOW_ONE))

@@ -106,7 +106,7 @@ def simulate_scene(
 def find_draw(plan: Simulation, shape: tuple[int, int]) -> Draw:
     """Return the seed's first draw whose cloud has a mean opacity within the bounds.
 
-    In most draws, a hole as large as a scene is in a broken cover, or there is none at all.
+    In most draws of a broken cover, a whole scene lies in one of its gaps or has no gap at all.
 
     Args:
         shape: (rows, columns) of the scene.
@@ -118,11 +118,7 @@ def find_draw(plan: Simulation, shape: tuple[int, int]) -> Draw:
     high = 1 if plan.kind == "deck" else high
     for attempt in range(_MAX_ATTEMPTS):
         draw = cloud_draw(plan.seed, attempt, [0])
-        if (
-            low
-            <= _opacity(_clouds(plan, draw, grid)).mean()
-            <= (1 if plan.kind == "deck" else high)
-        ):
+        if low <= _opacity(_clouds(plan, draw, grid)).mean() <= high:
             return draw
     return cloud_draw(plan.seed, 0, [0])
 

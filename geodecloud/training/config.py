@@ -61,9 +61,8 @@ class Training:
             raise ConfigError("[training] discriminator_momentum is 1: it must be less")
         for name in ("warm_up", "adversarial_ramp", "ema_decay", "discriminator_momentum"):
             if numbers[name] > 1:
-                raise ConfigError(
-                    f"[training] {name} is {numbers[name]:g}: give a fraction, 0 to 1"
-                )
+                value = numbers[name]
+                raise ConfigError(f"[training] {name} is {value:g}: give a fraction, 0 to 1")
 
 
 @dataclass(frozen=True)

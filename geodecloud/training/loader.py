@@ -139,9 +139,8 @@ def batches(
         water = chosen
         if len(all_water):
             draw = draw_numbers(seed + _WATER_SEED, epoch, items, ("water",))
-            water = all_water[
-                (draw.uniform("water").flatten().numpy() * len(all_water)).astype(int)
-            ]
+            index = draw.uniform("water").flatten().numpy() * len(all_water)
+            water = all_water[index.astype(int)]
         clear, neighbours, beside = (
             torch.from_numpy(eurosat_to_model(tiles.pixels[part]))
             for part in (chosen, following, water)
