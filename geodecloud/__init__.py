@@ -1,7 +1,7 @@
 """Remove clouds from satellite rasters, and say which pixels were invented.
 
     import geodecloud
-    report = geodecloud.decloud_file("scene.tif", "clear.tif")
+    report = geodecloud.decloud_file("scene.tif", "clear.tif", provenance="provenance.tif")
 
 Importing this package imports neither torch nor rasterio; using it does.
 """
@@ -11,17 +11,73 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from geodecloud.arrays import Restored
     from geodecloud.decloud import Report
+    from geodecloud.errors import (
+        BandsWarning,
+        ConfigError,
+        DataError,
+        DataWarning,
+        DeviceWarning,
+        FillWarning,
+        GeodecloudError,
+        GeodecloudWarning,
+        GeoreferenceWarning,
+        ModelError,
+        OutputError,
+        OutputWarning,
+        RadiometryWarning,
+        SceneError,
+        UsageError,
+    )
     from geodecloud.model.predictor import Predictor
     from geodecloud.raster.source import Src
-    from geodecloud.settings import Precision, Settings
+    from geodecloud.settings import (
+        Limits,
+        ModelSpec,
+        Output,
+        Policy,
+        Precision,
+        Reading,
+        Settings,
+        Windows,
+    )
+    from geodecloud.version import VERSION as __version__  # noqa: N811
 
-__all__ = ["Settings", "__version__", "decloud_array", "decloud_dataarray", "decloud_file"]
+__all__ = [
+    "BandsWarning",
+    "ConfigError",
+    "DataError",
+    "DataWarning",
+    "DeviceWarning",
+    "FillWarning",
+    "GeodecloudError",
+    "GeodecloudWarning",
+    "GeoreferenceWarning",
+    "Limits",
+    "ModelError",
+    "ModelSpec",
+    "Output",
+    "OutputError",
+    "OutputWarning",
+    "Policy",
+    "RadiometryWarning",
+    "Reading",
+    "Report",
+    "SceneError",
+    "Settings",
+    "UsageError",
+    "Windows",
+    "__version__",
+    "decloud_array",
+    "decloud_dataarray",
+    "decloud_file",
+]
 
 
 def decloud_file(
@@ -29,34 +85,37 @@ def decloud_file(
     dst: str | Path,
     settings: Settings | None = None,
     *,
-    model: str | Path | None = None,
+    model: str | Path | ModelSpec | None = None,
     device: str = "auto",
     precision: Precision = "auto",
+    **options: Any,
 ) -> Report:
     """Restore the scene ``src`` into the new GeoTIFF ``dst``.
 
     Args:
         src: a raster, a Sentinel-2 product, or files of one band each; see
             :func:`geodecloud.raster.source.find_source`.
-        settings: bands, radiometry, windows, what to do under opaque cloud; see
-            :class:`geodecloud.decloud.Settings`.
-        model: a model file; None: the one that comes with the package.
+        settings: bands, radiometry, windows, treatment of opaque cloud, outputs.
+        model: a model file, or a :class:`ModelSpec`; None: the built-in model.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto", "fp32" or "bf16".
+        options: fields of the parts of :class:`Settings`, like ``opaque="nodata"``; they replace
+            those of ``settings``. None leaves a field as it is.
 
     Returns:
         what was done: pixels, windows, fractions, seconds.
 
     Raises:
-        geodecloud.errors.GeodecloudError: with one line that names the file, the value and the
-            remedy. ``dst`` is then as it was before.
+        GeodecloudError: with one line that names the file, the value and the remedy. ``dst`` is
+            then as it was before.
     """
     from pathlib import Path
 
     from geodecloud.decloud import decloud_scene
 
-    predictor = _predictor(model, device, precision)
-    return decloud_scene(src, Path(dst), predictor, settings, model_name=predictor.name)
+    chosen = _with_options(settings, options)
+    predictor = _load(model, device, precision, chosen)
+    return decloud_scene(src, Path(dst), predictor, chosen, model_name=predictor.name)
 
 
 def decloud_array(
@@ -64,47 +123,49 @@ def decloud_array(
     settings: Settings | None = None,
     *,
     nodata: float | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    **network: Any,
+    model: str | Path | ModelSpec | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    **options: Any,
 ) -> Restored:
     """Restore an array.
 
     Args:
         array: (bands, rows, columns), DN or reflectance, of any integer type up to 32 bits or
-            float32 or float64; its first three bands are red, green, blue, unless
-            ``settings.bands`` says otherwise.
+            float32 or float64; its first three bands are red, green, blue, unless ``bands`` says
+            otherwise.
         settings: as of :func:`decloud_file`; no outputs.
         nodata: the value that means nodata, in any of red, green and blue.
-        scale, offset: reflectance = (array + offset) / scale; None: as ``settings`` say, else 1
-            and 0 for floats, 10000 and 0 for integers, a picture's for uint8.
-        network: ``model``, ``device``, ``precision`` of :func:`decloud_file`.
+        model, device, precision: as of :func:`decloud_file`.
+        options: as of :func:`decloud_file`, like ``scale=10000, offset=-1000``: reflectance =
+            (array + offset) / scale. By default scale and offset are 1 and 0 for floats, 10000
+            and 0 for integers, a picture's for uint8.
 
     Returns:
         (array, provenance, report): the array's shape and dtype, clear pixels as they were;
         uint8 (rows, columns), 0 measured, 1-100 percent restored, 101 filled, 255 nodata.
 
     Raises:
-        geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
+        GeodecloudError: the array is no scene, or the network fails.
     """
     from geodecloud.arrays import restore_array
     from geodecloud.raster.array import ArrayInfo
-    from geodecloud.settings import Settings
 
-    chosen = settings or Settings()
-    reading = chosen.reading
-    chosen = chosen.replace(
-        bands=reading.bands or (1, 2, 3),
-        scale=reading.scale if scale is None else scale,
-        offset=reading.offset if offset is None else offset,
-    )
-    predictor = _predictor(**network)
+    chosen = _with_options(settings, options)
+    chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
+    predictor = _load(model, device, precision, chosen)
     info = ArrayInfo(nodata=nodata)
     return restore_array(array, predictor, chosen, info=info, model_name=predictor.name)
 
 
 def decloud_dataarray(
-    data: Any, settings: Settings | None = None, **network: Any
+    data: Any,
+    settings: Settings | None = None,
+    *,
+    model: str | Path | ModelSpec | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    **options: Any,
 ) -> tuple[Any, Any]:
     """Restore an ``xarray.DataArray`` that rioxarray has opened. Needs the extra ``xarray``.
 
@@ -114,40 +175,56 @@ def decloud_dataarray(
             bands' names those of ``long_name``, its scale and offset ``scale_factor`` and
             ``add_offset`` where xarray has not applied them.
         settings: as of :func:`decloud_file`; no outputs.
-        network: ``model``, ``device``, ``precision`` of :func:`decloud_file`.
+        model, device, precision, options: as of :func:`decloud_file`.
 
     Returns:
         (restored, provenance): ``data`` with other values, coordinates and attributes kept; and
         uint8 over rows and columns, as of :func:`decloud_array`.
 
     Raises:
-        geodecloud.errors.GeodecloudError: the array is no scene, or the network fails.
+        GeodecloudError: the array is no scene, or the network fails.
     """
     from geodecloud.arrays import restore_dataarray
+
+    chosen = _with_options(settings, options)
+    predictor = _load(model, device, precision, chosen)
+    return restore_dataarray(data, predictor, chosen, model_name=predictor.name)
+
+
+def _with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
+    from geodecloud.errors import UsageError
     from geodecloud.settings import Settings
 
-    predictor = _predictor(**network)
-    return restore_dataarray(data, predictor, settings or Settings(), model_name=predictor.name)
+    if settings is not None and not isinstance(settings, Settings):
+        raise UsageError(f"`settings` is {settings!r}: give geodecloud.Settings(...)")
+    given = {name: value for name, value in options.items() if value is not None}
+    return (settings or Settings()).replace(**given)
 
 
-def _predictor(
-    model: str | Path | None = None, device: str = "auto", precision: Precision = "auto"
+def _load(
+    model: str | Path | ModelSpec | None, device: str, precision: Precision, settings: Settings
 ) -> Predictor:
-    from pathlib import Path
+    from geodecloud.model.predictor import load_predictor
+    from geodecloud.settings import ModelSpec
 
-    from geodecloud.model.checkpoint import default_model
-    from geodecloud.model.predictor import Predictor
-
-    return Predictor(Path(model) if model else default_model(), device, precision)
+    if not isinstance(model, ModelSpec):
+        model = ModelSpec(model, str(device), precision)  # type: ignore[arg-type]
+    return load_predictor(model, settings.limits.threads)
 
 
 def __getattr__(name: str) -> Any:
+    """Import what is exported when it is first used."""
+    from importlib import import_module
+
+    if name not in __all__:
+        raise AttributeError(f"module 'geodecloud' has no attribute {name!r}")
     if name == "__version__":
-        from geodecloud.version import VERSION
+        return import_module("geodecloud.version").VERSION
+    if name == "Report":
+        return import_module("geodecloud.decloud").Report
+    of_errors = name.endswith(("Error", "Warning"))
+    return getattr(import_module(f"geodecloud.{'errors' if of_errors else 'settings'}"), name)
 
-        return VERSION
-    if name == "Settings":
-        from geodecloud.settings import Settings
 
-        return Settings
-    raise AttributeError(f"module 'geodecloud' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -26,7 +26,7 @@ _OPTIONS = {
     "OPAQUE_ABOVE": "--opaque-above",
     "FILL_LIMIT": "--fill-limit",
     "BEYOND_LIMIT": "--beyond-limit",
-    "KEEP_VEIL": "--keep-veil",
+    "KEEP_VEIL": "--keep-haze",
     "WINDOW": "--window",
     "OVERLAP": "--overlap",
     "MODEL": "--model",
