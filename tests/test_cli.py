@@ -1,20 +1,25 @@
 """The command line as a person meets it: options, JSON, exit codes, clear failures."""
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import rasterio
 from PIL import Image
 from safetensors.torch import save_file
+from typer.main import get_command
 
 from geodecloud import __version__
+from geodecloud.cli.main import app
 from tests.conftest import ROOT, SAMPLES, noise, read, write_scene
 
 JSON_KEYS = set(
@@ -271,3 +276,149 @@ def test_a_batch_counts_scenes_in_json_lines(cli, tmp_path, tiny_model):
     assert events[-1]["done"] == 3
     assert max(event["done"] for event in events) == 3
     assert "c.tif" in cli.err
+
+
+COMMANDS = ["", "remove", "batch", "info", "simulate", "evaluate", "train", "prepare"]
+COMMANDS += ["download-eurosat", "qgis", "qgis install", "qgis zip", "qgis doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_80_columns_and_each_text_stands_alone(cli, command):
+    done = cli(*command.split(), "--help")
+    assert done.code == 0
+    assert done.out.isascii()
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "[default: (" not in done.out
+    assert "None" not in done.out
+    for section in re.findall(r"^(\w+):\n((?:  .*\n)+)", done.out, re.MULTILINE):
+        texts = re.findall(r"^  \S.*?  +(\S.*)$", section[1], re.MULTILINE)
+        assert all(text[0].isupper() or text[0].isdigit() for text in texts), section
+
+
+def test_help_has_a_section_for_each_kind_of_option(cli):
+    titles = re.findall(r"^(\w+):$", cli("remove", "--help").out, re.MULTILINE)
+    assert titles == "Arguments Input Clouds Fill Windows Output Performance General".split()
+
+
+def test_every_option_with_a_value_says_of_which_kind():
+    def parameters(command, path=""):
+        for name, below in getattr(command, "commands", {}).items():
+            yield from parameters(below, f"{path} {name}")
+        yield from ((path, one) for one in command.params)
+
+    for path, one in parameters(get_command(app)):
+        if not one.hidden and not getattr(one, "is_flag", False):
+            assert one.metavar, f"{path} {one.name}"
+            assert one.help, f"{path} {one.name}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("bacht in.tif out", "no such command: bacht; did you mean batch?"),
+        ("inof in.tif", "did you mean info?"),
+        ("qgis instal", "Did you mean 'install'?"),
+        ("in.tif out.tif --opaqe fill", "--opaque"),
+        ("a.tif b.tif c.tif out", "use geodecloud batch SRC... OUT_DIR"),
+        ("{folder} {folder}", "use geodecloud batch SRC... OUT_DIR"),
+        ("{folder} out", "use geodecloud batch SRC... OUT_DIR"),
+        ("a.tif {folder}", "use geodecloud batch SRC... OUT_DIR"),
+        ("batch a.tif", "OUT_DIR is missing"),
+        ("batch", "OUT_DIR is missing"),
+        ("batch a.tif {file}", "OUT_DIR is missing: {file} is a file"),
+        ("a.tif", "DST is missing"),
+        ("out.tif --red a.tif --blue b.tif", "--red, --green and --blue"),
+        ("a.tif o.tif --max-memory 600", "--max-memory is 600: give a size with its unit"),
+        ("a.tif o.tif --fill-limit -3", "--fill-limit is -3: give more than 0"),
+        ("a.tif o.tif --overlap 40", "--overlap is 40: give at most half of --window, 32"),
+        ("a.tif o.tif --reference b.tif --opaque keep", "--reference"),
+        ("a.tif o.tif --co ZSTD", "--co is ['ZSTD']: give KEY=VALUE"),
+        ("evaluate", "give CLOUDY_DIR and CLEAR_DIR"),
+        ("evaluate --seams a.tif --window 60", "--window is 60"),
+        ("train --data here", "--out"),
+    ],
+)
+def test_a_fault_of_usage_is_told_with_its_remedy(cli, tmp_path, arguments, words):
+    (tmp_path / "file").touch()
+    names = {"folder": str(tmp_path), "file": str(tmp_path / "file")}
+    done = cli(*(one.format(**names) for one in arguments.split()))
+    assert done.code == 2
+    assert words.format(**names) in done.err
+    assert "`" not in done.err
+
+
+def test_what_users_of_gdal_and_rio_type_works(cli, tmp_path, tiny_model):
+    src = write_scene(tmp_path / "in.tif", noise((3, 300, 300)))
+    options = ["--format", "COG", "--threads", "ALL_CPUS", "-b", "1,2,3", "--dst-nodata", "0"]
+    options += ["--bounds", "500000,5497500,502000,5500000", "--model", tiny_model]
+    assert cli(src, tmp_path / "out.tif", *options).code == 0, cli.err
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert (out.shape, out.nodata) == ((250, 200), 0)
+        assert out.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(cli, tmp_path, scene, tiny_model):
+    before = set(tmp_path.iterdir())
+    arguments = [scene, tmp_path / "out.tif", "--model", tiny_model, "--scale", "9000"]
+    arguments += ["--offset", "-500", "--provenance", tmp_path / "p.tif", "--dry-run"]
+    facts = json.loads(cli(*arguments, "--json").out)
+    assert set(tmp_path.iterdir()) == before
+    assert (facts["width"], facts["height"], facts["windows"]) == (90, 100, 4)
+    assert (facts["scale"], facts["offset"], facts["bands"]) == (9000, -500, [1, 2, 3])
+    assert facts["writes"] == [str(tmp_path / "out.tif"), str(tmp_path / "p.tif")]
+    assert facts["model"] == str(tiny_model)
+    assert 100 < facts["memory_mib"] <= facts["max_memory_mib"] == 1024
+    assert "writes  " in cli(*arguments).out
+    (tmp_path / "p.tif").touch()
+    _fails(cli, tmp_path, 1, "exists already", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        ("geodecloud ba", {"batch"}),
+        ("geodecloud --opaq", {"--opaque", "--opaque-above"}),
+        ("geodecloud in.tif out.tif --opaque ", {"fill", "keep", "nodata"}),
+        ("geodecloud batch in out --sched", {"--scheduler"}),
+    ],
+)
+def test_a_shell_completes_commands_and_options(words, answers):
+    environment = os.environ | {
+        "_GEODECLOUD_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    command = [sys.executable, "-m", "geodecloud"]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert set(done.stdout.split()) == answers
+
+
+def test_warnings_are_lines_of_the_program(cli, tmp_path, tiny_model):
+    src = write_scene(tmp_path / "in.tif", noise((3, 20, 20)), crs=None)
+    arguments = [src, tmp_path / "out.tif", "--model", tiny_model, "--overwrite"]
+    lines = cli(*arguments, "--keep-veil").err.splitlines()
+    assert lines[0] == "geodecloud: warning: --keep-veil is now called --keep-haze"
+    assert all(line.startswith("geodecloud: warning: ") for line in lines)
+    assert any("no CRS" in line for line in lines)
+    assert ".py:" not in cli.err
+    assert cli(*arguments, "--keep-veil", "-q").err == ""
+
+
+def test_a_batch_warns_of_each_kind_once(cli, tmp_path, tiny_model):
+    for name in ("a.tif", "b.tif"):
+        write_scene(tmp_path / name, noise((3, 20, 20)), crs=None)
+    assert cli("batch", tmp_path, tmp_path / "out", "--model", tiny_model).code == 0
+    warnings = [line for line in cli.err.splitlines() if "warning: " in line]
+    assert len([line for line in warnings if "no CRS" in line]) == 1
+
+
+def test_choices_of_the_command_line_are_those_of_the_library():
+    from geodecloud.cli.options import OnBad
+    from geodecloud.cli.simulate import Kind
+    from geodecloud.data import tiles
+    from geodecloud.model.config import CloudMix
+
+    assert get_args(OnBad) == get_args(tiles.OnBad)
+    assert set(get_args(Kind)) == {one.name for one in dataclasses.fields(CloudMix)} - {"none"}

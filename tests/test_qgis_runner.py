@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the fake executables are scripts")
 
 PLUGIN = ROOT / "geodecloud" / "qgis" / "plugin"
-STANDARD_LIBRARY_ONLY = ("executable.py", "runner.py")
+STANDARD_LIBRARY_ONLY = ("executable.py", "options.py", "runner.py")
 
 
 class Feedback:
@@ -117,8 +117,8 @@ def test_much_output_on_both_streams_does_not_stop_it(tmp_path):
     [
         (["sys.exit('geodecloud: error: a.tif: damaged')"], "a.tif: damaged"),
         (["raise ValueError('unforeseen')"], "ValueError: unforeseen"),
-        (["sys.exit(7)"], "exit code 7 and no word"),
-        (["os.kill(os.getpid(), signal.SIGKILL)"], "exit code -9 and no word"),
+        (["sys.exit(7)"], "exit code 7 and no message"),
+        (["os.kill(os.getpid(), signal.SIGKILL)"], "exit code -9 and no message"),
         (["sys.stdout.buffer.write(b'\\xff'); sys.exit('geodecloud: error: bytes')"], "bytes"),
     ],
 )
@@ -206,7 +206,7 @@ def test_where_the_executable_is_looked_for(tmp_path, monkeypatch):
     [
         (["print('geodecloud 0.0.9')"], "version 0.0.9, and this plugin needs 0.1.0: .*--upgrade"),
         (["print('something else 1.2.3')"], "is not geodecloud"),
-        (["sys.exit('No module named torch')"], "it says 'No module named torch'"),
+        (["sys.exit('No module named torch')"], "its answer is 'No module named torch'"),
     ],
 )
 def test_another_or_too_old_a_program_is_refused(tmp_path, lines, words):

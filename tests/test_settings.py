@@ -12,8 +12,9 @@ import pytest
 import geodecloud
 from geodecloud import Settings, UsageError
 from geodecloud.cli.options import option_fields
+from geodecloud.qgis.plugin.options import OPTIONS
 from geodecloud.settings import ModelSpec, Policy
-from geodecloud.settings.option import choices_of, hints, option_of
+from geodecloud.settings.option import choices_of, flags_of, hints, option_of
 from tests.conftest import ROOT, noise, read, write_scene
 
 PLUGIN = ROOT / "geodecloud" / "qgis" / "plugin"
@@ -236,7 +237,7 @@ def test_the_dialog_of_qgis_passes_on_options_that_exist():
 
 
 @pytest.mark.parametrize("parameter", _flags_of_the_dialog())
-def test_the_dialog_of_qgis_has_the_bounds_choices_and_help_of_the_settings(parameter):
+def test_the_dialog_of_qgis_has_the_bounds_and_choices_of_the_settings(parameter):
     flag = _flags_of_the_dialog()[parameter]
     name = flag.removeprefix("--").replace("-", "_")
     part, field = FIELDS[name]
@@ -251,15 +252,9 @@ def test_the_dialog_of_qgis_has_the_bounds_choices_and_help_of_the_settings(para
         assert facts.get("defaultValue", field.default) == field.default
 
 
-@pytest.mark.parametrize("name", [one.name for _, one in option_fields()])
-def test_the_dialog_of_qgis_tells_the_help_text_of_the_settings(name):
-    """Wherever the dialog asks for an option, its help begins with the option's own."""
-    texts = " ".join(
-        node.value
-        for path in PLUGIN.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
-    flag = f"--{name.replace('_', '-')}"
-    if flag in _flags_of_the_dialog().values():
-        assert option_of(FIELDS[name][1]).help in texts
+@pytest.mark.parametrize("flag", OPTIONS)
+def test_the_dialog_of_qgis_has_the_texts_of_the_settings(flag):
+    (one,) = [one for _, one in option_fields() if flag in flags_of(one.name, option_of(one))]
+    option = option_of(one)
+    default = "" if one.default in (None, False, ()) else str(one.default)
+    assert OPTIONS[flag] == (option.help, option.shown_default or default)

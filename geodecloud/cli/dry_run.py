@@ -1,10 +1,15 @@
 """Describe what a run would read, use and write, without writing anything."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from geodecloud.cli.info import scene_facts
 from geodecloud.settings import MIB, ModelSpec, Settings
+
+
+class _DryRunEndedError(Exception):
+    """Leaves a block of outputs before any file appears."""
 
 
 def describe_run(
@@ -35,9 +40,13 @@ def describe_run(
         allow_network=reading.allow_network,
     ) as scene:
         decloud._refuse_impossible(scene, dst, settings)
-        outputs = Outputs(decloud._inputs(scene, settings), overwrite=output.overwrite)
-        for path in writes:  # refused here as in a run; never entered, so nothing is written
-            outputs.add(path)
+        with (
+            contextlib.suppress(_DryRunEndedError),
+            Outputs(decloud._inputs(scene, settings), overwrite=output.overwrite) as outputs,
+        ):
+            for path in writes:  # each is refused here as in a run
+                outputs.add(path)
+            raise _DryRunEndedError  # so that no file appears
         work = decloud._planned(scene, settings)
         facts = scene_facts(scene, reading)
     reads = [reading.mask, *settings.policy.references]

@@ -51,6 +51,8 @@ def doctor(profile: ProfileOption = None) -> None:
 
     findings = list(profiles.examine(profile))
     for finding in findings:
-        typer.echo(f"{'ok' if finding.well else 'MISSING':>8}  {finding.subject}: {finding.words}")
+        typer.echo(
+            f"{'ok' if finding.well else 'MISSING':>8}  {finding.subject}: {finding.message}"
+        )
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)

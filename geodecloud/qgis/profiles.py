@@ -1,4 +1,4 @@
-"""The QGIS plugin outside of QGIS: into a user's profile, into an archive, and what is missing."""
+"""Install the QGIS plugin into a profile, pack it, and find out what is missing."""
 
 import os
 import shutil
@@ -24,18 +24,18 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is th
 
 @dataclass(frozen=True)
 class Profile:
-    """A user's profile in QGIS: settings and plugins."""
+    """A user's profile of QGIS: settings and plugins."""
 
     path: Path
 
     @property
     def plugin(self) -> Path:
-        """The folder of our plugin, there or not."""
+        """The folder of our plugin, which may not exist."""
         return self.path / "python" / "plugins" / NAME
 
     @property
     def version(self) -> str | None:
-        """Of our plugin in it, if it is installed."""
+        """The version of our plugin; None: it is not installed."""
         metadata = self.plugin / "metadata.txt"
         return _value(metadata, "general", "version") if metadata.is_file() else None
 
@@ -47,7 +47,7 @@ class Profile:
 
 
 def profile_folders() -> list[Path]:
-    """Where QGIS 3 and 4 keep profiles on this system, those that exist."""
+    """Return the folders in which QGIS 3 and 4 keep profiles, those that exist."""
     custom = os.environ.get("QGIS_CUSTOM_CONFIG_PATH")
     if custom:
         return [path for path in [Path(custom) / "profiles"] if path.is_dir()]
@@ -66,7 +66,7 @@ def profile_folders() -> list[Path]:
 
 
 def find_profiles(name: str | None = None) -> list[Profile]:
-    """The profile of that name in each installed QGIS; None: the one that QGIS starts with.
+    """Return the profile of a name in each installed QGIS; None: the one that QGIS starts with.
 
     Raises:
         GeodecloudError: QGIS has never been started.
@@ -76,7 +76,7 @@ def find_profiles(name: str | None = None) -> list[Profile]:
     if not folders:
         raise GeodecloudError(
             "no QGIS profile was found: start QGIS once, or set QGIS_CUSTOM_CONFIG_PATH to the "
-            "folder that --profiles-path of QGIS names"
+            "folder of --profiles-path"
         )
     found = []
     for folder in folders:
@@ -85,7 +85,9 @@ def find_profiles(name: str | None = None) -> list[Profile]:
             found.append(Profile(folder / (name or start)))
     if not found:
         there = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
-        raise UsageError(f"no QGIS profile {name or 'default'!r}; there are: {', '.join(there)}")
+        raise UsageError(
+            f"there is no QGIS profile {name or 'default'!r}; there are: {', '.join(there)}"
+        )
     return found
 
 
@@ -110,16 +112,16 @@ def install(profile: Profile) -> None:
 
 
 def this_program() -> Path:
-    """The executable that belongs to the running Python."""
+    """Return the executable that belongs to the running Python."""
     found = shutil.which(NAME, path=sysconfig.get_path("scripts"))
     return Path(found or sys.argv[0]).absolute()
 
 
 def write_zip(path: Path, *, overwrite: bool) -> None:
-    """The archive that QGIS installs from: Plugins > Manage and Install > Install from ZIP.
+    """Write the archive for Plugins > Manage and Install Plugins > Install from ZIP of QGIS.
 
     Raises:
-        OutputError: it cannot be written, or exists.
+        OutputError: the archive cannot be written, or exists.
     """
     with Outputs([], overwrite=overwrite) as outputs:
         files = [p for p in sorted(SOURCE.iterdir()) if p.is_file() and p != executable.REMEMBERED]
@@ -132,15 +134,15 @@ def write_zip(path: Path, *, overwrite: bool) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's: what was looked for, whether it is well, what there is or to do."""
+    """The result of one check: its subject, whether it is well, and what was found or is to do."""
 
     subject: str
     well: bool
-    words: str
+    message: str
 
 
 def examine(name: str | None = None) -> Iterator[Finding]:
-    """Look for QGIS, the plugin in its profiles, and the program that the plugin will start."""
+    """Check QGIS, the plugin in its profiles, and the program that the plugin will start."""
     yield _examine_qgis()
     try:
         profiles = find_profiles(name)
@@ -154,13 +156,15 @@ def examine(name: str | None = None) -> Iterator[Finding]:
             yield Finding("plugin", False, "not installed: run 'geodecloud qgis install'")
             continue
         if version != VERSION:
-            words = f"version {version}, this is {VERSION}: run 'geodecloud qgis install'"
-            yield Finding("plugin", False, words)
+            message = f"version {version}, this is {VERSION}: run 'geodecloud qgis install'"
+            yield Finding("plugin", False, message)
         else:
             yield Finding("plugin", True, f"version {version}")
-        words = "switched on" if profile.enabled else "switched off: tick geodecloud in QGIS under "
-        words += "" if profile.enabled else "Plugins > Manage and Install Plugins > Installed"
-        yield Finding("plugin", profile.enabled, words)
+        message = (
+            "switched on" if profile.enabled else "switched off: tick geodecloud in QGIS under "
+        )
+        message += "" if profile.enabled else "Plugins > Manage and Install Plugins > Installed"
+        yield Finding("plugin", profile.enabled, message)
         yield _examine_program(profile)
 
 
@@ -173,8 +177,8 @@ def _examine_qgis() -> Finding:
     done = subprocess.run(  # noqa: S603 - found above
         [program, "--version"], capture_output=True, text=True, timeout=60, check=False
     )
-    said = [line for line in done.stdout.splitlines() if line.startswith("QGIS ")]
-    return Finding("QGIS", True, f"{program}: {said[0] if said else 'says no version'}")
+    versions = [line for line in done.stdout.splitlines() if line.startswith("QGIS ")]
+    return Finding("QGIS", True, f"{program}: {versions[0] if versions else 'unknown version'}")
 
 
 def _usual_places() -> Iterator[Path]:
@@ -187,7 +191,7 @@ def _usual_places() -> Iterator[Path]:
 
 
 def _examine_program(profile: Profile) -> Finding:
-    """The program that the plugin of a profile starts, if its options name no other."""
+    """Check the program that a profile's plugin starts, unless its options name another."""
     remembered = profile.plugin / executable.REMEMBERED.name
     try:
         program = executable.find(remembered=remembered)
@@ -197,9 +201,9 @@ def _examine_program(profile: Profile) -> Finding:
 
 
 def _value(file: Path, section: str, key: str) -> str | None:
-    """A value of an INI file, as QGIS writes them; None where there is none.
+    """Return a value of an INI file as QGIS writes them; None where there is none.
 
-    Not by ``configparser``, which such files are too free for.
+    ``configparser`` refuses such files.
     """
     if not file.is_file():
         return None

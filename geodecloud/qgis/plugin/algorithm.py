@@ -1,4 +1,4 @@
-"""What the algorithms share: they turn parameters into arguments, and run the program."""
+"""Turn the parameters of an algorithm into arguments, and run the program."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SETTING = "GEODECLOUD_EXECUTABLE"
 
 
 def find_executable() -> str:
-    """The executable of the provider's options, or the first that is found.
+    """Return the executable of the provider's options, or the first that is found.
 
     Raises:
-        ExecutableError: none is; the message says what to do.
+        ExecutableError: there is none; the message says what to do.
     """
     return executable.find(ProcessingConfig.getSetting(SETTING) or "")
 
@@ -36,8 +36,8 @@ def find_executable() -> str:
 class ProgramAlgorithm(QgsProcessingAlgorithm):
     """An algorithm that is a command of the program.
 
-    A subclass names itself, adds its parameters and says in ``options`` which of them are options
-    of the command. A parameter that is not set is not passed on: the program knows its defaults.
+    A subclass names itself and adds its parameters. A parameter that is not set is not passed on:
+    the program knows its defaults.
     """
 
     NAME: ClassVar[str]
@@ -47,44 +47,44 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
     TAGS: ClassVar[list[str]] = ["cloud", "clouds", "haze", "satellite", "sentinel"]
 
     def name(self) -> str:
-        """Of the algorithm in commands and models."""
+        """Return the algorithm's name in commands and models."""
         return self.NAME
 
     def displayName(self) -> str:
-        """Of the algorithm in the Toolbox."""
+        """Return the algorithm's name in the Toolbox."""
         return self.TITLE
 
     def group(self) -> str:
-        """Of the Toolbox that it is listed in."""
+        """Return the algorithm's group in the Toolbox."""
         return self.GROUP
 
     def groupId(self) -> str:
-        """The group's name, for programs."""
+        """Return the group's name for programs."""
         return self.GROUP.lower().replace(" ", "")
 
     def shortHelpString(self) -> str:
-        """Beside the dialog; QGIS breaks lines where the text does, so each paragraph is one."""
+        """Return the text beside the dialog, each paragraph on one line, as QGIS needs it."""
         paragraphs = self.HELP.strip().split("\n\n")
         return "\n".join(f"<p>{' '.join(text.split())}</p>" for text in paragraphs)
 
     def tags(self) -> list[str]:
-        """Words by which it is found."""
+        """Return the words to find the algorithm by."""
         return self.TAGS
 
     def icon(self) -> QIcon:
-        """The provider's."""
+        """Return the provider's icon."""
         return QIcon(ICON)
 
     def svgIconPath(self) -> str:
-        """The same, for the modeller."""
+        """Return the icon's path, for the modeller."""
         return ICON
 
     def createInstance(self) -> ProgramAlgorithm:
-        """A new one for each run."""
+        """Return a new algorithm, for one run."""
         return type(self)()
 
     def canExecute(self) -> tuple[bool, str]:
-        """Whether the program is there; if not, what to do."""
+        """Return whether the program is there; if not, also what to do."""
         try:
             find_executable()
         except executable.ExecutableError as error:
@@ -94,7 +94,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
     def add(
         self, parameter: Any, help_text: str = "", *, advanced: bool = False, output: bool = True
     ) -> None:
-        """Add a parameter; ``output``: whether a destination is an output of the algorithm too."""
+        """Add a parameter; ``output``: a destination is also an output of the algorithm."""
         parameter.setHelp(help_text)
         if advanced:
             parameter.setFlags(
@@ -103,7 +103,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         self.addParameter(parameter, output)
 
     def option(self, flag: str, name: str, parameters: Any, context: Any) -> list[str]:
-        """``[flag, value]`` for a parameter, or nothing where it is not set."""
+        """Return ``[flag, value]`` for a parameter, or nothing where it is not set."""
         definition = self.parameterDefinition(name)
         given = parameters.get(name, definition.defaultValue())
         if given in (None, NULL, ""):
@@ -121,13 +121,13 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         return [flag, text] if text else []
 
     def run_program(self, arguments: list[str], folders: set[Path], feedback: Any) -> str | None:
-        """Run a command of the program; returns its output, or None if the user cancelled.
+        """Run a command of the program; return its output, or None if the user cancelled.
 
         Args:
-            folders: that it writes to.
+            folders: the folders that the command writes to.
 
         Raises:
-            QgsProcessingException: with the program's own words.
+            QgsProcessingException: the program failed; the message is the program's.
         """
         try:
             program = find_executable()
@@ -149,10 +149,10 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
 def number(
     name: str, title: str, kind: Any = QgsProcessingParameterNumber.Type.Double, **limits: Any
 ) -> Any:
-    """A number that may be left out: the program knows its own default."""
+    """Return an optional number; the program knows its default."""
     return QgsProcessingParameterNumber(name, title, kind, optional=True, **limits)
 
 
 def absolute(path: str) -> str:
-    """A path that no program can take for an option or a subcommand."""
+    """Return a path that no program can take for an option or a subcommand."""
     return os.path.abspath(path) if path else ""  # noqa: PTH100

@@ -1,4 +1,4 @@
-"""Where the geodecloud executable is, and the environment that it runs in.
+"""Find the geodecloud executable, and the environment that it runs in.
 
 Needs the standard library only, and Python 3.9: QGIS brings its own interpreter.
 """
@@ -33,14 +33,14 @@ class ExecutableError(Exception):
 
 
 def find(setting: str = "", remembered: Path = REMEMBERED) -> str:
-    """The executable: the one that was set, or the first that is found.
+    """Return the executable that was set, else the first that is found.
 
     Args:
         setting: the user's choice, if any.
-        remembered: the file that names the one which has installed the plugin, if any.
+        remembered: the file that names the executable which installed the plugin, if any.
 
     Raises:
-        ExecutableError: what was set is no program, or none is found.
+        ExecutableError: the setting is no program, or none is found.
     """
     if setting:
         found = shutil.which(setting)
@@ -59,7 +59,7 @@ def find(setting: str = "", remembered: Path = REMEMBERED) -> str:
 
 
 def check(executable: str) -> str:
-    """Ask an executable for its version.
+    """Return an executable's version.
 
     Raises:
         ExecutableError: it does not start, is another program, or is too old.
@@ -77,12 +77,14 @@ def check(executable: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ExecutableError(f"{executable} does not start ({error}); see {SETTING}") from error
     answer = done.stdout.decode("utf-8", "replace")
-    said = re.match(rf"{NAME} (\d+)\.(\d+)\.(\d+)", answer)
-    if done.returncode or not said:
+    found = re.match(rf"{NAME} (\d+)\.(\d+)\.(\d+)", answer)
+    if done.returncode or not found:
         words = (answer + done.stderr.decode("utf-8", "replace")).strip()[-300:]
-        raise ExecutableError(f"{executable} is not geodecloud: it says {words!r}; see {SETTING}")
+        raise ExecutableError(
+            f"{executable} is not geodecloud: its answer is {words!r}; see {SETTING}"
+        )
     version = answer.split()[1]
-    if tuple(map(int, said.groups())) < OLDEST:
+    if tuple(map(int, found.groups())) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise ExecutableError(
             f"{executable} is version {version}, and this plugin needs {oldest}: "
@@ -92,7 +94,7 @@ def check(executable: str) -> str:
 
 
 def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """``given`` without what QGIS has put there for itself, and with UTF-8 in the pipes."""
+    """Return ``given`` without QGIS's own variables, and with UTF-8 in the pipes."""
     kept = {name: value for name, value in given.items() if name.upper() not in _OF_QGIS}
     root = kept.get("OSGEO4W_ROOT", "").lower()
     if root:  # QGIS on Windows: its libraries would be found before those of the executable
@@ -102,7 +104,7 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _places(remembered: Path) -> Iterator[str]:
-    """Where the executable may be, best first; a bare name is looked up on PATH."""
+    """Yield the places of the executable, best first; a bare name is looked up on PATH."""
     if remembered.is_file():
         yield remembered.read_text(encoding="utf-8").strip()
     yield NAME

@@ -1,4 +1,4 @@
-"""What the program needs of a map layer, and how the layers that it makes are shown."""
+"""Get the source of a map layer, and style the layers that the program makes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SYMBOLOGY = QgsMapLayer.StyleCategory.Symbology
 
 
 def source_of(layer: Any) -> str:
-    """What GDAL opens for a raster layer: a path, or the name of a subdataset.
+    """Return what GDAL opens for a raster layer: a path, or the name of a subdataset.
 
     Raises:
         QgsProcessingException: the layer is not one that another program can open.
@@ -38,7 +38,7 @@ def source_of(layer: Any) -> str:
     if options:
         raise QgsProcessingException(
             f"The layer '{layer.name()}' is opened with GDAL's options {', '.join(options)}, "
-            "which geodecloud does not know. Export it to a GeoTIFF first."
+            "which geodecloud does not support. Export it to a GeoTIFF first."
         )
     if "/vsimem/" in source:
         raise QgsProcessingException(
@@ -48,9 +48,9 @@ def source_of(layer: Any) -> str:
 
 
 def put_provenance_style(raster: Path) -> Path:
-    """Put the style of provenance beside a raster, for whoever opens it; returns its path.
+    """Write the style of provenance beside a raster, and return the style's path.
 
-    A style that is there already is the user's and stays.
+    A style that exists already is the user's and stays.
     """
     style = raster.with_suffix(".qml")
     if not style.exists():
@@ -59,7 +59,7 @@ def put_provenance_style(raster: Path) -> Path:
 
 
 class Style(QgsProcessingLayerPostProcessorInterface):
-    """How a layer is to be shown when it is loaded: bands, contrast, colours, transparency."""
+    """The style of a layer to be loaded: bands, contrast, colours, transparency."""
 
     _waiting: ClassVar[list[Style]] = []  # QGIS does not keep them alive for us
 
@@ -69,20 +69,20 @@ class Style(QgsProcessingLayerPostProcessorInterface):
 
     @classmethod
     def of(cls, layer: Any) -> Style:
-        """As another layer is shown."""
+        """Return the style of another layer."""
         document = QDomDocument()
         layer.exportNamedStyle(document, QgsReadWriteContext(), _SYMBOLOGY)
         return cls(document)
 
     @classmethod
     def of_file(cls, path: Path) -> Style:
-        """As a QML file says."""
+        """Return the style of a QML file."""
         document = QDomDocument()
         document.setContent(path.read_bytes())
         return cls(document)
 
     def wait_for(self, raster: str, context: Any, *, on_top: bool = False) -> None:
-        """Style the layer of a raster, if it will be loaded at all."""
+        """Style the layer of a raster, if QGIS will load it."""
         if context.willLoadLayerOnCompletion(raster):
             self._waiting.append(self)
             details = context.layerToLoadOnCompletionDetails(raster)
@@ -90,7 +90,7 @@ class Style(QgsProcessingLayerPostProcessorInterface):
             details.layerSortKey = int(on_top)  # heeded from QGIS 3.32 on
 
     def postProcessLayer(self, layer: Any, context: Any, feedback: Any) -> None:
-        """Called by QGIS when the layer is there."""
+        """Style the layer; QGIS calls this when it has loaded the layer."""
         layer.importNamedStyle(self._document, _SYMBOLOGY)
         layer.triggerRepaint()
         self._waiting.remove(self)

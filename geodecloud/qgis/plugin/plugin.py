@@ -1,4 +1,4 @@
-"""What QGIS loads and unloads: a provider of algorithms."""
+"""Add the provider of algorithms to QGIS, and remove it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from .provider import Provider
 
 
 class Plugin:
-    """Adds the provider to Processing; without windows of its own."""
+    """Adds the provider to Processing; it has no windows of its own."""
 
     def __init__(self, iface: Any) -> None:
         self.iface = iface
         self.provider: Provider | None = None
 
     def initProcessing(self) -> None:
-        """Called by ``qgis_process``, and by us in the desktop."""
+        """Add the provider; ``qgis_process`` and ``initGui`` call this."""
         self.provider = Provider()
         QgsApplication.processingRegistry().addProvider(self.provider)
 
     def initGui(self) -> None:
-        """Called by the desktop."""
+        """Add the provider; the desktop calls this."""
         self.initProcessing()
 
     def unload(self) -> None:
-        """Called when the plugin is switched off."""
+        """Remove the provider; QGIS calls this when the plugin is switched off."""
         if self.provider:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None

@@ -1,4 +1,4 @@
-"""The provider: its algorithms, and where the executable is."""
+"""Provide the algorithms, and the option that names the executable."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Provider(QgsProcessingProvider):
     """geodecloud in the Processing Toolbox."""
 
     def id(self) -> str:
-        """Before the colon of ``geodecloud:removeclouds``."""
+        """Return the word before the colon of ``geodecloud:removeclouds``."""
         return "geodecloud"
 
     def name(self) -> str:
-        """In the Toolbox."""
+        """Return the name in the Toolbox."""
         return "geodecloud"
 
     def longName(self) -> str:
-        """In the list of providers."""
-        return "geodecloud (removes clouds, says what was invented)"
+        """Return the name in the list of providers."""
+        return "geodecloud (removes clouds, says which pixels were invented)"
 
     def icon(self) -> QIcon:
-        """A cloud with a gap."""
+        """Return the icon: a cloud with a gap."""
         return QIcon(ICON)
 
     def svgIconPath(self) -> str:
-        """The same, for the modeller."""
+        """Return the icon's path, for the modeller."""
         return ICON
 
     def load(self) -> bool:
@@ -53,16 +53,16 @@ class Provider(QgsProcessingProvider):
         return True
 
     def unload(self) -> None:
-        """Take the options away again."""
+        """Remove the provider's options."""
         ProcessingConfig.removeSetting(SETTING)
 
     def loadAlgorithms(self) -> None:
-        """Called by ``refreshAlgorithms``."""
+        """Add the algorithms; ``refreshAlgorithms`` calls this."""
         for algorithm in (RemoveClouds, RemoveFolder, SimulateClouds):
             self.addAlgorithm(algorithm())
 
     def warningMessage(self) -> str:
-        """In the dialogs, while the program is missing."""
+        """Return what the dialogs say while the program is missing."""
         try:
             find_executable()
         except ExecutableError as error:
@@ -70,9 +70,9 @@ class Provider(QgsProcessingProvider):
         return ""
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:
-        """What the program writes."""
+        """Return the suffixes that the program writes."""
         return ["tif", "tiff"]
 
     def defaultRasterFileExtension(self) -> str:
-        """Whatever format the user prefers elsewhere."""
+        """Return the suffix of a new raster, whatever format the user prefers elsewhere."""
         return "tif"

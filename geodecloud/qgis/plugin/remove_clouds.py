@@ -1,4 +1,4 @@
-"""Remove clouds: one raster layer."""
+"""Remove the clouds of one raster layer."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from qgis.core import (
 
 from .algorithm import absolute
 from .layers import Style, put_provenance_style, source_of
+from .options import help_of
 from .restoring import add_restoring, restoring_options
 from .scene import SceneAlgorithm
 
 _HELP = """
-Removes the clouds of a satellite scene and says what it did.
+Removes the clouds of a satellite scene and says which pixels it changed.
 
-Where it sees no cloud, the output is the input, bit for bit, with all its bands and metadata. Thin
-cloud is removed and the ground below restored. <b>Under opaque cloud nothing can be seen: what is
-written there is invented</b>, and the provenance layer marks it. Do not measure on it.
+Clear pixels stay as they are, bit for bit, in all bands; metadata stay too. Under thin cloud the
+ground is restored. <b>Under opaque cloud the ground cannot be seen: pixels there are invented</b>,
+and the provenance layer marks them. Do not measure on them.
 
-<b>Provenance</b>: 0 measured and untouched (transparent); 1 to 100 percent restored (yellow to
-red); 101 filled, that is invented (magenta); 110 and on, blue: real ground of the first reference
-and so on; 255 nodata.
+<b>Provenance</b>: 0 measured, unchanged (transparent); 1 to 100 percent restored (yellow to red);
+101 filled, that is invented (magenta); 102 beyond the fill limit; 110 and up, measured on the date
+of a reference (blue); 255 nodata.
 
 Red, green and blue are restored; other bands pass through. For Sentinel-2 from 2022 on, set the
 offset to -1000 unless your provider has applied it or the product's metadata is beside the file.
@@ -45,40 +46,41 @@ class RemoveClouds(SceneAlgorithm):
     HELP = _HELP
 
     def initAlgorithm(self, configuration: Any = None) -> None:
-        """What the dialog asks for."""
+        """Add the parameters of the dialog."""
         self.add_scene("Cloudy scene")
         self.add(
             QgsProcessingParameterRasterLayer("MASK", "Cloud mask", optional=True),
-            "Only where the mask says cloud, pixels may change. Laid on the scene by nearest.",
+            help_of("--mask"),
         )
         self.add(
             QgsProcessingParameterMultipleLayers(
                 "REFERENCES",
-                "References: other dates of the same place",
+                "Reference images of other dates",
                 QgsProcessing.SourceType.TypeRaster,
                 optional=True,
             ),
-            "Cloud-free scenes, the best first. Opaque pixels take theirs, in the scene's colours.",
+            help_of("--reference"),
         )
         add_restoring(self)
         self.add_radiometry()
         self.add(
             QgsProcessingParameterString("MASK_VALUES", "Mask values", optional=True),
-            "Which values of the mask mean cloud: 3,8,9,10. Empty: those of a Sentinel-2 SCL, or "
-            "all but 0 of another mask.",
+            help_of("--mask-values"),
             advanced=True,
         )
         self.add(QgsProcessingParameterRasterDestination("OUTPUT", "Restored"))
         self.add(
             QgsProcessingParameterRasterDestination("PROVENANCE", "Provenance", optional=True),
-            "What was measured, restored and invented.",
+            help_of("--provenance"),
         )
-        self.addOutput(QgsProcessingOutputNumber("CHANGED", "Share of the pixels changed"))
-        self.addOutput(QgsProcessingOutputNumber("INVENTED", "Share of the pixels invented"))
-        self.addOutput(QgsProcessingOutputNumber("REFERENCED", "Share that the references gave"))
+        self.addOutput(QgsProcessingOutputNumber("CHANGED", "Fraction of pixels changed"))
+        self.addOutput(QgsProcessingOutputNumber("INVENTED", "Fraction of pixels invented"))
+        self.addOutput(
+            QgsProcessingOutputNumber("REFERENCED", "Fraction of pixels from references")
+        )
 
     def prepareAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> bool:
-        """In the main thread: the layers."""
+        """Read the layers in the main thread."""
         mask = self.parameterAsRasterLayer(parameters, "MASK", context)
         self._mask = source_of(mask) if mask else ""
         references = self.parameterAsLayerList(parameters, "REFERENCES", context)
@@ -86,7 +88,7 @@ class RemoveClouds(SceneAlgorithm):
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
-        """Run the program, and see to how its layers are shown."""
+        """Run the program, and style its layers."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         provenance = self.parameterAsOutputLayer(parameters, "PROVENANCE", context)
         arguments = ["remove", self.source, absolute(output)]

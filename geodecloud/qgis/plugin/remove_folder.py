@@ -1,4 +1,4 @@
-"""Remove clouds from a folder: many scenes, without loading them."""
+"""Remove the clouds of all scenes in a folder."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from qgis.core import (
 
 from .algorithm import ProgramAlgorithm, absolute, number
 from .layers import put_provenance_style
-from .restoring import OFFSET_HELP, SCALE_HELP, add_restoring, restoring_options
+from .options import help_of
+from .restoring import add_restoring, restoring_options
 
 _PROVENANCE = "{stem}_provenance.tif"
 _HELP = """
 Removes the clouds of all scenes in a folder, one after the other. SCENE.tif becomes
-SCENE_clear.tif in the output folder, with SCENE_provenance.tif beside it, which says what was
-measured, restored and invented. Sentinel-2 products (.SAFE folders and their archives) are scenes
-too.
+SCENE_clear.tif in the output folder. Beside it stands SCENE_provenance.tif, which says which pixels
+were measured, restored or invented. Sentinel-2 products (.SAFE folders and their archives) are
+scenes too.
 
-A scene that fails is reported when all others are done. Run it again and only what is missing, has
-failed or has changed is done; what was done is kept in geodecloud-manifest.jsonl of the output
-folder.
+A scene that fails is reported after all others are done. The next run restores only scenes that
+are new, have failed or have changed; geodecloud-manifest.jsonl in the output folder records them.
 """
 
 
@@ -38,30 +38,30 @@ class RemoveFolder(ProgramAlgorithm):
     HELP = _HELP
 
     def initAlgorithm(self, configuration: Any = None) -> None:
-        """What the dialog asks for."""
+        """Add the parameters of the dialog."""
         folder = QgsProcessingParameterFile.Behavior.Folder
         self.add(QgsProcessingParameterFile("INPUT", "Folder of scenes", folder))
         self.add(
-            QgsProcessingParameterBoolean("RECURSIVE", "Folders below it too", False),
-            "The same folders are made below the output folder.",
+            QgsProcessingParameterBoolean("RECURSIVE", "Search folders below it, too", False),
+            "The output folder gets the same folders.",
         )
         self.add(
             QgsProcessingParameterString("PATTERN", "Names of the scenes", optional=True),
-            "*.tif, say. Empty: all GeoTIFFs and Sentinel-2 products.",
+            "Names of the scenes, like *.tif. Default: *.tif, *.tiff, Sentinel-2 products.",
         )
         add_restoring(self)
-        self.add(number("OFFSET", "Offset"), OFFSET_HELP)
-        self.add(number("SCALE", "Scale"), SCALE_HELP, advanced=True)
+        self.add(number("OFFSET", "Offset"), help_of("--offset"))
+        self.add(number("SCALE", "Scale"), help_of("--scale"), advanced=True)
         self.add(
             QgsProcessingParameterString("BANDS", "Bands", optional=True),
-            "Numbers of red, green and blue, from 1: 4,3,2. Empty: by description or colour.",
+            help_of("--bands"),
             advanced=True,
         )
-        self.add(QgsProcessingParameterBoolean("PROVENANCE", "Write provenance too", True))
+        self.add(QgsProcessingParameterBoolean("PROVENANCE", "Write provenance", True))
         self.add(QgsProcessingParameterFolderDestination("OUTPUT", "Output folder"))
 
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
-        """Run the program, and say what came of each scene."""
+        """Run the program, and report on each scene."""
         source = self.parameterAsFile(parameters, "INPUT", context)
         output = self.parameterAsString(parameters, "OUTPUT", context)
         arguments = ["batch", absolute(source), absolute(output)]
@@ -77,11 +77,11 @@ class RemoveFolder(ProgramAlgorithm):
             arguments += ["--provenance", _PROVENANCE]
         arguments += restoring_options(self, parameters, context)
         try:
-            said = self.run_program(arguments, {Path(output)}, feedback)
+            text = self.run_program(arguments, {Path(output)}, feedback)
         finally:
             for raster in Path(output).rglob(_PROVENANCE.format(stem="*")):
                 put_provenance_style(raster)
-        if said is None:
+        if text is None:
             return {}
-        feedback.pushInfo(said)
+        feedback.pushInfo(text)
         return {"OUTPUT": output}

@@ -1,4 +1,4 @@
-"""Run the executable: progress while it works, its own words when it fails, no file if cancelled.
+"""Run the executable: show its progress and messages, and leave no file if cancelled.
 
 Needs the standard library only, and Python 3.9: QGIS brings its own interpreter.
 """
@@ -22,9 +22,9 @@ _LAST_WORDS = 20  # lines kept of a program that ends without an error of its ow
 
 
 class ProgramError(Exception):
-    """The program failed; the message is its own.
+    """The program failed; the message is the program's.
 
-    output: what it had said on standard output.
+    output: its standard output.
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -33,20 +33,20 @@ class ProgramError(Exception):
 
 
 class CancelledError(Exception):
-    """The user cancelled; the program has ended and left no file."""
+    """The user cancelled; the program ended and left no file."""
 
 
 class Feedback(Protocol):
-    """What is used of ``QgsProcessingFeedback``."""
+    """The part of ``QgsProcessingFeedback`` that is used here."""
 
     def isCanceled(self) -> bool:
-        """Whether the user wants to stop."""
+        """Return whether the user wants to stop."""
 
     def setProgress(self, progress: float) -> None:
-        """0 to 100."""
+        """Show a progress of 0 to 100."""
 
     def pushWarning(self, warning: str) -> None:
-        """To the log, coloured."""
+        """Show a warning in the log."""
 
 
 def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()) -> str:
@@ -54,11 +54,12 @@ def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()
 
     Args:
         command: executable and arguments; no shell ever sees them.
-        folders: where it writes, to look for leftovers in if it had to be killed.
+        folders: the folders that the command writes to; leftovers are removed from them if the
+            program had to be killed.
 
     Raises:
-        ProgramError: it ended with another exit code than 0, or could not be started.
-        CancelledError: ``feedback`` said so.
+        ProgramError: the program ended with another exit code than 0, or did not start.
+        CancelledError: the user cancelled.
     """
     try:
         process = subprocess.Popen(
@@ -73,26 +74,26 @@ def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()
         )
     except OSError as error:
         raise ProgramError(f"{command[0]} does not start: {error}") from error
-    heard = _Heard(feedback, process.pid)
+    messages = _Messages(feedback, process.pid)
     try:
-        _listen(process, heard, feedback)
+        _listen(process, messages, feedback)
     except BaseException:
-        _end(process, heard.pid, folders)
+        _end(process, messages.pid, folders)
         raise
     if process.wait():
-        raise ProgramError(heard.why(process.returncode), "\n".join(heard.output))
-    return "\n".join(heard.output)
+        raise ProgramError(messages.reason(process.returncode), "\n".join(messages.output))
+    return "\n".join(messages.output)
 
 
-class _Heard:
-    """What the program has said so far."""
+class _Messages:
+    """The messages of the program so far."""
 
     def __init__(self, feedback: Feedback, pid: int) -> None:
         self._feedback = feedback
         self.pid = pid
         self.output: list[str] = []
         self._errors: list[str] = []
-        self._words: list[str] = []
+        self._last: list[str] = []
 
     def stdout(self, line: str) -> None:
         self.output.append(line)
@@ -103,11 +104,11 @@ class _Heard:
             self._event(event)
             return
         words = line.removeprefix(f"{NAME}: ")
-        self._words = [*self._words, words][-_LAST_WORDS:]
+        self._last = [*self._last, words][-_LAST_WORDS:]
         if words.startswith("error: "):
             self._errors.append(words.removeprefix("error: "))
         elif words.strip():
-            self._feedback.pushWarning(words)
+            self._feedback.pushWarning(words.removeprefix("warning: "))
 
     def _event(self, event: dict[str, Any]) -> None:
         if event.get("event") == "start":
@@ -115,14 +116,14 @@ class _Heard:
         elif event.get("event") == "progress" and event.get("total"):
             self._feedback.setProgress(100 * event["done"] / event["total"])
 
-    def why(self, code: int) -> str:
-        """Why it has failed, in its own words."""
-        words = "\n".join(self._errors or self._words).strip()
-        return words or f"geodecloud ended with exit code {code} and no word of why"
+    def reason(self, code: int) -> str:
+        """Return why the program failed: its errors, else its last messages."""
+        words = "\n".join(self._errors or self._last).strip()
+        return words or f"geodecloud ended with exit code {code} and no message"
 
 
 def _event(line: str) -> dict[str, Any] | None:
-    """The JSON object on a line, if it is one."""
+    """Return the JSON object on a line, or None."""
     if not line.startswith("{"):
         return None
     try:
@@ -132,14 +133,14 @@ def _event(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _listen(process: subprocess.Popen[str], heard: _Heard, feedback: Feedback) -> None:
-    """Hear both streams to their end.
+def _listen(process: subprocess.Popen[str], messages: _Messages, feedback: Feedback) -> None:
+    """Handle the lines of both streams, to their end.
 
-    Two threads read, so that neither pipe can fill up and stop the program; what they read is
-    heard in this one, since ``feedback`` belongs to it.
+    Two threads read, so that neither pipe can fill up and stop the program. This thread handles
+    the lines, since ``feedback`` belongs to it.
     """
     lines: queue.Queue[tuple[Any, str | None]] = queue.Queue()
-    streams = {heard.stdout: process.stdout, heard.stderr: process.stderr}
+    streams = {messages.stdout: process.stdout, messages.stderr: process.stderr}
     for hear, stream in streams.items():
         threading.Thread(target=_read, args=(stream, hear, lines), daemon=True).start()
     still_open = len(streams)
@@ -164,7 +165,7 @@ def _read(stream: IO[str], hear: Any, lines: queue.Queue[tuple[Any, str | None]]
 
 
 def _end(process: subprocess.Popen[str], pid: int, folders: Iterable[Path]) -> None:
-    """End the program: it tidies up when asked to; if it had to be killed, we do."""
+    """End the program, which tidies up when asked to; tidy up for it if it had to be killed."""
     if sys.platform == "win32":  # no signals there, and a launcher in between
         tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
         subprocess.run(tree, capture_output=True, check=False, creationflags=NO_WINDOW)

@@ -1,4 +1,4 @@
-"""The scene that an algorithm works on: its layer, its bands, its radiometry."""
+"""Ask for the scene of an algorithm: its layer, its bands, its radiometry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qgis.core import (
 
 from .algorithm import ProgramAlgorithm, number
 from .layers import Style, source_of
-from .restoring import OFFSET_HELP, SCALE_HELP
+from .options import help_of
 
 INPUT = "INPUT"
 COLOURS = ("RED", "GREEN", "BLUE")
@@ -25,24 +25,24 @@ class SceneAlgorithm(ProgramAlgorithm):
     style: Style
 
     def add_scene(self, title: str) -> None:
-        """The layer."""
+        """Add the layer."""
         self.add(QgsProcessingParameterRasterLayer(INPUT, title))
 
     def add_radiometry(self) -> None:
-        """How the layer's numbers are to be read."""
-        self.add(number("OFFSET", "Offset"), OFFSET_HELP)
-        self.add(number("SCALE", "Scale"), SCALE_HELP, advanced=True)
+        """Add the parameters that say how the layer's values are read."""
+        self.add(number("OFFSET", "Offset"), help_of("--offset"))
+        self.add(number("SCALE", "Scale"), help_of("--scale"), advanced=True)
         for colour in COLOURS:
             self.add(
                 QgsProcessingParameterBand(
                     colour, f"{colour.title()} band", None, INPUT, optional=True
                 ),
-                "All three or none. None: by the bands' descriptions or colours.",
+                "Set all three or none. Default: by name or colour.",
                 advanced=True,
             )
 
     def scene_options(self, parameters: Any, context: Any) -> list[str]:
-        """What ``add_radiometry`` asked for, as options."""
+        """Return the options for the parameters of ``add_radiometry``."""
         options = [
             *self.option("--offset", "OFFSET", parameters, context),
             *self.option("--scale", "SCALE", parameters, context),
@@ -53,14 +53,14 @@ class SceneAlgorithm(ProgramAlgorithm):
         return options
 
     def checkParameterValues(self, parameters: Any, context: Any) -> Any:
-        """What the dialog refuses before it runs."""
+        """Refuse one or two of the three colours, before the program runs."""
         given = [bool(self.option("", colour, parameters, context)) for colour in COLOURS]
         if any(given) and not all(given):
             return False, "Give all three of the red, green and blue band, or none."
         return super().checkParameterValues(parameters, context)
 
     def prepareAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> bool:
-        """In the main thread, which layers belong to: what the run needs of the layer."""
+        """Read the layer in the main thread, which layers belong to."""
         layer = self.parameterAsRasterLayer(parameters, INPUT, context)
         if layer is None:
             raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))

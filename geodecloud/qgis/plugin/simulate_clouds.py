@@ -1,4 +1,4 @@
-"""Simulate clouds: a clear raster layer, to test cloud removal on."""
+"""Put synthetic clouds on a clear raster layer, to test cloud removal on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .algorithm import absolute, number
 from .scene import SceneAlgorithm
 
 _HELP = """
-Puts synthetic clouds on a clear scene, and writes how opaque they are, so that any cloud tool can
-be tested against the truth.
+Puts synthetic clouds on a clear scene and writes their opacity, so that any cloud tool can be
+tested against the truth.
 
-Clouds lie over all bands; pixels without cloud or shadow stay bit for bit.
+Clouds cover all bands; pixels without cloud or shadow stay as they are, bit for bit.
 """
 
 
@@ -31,7 +31,7 @@ class SimulateClouds(SceneAlgorithm):
     HELP = _HELP
 
     def initAlgorithm(self, configuration: Any = None) -> None:
-        """What the dialog asks for."""
+        """Add the parameters of the dialog."""
         self.add_scene("Clear scene")
         self.add(
             QgsProcessingParameterEnum(
@@ -45,17 +45,17 @@ class SimulateClouds(SceneAlgorithm):
         integer = QgsProcessingParameterNumber.Type.Integer
         self.add(
             QgsProcessingParameterNumber("SEED", "Seed", integer, 0, minValue=0),
-            "Another seed, another cloud.",
+            "Seed of the cloud's shape. Default: 0.",
         )
         self.add(
             number("ZOOM", "Size of the clouds", minValue=0.1, maxValue=100),
-            "How many times larger than on a tile of 640 m. Empty: 3.",
+            "Size of the clouds, 0.1 to 100 times that on a training tile of 640 m. Default: 3.",
         )
         self.add_radiometry()
         self.add(QgsProcessingParameterRasterDestination("OUTPUT", "Cloudy"))
         self.add(
             QgsProcessingParameterRasterDestination("OPACITY", "Opacity"),
-            "0 where the ground is seen, 1 where nothing of it is.",
+            "Opacity of the cloud: 0 where the ground is clear, 1 where it is hidden.",
         )
 
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
@@ -67,9 +67,9 @@ class SimulateClouds(SceneAlgorithm):
             arguments += self.option(flag, name, parameters, context)
         arguments += self.scene_options(parameters, context)
         folders = {Path(output).parent, Path(opacity).parent}
-        said = self.run_program([*arguments, "--overwrite"], folders, feedback)
-        if said is None:
+        text = self.run_program([*arguments, "--overwrite"], folders, feedback)
+        if text is None:
             return {}
-        feedback.pushInfo(said)
+        feedback.pushInfo(text)
         self.style.wait_for(output, context, on_top=True)
         return {"OUTPUT": output, "OPACITY": opacity}

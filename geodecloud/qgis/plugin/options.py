@@ -1,0 +1,63 @@
+"""The texts of the options that the dialogs ask for, as the program's settings have them.
+
+QGIS's Python has no geodecloud to take them from: a test holds the two equal. Needs the standard
+library only, and Python 3.9: QGIS brings its own interpreter.
+"""
+
+from __future__ import annotations
+
+# Option of the program -> help text, default.
+OPTIONS = {
+    "--bands": ("Band numbers of red, green and blue, counted from 1", "by name or colour"),
+    "--scale": (
+        "DN of reflectance 1, counted after the offset is added",
+        "from the file, else 10000 for integers, 1 for floats",
+    ),
+    "--offset": (
+        "Number added to each DN before scaling, like -1000 for Sentinel-2 since 2022",
+        "from the file, else 0",
+    ),
+    "--mask": (
+        "Raster of cloud classes, like an SCL; pixels outside its clouds stay as they are",
+        "",
+    ),
+    "--mask-values": ("Mask values that mean cloud", "3,8,9,10 of an SCL, else all but 0"),
+    "--keep-haze": (
+        "Keep haze that lies evenly over a whole 8-bit picture, instead of removing it",
+        "",
+    ),
+    "--opaque": (
+        "Treatment of opaque pixels: fill them in, keep their cloud, or set nodata",
+        "fill",
+    ),
+    "--opaque-above": (
+        "Opacity (0 to 1) from which a pixel is opaque: its ground cannot be seen",
+        "0.7",
+    ),
+    "--fill-limit": (
+        "Largest distance from visible ground at which opaque pixels are filled",
+        "no limit",
+    ),
+    "--beyond-limit": (
+        "Treatment of opaque pixels beyond the fill limit: keep their cloud, or set nodata",
+        "keep",
+    ),
+    "--reference": (
+        "Clear image of another date to fill opaque pixels from; repeatable, best first",
+        "",
+    ),
+    "--window": ("Width and height of a window, a multiple of 16", "64"),
+    "--overlap": ("Overlap of neighbouring windows, at most half a window", "16"),
+    "--provenance": (
+        "GeoTIFF to write that says which pixels were measured, restored or invented",
+        "",
+    ),
+    "--model": ("Model file (.safetensors)", "the built-in model"),
+    "--device": ("Device of the network: auto, cpu, cuda, cuda:1 or mps", "auto"),
+}
+
+
+def help_of(option: str) -> str:
+    """Return what the dialog says of an option."""
+    text, default = OPTIONS[option]
+    return f"{text}. Default: {default}." if default else f"{text}."
