@@ -8,7 +8,6 @@ other work on the machine disturbs less.
 """
 
 import argparse
-import logging
 import tempfile
 import time
 import warnings
@@ -19,11 +18,12 @@ import rasterio
 from generality import power_law
 
 from geodecloud.decloud import Report, decloud_scene
+from geodecloud.errors import GeodecloudWarning
 from geodecloud.model.predictor import load_predictor
 from geodecloud.settings import Limits, ModelSpec, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-logging.getLogger("geodecloud").setLevel(logging.ERROR)
+warnings.simplefilter("ignore", GeodecloudWarning)
 
 WHITE = 12000  # DN of opaque cloud
 ONE_THREAD = Limits(threads=1)

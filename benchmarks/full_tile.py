@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geodecloud.data.simulate import Simulation, simulate_scene
+from geodecloud.errors import GeodecloudWarning
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
@@ -37,6 +39,9 @@ from geodecloud.restore.memory import Load, plan_memory
 from geodecloud.restore.strips import restored_strips
 from geodecloud.restore.windows import Grid
 from geodecloud.settings import Limits, ModelSpec
+
+warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+warnings.simplefilter("ignore", GeodecloudWarning)
 
 GRID = Grid()
 L1C = Radiometry()

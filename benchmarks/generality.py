@@ -18,7 +18,6 @@ colour image of L2A (white = 0.25), and stretched between the percentiles of the
 """
 
 import argparse
-import logging
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -29,11 +28,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from geodecloud.errors import GeodecloudWarning
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import MODEL_WHITE
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-logging.getLogger("geodecloud").setLevel(logging.ERROR)
+warnings.simplefilter("ignore", GeodecloudWarning)
 
 PATH_RADIANCE = np.array([0.022, 0.041, 0.069])[:, None, None]  # reflectance that L2A lacks
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # cloudy and clear reflectance

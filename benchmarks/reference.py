@@ -22,7 +22,7 @@ import rasterio
 
 from geodecloud.data.simulate import Simulation, simulate_scene
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import SceneError
+from geodecloud.errors import GeodecloudWarning, SceneError
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
@@ -30,6 +30,7 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.settings import Policy, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+warnings.simplefilter("ignore", GeodecloudWarning)
 
 GAINS_AND_OFFSETS = ((1.0, 0.0), (0.8, 150.0), (1.3, -200.0))
 NOISE = 40.0
