@@ -157,31 +157,31 @@ def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
         (True, {"dark": 20}, {}),
     ],
 )
-def test_a_veil_is_taken_only_from_a_grey_8_bit_picture_of_some_size(
+def test_haze_is_removed_only_from_a_grey_8_bit_picture_of_some_size(
     tmp_path, left, about, changes
 ):
     about = {"size": 140, "dtype": np.uint8, "tinge": 0, "dark": 90} | about
     rng = np.random.default_rng(1)
     dn = rng.integers(about["dark"], 170, (3, about["size"], about["size"])).astype(about["dtype"])
     dn[0] += about["tinge"]
-    src, marks = write_scene(tmp_path / "in.tif", dn), tmp_path / "p.tif"
+    src, provenance = write_scene(tmp_path / "in.tif", dn), tmp_path / "p.tif"
 
-    def clear(patches, darkest):
+    def clear(patches, dark_object):
         return np.concatenate([patches, np.zeros_like(patches[:, :1])], axis=1)
 
-    chosen = Settings(provenance=marks, **changes)
+    chosen = Settings(provenance=provenance, **changes)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         report = decloud_scene(src, tmp_path / "out.tif", clear, chosen)
-    veil = report.radiometry.haze
-    said = any("`keep_haze`" in str(one.message) for one in caught)
+    haze = report.radiometry.haze
+    warned = any("`keep_haze`" in str(one.message) for one in caught)
     if left:
-        assert (veil, report.changed, said) == (0, 0, False)
+        assert (haze, report.changed, warned) == (0, 0, False)
         np.testing.assert_array_equal(read(tmp_path / "out.tif"), dn)
     else:
-        assert 0.2 < veil < 0.4
-        assert said
+        assert 0.2 < haze < 0.4
+        assert warned
         assert report.changed_fraction == 1
-        assert (read(marks) == np.ceil(100 * veil)).all()
-        ground = (dn / 255 - veil * HAZE_GREY) / (1 - veil)
+        assert (read(provenance) == np.ceil(100 * haze)).all()
+        ground = (dn / 255 - haze * HAZE_GREY) / (1 - haze)
         np.testing.assert_allclose(read(tmp_path / "out.tif"), 255 * ground.clip(0, 1), atol=0.6)

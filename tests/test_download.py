@@ -157,7 +157,7 @@ def test_without_a_checksum_the_zips_own_serve(tmp_path, server, archive):
     damaged[300] ^= 255
     for data, words in (
         (bytes(damaged), "its file .*Forest_0.jpg is damaged"),
-        (b"<html>", "no whole"),
+        (b"<html>", "no complete"),
     ):
         server.data = data
         with pytest.raises(DataError, match=words):
@@ -198,10 +198,10 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, server, archive, c
             assert words in cli.err
             assert cli.err.count("\n") == 1
     md5 = sums(archive)["md5"]
-    for words in ("", "exists and is whole"):
+    for words in ("", "exists and is complete"):
         cli("download-eurosat", tmp_path / "d", "--url", server.url, "--md5", f"md5:{md5.upper()}")
         assert cli.code == 0
-        assert "EuroSAT_RGB.zip: whole" in cli.out
+        assert "EuroSAT_RGB.zip: complete" in cli.out
         assert words in cli.err
 
 

@@ -154,7 +154,7 @@ def test_bad_tiles_are_named_or_left_out(tmp_path, cli):
     assert (tmp_path / "out" / "all_inputs" / "3.jpg").exists()
     (root / "River").rename(tmp_path / "gone")
     (root / "Forest" / "Forest_0.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="all of its 2 tiles are bad"):
+    with pytest.raises(DataError, match="all of its 2 tiles are damaged"):
         prepare(root, tmp_path / "none", on_bad="skip")
 
 

@@ -56,7 +56,7 @@ def download_eurosat(
     if path.exists():
         if flaw := _flaw(path, checksums):
             raise DataError(f"{path}: exists, but {flaw}; move it away and run again")
-        log.info("%s: exists and is whole", path)
+        log.info("%s: exists and is complete", path)
         return path
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -101,7 +101,7 @@ def _flaw(path: Path, checksums: Mapping[str, str]) -> str | None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        return f"it is no whole zip file ({error})"
+        return f"it is no complete zip file ({error})"
     return f"its file {damaged} is damaged" if damaged else None
 
 
