@@ -150,7 +150,9 @@ def _hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
     """
     with open_raster(mask.path, kind="mask") as raster:
         if not cover_alike(Grid.of(raster), Grid.of(scene.dataset)):
-            raise DataError(f"{mask.path}: covers another area than {scene.path}")
+            raise DataError(
+                f"{mask.path}: covers another area than {scene.path}; give a mask of its area"
+            )
         with failures_as(f"{mask.path}: damaged mask", DataError):
             values: NDArray[Any] = raster.read(1)
     return np.isin(values, _SCL_HIDDEN) if mask.is_scl else values != 0

@@ -125,7 +125,10 @@ def batches(
         DataError: there are fewer tiles than one batch.
     """
     if len(tiles) < batch_size:
-        raise DataError(f"{len(tiles)} tiles are fewer than one batch of {batch_size}")
+        raise DataError(
+            f"{len(tiles)} tiles are fewer than one batch of {batch_size}; "
+            "give more tiles or a smaller batch_size"
+        )
     rank, count = process
     per_epoch = len(tiles) // batch_size
     all_water = _find_water(tiles)
