@@ -35,10 +35,10 @@ from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.blend import ramp_weights
-from geodecloud.restore.memory import Load, plan_memory
-from geodecloud.restore.strips import restored_strips
+from geodecloud.restore.fine import fine_pass
+from geodecloud.restore.memory import Footprint, plan_memory
 from geodecloud.restore.windows import Grid
-from geodecloud.settings import Limits, ModelSpec
+from geodecloud.settings import Limits, ModelSpec, Windows
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 warnings.simplefilter("ignore", GeodecloudWarning)
@@ -144,12 +144,12 @@ def blended(scene: Path, predictor: Predictor, path: Path, threads: int) -> None
     """Run our windows, network and blend without the composite, as the other tools do."""
     with open_scene(scene) as source:
         height, width = source.shape
-        work = plan_memory(Load(width, 6, 512 * width), GRID, Limits(threads=threads))
+        plan = plan_memory(Footprint(width, 6, 512 * width), GRID, Limits(threads=threads))
         with rasterio.open(path, "w", height=height, width=width, **PROFILE) as out:
-            for strip in restored_strips(source, predictor, L1C, GRID, "cosine", work):
-                restored = L1C.to_model(strip.dn) + strip.restoration.change
-                rows = Window(0, strip.first, width, restored.shape[1])
-                out.write(_dn(restored), window=rows)
+            for rows in fine_pass(source, predictor, L1C, Windows(), plan):
+                restored = L1C.to_model(rows.dn) + rows.change
+                window = Window(0, rows.first, width, restored.shape[1])
+                out.write(_dn(restored), window=window)
 
 
 def _dn(model: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -22,7 +22,7 @@ from geodecloud.raster.array import (
     write_array,
 )
 from geodecloud.raster.provenance import read_provenance
-from geodecloud.restore.strips import Predict
+from geodecloud.restore.patches import Predict
 from geodecloud.settings import Settings
 
 NO_INFO = ArrayInfo()

@@ -21,9 +21,10 @@ from geodecloud.radiometry import (
     uniform_haze,
 )
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.composite import Restoration, composite, hysteresis, water_weight
+from geodecloud.restore.composite import composite
 from geodecloud.restore.filters import box_mean
-from geodecloud.restore.strips import Strip, believed_strips
+from geodecloud.restore.rows import Rows, SceneFacts
+from geodecloud.restore.screen import hysteresis, screen, screen_opacity, water_weight
 from geodecloud.settings import Policy
 from tests.conftest import noise
 
@@ -46,10 +47,18 @@ def dns(draw):
     return draw(hnp.arrays(dtype, SHAPE, elements=st.integers(limits.min, limits.max)))
 
 
+def composited(dn, valid, change, opacity, radiometry=Radiometry(), policy=Policy(), nodata=None):  # noqa: B008
+    """The output's DN and provenance of rows that are the whole scene."""
+    rows = Rows(0, dn, valid, change=change, opacity=opacity)
+    facts = SceneFacts(*valid.shape, [0, 1, 2], radiometry, nodata)
+    done = composite(rows, facts, policy)
+    return done.out, done.provenance
+
+
 @given(dns(), valids, opacities, changes, radiometries)
 def test_clear_and_invalid_pixels_come_back_bit_for_bit(dn, valid, opacity, change, radiometry):
     rule = Policy()
-    out, provenance = composite(dn, valid, Restoration(change, opacity), radiometry, rule)
+    out, provenance = composited(dn, valid, change, opacity, radiometry, rule)
     untouched = ~valid | (opacity <= rule.clear_below)
     np.testing.assert_array_equal(out[:, untouched], dn[:, untouched])
     assert out.dtype == dn.dtype
@@ -62,34 +71,32 @@ def test_clear_and_invalid_pixels_come_back_bit_for_bit(dn, valid, opacity, chan
 
 @given(dns(), opacities, radiometries)
 def test_no_change_is_exactly_no_change_even_beyond_the_model_range(dn, opacity, radiometry):
-    nothing = Restoration(np.zeros(SHAPE, np.float32), opacity)
-    out, _ = composite(dn, np.ones(SHAPE[1:], bool), nothing, radiometry, Policy())
+    nothing = np.zeros(SHAPE, np.float32)
+    out, _ = composited(dn, np.ones(SHAPE[1:], bool), nothing, opacity, radiometry)
     np.testing.assert_array_equal(out, dn)
 
 
 @given(dns(), opacities, changes, st.sampled_from([0.0, 255.0, 17.0]))
 def test_no_restored_pixel_takes_the_value_of_nodata(dn, opacity, change, nodata):
     valid = (dn != nodata).all(axis=0)
-    out, provenance = composite(
-        dn, valid, Restoration(change, opacity), Radiometry(), Policy(), nodata
-    )
+    out, provenance = composited(dn, valid, change, opacity, nodata=nodata)
     assert (out[:, valid] != nodata).all()
     np.testing.assert_array_equal(provenance == Provenance.NODATA, ~valid)
 
 
 def test_a_bright_cloud_does_not_shine_through():
     dn = np.full(SHAPE, 9000, np.uint16)
-    to_dark = Restoration(np.full(SHAPE, -0.8, np.float32), np.full(SHAPE[1:], 0.5, np.float32))
-    out, provenance = composite(dn, np.ones(SHAPE[1:], bool), to_dark, Radiometry(), Policy())
+    to_dark, half = np.full(SHAPE, -0.8, np.float32), np.full(SHAPE[1:], 0.5, np.float32)
+    out, provenance = composited(dn, np.ones(SHAPE[1:], bool), to_dark, half)
     assert (out == 550).all()  # (1 - 0.8) * 2750
     assert (provenance == 100).all()
 
 
 def test_provenance_grows_with_opacity():
     opacity = np.linspace(0, 1, 5001, dtype=np.float32)[None]
-    still = Restoration(np.zeros((3, 1, 5001), np.float32), opacity)
+    still = np.zeros((3, 1, 5001), np.float32)
     dn = np.ones((3, 1, 5001), np.uint16)
-    _, provenance = composite(dn, np.ones((1, 5001), bool), still, Radiometry(), Policy())
+    _, provenance = composited(dn, np.ones((1, 5001), bool), still, opacity)
     assert (np.diff(provenance[0].astype(int)) >= 0).all()
     assert {0, 1, 100, 101} <= set(provenance[0].tolist())
     assert len(set(provenance[0].tolist())) > 60
@@ -127,22 +134,22 @@ def test_how_far_a_cloud_reaches():
     ),
     st.lists(st.integers(1, 40), min_size=1, max_size=90),
 )
-def test_belief_does_not_depend_on_the_strips(opacity, heights):
+def test_the_screen_does_not_depend_on_the_portions_of_rows(opacity, heights):
     strips, first = [], 0
-    brightness = (0.4 + 0.03 * opacity[::-1]).astype(np.float32)
+    picture = np.stack([0.4 + 0.03 * opacity[::-1]] * 3).astype(np.float32)
+    model_range = Radiometry(scale=1 / 0.275)  # DN are model range
     for height in [*heights, len(opacity)]:
         part = slice(first, first + height)
         rows = opacity[part]
         if len(rows):
-            blank = Restoration(np.zeros((3, *rows.shape), np.float32), rows)
             valid = np.ones(rows.shape, bool)
-            dn = np.zeros((3, *rows.shape))
-            strips.append(Strip(first, dn, valid, blank, brightness[part], 1, 0))
+            strips.append(Rows(first, picture[:, part], valid, opacity=rows))
         first += height
-    out = list(believed_strips(iter(strips), 0.7))
+    facts = SceneFacts(*opacity.shape, [0, 1, 2], model_range)
+    out = list(screen(iter(strips), facts, None, Policy()))
     assert [strip.first for strip in out] == [strip.first for strip in strips]
-    together = np.concatenate([strip.restoration.opacity for strip in out])
-    expected = hysteresis(opacity) * water_weight(brightness)
+    together = np.concatenate([strip.opacity for strip in out])
+    expected = screen_opacity(opacity, picture.mean(axis=0))
     np.testing.assert_array_equal(together, expected)
 
 
@@ -162,16 +169,16 @@ def test_water_is_even_and_dim_all_around():
 
 def test_what_to_do_under_opaque_cloud():
     dn = np.full(SHAPE, 5000, np.uint16)
-    dark = Restoration(np.full(SHAPE, -0.8, np.float32), np.ones(SHAPE[1:], np.float32))
+    dark = np.full(SHAPE, -0.8, np.float32), np.ones(SHAPE[1:], np.float32)
     valid = np.ones(SHAPE[1:], bool)
-    kept, marks = composite(dn, valid, dark, Radiometry(), Policy(opaque="keep"))
+    kept, marks = composited(dn, valid, *dark, policy=Policy(opaque="keep"))
     assert (kept == dn).all()
     assert (marks == Provenance.MEASURED).all()
-    gone, marks = composite(dn, valid, dark, Radiometry(), Policy(opaque="nodata"), nodata=0)
+    gone, marks = composited(dn, valid, *dark, policy=Policy(opaque="nodata"), nodata=0)
     assert (gone == 0).all()
     assert (marks == Provenance.NODATA).all()
     with pytest.raises(UsageError, match="no nodata value"):
-        composite(dn, valid, dark, Radiometry(), Policy(opaque="nodata"))
+        composited(dn, valid, *dark, policy=Policy(opaque="nodata"))
 
 
 @pytest.mark.parametrize("above", [-0.1, 0.1, 1.1])
@@ -278,8 +285,9 @@ def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
     valid[0] = False
     opacity = np.zeros(SHAPE[1:], np.float32)
     opacity[1] = 1  # opaque
-    nothing = Restoration(np.zeros(SHAPE, np.float32), opacity)
-    out, marks = composite(dn, valid, nothing, Radiometry(haze=veil), Policy(opaque=opaque))
+    nothing = np.zeros(SHAPE, np.float32)
+    radiometry, policy = Radiometry(haze=veil), Policy(opaque=opaque)
+    out, marks = composited(dn, valid, nothing, opacity, radiometry, policy)
     np.testing.assert_array_equal(out[:, ~valid], dn[:, ~valid])
     if opaque == "keep":
         np.testing.assert_array_equal(out[:, 1], dn[:, 1])

@@ -26,14 +26,13 @@ from geodecloud.restore.fill.ground import (
     LAND,
     Ground,
     distances,
-    fill_weight,
-    pull_push,
-    trust,
 )
-from geodecloud.restore.fill.second_pass import Place
+from geodecloud.restore.fill.pyramid import pull_push
+from geodecloud.restore.fill.second_pass import Workshop
 from geodecloud.restore.filters import box_mean, dilate, upsample
-from geodecloud.restore.memory import Work
-from geodecloud.restore.rows import Finished
+from geodecloud.restore.memory import MemoryPlan
+from geodecloud.restore.rows import Rows, SceneFacts
+from geodecloud.restore.screen import clear_weight, fill_weight
 from geodecloud.settings import Policy, Settings
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 
@@ -90,14 +89,14 @@ def test_largest_and_mean_are_those_of_the_square(values, radius):
 
 @given(hnp.arrays(np.float32, small, elements=unit), st.floats(0.3, 1))
 def test_what_is_filled_is_no_source(opacity, above):
-    share, trusted = fill_weight(opacity, above), trust(opacity)
+    share, trusted = fill_weight(opacity, above), clear_weight(opacity)
     assert ((share >= 0) & (share <= 1) & (trusted >= 0) & (trusted <= 1)).all()
     assert (trusted[opacity >= 0.4] == 0).all()
     if above > 0.6:
         assert (trusted[share > 0] == 0).all()
     clear = np.minimum(opacity, 0.1)
     assert (fill_weight(clear, above) == 0).all()
-    np.testing.assert_allclose(trust(clear), 1, rtol=1e-6)
+    np.testing.assert_allclose(clear_weight(clear), 1, rtol=1e-6)
 
 
 @given(
@@ -145,16 +144,14 @@ def test_cells_as_pixels_do_not_depend_on_the_rows(cells):
     assert whole.max() <= cells.max() + 1e-6
 
 
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))), st.floats(5, 200))
-def test_distances_are_those_to_the_nearest(seen, farthest):
-    found = distances(seen, (10.0, 20.0), farthest)
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
+def test_distances_are_those_to_the_nearest(seen):
+    found = distances(seen, (10.0, 20.0))
     rows, columns = np.indices(seen.shape)
     exact = np.full(seen.shape, np.inf)
     for row, column in np.argwhere(seen):
         exact = np.minimum(exact, np.hypot(10 * (rows - row), 20 * (columns - column)))
-    near = exact <= farthest
-    np.testing.assert_allclose(found[near], exact[near], rtol=1e-6)
-    assert (found[~near] > farthest).all()
+    np.testing.assert_allclose(found, exact, rtol=1e-12)
 
 
 def _error(picture, truth, where):
@@ -232,7 +229,7 @@ def test_the_same_bytes_for_any_strip(tmp_path, monkeypatch, tiled):
     src = write_scene(tmp_path / "in.tif", dn, compress="deflate", **blocks)
     results = []
     for rows in (1, 3, 100):
-        work = Work(rows_of_windows=rows, batch_size=7 * rows)
+        work = MemoryPlan(rows_of_windows=rows, batch_size=7 * rows)
         monkeypatch.setattr(decloud, "_planned", lambda *_, work=work: work)
         paths = [tmp_path / f"{rows}{name}" for name in ("o.tif", "p.tif", "p.png")]
         chosen = Settings(provenance=paths[1], preview=paths[2])
@@ -342,18 +339,26 @@ def test_what_waits_lies_beside_the_output_and_goes(tmp_path, monkeypatch):
 def test_rows_that_are_done_are_held_no_longer(tmp_path):
     """When the next rows are made, whoever took the last ones has all there is of them."""
     height, width = 256, 80
-    place = Place(height, width, [0, 1, 2], Radiometry(), None, None, tmp_path)
+    facts, workshop = SceneFacts(height, width, [0, 1, 2], Radiometry()), Workshop(64, tmp_path)
     done, held = [], []
 
     def strips():
         for first in range(0, height, 32):
             held.append(sum(rows() is not None for rows in done))
             dn, ones = np.full((3, 32, width), 900, np.uint16), np.ones((32, width), np.float32)
-            marks = np.zeros((32, width), np.uint8)
-            yield Finished(first, dn, dn.copy(), marks, marks == 0, 0 * ones, ones)
+            codes = np.zeros((32, width), np.uint8)
+            yield Rows(
+                first,
+                dn,
+                codes == 0,
+                fill_weight=0 * ones,
+                clear_weight=ones,
+                out=dn.copy(),
+                provenance=codes,
+            )
 
-    for rows in second_pass.filled(strips(), place, Policy(), block=64):
-        done.append(weakref.ref(rows.after if rows.after.base is None else rows.after.base))
+    for rows in second_pass.fill_opaque(strips(), facts, Policy(), workshop):
+        done.append(weakref.ref(rows.out if rows.out.base is None else rows.out.base))
         del rows
     assert len(done) == height // 64
     assert held == [0] * (height // 32)

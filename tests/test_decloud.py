@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.composite import water_weight
 from geodecloud.restore.filters import box_mean
+from geodecloud.restore.screen import water_weight
 from geodecloud.restore.windows import Grid
 from geodecloud.settings import Limits, Settings
 from tests.conftest import darken, identity, noise, read, write_scene

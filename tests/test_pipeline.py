@@ -13,7 +13,7 @@ from geodecloud.errors import UsageError
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
-from geodecloud.restore.memory import MIB, Load, Work, grain, plan_memory
+from geodecloud.restore.memory import MIB, Footprint, MemoryPlan, grain, plan_memory
 from geodecloud.restore.stages import ordered_map, prefetch
 from geodecloud.restore.windows import Grid
 from geodecloud.settings import Limits, Settings
@@ -103,7 +103,9 @@ def test_what_is_rare_can_hear_that_nobody_wants_it():
 @pytest.mark.parametrize("where", ["network", "progress"])
 def test_after_an_error_nothing_reads_the_scene(tmp_path, some_scene, where, monkeypatch):
     """The traceback, which is held here, keeps alive what has read it."""
-    monkeypatch.setattr("geodecloud.decloud.plan_memory", lambda *_: Work())  # many small strips
+    monkeypatch.setattr(
+        "geodecloud.decloud.plan_memory", lambda *_: MemoryPlan()
+    )  # many small strips
 
     def fail(*_):
         raise ZeroDivisionError(where)
@@ -129,7 +131,7 @@ def test_the_same_bytes_however_the_work_is_divided(tmp_path, some_scene, monkey
     """For any number of threads, windows in a call, and height of the strips."""
     outputs = set()
     for threads, batch_size, rows in [(1, 64, 1), (2, 1, 1), (3, 5, 2), (2, 64, 9)]:
-        work = Work(rows, batch_size, threads)
+        work = MemoryPlan(rows, batch_size, threads)
         monkeypatch.setattr("geodecloud.decloud.plan_memory", lambda *_, work=work: work)
         limits = Limits(threads, batch_size)
         out, marks = tmp_path / "out.tif", tmp_path / "marks.tif"
@@ -150,7 +152,7 @@ def test_a_patchs_answer_does_not_depend_on_its_neighbours():
 
 
 LOADS = st.builds(
-    Load,
+    Footprint,
     width=st.integers(1, 200_000),
     bytes_per_pixel=st.integers(3, 104),
     block_row=st.integers(1, 30 * MIB),
@@ -181,7 +183,7 @@ def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
 
 
 def test_a_full_tile_fits_into_the_default():
-    tile = Load(10_980, 6, 512 * 10_980, cells=1373**2)
+    tile = Footprint(10_980, 6, 512 * 10_980, cells=1373**2)
     assert plan_memory(tile, Grid(), Limits(threads=2)).bytes <= 1 << 30
     many = plan_memory(tile, Grid(), Limits(threads=64, batch_size=512))
     assert many.bytes <= 1 << 30

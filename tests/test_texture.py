@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodecloud.restore.fill.ground import Ground, colours, shadow_weight
+from geodecloud.restore.fill.ground import Ground, fill_colours, shadow_weight
 from geodecloud.restore.fill.swatches import SIZE, Swatch, Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import box_mean
@@ -39,7 +39,7 @@ def texture(colour, trust):
     ground.finish()
     return Texture(
         gathered(colour, trust),
-        colours(ground, shadow_weight(ground), PRIOR),
+        fill_colours(ground, shadow_weight(ground), PRIOR),
         ground.cell,
         trust.shape,
     )
@@ -131,7 +131,7 @@ def test_hidden_and_glaring_swatches_are_taken_last_and_shadow_hides():
     found = swatches.found(lit, 8)
     assert {swatch.row for swatch in found} == {0, 64}
     assert all(
-        0.4 < swatch.trust < 0.5 if swatch.row == 0 else swatch.trust == 1 for swatch in found
+        0.4 < swatch.weight < 0.5 if swatch.row == 0 else swatch.weight == 1 for swatch in found
     )
     assert (found[0].pixels[:, :32] == 0).all()
     assert np.abs(found[0].detail()[:, :32]).max() == 0
@@ -213,7 +213,7 @@ def test_of_each_region_the_most_visible():
     trust[300:400, 500:600] = 1
     found = gathered(land(1024, 1024), trust)
     assert len(found) <= 16 * 16
-    assert max(found, key=lambda swatch: swatch.trust).trust == 1
-    assert all(swatch.trust >= 0.59 for swatch in found)
+    assert max(found, key=lambda swatch: swatch.weight).weight == 1
+    assert all(swatch.weight >= 0.59 for swatch in found)
     places = [(swatch.row, swatch.column) for swatch in found]
     assert places == sorted(set(places))

@@ -1,15 +1,10 @@
 """Describe what a run would read, use and write, without writing anything."""
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from geodecloud.cli.info import scene_facts
 from geodecloud.settings import MIB, ModelSpec, Settings
-
-
-class _DryRunEndedError(Exception):
-    """Leaves a block of outputs before any file appears."""
 
 
 def describe_run(
@@ -20,17 +15,14 @@ def describe_run(
     Raises:
         GeodecloudError: the scene or the model cannot be read, or the run would be refused.
     """
-    from geodecloud import decloud
+    from geodecloud.decloud import input_files, plan_run, refuse_impossible
     from geodecloud.model.checkpoint import default_model, read_info
-    from geodecloud.raster.atomic import Outputs
+    from geodecloud.raster.outputs import Outputs
     from geodecloud.raster.scene import open_scene
-    from geodecloud.raster.stac import item_path
     from geodecloud.restore.windows import grid_of
 
     reading, output = settings.reading, settings.output
     grid = grid_of(settings.windows)
-    item = item_path(dst) if output.stac else None
-    writes = [path for path in (dst, output.provenance, output.preview, item) if path]
     info = read_info(model.model or default_model())
     with open_scene(
         src,
@@ -39,15 +31,10 @@ def describe_run(
         aoi=reading.aoi,
         allow_network=reading.allow_network,
     ) as scene:
-        decloud._refuse_impossible(scene, dst, settings)
-        with (
-            contextlib.suppress(_DryRunEndedError),
-            Outputs(decloud._inputs(scene, settings), overwrite=output.overwrite) as outputs,
-        ):
-            for path in writes:  # each is refused here as in a run
-                outputs.add(path)
-            raise _DryRunEndedError  # so that no file appears
-        work = decloud._planned(scene, settings)
+        outputs = Outputs(scene, dst, output, input_files(scene, settings))
+        refuse_impossible(scene, settings, outputs.nodata)
+        writes = outputs.check()
+        plan = plan_run(scene, settings)
         facts = scene_facts(scene, reading)
     reads = [reading.mask, *settings.policy.references]
     return {
@@ -61,7 +48,7 @@ def describe_run(
         "device": model.device,
         "precision": model.precision,
         "threads": settings.limits.thread_count,
-        "memory_mib": round(work.bytes / MIB),
+        "memory_mib": round(plan.bytes / MIB),
         "max_memory_mib": round(settings.limits.max_memory / MIB),
         "writes": list(map(str, writes)),
     }

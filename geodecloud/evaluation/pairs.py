@@ -19,7 +19,7 @@ from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.statements import holds_sentinels_dn, read_statements, stated_radiometry
-from geodecloud.restore.strips import Predict
+from geodecloud.restore.patches import Predict
 from geodecloud.settings import ModelSpec, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")

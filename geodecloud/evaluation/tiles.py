@@ -30,8 +30,10 @@ from geodecloud.radiometry import (
 )
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.composite import Restoration, composite, hysteresis, water_weight
-from geodecloud.restore.strips import Predict
+from geodecloud.restore.composite import composite
+from geodecloud.restore.patches import Predict
+from geodecloud.restore.rows import Rows, SceneFacts, given
+from geodecloud.restore.screen import screen_opacity
 from geodecloud.settings import ModelSpec, Policy
 
 LABELS = {
@@ -142,10 +144,11 @@ def _screen_and_composite(
         cloudy: float32 (3, 64, 64), the same in model range.
         output: float32 (4, 64, 64), of the network: red, green, blue and opacity.
     """
-    opacity = hysteresis(output[3]) * water_weight(cloudy.mean(axis=0))
-    restoration = Restoration(output[:3] - cloudy, opacity)
-    restored, provenance = composite(dn, _EVERYWHERE, restoration, _EUROSAT, Policy())
-    return _EUROSAT.to_model(restored), float(np.mean(provenance == Provenance.MEASURED))
+    opacity = screen_opacity(output[3], cloudy.mean(axis=0))
+    rows = Rows(0, dn, _EVERYWHERE, change=output[:3] - cloudy, opacity=opacity)
+    done = composite(rows, SceneFacts(TILE, TILE, [0, 1, 2], _EUROSAT), Policy())
+    untouched = float(np.mean(given(done.provenance) == Provenance.MEASURED))
+    return _EUROSAT.to_model(given(done.out)), untouched
 
 
 def _score(tile: _Tile) -> Scores:

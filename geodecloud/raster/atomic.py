@@ -57,8 +57,8 @@ class Outputs:
         self._overwrite = overwrite
         self._parts: dict[Path, Path] = {}  # destination -> unfinished file
 
-    def add(self, destination: Path) -> Path:
-        """Return the path to write to for the file that is to appear at ``destination``.
+    def check(self, destination: Path) -> None:
+        """Refuse a destination that cannot be written, without writing anything.
 
         Raises:
             OutputError: the destination exists, or its folder is missing or not writable.
@@ -74,6 +74,15 @@ class Outputs:
             raise OutputError(f"{destination}: exists already; `overwrite` replaces it")
         if not os.access(folder, os.W_OK | os.X_OK | os.R_OK):
             raise OutputError(f"{destination}: the folder {folder} is not writable")
+
+    def add(self, destination: Path) -> Path:
+        """Return the path to write to for the file that is to appear at ``destination``.
+
+        Raises:
+            OutputError: as by :meth:`check`, or the destination is named twice.
+        """
+        self.check(destination)
+        folder = destination.parent
         resolved = folder.resolve() / destination.name
         if resolved in self._parts:
             raise OutputError(f"{destination}: named twice as an output; name another")

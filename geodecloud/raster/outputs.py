@@ -1,63 +1,267 @@
-"""What a run writes its rows to: the scene, and provenance and preview where wanted."""
+"""Write the outputs of a run together: the scene, its provenance, preview and STAC item."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
 
-from geodecloud.raster.atomic import Outputs
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.errors import UsageError
+from geodecloud.radiometry import Radiometry
+from geodecloud.raster import atomic
+from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
-from geodecloud.raster.provenance import create_provenance
+from geodecloud.raster.provenance import Provenance, create_provenance
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.writer import RowWriter, create_like
-from geodecloud.report import Report
-from geodecloud.restore.rows import Finished
-from geodecloud.settings import Settings
+from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
+from geodecloud.raster.writer import create_like
+from geodecloud.settings import Output
 from geodecloud.version import VERSION
 
-Sink = Callable[[Finished], None]
+
+class FinishedRows(Protocol):
+    """Rows with their output: see :class:`geodecloud.restore.rows.Rows`."""
+
+    @property
+    def first(self) -> int:
+        """The first row."""
+
+    @property
+    def dn(self) -> NDArray[Any]:
+        """The scene's DN, (bands, rows, width)."""
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where red, green and blue have data, (rows, width)."""
+
+    @property
+    def out(self) -> NDArray[Any] | None:
+        """The output's DN, (bands, rows, width)."""
+
+    @property
+    def provenance(self) -> NDArray[np.uint8] | None:
+        """Codes, (rows, width)."""
+
+    @property
+    def windows(self) -> int:
+        """Windows that end in these rows."""
+
+    @property
+    def windows_skipped(self) -> int:
+        """Windows among them that the network did not compute."""
 
 
-def open_sinks(
-    scene: Scene,
-    report: Report,
-    settings: Settings,
-    outputs: Outputs,
-    open_files: ExitStack,
-    model_name: str,
-) -> tuple[RowWriter, list[Sink]]:
-    """Open what is to be written: the scene, and provenance and preview where wanted.
+@dataclass(frozen=True)
+class Counts:
+    """Pixels and windows of rows, or of a whole scene.
 
-    Returns:
-        what writes the scene, and all that takes finished rows.
+    valid: pixels with data.
+    changed: of these, pixels that are not as measured.
+    filled: pixels with the colour of the land around.
+    referenced: pixels from a reference.
+    windows, windows_skipped: in all, and those that the network did not compute.
     """
-    tags = {
-        "VERSION": VERSION,
-        "MODEL": model_name,
-        "SOURCE": scene.path.name,
-        "DTYPE": str(scene.dtype),
-        "SCALE": repr(report.radiometry.scale),
-        "OFFSET": repr(report.radiometry.offset),
-        "RADIOMETRY": report.radiometry.origin,
-        "CORRECTED": f"{report.radiometry.path_radiance_removed:.3f}",
-        "VEIL": f"{report.radiometry.haze:.3f}",
-        "DARKEST": " ".join(f"{light:.3f}" for light in report.radiometry.dark_object),
-        "CONFIG": settings.to_json(),
-    }
-    refuse_unknown_options(settings.output)
-    place = outputs.add(report.dst)
-    out = open_files.enter_context(create_like(scene, place, tags, settings.output))
-    sinks: list[Sink] = [lambda rows: out.write(rows.after, rows.first)]
-    if settings.output.provenance:
-        place = outputs.add(Path(settings.output.provenance))
-        marks = open_files.enter_context(create_provenance(scene, place, settings.output))
-        sinks.append(lambda rows: marks.write(rows.provenance[None], rows.first))
-    if settings.output.preview:
-        path = outputs.add(Path(settings.output.preview))
-        preview = open_files.enter_context(Preview(path, *scene.shape, report.radiometry))
-        sinks.append(
-            lambda rows: preview.add(
-                rows.first, rows.before[scene.rgb], rows.after[scene.rgb], rows.provenance
+
+    valid: int = 0
+    changed: int = 0
+    filled: int = 0
+    referenced: int = 0
+    windows: int = 0
+    windows_skipped: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*map(sum, zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+    @property
+    def changed_fraction(self) -> float:
+        """Share of the valid pixels that are not as measured."""
+        return self.changed / max(self.valid, 1)
+
+    @property
+    def invented_fraction(self) -> float:
+        """Share of the valid pixels that are filled with the colour of the land around."""
+        return self.filled / max(self.valid, 1)
+
+    @property
+    def reference_fraction(self) -> float:
+        """Share of the valid pixels that come from a reference."""
+        return self.referenced / max(self.valid, 1)
+
+    def fractions(self) -> dict[str, float]:
+        """Return all fractions by name; the last two are parts of the first."""
+        names = ("changed_fraction", "invented_fraction", "reference_fraction")
+        return {name: getattr(self, name) for name in names}
+
+
+def count(rows: FinishedRows, rgb: list[int]) -> Counts:
+    """Count the pixels and windows of rows.
+
+    Args:
+        rgb: indices of red, green and blue among the bands.
+    """
+    out, provenance = _set(rows.out), _set(rows.provenance)
+    kept = provenance == Provenance.MEASURED
+    beyond = provenance == Provenance.BEYOND_LIMIT
+    if beyond.any():
+        kept |= beyond & (out[rgb] == rows.dn[rgb]).all(axis=0)
+    referenced = (provenance >= Provenance.REFERENCE) & (provenance != Provenance.NODATA)
+    return Counts(
+        valid=int(rows.valid.sum()),
+        changed=int((rows.valid & ~kept).sum()),
+        filled=int((provenance == Provenance.FILLED).sum()),
+        referenced=int(referenced.sum()),
+        windows=rows.windows,
+        windows_skipped=rows.windows_skipped,
+    )
+
+
+class Outputs:
+    """The files of a run, which appear together when the ``with`` block ends well.
+
+    Args:
+        dst: the restored scene.
+        output: what else is written, and how.
+        protected: files that are never replaced.
+
+    Attributes:
+        nodata: the DN that means nodata in the output; None: there is none.
+        block: height of a row of blocks of the restored scene in pixels.
+
+    Raises, when it is entered:
+        OutputError: a file exists, or cannot be written.
+        UsageError: the output settings do not fit the scene.
+    """
+
+    def __init__(self, scene: Scene, dst: Path, output: Output, protected: Iterable[Path]) -> None:
+        for path in (dst, output.provenance):
+            if path and path.suffix.lower() not in (".tif", ".tiff"):
+                raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
+        if output.stac:
+            require_pystac()
+        refuse_unknown_options(output)
+        self._scene, self._dst, self._output = scene, dst, output
+        self._protected = protected
+        self.nodata = output_nodata(scene, output)
+
+    def __enter__(self) -> Self:
+        output, scene = self._output, self._scene
+        with ExitStack() as files:
+            parts = files.enter_context(self._parts())
+            item = parts.add(item_path(self._dst)) if output.stac else None
+            restored = parts.add(self._dst)
+            provenance = parts.add(output.provenance) if output.provenance else None
+            self._item = item
+            self._preview = parts.add(output.preview) if output.preview else None
+            self._restored = files.enter_context(create_like(scene, restored, {}, output))
+            self._provenance = (
+                files.enter_context(create_provenance(scene, provenance, output))
+                if provenance
+                else None
             )
-        )
-    return out, sinks
+            self.block = self._restored.block
+            self._files = files.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._files.__exit__(kind, error, traceback)
+
+    def check(self) -> list[Path]:
+        """Return the paths that would be written, without writing any.
+
+        Raises:
+            OutputError: one exists, or cannot be written.
+        """
+        output, parts = self._output, self._parts()
+        item = item_path(self._dst) if output.stac else None
+        paths = [path for path in (self._dst, output.provenance, output.preview, item) if path]
+        for path in paths:
+            parts.check(path)
+        return paths
+
+    def _parts(self) -> atomic.Outputs:
+        return atomic.Outputs(self._protected, overwrite=self._output.overwrite)
+
+    def write(
+        self, rows: Iterator[FinishedRows], radiometry: Radiometry, settings: str, model_name: str
+    ) -> Counts:
+        """Write all rows of the scene, in the order in which they come; say what was done.
+
+        Args:
+            settings: as JSON, for the tags and the STAC item.
+            model_name: for both, too.
+
+        Returns:
+            the pixels and windows of all rows.
+
+        Raises:
+            OutputError: the disk is full, say.
+            UsageError: clear pixels hold ``dst_nodata``.
+        """
+        self._restored.tag(self._tags(radiometry, settings, model_name))
+        with ExitStack() as files:
+            preview = None
+            if self._preview:
+                picture = Preview(self._preview, *self._scene.shape, radiometry)
+                preview = files.enter_context(picture)
+            counts = self._write_rows(rows, preview)
+        fractions = counts.fractions()
+        self._restored.tag({name.upper(): f"{share:.6f}" for name, share in fractions.items()})
+        if self._item:
+            written = Written(
+                dst=self._dst,
+                provenance=self._output.provenance,
+                radiometry=radiometry,
+                cog=self._output.format == "cog",
+                facts={**json.loads(settings), "model": model_name, **fractions},
+                nodata=self.nodata,
+            )
+            write_item(self._item, self._scene, written)
+        return counts
+
+    def _write_rows(self, rows: Iterator[FinishedRows], preview: Preview | None) -> Counts:
+        rgb, counts = self._scene.rgb, Counts()
+        check = NodataCheck(self._scene, self._output)
+        for some in rows:
+            out, provenance = _set(some.out), _set(some.provenance)
+            check.add(some.dn, some.valid)
+            counts += count(some, rgb)
+            self._restored.write(out, some.first)
+            if self._provenance:
+                self._provenance.write(provenance[None], some.first)
+            if preview:
+                preview.add(some.first, some.dn[rgb], out[rgb], provenance)
+            del some, out, provenance  # while the next ones are waited for
+        check.finish()
+        return counts
+
+    def _tags(self, radiometry: Radiometry, settings: str, model_name: str) -> dict[str, str]:
+        return {
+            "VERSION": VERSION,
+            "MODEL": model_name,
+            "SOURCE": self._scene.path.name,
+            "DTYPE": str(self._scene.dtype),
+            "SCALE": repr(radiometry.scale),
+            "OFFSET": repr(radiometry.offset),
+            "RADIOMETRY": radiometry.origin,
+            "CORRECTED": f"{radiometry.path_radiance_removed:.3f}",
+            "VEIL": f"{radiometry.haze:.3f}",
+            "DARKEST": " ".join(f"{light:.3f}" for light in radiometry.dark_object),
+            "CONFIG": settings,
+        }
+
+
+def _set(array: NDArray[Any] | None) -> NDArray[Any]:
+    """Return an array that the stages before have set."""
+    assert array is not None, "a stage is missing before the outputs"  # noqa: S101
+    return array

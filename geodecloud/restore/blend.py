@@ -1,4 +1,4 @@
-"""How overlapping windows merge: a ramp, and a rolling strip of rows.
+"""Blend overlapping windows: a ramp, and a rolling strip of rows.
 
 Each patch is added with a separable weight that falls towards its border but never reaches
 zero; the sum is divided once by the sum of the weights. Edges, last windows and scenes smaller
@@ -13,9 +13,9 @@ from geodecloud.settings import Ramp
 
 
 def ramp_weights(grid: Grid, ramp: Ramp = "cosine") -> NDArray[np.float32]:
-    """Weight along one axis of a window: float32 (size,), above 0, at most 1, symmetric.
+    """Return the weight along one axis of a window: float32 (size,), above 0, at most 1, symmetric.
 
-    Rises over the overlap and is 1 between. Two neighbours' weights add up to 1.
+    The weight rises over the overlap and is 1 between. Weights of neighbours add up to 1.
 
     Args:
         ramp: "cosine", the raised cosine (Hann), or "linear".
@@ -49,7 +49,7 @@ class StripBlend:
     def add(self, patch: NDArray[np.float32], row: int, column: int) -> None:
         """Add a patch, (channels, size, size), whose top left is at ``row`` of the strip.
 
-        What reaches beyond the strip to the right or below is cut off.
+        A patch is cut off where it reaches beyond the strip, to the right or below.
         """
         rows = slice(row, min(row + patch.shape[1], self._sum.shape[1]))
         columns = slice(column, min(column + patch.shape[2], self._sum.shape[2]))
@@ -59,9 +59,10 @@ class StripBlend:
         self._weights[rows, columns] += weight
 
     def take(self, rows: int) -> NDArray[np.float32]:
-        """The blend of the top ``rows``: (channels, rows, width); 0 where no patch was added.
+        """Return the blend of the top ``rows``, and roll the strip on by as many.
 
-        The strip then rolls on: what was below is now on top.
+        Returns:
+            float32 (channels, rows, width); 0 where no patch was added.
         """
         weights = self._weights[:rows]
         blended = np.divide(

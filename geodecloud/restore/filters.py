@@ -1,4 +1,4 @@
-"""Values among their neighbours: the largest and the mean of a square of pixels."""
+"""Filter and resample arrays; no result depends on how a scene is cut into strips."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Floats = NDArray[np.float32]
 
 
 def dilate(values: Floats, radius: int) -> Floats:
-    """The largest of a square of ``2 radius + 1`` pixels, float32 (rows, columns).
+    """Return the largest of a square of ``2 radius + 1`` pixels, float32 (rows, columns).
 
     One axis after the other; each step doubles how far the largest is known.
     """
@@ -26,7 +26,7 @@ def dilate(values: Floats, radius: int) -> Floats:
 
 
 def box_mean(values: Floats, radius: int) -> Floats:
-    """The mean of a square of ``2 radius + 1`` pixels, float32 (..., rows, columns).
+    """Return the mean of a square of ``2 radius + 1`` pixels, float32 (..., rows, columns).
 
     Summed from runs of 1, 2, 4... pixels, in the same order wherever the pixel lies, so that it
     does not depend on the strip.
@@ -71,7 +71,7 @@ def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int) -> Flo
 
 
 def smoothstep(t: Floats) -> Floats:
-    """0 up to 0, 1 from 1 on, smooth between: 3 t^2 - 2 t^3."""
+    """Return 0 up to 0, 1 from 1 on, smooth between: 3 t^2 - 2 t^3."""
     clipped: Floats = np.clip(t, 0, 1).astype(np.float32)
     return clipped * clipped * (3 - 2 * clipped)
 

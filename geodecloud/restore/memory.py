@@ -1,4 +1,4 @@
-"""How a run's work is divided so that it fits into memory; the result is the same however it is."""
+"""Divide a run so that it fits into memory; the result does not depend on how."""
 
 from dataclasses import dataclass, replace
 
@@ -37,12 +37,13 @@ def cache_bytes(limits: Limits) -> int:
 
 
 @dataclass(frozen=True)
-class Work:
-    """How much is in hand at once.
+class MemoryPlan:
+    """How a run is divided.
 
-    rows_of_windows: in a strip.
-    batch_size, threads: see :class:`Limits`.
-    bytes: that the process will need at most.
+    rows_of_windows: in a swath.
+    batch_size: windows per call of the network.
+    threads: that compute windows side by side.
+    bytes: the most memory that the process will need.
     """
 
     rows_of_windows: int = 1
@@ -52,14 +53,14 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Load:
-    """What a scene asks of memory.
+class Footprint:
+    """The size of a scene, as far as memory asks.
 
     width: in pixels.
     bytes_per_pixel: of all bands.
     block_row: pixels of a row of blocks, over the whole width of the file.
-    cells: of the land, see :func:`geodecloud.restore.fill.ground.cell_size`.
-    references: how many.
+    cells: number of cells of the ground, see :func:`geodecloud.restore.fill.ground.cell_size`.
+    references: number of references.
     """
 
     width: int
@@ -70,21 +71,21 @@ class Load:
 
 
 def grain(window: int) -> int:
-    """How many windows the network computes together, so that as many pixels are in hand.
+    """Return how many windows the network computes together: a grain.
 
-    It depends on nothing else: a patch's answer may change in its last bits with the number of
+    It depends on the window alone: a patch's answer may change in its last bits with the number of
     patches beside it, and the same scene must give the same bytes.
     """
     return max(1, _PATCH_PIXELS // window**2)
 
 
 def side_by_side(window: int, limits: Limits) -> int:
-    """How many grains are computed at once: one in a thread, of the batches that are asked."""
+    """Return how many grains are computed at once: one in each thread, as far as batches reach."""
     return min(limits.thread_count, CALLS * -(-limits.windows_per_call // grain(window)))
 
 
-def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -> int:
-    """The most memory that a run needs at once, with so many rows of windows in a strip."""
+def needed_bytes(rows_of_windows: int, footprint: Footprint, grid: Grid, limits: Limits) -> int:
+    """Return the most bytes that a run needs at once."""
     pixels = grid.size**2
     grains = side_by_side(grid.size, limits)
     network = grains * grain(grid.size) * pixels * _PER_PATCH_PIXEL
@@ -92,28 +93,28 @@ def needed_bytes(rows_of_windows: int, load: Load, grid: Grid, limits: Limits) -
         _BATCHES * limits.windows_per_call * pixels * 10 * 4
     )  # six channels in, four out, float32
     rows = (rows_of_windows - 1) * grid.stride + grid.size
-    strips = load.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * load.bytes_per_pixel)
-    first_pass = network + batches + strips + load.cells * _GATHER
+    strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
+    first_pass = network + batches + strips + footprint.cells * _GATHER
     # The network is done when the land is spread and the fill is made.
-    match = _MATCH if load.references else 0
-    second_pass = load.cells * max(_SPREAD, _GATHER + match) + _DETAILS
-    filling = min(limits.thread_count, FILLING) * FILLED_ROWS * load.width
+    match = _MATCH if footprint.references else 0
+    second_pass = footprint.cells * max(_SPREAD, _GATHER + match) + _DETAILS
+    filling = min(limits.thread_count, FILLING) * FILLED_ROWS * footprint.width
     second_pass += filling * _PER_FILLED_PIXEL
-    blocks = _BLOCK_ROWS * load.block_row * (2 * load.bytes_per_pixel + _PER_BLOCK_PIXEL)
+    blocks = _BLOCK_ROWS * footprint.block_row * (2 * footprint.bytes_per_pixel + _PER_BLOCK_PIXEL)
     always = _PROGRAM + cache_bytes(limits) + round(blocks) + _SWATCHES
-    always += load.references * load.cells * _GATHER_BOTH
+    always += footprint.references * footprint.cells * _GATHER_BOTH
     return always + max(first_pass, second_pass)
 
 
-def plan_memory(load: Load, grid: Grid, limits: Limits) -> Work:
-    """The largest strip that fits into memory; where none does, fewer windows side by side.
+def plan_memory(footprint: Footprint, grid: Grid, limits: Limits) -> MemoryPlan:
+    """Plan the largest swath that fits into memory; where none does, fewer windows per call.
 
     Raises:
-        UsageError: not even one row of windows does, one grain in each call.
+        UsageError: not even one row of windows fits, with one grain per call.
     """
     rows = max(1, (_MOST_ROWS - grid.overlap) // grid.stride)
     least = min(limits.windows_per_call, grain(grid.size))
-    while (needed := needed_bytes(rows, load, grid, limits)) > limits.max_memory:
+    while (needed := needed_bytes(rows, footprint, grid, limits)) > limits.max_memory:
         if rows > 1:
             rows -= 1
         elif limits.windows_per_call > least:
@@ -124,4 +125,4 @@ def plan_memory(load: Load, grid: Grid, limits: Limits) -> Work:
                 f"{needed / MIB:.0f} MiB; allow that, or take a smaller `window`, fewer "
                 "`threads` or a part of it (`aoi`)"
             )
-    return Work(rows, limits.windows_per_call, side_by_side(grid.size, limits), needed)
+    return MemoryPlan(rows, limits.windows_per_call, side_by_side(grid.size, limits), needed)

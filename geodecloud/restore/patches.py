@@ -1,117 +1,143 @@
-"""What the network is asked: the windows of a scene as patches, in batches."""
+"""Cut a scene into patches for the network, in batches."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.scene import Scene
+from geodecloud.restore.filters import Floats
 from geodecloud.restore.windows import Grid
+
+# Patches (N, 3, S, S) in model range and the scene's dark object (3,) -> (N, 4, S, S): restored
+# red, green, blue, and opacity. Float32 all.
+Predict = Callable[[Floats, Floats], Floats]
+
+
+class RowSource(Protocol):
+    """A scene whose rows can be read: see :class:`geodecloud.raster.scene.Scene`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def rgb(self) -> list[int]:
+        """Indices of red, green and blue among the bands."""
+
+    def read(self, first: int, last: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return DN (bands, rows, width) and validity (rows, width)."""
 
 
 @dataclass(frozen=True)
-class Band:
-    """Rows under some rows of windows.
+class Swath:
+    """The rows under some rows of windows.
 
-    places: (row, column) of the windows' top left, in these rows.
-    finished: how many of the rows, from the top, no later window reaches.
+    first: the first row.
+    dn: (bands, rows, width).
+    valid: bool (rows, width).
+    corners: (row, column) of the windows' top left, in the scene.
+    end: the row above which no later window reaches.
     """
 
     first: int
-    dn: NDArray[Any]  # (bands, rows, width)
-    valid: NDArray[np.bool_]  # (rows, width)
-    places: list[tuple[int, int]]
-    finished: int
+    dn: NDArray[Any]
+    valid: NDArray[np.bool_]
+    corners: list[tuple[int, int]]
+    end: int
 
 
 @dataclass(frozen=True)
-class Question:
-    """Some windows of a band for the network; ``completes`` is the band if they are its last."""
+class PatchBatch:
+    """Windows of a swath for one call of the network.
 
-    places: list[tuple[int, int]]
-    which: list[int]  # of the patches, for each place
-    patches: NDArray[np.float32]  # (N, 3, size, size), N may be 0
-    completes: Band | None
-    skipped: int  # windows of the band that are not among the patches of its questions
+    corners: (row, column) of the windows' top left, in the scene.
+    indices: for each window, the index of its patch.
+    patches: float32 (N, 3, size, size) in model range; N may be 0.
+    end: all rows above this one are covered once these windows are blended.
+    """
+
+    corners: list[tuple[int, int]]
+    indices: list[int]
+    patches: Floats
+    end: int
 
 
-def read_swaths(scene: Scene, grid: Grid, per_strip: int) -> Iterator[Band]:
-    """The scene from the top down; each row is read once."""
+def read_swaths(scene: RowSource, grid: Grid, per_swath: int) -> Iterator[Swath]:
+    """Read the scene from the top down, each row once.
+
+    Args:
+        per_swath: rows of windows in a swath.
+    """
     height, width = scene.shape
     columns, rows = grid.starts(width), grid.starts(height)
     first, dn, valid = 0, *scene.read(0, 0)
-    for group in range(0, len(rows), per_strip):
-        tops = rows[group : group + per_strip]
+    for group in range(0, len(rows), per_swath):
+        tops = rows[group : group + per_swath]
         bottom = min(tops[-1] + grid.size, height)
         more_dn, more_valid = scene.read(first + dn.shape[1], bottom)
         dn = np.concatenate([dn, more_dn], axis=1)
         valid = np.concatenate([valid, more_valid])
-        last = rows[group + per_strip] if group + per_strip < len(rows) else height
-        places = [(top - first, left) for top in tops for left in columns]
-        yield Band(first, dn, valid, places, last - first)
-        first, dn, valid = last, dn[:, last - first :], valid[last - first :]
+        end = rows[group + per_swath] if group + per_swath < len(rows) else height
+        yield Swath(first, dn, valid, [(top, left) for top in tops for left in columns], end)
+        first, dn, valid = end, dn[:, end - first :], valid[end - first :]
 
 
-def questions(
-    bands: Iterator[Band], rgb: list[int], radiometry: Radiometry, size: int, batch_size: int
-) -> Iterator[Question]:
-    """The windows that hold data, as patches, in batches that end with their band.
+def patch_batches(
+    swath: Swath, rgb: list[int], radiometry: Radiometry, size: int, batch_size: int
+) -> Iterator[PatchBatch]:
+    """Yield the windows of a swath that hold data, as patches; at least one batch.
 
-    Of the windows in a batch that are one even colour, saturated cloud as a rule, one is asked:
-    the others have the same answer.
+    Windows of one even colour, saturated cloud as a rule, share one patch: their answer is the
+    same.
     """
-    for band in bands:
-        model = radiometry.to_network(radiometry.to_model(band.dn[rgb]))
-        batch, asked = _Batch(size), 0
-        for row, column in band.places:
-            valid = band.valid[row : row + size, column : column + size]
-            if not valid.any():
-                continue
-            patch = model[:, row : row + size, column : column + size]
-            batch.add((row, column), filled_patch(patch, valid, size))
-            if len(batch.patches) == batch_size:
-                asked += batch_size
-                yield batch.question(None, 0)
-                batch = _Batch(size)
-        asked += len(batch.patches)
-        yield batch.question(band, len(band.places) - asked)
+    model = radiometry.to_network(radiometry.to_model(swath.dn[rgb]))
+    batch = _Batch(size)
+    for row, column in swath.corners:
+        top = row - swath.first
+        window = np.s_[top : top + size, column : column + size]
+        valid = swath.valid[window]
+        if not valid.any():
+            continue
+        batch.add((row, column), filled_patch(model[:, *window], valid, size))
+        if len(batch.patches) == batch_size:
+            yield batch.finished(swath.first)
+            batch = _Batch(size)
+    yield batch.finished(swath.end)
 
 
+@dataclass
 class _Batch:
-    """A question that is being put together."""
+    """A patch batch that is being put together."""
 
-    def __init__(self, size: int) -> None:
-        self.patches: list[NDArray[np.float32]] = []  # (3, size, size) each
-        self._size = size
-        self._places: list[tuple[int, int]] = []
-        self._which: list[int] = []
-        self._even: dict[bytes, int] = {}  # patches of one colour, by that
+    size: int
+    patches: list[Floats] = field(default_factory=list)  # (3, size, size) each
+    corners: list[tuple[int, int]] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
+    even: dict[bytes, int] = field(default_factory=dict)  # indices of patches of one colour
 
-    def add(self, place: tuple[int, int], patch: NDArray[np.float32]) -> None:
+    def add(self, corner: tuple[int, int], patch: Floats) -> None:
         index, colour = len(self.patches), patch[:, :1, :1]
         if (patch == colour).all():
-            index = self._even.setdefault(colour.tobytes(), index)
+            index = self.even.setdefault(colour.tobytes(), index)
         if index == len(self.patches):
             self.patches.append(patch)
-        self._places.append(place)
-        self._which.append(index)
+        self.corners.append(corner)
+        self.indices.append(index)
 
-    def question(self, completes: Band | None, skipped: int) -> Question:
-        shape = len(self.patches), 3, self._size, self._size
+    def finished(self, end: int) -> PatchBatch:
+        shape = len(self.patches), 3, self.size, self.size
         patches = np.array(self.patches, np.float32).reshape(shape)  # also of none
-        return Question(self._places, self._which, patches, completes, skipped)
+        return PatchBatch(self.corners, self.indices, patches, end)
 
 
-def filled_patch(
-    patch: NDArray[np.float32], valid: NDArray[np.bool_], size: int
-) -> NDArray[np.float32]:
-    """A patch of (3, size, size) without holes, from one that may have some or be smaller.
+def filled_patch(patch: Floats, valid: NDArray[np.bool_], size: int) -> Floats:
+    """Return a patch of (3, size, size) without holes, from one that may have some or be smaller.
 
-    Where there is no data, or nothing at all beyond the edge of a small scene, the network sees
-    each band's mean over the valid pixels, so that the value of nodata reaches no neighbour.
+    Holes, and what lies beyond the edge of a small scene, take each band's mean over the valid
+    pixels, so that the value of nodata reaches no neighbour.
     """
     height, width = valid.shape
     if valid.all() and (height, width) == (size, size):

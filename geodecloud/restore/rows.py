@@ -1,98 +1,162 @@
-"""Rows of the output in portions that suit who works on them: grouped, cut, or set aside."""
+"""Carry rows of a scene from reading to writing, and cut them into portions."""
 
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import OutputError
+from geodecloud.radiometry import Radiometry
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.memory import FILLED_ROWS
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Finished:
-    """Rows of the output: all bands before and after, and what is said of them."""
+class SceneFacts:
+    """The scene, as far as restoring its pixels asks.
+
+    rgb: indices of red, green and blue among the bands.
+    nodata: the DN that no restored pixel may take; None: there is none.
+    pixel_metres: height and width of a pixel; None where the scene does not say.
+    """
+
+    height: int
+    width: int
+    rgb: list[int]
+    radiometry: Radiometry
+    nodata: float | None = None
+    pixel_metres: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a scene; a field is None before the stage that sets it, and after its last use.
+
+    first: the first row.
+    dn: (bands, rows, width), the file's dtype, as read.
+    valid: bool (rows, width), where red, green and blue have data.
+    change: float32 (3, rows, width), restored minus input in model range, by the network.
+    opacity: float32 (rows, width), 0..1, by the network, then as screened.
+    windows, windows_skipped: windows that end in these rows, and those not computed.
+    fill_weight: float32 (rows, width), 0..1, how far a pixel takes the colour of the fill.
+    clear_weight: float32 (rows, width), 0..1, how far its colour may be used elsewhere.
+    out: (bands, rows, width), dtype of ``dn``, the output's DN.
+    provenance: uint8 (rows, width).
+    """
 
     first: int
-    before: NDArray[Any]  # (bands, rows, width)
-    after: NDArray[Any]  # (bands, rows, width)
-    provenance: NDArray[np.uint8]  # (rows, width)
-    valid: NDArray[np.bool_]  # (rows, width)
-    share: Floats  # (rows, width), see context.fill_weight
-    trust: Floats  # (rows, width), see context.trust
+    dn: NDArray[Any]
+    valid: NDArray[np.bool_]
+    change: Floats | None = None
+    opacity: Floats | None = None
+    windows: int = 0
+    windows_skipped: int = 0
+    fill_weight: Floats | None = None
+    clear_weight: Floats | None = None
+    out: NDArray[Any] | None = None
+    provenance: NDArray[np.uint8] | None = None
+
+    @property
+    def last(self) -> int:
+        """The row after the last."""
+        return self.first + len(self.valid)
+
+    def part(self, start: int, stop: int) -> "Rows":
+        """Return rows ``start`` to ``stop`` (not included) of these, as views."""
+        arrays = {name: array[..., start:stop, :] for name, array in _arrays(self).items()}
+        return dataclasses.replace(self, first=self.first + start, **arrays)
+
+    def pieces(self, height: int) -> Iterator["Rows"]:
+        """Yield parts of ``height`` rows, so that what is computed of them needs little memory."""
+        for start in range(0, len(self.valid), height):
+            yield self.part(start, start + height)
 
 
-_ARRAYS = [field.name for field in dataclasses.fields(Finished)][1:]
+def given(value: T | None) -> T:
+    """Return a field that an earlier stage has set."""
+    assert value is not None, "a stage is missing before this one"  # noqa: S101
+    return value
 
 
-def in_groups(rows: Iterator[Finished], block: int) -> Iterator[Finished]:
-    """The same rows in groups that begin where a block begins, all of one height but the last."""
+def _arrays(rows: Rows) -> dict[str, Any]:
+    """Return the arrays that are set, by the field's name."""
+    return {name: value for name, value in vars(rows).items() if isinstance(value, np.ndarray)}
+
+
+def in_groups(rows: Iterator[Rows], block: int) -> Iterator[Rows]:
+    """Yield the same rows in groups that begin where a block begins, of one height but the last.
+
+    Args:
+        block: height of a row of blocks in pixels.
+    """
     height = -(-FILLED_ROWS // block) * block
     group, count = None, 0
+    windows = skipped = 0
     for more in rows:
         taken = 0
+        windows, skipped = windows + more.windows, skipped + more.windows_skipped
         while taken < len(more.valid):
             if group is None:
                 group, count = _room(more, more.first + taken, height), 0
             some = min(height - count, len(more.valid) - taken)
-            _copy(_part(more, taken, taken + some), _part(group, count, count + some))
+            _copy(more.part(taken, taken + some), group.part(count, count + some))
             taken, count = taken + some, count + some
             if count == height:
-                yield group
-                group = None
+                yield dataclasses.replace(group, windows=windows, windows_skipped=skipped)
+                group, windows, skipped = None, 0, 0
         del more  # nothing is held here while the next rows are made
     if group is not None:
-        yield _part(group, 0, count)
+        last = group.part(0, count)
+        yield dataclasses.replace(last, windows=windows, windows_skipped=skipped)
 
 
-def _room(like: Finished, first: int, height: int) -> Finished:
-    """Room for ``height`` rows from ``first`` on."""
-    arrays = (getattr(like, name) for name in _ARRAYS)
-    shapes = ((*array.shape[:-2], height, array.shape[-1]) for array in arrays)
-    types = (getattr(like, name).dtype for name in _ARRAYS)
-    room: Iterator[Any] = map(np.empty, shapes, types)
-    return Finished(first, *room)
+def _room(like: Rows, first: int, height: int) -> Rows:
+    """Return uninitialised rows from ``first`` on, with the arrays that ``like`` has."""
+    arrays: dict[str, Any] = {
+        name: np.empty((*array.shape[:-2], height, array.shape[-1]), array.dtype)
+        for name, array in _arrays(like).items()
+    }
+    return dataclasses.replace(like, first=first, **arrays)
 
 
-def _copy(rows: Finished, to: Finished) -> None:
-    for name in _ARRAYS:
-        getattr(to, name)[:] = getattr(rows, name)
+def _copy(rows: Rows, to: Rows) -> None:
+    for name, array in _arrays(rows).items():
+        getattr(to, name)[:] = array
 
 
-def pieces(rows: Finished) -> Iterator[Finished]:
-    """The same rows, few at a time, so that what is computed of them needs little memory."""
-    for start in range(0, len(rows.valid), FILLED_ROWS):
-        yield _part(rows, start, start + FILLED_ROWS)
+def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
+    """Write rows at the end of a file.
 
-
-def _part(rows: Finished, start: int, stop: int) -> Finished:
-    return Finished(
-        rows.first + start, *(getattr(rows, name)[..., start:stop, :] for name in _ARRAYS)
-    )
-
-
-def set_aside(rows: Finished, file: IO[bytes], folder: Path) -> None:
-    """Write them at the end of a file, which is in that folder.
+    Args:
+        folder: of the file, for the message.
 
     Raises:
-        OutputError: there is no room.
+        OutputError: the disk is full.
     """
+    arrays = _arrays(rows)
     try:
-        for field in dataclasses.fields(Finished):
-            np.save(file, getattr(rows, field.name))
+        numbers = (rows.first, rows.windows, rows.windows_skipped)
+        np.save(file, np.array([*numbers, *map(_FIELDS.index, arrays)]))
+        for array in arrays.values():
+            np.save(file, array)
     except OSError as error:
         raise OutputError(
             f"{folder}: no room for the rows that wait to be filled ({error}); make room and run "
-            "again, or use --opaque keep"
+            "again, or choose `opaque` keep"
         ) from error
 
 
-def take_back(file: IO[bytes]) -> Finished:
-    """The next rows of a file that were set aside."""
-    first, *arrays = (np.load(file) for _ in dataclasses.fields(Finished))
-    return Finished(int(first), *arrays)
+def take_back(file: IO[bytes]) -> Rows:
+    """Return the next rows of a file that were set aside."""
+    first, windows, skipped, *fields = np.load(file).tolist()
+    arrays = {_FIELDS[number]: np.load(file) for number in fields}
+    return Rows(first=first, windows=windows, windows_skipped=skipped, **arrays)
+
+
+_FIELDS = [field.name for field in dataclasses.fields(Rows)]

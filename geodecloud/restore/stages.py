@@ -1,4 +1,4 @@
-"""Stages of work side by side: each in threads of its own, in order, a little ahead.
+"""Run stages of work side by side: each in threads of its own, in order, a little ahead.
 
 GDAL, PyTorch and most of NumPy let other Python threads run while they work, so reading, network,
 blending and writing overlap.
@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import TypeVar
 
+from geodecloud.errors import GeodecloudError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -18,14 +20,14 @@ R = TypeVar("R")
 def prefetch(
     items: Iterator[T], depth: int = 1, unwanted: threading.Event | None = None
 ) -> Generator[T, None, None]:
-    """The same items in the same order, made in a thread of their own before they are asked for.
+    """Yield the same items in the same order, made in a thread before the caller takes them.
 
-    What the thread raises is raised here. When the caller stops asking, the thread ends too, and
+    An error in the thread is raised here. When the caller stops, the thread ends too, and
     ``items``, where it is a generator, is closed in it.
 
     Args:
-        depth: how many items may wait or be in the making while the caller has one in hand.
-        unwanted: is set when the caller stops asking; for ``items`` that are rare.
+        depth: items that may wait or be in the making while the caller has one in hand.
+        unwanted: is set when the caller stops; see :func:`until`.
     """
     made: Queue[tuple[str, T | BaseException | None]] = Queue()
     room = threading.Semaphore(depth)
@@ -49,7 +51,7 @@ def prefetch(
     thread = threading.Thread(target=make, daemon=True)
     kind = ""
     try:
-        _start(thread, made)  # within: an interrupt while it starts must not leave it behind
+        _start(thread, made)  # inside: an interrupt while it starts must not leave it behind
         while kind != "end":
             kind, value = made.get()
             if kind == "error":
@@ -68,7 +70,7 @@ def prefetch(
 
 
 def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | None]]) -> None:
-    """Start what fills the queue; where the system gives no thread, nothing will."""
+    """Start the thread that fills the queue; end the queue where the system gives no thread."""
     try:
         thread.start()
     except RuntimeError:
@@ -76,13 +78,27 @@ def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | 
         raise
 
 
+def until(unwanted: threading.Event, items: Iterator[T]) -> Iterator[T]:
+    """Yield the same items until ``unwanted`` is set.
+
+    Where a stage gathers many items before it yields one, whoever stopped asking would wait.
+
+    Raises:
+        GeodecloudError: it was set; in the thread of the stage, where nobody hears it.
+    """
+    for item in items:
+        if unwanted.is_set():
+            raise GeodecloudError("stopped")
+        yield item
+
+
 def ordered_map(
     function: Callable[[T], R], items: Iterator[T], calls: int
 ) -> Generator[tuple[T, R], None, None]:
-    """Each item with what the function makes of it, in the order of the items.
+    """Yield each item with the function's result, in the order of the items.
 
     Args:
-        calls: at most so many calls run at once, in as many threads; one more item waits.
+        calls: calls that run at once, in as many threads; one more item waits.
     """
     pool = ThreadPoolExecutor(calls)
     pending: deque[tuple[T, Future[R]]] = deque()

@@ -1,4 +1,4 @@
-"""Where windows go: integers only."""
+"""Lay windows over a scene: integers only."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Grid:
         return self.size - self.overlap
 
     def starts(self, length: int) -> list[int]:
-        """First pixel of each window along an axis of ``length`` pixels, ascending."""
+        """Return the first pixel of each window along an axis of ``length`` pixels, ascending."""
         if length <= self.size:
             return [0]
         last = length - self.size

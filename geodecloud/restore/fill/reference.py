@@ -1,4 +1,4 @@
-"""Another date of the same place: real ground for what is opaque in the scene, in its colours."""
+"""Match the colours of another date to the scene: real ground for opaque pixels."""
 
 import logging
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.align import aligned
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.restore.fill.ground import Ground, normalise, pull_push
+from geodecloud.restore.fill.ground import Ground
+from geodecloud.restore.fill.pyramid import normalise, pull_push
 from geodecloud.restore.filters import Floats, box_mean, upsample
 from geodecloud.settings import Reading
 
@@ -29,44 +30,45 @@ _USUAL = 0.3  # standard deviation of the gain about 1, before any cell has been
 _EVEN = 1e-3  # model range; with less variation than that the gain is not known
 
 
-class Reference:
+class ReferenceImage:
     """A reference on the scene's grid, whose colours are matched to the scene's visible land.
 
-    The gain of each band is that of the contrasts between neighbours, robustly over all cells that
-    are visible in both: haze or another season over a part of the scene do not bend it. The offset
-    is a local one: what differs then is spread from where it is known.
+    The gain of each band is fitted robustly to the contrasts between neighbouring cells that are
+    visible in both images: haze or another season over a part of the scene does not bend it. The
+    offset is local: the remaining difference is spread from where it is known.
     """
 
     def __init__(self, scene: Scene, radiometry: Radiometry) -> None:
-        """``scene``: the reference itself, warped."""
+        """Take the reference on the scene's grid."""
         self._scene, self._radiometry = scene, radiometry
         # Colours of the reference, then of the scene, summed with the same weights.
         self._both = Ground(*scene.shape, bands=6)
         self._gain = self._offset = np.zeros(3, np.float32)
         self._local = np.zeros((3, 1, 1), np.float32)
 
-    def gather(self, first: int, colour: Floats, trust: Floats) -> None:
-        """The next rows of the scene, restored: (3, rows, width) in model range.
+    def gather(self, first: int, colour: Floats, clear_weight: Floats) -> None:
+        """Take the next rows of the scene, restored.
 
         Args:
             first: row of the scene.
-            trust: float32 (rows, width), how far they may be compared with.
+            colour: float32 (3, rows, width), model range.
+            clear_weight: float32 (rows, width), 0..1.
         """
-        own, there = self._read(first, first + trust.shape[0])
-        self._both.add(np.concatenate([own, colour]), trust * there)
+        own, there = self._read(first, first + clear_weight.shape[0])
+        self._both.add(np.concatenate([own, colour]), clear_weight * there)
 
-    def match(self, lit: Floats) -> None:
-        """Find the colours, after all rows.
+    def match(self, shadow: Floats) -> None:
+        """Match the colours, after all rows.
 
         Args:
-            lit: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``:
+            shadow: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``:
                 what lies in shadow on one date only would pass for contrast.
 
         Raises:
             SceneError: too little is visible in both.
         """
         self._both.finish()
-        *sums, weight = self._both.sums * lit
+        *sums, weight = self._both.sums * shadow
         full = float(self._both.cell**2)
         seen = weight >= full / 2
         if np.count_nonzero(seen) < _LEAST_CELLS:
@@ -85,15 +87,15 @@ class Reference:
 
     @staticmethod
     def _around(sums: list[Floats], weight: Floats) -> Floats:
-        """The mean colours of the land around each cell: float32 (6, rows, columns)."""
+        """Return the mean colours of the land around each cell: float32 (6, rows, columns)."""
         near = np.maximum(box_mean(weight, _AROUND), np.float32(1e-6))
         return np.stack([box_mean(band, _AROUND) / near for band in sums])
 
     def _differences(self, means: Floats, weight: Floats, seen: NDArray[np.bool_]) -> Floats:
-        """What the line does not explain, by cells: float32 (3, rows, columns).
+        """Return the residual of the line by cells: float32 (3, rows, columns).
 
-        Haze, say, over a part of the scene. What differs much more than most is no light but
-        another thing there: a cloud that was missed, its shadow, a field that was ploughed.
+        Haze over a part of the scene leaves one. A cell that differs much more than most shows
+        another thing, not another light: a missed cloud, its shadow, a ploughed field.
         """
         line = self._gain[:, None] * means[:3] + self._offset[:, None]
         unexplained = means[3:] - line  # (3, count)
@@ -104,7 +106,7 @@ class Reference:
         return pull_push(normalise(sums, _LOCAL * self._both.cell**2), np.zeros(3, np.float32))
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Rows in the scene's colours, float32 (3, rows, width) in model range, and where."""
+        """Return rows in the scene's colours, (3, rows, width) in model range, and validity."""
         own, there = self._read(first, last)
         matched = self._gain[:, None, None] * own + self._offset[:, None, None]
         width = self._scene.shape[1]
@@ -117,11 +119,11 @@ class Reference:
 
 
 def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
-    """Gain and offset of y = gain * x + offset that most of the points agree on.
+    """Return gain and offset of y = gain * x + offset that most of the points agree on.
 
-    Iterated reweighted least squares: first for the least absolute error, from there with
-    Tukey's biweight, for which what has changed on the ground does not exist. The second fit leans
-    to a gain of 1 as far as errors and evenness leave it open (ridge regression).
+    Iterated reweighted least squares: first for the least absolute error, then with Tukey's
+    biweight, which ignores ground that has changed. The second fit leans to a gain of 1 as far as
+    errors and evenness leave it open (ridge regression).
 
     Args:
         x, y, weight: float32 (count,).
@@ -145,19 +147,21 @@ def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
 
 
 def _spread(error: Floats) -> float:
-    """The standard deviation about 0, if most were normal; at least that of a flat field."""
+    """Return the robust standard deviation about 0, at least that of a flat field."""
     return max(1.4826 * float(np.median(np.abs(error))), 1e-4)
 
 
 def _biweight(error: Floats) -> Floats:
-    """Tukey's weight: 1 where there is no error, 0 where it is beyond nearly all others."""
+    """Return Tukey's weight: 1 where there is no error, 0 where it is beyond nearly all others."""
     weight: Floats = np.clip(1 - (error / (_TUKEY * _spread(error))) ** 2, 0, 1) ** 2
     return weight
 
 
 @contextmanager
-def open_reference(path: Path, scene: Scene, *, allow_network: bool = False) -> Iterator[Reference]:
-    """A reference for ``scene``, on its grid.
+def open_reference(
+    path: Path, scene: Scene, *, allow_network: bool = False
+) -> Iterator[ReferenceImage]:
+    """Open a reference on the grid of ``scene``.
 
     Args:
         path, allow_network: see :func:`geodecloud.raster.scene.open_scene`.
@@ -169,4 +173,4 @@ def open_reference(path: Path, scene: Scene, *, allow_network: bool = False) -> 
         open_scene(path, allow_network=allow_network) as own,
         aligned(own, scene) as on_grid,
     ):
-        yield Reference(on_grid, calibrate(own, Reading(keep_haze=True)))
+        yield ReferenceImage(on_grid, calibrate(own, Reading(keep_haze=True)))

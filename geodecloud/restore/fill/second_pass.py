@@ -1,11 +1,10 @@
-"""The second pass: rows with opaque pixels wait until all that is visible of the scene is known.
+"""Fill opaque pixels once all that is visible of the scene is known.
 
-In the first pass every row adds its visible land to the ground's colour by cells. Rows of blocks
-without opaque pixels go on at once; the others are set aside in an unnamed temporary file and go
-on last. So no block is written twice, and memory does not depend on the scene's height.
+In the first pass every row adds its visible land to the ground's colour by cells. Groups of rows
+without opaque pixels go on at once; the others wait in an unnamed temporary file and go on last.
+So no block is written twice, and memory does not depend on the scene's height.
 """
 
-import logging
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -17,174 +16,180 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.radiometry import Radiometry
+from geodecloud.errors import FillWarning, warn
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.composite import lay_over
-from geodecloud.restore.fill.ground import LAND, Ground, colours, distances, shadow_weight
+from geodecloud.restore.fill.ground import LAND, Ground, distances, fill_colours, shadow_weight
 from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats, upsample
-from geodecloud.restore.memory import FILLING
-from geodecloud.restore.rows import Finished, in_groups, pieces, set_aside, take_back
+from geodecloud.restore.memory import FILLED_ROWS, FILLING
+from geodecloud.restore.rows import Rows, SceneFacts, given, in_groups, set_aside, take_back
 from geodecloud.settings import Policy
-
-log = logging.getLogger("geodecloud")
 
 _GROUND = 0.25  # share of a cell that must be visible for it to be visible ground
 
 
-@dataclass(frozen=True)
-class Place:
-    """The scene as far as filling it asks.
+class Reference(Protocol):
+    """Another date: see :class:`geodecloud.restore.fill.reference.ReferenceImage`."""
 
-    metres: height and width of a pixel; None where nothing says.
-    folder: for the rows that are set aside.
-    """
+    def gather(self, first: int, colour: Floats, clear_weight: Floats) -> None:
+        """Take the next rows of the scene, restored."""
 
-    height: int
-    width: int
-    rgb: list[int]
-    radiometry: Radiometry
-    nodata: float | None
-    metres: tuple[float, float] | None
-    folder: Path
-
-
-class Other(Protocol):
-    """Another picture of the place: see :class:`geodecloud.restore.fill.reference.Reference`."""
-
-    def gather(self, first: int, colour: Floats, trust: Floats) -> None:
-        """The next rows of the scene, restored."""
-
-    def match(self, lit: Floats) -> None:
-        """Match the colours once all rows are gathered; ``lit``: see ``ground.shadow_weight``."""
+    def match(self, shadow: Floats) -> None:
+        """Match the colours, after all rows."""
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Rows in the scene's colours, (3, rows, width), and where there are any."""
+        """Return rows in the scene's colours, (3, rows, width), and where there are any."""
 
 
-def filled(
-    rows: Iterator[Finished],
-    place: Place,
-    rule: Policy,
-    block: int,
-    others: Sequence[Other] = (),
-    threads: int = 1,
-) -> Generator[Finished]:
-    """The same rows with opaque pixels filled, in groups of whole rows of blocks, in any order.
+@dataclass(frozen=True)
+class Workshop:
+    """Where and with what the second pass works.
+
+    block: height of the output's rows of blocks in pixels; which detail is copied depends on it.
+    folder: for the rows that wait.
+    threads: that fill at once, ``FILLING`` at most.
+    """
+
+    block: int
+    folder: Path
+    threads: int = 1
+
+
+def fill_opaque(
+    rows: Iterator[Rows],
+    facts: SceneFacts,
+    policy: Policy,
+    workshop: Workshop,
+    references: Sequence[Reference] = (),
+) -> Generator[Rows]:
+    """Yield the same rows with opaque pixels filled, in groups of whole rows of blocks, any order.
 
     Args:
-        block: height of a row of blocks in pixels; which detail is copied depends on it.
-        others: references; an earlier one counts more.
-        threads: that fill at once, ``FILLING`` at most.
+        references: other dates; an earlier one counts more.
 
     Raises:
-        OutputError: there is no room for the rows that are set aside.
+        OutputError: the disk has no room for the rows that wait.
     """
-    ground, swatches = Ground(place.height, place.width), Swatches(place.height, place.width)
-    with tempfile.TemporaryFile(dir=place.folder) as file:
-        aside = 0
-        for group in in_groups(rows, block):
-            _gather(group, place, ground, swatches, others)
-            if group.share.any():
-                set_aside(group, file, place.folder)
-                aside += 1
+    ground, swatches = Ground(facts.height, facts.width), Swatches(facts.height, facts.width)
+    with tempfile.TemporaryFile(dir=workshop.folder) as file:
+        waiting = 0
+        for group in in_groups(rows, workshop.block):
+            _gather(group, facts, ground, swatches, references)
+            if given(group.fill_weight).any():
+                set_aside(group, file, workshop.folder)
+                waiting += 1
             else:
                 yield group
             del group  # while the next one is put together
         ground.finish()
-        if not aside:
+        if not waiting:
             return
-        lit = shadow_weight(ground)
-        for other in others:
-            other.match(lit)
-        fill = _Fill(ground, lit, swatches, place, rule, others)
-        del ground, lit, swatches  # some 40 MiB of a full tile
+        shadow = shadow_weight(ground)
+        for reference in references:
+            reference.match(shadow)
+        fill = _Fill(_Land.known(ground, shadow, swatches, facts), facts, policy, references)
+        del ground, shadow, swatches  # some 40 MiB of a full tile
         file.seek(0)
-        with ThreadPoolExecutor(min(threads, FILLING)) as pool:
-            for _ in range(aside):
+        with ThreadPoolExecutor(min(workshop.threads, FILLING)) as pool:
+            for _ in range(waiting):
                 group = take_back(file)
-                list(pool.map(fill, pieces(group)))  # the pieces are views of the group
+                list(pool.map(fill, group.pieces(FILLED_ROWS)))  # the pieces are views of the group
                 yield group
                 del group
 
 
 def _gather(
-    rows: Finished, place: Place, ground: Ground, swatches: Swatches, others: Sequence[Other]
+    rows: Rows,
+    facts: SceneFacts,
+    ground: Ground,
+    swatches: Swatches,
+    references: Sequence[Reference],
 ) -> None:
     """Add what is visible in rows to all that is known of the land."""
-    for part in pieces(rows):
-        colour = place.radiometry.to_model(part.after[place.rgb])
-        ground.add(colour, part.trust)
-        swatches.add(part.first, colour, part.trust)
-        for other in others:
-            other.gather(part.first, colour, part.trust)
+    for piece in rows.pieces(FILLED_ROWS):
+        colour = facts.radiometry.to_model(given(piece.out)[facts.rgb])
+        weight = given(piece.clear_weight)
+        ground.add(colour, weight)
+        swatches.add(piece.first, colour, weight)
+        for reference in references:
+            reference.gather(piece.first, colour, weight)
+
+
+@dataclass(frozen=True)
+class _Land:
+    """What is known of the land of the whole scene.
+
+    cell: height and width of a cell in pixels.
+    colours: float32 (3, rows, columns) of cells, model range.
+    seen: bool (rows, columns) of cells, visible ground.
+    texture: detail to lay over the colours.
+    """
+
+    cell: int
+    colours: Floats
+    seen: NDArray[np.bool_]
+    texture: Texture
+
+    @classmethod
+    def known(
+        cls, ground: Ground, shadow: Floats, swatches: Swatches, facts: SceneFacts
+    ) -> "_Land":
+        """Find the colours of the land, once its ground is gathered."""
+        if not ground.sums[-1].any():
+            warn(FillWarning, "no ground is visible: the fill has the colour of average land")
+        radiometry = facts.radiometry
+        land, black = np.array(LAND, np.float32)[:, None, None], np.zeros((3, 1, 1), np.float32)
+        prior = radiometry.from_network(land - radiometry.to_network(black))
+        colours = fill_colours(ground, shadow, prior[:, 0, 0])
+        shape = facts.height, facts.width
+        texture = Texture(swatches.found(shadow, ground.cell), colours, ground.cell, shape)
+        return cls(ground.cell, colours, ground.sums[-1] >= _GROUND * ground.cell**2, texture)
 
 
 class _Fill:
-    """Fills rows in their place, once the ground of the whole scene is known; in many threads."""
+    """Fills rows in place, in many threads."""
 
     def __init__(
-        self,
-        ground: Ground,
-        lit: Floats,
-        swatches: Swatches,
-        place: Place,
-        rule: Policy,
-        others: Sequence[Other],
+        self, land: _Land, facts: SceneFacts, policy: Policy, references: Sequence[Reference]
     ) -> None:
-        self._place, self._rule, self._others = place, rule, others
-        self._cell, self._reading = ground.cell, threading.Lock()
-        black = np.zeros((3, 1, 1), np.float32)
-        land = np.array(LAND, np.float32)[:, None, None]
-        prior = place.radiometry.from_network(land - place.radiometry.to_network(black))
-        if not ground.sums[-1].any():
-            log.warning(
-                "nothing of the land is seen: it is filled with the colour of land at large"
-            )
-        self._colours = colours(ground, lit, prior[:, 0, 0])
-        found = swatches.found(lit, ground.cell)
-        shape = place.height, place.width
-        self._texture = Texture(found, self._colours, ground.cell, shape)
-        self._distance: Floats | None = None
-        if rule.fill_limit is not None and place.metres is not None:
-            cell = place.metres[0] * ground.cell, place.metres[1] * ground.cell
-            seen = ground.sums[-1] >= _GROUND * ground.cell**2
-            self._distance = distances(seen, cell, rule.fill_limit)
+        self._land, self._facts, self._policy = land, facts, policy
+        self._references, self._reading = references, threading.Lock()
+        self._beyond = np.zeros(land.seen.shape, bool)  # cells beyond the fill limit
+        if policy.fill_limit is not None and facts.pixel_metres is not None:
+            height, width = facts.pixel_metres
+            metres = distances(land.seen, (height * land.cell, width * land.cell))
+            self._beyond = metres > policy.fill_limit
 
-    def __call__(self, rows: Finished) -> None:
-        last = rows.first + rows.share.shape[0]
-        colour = upsample(self._colours, self._cell, (rows.first, last), self._place.width)
-        colour += self._texture(rows.first, rows.share > 0)
-        marks = np.full(rows.share.shape, Provenance.FILLED, np.uint8)
-        far = self._far(rows.first, last)
-        marks[far] = Provenance.BEYOND_LIMIT
-        for i in reversed(range(len(self._others))):
-            with self._reading:  # a file is no matter for two threads
-                other, there = self._others[i].colours(rows.first, last)
+    def __call__(self, rows: Rows) -> None:
+        land, weight = self._land, given(rows.fill_weight)
+        colour = upsample(land.colours, land.cell, (rows.first, rows.last), self._facts.width)
+        colour += land.texture(rows.first, weight > 0)
+        provenance = np.full(weight.shape, Provenance.FILLED, np.uint8)
+        provenance[self._is_beyond(rows)] = Provenance.BEYOND_LIMIT
+        for i in reversed(range(len(self._references))):
+            with self._reading:  # GDAL reads a file in one thread at once
+                other, there = self._references[i].colours(rows.first, rows.last)
             np.copyto(colour, other, where=there)
-            marks[there] = Provenance.REFERENCE + i
-        self._lay_over(rows, colour, marks)
+            provenance[there] = Provenance.REFERENCE + i
+        self._lay_over(rows, colour, provenance)
 
-    def _far(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Where visible ground is farther than the limit: bool (rows, width)."""
-        shape = (last - first, self._place.width)
-        if self._distance is None:
-            return np.zeros(shape, bool)
-        rows, columns = np.arange(first, last) // self._cell, np.arange(shape[1]) // self._cell
-        far: NDArray[np.bool_] = (self._distance > np.float32(self._rule.fill_limit))[
-            np.ix_(rows, columns)
-        ]
-        return far
+    def _is_beyond(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return where visible ground is farther than the limit: bool (rows, width)."""
+        cell = self._land.cell
+        cell_rows = np.arange(rows.first, rows.last) // cell
+        return self._beyond[np.ix_(cell_rows, np.arange(self._facts.width) // cell)]
 
-    def _lay_over(self, rows: Finished, colour: Floats, marks: NDArray[np.uint8]) -> None:
-        place, beyond = self._place, marks == Provenance.BEYOND_LIMIT
-        over = (rows.share > 0) & ~beyond
-        left = (rows.share >= 0.5) & beyond  # the softer edge stays as restored
-        share, as_it_was = rows.share[over], self._rule.beyond_limit == "keep"
-        for band, new in zip(place.rgb, colour, strict=True):
-            dn = rows.after[band]
-            dn[over] = lay_over(dn[over], share, new[over], place.radiometry, place.nodata)
-            dn[left] = rows.before[band][left] if as_it_was else place.nodata
-        rows.provenance[over] = marks[over]
-        rows.provenance[left] = Provenance.BEYOND_LIMIT
+    def _lay_over(self, rows: Rows, colour: Floats, provenance: NDArray[np.uint8]) -> None:
+        facts, weight = self._facts, given(rows.fill_weight)
+        beyond = provenance == Provenance.BEYOND_LIMIT
+        over = (weight > 0) & ~beyond
+        left = (weight >= 0.5) & beyond  # the softer edge stays as restored
+        keep = self._policy.beyond_limit == "keep"
+        for band, new in zip(facts.rgb, colour, strict=True):
+            dn = given(rows.out)[band]
+            dn[over] = lay_over(dn[over], weight[over], new[over], facts.radiometry, facts.nodata)
+            dn[left] = rows.dn[band][left] if keep else facts.nodata
+        given(rows.provenance)[over] = provenance[over]
+        given(rows.provenance)[left] = Provenance.BEYOND_LIMIT

@@ -1,4 +1,4 @@
-"""Swatches: patches of visible land, from which detail is taken for what is filled."""
+"""Gather swatches: patches of visible land whose detail is laid over the fill."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from geodecloud.restore.filters import Floats, box_mean, dilate
 SIZE = 64  # pixels on a side of a swatch
 _STEP = SIZE // 4  # columns between places where one may be taken
 _REGIONS = 16  # along each side of a scene, a swatch from each: 8 MiB in all
-_SEEN = 0.1  # mean trust that a swatch must have
+_SEEN = 0.1  # mean weight that a swatch must have
 _BRIGHTEST = 100.0  # model range: nothing on land is that bright, and float16 holds it
-_SHADOW = 0.1  # see context.shadow_weight; more than that may be a wood beside fields
+_SHADOW = 0.1  # see ground.shadow_weight; more than that may be a wood beside fields
 _SMOOTH = 20  # pixels to each side over which a swatch is smoothed, twice; detail is what is lost
 
 Halves = NDArray[np.float16]  # fine enough for detail
@@ -24,23 +24,23 @@ class Swatch:
     """A patch of visible land.
 
     row, column: of its top left pixel.
-    trust: 0..1, the mean over its pixels.
-    pixels: float16 (4, SIZE, SIZE), colour by trust, and trust.
+    weight: 0..1, the mean clear weight of its pixels.
+    pixels: float16 (4, SIZE, SIZE), colour times clear weight, and the weight.
     """
 
     row: int
     column: int
-    trust: float
+    weight: float
     pixels: Halves
 
     def colour(self) -> Floats:
-        """Its mean colour, float32 (3,)."""
+        """Return the mean colour, float32 (3,)."""
         sums = self.pixels.sum(axis=(1, 2), dtype=np.float64)
         colour: Floats = (sums[:3] / sums[3]).astype(np.float32)
         return colour
 
     def detail(self) -> Floats:
-        """What it has beyond its own smooth colour, and its trust: float32 (4, SIZE, SIZE)."""
+        """Return the swatch less its own smooth colour, and its weight: float32 (4, SIZE, SIZE)."""
         detail = self.pixels.astype(np.float32)
         smooth = box_mean(box_mean(detail, _SMOOTH), _SMOOTH)
         detail[:3] -= smooth[:3] / np.maximum(smooth[3], np.float32(1e-6)) * detail[3]
@@ -48,46 +48,44 @@ class Swatch:
 
 
 class Swatches:
-    """Gathers swatches from the rows of a scene: of each region the most visible."""
+    """Gathers swatches from the rows of a scene: the most visible of each region."""
 
     def __init__(self, height: int, width: int) -> None:
         self._region = [max(SIZE, -(-length // _REGIONS)) for length in (height, width)]
         self._best: dict[tuple[int, int], Swatch] = {}
 
-    def add(self, first: int, colour: Floats, trust: Floats) -> None:
-        """Rows of the scene, as many as a swatch is high; fewer are let go by.
-
-        What a colour is where its trust is 0 does not matter, NaN included.
+    def add(self, first: int, colour: Floats, weight: Floats) -> None:
+        """Take rows of the scene, as many as a swatch is high; fewer are ignored.
 
         Args:
             first: the first row.
-            colour: float32 (3, SIZE, width), model range.
-            trust: float32 (SIZE, width), 0..1.
+            colour: float32 (3, SIZE, width), model range; anything where its weight is 0.
+            weight: float32 (SIZE, width), 0..1, the clear weight.
         """
-        rows, width = trust.shape
+        rows, width = weight.shape
         if rows != SIZE:
             return
-        steps = trust[:, : width // _STEP * _STEP].reshape(SIZE, -1, _STEP).sum(axis=(0, 2))
+        steps = weight[:, : width // _STEP * _STEP].reshape(SIZE, -1, _STEP).sum(axis=(0, 2))
         per_swatch = SIZE // _STEP
         for place in range(len(steps) - per_swatch + 1):
             column = place * _STEP
-            share = float(steps[place : place + per_swatch].sum()) / SIZE**2
+            mean = float(steps[place : place + per_swatch].sum()) / SIZE**2
             region = first // self._region[0], column // self._region[1]
             held = self._best.get(region)
-            if share >= _SEEN and (held is None or share > held.trust):
+            if mean >= _SEEN and (held is None or mean > held.weight):
                 part = slice(column, column + SIZE)
                 pixels = weighted(
-                    np.clip(colour[:, :, part], -_BRIGHTEST, _BRIGHTEST), trust[:, part]
+                    np.clip(colour[:, :, part], -_BRIGHTEST, _BRIGHTEST), weight[:, part]
                 )
-                self._best[region] = Swatch(first, column, share, pixels.astype(np.float16))
+                self._best[region] = Swatch(first, column, mean, pixels.astype(np.float16))
 
-    def found(self, lit: Floats, cell: int) -> list[Swatch]:
-        """All that are visible enough, from the top left to the bottom right; deep shadow is not.
+    def found(self, shadow: Floats, cell: int) -> list[Swatch]:
+        """Return the swatches that are visible enough, from the top left to the bottom right.
 
-        A region whose swatch lies in shadow has none.
+        A region whose swatch lies in deep shadow has none.
 
         Args:
-            lit: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``.
+            shadow: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``.
             cell: height and width of a cell in pixels.
         """
         found = []
@@ -95,12 +93,12 @@ class Swatches:
             rows, columns = (
                 np.arange(start, start + SIZE) // cell for start in (swatch.row, swatch.column)
             )
-            dark = (lit[np.ix_(rows, columns)] <= _SHADOW).astype(np.float32)
+            dark = (shadow[np.ix_(rows, columns)] <= _SHADOW).astype(np.float32)
             shown = 1 - box_mean(
                 dilate(dark, cell // 2), cell // 2
             )  # soft, so that no edge is copied
             pixels = swatch.pixels * shown.astype(np.float16)
-            trust = float(pixels[3].mean(dtype=np.float64))
-            if trust >= _SEEN:
-                found.append(Swatch(swatch.row, swatch.column, trust, pixels))
+            weight = float(pixels[3].mean(dtype=np.float64))
+            if weight >= _SEEN:
+                found.append(Swatch(swatch.row, swatch.column, weight, pixels))
         return found

@@ -1,13 +1,13 @@
-"""What filled land looks like from near: detail of the visible land over the colour of the fill.
+"""Lay detail of the visible land over the smooth colour of the fill.
 
-:mod:`geodecloud.restore.fill.ground` gives the colour of the land under opaque cloud, smooth as no
-land is. Here detail is laid over it, copied from visible land of that colour: the fill looks
-like the land around, and says nothing of what is there. Patch-based synthesis as in image quilting
-(Efros and Freeman, SIGGRAPH 2001), but of the detail only, and blended where patches overlap.
+The colour of the fill is smooth as no land is (:mod:`geodecloud.restore.fill.ground`). Detail is
+copied from visible land of that colour: the fill looks like the land around, and is no evidence of
+the land below. This is patch-based synthesis as in image quilting (Efros and Freeman, SIGGRAPH
+2001), but of the detail only, and blended where patches overlap.
 
-Where little land is visible the same copy would come back again and again, and the eye finds it.
-There, and where a copy has holes, noise takes its place, with all that the detail has but shapes:
-its strength, its colours, how coarse it is.
+Where little land is visible the same copy would come again and again, and the eye finds it. There,
+and where a copy has holes, noise takes its place, with the strength, colours and coarseness of the
+detail, but without its shapes.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _KINDS = 4  # of places and swatches; that beside it is of another, and takes ot
 _LIKE = 0.08  # model range: so far apart are colours that are not alike
 _NEAR = 0.25  # of the scene's longer side: so far apart are places that are not near,
 _NEAR_PIXELS = 256  # and at least so far
-_HIDDEN = 0.15  # of a swatch: with such a share not trusted it does not suit
+_HIDDEN = 0.15  # of a swatch: with such a share under cloud it does not suit
 _GLARING = 0.01  # of a swatch: nor with such a share
 _GLARE = 0.25  # so much brighter, in model range, than the land close by: roofs, missed clouds
 _FEW, _MANY = 1, 2.5  # swatches that suit: the eye finds copies again, and does not
@@ -45,7 +45,7 @@ _WAVES = (
 
 
 class _Place(NamedTuple):
-    """Where detail is wanted: top and left pixel, kind, and random numbers of its own, 0..1."""
+    """A square that needs detail: top and left pixel, kind, and its own random numbers, 0..1."""
 
     top: int
     left: int
@@ -54,12 +54,12 @@ class _Place(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """What a place is given.
+    """The detail that a place is given.
 
     swatch: the number of the swatch whose detail is taken.
-    enough: 0..1, how much of it is copied; the rest is noise.
-    quarters, mirrored: how it is turned.
-    rolled: pixels down and to the right, of the noise.
+    enough: 0..1, the part that is copied; the rest is noise.
+    quarters, mirrored: the turn of the detail.
+    rolled: the shift of the noise in pixels, down and to the right.
     """
 
     swatch: int
@@ -73,8 +73,8 @@ class Texture:
     """Detail for any rows of a scene, the same however they are divided.
 
     Args:
-        swatches: to take it from.
-        colours: float32 (3, rows, columns), model range, of the fill, by cells.
+        swatches: to take the detail from.
+        colours: float32 (3, rows, columns) of cells, model range, of the fill.
         cell: height and width of a cell in pixels.
         shape: height and width of the scene in pixels.
     """
@@ -88,7 +88,7 @@ class Texture:
         for swatch in swatches:
             detail = swatch.detail()
             self._details.append(detail.astype(np.float16))
-            flaws.append((1 - swatch.trust, float((detail[:3].mean(axis=0) > _GLARE).mean())))
+            flaws.append((1 - swatch.weight, float((detail[:3].mean(axis=0) > _GLARE).mean())))
         self._flaws = np.square(np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)).sum(axis=1)
         places = np.array([(swatch.row, swatch.column) for swatch in swatches]).reshape(-1, 2)
         hues = np.array([swatch.colour() for swatch in swatches]).reshape(-1, 3)
@@ -100,7 +100,7 @@ class Texture:
         self._choice = lru_cache(_KEPT)(self._choose)
 
     def __call__(self, first: int, wanted: NDArray[np.bool_]) -> Floats:
-        """Detail to add, float32 (3, rows, width), model range.
+        """Return the detail to add: float32 (3, rows, width), model range.
 
         Args:
             first: row of the scene.
@@ -134,7 +134,7 @@ class Texture:
         )
 
     def _cut(self, choice: _Choice, of: tuple[slice, slice]) -> Floats:
-        """Part of the detail that was chosen: float32 (3, rows, columns)."""
+        """Return part of the detail that was chosen: float32 (3, rows, columns)."""
         detail = _turned(self._details[choice.swatch], choice)[:, *of].astype(np.float32)
         chosen, copied = choice.enough * detail[:3], choice.enough * detail[3]
         if (copied < 1).any():
@@ -151,7 +151,7 @@ class Texture:
         return noise
 
     def _suiting(self, row: int, column: int) -> NDArray[np.intp]:
-        """The swatches that suit a place with that pixel in its middle, the best one first."""
+        """Return the swatches that suit a place around this pixel, the best one first."""
         height, width = self._shape
         inside = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
         colour = self._colours[:, inside[0] // self._cell, inside[1] // self._cell]
@@ -162,7 +162,7 @@ class Texture:
         return suiting
 
     def _enough(self, swatches: NDArray[np.intp]) -> Floats:
-        """Whether they are enough to copy from, 0..1; those that overlap are one in part."""
+        """Return 1 for enough different swatches to copy from, less for few, 0 for one."""
         different = (1 / self._shared[swatches][:, swatches].sum(axis=1)).sum()
         return smoothstep((different - _FEW) / np.float32(_MANY - _FEW))
 
@@ -173,13 +173,13 @@ def _turned(detail: Halves, choice: _Choice) -> Halves:
 
 
 def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
-    """Noise that has a detail's strength, colours and coarseness, and ends as it begins.
+    """Return noise with a detail's strength, colours and coarseness; it repeats without a seam.
 
     Args:
         detail: float32 (4, SIZE, SIZE), see :meth:`Swatch.detail`.
 
     Returns:
-        float32 (3, SIZE, SIZE), the same if rolled.
+        float32 (3, SIZE, SIZE).
     """
     shown = detail * _WEIGHT
     covariance = np.einsum("aij,bij->ab", shown[:3], shown[:3]) / np.square(shown[3]).sum()
@@ -195,7 +195,7 @@ def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _places(first: int, last: int, width: int) -> Iterator[_Place]:
-    """The places that may reach these rows."""
+    """Yield the places that may reach these rows."""
     for i in range(max(first - SIZE - _JITTER, 0) // _STRIDE, (last + _JITTER) // _STRIDE + 2):
         rng = np.random.default_rng(i)
         count = (width + _JITTER) // _STRIDE + 2
@@ -209,7 +209,7 @@ def _places(first: int, last: int, width: int) -> Iterator[_Place]:
 def _overlap(
     top: int, left: int, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a square at (top, left) lies in rows of that shape, and which part of it does."""
+    """Return the covered part of rows of this shape, and the part of the square."""
     at, of = [], []
     for start, length in zip((top, left), shape, strict=True):
         begin, end = max(start, 0), max(min(start + SIZE, length), 0)
