@@ -25,7 +25,7 @@ from tests.conftest import ROOT, SAMPLES, noise, read, write_scene
 JSON_KEYS = set(
     """
     src dst width height bands windows windows_skipped seconds seconds_network changed_fraction
-    invented_fraction reference_fraction device precision model scale offset radiometry veil
+    invented_fraction reference_fraction device precision model scale offset radiometry haze
     """.split()
 )
 
@@ -418,7 +418,7 @@ def test_choices_of_the_command_line_are_those_of_the_library():
     from geodecloud.cli.options import OnBad
     from geodecloud.cli.simulate import Kind
     from geodecloud.data import tiles
-    from geodecloud.model.config import CloudMix
+    from geodecloud.data.config import CloudMix
 
     assert get_args(OnBad) == get_args(tiles.OnBad)
     assert set(get_args(Kind)) == {one.name for one in dataclasses.fields(CloudMix)} - {"none"}

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from geodecloud import decloud
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import OutputError, UsageError
+from geodecloud.errors import FillWarning, OutputError, UsageError
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
@@ -230,7 +230,7 @@ def test_the_same_bytes_for_any_strip(tmp_path, monkeypatch, tiled):
     results = []
     for rows in (1, 3, 100):
         work = MemoryPlan(rows_of_windows=rows, batch_size=7 * rows)
-        monkeypatch.setattr(decloud, "_planned", lambda *_, work=work: work)
+        monkeypatch.setattr(decloud, "plan_run", lambda *_, work=work: work)
         paths = [tmp_path / f"{rows}{name}" for name in ("o.tif", "p.tif", "p.png")]
         chosen = Settings(provenance=paths[1], preview=paths[2])
         decloud_scene(src, paths[0], white_is_cloud, chosen)
@@ -253,10 +253,10 @@ def test_shadow_beside_the_cloud_does_not_darken_the_fill(tmp_path):
     assert read(tmp_path / "out.tif")[:, :, 70:130].min() > 1100
 
 
-def test_where_nothing_is_seen_there_is_the_land_at_large(tmp_path, caplog):
+def test_where_nothing_is_seen_there_is_the_land_at_large(tmp_path):
     src = write_scene(tmp_path / "in.tif", np.full((3, 90, 70), WHITE, np.uint16))
-    report = decloud_scene(src, tmp_path / "out.tif", white_is_cloud)
-    assert "nothing of the land is seen" in caplog.text
+    with pytest.warns(FillWarning, match="no ground is visible"):
+        report = decloud_scene(src, tmp_path / "out.tif", white_is_cloud)
     assert report.invented_fraction == 1
     expected = np.rint(np.array(LAND) * 2750)[:, None, None]
     np.testing.assert_allclose(read(tmp_path / "out.tif") - expected, 0, atol=1)
@@ -297,7 +297,7 @@ def test_metres_need_a_crs(tmp_path, cli, tiny_model):
     src = write_scene(tmp_path / "in.tif", ramp(), crs=None)
     run = cli(src, tmp_path / "out.tif", "--fill-limit", 500, "--model", tiny_model)
     assert run.code == 2
-    assert "does not say how large its pixels are" in run.err
+    assert "has no CRS to measure metres by" in run.err
     degrees = write_scene(
         tmp_path / "degrees.tif",
         ramp(),
