@@ -332,7 +332,7 @@ def test_every_option_with_a_value_says_of_which_kind():
         ("a.tif o.tif --fill-limit -3", "--fill-limit is -3: give more than 0"),
         ("a.tif o.tif --overlap 40", "--overlap is 40: give at most half of --window, 32"),
         ("a.tif o.tif --reference b.tif --opaque keep", "--reference"),
-        ("a.tif o.tif --co ZSTD", "--co is ['ZSTD']: give KEY=VALUE"),
+        ("a.tif o.tif --co ZSTD", "--co is ZSTD: give KEY=VALUE"),
         ("evaluate", "give CLOUDY_DIR and CLEAR_DIR"),
         ("evaluate --seams a.tif --window 60", "--window is 60"),
         ("train --data here", "--out"),
@@ -422,3 +422,22 @@ def test_choices_of_the_command_line_are_those_of_the_library():
 
     assert get_args(OnBad) == get_args(tiles.OnBad)
     assert set(get_args(Kind)) == {one.name for one in dataclasses.fields(CloudMix)} - {"none"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_signal_that_python_drops_still_ends_the_run():
+    """A signal that comes in a finalizer raises where no exception leaves."""
+    script = (
+        "import os, signal, time\n"
+        "from geodecloud.cli.console import run\n"
+        "class Finalized:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n"
+        "def program():\n"
+        "    Finalized()\n"
+        "    time.sleep(60)\n"
+        "run(program)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (143, "geodecloud: interrupted\n")

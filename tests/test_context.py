@@ -283,7 +283,7 @@ def test_beyond_the_limit_nothing_is_filled(tmp_path, beyond):
     [
         ({"fill_limit": -3.0}, "fill_limit"),
         ({"fill_limit": float("nan")}, "fill_limit"),
-        ({"fill_limit": 100.0, "opaque": "keep"}, "needs `opaque` fill"),
+        ({"fill_limit": 100.0, "opaque": "keep"}, "works only with fill"),
         ({"beyond_limit": "nodata"}, "give `fill_limit`"),
         ({"fill_limit": 100.0, "beyond_limit": "paint"}, "keep or nodata"),
     ],

@@ -221,7 +221,7 @@ def test_a_missing_executable_is_told_with_the_remedy(session):
     told = session["missing_executable"]
     assert told["can execute"] == [False, told["warning"]]
     for words in (told["warning"], told["run"]):
-        assert "gone is no program: correct it in Settings > Options" in words
+        assert "gone is not a program: correct it in Settings > Options" in words
 
 
 def test_a_folder_is_a_batch_of_the_program(session):

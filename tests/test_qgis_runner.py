@@ -197,7 +197,7 @@ def test_where_the_executable_is_looked_for(tmp_path, monkeypatch):
     nowhere.write_text(remembered + "\n", encoding="utf-8")
     assert remembered == find(remembered=nowhere)
     assert active == find(active, remembered=nowhere)
-    with pytest.raises(ExecutableError, match="none is no program: correct it in Settings"):
+    with pytest.raises(ExecutableError, match="none is not a program: correct it in Settings"):
         find("none", remembered=nowhere)
 
 

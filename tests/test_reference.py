@@ -200,7 +200,7 @@ def test_what_does_not_go_together_is_refused(tmp_path, land, cloudy):
     with pytest.raises(SceneError, match="no such file"):
         restore(cloudy, tmp_path, tmp_path / "missing.tif")
     other = write_scene(tmp_path / "other.tif", land)
-    with pytest.raises(UsageError, match="need `opaque` fill"):
+    with pytest.raises(UsageError, match="works only with fill"):
         restore(cloudy, tmp_path, other, opaque="keep")
     with pytest.raises(OutputError, match="is the input itself"):
         decloud_scene(cloudy, other, white_is_cloud, Settings(references=(other,), overwrite=True))

@@ -7,10 +7,11 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NoReturn, TextIO
+from typing import Any, Literal, NoReturn, TextIO
 
 from geodecloud.errors import GeodecloudError, GeodecloudWarning
 from geodecloud.restore.heap import use_one_heap
@@ -162,6 +163,20 @@ def _stop(number: int, _: object) -> NoReturn:
     raise _StoppedError(number)
 
 
+def _after_a_lost_exception(lost: Any) -> None:
+    """Send a signal again that came where Python drops exceptions, as in a callback of GDAL.
+
+    Other lost exceptions are of no interest: GDAL quotes bytes that are no UTF-8, which rasterio
+    fails to log, and raises the same error as an exception.
+    """
+    if isinstance(lost.exc_value, _StoppedError):
+        again = threading.Timer(0.05, os.kill, (os.getpid(), lost.exc_value.args[0]))
+        again.daemon = True
+        again.start()
+    else:
+        log.debug("%s", lost.exc_value)
+
+
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
     use_one_heap()
@@ -169,9 +184,8 @@ def run(program: Callable[[], object]) -> NoReturn:
     if sys.stderr is None:  # closed, as some services start their programs
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     message, code = "", 0
-    # What rasterio fails to log, as GDAL quotes bytes that are no UTF-8, it raises as well.
     unraisablehook = sys.unraisablehook
-    sys.unraisablehook = lambda lost: log.debug("%s", lost.exc_value)
+    sys.unraisablehook = _after_a_lost_exception
     try:
         with _silent_libraries(), warnings.catch_warnings():
             show_warnings()

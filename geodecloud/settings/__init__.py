@@ -177,11 +177,11 @@ class Policy(Part):
                 f"`opaque_above` is {self.opaque_above:g}: give {self.restored_above:g} to 1"
             )
         if self.fill_limit is None and self.beyond_limit == "nodata":
-            raise UsageError("`beyond_limit` nodata needs a limit: give `fill_limit`")
+            raise UsageError("`beyond_limit` is nodata: give `fill_limit`, too")
         if self.fill_limit is not None and self.opaque != "fill":
-            raise UsageError(f"`fill_limit` needs `opaque` fill, not {self.opaque}")
+            raise UsageError(f"`opaque` is {self.opaque}: `fill_limit` works only with fill")
         if self.references and self.opaque != "fill":
-            raise UsageError(f"`references` need `opaque` fill, not {self.opaque}")
+            raise UsageError(f"`opaque` is {self.opaque}: `references` works only with fill")
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,8 @@ def _refuse_out_of_bounds(option: Option, hint: Any, value: Any) -> None:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value)) or "empty"
     return f"{value:g}" if isinstance(value, float) else str(value) or "empty"
 
 

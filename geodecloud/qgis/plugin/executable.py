@@ -45,7 +45,7 @@ def find(setting: str = "", remembered: Path = REMEMBERED) -> str:
     if setting:
         found = shutil.which(setting)
         if not found:
-            raise ExecutableError(f"{setting} is no program: correct it in {SETTING}")
+            raise ExecutableError(f"{setting} is not a program: correct it in {SETTING}")
         return found
     for place in _places(remembered):
         found = shutil.which(place)
