@@ -130,7 +130,7 @@ def test_what_float64_cannot_hold_is_refused(tmp_path, dtype):
 
 
 def test_a_network_that_answers_nan_is_an_error(tmp_path, scene):
-    with pytest.raises(GeodecloudError, match="numbers that are none"):
+    with pytest.raises(GeodecloudError, match="returned NaN or infinity"):
         decloud_scene(
             scene, tmp_path / "out.tif", lambda patches, dark: identity(patches, dark) * np.nan
         )
