@@ -100,7 +100,8 @@ def write_sections(parameters: list[Any], formatter: Any) -> None:
     rows: dict[str, list[tuple[str, str]]] = {}
     for one in parameters:
         if not one.hidden:
-            title = "Arguments" if _is_argument(one) else one.rich_help_panel or "General"
+            panel = getattr(one, "rich_help_panel", None) or "General"
+            title = "Arguments" if _is_argument(one) else panel
             rows.setdefault(title, []).append((_left(one), _right(one)))
     for title in ("Arguments", *_SECTIONS):
         if title in rows:
