@@ -34,7 +34,7 @@ from geodecloud.restore.memory import Footprint, MemoryPlan, cache_bytes, plan_m
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import screen
-from geodecloud.restore.stages import prefetch, until
+from geodecloud.restore.stages import cancellable, prefetch
 from geodecloud.restore.windows import grid_of
 from geodecloud.settings import MIB, Settings
 
@@ -119,10 +119,10 @@ def decloud_scene(
         radiometry = calibrate(scene, settings.reading)
         facts = SceneFacts(*scene.shape, scene.rgb, radiometry, outputs.nodata, scene.pixel_metres)
         plan = plan_run(scene, settings)
-        unwanted = threading.Event()
+        cancelled = threading.Event()
 
         with closing(fine_pass(scene, predict, radiometry, settings.windows, plan)) as restored:
-            rows = screen(until(unwanted, restored), facts, mask, policy)
+            rows = screen(cancellable(restored, cancelled), facts, mask, policy)
             rows = (composite(some, facts, policy) for some in rows)
             rows = _report_progress(rows, scene, progress)
             if policy.opaque == "fill":
@@ -130,7 +130,7 @@ def decloud_scene(
                 rows = fill_opaque(rows, facts, policy, workshop, references)
             # Writing is this thread's. All else runs ahead of it in others, which end before the
             # files that they read from are closed.
-            with closing(prefetch(rows, unwanted=unwanted)) as finished:
+            with closing(prefetch(rows, cancelled=cancelled)) as finished:
                 counts = outputs.write(finished, radiometry, settings.to_json(), model_name)
     height, width = scene.shape
     return Report(
@@ -182,12 +182,16 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
         UsageError: the settings do not fit.
     """
     policy = settings.policy
-    nodata_alone = nodata is not None and not scene.masked and not scene.alpha
-    if "nodata" in (policy.opaque, policy.beyond_limit) and not nodata_alone:
-        raise UsageError(
-            f"{scene.path} has no nodata value, or a mask too: choose fill or keep, or give "
-            "`dst_nodata`"
-        )
+    if "nodata" in (policy.opaque, policy.beyond_limit):
+        if scene.masked or scene.alpha:
+            raise UsageError(
+                f"{scene.path} has a mask or alpha for its nodata: set `opaque` to fill or keep"
+            )
+        if nodata is None:
+            raise UsageError(
+                f"{scene.path} has no nodata value: give `dst_nodata`, or set `opaque` to fill or "
+                "keep"
+            )
     if policy.fill_limit is not None and scene.pixel_metres is None:
         raise UsageError(f"{scene.path} has no CRS to measure metres by: leave `fill_limit` out")
     if len(policy.references) > MOST_REFERENCES:

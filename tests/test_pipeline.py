@@ -87,17 +87,17 @@ def test_who_stops_asking_closes_what_is_upstream(stage):
     assert threading.active_count() == before
 
 
-def test_what_is_rare_can_hear_that_nobody_wants_it():
-    unwanted = threading.Event()
+def test_a_stage_that_gathers_can_be_cancelled():
+    cancelled = threading.Event()
 
     def items():
         yield 1
-        assert unwanted.wait(10)
+        assert cancelled.wait(10)
 
-    asking = prefetch(items(), unwanted=unwanted)
+    asking = prefetch(items(), cancelled=cancelled)
     next(asking)
     asking.close()
-    assert unwanted.is_set()
+    assert cancelled.is_set()
 
 
 @pytest.mark.parametrize("where", ["network", "progress"])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from geodecloud.errors import UsageError
 from geodecloud.restore.blend import StripBlend, ramp_weights
 from geodecloud.restore.windows import Grid
+from geodecloud.settings import Windows
 
 grids = st.integers(1, 8).flatmap(
     lambda n: st.integers(0, 8 * n).map(lambda overlap: Grid(16 * n, overlap))
@@ -30,14 +31,14 @@ def test_windows_cover_every_pixel_and_stay_inside(grid, length):
 
 @pytest.mark.parametrize("size", [0, -16, 8, 17, 63])
 def test_window_is_a_multiple_of_16(size):
-    with pytest.raises(UsageError, match="multiple of 16"):
-        Grid(size, 0)
+    with pytest.raises(UsageError, match="`window`"):
+        Windows(window=size, overlap=0)
 
 
 @pytest.mark.parametrize("overlap", [-1, 33, 64])
 def test_overlap_is_at_most_half_the_window(overlap):
-    with pytest.raises(UsageError, match="half the window"):
-        Grid(64, overlap)
+    with pytest.raises(UsageError, match="`overlap`"):
+        Windows(window=64, overlap=overlap)
 
 
 @given(grids, ramps)

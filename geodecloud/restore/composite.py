@@ -51,11 +51,11 @@ def _composite(
     if policy.opaque != "fill":
         weight[opaque] = 0
 
-    touched, restored = weight > 0, weight
+    touched, restored_weight = weight > 0, weight
     if radiometry.haze:
         touched = valid if policy.opaque == "fill" else valid & ~opaque
-        restored = touched * (weight + (1 - weight) * np.float32(radiometry.haze))
-    provenance = np.ceil(restored * 100).astype(np.uint8)
+        restored_weight = touched * (weight + (1 - weight) * np.float32(radiometry.haze))
+    provenance = np.ceil(restored_weight * 100).astype(np.uint8)
     provenance[~valid] = Provenance.NODATA
     if policy.opaque == "fill":
         provenance[opaque] = Provenance.FILLED

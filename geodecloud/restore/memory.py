@@ -17,7 +17,7 @@ _BLOCK_ROWS = 1.75  # rows of blocks in hand: one put together, one written, and
 _PER_BLOCK_PIXEL = 10  # bytes beside the DN before and after: provenance, what the fill asks for
 _SWATCHES = 10 * MIB  # of visible land, see swatches.py
 _DETAILS = 30 * MIB  # made of them, see texture.py
-# Bytes for each cell of the land, see context.py: its colours, to gather and to spread; and a
+# Bytes for each cell of the land, see ground.py: its colours, to gather and to spread; and a
 # reference's beside them, to gather and to match.
 _GATHER, _SPREAD = 16, 70
 _GATHER_BOTH, _MATCH = 28, 150
@@ -54,7 +54,7 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Footprint:
-    """The size of a scene, as far as memory asks.
+    """The facts about a scene that decide how much memory a run needs.
 
     width: in pixels.
     bytes_per_pixel: of all bands.

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SceneFacts:
-    """The scene, as far as restoring its pixels asks.
+    """The facts about a scene that the stages of restoring need.
 
     rgb: indices of red, green and blue among the bands.
     nodata: the DN that no restored pixel may take; None: there is none.
@@ -148,7 +148,7 @@ def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
     except OSError as error:
         raise OutputError(
             f"{folder}: no room for the rows that wait to be filled ({error}); make room and run "
-            "again, or choose `opaque` keep"
+            "again, or set `opaque` to keep"
         ) from error
 
 

@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def prefetch(
-    items: Iterator[T], depth: int = 1, unwanted: threading.Event | None = None
+    items: Iterator[T], depth: int = 1, cancelled: threading.Event | None = None
 ) -> Generator[T, None, None]:
     """Yield the same items in the same order, made in a thread before the caller takes them.
 
@@ -27,11 +27,11 @@ def prefetch(
 
     Args:
         depth: items that may wait or be in the making while the caller has one in hand.
-        unwanted: is set when the caller stops; see :func:`until`.
+        cancelled: is set when the caller stops; see :func:`cancellable`.
     """
     made: Queue[tuple[str, T | BaseException | None]] = Queue()
     room = threading.Semaphore(depth)
-    unwanted = unwanted or threading.Event()
+    cancelled = cancelled or threading.Event()
 
     def make() -> None:
         try:
@@ -40,7 +40,7 @@ def prefetch(
                 made.put(("item", item))
                 del item  # it is the caller's now
                 room.acquire()
-                if unwanted.is_set():
+                if cancelled.is_set():
                     break
         except BaseException as error:
             made.put(("error", error))
@@ -61,7 +61,7 @@ def prefetch(
                 yield value  # type: ignore[misc]
             value = None
     finally:
-        unwanted.set()
+        cancelled.set()
         room.release()
         while kind != "end":  # a thread that waits to hand over something can end then
             kind, _ = made.get()
@@ -78,17 +78,17 @@ def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | 
         raise
 
 
-def until(unwanted: threading.Event, items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items until ``unwanted`` is set.
+def cancellable(items: Iterator[T], cancelled: threading.Event) -> Iterator[T]:
+    """Yield the same items until ``cancelled`` is set.
 
-    Where a stage gathers many items before it yields one, whoever stopped asking would wait.
+    A later stage that gathers many items before it yields one can be cancelled meanwhile.
 
     Raises:
-        GeodecloudError: it was set; in the thread of the stage, where nobody hears it.
+        GeodecloudError: ``cancelled`` is set; in the thread of the stage, where nobody sees it.
     """
     for item in items:
-        if unwanted.is_set():
-            raise GeodecloudError("stopped")
+        if cancelled.is_set():
+            raise GeodecloudError("cancelled")
         yield item
 
 

@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-from geodecloud.errors import UsageError
 from geodecloud.settings import Windows
-
-MULTIPLE = 16  # the generator halves height and width four times
-LARGEST = 1024  # pixels; a batch of such windows needs some gigabytes
 
 
 @dataclass(frozen=True)
@@ -19,16 +15,6 @@ class Grid:
 
     size: int = 64
     overlap: int = 16
-
-    def __post_init__(self) -> None:
-        if not MULTIPLE <= self.size <= LARGEST or self.size % MULTIPLE:
-            raise UsageError(
-                f"`window` is {self.size}: give a multiple of {MULTIPLE}, at most {LARGEST}"
-            )
-        if not 0 <= self.overlap <= self.size // 2:
-            raise UsageError(
-                f"`overlap` is {self.overlap}: give 0 to {self.size // 2}, half the window"
-            )
 
     @property
     def stride(self) -> int:

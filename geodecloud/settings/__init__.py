@@ -22,6 +22,7 @@ from geodecloud.settings import parse
 from geodecloud.settings.option import Part, hints, option
 
 MIB = 1 << 20
+WINDOW_MULTIPLE = 16  # the generator halves height and width four times
 
 Ramp = Literal["cosine", "linear"]
 Opaque = Literal["fill", "keep", "nodata"]
@@ -100,7 +101,11 @@ class Windows(Part):
     """How the scene is cut into windows, and how they blend."""
 
     window: int = option(
-        64, "Width and height of a window, a multiple of 16", unit="PIXELS", minimum=16
+        64,
+        "Width and height of a window, a multiple of 16",
+        unit="PIXELS",
+        minimum=WINDOW_MULTIPLE,
+        maximum=1024,  # a batch of such windows needs some gigabytes
     )
     overlap: int = option(
         16, "Overlap of neighbouring windows, at most half a window", unit="PIXELS", minimum=0
@@ -109,6 +114,8 @@ class Windows(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.window % WINDOW_MULTIPLE:
+            raise UsageError(f"`window` is {self.window}: give a multiple of {WINDOW_MULTIPLE}")
         if self.overlap > self.window // 2:
             raise UsageError(
                 f"`overlap` is {self.overlap}: give at most half of `window`, {self.window // 2}"

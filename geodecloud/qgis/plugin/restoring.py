@@ -49,7 +49,7 @@ def add_restoring(algorithm: ProgramAlgorithm) -> None:
             usesStaticStrings=True,
         ),
         QgsProcessingParameterBoolean("KEEP_VEIL", "Keep uniform haze", False),
-        number("WINDOW", "Window size in pixels", _INTEGER, minValue=16),
+        number("WINDOW", "Window size in pixels", _INTEGER, minValue=16, maxValue=1024),
         number("OVERLAP", "Overlap of windows in pixels", _INTEGER, minValue=0),
         QgsProcessingParameterFile("MODEL", "Model", extension="safetensors", optional=True),
         QgsProcessingParameterString("DEVICE", "Device", optional=True),
