@@ -25,6 +25,7 @@ from geodecloud.errors import (
 )
 from geodecloud.radiometry import PICTURE_SCALE
 from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, darken, identity, noise, read, write_scene
@@ -220,3 +221,39 @@ def test_a_service_without_stderr(tmp_path, scene, tiny_model):
     command = f"'{sys.executable}' -m geodecloud {arguments} 2>&-"
     done = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, check=True)
     assert Path(json.loads(done.stdout)["dst"]).exists()
+
+
+def see_bright_as_opaque(patches, _):
+    """Answer like a network that takes bright pixels for opaque cloud and changes nothing."""
+    opacity = (patches.mean(axis=1, keepdims=True) > 0.5).astype(np.float32)
+    return np.concatenate([patches, opacity], axis=1)
+
+
+@pytest.mark.parametrize("kind", ["gtiff", "cog"])
+def test_opaque_pixels_become_the_nodata_that_the_scene_lacks(tmp_path, kind):
+    dn = np.full((4, 150, 130), 500, np.uint16)
+    dn[:3, :, 70:] = 2500
+    src, out, codes = write_scene(tmp_path / "in.tif", dn), tmp_path / "o.tif", tmp_path / "p.tif"
+    chosen = {"opaque": "nodata", "provenance": codes, "format": kind, "overwrite": True}
+    with pytest.raises(UsageError, match="`dst_nodata`"):
+        decloud_scene(src, out, see_bright_as_opaque, Settings(**chosen))
+    decloud_scene(src, out, see_bright_as_opaque, Settings(dst_nodata=0, **chosen))
+    cloud = read(codes)[0] == Provenance.NODATA
+    assert cloud[:, 90:].all()
+    assert not cloud[:, :50].any()
+    with rasterio.open(out) as file:
+        assert file.nodatavals == (0,) * 4
+        restored = file.read()
+        np.testing.assert_array_equal(file.read_masks(1) == 0, cloud)
+    assert (restored[:3, cloud] == 0).all()
+    np.testing.assert_array_equal(restored[:, ~cloud], dn[:, ~cloud])
+    np.testing.assert_array_equal(restored[3], dn[3])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=r"is 500: [0-9]+ pixels of .*in\.tif"):
+        decloud_scene(src, out, see_bright_as_opaque, Settings(dst_nodata=500, **chosen))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    # The DN of cloud that becomes nodata anyway may be the value.
+    dn[:3, :, 70:] = 9999
+    write_scene(src, dn)
+    decloud_scene(src, out, see_bright_as_opaque, Settings(dst_nodata=9999, **chosen))
+    assert (read(out)[:3, :, 90:] == 9999).all()

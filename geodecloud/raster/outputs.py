@@ -234,7 +234,7 @@ class Outputs:
         check = NodataCheck(self._scene, self._output)
         for some in rows:
             out, provenance = _set(some.out), _set(some.provenance)
-            check.add(some.dn, some.valid)
+            check.add(out, provenance != Provenance.NODATA)
             counts += count(some, rgb)
             self._restored.write(out, some.first)
             if self._provenance:
