@@ -6,6 +6,7 @@ One process owns the batch: the one that the user starts. It restores nothing it
 - ``search.py``, ``plan.py``, ``watch.py``: which scenes there are, and the outputs of each,
 - ``scheduler.py``: jobs to idle workers, and a second attempt after a failure,
 - ``record.py``, ``manifest.py``: results, on the display and in the folder of the outputs,
+- ``crew.py``: the workers that the user wants,
 - ``local.py`` or ``dask.py``: workers of this machine or of a Dask cluster, as the owner sees them.
 
 In each worker run

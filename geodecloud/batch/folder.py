@@ -3,14 +3,16 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from geodecloud.batch.events import Workers
+from geodecloud.batch.crew import Crew
+from geodecloud.batch.events import Display
+from geodecloud.batch.manifest import Manifest, configuration_of
 from geodecloud.batch.plan import Claims, Job, Naming
-from geodecloud.batch.record import Recorder
+from geodecloud.batch.record import Recorder, Summary
 from geodecloud.batch.scheduler import Scheduler
 from geodecloud.batch.search import Search, Source
 from geodecloud.batch.watch import Watch
@@ -28,7 +30,7 @@ class Request:
     overwrite: replace existing files that no batch has made.
     fail_fast: stop at the first scene that fails.
     settle: None to restore the scenes that are there now; otherwise watch for new scenes, and
-        take each when it has not changed for so many seconds.
+        take each when it has not changed for ``settle`` seconds.
     """
 
     names: list[str]
@@ -49,33 +51,35 @@ class Request:
 
 
 def run_batch(
-    request: Request,
-    recorder: Recorder,
-    start_workers: Callable[[int | None], AbstractContextManager[Workers]],
+    request: Request, crew: Crew, show: AbstractContextManager[Display], summary: Summary
 ) -> None:
     """Restore the scenes of a request that are not done yet.
 
     Args:
         request: scenes and names of outputs.
-        recorder: told of each scene.
-        start_workers: makes workers for a number of scenes; None: the number is unknown.
+        crew: settings, model and workers.
+        show: entered once the folder belongs to this batch.
+        summary: filled as scenes end, so that it stands when the batch is interrupted.
 
     Raises:
-        UsageError: two scenes would make the same file.
+        UsageError: a setting is impossible, or two scenes would make the same file.
         OutputError: a file is in the way, or the manifest cannot be written.
         SceneError: no scenes are there.
-        GeodecloudError: no workers are left.
+        GeodecloudError: the model cannot be read, or no workers are left.
     """
-    planner = Planner(request, recorder)
+    configuration = configuration_of(crew.spec, crew.check().sha256)
     watching = request.settle is not None
-    with recorder.timed():
-        jobs = planner.present()
-        if not jobs and not watching:
-            return
-        once = iter([jobs])
-        arrivals = planner.settled if watching else lambda: next(once, None)
-        with start_workers(None if watching else len(jobs)) as workers:
-            Scheduler(workers, arrivals, recorder, fail_fast=request.fail_fast).run()
+    with Manifest(request.search.out) as manifest, show as display:
+        recorder = Recorder(manifest, configuration, display, summary)
+        planner = Planner(request, recorder)
+        with recorder.timed():
+            jobs = planner.present()
+            if not jobs and not watching:
+                return
+            once = iter([jobs])
+            arrivals = planner.settled if watching else lambda: next(once, None)
+            with crew.start(None if watching else len(jobs)) as workers:
+                Scheduler(workers, arrivals, recorder, fail_fast=request.fail_fast).run()
 
 
 class Planner:

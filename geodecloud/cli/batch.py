@@ -1,7 +1,7 @@
 """Remove the clouds of many scenes."""
 
 import json
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,104 +19,95 @@ from geodecloud.errors import UsageError
 from geodecloud.settings import ModelSpec, Settings
 
 if TYPE_CHECKING:
-    from geodecloud.batch.events import Workers
     from geodecloud.batch.record import Summary
-    from geodecloud.batch.worker import WorkerSpec
-
 
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
+_input = partial(typer.Option, rich_help_panel="Input")
+_output = partial(typer.Option, rich_help_panel="Output")
+_performance = partial(typer.Option, rich_help_panel="Performance")
+
+
+SourcesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SRC...",
+        help="Cloudy scenes: files, folders, Sentinel-2 products or patterns; - reads such names "
+        "from stdin, one per line",
+    ),
+]
+FolderArgument = Annotated[
+    Path | None, typer.Argument(metavar="OUT_DIR", help="Folder of the outputs")
+]
+RecursiveOption = Annotated[
+    bool, _input("--recursive", help="Search the folders below each folder, too")
+]
+PatternOption = Annotated[
+    list[str] | None,
+    _input(
+        metavar="PATTERN",
+        help="Names of the scenes in a folder; repeatable",
+        show_default="*.tif, *.tiff, Sentinel-2 products",
+    ),
+]
+WatchOption = Annotated[bool, _input("--watch", help="Wait for more scenes and restore each")]
+SettleOption = Annotated[
+    float,
+    _input(
+        metavar="SECONDS",
+        min=0.1,
+        help="Seconds a file must stay unchanged before processing, with --watch",
+    ),
+]
+NameOption = Annotated[
+    str,
+    _output(
+        metavar="NAME",
+        help="Names of the outputs; {stem} is the scene's name, {parent} its folder's",
+    ),
+]
+ProvenanceOption = Annotated[
+    str | None,
+    _output(
+        metavar="NAME", help="Names of provenance rasters to write, like {stem}_provenance.tif"
+    ),
+]
+PreviewOption = Annotated[
+    str | None, _output(metavar="NAME", help="Names of PNG previews to write, like {stem}.png")
+]
+WorkersOption = Annotated[
+    int | None,
+    _performance(
+        metavar="COUNT",
+        min=1,
+        help="Number of worker processes",
+        show_default="1 per GPU, at least 1",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    _performance(
+        metavar="ADDRESS", help="Dask scheduler whose workers to use, like tcp://HOST:8786"
+    ),
+]
+FailFastOption = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first scene that fails")
+]
 
 
 @takes_settings("provenance", "preview", "overwrite")
 def batch(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SRC...",
-            help="Cloudy scenes: files, folders, Sentinel-2 products or patterns; - reads such "
-            "names from stdin, one per line",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Argument(metavar="OUT_DIR", help="Folder of the outputs")
-    ] = None,
-    recursive: Annotated[
-        bool,
-        typer.Option(
-            "--recursive",
-            help="Search the folders below each folder, too",
-            rich_help_panel="Input",
-        ),
-    ] = False,
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Names of the scenes in a folder; repeatable",
-            show_default="*.tif, *.tiff, Sentinel-2 products",
-            rich_help_panel="Input",
-        ),
-    ] = None,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch", help="Wait for more scenes and restore each", rich_help_panel="Input"
-        ),
-    ] = False,
-    settle: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0.1,
-            help="Time without change after which a scene is complete, with --watch",
-            rich_help_panel="Input",
-        ),
-    ] = 10,
-    name: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Names of the outputs; {stem} is the scene's name, {parent} its folder's",
-            rich_help_panel="Output",
-        ),
-    ] = "{stem}_clear.tif",
-    provenance: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Names of provenance rasters to write, like {stem}_provenance.tif",
-            rich_help_panel="Output",
-        ),
-    ] = None,
-    preview: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Names of PNG previews to write, like {stem}.png",
-            rich_help_panel="Output",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="COUNT",
-            min=1,
-            help="Number of worker processes",
-            show_default="1 per GPU, at least 1",
-            rich_help_panel="Performance",
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Dask scheduler whose workers to use, like tcp://HOST:8786",
-            rich_help_panel="Performance",
-        ),
-    ] = None,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first scene that fails")
-    ] = False,
+    sources: SourcesArgument = None,
+    out: FolderArgument = None,
+    recursive: RecursiveOption = False,
+    pattern: PatternOption = None,
+    watch: WatchOption = False,
+    settle: SettleOption = 10,
+    name: NameOption = "{stem}_clear.tif",
+    provenance: ProvenanceOption = None,
+    preview: PreviewOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    fail_fast: FailFastOption = False,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = "bar",
     as_json: JsonOption = False,
@@ -128,85 +119,37 @@ def batch(
     """Remove the clouds of many scenes.
 
     OUT_DIR/geodecloud-manifest.jsonl records each scene; the next run skips those that are done.
-    The exit code is 1 if a scene failed; all others are restored first.
+    The exit code is 1 if a scene failed; the remaining scenes are still processed.
     """
-    sources, out = _sources_and_folder(sources, out)
+    if out is None or not sources:
+        raise UsageError("OUT_DIR is missing: give SRC... and then OUT_DIR")
+    if out.is_file():
+        raise UsageError(f"OUT_DIR is missing: {out} is a file")
+    from geodecloud.batch.crew import Crew
     from geodecloud.batch.folder import Request, run_batch
-    from geodecloud.batch.manifest import Manifest, configuration_of
     from geodecloud.batch.plan import Naming
-    from geodecloud.batch.record import Recorder, Summary
+    from geodecloud.batch.record import Summary
     from geodecloud.batch.search import SCENES, Search, read_names
+    from geodecloud.batch.worker import WorkerSpec
     from geodecloud.cli.batch_display import show_batch
 
-    search = Search(out.absolute(), tuple(pattern or SCENES), recursive)
     request = Request(
         read_names(sources),
-        search,
+        Search(out.absolute(), tuple(pattern or SCENES), recursive),
         Naming(name, provenance, preview),
         overwrite,
         fail_fast,
         settle if watch else None,
     )
-    from geodecloud.batch.worker import WorkerSpec
-    from geodecloud.model.checkpoint import default_model, read_info
-    from geodecloud.raster.profile import refuse_unknown_options
-    from geodecloud.restore.windows import grid_of
-
-    spec = WorkerSpec(settings, model).with_absolute_paths()
-    # Refuse an impossible value before any work.
-    grid_of(settings.windows)
-    refuse_unknown_options(settings.output)
-    info = read_info(model.model or default_model())
-    configuration = configuration_of(spec, info.sha256)
+    crew = Crew(WorkerSpec(settings, model).with_absolute_paths(), workers, scheduler)
     summary = Summary()
-
-    def crew(scenes: int | None) -> AbstractContextManager["Workers"]:
-        if scheduler:
-            return _dask_workers(scheduler, info.path, spec, workers)
-        return _local_workers(spec, workers, scenes)
-
     try:
-        with Manifest(out) as manifest, show_batch(progress, hidden=quiet) as display:
-            run_batch(request, Recorder(manifest, configuration, display, summary), crew)
+        run_batch(request, crew, show_batch(progress, hidden=quiet), summary)
     finally:
         if summary.planned or summary.skipped:
             _report(summary, out, as_json=as_json, quiet=quiet)
     if summary.failed:
         raise typer.Exit(1)
-
-
-def _sources_and_folder(names: list[str] | None, out: Path | None) -> tuple[list[str], Path]:
-    """Return both.
-
-    Raises:
-        UsageError: one is missing.
-    """
-    if out is None or not names:
-        raise UsageError("OUT_DIR is missing: give SRC... and then OUT_DIR")
-    if out.is_file():
-        raise UsageError(f"OUT_DIR is missing: {out} is a file")
-    return names, out
-
-
-def _local_workers(
-    spec: "WorkerSpec", count: int | None, scenes: int | None
-) -> AbstractContextManager["Workers"]:
-    from geodecloud.batch.local import LocalWorkers, divide
-    from geodecloud.model.device import gpu_count
-
-    return LocalWorkers(divide(spec, count, scenes, gpu_count()))
-
-
-def _dask_workers(
-    address: str, model: Path, spec: "WorkerSpec", limit: int | None
-) -> AbstractContextManager["Workers"]:
-    try:
-        from geodecloud.batch.dask import DaskWorkers
-    except ImportError as error:
-        raise UsageError(
-            f"--scheduler needs Dask ({error}): pip install 'geodecloud[dask]'"
-        ) from error
-    return DaskWorkers(address, model, spec, limit)
 
 
 def _report(summary: "Summary", out: Path, *, as_json: bool, quiet: bool) -> None:
