@@ -254,6 +254,7 @@ class Outputs:
             "SCALE": repr(radiometry.scale),
             "OFFSET": repr(radiometry.offset),
             "RADIOMETRY": radiometry.origin,
+            # Tags keep the names of the first version, for programs that read them.
             "CORRECTED": f"{radiometry.path_radiance_removed:.3f}",
             "VEIL": f"{radiometry.haze:.3f}",
             "DARKEST": " ".join(f"{light:.3f}" for light in radiometry.dark_object),
