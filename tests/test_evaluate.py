@@ -304,6 +304,10 @@ def test_evaluate_pairs_on_the_command_line(cli, folders, tmp_path, tiny_model):
         ["--tiles", "t", "--only", "a"],
         ["--tiles", "t", "--limit", "-1"],
         ["--tiles", "t", "--png", "p.jpg"],
+        ["--tiles", "t", "--scale", "1"],
+        ["cloudy", "clear", "--limit", "3"],
+        ["cloudy", "clear", "--on-bad", "skip"],
+        ["--seams", "s.tif", "--png", "p.png"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(cli, args):

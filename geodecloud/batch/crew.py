@@ -9,7 +9,6 @@ from geodecloud.errors import UsageError
 from geodecloud.model.checkpoint import ModelInfo, default_model, read_info
 from geodecloud.model.device import gpu_count
 from geodecloud.raster.profile import refuse_unknown_options
-from geodecloud.restore.windows import grid_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,9 @@ class Crew:
         """Return the description of the model, before any work.
 
         Raises:
-            UsageError: no scene could be restored with these settings.
+            UsageError: GDAL has no such creation option.
             ModelError: the model file is missing or damaged.
         """
-        grid_of(self.spec.settings.windows)
         refuse_unknown_options(self.spec.settings.output)
         return read_info(self.spec.model.model or default_model())
 

@@ -1,8 +1,9 @@
 """Score a model."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,102 +17,158 @@ from geodecloud.cli.options import (
     WindowOption,
 )
 from geodecloud.errors import UsageError
-from geodecloud.settings import Settings
+from geodecloud.settings import Settings, Windows
+
+if TYPE_CHECKING:
+    from geodecloud.cli.options import OnBad
+    from geodecloud.evaluation.tables import Scores
+
+_input = partial(typer.Option, rich_help_panel="Input")
+_TILES = 600  # default of --limit
+# What is scored -> the options that belong to it.
+_OPTIONS = {
+    "CLOUDY_DIR": {"--window", "--only", "--png", "--scale", "--offset"},
+    "--tiles": {"--limit", "--png", "--on-bad"},
+    "--seams": {"--window"},
+}
+
+CloudyArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[CLOUDY_DIR]", help="Folder of cloudy GeoTIFF or PNG images"),
+]
+ClearArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[CLEAR_DIR]", help="Folder of clear images with the same names"),
+]
+TilesOption = Annotated[
+    Path | None,
+    _input(
+        metavar="EUROSAT",
+        help="EuroSAT folder or zip: score held-out tiles under each kind of cloud",
+    ),
+]
+SeamsOption = Annotated[
+    Path | None, _input(metavar="SRC", help="Scene: measure visible window seams in it")
+]
+OnlyOption = Annotated[
+    str | None,
+    _input(
+        metavar="NAMES",
+        help="Names of the pairs to score, without suffix, like 0316,0581; with CLOUDY_DIR",
+        show_default="all",
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    _input(
+        metavar="COUNT",
+        min=0,
+        help="Largest number of tiles, with --tiles; 0 means all",
+        show_default=str(_TILES),
+    ),
+]
+PngOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Pictures to write: a folder with CLOUDY_DIR, a PNG file with --tiles",
+        rich_help_panel="Output",
+    ),
+]
 
 
 def evaluate(
-    cloudy: Annotated[
-        Path | None,
-        typer.Argument(metavar="[CLOUDY_DIR]", help="Folder of cloudy GeoTIFF or PNG images"),
-    ] = None,
-    clear: Annotated[
-        Path | None,
-        typer.Argument(metavar="[CLEAR_DIR]", help="Folder of clear images with the same names"),
-    ] = None,
-    tiles: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="EUROSAT",
-            help="EuroSAT folder or zip: score held-out tiles under each kind of cloud",
-            rich_help_panel="Input",
-        ),
-    ] = None,
-    seams: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="SRC",
-            help="Scene: measure the steps at the borders of its windows",
-            rich_help_panel="Input",
-        ),
-    ] = None,
+    cloudy: CloudyArgument = None,
+    clear: ClearArgument = None,
+    tiles: TilesOption = None,
+    seams: SeamsOption = None,
     model: ModelOption = None,
     window: WindowOption = None,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Names of the pairs to score, without suffix, like 0316,0581",
-            show_default="all",
-            rich_help_panel="Input",
-        ),
-    ] = None,
-    limit: Annotated[
-        int,
-        typer.Option(
-            metavar="COUNT",
-            min=0,
-            help="Largest number of tiles, with --tiles; 0 means all",
-            rich_help_panel="Input",
-        ),
-    ] = 600,
-    png: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Pictures to write: a folder for pairs, a PNG file with --tiles",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    only: OnlyOption = None,
+    limit: LimitOption = None,
+    png: PngOption = None,
     scale: ScaleOption = None,
     offset: OffsetOption = None,
     on_bad: OnBadOption = "error",
     as_json: JsonOption = False,
 ) -> None:
-    """Score a model on pairs of images, on held-out tiles, or by its seams.
+    """Score a model on pairs of images or on held-out tiles, or measure visible window seams.
 
     Pairs and tiles: PSNR, SSIM, spectral angle and MAE of the restored images, beside those of the
     cloudy images as they are (identity) and of a dehazer without a network (dark channel prior).
     """
-    if tiles and (cloudy or only or window):
-        raise UsageError("--tiles replaces CLOUDY_DIR and CLEAR_DIR: leave --only, --window out")
-    if seams and (cloudy or only or tiles or png):
-        raise UsageError(
-            "--seams replaces CLOUDY_DIR and CLEAR_DIR: leave --only, --tiles, --png out"
-        )
-    if (scale is not None or offset is not None) and not cloudy:
-        raise UsageError("--scale and --offset belong to pairs: give CLOUDY_DIR and CLEAR_DIR")
+    _refuse_unused(
+        {"CLOUDY_DIR": cloudy, "--tiles": tiles, "--seams": seams},
+        {
+            "--window": window,
+            "--only": only,
+            "--limit": limit,
+            "--png": png,
+            "--scale": scale,
+            "--offset": offset,
+            "--on-bad": None if on_bad == "error" else on_bad,
+        },
+    )
     show_warnings(each_kind_once=True)
-    from geodecloud.evaluation.tables import json_scores, pairs_table, seams_table, tiles_table
-    from geodecloud.restore.windows import Grid
-
-    grid = Grid() if window is None else Grid(window)
-    if seams:
-        from geodecloud.evaluation.seams import evaluate_seams
-
-        scores = evaluate_seams(seams, model, grid)
-        text = seams_table(scores)
-    elif tiles:
-        from geodecloud.evaluation.tiles import LABELS, evaluate_tiles
-
-        scores = evaluate_tiles(tiles, model, limit or None, png, on_bad)
-        text = tiles_table(scores, LABELS)
+    windows = Windows() if window is None else Windows(window)
+    if tiles:
+        scores, text = _score_tiles(tiles, model, _TILES if limit is None else limit, png, on_bad)
+    elif seams:
+        scores, text = _score_seams(seams, model, windows)
     elif cloudy and clear:
-        from geodecloud.evaluation.pairs import evaluate_pairs
-
         stems = [stem.strip() for stem in only.split(",")] if only else None
-        settings = Settings(window=grid.size, overlap=grid.overlap, scale=scale, offset=offset)
-        scores = evaluate_pairs(cloudy, clear, model, stems, png, settings)
-        text = pairs_table(scores)
+        settings = Settings(windows=windows, scale=scale, offset=offset)
+        scores, text = _score_pairs((cloudy, clear), model, stems, png, settings)
     else:
-        raise UsageError("give CLOUDY_DIR and CLEAR_DIR, --tiles EUROSAT, or --seams SRC")
+        raise UsageError("CLEAR_DIR is missing: give CLOUDY_DIR and CLEAR_DIR")
+    from geodecloud.evaluation.tables import json_scores
+
     typer.echo(json.dumps(json_scores(scores)) if as_json else text)
+
+
+def _refuse_unused(scored: dict[str, object], options: dict[str, object]) -> None:
+    """Refuse an option that belongs to something else than what is scored.
+
+    Raises:
+        UsageError: there is such an option, or nothing or more than one thing is scored.
+    """
+    chosen = [name for name, value in scored.items() if value is not None]
+    if len(chosen) != 1:
+        raise UsageError("give CLOUDY_DIR and CLEAR_DIR, or --tiles EUROSAT, or --seams SRC")
+    for name, value in options.items():
+        if value is not None and name not in _OPTIONS[chosen[0]]:
+            homes = " or ".join(home for home, names in _OPTIONS.items() if name in names)
+            raise UsageError(f"{name} works only with {homes}: leave it out with {chosen[0]}")
+
+
+def _score_tiles(
+    root: Path, model: Path | None, limit: int, png: Path | None, on_bad: "OnBad"
+) -> "tuple[Scores, str]":
+    from geodecloud.evaluation.tables import tiles_table
+    from geodecloud.evaluation.tiles import LABELS, evaluate_tiles
+
+    scores = evaluate_tiles(root, model, limit or None, png, on_bad)
+    return scores, tiles_table(scores, LABELS)
+
+
+def _score_seams(src: Path, model: Path | None, windows: Windows) -> "tuple[Scores, str]":
+    from geodecloud.evaluation.seams import evaluate_seams
+    from geodecloud.evaluation.tables import seams_table
+    from geodecloud.restore.windows import grid_of
+
+    scores = evaluate_seams(src, model, grid_of(windows))
+    return scores, seams_table(scores)
+
+
+def _score_pairs(
+    folders: tuple[Path, Path],
+    model: Path | None,
+    stems: list[str] | None,
+    png: Path | None,
+    settings: Settings,
+) -> "tuple[Scores, str]":
+    from geodecloud.evaluation.pairs import evaluate_pairs
+    from geodecloud.evaluation.tables import pairs_table
+
+    scores = evaluate_pairs(*folders, model, stems, png, settings)
+    return scores, pairs_table(scores)

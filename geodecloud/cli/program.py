@@ -16,17 +16,25 @@ from geodecloud.cli.console import begin_command
 from geodecloud.errors import UsageError
 
 DEFAULT = "remove"
+# Commands that are called in several ways.
+_USAGES = {
+    "remove": ("SRC DST", "--red R --green G --blue B DST"),
+    "evaluate": ("CLOUDY_DIR CLEAR_DIR", "--tiles EUROSAT", "--seams SRC"),
+}
 _SECTIONS = ("Input", "Clouds", "Fill", "Windows", "Output", "Performance", "General")
 
 
 class Command(TyperCommand):
     """A command whose options stand in sections; messages name its options."""
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the usage line's words after the command's name."""
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Write each way of calling the command."""
         parameters: list[Any] = self.get_params(ctx)
-        arguments = [one for one in parameters if _is_argument(one) and not one.hidden]
-        return [*(str(one.metavar) for one in arguments), "[OPTIONS]"]
+        arguments = [one.metavar for one in parameters if _is_argument(one) and not one.hidden]
+        prefix = None  # click's own
+        for words in _USAGES.get(str(self.name), (" ".join(arguments),)):
+            formatter.write_usage(ctx.command_path, f"{words} [OPTIONS]".lstrip(), prefix)
+            prefix = "       "
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options in their sections."""
@@ -70,6 +78,7 @@ class Program(Group):
     def format_usage(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  click's signature
         """Write both ways of calling the program."""
         formatter.write_usage("geodecloud", "SRC DST [OPTIONS]")
+        formatter.write_usage("geodecloud", f"{_USAGES['remove'][1]} [OPTIONS]", "       ")
         formatter.write_usage("geodecloud", "COMMAND [ARGUMENTS] [OPTIONS]", "       ")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -36,7 +36,7 @@ def remove(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="File of the red band; with --green and --blue it replaces SRC",
+            help="File of the red band; --red, --green and --blue replace SRC",
             rich_help_panel="Input",
         ),
     ] = None,

@@ -24,7 +24,10 @@ def simulate(
     kind: Annotated[
         Kind,
         typer.Option(
-            metavar="haze|veil|cirrus|cumulus|deck", help="Kind of cloud", rich_help_panel="Clouds"
+            metavar="haze|veil|cirrus|cumulus|deck",
+            help="Kind of cloud: even haze, thin veil, streaks of cirrus, broken cumulus, or an "
+            "opaque deck",
+            rich_help_panel="Clouds",
         ),
     ] = "cumulus",
     seed: Annotated[
@@ -35,7 +38,7 @@ def simulate(
         float,
         typer.Option(
             metavar="FACTOR",
-            help="Size of the clouds, 0.1 to 100 times that on a training tile of 640 m",
+            help="Factor of the clouds' size, 0.1 to 100; at 1 they suit a scene of 640 m",
             rich_help_panel="Clouds",
         ),
     ] = 3.0,
@@ -44,7 +47,7 @@ def simulate(
         typer.Option(
             metavar="FILE",
             help="GeoTIFF to write the opacity to",
-            show_default="DST_opacity.tif",
+            show_default="DST's name with _opacity.tif",
             rich_help_panel="Output",
         ),
     ] = None,

@@ -16,14 +16,14 @@ def train(
         Path, typer.Option(metavar="PATH", help="EuroSAT folder or zip", rich_help_panel="Input")
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the run", rich_help_panel="Output")
+        Path, typer.Option(metavar="DIR", help="Output folder", rich_help_panel="Output")
     ],
     config: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="TOML file of the run's plan, like those in configs/",
-            show_default="the built-in plan",
+            help="Configuration of the run, a TOML file like those in configs/",
+            show_default="the built-in one",
         ),
     ] = None,
     scenes: Annotated[
@@ -69,13 +69,15 @@ def train(
     from geodecloud.training.loader import Sources
     from geodecloud.training.trainer import train as train_model
 
-    plan = load_config(config) if config else Config()
-    plan = with_steps(plan, steps) if steps is not None else plan
+    configuration = load_config(config) if config else Config()
+    if steps is not None:
+        configuration = with_steps(configuration, steps)
+    training = configuration.training
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
     reading = Settings(scale=scale, offset=offset).reading
     sources = Sources(data, scenes, chosen, on_bad, reading.scale, reading.offset)
-    tiles = sources.read(plan.training.validation_tiles, plan.training.split_seed)
-    model = train_model(plan, tiles, out, start=start, resume=resume)
+    tiles = sources.read(training.validation_tiles, training.split_seed)
+    model = train_model(configuration, tiles, out, start=start, resume=resume)
     if first:
         typer.echo(f"model: {model}")
 
@@ -96,10 +98,10 @@ def prepare(
     ] = None,
     on_bad: OnBadOption = "error",
 ) -> None:
-    """Write the article's data set: EuroSAT tiles, clear and under Perlin noise."""
-    from geodecloud.data import prepare as article
+    """Write pairs of EuroSAT tiles, clear and under grey Perlin noise."""
+    from geodecloud.data.prepare import prepare as prepare_pairs
 
-    count = article.prepare(eurosat, out, seed=seed, limit=limit, on_bad=on_bad)
+    count = prepare_pairs(eurosat, out, seed=seed, limit=limit, on_bad=on_bad)
     typer.echo(f"{out}: {count} tiles in all_targets and all_inputs; see preview.png")
 
 
@@ -121,7 +123,7 @@ def download_eurosat(
         str | None, typer.Option(metavar="HEX", help="SHA-256 checksum of the archive")
     ] = None,
 ) -> None:
-    """Download the published EuroSAT archive and check it; a broken download is resumed."""
+    """Download the published EuroSAT archive and check it; an interrupted download is resumed."""
     from geodecloud.data import download
 
     begin_command({"md5": "--md5", "sha256": "--sha256"}, quiet=False, verbose=True)

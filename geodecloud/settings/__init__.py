@@ -45,14 +45,14 @@ class Reading(Part):
     )
     scale: float | None = option(
         None,
-        "DN of reflectance 1, counted after the offset is added",
+        "DN (pixel value), after adding the offset, that means reflectance 1",
         unit="DN",
         above=0,
         shown_default="from the file, else 10000 for integers, 1 for floats",
     )
     offset: float | None = option(
         None,
-        "Number added to each DN before scaling, like -1000 for Sentinel-2 since 2022",
+        "Number to add to each DN before scaling, like -1000 for Sentinel-2 since 2022",
         unit="DN",
         shown_default="from the file, else 0",
         parse=parse.offset,
@@ -73,19 +73,19 @@ class Reading(Part):
     )
     mask: Path | None = option(
         None,
-        "Raster of cloud classes, like an SCL; pixels outside its clouds stay as they are",
+        "Cloud mask or Sentinel-2 scene classification (SCL); only its clouds change",
         unit="FILE",
     )
     mask_values: tuple[int, ...] | None = option(
         None,
         "Mask values that mean cloud",
         unit="VALUES",
-        shown_default="3,8,9,10 of an SCL, else all but 0",
+        shown_default="3,8,9,10 of an SCL; else all but 0",
         parse=parse.values,
     )
     keep_haze: bool = option(
         False,
-        "Keep haze that lies evenly over a whole 8-bit picture, instead of removing it",
+        "Do not remove uniform haze from 8-bit pictures",
         old_flags=("--keep-veil",),
     )
     allow_network: bool = option(False, "Allow reading from the network")
@@ -135,7 +135,7 @@ class Policy(Part):
     )
     opaque_above: float = option(
         0.7,
-        "Opacity (0 to 1) from which a pixel is opaque: its ground cannot be seen",
+        "Pixels at or above this opacity (0 to 1) count as opaque",
         unit="OPACITY",
         minimum=0,
         maximum=1,
@@ -197,7 +197,7 @@ class Output(Part):
 
     provenance: Path | None = option(
         None,
-        "GeoTIFF to write that says which pixels were measured, restored or invented",
+        "Provenance GeoTIFF to write: measured, restored or invented",
         unit="FILE",
     )
     preview: Path | None = option(

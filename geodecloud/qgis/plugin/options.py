@@ -10,20 +10,20 @@ from __future__ import annotations
 OPTIONS = {
     "--bands": ("Band numbers of red, green and blue, counted from 1", "by name or colour"),
     "--scale": (
-        "DN of reflectance 1, counted after the offset is added",
+        "DN (pixel value), after adding the offset, that means reflectance 1",
         "from the file, else 10000 for integers, 1 for floats",
     ),
     "--offset": (
-        "Number added to each DN before scaling, like -1000 for Sentinel-2 since 2022",
+        "Number to add to each DN before scaling, like -1000 for Sentinel-2 since 2022",
         "from the file, else 0",
     ),
     "--mask": (
-        "Raster of cloud classes, like an SCL; pixels outside its clouds stay as they are",
+        "Cloud mask or Sentinel-2 scene classification (SCL); only its clouds change",
         "",
     ),
-    "--mask-values": ("Mask values that mean cloud", "3,8,9,10 of an SCL, else all but 0"),
+    "--mask-values": ("Mask values that mean cloud", "3,8,9,10 of an SCL; else all but 0"),
     "--keep-haze": (
-        "Keep haze that lies evenly over a whole 8-bit picture, instead of removing it",
+        "Do not remove uniform haze from 8-bit pictures",
         "",
     ),
     "--opaque": (
@@ -31,7 +31,7 @@ OPTIONS = {
         "fill",
     ),
     "--opaque-above": (
-        "Opacity (0 to 1) from which a pixel is opaque: its ground cannot be seen",
+        "Pixels at or above this opacity (0 to 1) count as opaque",
         "0.7",
     ),
     "--fill-limit": (
@@ -49,7 +49,7 @@ OPTIONS = {
     "--window": ("Width and height of a window, a multiple of 16", "64"),
     "--overlap": ("Overlap of neighbouring windows, at most half a window", "16"),
     "--provenance": (
-        "GeoTIFF to write that says which pixels were measured, restored or invented",
+        "Provenance GeoTIFF to write: measured, restored or invented",
         "",
     ),
     "--model": ("Model file (.safetensors)", "the built-in model"),
