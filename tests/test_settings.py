@@ -12,7 +12,8 @@ import pytest
 import geodecloud
 from geodecloud import Settings, UsageError
 from geodecloud.cli.options import option_fields
-from geodecloud.qgis.plugin.options import OPTIONS
+from geodecloud.data import cloud_kinds
+from geodecloud.qgis.plugin.options import CLOUDS, OPTIONS
 from geodecloud.settings import ModelSpec, Policy
 from geodecloud.settings.option import choices_of, flags_of, hints, option_of
 from tests.conftest import ROOT, noise, read, write_scene
@@ -258,3 +259,7 @@ def test_the_dialog_of_qgis_has_the_texts_of_the_settings(flag):
     option = option_of(one)
     default = "" if one.default in (None, False, ()) else str(one.default)
     assert OPTIONS[flag] == (option.help, option.shown_default or default)
+
+
+def test_the_dialog_offers_the_clouds_that_the_program_simulates():
+    assert tuple(CLOUDS) == cloud_kinds.CLOUDS

@@ -13,9 +13,10 @@ from geodecloud.cli.options import (
     ProgressOption,
     ScaleOption,
 )
+from geodecloud.data.cloud_kinds import CLOUDS, KINDS
 from geodecloud.settings import Settings
 
-Kind = Literal["haze", "veil", "cirrus", "cumulus", "deck"]
+Kind = Literal[CLOUDS]  # type: ignore[valid-type]  # typer reads it at run time
 
 
 def simulate(
@@ -24,9 +25,8 @@ def simulate(
     kind: Annotated[
         Kind,
         typer.Option(
-            metavar="haze|veil|cirrus|cumulus|deck",
-            help="Kind of cloud: even haze, thin veil, streaks of cirrus, broken cumulus, or an "
-            "opaque deck",
+            metavar="|".join(CLOUDS),
+            help=f"Kind of cloud: {', '.join(KINDS[name].text for name in CLOUDS)}",
             rich_help_panel="Clouds",
         ),
     ] = "cumulus",

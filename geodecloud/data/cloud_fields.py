@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from geodecloud.data.cloud_kinds import KINDS
 from geodecloud.data.draw import Draw
 from geodecloud.data.perlin import PERIOD, fractal_perlin
 
-NONE, HAZE, VEIL, CIRRUS, CUMULUS, DECK = range(6)  # kinds, in the order of config.CloudMix
+NONE, HAZE, VEIL, CIRRUS = map(list(KINDS).index, ("none", "haze", "veil", "cirrus"))
 WAVELENGTHS = (665.0, 560.0, 490.0)  # nm, Sentinel-2 B04, B03, B02 (ESA user guide)
 FIELD_STD = 0.145  # of fractal_perlin with 5 octaves and persistence 0.5, over many cells
 
@@ -70,13 +71,8 @@ def depth_and_shadow(
         float32 (N, 1, H, W) each.
     """
     rows, columns = grid.positions(kind.device)
-    # Where the cover starts and how softly it sets in, in standard deviations of the noise.
-    start = _by_kind(
-        kind, draw.uniform("cover start"), thin=(-2.0, 0.6), cumulus=(-0.6, 1.6), deck=(-5.0, -2.0)
-    )
-    softness = _by_kind(
-        kind, draw.uniform("cover softness"), thin=(1.2, 4.0), cumulus=(0.5, 3.6), deck=(0.5, 2.0)
-    )
+    start = _between(kind, "start", draw.uniform("cover start"))
+    softness = _between(kind, "softness", draw.uniform("cover softness"))
     noise = _noise_field(draw, kind)
 
     def cover(x: Tensor, y: Tensor, wanted: Tensor) -> Tensor:
@@ -96,7 +92,7 @@ def depth_and_shadow(
 
     east, south = draw.direction("shadow towards")
     away = draw.between("shadow distance", 4, 26)
-    casts = draw.chance("casts shadow", 0.6) & (kind == CUMULUS)
+    casts = draw.chance("casts shadow", 0.6) & of_kind(kind, "casts_shadow")
     darkness = draw.between("shadow darkness", 0.25, 0.7)
     dark = darkness * cover(columns + away * east, rows + away * south, casts)
     # Below its own cloud the ground is not seen: no shadow there, or the fill would be dark.
@@ -112,11 +108,9 @@ def _depth_at_full_cover(draw: Draw, kind: Tensor, airlight: Tensor) -> Tensor:
     of_haze = draw.between("light of haze", 0.04, 0.75)
     light = torch.where(kind == HAZE, of_haze, draw.between("light of thin cloud", 0.06, 1.1))
     thick = draw.uniform("attenuation of thick cloud")
-    attenuation = _by_kind(kind, thick, thin=(0, 0), cumulus=(0.25, 1.0), deck=(0.92, 1.0))
-    attenuation = torch.where(kind < CUMULUS, light / airlight, attenuation).clamp(0, 0.995)
-    # Even haze that hides everything is grey at best. So is water, which is more frequent.
-    attenuation = torch.where(kind == HAZE, attenuation.clamp_max(0.8), attenuation)
-    return -torch.log1p(-attenuation)
+    attenuation = _between(kind, "attenuation", thick)
+    attenuation = torch.where(of_kind(kind, "thin"), light / airlight, attenuation).clamp_min(0)
+    return -torch.log1p(-attenuation.minimum(of_kind(kind, "most_attenuation")))
 
 
 def _noise_field(draw: Draw, kind: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -146,16 +140,14 @@ def _noise_field(draw: Draw, kind: Tensor) -> Callable[[Tensor, Tensor, Tensor],
     return field
 
 
-def _by_kind(
-    kind: Tensor,
-    uniform: Tensor,
-    *,
-    thin: tuple[float, float],
-    cumulus: tuple[float, float],
-    deck: tuple[float, float],
-) -> Tensor:
+def of_kind(kind: Tensor, field: str) -> Tensor:
+    """Return a field of :class:`CloudKind` for each tile: (N, 1, 1, 1), or (N, 1, 1, 1, 2)."""
+    return torch.tensor([getattr(one, field) for one in KINDS.values()], device=kind.device)[kind]
+
+
+def _between(kind: Tensor, field: str, uniform: Tensor) -> Tensor:
     """Return a number between the bounds of the tile's kind: float32 (N, 1, 1, 1)."""
-    bounds = torch.tensor([thin, thin, thin, thin, cumulus, deck], device=kind.device)[kind]
+    bounds = of_kind(kind, field)
     return bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) * uniform
 
 

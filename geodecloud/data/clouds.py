@@ -11,23 +11,23 @@ little contrast.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from geodecloud.data.cloud_fields import (
-    CUMULUS,
     FIELD_NUMBERS,
     HAZE,
     NONE,
     PARALLAX_NUMBERS,
     PixelGrid,
     depth_and_shadow,
+    of_kind,
     parallax,
     spectral_ratio,
 )
+from geodecloud.data.cloud_kinds import KINDS
 from geodecloud.data.config import CloudMix
 from geodecloud.data.dark_object import (
     UNDER_NUMBERS,
@@ -86,7 +86,8 @@ def cloud_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
 
 def draw_kind(draw: Draw, mix: CloudMix) -> Tensor:
     """Return a kind of cloud for each tile, as frequent as in the mix: int64 (N, 1, 1, 1)."""
-    limits = torch.tensor(astuple(mix), device=draw.values.device).cumsum(0)[:-1]
+    fractions = [getattr(mix, name) for name in KINDS]
+    limits = torch.tensor(fractions, device=draw.values.device).cumsum(0)[:-1]
     return torch.bucketize(draw.uniform("kind").contiguous(), limits, right=True)
 
 
@@ -133,13 +134,13 @@ def draw_clouds(draw: Draw, kind: Tensor, grid: PixelGrid) -> Clouds:
         kind: int64 (N, 1, 1, 1), see :func:`draw_kind`.
         grid: the pixels that are wanted.
     """
-    bright = draw.chance("bright", torch.where(kind == HAZE, 0.55, 0.8)) | (kind >= CUMULUS)
+    bright = draw.chance("bright", of_kind(kind, "bright"))
     of_bright = draw.between("airlight of bright", 0.9, 3.0)
     of_dim = draw.between("airlight of dim", 0.4, 1.0)
     airlight = torch.where(bright, of_bright, of_dim)  # (N, 1, 1, 1)
     depth, shadow = depth_and_shadow(draw, kind, airlight, grid)  # (N, 1, H, W) each
     scatter = torch.where(
-        kind < CUMULUS,
+        of_kind(kind, "thin"),
         draw.between("scatter of thin cloud", 0, 1.6),
         draw.between("scatter of thick cloud", 0, 0.2),
     )

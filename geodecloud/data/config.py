@@ -10,7 +10,7 @@ from geodecloud.errors import ConfigError
 
 @dataclass(frozen=True)
 class CloudMix:
-    """Fractions of the tiles under each kind of cloud; they add up to 1."""
+    """Fractions of the tiles under each of the ``KINDS`` of cloud; they add up to 1."""
 
     none: float = 0.30
     haze: float = 0.20

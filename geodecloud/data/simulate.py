@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from geodecloud.data.cloud_fields import PixelGrid
+from geodecloud.data.cloud_kinds import CLOUDS, KINDS
 from geodecloud.data.clouds import Clouds, apparent_opacity, cloud_draw, draw_clouds, draw_kind
 from geodecloud.data.config import CloudMix
 from geodecloud.data.draw import Draw
@@ -24,7 +25,7 @@ from geodecloud.version import VERSION
 
 _ROWS = 256  # rows that are made at a time
 _MARGIN = 4  # rows beyond them that parallax reaches into
-_MEAN_OPACITY = (0.1, 0.6)  # bounds: enough cloud, and enough ground between
+_MIN_OPACITY = 0.1  # mean over the scene: enough cloud to see
 _MAX_ATTEMPTS = 200  # clouds that are drawn until one is within the bounds
 _PREVIEW = 128  # pixels of the scene's longer side when its mean opacity is measured
 
@@ -34,9 +35,9 @@ class Simulation:
     """The clouds to simulate.
 
     Args:
-        kind: one of ``CloudMix``'s.
+        kind: one of :data:`geodecloud.data.cloud_kinds.CLOUDS`.
         seed: another seed, another cloud. Its clouds are drawn until the mean opacity of one is
-            0.1 to 0.6 (of a deck: 0.1 to 1).
+            0.1 to the kind's ``most_opacity``.
         zoom: how many times larger than on a training tile of 640 m a cloud is.
         bands, scale, offset: as for restoring.
     """
@@ -49,6 +50,8 @@ class Simulation:
     offset: float | None = None
 
     def __post_init__(self) -> None:
+        if self.kind not in CLOUDS:
+            raise UsageError(f"`kind` is {self.kind}: give {', '.join(CLOUDS)}")
         if not 0.1 <= self.zoom <= 100:
             raise UsageError(f"`zoom` is {self.zoom:g}: give 0.1 to 100")
         if self.seed < 0:
@@ -114,11 +117,10 @@ def find_draw(plan: Simulation, shape: tuple[int, int]) -> Draw:
     step = max(max(shape) / _PREVIEW, 1)
     rows, columns = (max(round(length / step), 1) for length in shape)
     grid = PixelGrid(rows, columns, zoom=plan.zoom / step)
-    low, high = _MEAN_OPACITY
-    high = 1 if plan.kind == "deck" else high
     for attempt in range(_MAX_ATTEMPTS):
         draw = cloud_draw(plan.seed, attempt, [0])
-        if low <= _opacity(_clouds(plan, draw, grid)).mean() <= high:
+        mean = _opacity(_clouds(plan, draw, grid)).mean()
+        if _MIN_OPACITY <= mean <= KINDS[plan.kind].most_opacity:
             return draw
     return cloud_draw(plan.seed, 0, [0])
 

@@ -6,6 +6,7 @@ library only, and Python 3.9: QGIS brings its own interpreter.
 
 from __future__ import annotations
 
+CLOUDS = ["haze", "veil", "cirrus", "cumulus", "deck"]  # kinds that the program simulates
 # Option of the program -> help text, default.
 OPTIONS = {
     "--bands": ("Band numbers of red, green and blue, counted from 1", "by name or colour"),

@@ -12,6 +12,7 @@ from qgis.core import (
 )
 
 from .algorithm import absolute, number
+from .options import CLOUDS
 from .scene import SceneAlgorithm
 
 _HELP = """
@@ -37,7 +38,7 @@ class SimulateClouds(SceneAlgorithm):
             QgsProcessingParameterEnum(
                 "KIND",
                 "Kind of cloud",
-                ["haze", "veil", "cirrus", "cumulus", "deck"],
+                CLOUDS,
                 defaultValue="cumulus",
                 usesStaticStrings=True,
             )
