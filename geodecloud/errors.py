@@ -62,7 +62,7 @@ class OutputWarning(GeodecloudWarning):
 
 
 class FillWarning(GeodecloudWarning):
-    """Opaque pixels are filled with less than the land around them."""
+    """There is too little visible ground to fill opaque pixels from."""
 
 
 class DeviceWarning(GeodecloudWarning):

@@ -283,8 +283,8 @@ def test_an_area_as_geojson(tmp_path, wide):
 
 BAD_AREAS = {
     "1,2,3": "neither",
-    "5,5,1,1": "smaller",
-    "nan,0,1,1": "smaller",
+    "5,5,1,1": "left < right",
+    "nan,0,1,1": "left < right",
     "0,0,10,10": "outside",
     "none.geojson": "neither",
     "{": "not a GeoJSON",

@@ -114,7 +114,7 @@ class DaskWorkers:
         return False
 
     def events(self, seconds: float) -> list[Event]:
-        """Return what has happened; wait at most so many seconds for the first event."""
+        """Return what has happened; wait at most ``seconds`` for the first event."""
         events: list[Event] = list(self._refresh())
         try:
             while True:

@@ -56,7 +56,7 @@ class Workers(Protocol):
         """Replace an idle worker by a fresh one; return False where that is impossible."""
 
     def events(self, seconds: float) -> list[Event]:
-        """Return what has happened; wait at most so many seconds for the first event.
+        """Return what has happened; wait at most ``seconds`` for the first event.
 
         Raises:
             GeodecloudError: no worker is left, and none will come.

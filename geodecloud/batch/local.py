@@ -106,11 +106,9 @@ class LocalWorkers:
         return True
 
     def events(self, seconds: float) -> list[Event]:
-        """Return what has happened; wait at most so many seconds for the first event."""
+        """Return what has happened; wait at most ``seconds`` for the first event."""
         if not self._processes:
-            raise GeodecloudError(
-                f"no worker is left: each ended while it started ({self._start_failure})"
-            )
+            raise GeodecloudError(f"every worker exited during startup ({self._start_failure})")
         by_connection = {worker.connection: name for name, worker in self._processes.items()}
         events = [self._receive(by_connection[c]) for c in wait(list(by_connection), seconds)]  # type: ignore[index]
         return [event for event in events if event]

@@ -76,7 +76,7 @@ class Manifest:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise OutputError(
-                f"{self.folder}: another geodecloud batch is at work there; wait for its end, or "
+                f"{self.folder}: another batch is using this folder; wait until it finishes, or "
                 "name another folder"
             ) from None
         except OSError as error:

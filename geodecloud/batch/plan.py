@@ -114,5 +114,5 @@ class Claims:
             claims[key] = job.source
         source = os.path.normcase(job.source)
         if self._owners.get(source, job.source) != job.source:
-            raise UsageError(f"{job.source}: is a scene, and would be an output; change `name`")
+            raise UsageError(f"{job.source}: is both an input scene and an output; change `name`")
         self._owners |= claims

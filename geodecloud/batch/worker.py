@@ -54,7 +54,7 @@ class Outcome:
 
     report: as :meth:`geodecloud.decloud.Report.to_dict` returns it.
     error: one line.
-    traceback: of an error that the library does not raise on purpose.
+    traceback: of an unexpected exception.
     warnings: one line each.
     """
 

@@ -27,7 +27,7 @@ class Draw:
     """Uniform random numbers of N tiles, each with a name.
 
     Args:
-        names: each number's.
+        names: name of each column of ``values``.
         values: float32 (N, len(names)), 0 to below 1.
     """
 

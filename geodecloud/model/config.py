@@ -46,7 +46,7 @@ class DiscriminatorPlan:
 
     def __post_init__(self) -> None:
         if len(self.blocks) != len(self.widths) or not 1 <= len(self.blocks) <= 6:
-            raise ConfigError("[discriminator] blocks and widths: one of each for 1 to 6 stages")
+            raise ConfigError("[discriminator] blocks and widths must have equal length, 1 to 6")
         # With fewer than 8 channels PyTorch 2.13 writes beyond its memory, in the gradient of a
         # strided convolution on a CPU, channels last.
         if min(self.blocks) < 1 or min(self.widths) < 8:

@@ -44,7 +44,7 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
             f"`aoi` is {aoi}: it lies outside the scene, {tuple(dataset.bounds)}"
         ) from None
     except (ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
-        raise UsageError(f"`aoi` is {aoi}: has no place in the scene's CRS") from error
+        raise UsageError(f"`aoi` is {aoi}: it cannot be projected to the scene's CRS") from error
 
 
 def _bounds(text: str) -> tuple[float, float, float, float] | None:
@@ -54,7 +54,9 @@ def _bounds(text: str) -> tuple[float, float, float, float] | None:
     except ValueError:
         return None
     if not (left < right and bottom < top and all(map(math.isfinite, (left, bottom, right, top)))):
-        raise UsageError(f"`aoi` is {text}: give left,bottom,right,top, left and bottom smaller")
+        raise UsageError(
+            f"`aoi` is {text}: give left,bottom,right,top with left < right, bottom < top"
+        )
     return left, bottom, right, top
 
 
@@ -70,7 +72,7 @@ def _read_geometries(path: Path, dataset: Any) -> list[dict[str, Any]]:
             f"`aoi` is {path}: neither four numbers left,bottom,right,top nor a GeoJSON file"
         )
     if dataset.crs is None:
-        raise UsageError(f"`aoi` is {path}: the scene has no CRS; give bounds in its own numbers")
+        raise UsageError(f"`aoi` is {path}: the scene has no CRS; give bounds in scene coordinates")
     try:
         collection = json.loads(path.read_text(encoding="utf-8"))
         named = collection.get("crs")

@@ -25,7 +25,7 @@ def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
     """
     if area.width * area.height > _MOST_PIXELS:
         raise SceneError(
-            f"{path}: says that it has {area.width} x {area.height} pixels, more than "
+            f"{path}: declares {area.width} x {area.height} pixels, more than "
             f"{_MOST_PIXELS:.0e}; restore it in parts (`aoi`)"
         )
     bytes_per_pixel = np.dtype(dataset.dtypes[0]).itemsize * dataset.count

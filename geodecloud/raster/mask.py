@@ -86,7 +86,7 @@ def _refuse_elsewhere(grid: Grid, path: Path, scene: Scene) -> None:
     if not (grid.is_placed and scene.grid.is_placed):
         rows, columns = grid.shape
         raise SceneError(
-            f"{path}: has another size than the scene, {columns} x {rows}, and one of them has no "
+            f"{path}: size {columns} x {rows} differs from the scene's, and one of them has no "
             "CRS; give a mask of the scene's size"
         )
     try:

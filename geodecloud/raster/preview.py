@@ -58,7 +58,9 @@ class Preview:
         try:
             Image.fromarray(self._canvas).save(self._path, format="PNG")
         except OSError as error:
-            raise OutputError(f"{self._path.parent}: no preview ({error.strerror})") from error
+            raise OutputError(
+                f"{self._path.parent}: cannot write preview ({error.strerror})"
+            ) from error
 
     def _picture(self, dn: NDArray[Any], codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         model = np.nan_to_num(self._radiometry.to_model(dn))

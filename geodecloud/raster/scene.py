@@ -94,7 +94,7 @@ class Scene:
 
     @property
     def pixel_metres(self) -> tuple[float, float] | None:
-        """Height and width of a pixel in metres at the middle; None without a CRS."""
+        """Height and width in metres of a pixel at the scene centre; None without a CRS."""
         return self.grid.pixel_metres
 
     def read(self, first: int, last: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

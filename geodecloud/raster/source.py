@@ -97,10 +97,10 @@ def _by_colour(files: list[str], where: str) -> list[str]:
     for colour, pattern in zip(COLOURS, _NAMED, strict=True):
         found = sorted(file for file in files if pattern.search(Path(file).stem))
         if len(found) != 1:
-            some = "several: " + ", ".join(Path(f).name for f in found) if found else "none"
+            names = f": {', '.join(Path(file).name for file in found)}" if found else ""
             raise SceneError(
-                f"{where}: of the files for {colour}, named like B04, B03, B02 or by colour, "
-                f"there are {some}; give the three files of red, green and blue"
+                f"{where}: found {len(found)} {colour} files, expected one{names}; give three "
+                "files, named like B04, B03, B02 or by colour"
             )
         chosen += found
     if _OLD_LANDSAT.match(Path(chosen[0]).name):

@@ -70,7 +70,7 @@ def write_item(path: Path, scene: Scene, written: Written) -> None:
     try:
         path.write_text(json.dumps(item, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path.parent}: no STAC item ({error.strerror})") from error
+        raise OutputError(f"{path.parent}: cannot write STAC item ({error.strerror})") from error
 
 
 def make_item(scene: Scene, written: Written) -> dict[str, Any]:

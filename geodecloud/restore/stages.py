@@ -79,7 +79,7 @@ def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | 
 
 
 def cancellable(items: Iterator[T], cancelled: threading.Event) -> Iterator[T]:
-    """Yield the same items until ``cancelled`` is set.
+    """Yield the same items, and raise once ``cancelled`` is set.
 
     A later stage that gathers many items before it yields one can be cancelled meanwhile.
 

@@ -73,9 +73,9 @@ class ReferenceImage:
         seen = weight >= full / 2
         if np.count_nonzero(seen) < _LEAST_CELLS:
             raise SceneError(
-                f"{self._scene.path}: too little of it is visible in the scene too "
+                f"{self._scene.path}: overlaps too little visible ground with the scene "
                 f"({np.count_nonzero(seen)} of at least {_LEAST_CELLS} cells of "
-                f"{self._both.cell} pixels) to match its colours; leave it out"
+                f"{self._both.cell} pixels) to match its colours; omit it"
             )
         means = np.stack(sums)[:, seen] / weight[seen]  # (6, count)
         contrasts = means - self._around(sums, weight)[:, seen]
