@@ -106,7 +106,7 @@ def test_collisions_are_refused(tmp_path):
         claim(claims, "b.tif", "{stem}_1.tif", provenance="{stem}_1.tif")
     with pytest.raises(UsageError, match="twice"):
         claim(claims, "b.tif", "{stem}.tif")
-    with pytest.raises(UsageError, match="is a scene"):
+    with pytest.raises(UsageError, match="both an input scene and an output"):
         claim(claims, "a_clear.tif")
 
 
@@ -185,7 +185,10 @@ def test_two_runs_exclude_each_other_and_a_killed_one_does_not(tmp_path):
     command = [sys.executable, "-c", script, tmp_path]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"in\n"
-        with pytest.raises(OutputError, match="another geodecloud batch"), Manifest(tmp_path):
+        with (
+            pytest.raises(OutputError, match="another batch is using this folder"),
+            Manifest(tmp_path),
+        ):
             pass
         other.send_signal(signal.SIGKILL)
     with Manifest(tmp_path):

@@ -291,7 +291,7 @@ BAD_AREAS = {
     '{"type": "Point"}': "not a GeoJSON",
     '{"type": "Point", "coordinates": []}': "not a GeoJSON",
     "[]": "not a GeoJSON",
-    '{"type": "FeatureCollection", "features": []}': "no place",
+    '{"type": "FeatureCollection", "features": []}': "is empty",
     '{"type": "Point", "coordinates": [1, 2], "crs": {"properties": {}}}': "not a GeoJSON",
 }
 

@@ -124,7 +124,9 @@ def test_a_file_for_each_band(cli, tmp_path, tiny_model):
     assert cli(red, *colours, out, "--model", tiny_model).code == 2
     assert cli(*colours[:4], out, "--model", tiny_model).code == 2
     write_scene(tmp_path / "other_B04.tif", DN[:1])
-    with pytest.raises(SceneError, match=r"several: other_B04\.tif, red\.tif"):
+    with pytest.raises(
+        SceneError, match=r"found 2 red files, expected one: other_B04\.tif, red\.tif"
+    ):
         find_source(tmp_path)
     with pytest.raises(SceneError, match="another size, grid"):
         find_source([tmp_path / "other_B04.tif", green, blue])

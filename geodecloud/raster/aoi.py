@@ -44,7 +44,9 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
             f"`aoi` is {aoi}: it lies outside the scene, {tuple(dataset.bounds)}"
         ) from None
     except (ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
-        raise UsageError(f"`aoi` is {aoi}: it cannot be projected to the scene's CRS") from error
+        raise UsageError(
+            f"`aoi` is {aoi}: is empty, or cannot be projected to the scene's CRS"
+        ) from error
 
 
 def _bounds(text: str) -> tuple[float, float, float, float] | None:

@@ -52,7 +52,7 @@ class Grid:
 
     @property
     def pixel_metres(self) -> tuple[float, float] | None:
-        """Height and width in metres of the pixel at the centre; None without a CRS of the Earth."""
+        """Height and width in metres of the central pixel; None without a CRS of the Earth."""
         if not self.is_placed:
             return None
         step = self.transform
