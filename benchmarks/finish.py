@@ -15,10 +15,46 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import torch
+
+from geodecloud.errors import ModelError
 from geodecloud.evaluation.tiles import evaluate_tiles
-from geodecloud.model.checkpoint import copy_with_strength, save_mean
+from geodecloud.model.checkpoint import load_generator, save_generator
 
 FACTORS = (1.0, 1.05, 1.1, 1.15, 1.2)
+
+
+def copy_with_strength(model: Path, strength: float, path: Path) -> None:
+    """Write a copy of a model file with another strength, see :class:`ModelInfo`."""
+    generator, info = load_generator(model)
+    save_generator(generator, path, info.metadata | {"strength": strength})
+
+
+def save_mean(models: list[Path], path: Path) -> None:
+    """Write the mean of each weight, with the metadata of the last model and the steps of all.
+
+    Raises:
+        ModelError: a generator has another architecture than the last one.
+    """
+    generators, infos = zip(*(load_generator(model) for model in models), strict=True)
+    for info in infos:
+        if info.plan != infos[-1].plan:
+            raise ModelError(
+                f"{info.path}: architecture differs from {infos[-1].path}; "
+                "give models of the same run"
+            )
+    weights = [generator.state_dict() for generator in generators]
+    generators[-1].load_state_dict(
+        {
+            name: torch.stack([one[name] for one in weights]).mean(dim=0)
+            if value.is_floating_point()
+            else value
+            for name, value in weights[-1].items()
+        }
+    )
+    about = infos[-1].metadata | {"mean_of_steps": [info.metadata.get("steps") for info in infos]}
+    about.pop("scores", None)  # they are the last model's, not the mean's
+    save_generator(generators[-1], path, about)
 
 
 def main() -> None:
@@ -38,11 +74,7 @@ def main() -> None:
             copy_with_strength(mean, factor, trial)
             kinds = evaluate_tiles(options.eurosat, trial, options.limit)["kinds"]
             row = {kind: rows["restored"]["psnr"] for kind, rows in kinds.items()}
-            for kind in (
-                "none",
-                "deck",
-                "article",
-            ):  # nothing to restore; no visible ground; grey noise
+            for kind in ("none", "deck", "article"):  # no cloud; no visible ground; grey noise
                 del row[kind]
             scores[factor] = statistics.mean(row.values())
             each = "  ".join(f"{kind} {psnr:.2f}" for kind, psnr in row.items())

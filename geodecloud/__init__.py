@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geodecloud.arrays import Restored
     from geodecloud.decloud import Report
     from geodecloud.errors import (
         BandsWarning,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     )
     from geodecloud.model.predictor import Predictor
     from geodecloud.raster.source import Src
+    from geodecloud.restore_arrays import Restored
     from geodecloud.settings import (
         Limits,
         ModelSpec,
@@ -148,8 +148,8 @@ def decloud_array(
     Raises:
         GeodecloudError: the array is no scene, or the network fails.
     """
-    from geodecloud.arrays import restore_array
     from geodecloud.raster.array import ArrayInfo
+    from geodecloud.restore_arrays import restore_array
 
     chosen = _with_options(settings, options)
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
@@ -184,7 +184,7 @@ def decloud_dataarray(
     Raises:
         GeodecloudError: the array is no scene, or the network fails.
     """
-    from geodecloud.arrays import restore_dataarray
+    from geodecloud.restore_arrays import restore_dataarray
 
     chosen = _with_options(settings, options)
     predictor = _load(model, device, precision, chosen)

@@ -20,7 +20,7 @@ ROOMS = {
     "raster": BELOW_RASTER,
     "restore": f"{BELOW_RASTER} raster",
     "decloud": BELOW_DECLOUD,
-    "arrays": f"{BELOW_DECLOUD} decloud",
+    "restore_arrays": f"{BELOW_DECLOUD} decloud",
     "batch": f"{BELOW_DECLOUD} decloud model",
     "model": f"{BELOW_RASTER} restore.windows restore.filters restore.memory raster.atomic",
     "data": f"{BELOW_RASTER} raster",

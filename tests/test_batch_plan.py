@@ -20,7 +20,7 @@ from geodecloud.batch.local import divide
 from geodecloud.batch.manifest import NAME, Manifest, configuration_of
 from geodecloud.batch.plan import Claims, Job, Naming
 from geodecloud.batch.scheduler import MAX_ATTEMPTS, Scheduler
-from geodecloud.batch.search import Fingerprint, Search, Source, read_names
+from geodecloud.batch.search import Fingerprint, FoundScene, Search, read_names
 from geodecloud.batch.watch import Watch
 from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, UsageError
@@ -94,7 +94,7 @@ def test_a_name_with_other_fields_or_outside_the_folder_is_refused(name):
 
 def test_collisions_are_refused(tmp_path):
     def claim(claims, source, name="{stem}_clear.tif", **others):
-        claims.add(Naming(name, **others).job(Source(str(tmp_path / source)), tmp_path))
+        claims.add(Naming(name, **others).job(FoundScene(str(tmp_path / source)), tmp_path))
 
     claims = Claims()
     claim(claims, "x/a.tif")

@@ -23,13 +23,13 @@ from referencing import Registry, Resource
 from rio_cogeo.cogeo import cog_validate
 
 import geodecloud
-from geodecloud.arrays import restore_array
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeoreferenceWarning, OutputError, SceneError, UsageError
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
+from geodecloud.restore_arrays import restore_array
 from geodecloud.settings import Output, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 

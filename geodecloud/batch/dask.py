@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Client, Future
 
 from geodecloud.batch.dask_worker import ModelPlugin, restore
-from geodecloud.batch.events import Done, Event, Lost, Progress
+from geodecloud.batch.events import Done, Event, Lost, RowsDone
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import GeodecloudError, UsageError
@@ -52,7 +52,7 @@ class DaskWorkers:
         self._running: list[str] = []  # workers that Dask can give tasks
         self._refreshed = self._last_any = 0.0  # seconds of the monotonic clock
         # Rows of a worker, or the name of a worker whose task has ended; filled by Dask's threads.
-        self._inbox: queue.SimpleQueue[Progress | str] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[RowsDone | str] = queue.SimpleQueue()
 
     def __enter__(self) -> "DaskWorkers":
         for name in ("distributed", "distributed.client"):
@@ -91,7 +91,7 @@ class DaskWorkers:
     def _receive_rows(self, event: tuple[float, dict[str, Any]]) -> None:
         report = event[1]
         done, total = report["rows"]
-        self._inbox.put(Progress(report["worker"], done, total))
+        self._inbox.put(RowsDone(report["worker"], done, total))
 
     def idle(self) -> list[str]:
         """See :class:`geodecloud.batch.events.Workers`, also for the other methods."""

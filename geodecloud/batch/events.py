@@ -9,7 +9,7 @@ from geodecloud.batch.worker import Outcome
 
 
 @dataclass(frozen=True)
-class Progress:
+class RowsDone:
     """A worker has restored ``done`` of the ``total`` rows of its scene."""
 
     worker: str
@@ -33,7 +33,7 @@ class Lost:
     reason: str
 
 
-Event = Progress | Done | Lost
+Event = RowsDone | Done | Lost
 
 
 class Workers(Protocol):

@@ -14,7 +14,7 @@ from geodecloud.batch.manifest import Manifest, configuration_of
 from geodecloud.batch.plan import Claims, Job, Naming
 from geodecloud.batch.record import Recorder, Summary
 from geodecloud.batch.scheduler import Scheduler
-from geodecloud.batch.search import Search, Source
+from geodecloud.batch.search import FoundScene, Search
 from geodecloud.batch.watch import Watch
 from geodecloud.errors import GeodecloudError, OutputError, SceneError
 from geodecloud.raster.metadata import made_from
@@ -40,7 +40,7 @@ class Request:
     fail_fast: bool = False
     settle: float | None = None
 
-    def sources(self) -> Iterator[Source]:
+    def sources(self) -> Iterator[FoundScene]:
         """Yield all scenes that are there now, each once."""
         seen = set()
         for name in self.names:
@@ -123,7 +123,7 @@ class Planner:
                 self._recorder.refused(job, error)
         return undone
 
-    def _jobs(self, sources: Iterator[Source] | list[Source]) -> list[Job]:
+    def _jobs(self, sources: Iterator[FoundScene] | list[FoundScene]) -> list[Job]:
         """Return a job for each source that is not an output of an earlier run."""
         naming, out = self._request.naming, self._manifest.folder
         jobs = [naming.job(one, out, overwrite=self._request.overwrite) for one in sources]

@@ -9,7 +9,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from geodecloud.batch.events import Done, Progress
+from geodecloud.batch.events import Done, RowsDone
 from geodecloud.batch.worker import Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError
 from geodecloud.restore.heap import use_one_heap
@@ -25,7 +25,7 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
     """Restore the scenes that arrive on a connection until the owner stops this process.
 
     Sends ``READY`` once, or the error that keeps the worker from starting; then, for each
-    :class:`~geodecloud.batch.plan.Job` received, :class:`Progress` many times and
+    :class:`~geodecloud.batch.plan.Job` received, :class:`RowsDone` many times and
     :class:`Done` once.
     """
     use_one_heap()
@@ -35,7 +35,7 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}"
 
     def progress(done: int, total: int) -> None:
-        connection.send(Progress(worker, done, total))
+        connection.send(RowsDone(worker, done, total))
 
     try:
         restore = _restorer(connection, spec)

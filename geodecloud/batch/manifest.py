@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from filelock import FileLock, Timeout
 
 from geodecloud.batch.plan import Job
-from geodecloud.batch.search import Source
+from geodecloud.batch.search import FoundScene
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, warn
 
@@ -45,7 +45,7 @@ def _json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json(one) for one in value]
     if isinstance(value, Path):
-        fingerprint = Source(str(value.absolute())).fingerprint()
+        fingerprint = FoundScene(str(value.absolute())).fingerprint()
         facts = dataclasses.astuple(fingerprint) if fingerprint else ()
         return [str(value.absolute()), *facts]
     return value

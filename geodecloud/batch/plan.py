@@ -5,7 +5,7 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 
-from geodecloud.batch.search import Fingerprint, Source
+from geodecloud.batch.search import Fingerprint, FoundScene
 from geodecloud.errors import UsageError
 
 
@@ -52,7 +52,7 @@ class Naming:
         patterns = {"name": self.name, "provenance": self.provenance, "preview": self.preview}
         return {option: pattern for option, pattern in patterns.items() if pattern is not None}
 
-    def job(self, source: Source, out: Path, *, overwrite: bool = False) -> Job:
+    def job(self, source: FoundScene, out: Path, *, overwrite: bool = False) -> Job:
         """Return the job of a scene, with outputs in or below the folder ``out``."""
         fields = {"stem": source.stem, "parent": Path(source.name).parent.name}
         folder = out.absolute() / source.subfolder

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from geodecloud.batch.events import Done, Lost, Progress, Workers
+from geodecloud.batch.events import Done, Lost, RowsDone, Workers
 from geodecloud.batch.plan import Job
 from geodecloud.batch.record import Recorder
 from geodecloud.batch.worker import Outcome
@@ -66,7 +66,7 @@ class Scheduler:
                 return
             self._give_out()
             for event in self._workers.events(_POLL_SECONDS):
-                if isinstance(event, Progress):
+                if isinstance(event, RowsDone):
                     if event.worker in self._running:
                         job = self._running[event.worker].job
                         self._recorder.rows(job, event.done, event.total)

@@ -29,7 +29,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class Source:
+class FoundScene:
     """A scene that was found.
 
     name: absolute path of a file or of a product's folder, or a name that only GDAL can open.
@@ -74,7 +74,7 @@ class Search:
     pattern: tuple[str, ...] = SCENES
     recursive: bool = False
 
-    def find(self, name: str) -> list[Source]:
+    def find(self, name: str) -> list[FoundScene]:
         """Return the scenes that a file, folder, product or glob means, sorted by name.
 
         A missing file is returned like a scene: it fails later, as one scene among others.
@@ -83,23 +83,23 @@ class Search:
             OutputError: the folder is that of the outputs.
         """
         if _GDAL_NAME.match(name):
-            return [Source(name)]
+            return [FoundScene(name)]
         path = Path(name).absolute()
         if path.is_dir() and not is_product(path):
             return list(self._in_folder(path))
         if path.exists() or not glob.has_magic(name):
-            return [Source(os.path.normpath(path))]
+            return [FoundScene(os.path.normpath(path))]
         fixed = _fixed_part(path)
-        found: list[Source] = []
+        found: list[FoundScene] = []
         for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207  is absolute
             path = Path(match)
             if path.is_dir() and not is_product(path):
                 found += self._in_folder(path, fixed)
             elif not any(is_product(parent) for parent in path.parents):
-                found.append(Source(match, path.parent.relative_to(fixed)))
+                found.append(FoundScene(match, path.parent.relative_to(fixed)))
         return found
 
-    def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[Source]:
+    def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[FoundScene]:
         """Yield the scenes of a folder; their subfolders begin at ``root``, or at the folder."""
         if folder.resolve() == self.out.resolve():
             raise OutputError(
@@ -119,7 +119,7 @@ class Search:
             )
             for name in sorted([*products, *files]):
                 if not name.startswith(".") and self._matches(name):
-                    yield Source(str(here / name), here.relative_to(root or folder))
+                    yield FoundScene(str(here / name), here.relative_to(root or folder))
 
     def _matches(self, name: str) -> bool:
         return any(fnmatch(name.lower(), pattern.lower()) for pattern in self.pattern)

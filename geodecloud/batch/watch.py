@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from geodecloud.batch.search import Fingerprint, Source
+from geodecloud.batch.search import Fingerprint, FoundScene
 
 
 @dataclass
@@ -26,11 +26,11 @@ class Watch:
         settle: seconds for which size and time must stay the same.
     """
 
-    find: Callable[[], Iterable[Source]]
+    find: Callable[[], Iterable[FoundScene]]
     settle: float
     _seen: dict[str, _Seen] = field(default_factory=dict)
 
-    def settled(self, now: float) -> list[Source]:
+    def settled(self, now: float) -> list[FoundScene]:
         """Return the scenes that have settled since the last call.
 
         A scene is returned once, and again after each change.

@@ -11,12 +11,12 @@ from typing import Any
 
 from geodecloud.batch.events import Display
 from geodecloud.batch.plan import Job
-from geodecloud.cli.console import Progress, progress_bar
+from geodecloud.cli.console import ProgressStyle, progress_bar
 
 log = logging.getLogger("geodecloud")
 
 
-def show_batch(style: Progress, *, hidden: bool) -> AbstractContextManager[Display]:
+def show_batch(style: ProgressStyle, *, hidden: bool) -> AbstractContextManager[Display]:
     """Return a display that lasts for the ``with`` block; ``hidden``: messages only, no bars."""
     if style == "json":
         return _json_lines()

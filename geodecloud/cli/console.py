@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, TextIO
 from geodecloud.errors import GeodecloudError, GeodecloudWarning
 from geodecloud.restore.heap import use_one_heap
 
-Progress = Literal["bar", "json", "none"]
+ProgressStyle = Literal["bar", "json", "none"]
 
 log = logging.getLogger("geodecloud")
 
@@ -26,7 +26,7 @@ _options: dict[str, str] = {}  # parameter of the running command -> its option
 
 @contextlib.contextmanager
 def progress_bar(
-    style: Progress = "bar", *, hidden: bool = False, unit: str = "row"
+    style: ProgressStyle = "bar", *, hidden: bool = False, unit: str = "row"
 ) -> Iterator[Callable[[float, float], None]]:
     """Show progress: yield a function that takes (units done, units in all).
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from geodecloud.cli.console import Progress
+from geodecloud.cli.console import ProgressStyle
 from geodecloud.settings import Limits, ModelSpec, Output, Policy, Reading, Settings, Windows
 from geodecloud.settings.option import Option, choices_of, flags_of, hints, option_of
 
@@ -64,7 +64,7 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout at the end")
 ]
 ProgressOption = Annotated[
-    Progress,
+    ProgressStyle,
     typer.Option(
         metavar="bar|json|none",
         help="Progress on stderr: a bar on a terminal, JSON lines for programs, or none",

@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -63,57 +62,10 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
         "radiometry": "reflectance / 0.275",
         **about,
     }
-    _write(path, _halves(generator), metadata)
-
-
-def copy_with_strength(model: Path, strength: float, path: Path) -> None:
-    """Write a copy of a model file with another strength, see :class:`ModelInfo`.
-
-    Raises:
-        ModelError: as :func:`load_generator`.
-        OutputError: as :func:`save_generator`.
-    """
-    generator, info = load_generator(model)
-    _write(path, _halves(generator), info.metadata | {"strength": strength})
-
-
-def save_mean(models: list[Path], path: Path) -> None:
-    """Write the mean of each weight, with the metadata of the last model and the steps of all.
-
-    Raises:
-        ModelError: as :func:`load_generator`, or the generators have different shapes.
-        OutputError: as :func:`save_generator`.
-    """
-    generators, infos = zip(*(load_generator(model) for model in models), strict=True)
-    for info in infos:
-        if info.plan != infos[-1].plan:
-            raise ModelError(
-                f"{info.path}: another shape of generator than {infos[-1].path}; "
-                "give models of the same run"
-            )
-    weights = [generator.state_dict() for generator in generators]
-    generators[-1].load_state_dict(
-        {
-            name: torch.stack([one[name] for one in weights]).mean(dim=0)
-            if value.is_floating_point()
-            else value
-            for name, value in weights[-1].items()
-        }
-    )
-    about = infos[-1].metadata | {"mean_of_steps": [info.metadata.get("steps") for info in infos]}
-    about.pop("scores", None)  # they are the last model's, not the mean's
-    save_generator(generators[-1], path, about)
-
-
-def _halves(generator: UNet) -> dict[str, torch.Tensor]:
-    """Return the weights in fp16; whole numbers stay."""
-    return {
+    weights = {  # whole numbers stay
         name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
         for name, value in generator.state_dict().items()
     }
-
-
-def _write(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     try:
         with atomic_write(path) as part:
             save_file(weights, part, {"geodecloud": json.dumps(metadata)})

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from geodecloud.training.validate import Restored
+from geodecloud.training.validate import RestoredTiles
 
 _PANELS = (
     ("losses", ("restored", "opacity")),
@@ -34,7 +34,7 @@ def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
     _write(figure, path)
 
 
-def plot_tiles(tiles: Restored, path: Path) -> None:
+def plot_tiles(tiles: RestoredTiles, path: Path) -> None:
     """Plot a column for each tile: input, target, generated and opacity, as PNG."""
     rows: list[tuple[str, Any]] = [
         ("input", tiles.clouded.cloudy),

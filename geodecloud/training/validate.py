@@ -19,7 +19,7 @@ _EPOCH = 1 << 20  # training never sees this epoch's clouds
 _OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden; below which it is clear
 
 
-class Restored(NamedTuple):
+class RestoredTiles(NamedTuple):
     """Tiles under cloud, restored by the averaged generator.
 
     clouded: the tiles before.
@@ -33,13 +33,13 @@ class Restored(NamedTuple):
 
 
 @torch.inference_mode()
-def restore_tiles(run: Run, tiles: Tiles, items: list[int]) -> Restored:
+def restore_tiles(run: Run, tiles: Tiles, items: list[int]) -> RestoredTiles:
     """Restore the tiles of these numbers under the clouds of validation, always the same."""
     pixels = torch.from_numpy(eurosat_to_model(tiles.pixels[items]))
     clouded = put_clouds(pixels.to(run.processes.device), run.config, _EPOCH, items)
     output = predict(run, run.average, model_input(clouded, run.config))
     opacity = output[:, 3:] if run.config.generator.opacity else output[:, :1] * torch.nan
-    return Restored(clouded, output[:, :3].clamp(0, 1), opacity)
+    return RestoredTiles(clouded, output[:, :3].clamp(0, 1), opacity)
 
 
 def validate(run: Run, held_out: Tiles) -> dict[str, float]:
