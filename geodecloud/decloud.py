@@ -167,9 +167,9 @@ def _open_references(scene: Scene, settings: Settings) -> Iterator[list[Referenc
 
 def input_files(scene: Scene, settings: Settings) -> list[Path]:
     """Return the files that must not be replaced."""
-    reading = settings.reading
-    chosen = [Path(path) for path in (reading.mask, reading.aoi) if path]
-    return [scene.path, *chosen, *settings.policy.references, *map(Path, scene.dataset.files)]
+    reading, policy = settings.reading, settings.policy
+    chosen = [Path(path) for path in (reading.mask, reading.aoi, *policy.references) if path]
+    return [scene.path, *chosen, *map(Path, scene.dataset.files)]
 
 
 def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) -> None:

@@ -10,10 +10,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from geodecloud.errors import OutputError
+from geodecloud.settings.parse import is_gdal_name
 
 SCENES = ("*.tif", "*.tiff", "*.SAFE", "*.SAFE.zip", "S2*_MSIL*.zip")  # in a folder
 _METADATA = "MTD_MSIL*.xml"  # of a Sentinel-2 product, in its folder
-_GDAL_NAME = re.compile(r"/vsi|[A-Z][A-Z0-9_]+:")  # what only GDAL can open; no drive letter
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Search:
         Raises:
             OutputError: the folder is that of the outputs.
         """
-        if _GDAL_NAME.match(name):
+        if is_gdal_name(name):
             return [FoundScene(name)]
         path = Path(name).absolute()
         if path.is_dir() and not is_product(path):

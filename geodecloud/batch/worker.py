@@ -39,13 +39,18 @@ class WorkerSpec:
     def with_absolute_paths(self) -> WorkerSpec:
         """Return the same specification for workers in other working directories."""
         reading, policy = self.settings.reading, self.settings.policy
-        changes: dict[str, Any] = {"references": [path.absolute() for path in policy.references]}
+        changes: dict[str, Any] = {"references": list(map(_absolute, policy.references))}
         if reading.mask:
-            changes["mask"] = reading.mask.absolute()
+            changes["mask"] = _absolute(reading.mask)
         if reading.aoi and Path(reading.aoi).is_file():
             changes["aoi"] = Path(reading.aoi).absolute()
         spec = dataclasses.replace(self, settings=self.settings.replace(**changes))
         return spec.with_model(model=self.model.model.absolute()) if self.model.model else spec
+
+
+def _absolute(name: Path | str) -> Path | str:
+    """Return the absolute path of a file; a name that only GDAL can open stays as it is."""
+    return name.absolute() if isinstance(name, Path) else name
 
 
 @dataclass(frozen=True)

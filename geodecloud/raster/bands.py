@@ -9,6 +9,7 @@ from rasterio.enums import ColorInterp
 from geodecloud.errors import BandsWarning, UsageError, warn
 
 Bands = tuple[int, int, int]
+BY_FILE: Bands = (1, 2, 3)  # of a scene of a file for each band: see vrt.vrt_of
 
 # Band descriptions that name a colour: "B04", "B4", "b4_10m", "Red", "R" - but not "red edge".
 _DESCRIPTIONS = (r"(b0?4|red|r)", r"(b0?3|green|g)", r"(b0?2|blue|b)")

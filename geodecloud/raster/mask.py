@@ -53,7 +53,9 @@ class CloudMask:
 
 
 @contextmanager
-def open_mask(path: Path, values: tuple[int, ...] | None, scene: Scene) -> Iterator[CloudMask]:
+def open_mask(
+    path: Path | str, values: tuple[int, ...] | None, scene: Scene
+) -> Iterator[CloudMask]:
     """Open a cloud mask; beyond it there is no cloud.
 
     Args:
@@ -65,12 +67,13 @@ def open_mask(path: Path, values: tuple[int, ...] | None, scene: Scene) -> Itera
     Raises:
         SceneError: the mask cannot be read, lies elsewhere, or has no CRS and another size.
     """
+    name, path = path, Path(path)
     if values is None and _SCL.search(path.stem):
         values = SCL_CLOUD
-    if not path.exists():
+    if name == path and not path.exists():
         raise SceneError(f"{path}: no such file; give a raster that says where cloud is")
     whole_file = Grid.of(scene.dataset)
-    with open_raster(path, kind="mask") as raster:
+    with open_raster(name, kind="mask") as raster:
         if lie_alike(Grid.of(raster), whole_file):
             yield CloudMask(path, raster, values, scene.window)
             return

@@ -13,8 +13,7 @@ from geodecloud.errors import SceneError
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import TAG
-
-_RESERVED_NAMESPACES = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS", "OVERVIEWS")
+from geodecloud.raster.vrt import RESERVED_NAMESPACES
 
 
 def copy_metadata(scene: Scene, out: Any) -> None:
@@ -65,7 +64,7 @@ def made_from(path: Path) -> str | None:
 def _copy_tags(source: Any, out: Any, band: int, *, without: str | None = None) -> None:
     """Copy tags of the file (band 0) or of a band, in all namespaces that can be written."""
     for namespace in (None, *source.tag_namespaces(band)):
-        if namespace in _RESERVED_NAMESPACES or (namespace or "").startswith("xml:"):
+        if namespace in RESERVED_NAMESPACES or (namespace or "").startswith("xml:"):
             continue
         tags = source.tags(band, ns=namespace)
         kept = {k: v for k, v in tags.items() if not (without and k.startswith(without))}

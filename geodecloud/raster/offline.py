@@ -23,7 +23,7 @@ _OFFLINE = {
 }
 _EXCEPTIONS = ("no_proxy", "NO_PROXY")  # name hosts that curl would reach past the proxy
 _REMOTE = re.compile(
-    r"/vsi(?!zip|tar|gzip|mem|subfile|sparse|cached|stdin|7z|rar)\w+/|(?!file:)\w+://"
+    r"/vsi(?!zip|tar|gzip|mem|subfile|sparse|cached|stdin|7z|rar)\w+/|\b(?!file:|vrt:)\w+://"
 )
 
 _lock = threading.Lock()

@@ -140,28 +140,28 @@ def _grid_profile(scene: Scene) -> dict[str, Any]:
     height, width = scene.shape
     grid = {"height": height, "width": width, "crs": scene.dataset.crs}
     grid |= {"transform": scene.transform, "BIGTIFF": "IF_SAFER"}
-    return grid | _layout(scene.dataset)
+    return grid | _layout(scene)
 
 
-def _layout(source: Any) -> dict[str, Any]:
+def _layout(scene: Scene) -> dict[str, Any]:
     """Return strips or tiles, and the interleaving of bands: as in a GeoTIFF, else tiles."""
-    if source.driver != "GTiff":
+    like = scene.layout
+    if like.driver != "GTiff":
         return {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
-    height, width = source.block_shapes[0]
-    layout = {"blockysize": height, "interleave": source.profile["interleave"]}
-    if source.profile.get("tiled"):
+    height, width = like.block
+    layout = {"blockysize": height, "interleave": like.interleave}
+    if like.tiled:
         layout |= {"tiled": True, "blockxsize": width}
     return layout
 
 
 def _compression(scene: Scene) -> dict[str, Any]:
     """Return the scene's compression where it loses nothing, else deflate with a predictor."""
-    structure = scene.dataset.tags(ns="IMAGE_STRUCTURE")
-    compression = structure.get("COMPRESSION", "").lower()
-    kept = scene.dataset.driver == "GTiff" and compression
+    compression = scene.layout.compression
+    kept = scene.layout.driver == "GTiff" and compression
     if kept and compression in _LOSSY:
         message = f"{scene.path}: its {compression} compression is lossy; the output is deflated"
         warn(OutputWarning, message)
     elif kept:
-        return {"compress": compression, "predictor": int(structure.get("PREDICTOR", 1))}
+        return {"compress": compression, "predictor": scene.layout.predictor}
     return {"compress": "deflate", "predictor": 3 if np.dtype(scene.dtype).kind == "f" else 2}

@@ -19,10 +19,11 @@ from rasterio.errors import NodataShadowWarning
 from rasterio.windows import Window
 
 from geodecloud.raster.aoi import find_area
-from geodecloud.raster.bands import Bands, find_bands
+from geodecloud.raster.bands import BY_FILE, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
 from geodecloud.raster.gdal import failures_as, late_failures_as, open_raster
 from geodecloud.raster.grid import Grid
+from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import offline, refuse_remote
 from geodecloud.raster.source import Src, find_source
 
@@ -34,6 +35,7 @@ class Scene:
     bands: of red, green and blue.
     bands_from: in words, how they were found.
     area: the part of the file that is the scene, in pixels.
+    layout: of the file, or of the files of one band each.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class Scene:
     bands: Bands
     bands_from: str
     area: Window
+    layout: Layout
     lock: threading.Lock = field(default_factory=threading.Lock)  # GDAL reads in one thread at once
 
     @property
@@ -192,4 +195,6 @@ def open_scene(
             area = find_area(dataset, aoi) if aoi else Window(0, 0, dataset.width, dataset.height)
             refuse_unfit(dataset, path)
             refuse_too_large(dataset, path, area)
-            yield Scene(path, dataset, *find_bands(dataset, str(path), bands), area)
+            found = (BY_FILE, "a file each") if source.layout and bands is None else None
+            found = found or find_bands(dataset, str(path), bands)
+            yield Scene(path, dataset, *found, area, source.layout or Layout.of(dataset))

@@ -10,13 +10,18 @@ zeros for a missing JP2, knows no nodata value, and leaves out red, green and bl
 import glob
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from rasterio.enums import ColorInterp
 
 from geodecloud.errors import SceneError, UsageError
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
-from geodecloud.raster.vrt import BANDS, COLOURS, TYPES, Tags, vrt_of
+from geodecloud.raster.layout import Layout
+from geodecloud.raster.vrt import BANDS, COLOURS, Tags, vrt_of
+from geodecloud.settings.parse import is_gdal_name
 
 Src = str | Path | Sequence[str | Path]
 
@@ -41,10 +46,12 @@ class Source:
 
     name: what GDAL opens: a path, or the text of a VRT.
     label: what messages and the scene's path show.
+    layout: of the files of one band each; None: that of the file itself.
     """
 
     name: str
     label: str
+    layout: Layout | None = None
 
 
 def find_source(src: Src, resolution: int | None = None) -> Source:
@@ -73,13 +80,15 @@ def find_source(src: Src, resolution: int | None = None) -> Source:
         return product
     if resolution is not None:
         raise UsageError(f"{name}: is no Sentinel-2 product; leave `resolution` out")
+    if is_gdal_name(name):
+        return Source(name, name)
     if Path(name).is_dir():
         files = [str(path) for path in Path(name).iterdir() if path.suffix.lower() in _RASTERS]
         return _stack(_by_colour(files, name), label=name)
     if glob.has_magic(name) and not _exists(name):
         found = glob.glob(name)  # noqa: PTH207  a pattern may be absolute
         return _stack(_by_colour(found, name), label=name)
-    if not name.startswith("/vsi") and ":" not in name and not _exists(name):
+    if ":" not in name and not _exists(name):
         raise SceneError(f"{name}: no such file")
     return Source(name, name)
 
@@ -197,15 +206,22 @@ def _stack(files: list[str], *, label: str, tags: Tags | None = None) -> Source:
         raise UsageError(f"{label}: {len(files)} file(s); give three: red, green, blue")
     if tags is None:
         tags = _tags_above(files[0])
-    grids = []
+    grids, layouts = [], []
     for file in files:
         with open_raster(file) as band:
-            if band.count != 1:
+            colours = [colour for colour in band.colorinterp if colour != ColorInterp.alpha]
+            if len(colours) != 1 or band.count > 2:
                 raise SceneError(f"{file}: {band.count} bands; a file for each colour has one")
-            if band.dtypes[0] not in TYPES:
-                raise SceneError(f"{file}: {band.dtypes[0]} values; convert to {', '.join(TYPES)}")
-            grids.append((Grid.of(band), band.dtypes[0]))
+            grids.append((Grid.of(band), band.dtypes[0], _control_points(band)))
+            layouts.append(Layout.of(band))
     for file, grid in zip(files, grids, strict=True):
         if grid != grids[0]:
             raise SceneError(f"{file}: has another size, grid, CRS or type than {files[0]}")
-    return Source(vrt_of(files, tags), label)
+    layout = layouts[0]
+    if layout.driver != "GTiff":  # JP2 has smaller versions by nature; nobody asked for them
+        layout = replace(layout, overviews=())
+    return Source(vrt_of(files, tags), label, layout)
+
+
+def _control_points(raster: Any) -> list[tuple[float, ...]]:
+    return [(point.col, point.row, point.x, point.y) for point in raster.gcps[0]]

@@ -1,26 +1,39 @@
-"""Join rasters of one band each: write the text of a VRT, which GDAL opens like a file."""
+"""Join rasters of one band each: write the text of a VRT, which GDAL opens like a file.
+
+GDAL itself describes each file, as a VRT of that one file; here the descriptions become one, and
+say all that a single file of three bands would say.
+"""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.sax.saxutils import escape, quoteattr
+from typing import Any
+from xml.etree import ElementTree as ET
 
-from geodecloud.raster.gdal import open_raster
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
+
+from geodecloud.errors import SceneError
+from geodecloud.raster.gdal import open_raster, without_georeference_warning
 
 COLOURS = ("red", "green", "blue")
 BANDS = ("B04", "B03", "B02")  # Sentinel-2's red, green and blue
 # The name of a band's file in a Sentinel-2 product.
 _SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B0[234]")
-TYPES = {  # names of types: rasterio's, and a VRT's
-    "uint8": "Byte",
-    "int8": "Int8",
-    "uint16": "UInt16",
-    "int16": "Int16",
-    "uint32": "UInt32",
-    "int32": "Int32",
-    "float32": "Float32",
-    "float64": "Float64",
-}
+# What GDAL derives from the file itself, and what a VRT has in elements of its own.
+RESERVED_NAMESPACES = (
+    *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS", "OVERVIEWS"),
+    *("GEOLOCATION", "COLOR_PROFILE"),
+)
+# The elements of a VRT that describe a raster and a band, beside their metadata.
+_OF_RASTER = ("SRS", "GeoTransform", "GCPList")
+_OF_BAND = ("UnitType", "Offset", "Scale", "CategoryNames", "GDALRasterAttributeTable")
+_TAGS = "Metadata"
+
+Tagged = dict[str | None, dict[str, str]]  # namespace (None: the default) -> tags
 
 
 @dataclass(frozen=True)
@@ -31,40 +44,209 @@ class Tags:
     bands: tuple[dict[str, str], ...] = ({}, {}, {})
 
 
+@dataclass(frozen=True)
+class _BandFile:
+    """The file of one band, and what it says.
+
+    name: as GDAL opens it from any folder.
+    described: GDAL's VRT of this file alone.
+    tags, band_tags: of the file, and of its band.
+    masked, alpha: it has a mask inside or beside it; an alpha band.
+    """
+
+    name: str
+    described: ET.Element
+    tags: Tagged
+    band_tags: Tagged
+    nodata: float | None
+    gcps: list[Any]
+    description: str | None
+    masked: bool
+    alpha: bool
+
+
 def vrt_of(files: list[str], tags: Tags) -> str:
-    """Return the text of a VRT with three bands: red, green, blue.
+    """Return the text of a VRT with three bands, red, green, blue, and alpha if a file has it.
 
     Args:
-        files: one for each band, of one grid and one of ``TYPES``.
+        files: one for each band, of one grid and one type.
+        tags: of the product that the files belong to; they count more than those of a file.
+
+    Raises:
+        SceneError: a file cannot be described.
     """
-    with open_raster(files[0]) as first:
-        nodata = tags.product.get("SPECIAL_VALUE_NODATA", first.nodata)
-        if nodata is None and _SENTINEL.search(Path(files[0]).name):
-            nodata = 0  # by the specification of Sentinel-2's products
-        size = f'rasterXSize="{first.width}" rasterYSize="{first.height}"'
-        crs = f"<SRS>{escape(first.crs.to_wkt())}</SRS>" if first.crs else ""
-        transform = ",".join(map(repr, first.transform.to_gdal()))
-        kind = TYPES[first.dtypes[0]]
-    bands = []
-    for number, (file, band, colour) in enumerate(zip(files, BANDS, COLOURS, strict=True), 1):
-        source = f'<SourceFilename relativeToVRT="0">{escape(_absolute(file))}</SourceFilename>'
-        bands.append(
-            f'<VRTRasterBand dataType="{kind}" band="{number}">'
-            f"<Description>{band if tags.product else colour}</Description>"
-            f"<ColorInterp>{colour.title()}</ColorInterp>{_metadata(tags.bands[number - 1])}"
-            + ("" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>")
-            + f"<SimpleSource>{source}<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+    parts = [_describe(file) for file in files]
+    first = parts[0]
+    root = ET.Element("VRTDataset", first.described.attrib)
+    for kind in _OF_RASTER:
+        root.extend(_first(part.described.findall(kind) for part in parts))
+    _set_control_points(root, parts)
+    common, single = _divide([part.tags for part in parts])
+    common[None] = common.get(None, {}) | tags.product
+    _add_tags(root, common)
+    rpcs = (part.described.findall(f"{_TAGS}[@domain='RPC']") for part in parts)
+    root.extend(_first(rpcs))
+    nodata = _shared_nodata(parts, tags)
+    for number, part in enumerate(parts):
+        band = _band(root, part, number + 1)
+        own: Tagged = {None: single[number]}
+        own |= {space: own.get(space, {}) | kept for space, kept in part.band_tags.items()}
+        own[None] = own.get(None, {}) | tags.bands[number]
+        _add_tags(band, own)
+        name = BANDS[number] if tags.product else part.description or COLOURS[number]
+        _add(band, "Description", name)
+        _add(band, "ColorInterp", COLOURS[number].title())
+        own_nodata = part.nodata if nodata is None else nodata
+        if own_nodata is not None:
+            _add(band, "NoDataValue", repr(own_nodata))
+        _add_source(band, part.name, "1")
+    _add_alpha(root, [part for part in parts if part.alpha], nodata)
+    _add_mask(root, parts)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _describe(file: str) -> _BandFile:
+    name = _absolute(file)
+    with open_raster(name, file) as raster, without_georeference_warning():
+        try:
+            with MemoryFile(ext=".vrt") as memory:
+                copy(raster, memory.name, driver="VRT")
+                text = memory.read()
+        except RasterioError as error:
+            raise SceneError(f"{file}: cannot be joined with other bands ({error})") from error
+        masks = {flag for flags in raster.mask_flag_enums for flag in flags}
+        return _BandFile(
+            name=name,
+            described=ET.fromstring(text),  # noqa: S314  GDAL wrote it, without entities
+            tags=_tags_of(raster, 0),
+            band_tags=_tags_of(raster, 1),
+            nodata=raster.nodata,
+            gcps=raster.gcps[0],
+            description=raster.descriptions[0],
+            masked=MaskFlags.per_dataset in masks and MaskFlags.alpha not in masks,
+            alpha=ColorInterp.alpha in raster.colorinterp,
         )
-    return (
-        f"<VRTDataset {size}>{crs}<GeoTransform>{transform}</GeoTransform>"
-        f"{_metadata(tags.product)}{''.join(bands)}</VRTDataset>"
-    )
+
+
+def _tags_of(raster: Any, band: int) -> Tagged:
+    """Return the tags of a file (band 0) or of a band in all namespaces that a file may have."""
+    spaces = [
+        space
+        for space in raster.tag_namespaces(band)
+        if space not in RESERVED_NAMESPACES and not space.startswith("xml:")
+    ]
+    return {space: raster.tags(band, ns=space) for space in (None, *spaces)}
+
+
+def _divide(tagged: list[Tagged]) -> tuple[Tagged, list[dict[str, str]]]:
+    """Return the tags on which no two files differ, and for each file the rest of its tags.
+
+    Where files differ within a namespace of their own, the first one's tags stand for all.
+    """
+    common: Tagged = {}
+    for spaces in reversed(tagged):
+        for space, tags in spaces.items():
+            common[space] = common.get(space, {}) | tags
+    values: dict[str, set[str]] = {}
+    for spaces in tagged:
+        for key, value in spaces[None].items():
+            values.setdefault(key, set()).add(value)
+    differ = {key for key, found in values.items() if len(found) > 1}
+    common[None] = {key: value for key, value in common[None].items() if key not in differ}
+    single = [{k: v for k, v in spaces[None].items() if k in differ} for spaces in tagged]
+    return common, single
+
+
+def _shared_nodata(parts: list[_BandFile], tags: Tags) -> float | None:
+    """Return the nodata value of all bands; None: there is none, or each file has its own."""
+    if "SPECIAL_VALUE_NODATA" in tags.product:
+        return float(tags.product["SPECIAL_VALUE_NODATA"])
+    declared = {repr(part.nodata): part.nodata for part in parts if part.nodata is not None}
+    if len(declared) == 1:
+        return next(iter(declared.values()))
+    if not declared and _SENTINEL.search(Path(parts[0].name).name):
+        return 0  # by the specification of Sentinel-2's products
+    return None
+
+
+def _band(root: ET.Element, part: _BandFile, number: int, **more: str) -> ET.Element:
+    """Add a band like the file's, without a source."""
+    described = part.described.find("VRTRasterBand")
+    assert described is not None  # noqa: S101  each raster has a band
+    kind = {"dataType": described.attrib["dataType"], "band": str(number)}
+    band = ET.SubElement(root, "VRTRasterBand", kind | more)
+    for element in _OF_BAND:
+        band.extend(described.findall(element))
+    return band
+
+
+def _add_alpha(root: ET.Element, parts: list[_BandFile], nodata: float | None) -> None:
+    """Add the least of the files' alpha bands."""
+    if not parts:
+        return
+    band = _band(root, parts[0], len(COLOURS) + 1, subClass="VRTDerivedRasterBand")
+    for leftover in list(band):
+        band.remove(leftover)
+    _add(band, "ColorInterp", "Alpha")
+    if nodata is not None:
+        _add(band, "NoDataValue", repr(nodata))
+    _add_least(band, [part.name for part in parts], "2")
+
+
+def _add_mask(root: ET.Element, parts: list[_BandFile]) -> None:
+    """Add the files' masks as one mask of the raster: data are where all files have them."""
+    if not any(part.masked for part in parts):
+        return
+    mask = ET.SubElement(root, "MaskBand")
+    kind = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
+    band = ET.SubElement(mask, "VRTRasterBand", kind)
+    _add_least(band, [part.name for part in parts if not part.alpha], "mask,1")
+
+
+def _add_least(band: ET.Element, files: list[str], source: str) -> None:
+    """Let a derived band be the least value of a band, or mask, of several files."""
+    if len(files) > 1:
+        _add(band, "PixelFunctionType", "min")
+    else:
+        del band.attrib["subClass"]
+    for file in files:
+        _add_source(band, file, source)
+
+
+def _add_source(band: ET.Element, file: str, source: str) -> None:
+    element = ET.SubElement(band, "SimpleSource")
+    ET.SubElement(element, "SourceFilename", {"relativeToVRT": "0"}).text = file
+    _add(element, "SourceBand", source)
+
+
+def _set_control_points(root: ET.Element, parts: list[_BandFile]) -> None:
+    """Write the control points to their last digit, which GDAL's own VRT rounds off."""
+    points = _first(part.gcps for part in parts)
+    for element, point in zip(root.iterfind("GCPList/GCP"), points, strict=True):
+        exact = {"Pixel": point.col, "Line": point.row, "X": point.x, "Y": point.y, "Z": point.z}
+        element.attrib |= {name: repr(value or 0.0) for name, value in exact.items()}
+
+
+def _add_tags(element: ET.Element, tagged: Tagged) -> None:
+    for space, tags in tagged.items():
+        if tags:
+            kept = ET.SubElement(element, _TAGS, {"domain": space} if space else {})
+            for key, value in tags.items():
+                ET.SubElement(kept, "MDI", {"key": key}).text = value
+
+
+def _add(element: ET.Element, kind: str, text: str) -> None:
+    ET.SubElement(element, kind).text = text
+
+
+def _first(found: Iterator[list[Any]]) -> list[Any]:
+    """Return the first list that is not empty."""
+    return next(filter(None, found), [])
 
 
 def _absolute(file: str) -> str:
-    return file if file.startswith("/vsi") or "://" in file else str(Path(file).absolute())
-
-
-def _metadata(tags: dict[str, str]) -> str:
-    items = (f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in tags.items())
-    return f"<Metadata>{''.join(items)}</Metadata>" if tags else ""
+    """Return the absolute path of a file; another name that GDAL opens stays as it is."""
+    try:
+        return str(Path(file).absolute()) if Path(file).exists() else file
+    except OSError:  # too long to be a name
+        return file

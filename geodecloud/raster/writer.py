@@ -112,7 +112,7 @@ def create_like(
         yield writer
         writer.finish()
         # A part of a file may be too small for its last overviews.
-        levels = [level for level in scene.dataset.overviews(1) if level < max(scene.shape)]
+        levels = [level for level in scene.layout.overviews if level < max(scene.shape)]
         if output.format == "gtiff" and levels:
             out.build_overviews(levels, Resampling.average)
     _read_back(path, writer)

@@ -71,10 +71,11 @@ class Reading(Part):
         shown_default="the whole scene",
         parse=parse.aoi,
     )
-    mask: Path | None = option(
+    mask: Path | str | None = option(
         None,
         "Cloud mask or Sentinel-2 scene classification (SCL); only its clouds change",
         unit="FILE",
+        parse=parse.raster,
     )
     mask_values: tuple[int, ...] | None = option(
         None,
@@ -150,12 +151,12 @@ class Policy(Part):
     beyond_limit: Beyond = option(
         "keep", "Treatment of opaque pixels beyond the fill limit: keep their cloud, or set nodata"
     )
-    references: tuple[Path, ...] = option(
+    references: tuple[Path | str, ...] = option(
         (),
         "Clear image of another date to fill opaque pixels from; repeatable, best first",
         unit="FILE",
         flags=("--reference",),
-        parse=parse.paths,
+        parse=parse.rasters,
     )
     clear_below: float = option(
         0.10,
@@ -356,9 +357,9 @@ class Settings:
             "opaque": policy.opaque,
             "fill_limit": policy.fill_limit,
             "beyond_limit": policy.beyond_limit,
-            "references": [path.name for path in policy.references] or None,
+            "references": [Path(path).name for path in policy.references] or None,
             "keep_veil": reading.keep_haze or None,
-            "mask": reading.mask.name if reading.mask else None,
+            "mask": Path(reading.mask).name if reading.mask else None,
             "mask_values": reading.mask_values,
             "aoi": reading.aoi,
             "resolution": reading.resolution,

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+# No drive letter of Windows, which is one letter.
+_GDAL_NAME = re.compile(r"/vsi|[a-z][a-z0-9+.-]+://|[A-Z][A-Z0-9_]+:")
+
 
 def bands(value: Any) -> tuple[int, ...]:
     """Return three band numbers from "4,3,2" or any sequence."""
@@ -62,13 +65,25 @@ def aoi(value: Any) -> str:
     return ",".join(f"{corner:.17g}" for corner in corners)
 
 
-def paths(value: Any) -> tuple[Path, ...]:
-    """Return paths from one path or any sequence of paths."""
+def is_gdal_name(name: str) -> bool:
+    """Return whether only GDAL can open a name: ``/vsi...``, ``vrt://`` or a subdataset's."""
+    return bool(_GDAL_NAME.match(name))
+
+
+def raster(value: Any) -> Path | str:
+    """Return a path; or text, where it is a name that only GDAL can open: a path garbles it."""
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise ValueError("give the path of a file")
+    return str(value) if is_gdal_name(str(value)) else Path(value)
+
+
+def rasters(value: Any) -> tuple[Path | str, ...]:
+    """Return the names of rasters from one name or any sequence of names."""
     remedy = "give the path of a file, or several"
     names = [value] if isinstance(value, str | os.PathLike) else _parts(value, remedy)
     if not all(isinstance(name, str | os.PathLike) for name in names):
         raise ValueError(remedy)
-    return tuple(map(Path, names))
+    return tuple(map(raster, names))
 
 
 def pairs(value: Any) -> tuple[str, ...]:

@@ -159,7 +159,7 @@ def _biweight(error: Floats) -> Floats:
 
 @contextmanager
 def open_reference(
-    path: Path, scene: Scene, *, allow_network: bool = False
+    path: Path | str, scene: Scene, *, allow_network: bool = False
 ) -> Iterator[ReferenceImage]:
     """Open a reference on the grid of ``scene``.
 
