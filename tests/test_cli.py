@@ -1,6 +1,5 @@
 """The command line as a person meets it: options, JSON, exit codes, clear failures."""
 
-import dataclasses
 import json
 import os
 import re
@@ -416,12 +415,9 @@ def test_a_batch_warns_of_each_kind_once(cli, tmp_path, tiny_model):
 
 def test_choices_of_the_command_line_are_those_of_the_library():
     from geodecloud.cli.options import OnBad
-    from geodecloud.cli.simulate import Kind
     from geodecloud.data import tiles
-    from geodecloud.data.config import CloudMix
 
     assert get_args(OnBad) == get_args(tiles.OnBad)
-    assert set(get_args(Kind)) == {one.name for one in dataclasses.fields(CloudMix)} - {"none"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

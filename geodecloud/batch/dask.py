@@ -32,7 +32,6 @@ class DaskWorkers:
     Args:
         address: the scheduler's, like ``tcp://HOST:8786``.
         model: the model file, which is sent to each worker.
-        spec: the specification of each worker.
         limit: number of workers to use at most; None: all.
 
     Raises:

@@ -21,7 +21,6 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     Args:
         name: a name that no other plugin has.
         model: the model file, whose bytes are sent.
-        spec: the specification of each worker.
     """
 
     def __init__(self, name: str, model: Path, spec: WorkerSpec) -> None:
@@ -60,7 +59,6 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         """Restore a scene in a thread of the worker.
 
         Args:
-            job: the scene and its outputs.
             key: Dask's name of the task; cancelling the task stops the work.
         """
         worker, reported = get_worker(), 0.0

@@ -56,8 +56,6 @@ def run_batch(
     """Restore the scenes of a request that are not done yet.
 
     Args:
-        request: scenes and names of outputs.
-        crew: settings, model and workers.
         show: entered once the folder belongs to this batch.
         summary: filled as scenes end, so that it stands when the batch is interrupted.
 

@@ -25,7 +25,6 @@ def divide(
     """Return a specification for each process, with its device and its part of the threads.
 
     Args:
-        spec: of the batch.
         processes: how many; None: one for each GPU, else one.
         scenes: no more processes than these; None: unknown.
         gpus: number of CUDA devices, which the processes take in turn if the device is "auto".

@@ -51,8 +51,6 @@ class Recorder:
     Args:
         manifest: entered already.
         configuration: settings and model, see :func:`~geodecloud.batch.manifest.configuration_of`.
-        display: shows each event.
-        summary: is filled.
     """
 
     def __init__(

@@ -34,8 +34,6 @@ class Scheduler:
     Args:
         workers: entered already.
         arrivals: returns the jobs that have arrived since the last call; None: no more will come.
-        recorder: is told of each job.
-        fail_fast: stop at the first job that fails.
     """
 
     def __init__(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import threading
 import traceback
 import warnings
@@ -88,10 +87,6 @@ class Restorer:
         """Restore a scene, and return its result whatever happens.
 
         The first result has the warnings of the predictor too.
-
-        Args:
-            job: the scene and its outputs.
-            progress: called with the number of rows done and of all rows.
         """
         with _one_at_a_time, collected_warnings() as messages:
             outcome = self._restore(job, progress)
@@ -137,8 +132,6 @@ def collected_warnings() -> Iterator[list[str]]:
     Warnings of other packages go where they would go without this block.
     """
     messages: list[str] = []
-    handler = _Collector(messages)
-    logger = logging.getLogger("geodecloud")
     with warnings.catch_warnings():
         warnings.simplefilter("always", GeodecloudWarning)
         show_others = warnings.showwarning
@@ -150,19 +143,4 @@ def collected_warnings() -> Iterator[list[str]]:
                 show_others(message, category, *where, **more)
 
         warnings.showwarning = show
-        logger.addHandler(handler)
-        try:
-            yield messages
-        finally:
-            logger.removeHandler(handler)
-
-
-class _Collector(logging.Handler):
-    """Appends the package's logged warnings to a list."""
-
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self._messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._messages.append(record.getMessage())
+        yield messages

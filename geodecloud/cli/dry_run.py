@@ -10,11 +10,7 @@ from geodecloud.settings import MIB, ModelSpec, Settings
 def describe_run(
     src: str | list[str], dst: Path, settings: Settings, model: ModelSpec
 ) -> dict[str, Any]:
-    """Return facts about a run, for JSON.
-
-    Raises:
-        GeodecloudError: the scene or the model cannot be read, or the run would be refused.
-    """
+    """Return facts about a run, for JSON."""
     from geodecloud.decloud import input_files, plan_run, refuse_impossible
     from geodecloud.model.checkpoint import default_model, read_info
     from geodecloud.raster.outputs import Outputs

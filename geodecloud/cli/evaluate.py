@@ -127,11 +127,7 @@ def evaluate(
 
 
 def _refuse_unused(scored: dict[str, object], options: dict[str, object]) -> None:
-    """Refuse an option that belongs to something else than what is scored.
-
-    Raises:
-        UsageError: there is such an option, or nothing or more than one thing is scored.
-    """
+    """Refuse an option that belongs to something else than what is scored."""
     chosen = [name for name, value in scored.items() if value is not None]
     if len(chosen) != 1:
         raise UsageError("give CLOUDY_DIR and CLEAR_DIR, or --tiles EUROSAT, or --seams SRC")

@@ -63,11 +63,7 @@ class Program(Group):
     """``geodecloud SRC DST``: a first word that is no command belongs to ``remove``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``remove`` before anything that is no command and no option of the program.
-
-        Raises:
-            UsageError: the first word is a misspelt command.
-        """
+        """Put ``remove`` before anything that is no command and no option of the program."""
         own = {flag for one in self.get_params(ctx) for flag in one.opts}
         if args and args[0] not in {*self.commands, *own}:
             if not ctx.resilient_parsing:

@@ -99,11 +99,7 @@ def remove(
 def _source_and_target(
     src: str, dst: Path | None, more: list[str] | None, colours: tuple[str | None, ...]
 ) -> tuple[str | list[str], Path]:
-    """Return what to read and where to write; with a file for each colour, DST stands alone.
-
-    Raises:
-        UsageError: too much or too little is named.
-    """
+    """Return what to read and where to write; with a file for each colour, DST stands alone."""
     files = [file for file in colours if file]
     if more:
         raise UsageError("more than one scene: use geodecloud batch SRC... OUT_DIR")

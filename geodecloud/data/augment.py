@@ -71,7 +71,6 @@ def augment(
         neighbours: float32 (N, 3, 3, S, S), three other tiles for each, to lower the resolution.
         water: float32 (N, 3, S, S), a tile of water for each, to lie beside its land.
         draw: of the tiles, see :func:`augmentation_draw`.
-        plan: the fraction of tiles that each change happens to.
     """
     around = dark_object_around(neighbours, water, draw)[..., None, None]  # (N, 3, 1, 1)
     turned = _turned(
@@ -202,7 +201,6 @@ def _product(around: Tensor, draw: Draw, plan: Augmentation) -> Change:
     Args:
         around: float32 (N, 3, 1, 1), the dark object of that scene, where it is finite.
         draw: of the tiles.
-        plan: the fraction of tiles that each change happens to.
     """
     product = draw.uniform("product")
     path_radiance = torch.tensor(PATH_RADIANCE, device=product.device)[:, None, None]

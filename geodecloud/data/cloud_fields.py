@@ -65,7 +65,6 @@ def depth_and_shadow(
         draw: of the tiles, with FIELD_NUMBERS.
         kind: int64 (N, 1, 1, 1).
         airlight: float32 (N, 1, 1, 1), in units of the model range.
-        grid: the pixels that are wanted, H x W.
 
     Returns:
         float32 (N, 1, H, W) each.

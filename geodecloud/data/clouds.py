@@ -103,7 +103,6 @@ def simulate_clouds(
     Args:
         clear: float32 (N, 3, H, W) in model range, R, G, B.
         draw: of the tiles, see :func:`cloud_draw`.
-        mix: how often each kind occurs.
         around: float32 (N, 3), the dark object of the clear land around, inf where there is
             none; None: there is none anywhere.
         spared: bool (N,), the tiles over which haze becomes no cloud; None: no tile.
@@ -132,7 +131,6 @@ def draw_clouds(draw: Draw, kind: Tensor, grid: PixelGrid) -> Clouds:
     Args:
         draw: of the tiles, see :func:`cloud_draw`.
         kind: int64 (N, 1, 1, 1), see :func:`draw_kind`.
-        grid: the pixels that are wanted.
     """
     bright = draw.chance("bright", of_kind(kind, "bright"))
     of_bright = draw.between("airlight of bright", 0.9, 3.0)

@@ -19,7 +19,6 @@ def decode_jpeg(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode a tile of EuroSAT RGB: uint8 (3, 64, 64).
 
     Args:
-        data: the bytes of the JPEG.
         name: of the file, for messages.
 
     Raises:
@@ -42,7 +41,6 @@ def decode_multispectral(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode a tile of EuroSAT-MS as EuroSAT RGB has it: uint8 (3, 64, 64), red, green, blue.
 
     Args:
-        data: the bytes of the GeoTIFF.
         name: of the file, for messages.
 
     Raises:

@@ -40,7 +40,6 @@ def download_eurosat(
 
     Args:
         folder: made if it does not exist.
-        url: of the archive.
         checksums: "md5" or "sha256" and its value. None: the published archive's MD5; for another
             ``url``, the checksums that a zip file holds of each file in it.
 
@@ -132,11 +131,7 @@ def _size(path: Path) -> int:
 
 
 def _resume(url: str, part: Path) -> None:
-    """Download the missing bytes of a file.
-
-    Raises:
-        OSError: there is no connection, or it broke off.
-    """
+    """Download the missing bytes of a file."""
     have = _size(part)
     headers = {"User-Agent": "geodecloud"} | ({"Range": f"bytes={have}-"} if have else {})
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) only, see above

@@ -78,8 +78,6 @@ def draw_numbers(seed: int, epoch: int, items: Sequence[int], names: tuple[str, 
     that is added at the end of ``names`` changes no other number.
 
     Args:
-        seed: of the run.
-        epoch: another epoch, other numbers.
         items: each tile's number in the data.
         names: of the numbers, in the order in which they are drawn.
     """

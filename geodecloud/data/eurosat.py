@@ -83,9 +83,7 @@ class EuroSAT:
         the same part also where only some tiles are there.
 
         Args:
-            held_out: return the held-out part, not the training part.
             classes: return these land-cover classes only; none: all.
-            seed: of the split.
 
         Raises:
             DataError: there is no such class.
@@ -133,11 +131,9 @@ def load_eurosat(
 
     Args:
         root: see :func:`find_eurosat`.
-        held_out: read the held-out part.
         limit: read at most so many tiles, evenly spread over the part.
         classes: read these land-cover classes only; none: all.
         on_bad: treatment of a tile that is damaged or of another size: "error", or "skip" it.
-        seed: of the split.
 
     Raises:
         DataError: there are no tiles, a tile is bad, or a class does not exist.

@@ -97,7 +97,6 @@ def fractal_perlin(
 
     Args:
         x, y: float32, any one shape, in cells of the coarsest lattice.
-        octaves: number of octaves.
         persistence: a number, or a tensor that broadcasts against ``x``.
     """
     persistence = torch.as_tensor(persistence, dtype=x.dtype, device=x.device).expand_as(x)

@@ -142,12 +142,7 @@ def _cut(
 
 
 def _hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
-    """Return where the ground is hidden: bool (rows, columns) on the mask's own grid.
-
-    Raises:
-        DataError: the mask is damaged, or covers another area than the scene.
-        SceneError: the mask cannot be opened.
-    """
+    """Return where the ground is hidden: bool (rows, columns) on the mask's own grid."""
     with open_raster(mask.path, kind="mask") as raster:
         if not cover_alike(Grid.of(raster), Grid.of(scene.dataset)):
             raise DataError(

@@ -99,11 +99,7 @@ def pairs_table(scores: Scores) -> str:
 
 
 def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
-    """Format the result of ``evaluate_tiles``.
-
-    Args:
-        labels: of the kinds of cloud, by kind.
-    """
+    """Format the result of ``evaluate_tiles``."""
     lines = [[f"{scores['tiles']} tiles", "", *_UNITS.values(), "untouched"]]
     for kind, rows in scores["kinds"].items():
         for row, text in ROWS.items():

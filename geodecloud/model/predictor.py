@@ -29,7 +29,6 @@ def load_predictor(spec: ModelSpec = _DEFAULT_SPEC, threads: int | None = None) 
     """Load a model onto its device.
 
     Args:
-        spec: model file, device and precision.
         threads: threads of the network on a CPU; None: one for each core.
 
     Raises:
@@ -48,7 +47,6 @@ class Predictor:
     with the number of threads, and the same scene must give the same bytes.
 
     Args:
-        model: a model file.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "fp32"; "bf16"; "auto", bf16 where the device is fast at it and, in a check at
             the start, close enough to fp32, see :mod:`geodecloud.model.precision`.

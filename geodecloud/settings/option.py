@@ -71,11 +71,7 @@ class Part:
 
 
 def _taken(part: type, one: dataclasses.Field[Any], given: Any) -> Any:
-    """Return a value as its field's type.
-
-    Raises:
-        UsageError: it has no plain meaning there, or lies out of bounds.
-    """
+    """Return a value as its field's type."""
     option, hint = option_of(one), hints(part)[one.name]
     if given is None and type(None) in typing.get_args(hint):
         return None

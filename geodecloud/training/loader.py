@@ -28,8 +28,6 @@ class Data:
     """The tiles of a run.
 
     Args:
-        training: to train on.
-        held_out: to validate on.
         about: origin of the tiles, for the model file.
     """
 
@@ -43,7 +41,6 @@ class Sources:
     """The files that the tiles of a run are read from.
 
     Args:
-        eurosat: folder or zip.
         scenes: folder of clear GeoTIFFs for more training tiles.
         classes: read these of EuroSAT's land-cover classes only; none: all.
         on_bad: treatment of files that cannot be read: "error", or "skip" them and count.
@@ -115,8 +112,6 @@ def batches(
     The appearance of a tile in an epoch depends on (seed, epoch, tile) only.
 
     Args:
-        tiles: to train on.
-        seed: of the run.
         batch_size: over all processes.
         start: the first step.
         process: (rank, count): each batch is divided among the processes.

@@ -21,7 +21,6 @@ def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
 
     Args:
         lines: of ``metrics.jsonl``.
-        path: the PNG to write.
     """
     figure = Figure(figsize=(12, 3.5), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, 3), _PANELS, strict=True):

@@ -29,7 +29,6 @@ class Run:
 
     Args:
         config: with steps instead of epochs, and a precision that is not "auto".
-        processes: this process among those of the run.
         data: digest of the tiles.
     """
 

@@ -64,7 +64,6 @@ def put_clouds(
     Args:
         clear: float32 (N, 3, H, W) in model range.
         config: of the run; its seed, the epoch and the item define each cloud.
-        epoch: of the run.
         items: numbers of the tiles in the data.
         around: as for :func:`geodecloud.data.clouds.simulate_clouds`.
     """

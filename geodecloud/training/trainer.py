@@ -38,8 +38,6 @@ def train(
     ``figures/step_N.png``.
 
     Args:
-        config: of the run.
-        data: the tiles.
         out: a folder, made if it does not exist.
         start: a model file whose weights to start with.
         resume: resume from ``out/last.pt`` if it exists.
@@ -124,8 +122,6 @@ class RunWriter:
     """Writer of a run's scores, models and figures.
 
     Args:
-        out: folder of the run.
-        about: metadata for the models.
         step: of the saved state; lines of ``metrics.jsonl`` of later steps are removed, since
             they will be written again.
     """
