@@ -144,7 +144,6 @@ class DaskWorkers:
         return Lost(worker, f"the Dask worker {worker} was lost; killed, or out of memory?")
 
     def _end(self, worker: str) -> Done | Lost | None:
-        """Take the result of a worker's task."""
         future = self._futures.get(worker)
         if future is None or not future.done():  # the worker was lost meanwhile
             return None

@@ -133,7 +133,6 @@ class Planner:
         return undone
 
     def _allowed(self, job: Job) -> Job:
-        """Return a job that may replace the outputs of an earlier run."""
         existing = [path for path in job.outputs if os.path.lexists(path)]
         if not existing or job.overwrite:
             return job

@@ -40,8 +40,6 @@ def divide(
 
 @dataclass
 class _Process:
-    """A worker process as its owner sees it."""
-
     spec: WorkerSpec
     process: SpawnProcess
     connection: Connection

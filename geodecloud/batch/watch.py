@@ -8,8 +8,6 @@ from geodecloud.batch.search import Fingerprint, FoundScene
 
 @dataclass
 class _Seen:
-    """A scene as it was found last."""
-
     fingerprint: Fingerprint
     since: float  # seconds of the monotonic clock
     taken: bool = False

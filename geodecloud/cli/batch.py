@@ -13,6 +13,8 @@ from geodecloud.cli.options import (
     ProgressOption,
     QuietOption,
     VerboseOption,
+    input_option,
+    output_option,
     takes_settings,
 )
 from geodecloud.errors import UsageError
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from geodecloud.batch.record import Summary
 
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
-_input = partial(typer.Option, rich_help_panel="Input")
-_output = partial(typer.Option, rich_help_panel="Output")
 _performance = partial(typer.Option, rich_help_panel="Performance")
 
 
@@ -39,20 +39,20 @@ FolderArgument = Annotated[
     Path | None, typer.Argument(metavar="OUT_DIR", help="Folder of the outputs")
 ]
 RecursiveOption = Annotated[
-    bool, _input("--recursive", help="Search the folders below each folder, too")
+    bool, input_option("--recursive", help="Search the folders below each folder, too")
 ]
 PatternOption = Annotated[
     list[str] | None,
-    _input(
+    input_option(
         metavar="PATTERN",
         help="Names of the scenes in a folder; repeatable",
         show_default="*.tif, *.tiff, Sentinel-2 products",
     ),
 ]
-WatchOption = Annotated[bool, _input("--watch", help="Wait for more scenes and restore each")]
+WatchOption = Annotated[bool, input_option("--watch", help="Wait for more scenes and restore each")]
 SettleOption = Annotated[
     float,
-    _input(
+    input_option(
         metavar="SECONDS",
         min=0.1,
         help="Seconds a file must stay unchanged before processing, with --watch",
@@ -60,19 +60,20 @@ SettleOption = Annotated[
 ]
 NameOption = Annotated[
     str,
-    _output(
+    output_option(
         metavar="NAME",
         help="Names of the outputs; {stem} is the scene's name, {parent} its folder's",
     ),
 ]
 ProvenanceOption = Annotated[
     str | None,
-    _output(
+    output_option(
         metavar="NAME", help="Names of provenance rasters to write, like {stem}_provenance.tif"
     ),
 ]
 PreviewOption = Annotated[
-    str | None, _output(metavar="NAME", help="Names of PNG previews to write, like {stem}.png")
+    str | None,
+    output_option(metavar="NAME", help="Names of PNG previews to write, like {stem}.png"),
 ]
 WorkersOption = Annotated[
     int | None,

@@ -124,5 +124,4 @@ class _BarDisplay(_BatchDisplay):
 
 
 def _with_source(job: Job, message: str) -> str:
-    """Return a message that names its scene."""
     return message if job.source in message else f"{job.source}: {message}"

@@ -1,7 +1,6 @@
 """Score a model."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,8 @@ from geodecloud.cli.options import (
     OnBadOption,
     ScaleOption,
     WindowOption,
+    input_option,
+    output_option,
 )
 from geodecloud.errors import UsageError
 from geodecloud.settings import Settings, Windows
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from geodecloud.cli.options import OnBad
     from geodecloud.evaluation.tables import Scores
 
-_input = partial(typer.Option, rich_help_panel="Input")
 _TILES = 600  # default of --limit
 # What is scored -> the options that belong to it.
 _OPTIONS = {
@@ -42,17 +42,17 @@ ClearArgument = Annotated[
 ]
 TilesOption = Annotated[
     Path | None,
-    _input(
+    input_option(
         metavar="EUROSAT",
         help="EuroSAT folder or zip: score held-out tiles under each kind of cloud",
     ),
 ]
 SeamsOption = Annotated[
-    Path | None, _input(metavar="SRC", help="Scene: measure visible window seams in it")
+    Path | None, input_option(metavar="SRC", help="Scene: measure visible window seams in it")
 ]
 OnlyOption = Annotated[
     str | None,
-    _input(
+    input_option(
         metavar="NAMES",
         help="Names of the pairs to score, without suffix, like 0316,0581; with CLOUDY_DIR",
         show_default="all",
@@ -60,7 +60,7 @@ OnlyOption = Annotated[
 ]
 LimitOption = Annotated[
     int | None,
-    _input(
+    input_option(
         metavar="COUNT",
         min=0,
         help="Largest number of tiles, with --tiles; 0 means all",
@@ -69,10 +69,8 @@ LimitOption = Annotated[
 ]
 PngOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="Pictures to write: a folder with CLOUDY_DIR, a PNG file with --tiles",
-        rich_help_panel="Output",
+    output_option(
+        metavar="PATH", help="Pictures to write: a folder with CLOUDY_DIR, a PNG file with --tiles"
     ),
 ]
 

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,6 +51,9 @@ def declared(part: type, name: str) -> Any:
         rich_help_panel="Clouds" if name in _CLOUDS else _PANELS[part],
     )
 
+
+input_option = partial(typer.Option, rich_help_panel="Input")
+output_option = partial(typer.Option, rich_help_panel="Output")
 
 # Options that several commands have.
 BandsOption = Annotated[str | None, declared(Reading, "bands")]

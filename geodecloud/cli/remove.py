@@ -12,6 +12,8 @@ from geodecloud.cli.options import (
     ProgressOption,
     QuietOption,
     VerboseOption,
+    input_option,
+    output_option,
     takes_settings,
 )
 from geodecloud.errors import UsageError
@@ -34,26 +36,22 @@ def remove(
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     red: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE",
-            help="File of the red band; --red, --green and --blue replace SRC",
-            rich_help_panel="Input",
+        input_option(
+            metavar="FILE", help="File of the red band; --red, --green and --blue replace SRC"
         ),
     ] = None,
     green: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="File of the green band", rich_help_panel="Input"),
+        input_option(metavar="FILE", help="File of the green band"),
     ] = None,
     blue: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="File of the blue band", rich_help_panel="Input"),
+        input_option(metavar="FILE", help="File of the blue band"),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            help="Say what would be read, used and written, and write nothing",
-            rich_help_panel="Output",
+        output_option(
+            "--dry-run", help="Say what would be read, used and written, and write nothing"
         ),
     ] = False,
     progress: ProgressOption = "bar",
@@ -99,7 +97,6 @@ def remove(
 def _source_and_target(
     src: str, dst: Path | None, more: list[str] | None, colours: tuple[str | None, ...]
 ) -> tuple[str | list[str], Path]:
-    """Return what to read and where to write; with a file for each colour, DST stands alone."""
     files = [file for file in colours if file]
     if more:
         raise UsageError("more than one scene: use geodecloud batch SRC... OUT_DIR")

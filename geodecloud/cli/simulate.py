@@ -12,6 +12,7 @@ from geodecloud.cli.options import (
     OverwriteOption,
     ProgressOption,
     ScaleOption,
+    output_option,
 )
 from geodecloud.data.cloud_kinds import CLOUDS, KINDS
 from geodecloud.settings import Settings
@@ -44,11 +45,10 @@ def simulate(
     ] = 3.0,
     opacity: Annotated[
         Path | None,
-        typer.Option(
+        output_option(
             metavar="FILE",
             help="GeoTIFF to write the opacity to",
             show_default="DST's name with _opacity.tif",
-            rich_help_panel="Output",
         ),
     ] = None,
     bands: BandsOption = None,

@@ -7,17 +7,19 @@ from typing import Annotated
 import typer
 
 from geodecloud.cli.console import begin_command
-from geodecloud.cli.options import OffsetOption, OnBadOption, ScaleOption
+from geodecloud.cli.options import (
+    OffsetOption,
+    OnBadOption,
+    ScaleOption,
+    input_option,
+    output_option,
+)
 from geodecloud.settings import Settings
 
 
 def train(
-    data: Annotated[
-        Path, typer.Option(metavar="PATH", help="EuroSAT folder or zip", rich_help_panel="Input")
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Output folder", rich_help_panel="Output")
-    ],
+    data: Annotated[Path, input_option(metavar="PATH", help="EuroSAT folder or zip")],
+    out: Annotated[Path, output_option(metavar="DIR", help="Output folder")],
     config: Annotated[
         Path | None,
         typer.Option(
@@ -28,19 +30,16 @@ def train(
     ] = None,
     scenes: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of clear GeoTIFFs to cut more training tiles from",
-            rich_help_panel="Input",
+        input_option(
+            metavar="DIR", help="Folder of clear GeoTIFFs to cut more training tiles from"
         ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(
+        input_option(
             metavar="NAMES",
             help="Land-cover classes to train on, like Forest,River",
             show_default="all",
-            rich_help_panel="Input",
         ),
     ] = None,
     start: Annotated[
@@ -88,12 +87,11 @@ def prepare(
     seed: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Seed of the clouds")] = 231,
     limit: Annotated[
         int | None,
-        typer.Option(
+        input_option(
             metavar="COUNT",
             min=1,
             help="Largest number of tiles, spread over the classes",
             show_default="all",
-            rich_help_panel="Input",
         ),
     ] = None,
     on_bad: OnBadOption = "error",

@@ -68,7 +68,6 @@ def download_eurosat(
 
 
 def _name(url: str) -> str:
-    """Return the name of the file at an address."""
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:

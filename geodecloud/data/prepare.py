@@ -74,7 +74,6 @@ def mix(
 
 
 def _noise_library() -> Callable[..., float]:
-    """Return ``pnoise2`` of the optional noise library."""
     try:
         from noise import pnoise2
     except ImportError as error:
@@ -155,7 +154,6 @@ def _write_tiles(folder: Path, tiles: Iterator[ReadTile], seed: int) -> int:
 
 
 def _draw(seed: int, number: int) -> tuple[float, float]:
-    """Draw scale and alpha of the cloud of one tile."""
     rng = np.random.default_rng([seed, number])
     return float(rng.uniform(*SCALES)), float(rng.uniform())
 

@@ -91,7 +91,6 @@ def tiles_from_scenes(
 
 
 def _scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
-    """Find the scenes and masks in a folder and below it, by their names."""
     scenes, masks = [], []
     for path in sorted(folder.rglob("[!.]*")):
         suffix = path.suffix.lower()

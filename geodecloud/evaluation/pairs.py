@@ -95,7 +95,6 @@ def evaluate_pairs(
 def _find_pairs(
     cloudy_dir: Path, clear_dir: Path, only: list[str] | None
 ) -> dict[str, tuple[Path, Path]]:
-    """Return the (cloudy, clear) files by stem."""
     cloudy, clear = _by_stem(cloudy_dir), _by_stem(clear_dir)
     wanted = sorted(cloudy if only is None else set(only))
     if missing := [stem for stem in wanted if stem not in cloudy]:
@@ -112,7 +111,6 @@ def _find_pairs(
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """Return the images of a folder by file stem."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder of .tif, .png or .jpg files")
     found: dict[str, Path] = {}
@@ -125,7 +123,6 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _check_match(cloudy: Path, clear: Path) -> None:
-    """Refuse a pair of other size, data type or position."""
     with open_scene(cloudy) as before, open_scene(clear) as truth:
         if before.shape != truth.shape:
             raise DataError(f"{clear}: {_size(truth)}, but {cloudy} is {_size(before)}; crop one")

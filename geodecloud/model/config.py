@@ -90,7 +90,6 @@ def require_at_least(config: Any, section: str, **bounds: float) -> None:
 
 
 def _value(wanted: Any, value: Any, section: str, key: str) -> Any:
-    """Return a value as the type ``wanted``."""
     if dataclasses.is_dataclass(wanted):
         return build(wanted, value, f"[{key}] ")  # type: ignore[arg-type]
     if typing.get_origin(wanted) is Literal:

@@ -71,7 +71,6 @@ class Part:
 
 
 def _taken(part: type, one: dataclasses.Field[Any], given: Any) -> Any:
-    """Return a value as its field's type."""
     option, hint = option_of(one), hints(part)[one.name]
     if given is None and type(None) in typing.get_args(hint):
         return None

@@ -148,7 +148,6 @@ def batches(
 
 
 def _find_water(tiles: Tiles) -> NDArray[np.intp]:
-    """Return the numbers of the tiles that are water."""
     starts = range(0, len(tiles), _TILES_AT_ONCE)
     parts = [eurosat_to_model(tiles.pixels[first : first + _TILES_AT_ONCE]) for first in starts]
     return np.flatnonzero(np.concatenate([is_water(torch.from_numpy(p)).numpy() for p in parts]))

@@ -61,7 +61,6 @@ class Run:
         self.discriminator_schedule = self._schedule(self.discriminator_optimizer)
 
     def _schedule(self, optimizer: AdamW) -> LRScheduler:
-        """Return the learning-rate schedule of an optimizer."""
         plan = self.config.training
         if plan.schedule == "step":  # the article's StepLR(10, 0.1) over 15 epochs
             first = 0 if optimizer is self.generator_optimizer else plan.warm_up * plan.steps
@@ -99,7 +98,6 @@ class Run:
         self.started_from = info.metadata
 
     def _parts(self) -> dict[str, Any]:
-        """Return the networks, optimizers and schedules by name."""
         return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
 
     def save(self, path: Path) -> None:
@@ -142,7 +140,6 @@ class Run:
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """Return the keys in which two configurations differ, with their values."""
     found = []
     for name, value in ours.items():
         other = theirs.get(name)

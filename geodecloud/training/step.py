@@ -110,7 +110,6 @@ def _generator_losses(
 
 
 def _generator_step(run: Run, loss: Tensor) -> None:
-    """Update the generator and its average."""
     plan = run.config.training
     run.generator_optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
