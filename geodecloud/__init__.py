@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         GeodecloudWarning,
         GeoreferenceWarning,
         ModelError,
+        NodataWarning,
         OutputError,
         OutputWarning,
         RadiometryWarning,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from geodecloud.model.predictor import Predictor
+    from geodecloud.raster.provenance import Provenance, is_real
     from geodecloud.raster.source import Src
     from geodecloud.restore_arrays import Restored
     from geodecloud.settings import (
@@ -62,10 +64,12 @@ __all__ = [
     "Limits",
     "ModelError",
     "ModelSpec",
+    "NodataWarning",
     "Output",
     "OutputError",
     "OutputWarning",
     "Policy",
+    "Provenance",
     "RadiometryWarning",
     "Reading",
     "Report",
@@ -77,6 +81,7 @@ __all__ = [
     "decloud_array",
     "decloud_dataarray",
     "decloud_file",
+    "is_real",
 ]
 
 
@@ -133,7 +138,7 @@ def decloud_array(
     Args:
         array: (bands, rows, columns), DN or reflectance, of any integer type up to 32 bits or
             float32 or float64; its first three bands are red, green, blue, unless ``bands`` says
-            otherwise.
+            otherwise. A masked array's masked pixels are nodata, and come back masked.
         settings: as of :func:`decloud_file`; no outputs.
         nodata: the value that means nodata, in any of red, green and blue.
         model, device, precision: as of :func:`decloud_file`.
@@ -143,15 +148,16 @@ def decloud_array(
 
     Returns:
         (array, provenance, report): the array's shape and dtype, clear pixels as they were;
-        uint8 (rows, columns), 0 measured, 1-100 percent restored, 101 filled, 255 nodata.
+        uint8 (rows, columns), with the codes of :class:`Provenance`.
 
     Raises:
         GeodecloudError: the array is no scene, or the network fails.
     """
     from geodecloud.raster.array import ArrayInfo
-    from geodecloud.restore_arrays import restore_array
+    from geodecloud.restore_arrays import refuse_bands_last, restore_array
 
     chosen = _with_options(settings, options)
+    refuse_bands_last(array.shape)
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
     predictor = _load(model, device, precision, chosen)
     info = ArrayInfo(nodata=nodata)
@@ -222,6 +228,8 @@ def __getattr__(name: str) -> Any:
         return import_module("geodecloud.version").VERSION
     if name == "Report":
         return import_module("geodecloud.decloud").Report
+    if name in ("Provenance", "is_real"):
+        return getattr(import_module("geodecloud.raster.provenance"), name)
     of_errors = name.endswith(("Error", "Warning"))
     return getattr(import_module(f"geodecloud.{'errors' if of_errors else 'settings'}"), name)
 

@@ -110,6 +110,7 @@ def decloud_scene(
             resolution=reading.resolution,
             aoi=reading.aoi,
             allow_network=reading.allow_network,
+            reading=reading,
         ) as scene,
         _open_mask(scene, settings) as mask,
         _open_references(scene, settings) as references,
@@ -117,7 +118,15 @@ def decloud_scene(
     ):
         refuse_impossible(scene, settings, outputs.nodata)
         radiometry = calibrate(scene, settings.reading)
-        facts = SceneFacts(*scene.shape, scene.rgb, radiometry, outputs.nodata, scene.pixel_metres)
+        facts = SceneFacts(
+            *scene.shape,
+            scene.rgb,
+            radiometry,
+            nodata=outputs.unwritten,
+            pixel_metres=scene.pixel_metres,
+            alpha=scene.alpha - 1 if scene.alpha else None,
+            masked=scene.masked,
+        )
         plan = plan_run(scene, settings)
         cancelled = threading.Event()
 
@@ -157,10 +166,9 @@ def _open_mask(scene: Scene, settings: Settings) -> Iterator[CloudMask | None]:
 
 @contextmanager
 def _open_references(scene: Scene, settings: Settings) -> Iterator[list[ReferenceImage]]:
-    allow_network = settings.reading.allow_network
     with ExitStack() as files:
         yield [
-            files.enter_context(open_reference(path, scene, allow_network=allow_network))
+            files.enter_context(open_reference(path, scene, settings.reading))
             for path in settings.policy.references
         ]
 
@@ -182,16 +190,11 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
         UsageError: the settings do not fit.
     """
     policy = settings.policy
-    if "nodata" in (policy.opaque, policy.beyond_limit):
-        if scene.masked or scene.alpha:
-            raise UsageError(
-                f"{scene.path} has a mask or alpha for its nodata: set `opaque` to fill or keep"
-            )
-        if nodata is None:
-            raise UsageError(
-                f"{scene.path} has no nodata value: give `dst_nodata`, or set `opaque` to fill or "
-                "keep"
-            )
+    wanted = "nodata" in (policy.opaque, policy.beyond_limit)
+    if wanted and nodata is None and not scene.masked and not scene.alpha:
+        raise UsageError(
+            f"{scene.path} has no nodata value: give `dst_nodata`, or set `opaque` to fill or keep"
+        )
     if policy.fill_limit is not None and scene.pixel_metres is None:
         raise UsageError(f"{scene.path} has no CRS to measure metres by: leave `fill_limit` out")
     if len(policy.references) > MOST_REFERENCES:

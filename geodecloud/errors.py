@@ -53,6 +53,10 @@ class RadiometryWarning(GeodecloudWarning):
     """Scale, offset or haze are assumed, or contradict the picture."""
 
 
+class NodataWarning(GeodecloudWarning):
+    """A value is taken for nodata that the scene does not declare."""
+
+
 class GeoreferenceWarning(GeodecloudWarning):
     """The scene does not say where or when it was taken."""
 

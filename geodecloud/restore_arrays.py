@@ -18,22 +18,25 @@ from geodecloud.raster.array import (
     bands_first,
     provenance_like,
     read_array,
+    read_valid,
     stated_scale_and_offset,
     write_array,
 )
 from geodecloud.raster.provenance import read_provenance
+from geodecloud.raster.source import Source
 from geodecloud.restore.patches import Predict
 from geodecloud.settings import Settings
 
 NO_INFO = ArrayInfo()
+_BANDS = range(3, 17)  # numbers of bands that pictures have
 
 
 class Restored(NamedTuple):
     """An array without clouds.
 
-    array: (bands, rows, columns), dtype of the input.
-    provenance: uint8 (rows, columns): 0 measured, 1-100 percent restored, 101 filled, 102 beyond
-        the limit for that, 110 and up from a reference, 255 nodata.
+    array: (bands, rows, columns), dtype of the input; masked if that is, with its mask and that
+        of the pixels that became nodata.
+    provenance: uint8 (rows, columns): codes of :class:`geodecloud.Provenance`.
     report: what was done.
     """
 
@@ -53,6 +56,7 @@ def restore_array(
     """Restore (bands, rows, columns) of DN; see :func:`geodecloud.decloud_array`.
 
     Args:
+        array: masked pixels are nodata.
         info: nodata, georeference and descriptions of the bands.
 
     Raises:
@@ -69,12 +73,56 @@ def restore_array(
     output = settings.output
     if output.provenance or output.preview or output.stac:
         raise UsageError("an array has no outputs beside it: leave provenance, preview, stac out")
+    hidden = hidden_pixels(array, settings.reading.bands or (1, 2, 3), info.nodata)
     with TemporaryDirectory(prefix="geodecloud-") as folder:
         src, dst, codes = (Path(folder) / name for name in ("array.tif", "out.tif", "codes.tif"))
-        write_array(src, array, info)
+        write_array(src, np.ma.getdata(array), info, None if hidden is None else ~hidden)
         settings = settings.replace(provenance=codes)
-        report = decloud_scene(src, dst, predict, settings, model_name=model_name)
-        return Restored(read_array(dst), read_provenance(codes), report)
+        source = Source(str(src), "the array")
+        report = decloud_scene(source, dst, predict, settings, model_name=model_name)
+        restored: NDArray[Any] = read_array(dst)
+        if isinstance(array, np.ma.MaskedArray):
+            mask: Any = np.ma.getmask(array)
+            if hidden is not None:
+                mask = mask | (~read_valid(dst) & ~hidden)  # and what was made nodata
+            restored = np.ma.MaskedArray(restored, mask, fill_value=array.fill_value)
+        return Restored(restored, read_provenance(codes), report)
+
+
+def hidden_pixels(
+    array: NDArray[Any], bands: tuple[int, int, int], nodata: float | None
+) -> NDArray[np.bool_] | None:
+    """Return where red, green or blue of an array is masked; None: no pixel is.
+
+    A file with a mask has no other nodata, so the nodata value counts here too.
+
+    Args:
+        array: (bands, rows, columns).
+        bands: of red, green and blue, from 1.
+
+    Returns:
+        bool (rows, columns).
+    """
+    if not np.ma.is_masked(array) or max(bands) > len(array):
+        return None
+    rgb = [band - 1 for band in bands]
+    hidden: Any = np.ma.getmaskarray(array)[rgb].any(axis=0)
+    if nodata is not None:
+        hidden |= (np.ma.getdata(array)[rgb] == nodata).any(axis=0)
+    return np.asarray(hidden, bool)
+
+
+def refuse_bands_last(shape: tuple[int, ...]) -> None:
+    """Refuse an array whose last dimension is that of the bands, as Pillow and OpenCV have it.
+
+    Raises:
+        UsageError: the shape is (rows, columns, bands).
+    """
+    if len(shape) == 3 and shape[2] in _BANDS and shape[0] not in range(_BANDS.stop):
+        raise UsageError(
+            f"the array has shape {shape}, (rows, columns, bands) as it seems: (bands, rows, "
+            "columns) is needed; np.moveaxis(array, -1, 0) makes it"
+        )
 
 
 def restore_dataarray(

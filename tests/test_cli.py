@@ -51,7 +51,8 @@ def test_all_options_and_all_outputs(cli, tmp_path, tiny_model):
         assert file.colormap(1)[101] == (200, 0, 200, 255)
     with Image.open(picture) as png:
         assert png.size == (3 * 90 + 2 * 4, 70)
-    assert {p.name for p in tmp_path.iterdir()} == {"in.tif", out.name, "p.tif", "p.png"}
+    beside = {"p.qml", "p.tif.aux.xml"}  # the style of provenance, and the names of its codes
+    assert {p.name for p in tmp_path.iterdir()} == {"in.tif", out.name, "p.tif", "p.png", *beside}
 
 
 def test_the_same_bytes_every_time(cli, tmp_path, tiny_model):
@@ -364,7 +365,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(cli, tmp_path, scene
     assert set(tmp_path.iterdir()) == before
     assert (facts["width"], facts["height"], facts["windows"]) == (90, 100, 4)
     assert (facts["scale"], facts["offset"], facts["bands"]) == (9000, -500, [1, 2, 3])
-    assert facts["writes"] == [str(tmp_path / "out.tif"), str(tmp_path / "p.tif")]
+    assert facts["writes"] == [str(tmp_path / name) for name in ("out.tif", "p.tif", "p.qml")]
     assert facts["model"] == str(tiny_model)
     assert 100 < facts["memory_mib"] <= facts["max_memory_mib"] == 1024
     assert "writes  " in cli(*arguments).out

@@ -173,10 +173,10 @@ def test_what_to_do_under_opaque_cloud():
     valid = np.ones(SHAPE[1:], bool)
     kept, marks = composited(dn, valid, *dark, policy=Policy(opaque="keep"))
     assert (kept == dn).all()
-    assert (marks == Provenance.MEASURED).all()
+    assert (marks == Provenance.CLOUD_KEPT).all()
     gone, marks = composited(dn, valid, *dark, policy=Policy(opaque="nodata"), nodata=0)
     assert (gone == 0).all()
-    assert (marks == Provenance.NODATA).all()
+    assert (marks == Provenance.CLOUD_REMOVED).all()
     with pytest.raises(UsageError, match="no nodata value"):
         composited(dn, valid, *dark, policy=Policy(opaque="nodata"))
 
@@ -291,7 +291,7 @@ def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
     np.testing.assert_array_equal(out[:, ~valid], dn[:, ~valid])
     if opaque == "keep":
         np.testing.assert_array_equal(out[:, 1], dn[:, 1])
-        assert (marks[1] == Provenance.MEASURED).all()
+        assert (marks[1] == Provenance.CLOUD_KEPT).all()
     assert (np.abs(marks[2:] - np.ceil(veil * 100)) <= 1).all()
     exact = Radiometry().to_model(dn)
     inside = (exact > 0) & (exact < 1)

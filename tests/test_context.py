@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,11 +23,8 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore import rows as finished
 from geodecloud.restore.fill import second_pass, texture
-from geodecloud.restore.fill.ground import (
-    LAND,
-    Ground,
-    distances,
-)
+from geodecloud.restore.fill.ground import LAND, Ground
+from geodecloud.restore.fill.limit import FillLimit
 from geodecloud.restore.fill.pyramid import pull_push
 from geodecloud.restore.fill.second_pass import Workshop
 from geodecloud.restore.filters import box_mean, dilate, upsample
@@ -144,14 +142,24 @@ def test_cells_as_pixels_do_not_depend_on_the_rows(cells):
     assert whole.max() <= cells.max() + 1e-6
 
 
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-def test_distances_are_those_to_the_nearest(seen):
-    found = distances(seen, (10.0, 20.0))
+@given(
+    hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))),
+    st.integers(1, 12),
+    st.floats(1, 200),
+)
+def test_the_limit_is_that_of_the_nearest_visible_pixel(seen, height, metres):
+    """However the rows are cut into pieces."""
     rows, columns = np.indices(seen.shape)
     exact = np.full(seen.shape, np.inf)
     for row, column in np.argwhere(seen):
         exact = np.minimum(exact, np.hypot(10 * (rows - row), 20 * (columns - column)))
-    np.testing.assert_allclose(found, exact, rtol=1e-12)
+    pieces = range(0, len(seen), height)
+    with FillLimit(metres, (10.0, 20.0), Path(tempfile.gettempdir())) as limit:
+        for first in pieces:
+            limit.add(first, seen[first : first + height])
+        limit.finish(seen.shape[1])
+        found = [limit.beyond(first, seen[first : first + height]) for first in pieces]
+    np.testing.assert_array_equal(np.concatenate(found), exact > metres)
 
 
 def _error(picture, truth, where):
@@ -271,10 +279,10 @@ def test_beyond_the_limit_nothing_is_filled(tmp_path, beyond):
     )
     decloud_scene(src, tmp_path / "out.tif", white_is_cloud, chosen)
     out, marks = read(tmp_path / "out.tif"), read(tmp_path / "p.tif")[0]
-    assert (out[:, marks == Provenance.BEYOND_LIMIT] == (WHITE if beyond == "keep" else 0)).all()
-    assert (marks[disc(100 - 50 - 4)] == Provenance.BEYOND_LIMIT).all()
-    # 14 around are not trusted.
-    assert (marks[cloud & ~disc(100 - 50 + 26)] == Provenance.FILLED).all()
+    code = Provenance.BEYOND_LIMIT if beyond == "keep" else Provenance.CLOUD_REMOVED
+    assert (out[:, marks == code] == (WHITE if beyond == "keep" else 0)).all()
+    assert (marks[disc(100 - 50 - 1)] == code).all()
+    assert (marks[cloud & ~disc(100 - 50 + 1)] == Provenance.FILLED).all()  # from visible ground
     assert (out[:, marks == Provenance.FILLED] != WHITE).all()
 
 

@@ -232,7 +232,11 @@ def test_a_folder_is_a_batch_of_the_program(session):
         "--pattern *.tif --offset -1000 --bands 3,2,1 --provenance {stem}_provenance.tif "
         "--opaque fill --progress json"
     )
-    assert set(done["files"]) == {"a_provenance.tif", "a_provenance.qml"}
+    assert set(done["files"]) == {
+        "a_provenance.tif",
+        "a_provenance.qml",
+        "a_provenance.tif.aux.xml",
+    }
     options = "--recursive --offset -1000 --bands 3,2,1 --opaque keep --progress json"
     assert " ".join(failed["arguments"][3:]) == options
     assert "1 of 2 scenes failed" in failed["said"][-1]

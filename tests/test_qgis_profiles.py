@@ -13,6 +13,7 @@ from geodecloud import __version__
 from geodecloud.qgis.plugin import executable
 from geodecloud.qgis.profiles import SOURCE, Profile, find_profiles, profile_folders, this_program
 from geodecloud.raster.provenance import COLOURS
+from geodecloud.raster.provenance import style as style_of_provenance
 
 
 @pytest.fixture
@@ -120,6 +121,7 @@ def test_the_metadata_is_what_qgis_asks_for():
 
 def test_the_style_paints_what_the_raster_means():
     """As in QGIS: linear between the items of the style."""
+    assert (SOURCE / "provenance.qml").read_text(encoding="utf-8") == style_of_provenance()
     style = ET.parse(SOURCE / "provenance.qml")  # noqa: S314 - our own
     items = style.findall(".//item")
     values = [float(item.get("value")) for item in items]

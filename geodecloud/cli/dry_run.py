@@ -26,6 +26,7 @@ def describe_run(
         resolution=reading.resolution,
         aoi=reading.aoi,
         allow_network=reading.allow_network,
+        reading=reading,
     ) as scene:
         outputs = Outputs(scene, dst, output, input_files(scene, settings))
         refuse_impossible(scene, settings, outputs.nodata)

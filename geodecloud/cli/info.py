@@ -7,13 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from geodecloud.cli.options import JsonOption, ResolutionOption
+from geodecloud.cli.options import (
+    DeclaredNodataOnlyOption,
+    JsonOption,
+    NodataOption,
+    ResolutionOption,
+)
 from geodecloud.settings import Reading
+
+# Names of facts in JSON before they had the field's own, for scripts that read them.
+_OLD_NAMES = {"corrected": "path_radiance_removed", "veil": "haze", "darkest": "dark_object"}
 
 
 def info(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Scene or model file")],
     resolution: ResolutionOption = None,
+    nodata: NodataOption = None,
+    declared_nodata_only: DeclaredNodataOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Describe a model, or a scene and what would be used to restore it."""
@@ -25,7 +35,8 @@ def info(
     else:
         from geodecloud.raster.scene import open_scene
 
-        with open_scene(file, resolution=resolution) as scene:
+        reading = Reading(nodata=nodata, declared_nodata_only=declared_nodata_only)
+        with open_scene(file, resolution=resolution, reading=reading) as scene:
             facts = scene_facts(scene)
     print_facts(facts, as_json=as_json)
 
@@ -50,14 +61,16 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         "path_radiance_removed": round(radiometry.path_radiance_removed, 3),
         "haze": round(radiometry.haze, 3),
         "dark_object": [round(light, 3) for light in radiometry.dark_object],
-        "nodata": _number(scene.nodata),
+        "nodata": _number(scene.validity.unwritten),
+        "nodata_from": scene.validity.origin or None,
     }
 
 
 def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print facts as one JSON object, or as a table for people."""
     if as_json:
-        typer.echo(json.dumps(facts))
+        old = {old: facts[new] for old, new in _OLD_NAMES.items() if new in facts}
+        typer.echo(json.dumps({**facts, **old}))
         return
     names = max(map(len, facts))
     for name, value in facts.items():

@@ -59,6 +59,8 @@ output_option = partial(typer.Option, rich_help_panel="Output")
 BandsOption = Annotated[str | None, declared(Reading, "bands")]
 ScaleOption = Annotated[float | None, declared(Reading, "scale")]
 OffsetOption = Annotated[str | None, declared(Reading, "offset")]
+NodataOption = Annotated[float | None, declared(Reading, "nodata")]
+DeclaredNodataOnlyOption = Annotated[bool, declared(Reading, "declared_nodata_only")]
 ResolutionOption = Annotated[int | None, declared(Reading, "resolution")]
 WindowOption = Annotated[int | None, declared(Windows, "window")]
 ModelOption = Annotated[Path | None, declared(ModelSpec, "model")]

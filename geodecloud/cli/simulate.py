@@ -8,6 +8,8 @@ import typer
 from geodecloud.cli.console import progress_bar
 from geodecloud.cli.options import (
     BandsOption,
+    DeclaredNodataOnlyOption,
+    NodataOption,
     OffsetOption,
     OverwriteOption,
     ProgressOption,
@@ -54,14 +56,17 @@ def simulate(
     bands: BandsOption = None,
     scale: ScaleOption = None,
     offset: OffsetOption = None,
+    nodata: NodataOption = None,
+    declared_nodata_only: DeclaredNodataOnlyOption = False,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = "bar",
 ) -> None:
     """Put synthetic clouds on a clear scene, and write their opacity."""
     from geodecloud.data.simulate import Simulation, simulate_scene
 
-    reading = Settings(bands=bands, scale=scale, offset=offset).reading
-    plan = Simulation(kind, seed, zoom, reading.bands, reading.scale, reading.offset)
+    reading = Settings(bands=bands, scale=scale, offset=offset, nodata=nodata).reading
+    known = (reading.bands, reading.scale, reading.offset, reading.nodata, declared_nodata_only)
+    plan = Simulation(kind, seed, zoom, *known)
     beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
     with progress_bar(progress) as show:
         mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=show)

@@ -15,6 +15,7 @@ from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import Grid, cover_alike
 from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.raster.validity import is_doubtful
 from geodecloud.settings import Reading
 
 _MASK_FOLDERS = ("aux", "masks")
@@ -131,8 +132,7 @@ def _cut(
         for top in range(0, height - TILE + 1, TILE):
             dn, valid = scene.read(top, top + TILE)
             rgb = dn[scene.rgb]
-            if rgb.dtype.kind != "f":
-                valid &= (rgb != 0).any(axis=0)
+            valid &= ~is_doubtful(rgb)
             row = model_to_eurosat(radiometry.to_network(radiometry.to_model(rgb)))
             for left in range(0, width - TILE + 1, TILE):
                 clear = not any(_touched(mask, top, left, scene.shape) for mask in hidden)

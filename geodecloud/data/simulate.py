@@ -39,7 +39,7 @@ class Simulation:
         seed: another seed, another cloud. Its clouds are drawn until the mean opacity of one is
             0.1 to the kind's ``most_opacity``.
         zoom: how many times larger than on a training tile of 640 m a cloud is.
-        bands, scale, offset: as for restoring.
+        bands, scale, offset, nodata, declared_nodata_only: as for restoring.
     """
 
     kind: str = "cumulus"
@@ -48,6 +48,8 @@ class Simulation:
     bands: tuple[int, int, int] | None = None
     scale: float | None = None
     offset: float | None = None
+    nodata: float | None = None
+    declared_nodata_only: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in CLOUDS:
@@ -56,6 +58,12 @@ class Simulation:
             raise UsageError(f"`zoom` is {self.zoom:g}: give 0.1 to 100")
         if self.seed < 0:
             raise UsageError(f"`seed` is {self.seed}: give 0 or more")
+
+    @property
+    def reading(self) -> Reading:
+        """How the scene is read."""
+        names = ("bands", "scale", "offset", "nodata", "declared_nodata_only")
+        return Reading(**{name: getattr(self, name) for name in names})
 
 
 def simulate_scene(
@@ -81,10 +89,10 @@ def simulate_scene(
     """
     total, count = 0.0, 0
     with (
-        open_scene(src, plan.bands) as scene,
+        open_scene(src, plan.reading.bands, reading=plan.reading) as scene,
         Outputs(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
     ):
-        radiometry = calibrate(scene, Reading(scale=plan.scale, offset=plan.offset))
+        radiometry = calibrate(scene, plan.reading)
         tags = {"VERSION": VERSION, "SIMULATED": f"{plan.kind} seed {plan.seed}"}
         draw, height = find_draw(plan, scene.shape), scene.shape[0]
         # Both files are closed before the outputs are moved to their destinations.
@@ -162,7 +170,7 @@ def _cover(
         colour = scene.rgb.index(band) if band in scene.rgb else 1
         ground = dn[band] - radiometry.black
         value = (1 - attenuation[colour]) * shadow[0] * ground + light[colour] * radiometry.span
-        cloudy = as_dtype(value + radiometry.black, scene.dtype, scene.nodata)
+        cloudy = as_dtype(value + radiometry.black, scene.dtype, scene.validity.unwritten)
         measured = valid if scene.nodata is None else valid & (dn[band] != scene.nodata)
         touched = measured & ((attenuation[colour] > 0) | (shadow[0] < 1))
         out[band] = np.where(touched, cloudy, dn[band])

@@ -18,9 +18,10 @@ from geodecloud.raster.grid import lie_alike
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.raster.statements import holds_sentinels_dn, read_statements, stated_radiometry
+from geodecloud.raster.statements import read_statements, stated_radiometry
+from geodecloud.raster.validity import is_doubtful
 from geodecloud.restore.patches import Predict
-from geodecloud.settings import ModelSpec, Settings
+from geodecloud.settings import ModelSpec, Reading, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _TOLERANCE = 0.5  # pixels between the corners of the two scenes of a pair
@@ -76,7 +77,7 @@ def evaluate_pairs(
     """
     pairs = _find_pairs(cloudy_dir, clear_dir, only)
     for cloudy, clear in pairs.values():
-        _check_match(cloudy, clear)
+        _check_match(cloudy, clear, settings.reading)
     if pictures:
         if pictures.resolve() in (cloudy_dir.resolve(), clear_dir.resolve()):
             raise UsageError(f"{pictures}: holds the pairs themselves; give another folder")
@@ -122,8 +123,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _check_match(cloudy: Path, clear: Path) -> None:
-    with open_scene(cloudy) as before, open_scene(clear) as truth:
+def _check_match(cloudy: Path, clear: Path, reading: Reading) -> None:
+    with open_scene(cloudy, reading=reading) as before, open_scene(clear, reading=reading) as truth:
         if before.shape != truth.shape:
             raise DataError(f"{clear}: {_size(truth)}, but {cloudy} is {_size(before)}; crop one")
         if guess_radiometry(before.dtype) != guess_radiometry(truth.dtype):
@@ -141,19 +142,20 @@ def _restore(
     cloudy: Path, clear: Path, predict: Predict, folder: Path, settings: Settings
 ) -> _Pair:
     """Restore the cloudy scene into a file in ``folder``, and read all three scenes."""
-    with open_scene(cloudy) as before, open_scene(clear) as truth:
+    reading = settings.reading
+    with open_scene(cloudy, reading=reading) as before, open_scene(clear, reading=reading) as truth:
         dn, valid = before.read(0, before.shape[0])
         clear_dn, clear_valid = truth.read(0, truth.shape[0])
         dn, clear_dn = dn[before.rgb], clear_dn[truth.rgb]
-        if holds_sentinels_dn(truth.dtype):  # where DN 0 is nodata, declared or not
-            clear_valid &= (clear_dn != 0).any(axis=0)
+        clear_valid &= ~is_doubtful(clear_dn)
         stated = stated_radiometry(read_statements(truth))
     if not (valid & clear_valid).any():
         raise DataError(f"{clear}: no pixel is valid here and in {cloudy}; check nodata")
     restored, provenance = folder / "restored.tif", folder / "provenance.tif"
     settings = settings.replace(provenance=provenance, overwrite=True)
     report = decloud_scene(cloudy, restored, predict, settings)
-    with open_scene(restored, report.bands) as after:
+    settled = Reading(declared_nodata_only=True)
+    with open_scene(restored, report.bands, reading=settled) as after:
         restored_dn = after.read(0, after.shape[0])[0][after.rgb]
     measured = read_provenance(provenance) == Provenance.MEASURED
     differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]

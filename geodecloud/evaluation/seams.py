@@ -15,7 +15,7 @@ from geodecloud.model.predictor import load_predictor
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.windows import Grid
-from geodecloud.settings import ModelSpec, Settings
+from geodecloud.settings import ModelSpec, Reading, Settings
 
 _CHANCE_DISTANCE = 3  # pixels: an edge at least this far from every border shows chance
 
@@ -36,7 +36,8 @@ def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
         out, provenance_path = Path(folder) / "restored.tif", Path(folder) / "provenance.tif"
         settings = Settings(window=grid.size, overlap=grid.overlap, provenance=provenance_path)
         report = decloud_scene(src, out, load_predictor(ModelSpec(model=model)), settings)
-        with open_scene(out, report.bands) as restored:
+        settled = Reading(declared_nodata_only=True)
+        with open_scene(out, report.bands, reading=settled) as restored:
             dn = restored.read(0, report.height)[0][restored.rgb]
         provenance = read_provenance(provenance_path)
     changed = (provenance > Provenance.MEASURED) & (provenance <= Provenance.FILLED)

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -119,11 +120,13 @@ def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
         ModelError: as :func:`read_info`, or the weights do not fit the network.
     """
     info = read_info(path)
-    generator = UNet(info.plan)
+    with torch.device("meta"):  # initial weights would be drawn, and advance the random state
+        generator = UNet(info.plan)
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        generator.load_state_dict(weights)
+        whole = {n: w.float() if w.is_floating_point() else w for n, w in weights.items()}
+        generator.load_state_dict(whole, assign=True)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: the weights do not fit the network ({reason})") from error

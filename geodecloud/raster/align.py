@@ -14,16 +14,25 @@ from geodecloud.errors import SceneError
 from geodecloud.raster.gdal import failures_as
 from geodecloud.raster.grid import Grid, lie_alike
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.validity import Validity
 
 
 def warp(
-    dataset: Any, path: Path, grid: Grid, resampling: Resampling, *, alpha: bool, **options: str
+    dataset: Any,
+    path: Path,
+    grid: Grid,
+    resampling: Resampling,
+    *,
+    alpha: bool,
+    nodata: float | None = None,
+    **options: str,
 ) -> WarpedVRT:
     """Open a placed raster as one on another grid; it is warped as it is read.
 
     Args:
         path: of the raster, for messages.
         alpha: add an alpha band that is 0 beyond the raster, unless it has one.
+        nodata: of the raster, where its file declares none or another.
         options: of GDAL's warper.
 
     Raises:
@@ -39,6 +48,7 @@ def warp(
             width=columns,
             resampling=resampling,
             add_alpha=alpha and ColorInterp.alpha not in dataset.colorinterp,
+            **({} if nodata is None else {"src_nodata": nodata, "nodata": nodata}),
             **options,
         )
 
@@ -59,12 +69,16 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
             f"{image.path}: without a CRS in both, a reference must have the scene's size, "
             f"{columns}x{rows}"
         )
+    nodata = image.validity.unwritten
     with warp(
         image.dataset,
         image.path,
         scene.grid,
         Resampling.bilinear,
-        alpha=image.nodata is None,  # beyond the image is no data, and something must say so
+        # Beyond the image is no data, and something must say so.
+        alpha=nodata is None,
+        nodata=None if nodata == image.dataset.nodata else nodata,
         UNIFIED_SRC_NODATA="NO",  # each band has its own; nodata in one is nodata in all
     ) as warped:
-        yield replace(image, dataset=warped, area=Window(0, 0, scene.shape[1], scene.shape[0]))
+        area = Window(0, 0, scene.shape[1], scene.shape[0])
+        yield replace(image, dataset=warped, area=area, validity=Validity(warped.nodata))

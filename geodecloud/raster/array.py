@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import SceneError, UsageError
@@ -34,13 +35,18 @@ class ArrayInfo:
         return cls(
             crs=data.rio.crs.to_wkt() if data.rio.crs else None,
             transform=data.rio.transform() if data.rio.crs else None,
-            nodata=data.rio.nodata,
+            nodata=data.rio.nodata if data.rio.encoded_nodata is None else data.rio.encoded_nodata,
             descriptions=tuple(names) if isinstance(names, list | tuple) else (),
         )
 
 
-def write_array(path: Path, values: NDArray[Any], info: ArrayInfo) -> None:
+def write_array(
+    path: Path, values: NDArray[Any], info: ArrayInfo, valid: NDArray[np.bool_] | None = None
+) -> None:
     """Write (bands, rows, columns) to an uncompressed GeoTIFF.
+
+    Args:
+        valid: bool (rows, columns), for the file's mask; None: it has none.
 
     Raises:
         SceneError: a type that GeoTIFF does not have, or a nodata that the type does not.
@@ -56,6 +62,8 @@ def write_array(path: Path, values: NDArray[Any], info: ArrayInfo) -> None:
             if len(info.descriptions) == count:
                 out.descriptions = info.descriptions
             out.write(values)
+            if valid is not None:
+                out.write_mask(valid)
     except (TypeError, ValueError) as error:
         raise SceneError(f"array of {values.dtype}, nodata {info.nodata}: {error}") from error
 
@@ -69,6 +77,17 @@ def read_array(path: Path) -> NDArray[Any]:
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
         values: NDArray[Any] = file.read()
     return values
+
+
+def read_valid(path: Path) -> NDArray[np.bool_]:
+    """Return where a raster has data by its mask: bool (rows, columns).
+
+    Raises:
+        SceneError: it cannot be read.
+    """
+    with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
+        valid: NDArray[np.bool_] = file.dataset_mask() > 0
+    return valid
 
 
 def bands_first(data: Any) -> Any:

@@ -18,6 +18,7 @@ from geodecloud.raster.align import warp
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import Grid, lie_alike
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.validity import is_no_class
 
 # Classes of Sentinel-2's scene classification (SCL): cloud shadow, cloud of medium and of high
 # probability, cirrus.
@@ -48,7 +49,7 @@ class CloudMask:
             values = self.dataset.read(1, window=window)
             known = self.dataset.read_masks(1, window=window) > 0
         cloud = values != 0 if self.values is None else np.isin(values, self.values)
-        allowed: NDArray[np.bool_] = cloud & known & ~np.isnan(values)
+        allowed: NDArray[np.bool_] = cloud & known & ~is_no_class(values)
         return allowed
 
 

@@ -29,6 +29,11 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
             f"`dst_nodata` is {wanted:g}, but {scene.path} has a mask or alpha for its nodata; "
             "leave `dst_nodata` out"
         )
+    if scene.validity.fill and wanted != scene.validity.fill.value:
+        raise UsageError(
+            f"`dst_nodata` is {wanted:g}, but {scene.path} is filled with "
+            f"{scene.validity.fill.value:g} at its border; give that value"
+        )
     if scene.dtype.kind in "iu":
         limits = np.iinfo(scene.dtype)
         if not (wanted.is_integer() and limits.min <= wanted <= limits.max):

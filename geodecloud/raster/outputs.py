@@ -17,7 +17,7 @@ from geodecloud.raster import atomic
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
-from geodecloud.raster.provenance import Provenance, create_provenance
+from geodecloud.raster.provenance import Provenance, create_provenance, style
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
 from geodecloud.raster.writer import create_like
@@ -106,7 +106,7 @@ def count(rows: FinishedRows, rgb: list[int]) -> Counts:
         rgb: indices of red, green and blue among the bands.
     """
     out, provenance = _set(rows.out), _set(rows.provenance)
-    kept = provenance == Provenance.MEASURED
+    kept = (provenance == Provenance.MEASURED) | (provenance == Provenance.CLOUD_KEPT)
     beyond = provenance == Provenance.BEYOND_LIMIT
     if beyond.any():
         kept |= beyond & (out[rgb] == rows.dn[rgb]).all(axis=0)
@@ -131,6 +131,7 @@ class Outputs:
 
     Attributes:
         nodata: the DN that means nodata in the output; None: there is none.
+        unwritten: the DN that no restored pixel may take: that, or the scene's undeclared fill.
         block: height of a row of blocks of the restored scene in pixels.
 
     Raises, when it is entered:
@@ -148,6 +149,7 @@ class Outputs:
         self._scene, self._dst, self._output = scene, dst, output
         self._protected = protected
         self.nodata = output_nodata(scene, output)
+        self.unwritten = scene.validity.unwritten if self.nodata is None else self.nodata
 
     def __enter__(self) -> Self:
         output, scene = self._output, self._scene
@@ -156,6 +158,8 @@ class Outputs:
             item = parts.add(item_path(self._dst)) if output.stac else None
             restored = parts.add(self._dst)
             provenance = parts.add(output.provenance) if output.provenance else None
+            if qml := self._style():
+                parts.add(qml).write_text(style(), "utf-8")
             self._item = item
             self._preview = parts.add(output.preview) if output.preview else None
             self._restored = files.enter_context(create_like(scene, restored, {}, output))
@@ -184,10 +188,17 @@ class Outputs:
         """
         output, parts = self._output, self._parts()
         item = item_path(self._dst) if output.stac else None
-        paths = [path for path in (self._dst, output.provenance, output.preview, item) if path]
+        every = (self._dst, output.provenance, self._style(), output.preview, item)
+        paths = [path for path in every if path]
         for path in paths:
             parts.check(path)
         return paths
+
+    def _style(self) -> Path | None:
+        """Return where the style of provenance is written; one that exists is the user's."""
+        provenance = self._output.provenance
+        path = provenance.with_suffix(".qml") if provenance else None
+        return path if path and not path.exists() else None
 
     def _parts(self) -> atomic.Outputs:
         return atomic.Outputs(self._protected, overwrite=self._output.overwrite)
@@ -234,9 +245,10 @@ class Outputs:
         check = NodataCheck(self._scene, self._output)
         for some in rows:
             out, provenance = _set(some.out), _set(some.provenance)
-            check.add(out, provenance != Provenance.NODATA)
+            hidden = provenance == Provenance.CLOUD_REMOVED
+            check.add(out, (provenance != Provenance.NODATA) & ~hidden)
             counts += count(some, rgb)
-            self._restored.write(out, some.first)
+            self._restored.write(out, some.first, hidden)
             if self._provenance:
                 self._provenance.write(provenance[None], some.first)
             if preview:

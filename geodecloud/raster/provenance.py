@@ -26,24 +26,113 @@ class Provenance(IntEnum):
 
     MEASURED = 0
     FILLED = 101  # with the colour of the land around
-    BEYOND_LIMIT = 102  # opaque, and too far from visible ground to be filled
+    BEYOND_LIMIT = 102  # opaque cloud, kept: too far from visible ground to be filled
+    CLOUD_KEPT = 103  # opaque cloud, kept as it was measured
+    CLOUD_REMOVED = 104  # opaque cloud, made nodata; there were data
     REFERENCE = 110  # from the first reference, of another date; the next codes from the next ones
-    NODATA = 255
+    NODATA = 255  # in the input already
+
+    @staticmethod
+    def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return where pixels show ground that was really seen: see :func:`is_real`."""
+        return is_real(codes)
 
 
-# Red, green, blue, alpha; restored pixels from yellow to red.
-COLOURS: dict[int, tuple[int, int, int, int]] = {
-    Provenance.MEASURED.value: (0, 0, 0, 0),
-    **{percent: (255, 235 - 2 * percent, 60 - percent // 2, 255) for percent in RESTORED},
-    Provenance.FILLED.value: (200, 0, 200, 255),
-    Provenance.BEYOND_LIMIT.value: (90, 0, 110, 255),
-    **{Provenance.REFERENCE + i: (0, 90 + i, 255, 255) for i in range(MOST_REFERENCES)},
-    Provenance.NODATA.value: (90, 90, 90, 255),
+def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where pixels show ground that was really seen, in the scene or in a reference.
+
+    Not real is what the network or the fill computed, restored pixels included, and what shows no
+    ground: cloud that was kept, and nodata.
+
+    Args:
+        codes: provenance of any shape.
+    """
+    codes = np.asarray(codes)
+    other_date = (codes >= Provenance.REFERENCE) & (codes < Provenance.REFERENCE + MOST_REFERENCES)
+    real: NDArray[np.bool_] = (codes == Provenance.MEASURED) | other_date
+    return real
+
+
+Colour = tuple[int, int, int, int]  # red, green, blue, alpha
+
+# Codes, their meaning and colour: for the colour table, the categories, the style and the docs.
+MEANINGS: dict[int, tuple[str, Colour]] = {
+    Provenance.MEASURED.value: ("measured, untouched", (0, 0, 0, 0)),
+    **{
+        percent: (f"restored: {percent} %", (255, 235 - 2 * percent, 60 - percent // 2, 255))
+        for percent in RESTORED  # from yellow to red
+    },
+    Provenance.FILLED.value: ("filled: invented", (200, 0, 200, 255)),
+    Provenance.BEYOND_LIMIT.value: ("too far from visible ground to be filled", (90, 0, 110, 255)),
+    Provenance.CLOUD_KEPT.value: ("cloud, kept", (220, 220, 220, 255)),
+    Provenance.CLOUD_REMOVED.value: ("cloud, made nodata", (40, 60, 60, 255)),
+    **{
+        Provenance.REFERENCE + i: (
+            f"from reference {i + 1}, of another date",
+            (0, 90 + i, 255, 255),
+        )
+        for i in range(MOST_REFERENCES)
+    },
+    Provenance.NODATA.value: ("nodata in the input", (90, 90, 90, 255)),
 }
+COLOURS = {code: colour for code, (_, colour) in MEANINGS.items()}
 TEXT = (
     "provenance: 0 measured, 1-100 percent restored, 101 filled from the land around, "
-    "102 beyond the limit for that, 110 and up from a reference, 255 nodata"
+    "102 cloud beyond the limit for that, 103 cloud kept, 104 cloud made nodata, "
+    "110 and up from a reference, 255 nodata"
 )
+# Codes of the style in QGIS, which paints what lies between two of them in between.
+_STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 110, Provenance.REFERENCE + MOST_REFERENCES - 1)
+
+
+def style() -> str:
+    """Return the style of a provenance raster for QGIS, as the text of a .qml file."""
+    items = []
+    for code in _STYLED:
+        text, (red, green, blue, alpha) = MEANINGS[code]
+        colour = f"#{red:02x}{green:02x}{blue:02x}"
+        item = f'<item value="{code}" label="{text}" color="{colour}" alpha="{alpha}"/>'
+        items.append(f"          {item}")
+    nodata = ",".join(map(str, COLOURS[Provenance.NODATA]))
+    return _QML.format(nodata=nodata, items="\n".join(items))
+
+
+def categories() -> str:
+    """Return the meaning of each code as GDAL's category names: the text of an .aux.xml file."""
+    names = (MEANINGS.get(code, ("", ()))[0] for code in range(Provenance.NODATA + 1))
+    listed = "".join(f"      <Category>{name}</Category>\n" for name in names)
+    return _PAM.format(listed=listed)
+
+
+_QML = """\
+<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis styleCategories="Symbology" version="3.22.16">
+  <pipe>
+    <provider>
+      <resampling enabled="false" zoomedInResamplingMethod="nearestNeighbour" \
+zoomedOutResamplingMethod="nearestNeighbour" maxOversampling="2"/>
+    </provider>
+    <rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" \
+classificationMin="0" classificationMax="255" nodataColor="{nodata}">
+      <rastershader>
+        <colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0" \
+minimumValue="0" maximumValue="255">
+{items}
+          <rampLegendSettings useContinuousLegend="0"/>
+        </colorrampshader>
+      </rastershader>
+    </rasterrenderer>
+  </pipe>
+</qgis>
+"""
+_PAM = """\
+<PAMDataset>
+  <PAMRasterBand band="1">
+    <CategoryNames>
+{listed}    </CategoryNames>
+  </PAMRasterBand>
+</PAMDataset>
+"""
 
 
 @contextmanager
@@ -58,6 +147,17 @@ def create_provenance(scene: Scene, path: Path, output: Output) -> Iterator[RowW
         out.write_colormap(1, COLOURS)
         out.set_band_description(1, TEXT)
         yield writer
+    write_categories(path)
+
+
+def write_categories(path: Path) -> None:
+    """Write the categories into the file that GDAL keeps beside a raster, which may be there."""
+    beside = path.with_name(path.name + ".aux.xml")
+    text = categories()
+    if beside.exists():  # a CRS that GeoTIFF cannot hold, say
+        band = text.partition("<PAMDataset>\n")[2].partition("</PAMDataset>")[0]
+        text = beside.read_text("utf-8").replace("</PAMDataset>", f"{band}</PAMDataset>")
+    beside.write_text(text, "utf-8")
 
 
 def read_provenance(path: Path) -> NDArray[np.uint8]:

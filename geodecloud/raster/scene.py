@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning
 from rasterio.windows import Window
 
+from geodecloud.errors import NodataWarning, warn
 from geodecloud.raster.aoi import find_area
 from geodecloud.raster.bands import BY_FILE, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
@@ -25,7 +26,11 @@ from geodecloud.raster.gdal import failures_as, late_failures_as, open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import offline, refuse_remote
-from geodecloud.raster.source import Src, find_source
+from geodecloud.raster.source import Source, Src, find_source
+from geodecloud.raster.validity import Validity, find_validity
+from geodecloud.settings import Reading
+
+_AS_DECLARED = Validity()
 
 
 @dataclass
@@ -36,6 +41,7 @@ class Scene:
     bands_from: in words, how they were found.
     area: the part of the file that is the scene, in pixels.
     layout: of the file, or of the files of one band each.
+    validity: what means nodata, beside mask and alpha.
     """
 
     path: Path
@@ -44,6 +50,7 @@ class Scene:
     bands_from: str
     area: Window
     layout: Layout
+    validity: Validity = _AS_DECLARED
     lock: threading.Lock = field(default_factory=threading.Lock)  # GDAL reads in one thread at once
 
     @property
@@ -69,8 +76,7 @@ class Scene:
     @property
     def nodata(self) -> float | None:
         """The DN that means nodata, the same for all bands."""
-        value: float | None = self.dataset.nodata
-        return value
+        return self.validity.nodata
 
     @property
     def masked(self) -> bool:
@@ -116,7 +122,11 @@ class Scene:
             self.lock,
         ):
             dn = self.dataset.read(window=window)
-            return dn, self._valid(dn[self.rgb], window=window)
+            valid = self._valid(dn[self.rgb], window=window)
+        if self.validity.fill:
+            rows, columns = np.arange(first, last), np.arange(self.shape[1])
+            valid &= ~self.validity.fill.covers(dn[self.rgb], rows, columns)
+        return dn, valid
 
     def read_mask(self, first: int, last: int) -> NDArray[np.uint8]:
         """Read the file's mask of rows ``first`` to ``last`` (not included): 0 or 255."""
@@ -135,7 +145,14 @@ class Scene:
         shape = tuple(max(1, round(length / factor)) for length in self.shape)
         with failures_as(f"{self.path}: damaged or truncated"):
             dn = self.dataset.read(list(self.bands), window=self.area, out_shape=(3, *shape))
-            return dn, self._valid(dn, window=self.area, out_shape=shape)
+            valid = self._valid(dn, window=self.area, out_shape=shape)
+        if self.validity.fill:
+            rows, columns = (
+                np.minimum((np.arange(count) + 0.5) * length / count, length - 1).astype(np.int64)
+                for count, length in zip(shape, self.shape, strict=True)
+            )
+            valid &= ~self.validity.fill.covers(dn, rows, columns)
+        return dn, valid
 
     def _valid(self, rgb: NDArray[Any], **where: Any) -> NDArray[np.bool_]:
         """Return where red, green and blue, read as ``rgb``, all have data: bool (rows, width)."""
@@ -149,12 +166,19 @@ class Scene:
 
     def _mask(self, dn: NDArray[Any], band: int, **where: Any) -> NDArray[np.bool_]:
         """Return where a band, read as ``dn``, has data, alpha aside: bool (rows, width)."""
-        nodata = self.dataset.nodatavals[band - 1]
-        by_value = self.dataset.mask_flag_enums[band - 1] == [MaskFlags.nodata]
-        if by_value and dn.dtype.kind in "iu" and float(nodata).is_integer():
-            # As GDAL's mask, for which GDAL would read the band once more.
-            there: NDArray[np.bool_] = dn != int(nodata)
+        nodata, flags = self.nodata, self.dataset.mask_flag_enums[band - 1]
+        declared = self.dataset.nodatavals[band - 1]
+        if nodata is not None and nodata != self.dataset.nodata and not np.isnan(nodata):
+            # The file declares another value, or none.
+            there: NDArray[np.bool_] = dn != dn.dtype.type(nodata)
+            if MaskFlags.per_dataset in flags:
+                there &= self.dataset.read_masks(band, **where) > 0
             return there
+        by_value = flags == [MaskFlags.nodata]
+        if by_value and dn.dtype.kind in "iu" and float(declared).is_integer():
+            # As GDAL's mask, for which GDAL would read the band once more.
+            unlike: NDArray[np.bool_] = dn != int(declared)
+            return unlike
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NodataShadowWarning)  # `_valid` looks at alpha itself
             mask: NDArray[np.bool_] = self.dataset.read_masks(band, **where) > 0
@@ -169,6 +193,7 @@ def open_scene(
     resolution: int | None = None,
     aoi: str | Path | None = None,
     allow_network: bool = False,
+    reading: Reading | None = None,
 ) -> Iterator[Scene]:
     """Open a raster, a product or a set of bands to restore.
 
@@ -177,16 +202,17 @@ def open_scene(
         bands: of red, green and blue; None: see :func:`geodecloud.raster.bands.find_bands`.
         aoi: the part that is wanted, see :func:`geodecloud.raster.aoi.find_area`; None: all.
         allow_network: let GDAL fetch what the file refers to.
+        reading: what else is known of the scene's nodata.
 
     Raises:
         SceneError: missing, not a raster, fewer than 3 bands, palette or complex data.
         UsageError: ``bands`` that the file does not have, or another argument does not fit it.
     """
-    for name in [src] if isinstance(src, str | Path) else src:
-        refuse_remote(str(name), allowed=allow_network)
+    for name in _names(src):
+        refuse_remote(name, allowed=allow_network)
     # Read as a whole picture, a truncated PNG raises nothing.
     with offline(allowed=allow_network), rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
-        source = find_source(src, resolution)
+        source = src if isinstance(src, Source) else find_source(src, resolution)
         path = Path(source.label)
         with (
             open_raster(source.name, source.label) as dataset,
@@ -197,4 +223,21 @@ def open_scene(
             refuse_too_large(dataset, path, area)
             found = (BY_FILE, "a file each") if source.layout and bands is None else None
             found = found or find_bands(dataset, str(path), bands)
-            yield Scene(path, dataset, *found, area, source.layout or Layout.of(dataset))
+            validity = find_validity(dataset, path, found[0], area, reading or Reading())
+            if validity.fill:
+                warn(NodataWarning, _undeclared(path, validity.fill.value))
+            layout = source.layout or Layout.of(dataset)
+            yield Scene(path, dataset, *found, area, layout, validity)
+
+
+def _names(src: Src) -> list[str]:
+    if isinstance(src, Source):
+        return [src.name]
+    return [str(src)] if isinstance(src, str | Path) else list(map(str, src))
+
+
+def _undeclared(path: Path, value: float) -> str:
+    return (
+        f"{path}: {value:g} fills its border in all bands and is taken for nodata, which the file "
+        f"does not declare; `nodata` {value:g} declares it, `declared_nodata_only` keeps it"
+    )

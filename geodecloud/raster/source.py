@@ -23,8 +23,6 @@ from geodecloud.raster.layout import Layout
 from geodecloud.raster.vrt import BANDS, COLOURS, Tags, vrt_of
 from geodecloud.settings.parse import is_gdal_name
 
-Src = str | Path | Sequence[str | Path]
-
 RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands
 _SUBDATASET = re.compile(
     r"SENTINEL2_L(?P<level>1C|2A):\"?(?P<metadata>.*?)\"?:(?P<what>\w+):EPSG_(?P<epsg>\d+)"
@@ -54,7 +52,10 @@ class Source:
     layout: Layout | None = None
 
 
-def find_source(src: Src, resolution: int | None = None) -> Source:
+Src = str | Path | Sequence[str | Path] | Source  # a source is opened as it is
+
+
+def find_source(src: str | Path | Sequence[str | Path], resolution: int | None = None) -> Source:
     """Return the name that GDAL opens for ``src``.
 
     Args:

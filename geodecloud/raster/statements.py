@@ -24,6 +24,7 @@ from geodecloud.radiometry import (
     guess_radiometry,
 )
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.validity import TCI
 
 TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
 
@@ -33,7 +34,6 @@ _OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 _SCALES = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
 _BASELINE = "PROCESSING_BASELINE"
 _BASELINE_IN_NAME = re.compile(r"_N(\d{4})(?=[_.])")  # of a product: S2A_MSIL2A_..._N0400_R023_...
-_TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)
 _TCI_SCALES = {"L1C": L1C_TCI_SCALE, "L2A": L2A_TCI_SCALE}
 # In a name, PROCESSING_LEVEL or PRODUCT_TYPE: MSIL2A, _L1C_, Level-2A, S2MSI2A. Of the files in a
 # product only those of level 2A are named with their resolution.
@@ -167,7 +167,7 @@ def _of_gdal_fields(statements: Statements) -> Radiometry | None:
 def _of_name(statements: Statements) -> Radiometry | None:
     name = _end_of_name(statements)
     level = stated_level(statements)
-    if level and statements.dtype == np.uint8 and _TCI.search(PurePath(name).stem):
+    if level and statements.dtype == np.uint8 and TCI.search(PurePath(name).stem):
         return Radiometry(_TCI_SCALES[level], origin=f"the stretch of a {level} TCI, by its name")
     baselines = _BASELINE_IN_NAME.findall(name)
     if baselines and holds_sentinels_dn(statements.dtype):

@@ -47,19 +47,29 @@ class RowWriter:
         self.checksums: list[tuple[Window, int]] = []
         self.block = min(dataset.block_shapes[0][0], _FLUSH_ROWS)
         self._held: list[NDArray[Any]] = []
+        self._hidden: list[NDArray[np.bool_]] = []
         self._held_rows = 0
         self._row = 0
 
-    def write(self, rows: NDArray[Any], first: int | None = None) -> None:
+    def write(
+        self,
+        rows: NDArray[Any],
+        first: int | None = None,
+        hidden: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Take the next rows, (bands, rows, width).
 
         Args:
             first: row of the scene, where a block begins; None: the rows follow the last ones.
+            hidden: bool (rows, width), pixels that a mask hides beside those of the scene.
         """
         if first is not None and first != self._row + self._held_rows:
             self.finish()
             self._row = first
         self._held.append(rows)
+        if self._masked_like is not None:
+            none = np.zeros(rows.shape[1:], bool)
+            self._hidden.append(none if hidden is None else hidden)
         self._held_rows += rows.shape[1]
         whole = self._held_rows - self._held_rows % self.block
         if whole:
@@ -81,6 +91,9 @@ class RowWriter:
         self.checksums.append((window, _checksum(rows[:, :count])))
         if self._masked_like is not None:
             mask = self._masked_like.read_mask(self._row, self._row + count)
+            hidden = np.concatenate(self._hidden)
+            mask[hidden[:count]] = 0
+            self._hidden = [hidden[count:]]
             self._dataset.write_mask(mask, window=window)
         self._held = [rows[:, count:]] if count < self._held_rows else []
         self._held_rows -= count

@@ -18,6 +18,11 @@ from geodecloud.restore.rows import Rows, SceneFacts, given
 from geodecloud.settings import Policy
 
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
+_OPAQUE = {
+    "fill": Provenance.FILLED,
+    "keep": Provenance.CLOUD_KEPT,
+    "nodata": Provenance.CLOUD_REMOVED,
+}
 _PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit into a cache
 
 
@@ -30,13 +35,14 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy) -> Rows:
     Raises:
         UsageError: ``policy.opaque`` is "nodata", and the scene has no nodata value.
     """
-    if policy.opaque == "nodata" and facts.nodata is None:
+    if policy.opaque == "nodata" and not facts.has_nodata:
         raise UsageError("`opaque` is nodata, but the scene has no nodata value; use fill or keep")
     out, provenance = rows.dn.copy(), np.empty(rows.valid.shape, np.uint8)
     height = max(1, _PIECE // rows.valid.shape[1])
     for piece in rows.pieces(height):
         part = slice(piece.first - rows.first, piece.last - rows.first)
         out[facts.rgb, part], provenance[part] = _composite(piece, facts, policy)
+    make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
     return replace(rows, out=out, provenance=provenance, change=None, opacity=None)
 
 
@@ -57,17 +63,29 @@ def _composite(
         restored_weight = touched * (weight + (1 - weight) * np.float32(radiometry.haze))
     provenance = np.ceil(restored_weight * 100).astype(np.uint8)
     provenance[~valid] = Provenance.NODATA
-    if policy.opaque == "fill":
-        provenance[opaque] = Provenance.FILLED
+    provenance[opaque] = _OPAQUE[policy.opaque]
 
     out = rows.dn[facts.rgb]  # a copy
     some = weight[touched]
     for dn, change in zip(out, given(rows.change), strict=True):
         dn[touched] = _restored_dn(dn[touched], change[touched], some, radiometry, facts.nodata)
-    if policy.opaque == "nodata":
-        out[:, opaque] = facts.nodata
-        provenance[opaque] = Provenance.NODATA
     return out, provenance
+
+
+def make_nodata(out: NDArray[Any], where: NDArray[np.bool_], facts: SceneFacts) -> None:
+    """Make pixels nodata, in place; the mask of a file is not here, but with its writer.
+
+    Args:
+        out: (bands, rows, width).
+        where: bool (rows, width).
+    """
+    if not where.any():
+        return
+    if facts.alpha is not None:
+        out[facts.alpha][where] = 0
+    elif facts.nodata is not None:
+        for band in facts.rgb:
+            out[band][where] = facts.nodata
 
 
 def _restored_dn(

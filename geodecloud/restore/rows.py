@@ -23,6 +23,8 @@ class SceneFacts:
 
     rgb: indices of red, green and blue among the bands.
     nodata: the DN that no restored pixel may take; None: there is none.
+    alpha: index of the alpha band; None: there is none.
+    masked: the file has a mask.
     pixel_metres: height and width of a pixel; None where the scene does not say.
     """
 
@@ -32,6 +34,13 @@ class SceneFacts:
     radiometry: Radiometry
     nodata: float | None = None
     pixel_metres: tuple[float, float] | None = None
+    alpha: int | None = None
+    masked: bool = False
+
+    @property
+    def has_nodata(self) -> bool:
+        """True if a pixel can be nodata: by its DN, alpha or the mask."""
+        return self.nodata is not None or self.alpha is not None or self.masked
 
 
 @dataclass(frozen=True)

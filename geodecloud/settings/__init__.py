@@ -57,6 +57,15 @@ class Reading(Part):
         shown_default="from the file, else 0",
         parse=parse.offset,
     )
+    nodata: float | None = option(
+        None,
+        "DN that means nodata in red, green or blue, in place of what the file declares",
+        unit="VALUE",
+        shown_default="from the file, else found along its border",
+    )
+    declared_nodata_only: bool = option(
+        False, "Do not look for undeclared nodata along the scene's border"
+    )
     resolution: int | None = option(
         None,
         "Resolution of a Sentinel-2 product's bands: 10, 20 or 60 m",
@@ -359,6 +368,8 @@ class Settings:
             "beyond_limit": policy.beyond_limit,
             "references": [Path(path).name for path in policy.references] or None,
             "keep_veil": reading.keep_haze or None,
+            "nodata": reading.nodata,
+            "declared_nodata_only": reading.declared_nodata_only or None,
             "mask": Path(reading.mask).name if reading.mask else None,
             "mask_values": reading.mask_values,
             "aoi": reading.aoi,

@@ -8,7 +8,6 @@ restored, :class:`Ground` gathers what is visible in cells of some pixels; when 
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geodecloud.restore.fill.pyramid import halved, normalise, pull_push
 from geodecloud.restore.filters import Floats, smoothstep, upsample
@@ -125,21 +124,3 @@ def _brightness(sums: Floats) -> Floats:
     known = sums[-1] > 0
     brightness: Floats = np.divide(total, sums[-1], out=np.zeros_like(total), where=known)
     return brightness
-
-
-def distances(seen: NDArray[np.bool_], cell: tuple[float, float]) -> NDArray[np.float64]:
-    """Return how far each cell is from the nearest one that is seen, centre to centre.
-
-    Args:
-        seen: bool (rows, columns).
-        cell: height and width of a cell, in metres.
-
-    Returns:
-        float64 (rows, columns), metres; infinite where none is seen.
-    """
-    from scipy.ndimage import distance_transform_edt  # a tenth of a second to import
-
-    if not seen.any():
-        return np.full(seen.shape, np.inf)
-    metres: NDArray[np.float64] = distance_transform_edt(~seen, sampling=cell)
-    return metres

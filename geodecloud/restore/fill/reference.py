@@ -159,18 +159,21 @@ def _biweight(error: Floats) -> Floats:
 
 @contextmanager
 def open_reference(
-    path: Path | str, scene: Scene, *, allow_network: bool = False
+    path: Path | str, scene: Scene, reading: Reading | None = None
 ) -> Iterator[ReferenceImage]:
     """Open a reference on the grid of ``scene``.
 
     Args:
-        path, allow_network: see :func:`geodecloud.raster.scene.open_scene`.
+        path: see :func:`geodecloud.raster.scene.open_scene`.
+        reading: of the scene; the network and undeclared nodata are as for the scene.
 
     Raises:
         SceneError: it cannot be read, or does not say where it lies and is of another size.
     """
+    allowed = reading or Reading()
+    of_all = Reading(declared_nodata_only=allowed.declared_nodata_only)
     with (
-        open_scene(path, allow_network=allow_network) as own,
+        open_scene(path, allow_network=allowed.allow_network, reading=of_all) as own,
         aligned(own, scene) as on_grid,
     ):
         yield ReferenceImage(on_grid, calibrate(own, Reading(keep_haze=True)))

@@ -5,6 +5,7 @@ without opaque pixels go on at once; the others wait in an unnamed temporary fil
 So no block is written twice, and memory does not depend on the scene's height.
 """
 
+import contextlib
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -18,16 +19,15 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import FillWarning, warn
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.composite import lay_over
-from geodecloud.restore.fill.ground import LAND, Ground, distances, fill_colours, shadow_weight
+from geodecloud.restore.composite import lay_over, make_nodata
+from geodecloud.restore.fill.ground import LAND, Ground, fill_colours, shadow_weight
+from geodecloud.restore.fill.limit import FillLimit
 from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats, upsample
 from geodecloud.restore.memory import FILLED_ROWS, FILLING
 from geodecloud.restore.rows import Rows, SceneFacts, given, in_groups, set_aside, take_back
 from geodecloud.settings import Policy
-
-_GROUND = 0.25  # share of a cell that must be visible for it to be visible ground
 
 
 class Reference(Protocol):
@@ -73,10 +73,16 @@ def fill_opaque(
         OutputError: the disk has no room for the rows that wait.
     """
     ground, swatches = Ground(facts.height, facts.width), Swatches(facts.height, facts.width)
-    with tempfile.TemporaryFile(dir=workshop.folder) as file:
+    with (
+        tempfile.TemporaryFile(dir=workshop.folder) as file,
+        _fill_limit(facts, policy, workshop.folder) as limit,
+    ):
         waiting = 0
         for group in in_groups(rows, workshop.block):
             _gather(group, facts, ground, swatches, references)
+            if limit:
+                for piece in group.pieces(FILLED_ROWS):
+                    limit.add(piece.first, _visible(piece))
             if given(group.fill_weight).any():
                 set_aside(group, file, workshop.folder)
                 waiting += 1
@@ -89,8 +95,11 @@ def fill_opaque(
         shadow = shadow_weight(ground)
         for reference in references:
             reference.match(shadow)
-        fill = _Fill(_Land.known(ground, shadow, swatches, facts), facts, policy, references)
-        del ground, shadow, swatches  # some 40 MiB of a full tile
+        if limit:
+            limit.finish(facts.width)
+        land = _Land.known(ground, shadow, swatches, facts)
+        fill = _Fill(land, facts, policy, references, limit)
+        del land, ground, shadow, swatches  # some 40 MiB of a full tile
         file.seek(0)
         with ThreadPoolExecutor(min(workshop.threads, FILLING)) as pool:
             for _ in range(waiting):
@@ -117,19 +126,31 @@ def _gather(
             reference.gather(piece.first, colour, weight)
 
 
+def _fill_limit(
+    facts: SceneFacts, policy: Policy, folder: Path
+) -> contextlib.AbstractContextManager[FillLimit | None]:
+    if policy.fill_limit is None or facts.pixel_metres is None:
+        return contextlib.nullcontext()
+    return FillLimit(policy.fill_limit, facts.pixel_metres, folder)
+
+
+def _visible(rows: Rows) -> NDArray[np.bool_]:
+    """Return where ground is visible, measured or restored, before any is filled: (rows, width)."""
+    visible: NDArray[np.bool_] = given(rows.provenance) < Provenance.FILLED
+    return visible
+
+
 @dataclass(frozen=True)
 class _Land:
     """What is known of the land of the whole scene.
 
     cell: height and width of a cell in pixels.
     colours: float32 (3, rows, columns) of cells, model range.
-    seen: bool (rows, columns) of cells, visible ground.
     texture: detail to lay over the colours.
     """
 
     cell: int
     colours: Floats
-    seen: NDArray[np.bool_]
     texture: Texture
 
     @classmethod
@@ -145,29 +166,33 @@ class _Land:
         colours = fill_colours(ground, shadow, prior[:, 0, 0])
         shape = facts.height, facts.width
         texture = Texture(swatches.found(shadow, ground.cell), colours, ground.cell, shape)
-        return cls(ground.cell, colours, ground.sums[-1] >= _GROUND * ground.cell**2, texture)
+        return cls(ground.cell, colours, texture)
 
 
 class _Fill:
     """Fills rows in place, in many threads."""
 
     def __init__(
-        self, land: _Land, facts: SceneFacts, policy: Policy, references: Sequence[Reference]
+        self,
+        land: _Land,
+        facts: SceneFacts,
+        policy: Policy,
+        references: Sequence[Reference],
+        limit: FillLimit | None,
     ) -> None:
         self._land, self._facts, self._policy = land, facts, policy
         self._references, self._reading = references, threading.Lock()
-        self._beyond = np.zeros(land.seen.shape, bool)  # cells beyond the fill limit
-        if policy.fill_limit is not None and facts.pixel_metres is not None:
-            height, width = facts.pixel_metres
-            metres = distances(land.seen, (height * land.cell, width * land.cell))
-            self._beyond = metres > policy.fill_limit
+        self._limit = limit
+        keep = policy.beyond_limit == "keep"
+        self._left = Provenance.BEYOND_LIMIT if keep else Provenance.CLOUD_REMOVED
 
     def __call__(self, rows: Rows) -> None:
         land, weight = self._land, given(rows.fill_weight)
         colour = upsample(land.colours, land.cell, (rows.first, rows.last), self._facts.width)
         colour += land.texture(rows.first, weight > 0)
         provenance = np.full(weight.shape, Provenance.FILLED, np.uint8)
-        provenance[self._is_beyond(rows)] = Provenance.BEYOND_LIMIT
+        if self._limit:
+            provenance[self._limit.beyond(rows.first, _visible(rows))] = self._left
         for i in reversed(range(len(self._references))):
             with self._reading:  # GDAL reads a file in one thread at once
                 other, there = self._references[i].colours(rows.first, rows.last)
@@ -175,21 +200,16 @@ class _Fill:
             provenance[there] = Provenance.REFERENCE + i
         self._lay_over(rows, colour, provenance)
 
-    def _is_beyond(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return where visible ground is farther than the limit: bool (rows, width)."""
-        cell = self._land.cell
-        cell_rows = np.arange(rows.first, rows.last) // cell
-        return self._beyond[np.ix_(cell_rows, np.arange(self._facts.width) // cell)]
-
     def _lay_over(self, rows: Rows, colour: Floats, provenance: NDArray[np.uint8]) -> None:
         facts, weight = self._facts, given(rows.fill_weight)
-        beyond = provenance == Provenance.BEYOND_LIMIT
+        beyond = provenance == self._left
         over = (weight > 0) & ~beyond
         left = (weight >= 0.5) & beyond  # the softer edge stays as restored
-        keep = self._policy.beyond_limit == "keep"
         for band, new in zip(facts.rgb, colour, strict=True):
             dn = given(rows.out)[band]
             dn[over] = lay_over(dn[over], weight[over], new[over], facts.radiometry, facts.nodata)
-            dn[left] = rows.dn[band][left] if keep else facts.nodata
+            dn[left] = rows.dn[band][left]
         given(rows.provenance)[over] = provenance[over]
-        given(rows.provenance)[left] = Provenance.BEYOND_LIMIT
+        given(rows.provenance)[left] = self._left
+        if self._left == Provenance.CLOUD_REMOVED:
+            make_nodata(given(rows.out), left, facts)

@@ -1,0 +1,154 @@
+"""Provenance never says more than is true: codes, their names, styles and outputs."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+import rasterio
+
+import geodecloud
+from geodecloud.decloud import decloud_scene
+from geodecloud.errors import UsageError
+from geodecloud.raster.provenance import MEANINGS, Provenance, is_real, style
+from geodecloud.settings import Settings
+from tests.conftest import ROOT, noise, read, write_scene
+
+WHITE, SIZE = 16000, 160
+CLOUD = np.zeros((SIZE, SIZE), bool)
+CLOUD[40:110, 50:120] = True
+
+
+def white_is_cloud(patches, dark_object):
+    white = (patches[:, :1] > 0.999).astype(np.float32)
+    return np.concatenate([patches, white], axis=1)
+
+
+def cloudy(bands=3):
+    return np.where(CLOUD, WHITE, noise((bands, SIZE, SIZE)) // 2 + 100).astype(np.uint16)
+
+
+def restore(src, folder, **options):
+    settings = Settings(provenance=folder / "p.tif", overwrite=True, **options)
+    report = decloud_scene(src, folder / "out.tif", white_is_cloud, settings)
+    return report, read(folder / "out.tif"), read(folder / "p.tif")[0]
+
+
+def test_cloud_that_is_kept_has_its_own_code(tmp_path):
+    dn = cloudy()
+    dn[:, :10] = 0
+    src = write_scene(tmp_path / "in.tif", dn, nodata=0)
+    report, out, codes = restore(src, tmp_path, opaque="keep")
+    np.testing.assert_array_equal(out, dn)
+    np.testing.assert_array_equal(codes == Provenance.CLOUD_KEPT, CLOUD)
+    assert (codes[:10] == Provenance.NODATA).all()
+    assert report.changed_fraction == 0
+
+
+def test_cloud_that_is_made_nodata_is_no_nodata_of_the_input(tmp_path):
+    dn = cloudy(4)
+    dn[:, :10] = 0
+    src = write_scene(tmp_path / "in.tif", dn, nodata=0)
+    report, out, codes = restore(src, tmp_path, opaque="nodata")
+    np.testing.assert_array_equal(codes == Provenance.CLOUD_REMOVED, CLOUD)
+    assert (codes[:10] == Provenance.NODATA).all()
+    assert (out[:3, CLOUD] == 0).all()
+    assert report.changed_fraction == CLOUD.sum() / (SIZE * (SIZE - 10))
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+@pytest.mark.parametrize("how", ["mask", "alpha", "dst_nodata"])
+def test_cloud_is_made_nodata_without_a_nodata_value(tmp_path, how, beyond):
+    dn = cloudy(4 if how == "alpha" else 3)
+    options = {"opaque": "nodata"}
+    if beyond:
+        options = {"opaque": "fill", "fill_limit": 100, "beyond_limit": "nodata"}
+    hidden = np.zeros((SIZE, SIZE), bool)
+    if how == "alpha":
+        dn[3] = 65535
+        src = write_scene(tmp_path / "in.tif", dn, photometric="RGB", alpha="YES")
+    else:
+        src = write_scene(tmp_path / "in.tif", dn)
+    if how == "dst_nodata":
+        options["dst_nodata"] = 1
+    if how == "mask":
+        hidden[:10] = True
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(src, "r+") as file:
+            file.write_mask(~hidden)
+    _, _, codes = restore(src, tmp_path, **options)
+    removed = codes == Provenance.CLOUD_REMOVED
+    if beyond:
+        assert removed[60:90, 70:100].all()
+        assert (codes[CLOUD & ~removed] == Provenance.FILLED).all()
+    else:
+        np.testing.assert_array_equal(removed, CLOUD)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        np.testing.assert_array_equal(out.dataset_mask() == 0, removed | hidden)
+
+
+def test_a_scene_without_any_nodata_needs_a_value(tmp_path):
+    src = write_scene(tmp_path / "in.tif", cloudy())
+    with pytest.raises(UsageError, match="give `dst_nodata`"):
+        restore(src, tmp_path, opaque="nodata")
+
+
+def test_a_masked_array_shows_the_removed_cloud_as_masked(tiny_model):
+    from geodecloud.restore_arrays import restore_array
+
+    mask = np.zeros((3, SIZE, SIZE), bool)
+    mask[:, :10] = True
+    settings = Settings(opaque="nodata", bands=(1, 2, 3))
+    array = np.ma.MaskedArray(cloudy(), mask)
+    result = restore_array(array, white_is_cloud, settings)
+    np.testing.assert_array_equal(np.ma.getmaskarray(result.array), mask | CLOUD)
+
+
+@pytest.mark.parametrize("metres", [100, 200])
+def test_the_fill_limit_counts_from_visible_ground(tmp_path, metres):
+    src = write_scene(tmp_path / "in.tif", cloudy())
+    _, out, codes = restore(src, tmp_path, fill_limit=metres)
+    beyond = np.zeros((SIZE, SIZE), bool)
+    edge = metres // 10  # the centres of its pixels are one more from that of a visible one
+    beyond[40 + edge : 110 - edge, 50 + edge : 120 - edge] = True
+    np.testing.assert_array_equal(codes == Provenance.BEYOND_LIMIT, beyond)
+    assert (out[:, beyond] == WHITE).all()
+    assert (codes[CLOUD & ~beyond] == Provenance.FILLED).all()
+
+
+def test_real_is_ground_that_was_seen():
+    codes = np.array([0, 1, 100, 101, 102, 103, 104, 110, 209, 255], np.uint8)
+    expected = [True, *[False] * 6, True, True, False]
+    assert is_real(codes).tolist() == expected
+    assert geodecloud.is_real(codes).tolist() == expected
+    assert geodecloud.Provenance.is_real(codes).tolist() == expected
+    assert geodecloud.Provenance is Provenance
+
+
+@pytest.mark.parametrize("file_format", ["gtiff", "cog"])
+def test_gdal_and_qgis_know_the_names_of_the_codes(tmp_path, file_format):
+    src = write_scene(tmp_path / "in.tif", cloudy())
+    restore(src, tmp_path, format=file_format)
+    tree = ET.parse(tmp_path / "p.tif.aux.xml")  # noqa: S314
+    names = [one.text or "" for one in tree.findall("PAMRasterBand/CategoryNames/Category")]
+    assert len(names) == 256
+    assert {code: name for code, name in enumerate(names) if name} == {
+        code: name for code, (name, _) in MEANINGS.items()
+    }
+    assert (tmp_path / "p.qml").read_text("utf-8") == style()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("in.tif", "out.tif", "p.tif", "p.tif.aux.xml", "p.qml")
+    }
+
+
+def test_a_style_that_exists_is_the_users(tmp_path):
+    src = write_scene(tmp_path / "in.tif", cloudy())
+    (tmp_path / "p.qml").write_text("mine")
+    restore(src, tmp_path)
+    assert (tmp_path / "p.qml").read_text() == "mine"
+
+
+def test_the_readme_has_every_code():
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = text[text.index("**Provenance**") :]
+    for code in Provenance:
+        assert re.search(rf"\b{code.value}\b", table[:2500]), code
