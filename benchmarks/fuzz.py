@@ -62,8 +62,9 @@ def identity(patches: NDArray[np.float32], _: NDArray[np.float32]) -> NDArray[np
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint16") -> NDArray[Any]:
-    """Return random DN of 1 to 99."""
-    return np.random.default_rng(0).integers(1, 100, shape).astype(dtype)
+    """Return random DN of land: 20 to 1980, of 8 bits 1 to 99."""
+    dn = np.random.default_rng(0).integers(1, 100, shape)
+    return (dn if dtype == "uint8" else 20 * dn).astype(dtype)
 
 
 def write_scene(path: Path, dn: NDArray[Any], **profile: Any) -> None:

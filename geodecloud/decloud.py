@@ -18,7 +18,7 @@ from typing import Any
 
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.calibration import calibrate, suggest_remedy
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.mask import CloudMask, open_mask
 from geodecloud.raster.outputs import Counts, Outputs
@@ -30,6 +30,7 @@ from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.reference import ReferenceImage, open_reference
 from geodecloud.restore.fill.second_pass import Workshop, fill_opaque
 from geodecloud.restore.fine import fine_pass
+from geodecloud.restore.invented import InventedCheck
 from geodecloud.restore.memory import Footprint, MemoryPlan, cache_bytes, plan_memory
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.rows import Rows, SceneFacts
@@ -95,7 +96,8 @@ def decloud_scene(
         progress: called with (rows done, rows in all).
 
     Raises:
-        SceneError: ``src`` cannot be read or lacks what is needed.
+        SceneError: ``src`` cannot be read or lacks what is needed, its radiometry is doubtful, or
+            most of it would be invented.
         OutputError: ``dst`` cannot be written, or is there and may not be overwritten.
         UsageError: the settings do not fit the scene.
     """
@@ -118,8 +120,10 @@ def decloud_scene(
     ):
         refuse_impossible(scene, settings, outputs.nodata)
         radiometry = calibrate(scene, settings.reading)
+        height, width = scene.shape
         facts = SceneFacts(
-            *scene.shape,
+            height,
+            width,
             scene.rgb,
             radiometry,
             nodata=outputs.unwritten,
@@ -128,11 +132,14 @@ def decloud_scene(
             masked=scene.masked,
         )
         plan = plan_run(scene, settings)
+        remedy = suggest_remedy(scene, radiometry)
+        invented = InventedCheck(settings, str(scene.path), remedy, guessed=radiometry.guessed)
         cancelled = threading.Event()
 
         with closing(fine_pass(scene, predict, radiometry, settings.windows, plan)) as restored:
             rows = screen(cancellable(restored, cancelled), facts, mask, policy)
             rows = (composite(some, facts, policy) for some in rows)
+            rows = invented.watch(rows, height * width)
             rows = _report_progress(rows, scene, progress)
             if policy.opaque == "fill":
                 workshop = Workshop(outputs.block, dst.parent, settings.limits.thread_count)
@@ -141,7 +148,7 @@ def decloud_scene(
             # files that they read from are closed.
             with closing(prefetch(rows, cancelled=cancelled)) as finished:
                 counts = outputs.write(finished, radiometry, settings.to_json(), model_name)
-    height, width = scene.shape
+        invented.finish(counts)
     return Report(
         **asdict(counts),
         src=scene.path,

@@ -85,10 +85,13 @@ def scene(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file with a narrow, untrained generator."""
+    """A model file with a narrow, untrained generator, which sees thin cloud everywhere."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_generator(UNet(GeneratorPlan(width=4)), path, {})
+    generator = UNet(GeneratorPlan(width=4))
+    with torch.no_grad():
+        generator.head.bias[3] = -0.5
+    save_generator(generator, path, {})
     return path
 
 

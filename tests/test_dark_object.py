@@ -30,7 +30,7 @@ from geodecloud.radiometry import (
 )
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
-from geodecloud.settings import Settings
+from geodecloud.settings import Reading, Settings
 from tests.conftest import identity, read, write_scene
 
 
@@ -39,7 +39,7 @@ def test_it_is_the_same_share_in_training_and_in_a_scene(tmp_path):
     dn = rng.integers(1200, 2700, (3, 128, 128)).astype(np.uint16)
     src = write_scene(tmp_path / "in.tif", dn)
     with open_scene(src) as scene:
-        radiometry = calibrate(scene)
+        radiometry = calibrate(scene, Reading(offset=0))
     seen = radiometry.to_network(radiometry.to_model(dn))
     dark = np.array(radiometry.dark_object)
     np.testing.assert_allclose(dark, measure_dark_object(torch.from_numpy(seen)), atol=1e-3)
@@ -64,7 +64,8 @@ def test_the_network_gets_the_scenes_and_not_the_windows(tmp_path):
         seen.append(dark_object)
         return identity(patches, dark_object)
 
-    report = decloud_scene(write_scene(tmp_path / "in.tif", dn), tmp_path / "out.tif", predict)
+    src = write_scene(tmp_path / "in.tif", dn)
+    report = decloud_scene(src, tmp_path / "out.tif", predict, Settings(offset=0))
     assert seen
     for dark in seen:
         np.testing.assert_array_equal(dark, np.float32(report.radiometry.dark_object))
@@ -152,7 +153,7 @@ def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
         (True, {}, {"keep_haze": True}),
         (True, {}, {"scale": 1000.0}),
         (True, {"size": 120}, {}),
-        (True, {"dtype": np.uint16}, {}),
+        (True, {"dtype": np.uint16}, {"force": True}),
         (True, {"tinge": 60}, {}),
         (True, {"dark": 20}, {}),
     ],

@@ -177,8 +177,10 @@ def test_bands_are_found_by_colour_or_assumed(tmp_path):
 def test_radiometry_is_read_and_contradictions_are_named(tmp_path):
     path = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) + np.uint16(1100))
     with open_scene(path) as scene:
+        with pytest.raises(SceneError, match="`offset` -1000"):
+            calibrate(scene)
         with pytest.warns(RadiometryWarning, match="`offset` -1000"):
-            assert calibrate(scene).offset == 0
+            assert calibrate(scene, Reading(force=True)).offset == 0
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert calibrate(scene, Reading(offset=-1000)).offset == -1000

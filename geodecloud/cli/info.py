@@ -42,10 +42,14 @@ def info(
 
 
 def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
-    """Return facts about an open scene and the radiometry that restores it, for JSON."""
+    """Return facts about an open scene and the radiometry that restores it, for JSON.
+
+    Args:
+        reading: of a run, which may be refused; None: a run that would be is described as well.
+    """
     from geodecloud.raster.calibration import calibrate
 
-    radiometry = calibrate(scene, reading)
+    radiometry = calibrate(scene, reading or Reading(force=True))
     height, width = scene.shape
     return {
         "scene": str(scene.path),
@@ -58,6 +62,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         "scale": radiometry.scale,
         "offset": radiometry.offset,
         "radiometry": radiometry.origin,
+        "radiometry_guessed": radiometry.guessed,
         "path_radiance_removed": round(radiometry.path_radiance_removed, 3),
         "haze": round(radiometry.haze, 3),
         "dark_object": [round(light, 3) for light in radiometry.dark_object],

@@ -126,7 +126,7 @@ def _cut(
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Yield the clear tiles of a scene: (top, left, uint8 (3, 64, 64) as EuroSAT RGB has it)."""
     with open_scene(path) as scene:
-        radiometry = calibrate(scene, Reading(scale=scale, offset=offset))
+        radiometry = calibrate(scene, Reading(scale=scale, offset=offset, force=True))
         hidden = [_hidden(mask, scene) for mask in masks]
         height, width = scene.shape
         for top in range(0, height - TILE + 1, TILE):

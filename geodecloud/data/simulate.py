@@ -1,7 +1,7 @@
 """Put synthetic clouds over a clear scene: the clouds of training, over the whole scene."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def simulate_scene(
         open_scene(src, plan.reading.bands, reading=plan.reading) as scene,
         Outputs(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
     ):
-        radiometry = calibrate(scene, plan.reading)
+        radiometry = calibrate(scene, replace(plan.reading, force=True))
         tags = {"VERSION": VERSION, "SIMULATED": f"{plan.kind} seed {plan.seed}"}
         draw, height = find_draw(plan, scene.shape), scene.shape[0]
         # Both files are closed before the outputs are moved to their destinations.

@@ -152,7 +152,7 @@ def _restore(
     if not (valid & clear_valid).any():
         raise DataError(f"{clear}: no pixel is valid here and in {cloudy}; check nodata")
     restored, provenance = folder / "restored.tif", folder / "provenance.tif"
-    settings = settings.replace(provenance=provenance, overwrite=True)
+    settings = settings.replace(provenance=provenance, overwrite=True, force=True)
     report = decloud_scene(cloudy, restored, predict, settings)
     settled = Reading(declared_nodata_only=True)
     with open_scene(restored, report.bands, reading=settled) as after:

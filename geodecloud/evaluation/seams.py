@@ -34,7 +34,9 @@ def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
     """
     with tempfile.TemporaryDirectory() as folder:
         out, provenance_path = Path(folder) / "restored.tif", Path(folder) / "provenance.tif"
-        settings = Settings(window=grid.size, overlap=grid.overlap, provenance=provenance_path)
+        settings = Settings(
+            window=grid.size, overlap=grid.overlap, provenance=provenance_path, force=True
+        )
         report = decloud_scene(src, out, load_predictor(ModelSpec(model=model)), settings)
         settled = Reading(declared_nodata_only=True)
         with open_scene(out, report.bands, reading=settled) as restored:

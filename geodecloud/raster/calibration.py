@@ -1,25 +1,36 @@
-"""Calibrate a scene: its scale and offset, and what its pixels tell about the atmosphere."""
+"""Calibrate a scene: its scale and offset, and what its pixels tell about the atmosphere.
 
+A radiometry that nothing states is asked for where the pixels contradict the usual one.
+"""
+
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.errors import RadiometryWarning, warn
+from geodecloud.errors import RadiometryWarning, SceneError, warn
 from geodecloud.radiometry import (
     BASELINE_4_OFFSET,
     DARK_OBJECT_QUANTILE,
     LARGE,
     MODEL_WHITE,
+    SCALE,
     Level,
     Radiometry,
     find_dark_object,
     measure_path_radiance_removed,
     uniform_haze,
 )
+from geodecloud.raster.products import suggest_radiometry
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.statements import read_statements, stated_level, stated_radiometry
+from geodecloud.raster.statements import (
+    Statements,
+    read_statements,
+    stated_level,
+    stated_radiometry,
+)
 from geodecloud.settings import Reading
 
 # Percentiles of the scene's DN that stand for its darkest and its brightest pixels.
@@ -27,6 +38,14 @@ _DARK, _BRIGHT = 0.5, 98
 _HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
 _BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
 _BLACK = 0.02  # reflectance; a scene whose bright pixels are darker has another scale
+_BYTE = 255  # the largest DN of 8 bits
+# Reflectance of the darkest pixels: of corrected scenes (L2A) in any band, red, and blue over red;
+# of scenes at the top of the atmosphere (L1C) in red and blue, and blue over red. Clear scenes and
+# scenes under broken cloud lie within, haze over all of a scene lies beyond.
+_L2A_LEAST, _L2A_RED, _L2A_EXCESS = -0.03, 0.06, 0.035
+_L1C_RED, _L1C_BLUE, _L1C_EXCESS = (0.02, 0.08), 0.05, (0.02, 0.08)
+_CHIP = 64 * 64  # pixels; the darkest of fewer tell nothing
+_PERCENT = 100
 
 
 def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
@@ -38,22 +57,24 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
 
     Args:
         reading: ``scale`` and ``offset``; None: as the file states them. With ``keep_haze``, or
-            with a ``mask`` of the cloud, no haze is looked for.
+            with a ``mask`` of the cloud, no haze is looked for. With ``force``, a contradiction is
+            a warning in place of an error.
+
+    Raises:
+        SceneError: nothing states the scale and offset, and the pixels contradict the usual ones.
     """
     reading = reading or Reading()
     statements = read_statements(scene)
+    level = stated_level(statements)
     overview, valid = scene.overview()
     dn = overview[:, valid]  # (3, count)
     stated = stated_radiometry(statements)
     if not dn.size:
         return _as_given(reading, stated)
-    if reading.scale is None and scene.dtype.kind == "f" and np.median(dn) > stated.scale:
-        warn(
-            RadiometryWarning,
-            f"{scene.path}: its floats are taken for DN of 10000, not for reflectance, as most "
-            "exceed 1; if that is wrong, give `scale`",
-        )
-        stated = Radiometry(guessed=True, origin="floats beyond 1 are taken for DN")
+    if reading.scale is None and reading.offset is None:
+        stated = _settle(statements, stated, dn, level)
+    elif reading.scale is None:
+        stated = _of_floats(statements, stated, dn)
     radiometry = _as_given(reading, stated)
     pixels = round(scene.shape[0] * scene.shape[1] * valid.mean())
     model = radiometry.to_model(dn)
@@ -69,8 +90,81 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
             "keeps it",
         )
     elif radiometry is stated:
-        _warn_of_contradictions(scene, radiometry, dn)
-    return _with_dark_pixels(radiometry, dn, model, pixels, stated_level(statements))
+        if doubt := _find_doubt(statements, radiometry, dn, pixels):
+            message = f"{scene.path}: {doubt}; {_remedy(statements, radiometry, float(dn.max()))}"
+            if not reading.force:
+                raise SceneError(f"{message}; `force` goes on without")
+            warn(RadiometryWarning, message)
+        else:
+            _warn_of_contradictions(scene, radiometry, dn)
+    return _with_dark_pixels(radiometry, dn, model, pixels, level)
+
+
+def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
+    """Return what to do where most of a scene would be taken for opaque cloud."""
+    if not radiometry.guessed:
+        return "if all that is cloud, `opaque` keep leaves it, and `references` show the ground"
+    return _remedy(read_statements(scene), radiometry)
+
+
+def _settle(
+    statements: Statements, stated: Radiometry, dn: NDArray[Any], level: Level | None
+) -> Radiometry:
+    """Return the stated radiometry, or what the pixels make of a guess.
+
+    A date tells whether Sentinel-2's DN had an offset, but not whether a provider has applied it;
+    a level tells how dark the darkest pixels are.
+
+    Args:
+        dn: (3, count).
+    """
+    stated = _of_floats(statements, stated, dn)
+    if not stated.guessed or stated.scale != SCALE:
+        return stated
+    dark = _reflectance(Radiometry(), dn, _DARK, axis=1)  # (3,), without an offset
+    if stated.offset == 0:
+        if level and _looks_like(level, dark):
+            origin = f"{stated.origin}; its darkest pixels are those of {level} without an offset"
+            return Radiometry(origin=origin)
+        return stated
+    ground = dark + stated.offset / SCALE
+    if ground[0] < _L2A_LEAST or (level == "L1C" and ground[2] < _L1C_BLUE):
+        origin = f"{stated.origin}; its darkest pixels show that the offset is applied"
+        return Radiometry(origin=origin)
+    warn(
+        RadiometryWarning,
+        f"{statements.name}: an offset of {stated.offset:g} is taken, as Sentinel-2 has since 2022 "
+        "and no pixel is darker; if its provider has applied it, give `offset` 0",
+    )
+    return replace(stated, guessed=False)
+
+
+def _of_floats(statements: Statements, stated: Radiometry, dn: NDArray[Any]) -> Radiometry:
+    """Return the radiometry of floats that are DN, not reflectance; else the stated one."""
+    floats = statements.dtype.kind == "f" and stated.guessed
+    if not floats or np.median(dn) <= stated.scale:
+        return stated
+    # The same DN in integers would be read so.
+    found = stated_radiometry(replace(statements, dtype=np.dtype(np.uint16)))
+    if not found.guessed:
+        return found
+    warn(
+        RadiometryWarning,
+        f"{statements.name}: its floats are taken for DN of 10000, not for reflectance, as most "
+        "exceed 1; if that is wrong, give `scale`",
+    )
+    return replace(found, origin=f"floats beyond 1 are taken for DN; {found.origin}")
+
+
+def _looks_like(level: Level, dark: NDArray[np.floating]) -> bool:
+    """Return whether a scene of this level may have these darkest pixels: (3,), reflectance."""
+    red, _, blue = dark
+    if level == "L2A":
+        low = dark.min() >= _L2A_LEAST
+        return bool(low and red <= _L2A_RED and blue - red <= _L2A_EXCESS)
+    least, most = _L1C_EXCESS
+    within = _L1C_RED[0] <= red <= _L1C_RED[1] and least <= blue - red <= most
+    return bool(within and blue >= _L1C_BLUE)
 
 
 def _as_given(reading: Reading, stated: Radiometry) -> Radiometry:
@@ -108,8 +202,50 @@ def _with_dark_pixels(
     return replace(radiometry, dark_object=find_dark_object(model_input, pixels))
 
 
+def _find_doubt(
+    statements: Statements, radiometry: Radiometry, dn: NDArray[Any], pixels: int
+) -> str | None:
+    """Return in words why a guess must be wrong; None: it may be right.
+
+    Args:
+        dn: (3, count).
+        pixels: number of valid pixels of the scene.
+    """
+    highest = float(dn.max())
+    if not radiometry.guessed or highest <= 0:
+        return None
+    bright = float(_reflectance(radiometry, dn, _BRIGHT))
+    byte = radiometry.scale == SCALE and highest <= _BYTE
+    if byte or bright < _BLACK:
+        return (
+            f"its brightest pixels have reflectance {bright:.3f} at a scale of "
+            f"{radiometry.scale:g} ({radiometry.origin})"
+        )
+    dark = _reflectance(radiometry, dn, _DARK, axis=1)
+    without = dark + BASELINE_4_OFFSET / SCALE
+    shifted = any(_looks_like(level, without) for level in ("L2A", "L1C"))
+    if shifted and dark[0] > _HAZY and statements.dtype != np.uint8 and pixels >= _CHIP:
+        return (
+            f"its darkest pixels have reflectance {dark[0]:.2f}, as with an offset that is not "
+            f"stated ({radiometry.origin})"
+        )
+    return None
+
+
+def _remedy(statements: Statements, radiometry: Radiometry, highest: float = math.inf) -> str:
+    if statements.dtype == np.uint8:
+        return "if its white is no cloud, give the `scale`, DN of reflectance 1"
+    if radiometry.scale == 1:
+        offset = BASELINE_4_OFFSET / SCALE
+        return (
+            f"give the offset of its reflectance, like `offset` {offset:g} of Sentinel-2 since "
+            f"2022, or 0; of percent, `scale` {_PERCENT}"
+        )
+    return suggest_radiometry(statements.names, highest)
+
+
 def _warn_of_contradictions(scene: Scene, radiometry: Radiometry, dn: NDArray[Any]) -> None:
-    """Warn where the darkest red or the brightest pixels have impossible reflectances."""
+    """Warn where the darkest red or the brightest pixels have unusual reflectances."""
     dark = float(_reflectance(radiometry, dn, _DARK, axis=1)[0])
     bright = float(_reflectance(radiometry, dn, _BRIGHT))
     if bright < _BLACK:
@@ -118,11 +254,11 @@ def _warn_of_contradictions(scene: Scene, radiometry: Radiometry, dn: NDArray[An
             f"{scene.path}: its brightest pixels have reflectance {bright:.3f} at a scale of "
             f"{radiometry.scale:g} ({radiometry.origin}); if that is wrong, give `scale`",
         )
-    elif dark > _HAZY and radiometry.guessed:
+    elif dark > _HAZY and radiometry.guessed and scene.dtype != np.uint8:
         warn(
             RadiometryWarning,
-            f"{scene.path}: its darkest pixels have reflectance {dark:.2f}; if its DN have an "
-            f"offset like Sentinel-2's from baseline 04.00 on, give `offset` {BASELINE_4_OFFSET:g}",
+            f"{scene.path}: its darkest pixels have reflectance {dark:.2f}, as under haze; if its "
+            f"DN have an offset like Sentinel-2's since 2022, give `offset` {BASELINE_4_OFFSET:g}",
         )
     elif dark < _BELOW_BLACK and radiometry.offset:
         warn(

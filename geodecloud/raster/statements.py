@@ -1,13 +1,14 @@
 """Read what a file states about its values: scale, offset and level of the product.
 
-Providers differ, and dates tell nothing: one delivers a Sentinel-2 scene with an offset of -1000,
-another delivers the same scene with the offset applied. So only written statements count, the
-surest first.
+Providers differ: one delivers a Sentinel-2 scene with an offset of -1000, another delivers the same
+scene with the offset applied. So written statements count, the surest first. Where a date is all
+that is stated, the pixels have the last word, see :mod:`geodecloud.raster.calibration`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import PurePath
 from typing import Any
 
@@ -23,6 +24,17 @@ from geodecloud.radiometry import (
     Radiometry,
     guess_radiometry,
 )
+from geodecloud.raster.mtl import read_rescaling
+from geodecloud.raster.products import (
+    FIRST_OFFSET,
+    HLS,
+    Product,
+    find_date,
+    find_product,
+    find_sentinel_date,
+    is_harmonized,
+    is_sentinel_2,
+)
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import TCI
 
@@ -34,6 +46,12 @@ _OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 _SCALES = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
 _BASELINE = "PROCESSING_BASELINE"
 _BASELINE_IN_NAME = re.compile(r"_N(\d{4})(?=[_.])")  # of a product: S2A_MSIL2A_..._N0400_R023_...
+# Tags by which providers say that they have applied the offset: Earth Search, Sentinel Hub.
+_APPLIED = ("BOA_OFFSET_APPLIED", "HARMONIZE_VALUES", "HARMONIZEVALUES")
+# Tags that hold a product's name, or say where or when a scene was taken.
+_NAMES = ("LANDSAT_PRODUCT_ID", "PRODUCT_URI", "PRODUCT_ID", "SYSTEM:INDEX", "ID", "COLLECTION")
+_PLATFORMS = ("PLATFORM", "CONSTELLATION", "SPACECRAFT_NAME", "DATATAKE_1_SPACECRAFT_NAME")
+_TIMES = ("PRODUCT_START_TIME", "DATATAKE_1_DATATAKE_SENSING_START", "SENSING_TIME", "DATETIME")
 _TCI_SCALES = {"L1C": L1C_TCI_SCALE, "L2A": L2A_TCI_SCALE}
 # In a name, PROCESSING_LEVEL or PRODUCT_TYPE: MSIL2A, _L1C_, Level-2A, S2MSI2A. Of the files in a
 # product only those of level 2A are named with their resolution.
@@ -49,6 +67,8 @@ class Statements:
     name: of the file, with its folders; for messages, and for what a name states.
     tags: of the file; band_tags: of red, green and blue.
     scales, offsets: GDAL's, of red, green and blue: value = DN * scale + offset.
+    files: that it is made of, with their folders.
+    descriptions: of red, green and blue.
     """
 
     name: str
@@ -57,6 +77,20 @@ class Statements:
     band_tags: Sequence[Mapping[str, str]]
     scales: Sequence[float]
     offsets: Sequence[float]
+    files: Sequence[str] = ()
+    descriptions: Sequence[str | None] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the file, of the files that it is made of, and of its product by its tags."""
+        tags = _plain(self.tags)
+        ends = dict.fromkeys(_end_of_name(name) for name in (self.name, *self.files))
+        return [*ends, *(tags[key] for key in _NAMES if key in tags)]
+
+    @property
+    def product(self) -> Product | None:
+        """The kind of product, other than Sentinel-2's own; None: not known."""
+        return find_product(self.names, list(_plain(self.tags)), self.descriptions)
 
 
 def read_statements(scene: Scene) -> Statements:
@@ -69,16 +103,27 @@ def read_statements(scene: Scene) -> Statements:
         band_tags=[dataset.tags(band) for band in scene.bands],
         scales=[dataset.scales[i] for i in scene.rgb],
         offsets=[dataset.offsets[i] for i in scene.rgb],
+        files=[str(file) for file in dataset.files],
+        descriptions=[dataset.descriptions[i] for i in scene.rgb],
     )
 
 
 def stated_radiometry(statements: Statements) -> Radiometry:
     """Return the surest statement's scale and offset, else what the dtype alone suggests.
 
-    Surest are the tags of an earlier run; then Sentinel-2's metadata, GDAL's scale and offset, and
-    the processing baseline or the true colour image in the file's name.
+    Surest are the tags of an earlier run; then a provider's word that the offset is applied,
+    Sentinel-2's metadata, GDAL's scale and offset, Landsat's metadata, the product's name, and last
+    Sentinel-2's date. The last is ``guessed``, as providers differ.
     """
-    for source in (_of_earlier_run, _of_sentinel_metadata, _of_gdal_fields, _of_name):
+    for source in (
+        _of_earlier_run,
+        _of_provider,
+        _of_sentinel_metadata,
+        _of_gdal_fields,
+        _of_landsat_metadata,
+        _of_name,
+        _of_date,
+    ):
         if found := source(statements):
             return found
     return guess_radiometry(statements.dtype)
@@ -93,7 +138,9 @@ def stated_level(statements: Statements) -> Level | None:
         return "L2A"
     if "RADIO_ADD_OFFSET" in tags:
         return "L1C"
-    name = _end_of_name(statements)
+    if product := statements.product:
+        return product.level
+    name = "/".join(map(_end_of_name, dict.fromkeys((statements.name, *statements.files))))
     words = [tags.get("PROCESSING_LEVEL", ""), tags.get("PRODUCT_TYPE", ""), name]
     found = next(filter(None, map(_LEVEL.findall, words)), None)
     if found:  # the last one: a file's own name is surer than its folder's
@@ -101,8 +148,8 @@ def stated_level(statements: Statements) -> Level | None:
     return "L2A" if _OF_L2A.search(name) else None
 
 
-def _end_of_name(statements: Statements) -> str:
-    return "/".join(re.split(r"[/\\]", statements.name)[-_PRODUCT_DEPTH:])
+def _end_of_name(name: str) -> str:
+    return "/".join(re.split(r"[/\\]", name)[-_PRODUCT_DEPTH:])
 
 
 def _of_earlier_run(statements: Statements) -> Radiometry | None:
@@ -118,8 +165,21 @@ def _of_earlier_run(statements: Statements) -> Radiometry | None:
         return None
 
 
+def _of_provider(statements: Statements) -> Radiometry | None:
+    if not holds_sentinels_dn(statements.dtype) or statements.product:
+        return None
+    tags = _plain(statements.tags)
+    applied = [key for key in _APPLIED if tags.get(key, "").lower() in ("true", "1", "yes")]
+    if applied:
+        return Radiometry(SCALE, 0.0, origin=f"the tag {applied[0]}: the offset is applied")
+    if any(map(is_harmonized, statements.names)):
+        return Radiometry(SCALE, 0.0, origin="the name: harmonized, so the offset is applied")
+    return None
+
+
 def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
-    if not holds_sentinels_dn(statements.dtype):
+    # HLS keeps the tags of the Sentinel-2 product that it was made from.
+    if not holds_sentinels_dn(statements.dtype) or statements.product == HLS:
         return None
     tags = _plain(statements.tags)
     try:
@@ -164,16 +224,51 @@ def _of_gdal_fields(statements: Statements) -> Radiometry | None:
     return Radiometry(guess_radiometry(statements.dtype).scale, offset, origin=origin)
 
 
+def _of_landsat_metadata(statements: Statements) -> Radiometry | None:
+    if statements.dtype.kind not in "iu":
+        return None
+    found = read_rescaling(statements.files, statements.tags)
+    if not found:
+        return None
+    if len(set(found)) > 1:
+        message = f"{statements.name}: Landsat's scales differ by band; red's are taken"
+        warn(RadiometryWarning, message)
+    scale, offset = found[0]
+    return Radiometry(1 / scale, offset / scale, origin="Landsat's metadata (MTL)")
+
+
 def _of_name(statements: Statements) -> Radiometry | None:
-    name = _end_of_name(statements)
+    name = _end_of_name(statements.name)
     level = stated_level(statements)
     if level and statements.dtype == np.uint8 and TCI.search(PurePath(name).stem):
         return Radiometry(_TCI_SCALES[level], origin=f"the stretch of a {level} TCI, by its name")
-    baselines = _BASELINE_IN_NAME.findall(name)
-    if baselines and holds_sentinels_dn(statements.dtype):
-        offset = BASELINE_4_OFFSET if int(baselines[-1]) >= 400 else 0.0
-        return Radiometry(SCALE, offset, origin=f"the name: N{baselines[-1]}")
+    if not holds_sentinels_dn(statements.dtype):
+        return None
+    if product := statements.product:
+        return Radiometry(product.scale, product.offset, origin=f"the name: {product.name}")
+    for name in statements.names:
+        if baselines := _BASELINE_IN_NAME.findall(name):
+            offset = BASELINE_4_OFFSET if int(baselines[-1]) >= 400 else 0.0
+            return Radiometry(SCALE, offset, origin=f"the name: N{baselines[-1]}")
     return None
+
+
+def _of_date(statements: Statements) -> Radiometry | None:
+    day = _sentinel_date(statements) if holds_sentinels_dn(statements.dtype) else None
+    if day is None:
+        return None
+    offset = BASELINE_4_OFFSET if day >= FIRST_OFFSET else 0.0
+    return Radiometry(SCALE, offset, origin=f"the date: Sentinel-2 of {day}", guessed=True)
+
+
+def _sentinel_date(statements: Statements) -> date | None:
+    """Return when Sentinel-2 took the scene, by its tags or its name; None: not known."""
+    tags = _plain(statements.tags)
+    if any(is_sentinel_2(tags.get(key, "")) for key in _PLATFORMS):
+        days = (find_date(tags[key]) for key in _TIMES if key in tags)
+        if day := next(filter(None, days), None):
+            return day
+    return find_sentinel_date(statements.names)
 
 
 def holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:

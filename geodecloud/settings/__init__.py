@@ -98,6 +98,10 @@ class Reading(Part):
         "Do not remove uniform haze from 8-bit pictures",
         old_flags=("--keep-veil",),
     )
+    force: bool = option(
+        False,
+        "Go on where scale and offset are doubtful, or most of the scene would be invented",
+    )
     allow_network: bool = option(False, "Allow reading from the network")
 
     def __post_init__(self) -> None:

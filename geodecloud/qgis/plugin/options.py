@@ -27,6 +27,10 @@ OPTIONS = {
         "Do not remove uniform haze from 8-bit pictures",
         "",
     ),
+    "--force": (
+        "Go on where scale and offset are doubtful, or most of the scene would be invented",
+        "",
+    ),
     "--opaque": (
         "Treatment of opaque pixels: fill them in, keep their cloud, or set nodata",
         "fill",

@@ -176,4 +176,5 @@ def open_reference(
         open_scene(path, allow_network=allowed.allow_network, reading=of_all) as own,
         aligned(own, scene) as on_grid,
     ):
-        yield ReferenceImage(on_grid, calibrate(own, Reading(keep_haze=True)))
+        # Its colours are matched to the scene's, so that its own offset hardly counts.
+        yield ReferenceImage(on_grid, calibrate(own, Reading(keep_haze=True, force=True)))

@@ -1,0 +1,67 @@
+"""Refuse a run that would invent most of a scene."""
+
+from collections.abc import Iterator
+
+from geodecloud.errors import FillWarning, SceneError, warn
+from geodecloud.raster.outputs import Counts
+from geodecloud.raster.provenance import Provenance
+from geodecloud.restore.rows import Rows, given
+from geodecloud.settings import Settings
+
+# Fraction of the valid pixels that may be invented: where scale and offset are a guess, since then
+# they are likely to be wrong, and where they are known.
+_MOST_OF_A_GUESS, _MOST = 0.5, 0.9
+
+
+class InventedCheck:
+    """Count the pixels that a run invents, and refuse too many.
+
+    Args:
+        guessed: nothing states the scene's scale and offset.
+        remedy: what to do instead.
+    """
+
+    def __init__(self, settings: Settings, name: str, remedy: str, *, guessed: bool) -> None:
+        self._most = _MOST_OF_A_GUESS if guessed else _MOST
+        self._force, self._name, self._remedy = settings.reading.force, name, remedy
+        policy = settings.policy
+        # A reference or a limit of the fill leaves fewer; that is known after the fill alone.
+        self._certain = not policy.references and policy.fill_limit is None
+
+    def watch(self, rows: Iterator[Rows], pixels: int) -> Iterator[Rows]:
+        """Yield the same rows before they are filled; refuse as soon as it is certain.
+
+        Args:
+            pixels: of the scene, with those without data.
+
+        Raises:
+            SceneError: too much would be invented.
+        """
+        valid = invented = 0
+        for some in rows:
+            valid += int(some.valid.sum())
+            invented += int((given(some.provenance) == Provenance.FILLED).sum())
+            if self._certain and invented > self._most * pixels:
+                self._refuse(f"{invented / valid:.0%} of the pixels read so far")
+            yield some
+        if self._certain and invented > self._most * valid:
+            self._refuse(f"{invented / valid:.0%} of its valid pixels")
+
+    def finish(self, counts: Counts) -> None:
+        """Refuse or warn, once all rows are finished.
+
+        Raises:
+            SceneError: too much would be invented.
+        """
+        share = counts.invented_fraction
+        if share > self._most:
+            self._refuse(f"{share:.0%} of its valid pixels")
+        if share > _MOST_OF_A_GUESS:
+            warn(FillWarning, f"{self._name}: {share:.0%} of its valid pixels are invented")
+
+    def _refuse(self, pixels: str) -> None:
+        if not self._force:
+            raise SceneError(
+                f"{self._name}: {pixels} would be invented, since they look like opaque cloud; "
+                f"{self._remedy}; `force` goes on"
+            )
