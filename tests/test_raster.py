@@ -175,7 +175,7 @@ def test_bands_are_found_by_colour_or_assumed(tmp_path):
 
 
 def test_radiometry_is_read_and_contradictions_are_named(tmp_path):
-    path = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) + np.uint16(1100))
+    path = write_scene(tmp_path / "in.tif", noise((3, 70, 70)) + np.uint16(1100))
     with open_scene(path) as scene:
         with pytest.raises(SceneError, match="`offset` -1000"):
             calibrate(scene)
