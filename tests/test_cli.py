@@ -107,7 +107,7 @@ def _text(folder: Path) -> Path:
 BAD_SCENES = {
     "missing": (lambda folder: folder / "none.tif", "no such file"),
     "text": (_text, "cannot be opened as a raster"),
-    "folder": (lambda folder: folder, "give the three files"),
+    "folder": (lambda folder: folder, "give three files"),
     "truncated": (_truncated, "damaged or truncated"),
     "two bands": (lambda f: write_scene(f / "two.tif", noise((2, 9, 9))), "2 band(s)"),
     "complex": (lambda f: write_scene(f / "c.tif", noise((3, 9, 9)) * np.complex64(1)), "complex"),

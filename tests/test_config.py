@@ -47,7 +47,7 @@ def test_reading_a_configuration_imports_nothing_heavy():
         ("[generator]\nwidth = 0", "at least 1"),
         ("[generator]\nopacity = 1", "must be bool"),
         ("[generator]\nupsample = 'cubic'", "bilinear or transposed"),
-        ("[discriminator]\nblocks = [1]", "one of each"),
+        ("[discriminator]\nblocks = [1]", "equal length"),
         ("[discriminator]\nblocks = 'x'", "a list of whole numbers"),
         ("[discriminator]\nblocks = [1, 0]\nwidths = [8, 8]", "1 or more"),
         ("[discriminator]\nblocks = [1, 1]\nwidths = [4, 8]", "8 or more"),

@@ -48,21 +48,6 @@ def test_a_crs_that_geotiff_cannot_hold_is_kept_beside(tmp_path):
         assert after.crs == before.crs
 
 
-@pytest.mark.parametrize("kind", ["mask", "alpha"])
-def test_opaque_nodata_is_refused_where_a_mask_would_call_it_data(tmp_path, kind):
-    dn = noise((4, 30, 30), "uint8")
-    extra = {"photometric": "RGB", "alpha": "YES"} if kind == "alpha" else {}
-    src = write_scene(tmp_path / "in.tif", dn, nodata=0, **extra)
-    if kind == "mask":
-        with (
-            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-            rasterio.open(src, "r+") as file,
-        ):
-            file.write_mask(np.ones((30, 30), bool))
-    with pytest.raises(UsageError, match="fill or keep"):
-        decloud_scene(src, tmp_path / "o.tif", identity, Settings(opaque="nodata"))
-
-
 def test_a_vrt_is_read_and_its_sources_are_protected(tmp_path, scene):
     with rasterio.open(scene) as file:
         profile = file.profile
@@ -170,7 +155,10 @@ def test_the_readmes_python_runs(tmp_path, scene, monkeypatch):
     for example, name in zip(code, ("decloud_file", "decloud_array"), strict=True):
         assert name in example
         exec(example, {"geodecloud": geodecloud})  # noqa: S102
-    assert {p.name for p in tmp_path.iterdir()} == {"scene.tif", "out.tif", "provenance.tif"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *("scene.tif", "out.tif"),
+        *("provenance.tif", "provenance.tif.aux.xml", "provenance.qml"),
+    }
 
 
 def test_one_output_under_two_spellings(tmp_path, scene):
@@ -239,7 +227,7 @@ def test_opaque_pixels_become_the_nodata_that_the_scene_lacks(tmp_path, kind):
     with pytest.raises(UsageError, match="`dst_nodata`"):
         decloud_scene(src, out, see_bright_as_opaque, Settings(**chosen))
     decloud_scene(src, out, see_bright_as_opaque, Settings(dst_nodata=0, **chosen))
-    cloud = read(codes)[0] == Provenance.NODATA
+    cloud = read(codes)[0] == Provenance.CLOUD_REMOVED
     assert cloud[:, 90:].all()
     assert not cloud[:, :50].any()
     with rasterio.open(out) as file:

@@ -159,8 +159,13 @@ def _divide(tagged: list[Tagged]) -> tuple[Tagged, list[dict[str, str]]]:
 
 def _shared_nodata(parts: list[_BandFile], tags: Tags) -> float | None:
     """Return the nodata value of all bands; None: there is none, or each file has its own."""
-    if "SPECIAL_VALUE_NODATA" in tags.product:
-        return float(tags.product["SPECIAL_VALUE_NODATA"])
+    if (stated := tags.product.get("SPECIAL_VALUE_NODATA")) is not None:
+        try:
+            return float(stated)
+        except ValueError as error:
+            raise SceneError(
+                f"{parts[0].name}: damaged product (SPECIAL_VALUE_NODATA is {stated!r})"
+            ) from error
     declared = {repr(part.nodata): part.nodata for part in parts if part.nodata is not None}
     if len(declared) == 1:
         return next(iter(declared.values()))
