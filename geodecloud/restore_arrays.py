@@ -140,7 +140,7 @@ def restore_dataarray(
         np.asarray(ordered.values),
         predict,
         settings,
-        info=ArrayInfo.of_dataarray(data),
+        info=ArrayInfo.of_dataarray(ordered),
         model_name=model_name,
     )
     restored = ordered.copy(data=done.array).transpose(*data.dims)

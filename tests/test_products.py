@@ -134,13 +134,6 @@ def test_a_file_for_each_band(cli, tmp_path, tiny_model):
         find_source([write_scene(tmp_path / "rgb.tif", DN), green, blue])
 
 
-def test_band_four_of_old_landsats_is_not_red(tmp_path):
-    for band in (2, 3, 4):
-        write_scene(tmp_path / f"LE07_L1TP_{band}_B{band}.TIF", DN[:1])
-    with pytest.raises(SceneError, match="not red"):
-        find_source(tmp_path)
-
-
 def _stated(dtype="uint16", name="scene.tif", tags=None, band_tags=({},) * 3, gdal=(1.0, 0.0)):
     scale, offset = gdal
     statements = Statements(

@@ -1,7 +1,7 @@
 """Write an array as a raster, and read a raster as an array; NumPy, and xarray by rioxarray."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import SceneError, UsageError
+from geodecloud.raster.bands import COLOURS, colour_of
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.writer import create_plain
 
@@ -21,23 +22,42 @@ class ArrayInfo:
 
     crs, transform, nodata: as rasterio takes them; None: there is none.
     descriptions: of all bands, or none.
+    tags: of the file, like the satellite's name.
     """
 
     crs: Any = None
     transform: Any = None
     nodata: float | None = None
     descriptions: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_dataarray(cls, data: Any) -> Self:
         """Return what rioxarray knows of an ``xarray.DataArray``."""
-        names = data.attrs.get("long_name", ())  # where rioxarray keeps descriptions of bands
         return cls(
             crs=data.rio.crs.to_wkt() if data.rio.crs else None,
             transform=data.rio.transform() if data.rio.crs else None,
             nodata=data.rio.nodata if data.rio.encoded_nodata is None else data.rio.encoded_nodata,
-            descriptions=tuple(names) if isinstance(names, list | tuple) else (),
+            descriptions=_names_of_bands(data),
+            tags={"PLATFORM": str(data["platform"].values)} if "platform" in data.coords else {},
         )
+
+
+def _names_of_bands(data: Any) -> tuple[str, ...]:
+    """Return the names of the bands of a DataArray, bands first; none: they have no names.
+
+    stackstac and odc-stac label the dimension of the bands, or give their common names beside it;
+    rioxarray keeps descriptions in ``long_name``.
+    """
+    bands = data.dims[0]
+    along = [bands, "common_name", *data.coords]
+    for name in along:
+        if name in data.coords and data.coords[name].dims == (bands,):
+            labels = [str(label) for label in data.coords[name].values]
+            if sum(colour_of(label) is not None for label in labels) >= len(COLOURS):
+                return tuple(labels)
+    names = data.attrs.get("long_name", ())
+    return tuple(names) if isinstance(names, list | tuple) else ()
 
 
 def write_array(
@@ -61,6 +81,7 @@ def write_array(
         with create_plain(path, profile) as out:
             if len(info.descriptions) == count:
                 out.descriptions = info.descriptions
+            out.update_tags(**info.tags)
             out.write(values)
             if valid is not None:
                 out.write_mask(valid)

@@ -17,6 +17,7 @@ from typing import Any
 from rasterio.enums import ColorInterp
 
 from geodecloud.errors import SceneError, UsageError
+from geodecloud.raster.bands import COMPOSITE, BandNames, colour_of_file
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
@@ -27,12 +28,7 @@ RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands
 _SUBDATASET = re.compile(
     r"SENTINEL2_L(?P<level>1C|2A):\"?(?P<metadata>.*?)\"?:(?P<what>\w+):EPSG_(?P<epsg>\d+)"
 )
-# The part of a file's name that names its colour: T29UNU_20221005T115411_B04_10m.jp2, red.tif.
-_NAMED = tuple(
-    re.compile(rf"(?:^|[_.-])(?:{band}|{colour})(?:[_.-]|$)", re.IGNORECASE)
-    for band, colour in (("B0?4", "red"), ("B0?3", "green"), ("B0?2", "blue"))
-)
-_OLD_LANDSAT = re.compile(r"L[TEM]0[1-7]_", re.IGNORECASE)  # whose B4 is near infrared
+_MSS = re.compile(r"LM0[1-5]_", re.IGNORECASE)  # Landsat's first scanner, without blue
 _RASTERS = (".jp2", ".tif", ".tiff")
 _IMAGE = re.compile(r"<IMAGE_FILE>\s*(GRANULE/[\w./-]+)\s*</IMAGE_FILE>")
 _PARENTS = 5  # folders up from IMG_DATA/R10m to the product's metadata
@@ -103,9 +99,19 @@ def _exists(name: str) -> bool:
 
 def _by_colour(files: list[str], where: str) -> list[str]:
     """Return the files of red, green and blue, in this order, by their names."""
+    if any(_MSS.match(Path(file).name) for file in files):
+        raise SceneError(f"{where}: Landsat's MSS has no blue band; give another scene")
+    numbers = [BandNames((), file=file).numbers for file in files]
+    fits = [
+        colour_of_file(Path(file).stem, number) for file, number in zip(files, numbers, strict=True)
+    ]
     chosen = []
-    for colour, pattern in zip(COLOURS, _NAMED, strict=True):
-        found = sorted(file for file in files if pattern.search(Path(file).stem))
+    for index, colour in enumerate(COLOURS):
+        named = [
+            (fit[1], file) for fit, file in zip(fits, files, strict=True) if fit and fit[0] == index
+        ]
+        plain = [file for looseness, file in named if looseness < COMPOSITE]
+        found = sorted(plain or [file for _, file in named])
         if len(found) != 1:
             names = f": {', '.join(Path(file).name for file in found)}" if found else ""
             raise SceneError(
@@ -113,11 +119,6 @@ def _by_colour(files: list[str], where: str) -> list[str]:
                 "files, named like B04, B03, B02 or by colour"
             )
         chosen += found
-    if _OLD_LANDSAT.match(Path(chosen[0]).name):
-        raise SceneError(
-            f"{where}: band 4 of Landsat 1 to 7 is not red; give the three files of red, green "
-            "and blue"
-        )
     return chosen
 
 

@@ -1,0 +1,153 @@
+"""Red, green and blue are found by the names that sensors and programs give to bands."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+
+import geodecloud
+from geodecloud.errors import BandsWarning, SceneError, UsageError
+from geodecloud.raster.bands import colour_of_file
+from geodecloud.raster.scene import open_scene
+from geodecloud.raster.source import find_source
+from tests.conftest import noise, write_scene
+
+PLANETSCOPE = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
+LANDSAT_7 = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7")
+
+
+def scene_of(path, names, colours=None, **tags):
+    """A scene with these names of bands."""
+    write_scene(path, noise((len(names), 8, 8)))
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = names
+        file.update_tags(**tags)
+        if colours:
+            file.colorinterp = [ColorInterp[colour] for colour in colours]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "bands"),
+    [
+        (PLANETSCOPE, (6, 4, 2)),
+        (("B4_count", "B3_count", "B2_count", "B4", "B3", "B2"), (4, 5, 6)),
+        (("Red_stdDev", "Red", "Green", "Blue"), (2, 3, 4)),
+        (("SR_B2", "SR_B3", "SR_B4"), (3, 2, 1)),
+        (("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"), (4, 3, 2)),
+        (LANDSAT_7, (3, 2, 1)),
+        (("SR_B1", "SR_B2", "SR_B3"), (3, 2, 1)),
+        (("TOA_B2", "TOA_B3", "TOA_B4"), (3, 2, 1)),
+        (
+            ("nbart_coastal", "nbart_blue", "nbart_green", "nbart_red", "nbart_red_edge_1"),
+            (4, 3, 2),
+        ),
+        (("sur_refl_b01", "sur_refl_b02", "sur_refl_b03", "sur_refl_b04"), (1, 4, 3)),
+        (("B4, central wavelength 665 nm", "B3 (560 nm)", "Blue, 490"), (1, 2, 3)),
+        (("B4_median", "B3_median", "B2_median"), (1, 2, 3)),
+        (("B4_median", "B3", "B2", "B4"), (4, 2, 3)),
+        (("green_red_ratio", "red", "green", "blue"), (2, 3, 4)),
+        (("T33UXQ_20210410T102021_B04_60m", "B03_60m", "B02_60m", "B8A"), (1, 2, 3)),
+        (("band_4", "Band 3", "band2"), (1, 2, 3)),
+    ],
+)
+def test_names_of_sensors_and_programs_are_known(tmp_path, names, bands):
+    with open_scene(scene_of(tmp_path / "s.tif", names)) as scene:
+        assert (scene.bands, scene.bands_from) == (bands, "by description")
+
+
+@pytest.mark.parametrize(
+    ("file", "tags"), [("LE07_x.tif", {}), ("x.tif", {"SPACECRAFT_ID": "LANDSAT_5"})]
+)
+def test_old_landsats_have_red_in_band_three(tmp_path, file, tags):
+    with open_scene(scene_of(tmp_path / file, ("B1", "B2", "B3", "B4"), **tags)) as scene:
+        assert scene.bands == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("red", "B04", "green", "blue"),  # two fit equally
+        ("B04_20220101", "B04_20220201", "B03", "B02"),
+        ("B4_mean", "B4_median", "B3", "B2"),
+        ("red", "green", "nir"),  # blue is not there
+        (None,) * 5,
+        ("Band 1", "Band 2", "Band 3", "Band 4", "Band 5"),  # counted, not named
+    ],
+)
+def test_where_names_leave_it_open_bands_are_asked_for(tmp_path, names):
+    path = scene_of(tmp_path / "s.tif", names)
+    with pytest.raises(UsageError, match="give `bands`"), open_scene(path):
+        pass
+    with open_scene(path, (3, 2, 1)) as scene:
+        assert scene.bands == (3, 2, 1)
+
+
+def test_up_to_four_bands_without_names_are_assumed_with_a_warning(tmp_path):
+    for names in ((None,) * 4, ("Band 1", "Band 2", "Band 3"), ("B4_count", "B3_min", "x")):
+        path = scene_of(tmp_path / "s.tif", names)
+        with pytest.warns(BandsWarning, match="`bands`"), open_scene(path) as scene:
+            assert scene.bands == (1, 2, 3)
+
+
+def test_a_false_colour_picture_is_not_taken_for_a_true_one(tmp_path):
+    colours = ("red", "green", "blue")
+    path = scene_of(tmp_path / "s.tif", ("nir", "red", "green"), colours)
+    with pytest.raises(UsageError, match="shown in red"), open_scene(path):
+        pass
+
+
+def test_planetscope_is_known_by_its_file(tmp_path):
+    for count, bands in ((4, (3, 2, 1)), (8, (6, 4, 2))):
+        path = scene_of(tmp_path / f"2022_3B_AnalyticMS_SR_{count}b.tif", (None,) * count)
+        with open_scene(path) as scene:
+            assert scene.bands == bands
+
+
+@pytest.mark.parametrize(
+    ("stem", "colour"),
+    [
+        ("LC08_L2SP_044034_20200101_20200113_02_T1_SR_B4", 0),
+        ("T29UNU_20221005T115411_B03_10m", 1),
+        ("x-B02_10m", 2),
+        ("HLS.S30.T17MCV.2021001T102021.v2.0.B04", 0),
+        ("coastal_blue", None),
+        ("scene_red_edge", None),
+        ("green_i", None),
+        ("B4_count", None),
+    ],
+)
+def test_a_files_name_ends_in_its_bands(stem, colour):
+    fit = colour_of_file(stem, (4, 3, 2))
+    assert (fit and fit[0]) == colour
+
+
+def test_a_folder_of_an_old_landsat_is_read_by_its_own_numbers(tmp_path):
+    dn = noise((4, 20, 20))
+    for band in (1, 2, 3, 4):
+        write_scene(tmp_path / f"LE07_L1TP_{band}_B{band}.TIF", dn[band - 1 : band])
+    with open_scene(tmp_path) as scene:
+        np.testing.assert_array_equal(scene.read(0, 20)[0], dn[[2, 1, 0]])
+    write_scene(tmp_path / "LM05_L1TP_B4.TIF", dn[:1])
+    with pytest.raises(SceneError, match="no blue"):
+        find_source(tmp_path)
+
+
+@pytest.mark.parametrize("labels", ["band", "common_name", "long_name"])
+def test_labels_of_a_dataarray_name_its_bands(tiny_model, labels):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("rioxarray")
+    dn = noise((5, 70, 80))
+    names = ["nir", "red", "green", "blue", "rededge"]
+    data = xarray.DataArray(dn, dims=("band", "y", "x"))
+    if labels == "band":
+        data = data.assign_coords(band=names)
+    elif labels == "common_name":
+        data = data.assign_coords(common_name=("band", names))
+    else:
+        data.attrs["long_name"] = tuple(names)
+    found, _ = geodecloud.decloud_dataarray(data, model=tiny_model)
+    given, _ = geodecloud.decloud_dataarray(data, model=tiny_model, bands=(2, 3, 4))
+    np.testing.assert_array_equal(found, given)
+    with pytest.raises(UsageError, match="give `bands`"):
+        geodecloud.decloud_dataarray(data.drop_vars(data.coords).drop_attrs(), model=tiny_model)
