@@ -3,6 +3,7 @@
 Bands are counted from 1, as GDAL counts them, in ``Scene.bands`` and in messages.
 """
 
+import itertools
 import threading
 import warnings
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from geodecloud.raster.validity import Validity, find_validity
 from geodecloud.settings import Reading
 
 _AS_DECLARED = Validity()
+
+_MOST_ROWS, _MOST_COLUMNS = 512, 4096  # read at once for `Scene.overview`
 
 
 @dataclass
@@ -140,17 +143,36 @@ class Scene:
         return Window(area.col_off, area.row_off + first, area.width, last - first)
 
     def overview(self, longest: int = 512) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read R, G, B and validity of the whole scene, thinned to ``longest`` pixels (nearest)."""
+        """Read R, G, B and validity of pixels on a grid over the scene, ``longest`` at most a side.
+
+        The pixels are the file's own. Its overviews may be averaged, stale or empty, and the
+        same pixels must give the same output.
+        """
         factor = max(1.0, max(self.shape) / longest)
-        shape = tuple(max(1, round(length / factor)) for length in self.shape)
-        with failures_as(f"{self.path}: damaged or truncated"):
-            dn = self.dataset.read(list(self.bands), window=self.area, out_shape=(3, *shape))
-            valid = self._valid(dn, window=self.area, out_shape=shape)
+        rows, columns = (_positions(length, factor) for length in self.shape)
+        dn = np.empty((3, rows.size, columns.size), self.dtype)
+        valid = np.empty(dn.shape[1:], np.bool_)
+        block = self.dataset.block_shapes[0]
+        groups = [
+            _groups(rows, self.area.row_off, min(block[0], _MOST_ROWS)),
+            _groups(columns, self.area.col_off, -(-_MOST_COLUMNS // block[1]) * block[1]),
+        ]
+        with failures_as(f"{self.path}: damaged or truncated"), self.lock:
+            for down in groups[0]:
+                for across in groups[1]:
+                    top, left = rows[down][0], columns[across][0]
+                    window = Window(
+                        self.area.col_off + left,
+                        self.area.row_off + top,
+                        columns[across][-1] - left + 1,
+                        rows[down][-1] - top + 1,
+                    )
+                    near = self.dataset.read(list(self.bands), window=window)
+                    there = self._valid(near, window=window)
+                    chosen = np.ix_(rows[down] - top, columns[across] - left)
+                    dn[:, down, across] = near[:, chosen[0], chosen[1]]
+                    valid[down, across] = there[chosen]
         if self.validity.fill:
-            rows, columns = (
-                np.minimum((np.arange(count) + 0.5) * length / count, length - 1).astype(np.int64)
-                for count, length in zip(shape, self.shape, strict=True)
-            )
             valid &= ~self.validity.fill.covers(dn, rows, columns)
         return dn, valid
 
@@ -183,6 +205,25 @@ class Scene:
             warnings.simplefilter("ignore", NodataShadowWarning)  # `_valid` looks at alpha itself
             mask: NDArray[np.bool_] = self.dataset.read_masks(band, **where) > 0
         return mask
+
+
+def _positions(length: int, factor: float) -> NDArray[np.intp]:
+    """Return the pixels along a side that stand for ``factor`` pixels each: their middles."""
+    count = max(1, round(length / factor))
+    middles = (np.arange(count) + 0.5) * (length / count) + 1e-10  # as GDAL rounds
+    return np.minimum(middles.astype(np.intp), length - 1)
+
+
+def _groups(positions: NDArray[np.intp], offset: int, length: int) -> list[slice]:
+    """Return the runs of positions that lie in one part of the file, to be read at once.
+
+    Args:
+        offset: of position 0 in the file.
+        length: of a part: whole blocks, so that none is decoded twice.
+    """
+    numbers = (positions + offset) // length
+    bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), positions.size]
+    return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
 @contextmanager
