@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from geodecloud.errors import OutputError
+from geodecloud.errors import OutputError, UsageError
 from geodecloud.settings.parse import is_gdal_name
+from geodecloud.settings.text import decode
 
 SCENES = ("*.tif", "*.tiff", "*.SAFE", "*.SAFE.zip", "S2*_MSIL*.zip")  # in a folder
 _METADATA = "MTD_MSIL*.xml"  # of a Sentinel-2 product, in its folder
@@ -138,8 +139,27 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def read_names(names: Iterable[str]) -> list[str]:
-    """Return the names on a command line, with the lines of stdin in place of ``-``."""
+    """Return the names on a command line, with those on stdin in place of ``-``.
+
+    On stdin each stands on a line, or ends in a NUL as ``find -print0`` writes them.
+
+    Raises:
+        UsageError: what stdin gives is no text.
+    """
     read: list[str] = []
     for name in names:
-        read += (line.strip() for line in sys.stdin) if name == "-" else [name]
+        read += _names_on_stdin() if name == "-" else [name]
     return [name for name in read if name]
+
+
+def _names_on_stdin() -> list[str]:
+    if not hasattr(sys.stdin, "buffer"):  # replaced by the caller: text already
+        text = sys.stdin.read()
+    else:
+        try:
+            text = decode(sys.stdin.buffer.read())
+        except UnicodeDecodeError as error:
+            raise UsageError(f"stdin: the list of scenes is no text in UTF-8 ({error})") from error
+    if "\0" in text:
+        return text.split("\0")
+    return [line.strip() for line in text.splitlines()]

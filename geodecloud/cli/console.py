@@ -1,6 +1,7 @@
 """The program around the commands: progress, messages, signals, exit codes."""
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -177,9 +178,26 @@ def _after_a_lost_exception(lost: Any) -> None:
         log.debug("%s", lost.exc_value)
 
 
+def _say_all_that_stdout_can() -> None:
+    """Let no character that the encoding of stdout or stderr lacks fail a finished run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def report(line: str) -> None:
+    """Print the result of a finished run on stdout; a full or closed stdout undoes no work."""
+    try:
+        print(line, flush=True)
+    except (OSError, ValueError) as error:
+        log.warning("the result is written, but stdout takes no report (%s)", error)
+        sys.stdout = None  # Python would try again at its end
+
+
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
     use_one_heap()
+    _say_all_that_stdout_can()
     handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
     if sys.stderr is None:  # closed, as some services start their programs
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115

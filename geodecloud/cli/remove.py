@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from geodecloud.cli.console import log, progress_bar
+from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
     JsonOption,
     ProgressOption,
@@ -85,13 +86,13 @@ def remove(
         "model": predictor.name,
     }
     if as_json:
-        typer.echo(json.dumps(report.to_dict() | used))
+        say(json.dumps(report.to_dict() | used))
     elif not quiet:
         parts = [f"{report.changed_fraction:.1%} of the pixels changed"]
         parts += [f"{report.invented_fraction:.1%} invented"]
         if settings.policy.references:
             parts += [f"{report.reference_fraction:.1%} from another date"]
-        typer.echo(f"{target}: {', '.join(parts)}, {report.seconds:.1f} s")
+        say(f"{target}: {', '.join(parts)}, {report.seconds:.1f} s")
 
 
 def _source_and_target(

@@ -14,8 +14,10 @@ from rasterio.warp import transform_geom
 from rasterio.windows import Window
 
 from geodecloud.errors import UsageError
+from geodecloud.settings.text import read_text
 
 _LONLAT = "OGC:CRS84"  # GeoJSON's CRS, by RFC 7946
+_MOST_LONGITUDE, _MOST_LATITUDE = 360, 90  # degrees; some programs count from 0 to 360
 _HAIR = 1e-6  # pixels; an area that reaches less far into a pixel does not touch it
 
 
@@ -76,12 +78,17 @@ def _read_geometries(path: Path, dataset: Any) -> list[dict[str, Any]]:
     if dataset.crs is None:
         raise UsageError(f"`aoi` is {path}: the scene has no CRS; give bounds in scene coordinates")
     try:
-        collection = json.loads(path.read_text(encoding="utf-8"))
+        collection = json.loads(read_text(path))
         named = collection.get("crs")
         crs = CRS.from_user_input(named["properties"]["name"] if named else _LONLAT)
-        return [transform_geom(crs, dataset.crs, thing) for thing in _geometries(collection)]
+        found = list(_geometries(collection))
+        corners = [corner for thing in found for corner in _corners(thing["coordinates"])]
+        _refuse_impossible(path, corners, lonlat=crs.is_geographic)
+        return [transform_geom(crs, dataset.crs, thing) for thing in found]
+    except UsageError:
+        raise
     except (
-        *(ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError),
+        *(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OSError),
         *(CRSError, RasterioError, CPLE_BaseError),
     ) as error:
         raise UsageError(
@@ -89,8 +96,37 @@ def _read_geometries(path: Path, dataset: Any) -> list[dict[str, Any]]:
         ) from error
 
 
-def _geometries(thing: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the geometries of a feature, a collection or a geometry."""
+def _refuse_impossible(path: Path, corners: list[tuple[float, float]], *, lonlat: bool) -> None:
+    """Refuse an area without corners, or with corners that are no place on the Earth.
+
+    Raises:
+        UsageError: it has none, or some are not finite or no longitude and latitude.
+    """
+    if not corners:
+        raise UsageError(f"`aoi` is {path}: it has no geometry; draw an area")
+    if not all(map(math.isfinite, (number for corner in corners for number in corner))):
+        raise UsageError(f"`aoi` is {path}: has corners that are not finite; draw it again")
+    for x, y in corners if lonlat else ():
+        if abs(x) > _MOST_LONGITUDE or abs(y) > _MOST_LATITUDE:
+            raise UsageError(
+                f"`aoi` is {path}: {x:g}, {y:g} is no longitude and latitude; save it in EPSG:4326 "
+                "or name its CRS in a crs member"
+            )
+
+
+def _corners(coordinates: Any) -> Iterator[tuple[float, float]]:
+    """Yield x and y of all corners, however deep the lists of coordinates are."""
+    if coordinates and not isinstance(coordinates[0], list | tuple):
+        yield float(coordinates[0]), float(coordinates[1])
+        return
+    for part in coordinates:
+        yield from _corners(part)
+
+
+def _geometries(thing: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Yield the geometries of a feature, a collection or a geometry; RFC 7946 allows none."""
+    if thing is None:
+        return
     if thing["type"] == "FeatureCollection":
         for feature in thing["features"]:
             yield from _geometries(feature)

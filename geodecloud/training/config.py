@@ -10,6 +10,7 @@ from typing import Any, Literal
 from geodecloud.data.config import Augmentation, CloudMix
 from geodecloud.errors import ConfigError
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, build, require_at_least
+from geodecloud.settings.text import read_text
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def load_config(path: Path) -> Config:
         ConfigError: the file is missing or not TOML, a key is unknown, a value is impossible.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
