@@ -18,7 +18,8 @@ from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.unet import UNet, with_dark_object
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import grain
-from geodecloud.settings import ModelSpec, Precision, available_threads
+from geodecloud.settings import ModelSpec, Precision
+from geodecloud.settings.cores import available_threads
 
 _FADING = 0.2  # opacity over which the model's strength fades, up to opacity 1
 _DEFAULT_SPEC = ModelSpec()

@@ -1,21 +1,36 @@
 """Write files so that they appear whole or not at all: beside their destination, then renamed.
 
-Imports the standard library alone, so that every room may use it.
+Until then a file has a hidden name with a random part, which no other run has. While a run is at
+work it holds a lock of the operating system for each destination: so two runs never write one
+file, and what a killed run has left is told from what another run is writing, whatever container
+or machine either runs in. Imports the standard library alone, so that every room may use it.
 """
 
 import contextlib
+import functools
+import hashlib
 import os
+import re
 import secrets
-import socket
+import time
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from geodecloud.errors import OutputError
+from geodecloud.raster.lock import acquire, release
 
-# Names of unfinished files: .geodecloud.HOST.PROCESS.RANDOM.part, hidden beside the destination.
-_PREFIX, _SUFFIX = f".geodecloud.{socket.gethostname()[:40]}.", ".part"
+# Hidden names: .geodecloud.KEY.lock and .geodecloud.KEY.MACHINE.RANDOM.part; KEY stands for the
+# destination. GDAL and the COG driver add suffixes to the latter.
+_PREFIX, _SUFFIX, _LOCK = ".geodecloud.", ".part", ".lock"
+_HIDDEN = re.compile(r"\.geodecloud\.([0-9a-f]{16})\.(?:lock|([0-9a-f]{8})\.[0-9a-f]{16}\.part.*)")
 _SIDECARS = (".ovr", ".msk", ".aux.xml")  # what GDAL keeps beside a GeoTIFF
+# On some shared disks a lock holds on one machine only. So another machine's unfinished files are
+# removed only when they have not changed for so many seconds.
+_OTHER_MACHINE = 24 * 3600.0
+_LONE_LOCK = 60.0  # seconds after which a lock without unfinished files is left from a killed run
+_ATTEMPTS, _PAUSE = 10, 0.1  # seconds; a sweep holds a lock for an instant
 
 
 @contextlib.contextmanager
@@ -28,16 +43,14 @@ def atomic_write(destination: Path) -> Iterator[Path]:
     Raises:
         OSError: as the file system raises it.
     """
-    part = _claim(destination.parent)
-    try:
+    with _Unfinished(destination.parent, secrets.token_hex(8)) as unfinished:
+        part = unfinished.create()
         mode = part.stat().st_mode
         yield part
         part.chmod(mode)  # as other programs' files; safetensors, say, makes its own private
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(destination)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class Outputs:
@@ -45,7 +58,7 @@ class Outputs:
 
     Each file is written under a hidden name in the folder of its destination, so that the last
     step, a rename, copies nothing and is never seen half done. An older file at the destination
-    stays until then.
+    stays until then. A symbolic link at the destination is replaced; its target stays.
 
     Args:
         sources: the files that the outputs are made from; they are never replaced.
@@ -55,7 +68,7 @@ class Outputs:
     def __init__(self, sources: Iterable[Path], *, overwrite: bool) -> None:
         self._sources = [path for path in sources if path.exists()]
         self._overwrite = overwrite
-        self._parts: dict[Path, Path] = {}  # destination -> unfinished file
+        self._unfinished: dict[Path, _Unfinished] = {}  # by destination
 
     def check(self, destination: Path) -> None:
         """Refuse a destination that cannot be written, without writing anything.
@@ -70,6 +83,8 @@ class Outputs:
             raise OutputError(f"{destination}: is the input itself; name another output")
         if destination.is_dir():
             raise OutputError(f"{destination}: is a folder; name a file in it")
+        if destination.exists() and not destination.is_file():
+            raise OutputError(f"{destination}: is a pipe or a device; name a file")
         if os.path.lexists(destination) and not self._overwrite:
             raise OutputError(f"{destination}: exists already; `overwrite` replaces it")
         if not os.access(folder, os.W_OK | os.X_OK | os.R_OK):
@@ -79,19 +94,27 @@ class Outputs:
         """Return the path to write to for the file that is to appear at ``destination``.
 
         Raises:
-            OutputError: as by :meth:`check`, or the destination is named twice.
+            OutputError: as by :meth:`check`, the destination is named twice, or another run is
+                writing it.
         """
         self.check(destination)
         folder = destination.parent
         resolved = folder.resolve() / destination.name
-        if resolved in self._parts:
+        if resolved in self._unfinished:
             raise OutputError(f"{destination}: named twice as an output; name another")
         sweep(folder)
+        unfinished = self._unfinished[resolved] = _Unfinished(folder, _key(destination))
         try:
-            self._parts[resolved] = _claim(folder)
+            if not unfinished.lock():
+                raise OutputError(
+                    f"{destination}: another run is writing it; wait for its end, or name another"
+                )
+            self.check(destination)  # that run may have ended since
+            return unfinished.create()
         except OSError as error:
+            if isinstance(error, OutputError):
+                raise
             raise OutputError(f"{destination}: cannot be written ({error.strerror})") from error
-        return self._parts[resolved]
 
     def __enter__(self) -> "Outputs":
         return self
@@ -104,26 +127,115 @@ class Outputs:
     ) -> None:
         try:
             if kind is None:
-                for destination, part in self._parts.items():
-                    _move(part, destination)
-        except OSError as failure:
-            raise OutputError(f"{failure.filename2}: cannot be written ({failure})") from failure
+                self._move_all()
         finally:
-            for part in self._parts.values():
+            for unfinished in self._unfinished.values():
+                unfinished.remove()
+
+    def _move_all(self) -> None:
+        """Give all files their names."""
+        moved: list[Path] = []
+        try:
+            for destination, unfinished in self._unfinished.items():
+                try:
+                    _move(unfinished.part, destination, replace=self._overwrite)
+                except FileExistsError as failure:
+                    raise OutputError(
+                        f"{destination}: appeared while this run was at work, and is kept; "
+                        "`overwrite` replaces it"
+                    ) from failure
+                except OSError as failure:
+                    raise OutputError(
+                        f"{destination}: cannot be written ({failure.strerror})"
+                    ) from failure
+                moved.append(destination)
+        except OutputError:
+            for destination in () if self._overwrite else moved:  # where there was none before
                 for suffix in ("", *_SIDECARS):
-                    _with(part, suffix).unlink(missing_ok=True)
+                    _with(destination, suffix).unlink(missing_ok=True)
+            raise
 
 
-def _claim(folder: Path) -> Path:
-    """Create an empty file whose name no other run has."""
-    part = folder / f"{_PREFIX}{os.getpid()}.{secrets.token_hex(8)}{_SUFFIX}"
-    part.open("x").close()
-    return part
+class _Unfinished:
+    """An unfinished file, and the lock that tells other runs of it.
+
+    Args:
+        folder: of the destination.
+        key: stands for the destination in hidden names.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        # The names come before the files, so that a signal at any time leaves none behind.
+        self.part = folder / f"{_PREFIX}{key}.{_machine()}.{secrets.token_hex(8)}{_SUFFIX}"
+        self._lock = folder / f"{_PREFIX}{key}{_LOCK}"
+        self._descriptor: int | None = None
+
+    def lock(self) -> bool:
+        """Lock the destination; return False if another run holds the lock.
+
+        Where the file system has no locks, nothing tells the runs apart but their random names.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._descriptor = acquire(self._lock)
+            except OSError:
+                return True
+            if self._descriptor is not None:
+                return True
+            if attempt < _ATTEMPTS - 1:
+                time.sleep(_PAUSE)
+        return False
+
+    def create(self) -> Path:
+        """Create the empty file.
+
+        Raises:
+            OSError: as the file system raises it.
+        """
+        self.part.open("x").close()
+        return self.part
+
+    def remove(self) -> None:
+        """Remove all that is left, and release the lock."""
+        for suffix in ("", *_SIDECARS):
+            _with(self.part, suffix).unlink(missing_ok=True)
+        if self._descriptor is not None:
+            release(self._lock, self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> "_Unfinished":
+        self.lock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
 
-def _move(part: Path, destination: Path) -> None:
-    """Rename a file and its sidecars to the destination; remove those of the file before it."""
-    part.replace(destination)
+def _key(destination: Path) -> str:
+    name = os.path.normcase(destination.name)
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+
+
+@functools.cache
+def _machine() -> str:
+    """Return 8 letters for the running kernel, the same in all its containers."""
+    try:
+        name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        name = str(uuid.getnode())
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _move(part: Path, destination: Path, *, replace: bool) -> None:
+    """Rename a file and its sidecars to the destination; remove those of the file before it.
+
+    Raises:
+        FileExistsError: there is a file, and it may not be replaced.
+    """
+    if replace:
+        part.replace(destination)
+    else:
+        _move_to_free_name(part, destination)
     for suffix in _SIDECARS:
         if _with(part, suffix).exists():  # a CRS that GeoTIFF cannot hold, say
             _with(part, suffix).replace(_with(destination, suffix))
@@ -131,26 +243,53 @@ def _move(part: Path, destination: Path) -> None:
             _with(destination, suffix).unlink(missing_ok=True)
 
 
+def _move_to_free_name(part: Path, destination: Path) -> None:
+    """Rename a file, but never over another: on POSIX, only a link is refused where one is."""
+    if os.name == "nt":
+        part.rename(destination)
+        return
+    try:
+        destination.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: take the name first
+        destination.open("x").close()
+        part.replace(destination)
+
+
 def _with(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files in ``folder`` of this machine's processes that have ended."""
-    for leftover in folder.glob(f"{_PREFIX}*{_SUFFIX}*"):
-        pid = leftover.name.removeprefix(_PREFIX).split(".")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            with contextlib.suppress(FileNotFoundError):
-                leftover.unlink()
+    """Remove the unfinished files in ``folder`` that no run is writing any more."""
+    matches = [_HIDDEN.fullmatch(path.name) for path in folder.glob(f"{_PREFIX}*")]
+    for key in {match[1] for match in matches if match}:
+        with contextlib.suppress(OSError):  # another user's, or already removed
+            _sweep_key(folder, key)
 
 
-def _alive(pid: int) -> bool:
-    if pid == os.getpid() or os.name == "nt":  # Windows has no signal 0
-        return True
+def _sweep_key(folder: Path, key: str) -> None:
+    """Remove the unfinished files of one destination, unless a run holds its lock."""
+    lock = folder / f"{_PREFIX}{key}{_LOCK}"
+    descriptor = acquire(lock)
+    if descriptor is None:
+        return
+    settled = False
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        parts = [path for path in folder.glob(f"{_PREFIX}{key}.*") if path != lock]
+        abandoned = [path for path in parts if _is_abandoned(path)]
+        for path in abandoned:
+            path.unlink(missing_ok=True)
+        old = time.time() - lock.stat().st_mtime > _LONE_LOCK
+        settled = len(abandoned) == len(parts) and (bool(parts) or old)
+    finally:
+        release(lock, descriptor, remove=settled)
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Return whether an unfinished file whose lock is free may be removed."""
+    match = _HIDDEN.fullmatch(part.name)
+    if match is None:
         return False
-    except PermissionError:
-        return True
-    return True
+    return match[2] == _machine() or time.time() - part.stat().st_mtime > _OTHER_MACHINE

@@ -73,6 +73,8 @@ def find_source(src: str | Path | Sequence[str | Path], resolution: int | None =
         raise UsageError("SRC is empty: name a file")
     if name == "-":
         raise UsageError("SRC is -: a raster cannot be read from a pipe; name a file")
+    if _exists(name) and Path(name).is_fifo():
+        raise SceneError(f"{name}: is a pipe; a raster cannot be read from one, name a file")
     if product := _product(name, resolution):
         return product
     if resolution is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from geodecloud.errors import UsageError
 from geodecloud.settings import parse
+from geodecloud.settings.cores import available_threads
 from geodecloud.settings.option import Part, hints, option
 
 MIB = 1 << 20
@@ -289,13 +289,6 @@ class ModelSpec(Part):
     precision: Precision = option(
         "auto", "Arithmetic of the network; auto: bf16 where it is fast and accurate, else fp32"
     )
-
-
-def available_threads() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 _RENAMED = {"keep_veil": "keep_haze", "reference": "references", "co": "creation_options"}

@@ -1,0 +1,78 @@
+"""Hold locks that the operating system releases when a process ends, however it ends.
+
+A lock is a file that one run at a time has locked. Whoever holds it may remove the file, so that
+nothing is left behind; whoever acquires a removed file tries again with the new one. Imports the
+standard library alone.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+if os.name == "nt":
+    import msvcrt
+
+    def _lock(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except PermissionError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # NFS answers by either
+            return False
+        return True
+
+
+def acquire(path: Path) -> int | None:
+    """Lock a file, which is made if it is missing, and return its descriptor.
+
+    Two threads of a process exclude each other like two processes. On a shared disk, so do two
+    machines, where the file system has locks for them.
+
+    Returns:
+        None: another run holds the lock.
+
+    Raises:
+        OSError: the file cannot be opened, or its file system has no locks.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        held = False
+        try:
+            if not _lock(descriptor):
+                return None
+            held = _is_at(descriptor, path)
+            if held:
+                return descriptor
+        finally:
+            if not held:
+                os.close(descriptor)
+
+
+def release(path: Path, descriptor: int, *, remove: bool = True) -> None:
+    """Release a lock.
+
+    Args:
+        remove: remove its file too.
+    """
+    if remove:  # first: whoever opens it from now on finds it removed, see `acquire`
+        with contextlib.suppress(OSError):
+            path.unlink()
+    os.close(descriptor)
+    if remove and os.name == "nt":  # where no open file can be removed
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether the open file is still the one of this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

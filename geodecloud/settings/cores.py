@@ -1,0 +1,66 @@
+"""Count the cores that this process may use: its affinity, and the quota of its container."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path("/")
+
+
+def available_threads(root: Path = _ROOT) -> int:
+    """Return the number of cores that this process may use, at least 1.
+
+    Args:
+        root: of the file system that has ``proc`` and ``sys``.
+    """
+    # Linux knows the affinity.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quotas = (math.ceil(quota) for quota in _quotas(root))
+    return max(1, min([cores or 1, *quotas]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the CPU quotas, in cores, of this process's control groups (``docker --cpus 1.5``)."""
+    groups = root / "sys" / "fs" / "cgroup"
+    try:
+        lines = (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):  # no Linux
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        names = controllers.split(",")
+        if not controllers:  # version 2
+            read, mounts = _quota_2, [groups, groups / "unified"]
+        elif "cpu" in names:  # version 1
+            read, mounts = _quota_1, [groups / "cpu", groups / controllers]
+        else:
+            continue
+        # Each group is held to those above it, too. In a container the path may be the host's, of
+        # which the container sees only its own group, at the root.
+        inner = Path(path.lstrip("/"))
+        for mount in mounts:
+            for group in (inner, *inner.parents):
+                if ".." not in group.parts:
+                    yield from read(mount / group)
+
+
+def _quota_2(group: Path) -> Iterator[float]:
+    yield from _ratio(_words(group / "cpu.max"))
+
+
+def _quota_1(group: Path) -> Iterator[float]:
+    yield from _ratio(_words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us"))
+
+
+def _ratio(words: list[str]) -> Iterator[float]:
+    """Yield quota / period of ``[quota, period]``; nothing where there is no limit."""
+    if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):  # no max, -1
+        yield int(words[0]) / int(words[1])
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return []
