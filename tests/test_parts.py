@@ -289,9 +289,9 @@ BAD_AREAS = {
     "none.geojson": "neither",
     "{": "not a GeoJSON",
     '{"type": "Point"}': "not a GeoJSON",
-    '{"type": "Point", "coordinates": []}': "not a GeoJSON",
+    '{"type": "Point", "coordinates": []}': "has no geometry",
     "[]": "not a GeoJSON",
-    '{"type": "FeatureCollection", "features": []}': "is empty",
+    '{"type": "FeatureCollection", "features": []}': "has no geometry",
     '{"type": "Point", "coordinates": [1, 2], "crs": {"properties": {}}}': "not a GeoJSON",
 }
 

@@ -270,16 +270,6 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_no_two_runs_write_to_one_unfinished_file(tmp_path):
-    with Outputs([], overwrite=True) as one, Outputs([], overwrite=True) as other:
-        parts = [outputs.add(tmp_path / "out.tif") for outputs in (one, other)]
-        assert len(set(parts)) == 2
-        for number, part in enumerate(parts):
-            part.write_text(str(number))
-    assert (tmp_path / "out.tif").read_text() == "0"  # the last to end, whole
-    assert list(tmp_path.iterdir()) == [tmp_path / "out.tif"]
-
-
 def test_an_output_is_given_a_nodata_value_that_its_scene_lacks(tmp_path, scene):
     with open_scene(scene) as opened:
         assert output_nodata(opened, Output()) is None
