@@ -45,7 +45,7 @@ def default_model() -> Path:
 
 
 def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
-    """Write weights in fp16 and metadata; the file appears whole or not at all.
+    """Write weights (fp16, statistics fp32) and metadata; the file appears whole or not at all.
 
     Args:
         about: more metadata: config, training data, step; ``strength`` where it is known, see
@@ -63,8 +63,8 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
         "radiometry": "reflectance / 0.275",
         **about,
     }
-    weights = {  # whole numbers stay
-        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+    weights = {
+        name: (value.half() if _fits_half(name, value) else value).cpu().contiguous()
         for name, value in generator.state_dict().items()
     }
     try:
@@ -72,6 +72,11 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
             save_file(weights, part, {"geodecloud": json.dumps(metadata)})
     except (SafetensorError, OSError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
+
+
+def _fits_half(name: str, value: torch.Tensor) -> bool:
+    """Return whether a weight is written in fp16; a variance may exceed fp16's 65,504."""
+    return value.is_floating_point() and "running_" not in name
 
 
 def read_info(path: Path) -> ModelInfo:

@@ -25,14 +25,24 @@ class GeneratorPlan:
     upsample: Literal["bilinear", "transposed"] = "bilinear"
     opacity: bool = True  # a fourth output channel, and the other three as a change to the input
     dark_object: bool = True  # three more input channels: the dark object of the whole scene
+    highlights: bool = False  # three more: log(light) / log(4) beyond the model range
+    context: bool = False  # five more: the coarse answer, see data.two_level.context
+    shadow: bool = False  # a fifth output channel: the share of the light that a shadow takes
 
     @property
     def channels(self) -> int:
-        """Input channels: red, green, blue, and the same of the scene's dark object."""
-        return 6 if self.dark_object else 3
+        """Input channels: red, green, blue; highlights; coarse answer; the scene's dark object."""
+        return 3 + 3 * self.highlights + 5 * self.context + 3 * self.dark_object
+
+    @property
+    def outputs(self) -> int:
+        """Output channels: red, green, blue; opacity; shadow."""
+        return 3 + self.opacity + self.shadow
 
     def __post_init__(self) -> None:
         require_at_least(self, "generator", width=1, depth=1)
+        if self.shadow and not self.opacity:
+            raise ConfigError("[generator] shadow needs opacity")
         if self.depth > 6:
             raise ConfigError(f"[generator] depth is {self.depth}: at most 6, for 64-pixel tiles")
 

@@ -78,14 +78,16 @@ class UNet(nn.Module):
             for w in upwards
         )
         self.decoder = nn.ModuleList(DoubleConv(2 * w, w) for w in upwards)
-        self.head = nn.Conv2d(plan.width, 4 if plan.opacity else 3, 1)
+        self.head = nn.Conv2d(plan.width, plan.outputs, 1)
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in model range -> (N, 4, H, W): restored R, G, B and opacity, 0..1.
 
-        H and W are multiples of 2**depth. Without ``opacity`` the result is (N, 3, H, W). With
-        ``dark_object`` x is (N, 6, H, W), see :func:`with_dark_object`.
+        H and W are multiples of 2**depth. Without ``opacity`` the result is (N, 3, H, W), with
+        ``shadow`` (N, 5, H, W): the shadow last, 0..1. With ``dark_object`` x is (N, 6, H, W), see
+        :func:`with_dark_object`; with ``highlights`` and ``context`` too it is (N, 14, H, W), see
+        :func:`geodecloud.data.two_level.synthesis.model_input`.
         """
         skips = []
         deep = x
@@ -98,7 +100,7 @@ class UNet(nn.Module):
             deep = level(torch.cat([skip, up(deep)], dim=1))
         # The head in fp32 even under autocast: a step of bf16 is 5 DN at reflectance 0.1.
         with torch.autocast(deep.device.type, enabled=False):
-            out: Tensor = self.head(deep.float())  # (N, 4 or 3, H, W)
+            out: Tensor = self.head(deep.float())  # (N, 3 to 5, H, W)
         if not self.plan.opacity:
             return torch.sigmoid(out)
         restored = x[:, :3] + out[:, :3]

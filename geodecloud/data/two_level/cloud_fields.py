@@ -1,0 +1,90 @@
+"""Real cloud fields: the light that clouds add, cut from scenes over dark ground.
+
+A field is a grey picture of 512x512: 0 is no cloud, 1 (255 in 8 bits) as much light as cloud adds.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geodecloud.data.two_level.field_bank import SIDE
+from geodecloud.errors import DataError
+from geodecloud.raster.gdal import failures_as, open_raster
+
+_PICTURES = (".png", ".webp")
+_RASTERS = (".tif", ".tiff")
+_MODEL_WHITE = 0.275  # reflectance at the top of the model range, see radiometry
+_DARK = 0.25  # model range; ground brighter than this shows through thin cloud
+_SHARE = 0.98  # of a field's ground has to be dark
+_RESIDUE = 0.04  # model range; less light than this is ground that changed, not cloud
+_FULL = 2.5  # model range that a saturated cloud adds, reflectance 0.7
+
+
+def load_cloud_fields(folder: Path) -> NDArray[np.uint8]:
+    """Read all fields of a folder.
+
+    Args:
+        folder: of grey PNG, WebP (8 bit) or GeoTIFF (8 bit, or floats of 0..1).
+
+    Returns:
+        uint8 (count, 512, 512), in the order of the names; larger pictures are cut into fields.
+
+    Raises:
+        DataError: no field there, one cannot be read, or is smaller than 512x512.
+    """
+    paths = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in _PICTURES + _RASTERS]
+    if not paths:
+        raise DataError(f"{folder}: no cloud fields in it (grey PNG, WebP or GeoTIFF)")
+    return np.concatenate([_cut(_read(path), path) for path in paths])
+
+
+def cut_cloud_fields(cloudy: NDArray[np.float32], clear: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Cut fields from a cloudy scene, where a clear one of the same place shows dark ground.
+
+    Args:
+        cloudy, clear: float32 (rows, columns), one band of each (red, say) in reflectance, NaN
+            where there is none.
+
+    Returns:
+        uint8 (count, 512, 512): the light that cloud adds, 255 at reflectance 0.7. Fields lie side
+        by side; those over bright ground or without cloud are left out.
+    """
+    added = (cloudy - clear) / _MODEL_WHITE
+    ground = clear / _MODEL_WHITE
+    share = np.clip((added - _RESIDUE) / (_FULL - _RESIDUE), 0, 1)
+    fields = []
+    for top in range(0, added.shape[0] - SIDE + 1, SIDE):
+        for left in range(0, added.shape[1] - SIDE + 1, SIDE):
+            here = np.s_[top : top + SIDE, left : left + SIDE]
+            dark = np.mean(ground[here] < _DARK) >= _SHARE  # NaN is not dark
+            if dark and np.nanmax(share[here]) > 2 * _RESIDUE:
+                fields.append(np.rint(np.nan_to_num(share[here]) * 255).astype(np.uint8))
+    return np.stack(fields) if fields else np.empty((0, SIDE, SIDE), np.uint8)
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    """Read one grey picture as uint8 (rows, columns)."""
+    try:
+        if path.suffix.lower() in _PICTURES:
+            with Image.open(path) as picture:
+                return np.asarray(picture.convert("L"))
+        with open_raster(path) as raster, failures_as(f"{path}: damaged"):
+            values = raster.read(1)
+    except OSError as error:  # of Pillow, and of a raster that cannot be opened
+        raise DataError(f"{path}: cannot be read as a cloud field ({error})") from error
+    if values.dtype == np.uint8:
+        return np.asarray(values)
+    steps: NDArray[np.uint8] = np.rint(np.nan_to_num(values.clip(0, 1)) * 255).astype(np.uint8)
+    return steps
+
+
+def _cut(picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """Cut a picture into fields side by side, uint8 (count, 512, 512)."""
+    rows, columns = (length // SIDE for length in picture.shape)
+    if not rows * columns:
+        raise DataError(f"{path}: {picture.shape[1]}x{picture.shape[0]}, at least {SIDE}x{SIDE}")
+    grid = picture[: rows * SIDE, : columns * SIDE].reshape(rows, SIDE, columns, SIDE)
+    fields: NDArray[np.uint8] = grid.swapaxes(1, 2).reshape(-1, SIDE, SIDE)
+    return fields

@@ -1,0 +1,82 @@
+"""What a fine window is told: the coarse answer under it, with the errors that one has.
+
+Training takes the pooled truth and spoils it: with the coarse network's own answers on mosaics of
+tiles the fine level learns to ignore them, with the bare truth it learns to believe them blindly.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from geodecloud.data.two_level.draw import Draw
+
+POOL = 4  # pixels of the fine level along a side of the coarse level's
+
+
+@dataclass(frozen=True)
+class ContextPlan:
+    """Shares of the fine windows by what they are told.
+
+    nothing: share that is told nothing, all zeros.
+    missed: share whose cloud the coarse answer misses for the most part.
+    wrong: share that is told the clouds of another window.
+    dark_unknown: share of all windows in scenes too small to hold a dark object.
+    """
+
+    nothing: float = 0.4
+    missed: float = 0.2
+    wrong: float = 0.08
+    dark_unknown: float = 0.35
+
+
+def spoiled_answer(
+    draw: Draw, truth: tuple[Tensor, Tensor, Tensor], seen: Tensor, fine: Tensor, plan: ContextPlan
+) -> Tensor:
+    """Make a coarse answer for each window out of the truth.
+
+    Args:
+        truth: target (N, 3, 64, 64), opacity and shadow (N, 1, 64, 64), float32.
+        seen: float32 (N, 3, 64, 64), the window under clouds, 0..1.
+        fine: bool (N,), windows of the fine level; the others are told nothing.
+
+    Returns:
+        float32 (N, 5, 64, 64): restored colour, opacity, shadow; zeros where nothing is told.
+    """
+    n = len(seen)
+    target, opacity, shadow, clouded = (avg_pool2d(x, POOL) for x in (*truth, seen))
+    found = draw.uniform("told found", n, 1, 1, 1, low=0.7, high=1.2)
+    missed = draw.chance("told missed", plan.missed, n, 1, 1, 1)
+    found = torch.where(missed, draw.uniform("told of missed", n, 1, 1, 1, high=0.5), found)
+    found = found * (1 + 0.25 * _smooth(draw, "told smooth", n, 1)).clamp(0.2, 1.8)
+    # Cloud that is not found is still in the colour.
+    left = (1 - found).clamp(-0.3, 1)
+    colour = target + left * (clouded - target)
+    colour = colour + 0.03 * _smooth(draw, "told colour", n, 3)
+    told = torch.cat([colour, opacity * found, shadow * _shadow_found(draw, n)], dim=1)
+    told = torch.where(draw.chance("told wrong", plan.wrong, n, 1, 1, 1), _wrong(draw, told), told)
+    told = interpolate(told.clamp(0, 1), scale_factor=POOL, mode="bilinear", align_corners=False)
+    something = fine & ~draw.chance("told nothing", plan.nothing, n)
+    return told * something[:, None, None, None]
+
+
+def _wrong(draw: Draw, told: Tensor) -> Tensor:
+    """Replace the cloud of each window by the next one's: where it was not, land looks hazy."""
+    n = len(told)
+    opacity = told[:, 3:4].roll(1, dims=0) * draw.uniform("wrong share", n, 1, 1, 1, high=0.7)
+    # What is taken for haze is darkened.
+    colour = told[:, :3] - 0.5 * opacity * (1 - told[:, :3])
+    return torch.cat([colour.clamp_min(0), opacity, told[:, 4:].roll(2, dims=0)], dim=1)
+
+
+def _shadow_found(draw: Draw, n: int) -> Tensor:
+    """Draw the share of the shadow that is found, float32 (N, 1, 1, 1)."""
+    found = draw.uniform("told shadow", n, 1, 1, 1, low=0.6, high=1.2)
+    return found * ~draw.chance("told no shadow", 0.3, n, 1, 1, 1)
+
+
+def _smooth(draw: Draw, name: str, n: int, bands: int) -> Tensor:
+    """Draw smooth noise of standard deviation about 1: float32 (N, bands, 16, 16)."""
+    small = draw.normal(name, n, bands, 4, 4)
+    return interpolate(small, scale_factor=4, mode="bicubic", align_corners=False)

@@ -1,0 +1,65 @@
+"""Random numbers by name: each depends on (seed, step, name) and on nothing else.
+
+A batch is then a function of its step: a run that is resumed goes on with the batches it would have
+had, and a new random number shifts none of the others.
+"""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+
+class Draw:
+    """All random numbers of one batch.
+
+    Args:
+        seed: of the run.
+        step: of the batch.
+        device: where the numbers are drawn. A CPU and a GPU draw other numbers from one seed.
+    """
+
+    def __init__(self, seed: int, step: int, device: torch.device | str = "cpu") -> None:
+        self.seed, self.step, self.device = seed, step, torch.device(device)
+        self._drawn: set[str] = set()
+
+    def uniform(self, name: str, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Draw float32 numbers of a shape, evenly from ``low`` to ``high``."""
+        unit = torch.rand(shape, generator=self._generator(name), device=self.device)
+        return low + (high - low) * unit
+
+    def log_uniform(self, name: str, *shape: int, low: float, high: float) -> Tensor:
+        """Draw float32 numbers whose logarithms are even from ``low`` to ``high``, both above 0."""
+        return self.uniform(name, *shape, low=math.log(low), high=math.log(high)).exp()
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """Draw float32 numbers of mean 0 and standard deviation 1."""
+        return torch.randn(shape, generator=self._generator(name), device=self.device)
+
+    def index(self, name: str, count: int, *shape: int) -> Tensor:
+        """Draw int64 numbers from 0 to ``count`` - 1."""
+        return torch.randint(count, shape, generator=self._generator(name), device=self.device)
+
+    def chance(self, name: str, share: float, *shape: int) -> Tensor:
+        """Draw booleans of which a share is true."""
+        return self.uniform(name, *shape) < share
+
+    def kind(self, name: str, shares: tuple[float, ...], count: int) -> Tensor:
+        """Draw int64 (count,): i with a probability in proportion to ``shares[i]``."""
+        edges = torch.tensor(shares, device=self.device).cumsum(0)
+        return torch.bucketize(self.uniform(name, count) * edges[-1], edges[:-1], right=True)
+
+    def _generator(self, name: str) -> torch.Generator:
+        """Seed a generator by name.
+
+        Raises:
+            ValueError: the name was drawn before; the same numbers twice are a mistake.
+        """
+        if name in self._drawn:
+            raise ValueError(f"{name!r} is drawn twice in one batch")
+        self._drawn.add(name)
+        digest = hashlib.sha256(f"{self.seed}/{self.step}/{name}".encode()).digest()
+        generator = torch.Generator(self.device)
+        generator.manual_seed(int.from_bytes(digest[:7], "big"))
+        return generator

@@ -1,0 +1,140 @@
+"""A bank of fields on the device, real clouds and 1/f noise, and windows cut from them."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from geodecloud.data.two_level.draw import Draw
+
+SIDE = 512  # pixels of a field
+_SLOPES = (2.2, 4.0)  # of the noise's power spectrum, 1/f^slope: ragged to smooth
+
+
+@dataclass(frozen=True)
+class FieldBank:
+    """Fields of 512x512 on the device.
+
+    values: float16 (real + noise, 512, 512): real fields, 0..1, then noise of N(0, 1).
+    real: number of real fields.
+    """
+
+    values: Tensor
+    real: int
+
+    @property
+    def noise(self) -> int:
+        """Number of noise fields."""
+        return len(self.values) - self.real
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where windows lie on fields.
+
+    field: int64 (N,), the field of each window.
+    centre: float32 (N, 2), row and column on the field, in field pixels.
+    matrix: float32 (N, 2, 2), field pixels for a step of one window pixel down and right.
+    """
+
+    field: Tensor
+    centre: Tensor
+    matrix: Tensor
+
+    def where(self, chosen: Tensor, other: "Placement") -> "Placement":
+        """Take these windows where ``chosen``, bool (N,), is true, and the other's elsewhere."""
+        return Placement(
+            torch.where(chosen, self.field, other.field),
+            torch.where(chosen[:, None], self.centre, other.centre),
+            torch.where(chosen[:, None, None], self.matrix, other.matrix),
+        )
+
+    def shifted(self, shift: Tensor) -> "Placement":
+        """Move the windows by float32 (N, 2) window pixels down and right."""
+        return replace(self, centre=self.centre + (self.matrix @ shift[:, :, None])[..., 0])
+
+
+def make_bank(real: Tensor, noise: int, seed: int) -> FieldBank:
+    """Build a bank from real fields and new noise.
+
+    Args:
+        real: uint8 (count, 512, 512), 0..255; on the device where the bank is to be.
+        noise: number of noise fields.
+        seed: of the noise.
+    """
+    draw = Draw(seed, 0, real.device)
+    slopes = draw.uniform("slope", noise, low=_SLOPES[0], high=_SLOPES[1]).tolist()
+    made = [_noise(draw.normal(f"noise {i}", SIDE, SIDE), slope) for i, slope in enumerate(slopes)]
+    # In pieces: all at once would need the memory of the real ones three times.
+    values = [part.half() / 255 for part in torch.split(real, 16)] + [
+        field[None].half() for field in made
+    ]
+    return FieldBank(torch.cat(values), len(real))
+
+
+def _noise(white: Tensor, slope: float) -> Tensor:
+    """Filter white noise to a power spectrum of 1/f^slope: float32 (512, 512), N(0, 1)."""
+    down = torch.fft.fftfreq(SIDE, device=white.device)[:, None]
+    right = torch.fft.rfftfreq(SIDE, device=white.device)[None]
+    # Waves longer than a third of the field would make each field one slope.
+    frequency = (down**2 + right**2).sqrt().clamp_min(3 / SIDE)
+    spectrum = torch.fft.rfft2(white) / frequency ** (slope / 2)
+    spectrum[0, 0] = 0
+    field = torch.fft.irfft2(spectrum, s=(SIDE, SIDE))
+    normal: Tensor = field / field.std()
+    return normal
+
+
+def draw_placement(
+    draw: Draw,
+    name: str,
+    step: Tensor,
+    *,
+    count: int,
+    first: int = 0,
+    stretch: Tensor | None = None,
+) -> Placement:
+    """Lay windows anywhere on fields, turned by any angle and mirrored at random.
+
+    Args:
+        step: float32 (N,), field pixels for each window pixel.
+        count, first: the fields to choose from, ``count`` of them from ``first`` on.
+        stretch: float32 (N,), how many times longer than wide everything becomes; None: 1.
+    """
+    n = len(step)
+    angle = draw.uniform(f"{name} angle", n, high=2 * torch.pi)
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
+    mirror = 1 - 2 * draw.chance(f"{name} mirror", 0.5, n).float()
+    along = step if stretch is None else step / stretch
+    scale = torch.diag_embed(torch.stack([along, step * mirror], dim=1))
+    return Placement(
+        first + draw.index(f"{name} field", count, n),
+        draw.uniform(f"{name} centre", n, 2, high=float(SIDE)),
+        scale @ turn,
+    )
+
+
+def sample(bank: FieldBank, placement: Placement, size: int) -> Tensor:
+    """Cut windows from fields, bilinear; a field goes on mirrored beyond its edges.
+
+    Returns:
+        float32 (N, size, size).
+    """
+    line = torch.arange(size, dtype=torch.float32, device=bank.values.device) - (size - 1) / 2
+    steps = torch.stack(torch.meshgrid(line, line, indexing="ij"))  # (2, size, size)
+    spots = torch.einsum("nij,jhw->nihw", placement.matrix, steps)
+    spots = _mirrored(spots + placement.centre[:, :, None, None])  # (N, 2, size, size)
+    low = spots.floor().clamp_max(SIDE - 2)
+    row, column = (spots - low).unbind(1)  # shares of the next pixel
+    first = low[:, 0].long() * SIDE + low[:, 1].long()
+    first += placement.field[:, None, None] * SIDE**2
+    flat = bank.values.view(-1)
+    top = torch.lerp(flat[first].float(), flat[first + 1].float(), column)
+    below = torch.lerp(flat[first + SIDE].float(), flat[first + SIDE + 1].float(), column)
+    return torch.lerp(top, below, row)
+
+
+def _mirrored(spots: Tensor) -> Tensor:
+    """Fold coordinates of any size into 0..511."""
+    last = float(SIDE - 1)
+    return last - ((spots % (2 * last)) - last).abs()

@@ -1,0 +1,114 @@
+"""Other land from the same windows: suns, soils, air, bright sand, pale water, shores."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geodecloud.data.two_level.draw import Draw
+from geodecloud.data.two_level.field_bank import FieldBank, draw_placement, sample
+from geodecloud.radiometry import PATH_RADIANCE
+
+_EVEN = 0.03  # standard deviation of brightness below which a window is water or one field
+_SOILS = ((1.0, 0.62, 0.42), (1.0, 0.82, 0.66), (0.95, 0.92, 0.88), (0.9, 1.0, 0.95))
+
+
+@dataclass(frozen=True)
+class GroundPlan:
+    """How land is changed; shares of the windows, light in model range.
+
+    bright: share that is made as bright as deserts, beaches and cities of the south.
+    bright_mean: mean brightness of these, from and to.
+    whiteness: the 92nd percentile of the darkest band is at most this: what is white all over is
+        cloud. Ground may be bright if it is coloured.
+    mixed: share in which two lands meet along a winding line, as on a shore.
+    pale: share of the even windows that become turbid, shallow or glittering water, or haze-pale
+        fields.
+    """
+
+    bright: float = 0.18
+    bright_mean: tuple[float, float] = (0.35, 1.1)
+    whiteness: float = 0.85
+    mixed: float = 0.15
+    pale: float = 0.5
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Clear ground as seen from space.
+
+    light: float32 (N, 3, 64, 64), model range, beyond 1 too.
+    base: float32 (N, 3, 1, 1), the path radiance in it, model range.
+    """
+
+    light: Tensor
+    base: Tensor
+
+
+def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> Ground:
+    """Change land into other land: float32 (N, 3, 64, 64) in L1C's radiometry."""
+    n = len(land)
+    air = torch.tensor(PATH_RADIANCE, device=land.device).view(1, 3, 1, 1)
+    bare = (land - air * draw.uniform("air taken", n, 1, 1, 1, low=0.7)).clamp_min(0.002)
+    bare = _pale(draw, bare, plan.pale)
+    bare = _recoloured(draw, bare)
+    bare = _bright(draw, bare, plan)
+    bare = _mixed(draw, bare, bank, plan.mixed)
+    base = air * draw.log_uniform("air", n, 1, 1, 1, low=0.6, high=1.5)
+    base = base * draw.log_uniform("air colour", n, 3, 1, 1, low=0.9, high=1.1)
+    return Ground(base + _not_white(bare, base, plan.whiteness), base)
+
+
+def _recoloured(draw: Draw, bare: Tensor) -> Tensor:
+    """Give other suns and soils: gamma, gain, gain of each band; some hardly change."""
+    n = len(bare)
+    strength = draw.uniform("colour strength", n, 1, 1, 1)
+    gamma = 1.25 ** (strength * draw.uniform("colour gamma", n, 1, 1, 1, low=-1))
+    gain = 1.6 ** (strength * draw.uniform("colour gain", n, 1, 1, 1, low=-1))
+    bands = 1.2 ** (strength * draw.uniform("colour bands", n, 3, 1, 1, low=-1))
+    return bare**gamma * gain * bands
+
+
+def _bright(draw: Draw, bare: Tensor, plan: GroundPlan) -> Tensor:
+    """Brighten some windows to a mean that is drawn, in the colour of soil or their own."""
+    n = len(bare)
+    chosen = draw.chance("bright", plan.bright, n, 1, 1, 1)
+    soils = torch.tensor(_SOILS, device=bare.device)[draw.index("bright soil", len(_SOILS), n)]
+    soils = soils[:, :, None, None] * draw.uniform("bright tint", n, 3, 1, 1, low=0.88, high=1.12)
+    own = bare / bare.mean(dim=(2, 3), keepdim=True)  # (N, 3, 64, 64), each band of mean 1
+    contrast = draw.uniform("bright contrast", n, 1, 1, 1, low=0.25, high=1.1)
+    pattern = (own**contrast) * soils
+    kept = bare / bare.mean(dim=(1, 2, 3), keepdim=True)
+    pattern = torch.where(draw.chance("bright own", 0.4, n, 1, 1, 1), kept, pattern)
+    low, high = plan.bright_mean
+    mean = draw.uniform("bright mean", n, 1, 1, 1, low=low, high=high)
+    return torch.where(chosen, pattern * mean / pattern.mean(dim=(1, 2, 3), keepdim=True), bare)
+
+
+def _pale(draw: Draw, bare: Tensor, share: float) -> Tensor:
+    """Add light of one colour to some even windows: turbid, shallow or glittering water."""
+    n = len(bare)
+    even = bare.mean(dim=1, keepdim=True).std(dim=(2, 3), keepdim=True) < _EVEN
+    chosen = even & draw.chance("pale", share, n, 1, 1, 1)
+    light = 0.45 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
+    tint = draw.uniform("pale tint", n, 3, 1, 1, low=0.5, high=1.0)
+    return torch.where(chosen, bare + light * tint, bare)
+
+
+def _mixed(draw: Draw, bare: Tensor, bank: FieldBank, share: float) -> Tensor:
+    """Let some windows share their place with the next one of the batch, along a winding line."""
+    n, size = len(bare), bare.shape[-1]
+    step = draw.log_uniform("mixed step", n, low=0.2, high=1.5)
+    place = draw_placement(draw, "mixed", step, count=bank.noise, first=bank.real)
+    level = draw.uniform("mixed level", n, 1, 1, low=-0.7, high=0.7)
+    hard = draw.log_uniform("mixed hard", n, 1, 1, low=1.5, high=30)
+    other = ((sample(bank, place, size) - level) * hard + 0.5).clamp(0, 1)[:, None]
+    mixed = torch.lerp(bare, bare.roll(1, dims=0), other)
+    return torch.where(draw.chance("mixed", share, n, 1, 1, 1), mixed, bare)
+
+
+def _not_white(bare: Tensor, base: Tensor, most: float) -> Tensor:
+    """Darken what is white all over to the whiteness that ground may have."""
+    darkest = (bare + base).amin(dim=1).flatten(1)  # (N, 64 * 64)
+    high = darkest.kthvalue(int(0.92 * darkest.shape[1]), dim=1).values
+    return bare * (most / high.clamp_min(1e-3)).clamp_max(1)[:, None, None, None]

@@ -1,0 +1,169 @@
+"""Clear land on the device: tiles, mosaics of tiles and windows of clear scenes.
+
+All of it is top-of-atmosphere reflectance in model range. What lies beyond the model range is kept
+where the source has it (scenes); EuroSAT's tiles end at 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from geodecloud.data.two_level.draw import Draw
+
+WINDOW = 64  # pixels on a side
+UNIT = 8192  # steps of uint16 for the model range, so that 8 times of it can be kept
+_STEPS = 254.0  # 8-bit steps of EuroSAT's from 0 (value 1) to 1 (value 255), see radiometry
+_SATURATED = 0.996  # model range; a EuroSAT pixel that is at least this bright ends there
+
+
+@dataclass(frozen=True)
+class LandPlan:
+    """Share of the windows by where their land comes from.
+
+    scenes: share of the windows that come from clear scenes, of each level, where there are any.
+    same_class: mean share of a mosaic's tiles that are of the class of its first one.
+    together: largest share of the way by which the means of a mosaic's tiles are drawn together.
+    """
+
+    scenes: float = 0.2
+    same_class: float = 0.7
+    together: float = 0.95
+
+
+@dataclass(frozen=True)
+class Land:
+    """Clear land, as tensors on one device.
+
+    tiles: by level (pixels pooled along a side: 1, 2, 4) uint8 (count, 3, 64 / level, 64 / level),
+        EuroSAT's radiometry, sorted by class.
+    classes: int64 (class count, 2), first tile and number of tiles of each class.
+    tile_class: int64 (count,).
+    scenes: by level uint16 (count, 3, 64, 64) in steps of 1/8192 of the model range; may be empty.
+    """
+
+    tiles: dict[int, Tensor]
+    classes: Tensor
+    tile_class: Tensor
+    scenes: dict[int, Tensor]
+
+
+def load_land(
+    tiles: NDArray[np.uint8],
+    names: Sequence[str],
+    scenes: dict[int, NDArray[np.uint16]],
+    device: torch.device | str,
+) -> Land:
+    """Put tiles and scene windows on the device.
+
+    Args:
+        tiles: uint8 (count, 3, 64, 64).
+        names: ``Class/File.jpg`` of each tile.
+        scenes: by level, uint16 (count, 3, 64, 64), see :class:`Land`.
+    """
+    of_class = [name.split("/")[0] for name in names]
+    order = np.argsort(of_class, kind="stable")
+    _, first, code, count = np.unique(
+        np.array(of_class)[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    full = torch.from_numpy(np.ascontiguousarray(tiles[order])).to(device)
+    pooled = {level: _pooled(full, level) for level in (2, 4)}
+    return Land(
+        {1: full} | pooled,
+        torch.from_numpy(np.stack([first, count], axis=1)).to(device),
+        torch.from_numpy(code).to(device),
+        {level: torch.from_numpy(windows).to(device) for level, windows in scenes.items()},
+    )
+
+
+def _pooled(tiles: Tensor, level: int) -> Tensor:
+    """Means of level x level pixels, rounded: uint8 (count, 3, 64 / level, 64 / level)."""
+    means = [avg_pool2d(part.float(), level).round().byte() for part in torch.split(tiles, 1024)]
+    return torch.cat(means)
+
+
+def draw_land(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> Tensor:
+    """Draw windows of one level, turned by quarters and mirrored: float32 (count, 3, 64, 64)."""
+    name = f"land {level}"
+    windows = _mosaics(draw, land, level, count, plan)
+    scenes = land.scenes.get(level)
+    if scenes is not None and len(scenes):
+        chosen = draw.chance(f"{name} scene", plan.scenes, count)
+        picked = scenes[draw.index(f"{name} window", len(scenes), count)].float() / UNIT
+        windows = torch.where(chosen[:, None, None, None], picked, windows)
+    return turned(windows, draw.index(f"{name} turn", 8, count))
+
+
+def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> Tensor:
+    """Lay level x level pooled tiles side by side: float32 (count, 3, 64, 64)."""
+    name, cells = f"land {level}", level**2
+    total = len(land.tile_class)
+    tile = draw.index(f"{name} tile", total, count, cells)
+    first, size = land.classes[land.tile_class[tile[:, :1]]].unbind(-1)  # (count, 1)
+    kin = first + (draw.uniform(f"{name} kin", count, cells) * size).long()
+    share = draw.uniform(f"{name} same", count, 1) ** ((1 - plan.same_class) / plan.same_class)
+    alike = draw.uniform(f"{name} alike", count, cells) < share
+    tile = torch.where(alike, kin, tile)
+    pieces = land.tiles[level][tile.flatten()].float().sub(1).clamp_min(0) / _STEPS
+    if level == 1:
+        return _with_highlights(draw, name, pieces)
+    pieces = turned(pieces, draw.index(f"{name} turns", 8, count * cells))
+    side = WINDOW // level
+    pieces = pieces.view(count, cells, 3, side, side)
+    means = pieces.mean(dim=(3, 4), keepdim=True)
+    pull = draw.uniform(f"{name} together", count, 1, 1, 1, 1, high=plan.together)
+    pieces = pieces + pull * (means.mean(dim=1, keepdim=True) - means)
+    grid = pieces.view(count, level, level, 3, side, side)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(count, 3, WINDOW, WINDOW)
+
+
+def _with_highlights(draw: Draw, name: str, windows: Tensor) -> Tensor:
+    """Give the pixels where EuroSAT ends a brightness of 1 to 2.6, the same over a window.
+
+    EuroSAT's white roofs and quarries are as bright as the sensor saw them no more.
+    """
+    beyond = 1 + 1.6 * draw.uniform(f"{name} beyond", len(windows), 1, 1, 1) ** 1.5
+    own = 0.8 + 0.4 * draw.uniform(f"{name} own", len(windows), 1, WINDOW, WINDOW)
+    return torch.where(windows >= _SATURATED, (beyond * own).clamp_min(1), windows)
+
+
+def turned(windows: Tensor, turn: Tensor) -> Tensor:
+    """Turn each window by quarters and mirror it: (N, C, S, S), by int64 (N,) of 0..7."""
+    turn = turn[:, None, None, None]
+    windows = torch.where(turn % 2 == 1, windows.flip(2), windows)
+    windows = torch.where(turn // 2 % 2 == 1, windows.flip(3), windows)
+    return torch.where(turn // 4 == 1, windows.transpose(2, 3), windows)
+
+
+def cut_scene(
+    model: NDArray[np.float32], clear: NDArray[np.bool_], level: int, stride: int
+) -> NDArray[np.uint16]:
+    """Cut a clear scene into windows of one level.
+
+    Args:
+        model: float32 (3, rows, columns), model range, beyond 1 too.
+        clear: bool (rows, columns); windows that touch a pixel that is not are left out.
+        level: pixels of the scene along a side of a window's pixel.
+        stride: pixels of the window from one to the next.
+
+    Returns:
+        uint16 (count, 3, 64, 64) in steps of 1/8192 of the model range.
+    """
+    rows, columns = (length // level for length in clear.shape)
+    cut = model[:, : rows * level, : columns * level]
+    means = cut.reshape(3, rows, level, columns, level).mean(axis=(2, 4))
+    cells = clear[: rows * level, : columns * level].reshape(rows, level, columns, level)
+    good = np.asarray(cells.all(axis=(1, 3)))
+    steps = np.clip(np.rint(means * UNIT), 0, 65535).astype(np.uint16)
+    corners = [
+        (top, left)
+        for top in range(0, rows - WINDOW + 1, stride)
+        for left in range(0, columns - WINDOW + 1, stride)
+        if good[top : top + WINDOW, left : left + WINDOW].all()
+    ]
+    windows = [steps[:, t : t + WINDOW, c : c + WINDOW] for t, c in corners]
+    return np.stack(windows) if windows else np.empty((0, 3, WINDOW, WINDOW), np.uint16)

@@ -1,0 +1,111 @@
+"""One batch of training windows, made where it is used, from (seed, step) alone."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from geodecloud.data.two_level.context import ContextPlan, spoiled_answer
+from geodecloud.data.two_level.draw import Draw
+from geodecloud.data.two_level.field_bank import FieldBank
+from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
+from geodecloud.data.two_level.land import Land, LandPlan, draw_land
+from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
+from geodecloud.data.two_level.sky import Sky, SkyPlan, draw_sky
+from geodecloud.radiometry import L1C_DARK_OBJECT
+
+_MOST = 4.0  # model range; brighter light is all the same to the network
+
+
+@dataclass(frozen=True)
+class SynthesisPlan:
+    """What the windows of a batch are made of.
+
+    coarse, middle: shares of the windows whose pixels are 4 and 2 times as large; the others are
+        fine.
+    """
+
+    coarse: float = 0.35
+    middle: float = 0.08
+    land: LandPlan = field(default_factory=LandPlan)
+    ground: GroundPlan = field(default_factory=GroundPlan)
+    sky: SkyPlan = field(default_factory=SkyPlan)
+    sensor: SensorPlan = field(default_factory=SensorPlan)
+    context: ContextPlan = field(default_factory=ContextPlan)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows for one step, float32 on one device.
+
+    model_input: (N, 14, 64, 64), see :func:`model_input`.
+    target: (N, 3, 64, 64), the ground without cloud and shadow, model range, 0..1.
+    opacity, shadow: (N, 1, 64, 64), 0..1.
+    level: (N,), pixels of 10 m along a side of a pixel: 1, 2 or 4.
+    """
+
+    model_input: Tensor
+    target: Tensor
+    opacity: Tensor
+    shadow: Tensor
+    level: Tensor
+
+
+def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: SynthesisPlan) -> Batch:
+    """Draw windows of land, put clouds over them and look at them through sensors."""
+    counts = {4: round(plan.coarse * size), 2: round(plan.middle * size)}
+    counts[1] = size - sum(counts.values())
+    device = bank.values.device
+    windows = [draw_land(draw, land, level, count, plan.land) for level, count in counts.items()]
+    level = torch.cat([torch.full((c,), float(v), device=device) for v, c in counts.items()])
+    ground = draw_ground(draw, torch.cat(windows), bank, plan.ground)
+    sky = draw_sky(draw, ground, bank, level, plan.sky)
+    sensor = draw_sensor(draw, ground.light, ground.base, plan.sensor)
+    seen = expose(draw, sky.seen, sensor, level, plan.sensor)
+    target = sensor.radiometry(ground.light).clamp(0, 1)
+    truth = (target, sky.opacity, sky.shadow)
+    told = spoiled_answer(draw, truth, seen.clamp(0, 1), level == 1, plan.context)
+    dark = sensor.radiometry(_dark_object(draw, ground, sky)).clamp(0, 1)
+    unknown = draw.chance("dark unknown", plan.context.dark_unknown, size)[:, None, None, None]
+    dark = torch.where(unknown, assumed_dark(seen), dark)
+    return Batch(model_input(seen, told, dark), *truth, level)
+
+
+def model_input(seen: Tensor, told: Tensor, dark: Tensor) -> Tensor:
+    """Put together what the network sees: (N, 14, H, W).
+
+    Args:
+        seen: (N, 3, H, W), the scene in model range, beyond 1 too: red, green and blue clipped to
+            the model range, and log(light) / log(4) of what lies from 1 to 4 times of it.
+        told: (N, 5, H, W), the coarse answer: restored colour, opacity, shadow; zeros: none.
+        dark: (N, 3, 1, 1), the dark object of the scene, or :func:`assumed_dark`.
+    """
+    highlights = seen.clamp(1, _MOST).log() / torch.tensor(_MOST).log()
+    return torch.cat([seen.clamp(0, 1), highlights, told, dark.expand_as(seen)], dim=1)
+
+
+def assumed_dark(seen: Tensor) -> Tensor:
+    """Return what is told of the dark object of a scene too small to hold one, (N, 3, 1, 1).
+
+    Its own darkest light, at most what clear air has in L1C: it may lie beside something dark.
+    """
+    pixels = seen.flatten(2)
+    own = pixels.kthvalue(max(1, pixels.shape[2] // 100), dim=2).values[:, :, None, None]
+    most = torch.tensor(L1C_DARK_OBJECT, device=seen.device).view(1, 3, 1, 1)
+    return torch.minimum(own, most)
+
+
+def _dark_object(draw: Draw, ground: Ground, sky: Sky) -> Tensor:
+    """Draw the darkest light of the scene of which each window is a part, (N, 3, 1, 1).
+
+    Mostly the path radiance and a little more; in scenes without anything dark that of the window;
+    and where haze lies over all of a scene, seen through the haze.
+    """
+    n = len(ground.base)
+    dark = ground.base + 0.04 * draw.uniform("dark ground", n, 1, 1, 1) ** 2
+    own = ground.light.flatten(2).kthvalue(40, dim=2).values[:, :, None, None]
+    bright = draw.chance("dark own", 0.15, n, 1, 1, 1)
+    dark = torch.where(bright, torch.maximum(own, dark), torch.minimum(own, dark))
+    share = sky.haze_share * draw.uniform("dark haze", n, 1, 1, 1, low=0.6)
+    hazy = draw.chance("dark hazy", 0.5, n, 1, 1, 1)
+    return torch.where(hazy, (1 - share) * dark + share * sky.haze_light, dark)

@@ -1,0 +1,1 @@
+"""Training of the generator on windows that are made where they are used."""

@@ -1,0 +1,189 @@
+"""Laws of the training windows: batches by name and step, clouds, shadows, radiometries."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from geodecloud.data.two_level.cloud_fields import cut_cloud_fields, load_cloud_fields
+from geodecloud.data.two_level.draw import Draw
+from geodecloud.data.two_level.field_bank import SIDE, FieldBank, draw_placement, make_bank, sample
+from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
+from geodecloud.data.two_level.land import (
+    UNIT,
+    Land,
+    LandPlan,
+    cut_scene,
+    draw_land,
+    load_land,
+    turned,
+)
+from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
+from geodecloud.data.two_level.sky import SkyPlan, draw_sky
+from geodecloud.data.two_level.synthesis import Batch, SynthesisPlan, make_batch, model_input
+from geodecloud.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def bank() -> FieldBank:
+    rng = np.random.default_rng(0)
+    return make_bank(torch.from_numpy(rng.integers(0, 256, (3, SIDE, SIDE), np.uint8)), 4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def land() -> Land:
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(1, 200, (20, 3, 64, 64), np.uint8)
+    names = [f"{'Forest' if i % 2 else 'River'}/{i}.jpg" for i in range(20)]
+    scenes = {
+        level: rng.integers(0, 2 * UNIT, (4, 3, 64, 64)).astype(np.uint16) for level in (1, 4)
+    }
+    return load_land(tiles, names, scenes, "cpu")
+
+
+def batch(land: Land, bank: FieldBank, step: int, plan: SynthesisPlan | None = None) -> Batch:
+    return make_batch(Draw(231, step), land, bank, 12, plan or SynthesisPlan())
+
+
+def ground(land: Land, bank: FieldBank, count: int = 8) -> Ground:
+    windows = draw_land(Draw(3, 0), land, 1, count, LandPlan())
+    return draw_ground(Draw(4, 0), windows, bank, GroundPlan())
+
+
+def test_a_number_depends_on_seed_step_and_name_alone():
+    one, other = Draw(1, 2), Draw(1, 2)
+    one.uniform("something before", 5)
+    assert torch.equal(one.uniform("x", 9), other.uniform("x", 9))
+    assert not torch.equal(Draw(1, 3).uniform("x", 9), Draw(1, 2).uniform("x", 9))
+    assert not torch.equal(Draw(1, 2).uniform("y", 9), Draw(1, 2).uniform("x", 9))
+
+
+def test_a_name_is_drawn_once_in_a_batch():
+    draw = Draw(1, 2)
+    draw.uniform("x", 1)
+    with pytest.raises(ValueError, match="twice"):
+        draw.normal("x", 1)
+
+
+def test_kinds_come_in_their_shares():
+    kinds = Draw(0, 0).kind("k", (0.5, 0.0, 1.5), 4000)
+    assert 0.2 < (kinds == 0).float().mean() < 0.3
+    assert not (kinds == 1).any()
+
+
+def test_the_same_seed_and_step_give_the_same_batch(land, bank):
+    one, again, other = batch(land, bank, 5), batch(land, bank, 5), batch(land, bank, 6)
+    assert torch.equal(one.model_input, again.model_input)
+    assert torch.equal(one.target, again.target)
+    assert not torch.equal(one.model_input, other.model_input)
+
+
+def test_a_batch_is_finite_and_in_range(land, bank):
+    made = batch(land, bank, 0)
+    assert made.model_input.shape == (12, 14, 64, 64)
+    for value in (made.model_input, made.target, made.opacity, made.shadow):
+        assert torch.isfinite(value).all()
+        assert value.min() >= 0
+        assert value.max() <= 1
+
+
+def test_coarse_windows_are_told_nothing(land, bank):
+    made = batch(land, bank, 1, SynthesisPlan(coarse=0.5, middle=0.25))
+    assert made.level.tolist() == [4.0] * 6 + [2.0] * 3 + [1.0] * 3
+    assert not made.model_input[made.level > 1, 6:11].any()
+
+
+def test_without_cloud_the_ground_is_seen_as_it_is(land, bank):
+    below = ground(land, bank)
+    plan = SkyPlan(none=1, field=0, noise=0, cirrus=0, haze=0, shade=0)
+    sky = draw_sky(Draw(0, 0), below, bank, torch.ones(8), plan)
+    assert torch.allclose(sky.seen, below.light, atol=1e-6)
+    assert not sky.opacity.any()
+    assert not sky.shadow.any()
+
+
+def test_a_shadow_leaves_the_path_radiance(land, bank):
+    below = ground(land, bank)
+    plan = SkyPlan(none=0, field=0, noise=0, cirrus=0, haze=0, shade=1, second=0)
+    sky = draw_sky(Draw(0, 0), below, bank, torch.ones(8), plan)
+    assert sky.shadow.max() > 0.2
+    assert not sky.opacity.any()
+    assert (sky.seen >= below.base - 1e-5).all()
+    assert (sky.seen <= below.light + 1e-5).all()
+
+
+def test_radiometries_can_be_undone(land, bank):
+    below = ground(land, bank)
+    radiometry = draw_sensor(Draw(0, 1), below.light, below.base, SensorPlan()).radiometry
+    assert torch.allclose(radiometry.invert(radiometry(below.light)), below.light, atol=1e-4)
+
+
+def test_a_plain_sensor_changes_nothing(land, bank):
+    below = ground(land, bank)
+    plan = SensorPlan(l1c=1, l2a=0, tci=0, picture=0, clipped=0, blurred=0, noise=(1e-9, 2e-9))
+    sensor = draw_sensor(Draw(0, 1), below.light, below.base, plan)
+    shown = expose(Draw(0, 2), below.light, sensor, torch.ones(8), plan)
+    assert torch.allclose(shown, below.light.clamp(0, 8), atol=1e-5)
+
+
+def test_what_is_white_all_over_is_darkened(land, bank):
+    white = torch.full((4, 3, 64, 64), 3.0)
+    out = draw_ground(Draw(0, 0), white, bank, GroundPlan(bright=0, mixed=0, pale=0))
+    assert out.light.amin(dim=1).flatten(1).quantile(0.92, dim=1).max() < 1.3
+
+
+def test_eight_turns_are_eight_pictures():
+    window = torch.arange(16.0).view(1, 1, 4, 4).expand(8, 1, 4, 4)
+    out = turned(window, torch.arange(8))
+    assert len({tuple(x.flatten().tolist()) for x in out}) == 8
+    assert torch.equal(out.sum((1, 2, 3)), window.sum((1, 2, 3)))
+
+
+def test_a_shifted_window_shows_the_field_shifted(bank):
+    place = draw_placement(Draw(0, 0), "p", torch.full((5,), 0.7), count=3)
+    whole = sample(bank, place, 64)
+    moved = sample(bank, place.shifted(torch.tensor([[3.0, -2.0]]).expand(5, 2)), 64)
+    assert torch.allclose(moved[:, :-3, 2:], whole[:, 3:, :-2], atol=1e-3)
+
+
+def test_a_scene_is_kept_beyond_the_model_range():
+    scene = np.full((3, 130, 130), 2.5, np.float32)
+    clear = np.ones((130, 130), bool)
+    clear[0, 0] = False
+    windows = cut_scene(scene, clear, 1, 64)
+    assert len(windows) == 3
+    assert (windows == round(2.5 * UNIT)).all()
+    assert cut_scene(scene, clear, 4, 8).shape[0] == 0
+
+
+def test_highlights_begin_where_the_model_range_ends():
+    seen = torch.tensor([0.5, 1.0, 2.0, 4.0, 9.0]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
+    channels = model_input(seen, torch.zeros(1, 5, 1, 5), torch.zeros(1, 3, 1, 1))
+    assert torch.allclose(channels[0, 3, 0], torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+    assert torch.allclose(channels[0, 0, 0], torch.tensor([0.5, 1.0, 1.0, 1.0, 1.0]))
+
+
+def test_fields_are_read_from_pictures_and_cut(tmp_path: Path):
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, 2 * SIDE + 9), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    fields = load_cloud_fields(tmp_path)
+    assert fields.shape == (2, SIDE, SIDE)
+    assert np.array_equal(fields[1], picture[:, SIDE : 2 * SIDE])
+
+
+def test_a_folder_without_fields_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="no cloud fields"):
+        load_cloud_fields(tmp_path)
+
+
+def test_fields_are_cut_over_dark_ground_only():
+    clear = np.full((SIDE, 2 * SIDE), 0.03, np.float32)
+    clear[:, SIDE:] = 0.2
+    cloudy = clear.copy()
+    cloudy[100:200] += 0.7
+    fields = cut_cloud_fields(cloudy, clear)
+    assert fields.shape == (1, SIDE, SIDE)
+    assert fields[0, 150].min() == 255
+    assert fields[0, 300].max() == 0
