@@ -37,13 +37,13 @@ from geodecloud.raster.scene import open_scene
 from geodecloud.restore.blend import ramp_weights
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import Footprint, plan_memory
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, ModelSpec, Windows
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 warnings.simplefilter("ignore", GeodecloudWarning)
 
-GRID = Grid()
+GRID = WindowGrid()
 L1C = Radiometry()
 DARK_OBJECT = np.array(L1C.dark_object, np.float32)
 PROFILE = {

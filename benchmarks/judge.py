@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from geodecloud.radiometry import L1C_DARK_OBJECT
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -250,7 +250,7 @@ def judge_cloudy(judge: Judge, pictures: Path | None) -> None:
 
 def windows_computed(gate: NDArray[np.bool_]) -> float:
     """Return the share of windows that hold a pixel of the gate."""
-    grid = Grid(64, 16)
+    grid = WindowGrid(64, 16)
     corners = [(t, c) for t in grid.starts(gate.shape[0]) for c in grid.starts(gate.shape[1])]
     return float(np.mean([gate[t : t + 64, c : c + 64].any() for t, c in corners]))
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from geodecloud.model.device import fast_bf16
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import ModelSpec
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -38,7 +38,7 @@ def patches_of(path: Path, count: int) -> NDArray[np.float32]:
     """Return windows without nodata in model range, the same ones every time."""
     with rasterio.open(path) as scene:
         dn = scene.read((1, 2, 3))
-    grid, size = Grid(), Grid().size
+    grid, size = WindowGrid(), WindowGrid().size
     starts = [(r, c) for r in grid.starts(dn.shape[1]) for c in grid.starts(dn.shape[2])]
     windows = [dn[:, r : r + size, c : c + size] for r, c in starts]
     windows = [window for window in windows if (window > 0).all()]

@@ -14,10 +14,10 @@ from geodecloud.data.clouds import cloud_draw, simulate_clouds
 from geodecloud.data.config import CloudMix
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.blend import StripBlend
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 
 WIDTH = 10_980  # of a Sentinel-2 tile at 10 m
-GRID = Grid()
+GRID = WindowGrid()
 
 
 def test_windows(benchmark):

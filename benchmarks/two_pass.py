@@ -17,10 +17,10 @@ from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.unet import UNet
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.blend import ramp_weights
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 
 Image = NDArray[np.float32]
-GRID = Grid(64, 16)
+GRID = WindowGrid(64, 16)
 POOL = 4
 _SMALLEST = 128  # pixels; smaller scenes have no coarse pass
 _GRAIN = 64  # windows in one call of the network

@@ -14,12 +14,20 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.filters import box_mean
 from geodecloud.restore.screen import water_weight
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 
 shapes = st.tuples(st.integers(1, 150), st.integers(1, 150))
-some_grids = st.sampled_from([Grid(16, 8), Grid(32, 5), Grid(64, 16), Grid(64, 0), Grid(64, 32)])
+some_grids = st.sampled_from(
+    [
+        WindowGrid(16, 8),
+        WindowGrid(32, 5),
+        WindowGrid(64, 16),
+        WindowGrid(64, 0),
+        WindowGrid(64, 32),
+    ]
+)
 on_disk = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

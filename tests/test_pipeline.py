@@ -15,7 +15,7 @@ from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import MIB, Footprint, MemoryPlan, grain, plan_memory
 from geodecloud.restore.stages import ordered_map, prefetch
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, Settings
 from tests.conftest import identity, noise, write_scene
 
@@ -159,7 +159,9 @@ LOADS = st.builds(
     cells=st.integers(1, 1 << 21),
     references=st.integers(0, 3),
 )
-GRIDS = st.sampled_from([Grid(), Grid(64, 32), Grid(128, 32), Grid(256, 64)])
+GRIDS = st.sampled_from(
+    [WindowGrid(), WindowGrid(64, 32), WindowGrid(128, 32), WindowGrid(256, 64)]
+)
 LIMITS = st.builds(
     Limits,
     threads=st.integers(1, 64),
@@ -184,11 +186,11 @@ def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
 
 def test_a_full_tile_fits_into_the_default():
     tile = Footprint(10_980, 6, 512 * 10_980, cells=1373**2)
-    assert plan_memory(tile, Grid(), Limits(threads=2)).bytes <= 1 << 30
-    many = plan_memory(tile, Grid(), Limits(threads=64, batch_size=512))
+    assert plan_memory(tile, WindowGrid(), Limits(threads=2)).bytes <= 1 << 30
+    many = plan_memory(tile, WindowGrid(), Limits(threads=64, batch_size=512))
     assert many.bytes <= 1 << 30
     assert many.threads >= 2  # what memory allows
-    assert plan_memory(tile, Grid(), Limits(64, 512, 8 << 30)).threads == 64
+    assert plan_memory(tile, WindowGrid(), Limits(64, 512, 8 << 30)).threads == 64
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from geodecloud.errors import (
     SceneError,
     UsageError,
 )
-from geodecloud.raster.atomic import Outputs, atomic_write
+from geodecloud.raster.atomic import AtomicFiles, atomic_write
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.provenance import COLOURS, MOST_REFERENCES, RESTORED, Provenance
@@ -249,7 +249,7 @@ def test_opaque_nodata_needs_a_nodata_value(tmp_path, scene):
 def test_outputs_appear_together(tmp_path):
     old = tmp_path / "old.tif"
     old.write_text("old")
-    with Outputs([], overwrite=True) as outputs:
+    with AtomicFiles([], overwrite=True) as outputs:
         outputs.add(old).write_text("new")
         outputs.add(tmp_path / "b.tif").write_text("b")
         assert old.read_text() == "old"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from geodecloud.errors import DataError
 from geodecloud.evaluation.seams import evaluate_seams, measure_seams
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from tests.conftest import noise, write_scene
 
 
@@ -40,7 +40,7 @@ def restored_by(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("grid", [Grid(), Grid(128), Grid(64, 0)])
+@pytest.mark.parametrize("grid", [WindowGrid(), WindowGrid(128), WindowGrid(64, 0)])
 def test_no_seam_if_each_pixel_is_restored_by_itself(restored_by, grid):
     figures = restored_by(lighten, grid)
     assert abs(figures["excess"]) < 0.02
@@ -48,16 +48,16 @@ def test_no_seam_if_each_pixel_is_restored_by_itself(restored_by, grid):
 
 
 def test_hard_borders_between_patches_are_found_and_the_blend_hides_them(restored_by):
-    hard = restored_by(tint, Grid(64, 0))["excess"]
+    hard = restored_by(tint, WindowGrid(64, 0))["excess"]
     assert hard > 0.5
-    assert abs(restored_by(tint, Grid(64, 16))["excess"]) < hard / 10
+    assert abs(restored_by(tint, WindowGrid(64, 16))["excess"]) < hard / 10
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 1000), st.integers(100, 180), st.integers(100, 180))
 def test_a_step_at_the_borders_is_measured_exactly(step, height, width):
     """Put a step at each border of an image that rises by 1 from pixel to pixel."""
-    grid = Grid(32, 0)
+    grid = WindowGrid(32, 0)
 
     def ramp(length):
         starts = np.array(grid.starts(length)[1:])
@@ -80,7 +80,7 @@ def test_pixels_that_are_not_counted_have_no_influence():
     where[100:180] = False
     spoiled = dn.copy()
     spoiled[:, ~where] = 65535
-    assert measure_seams(dn, where, Grid()) == measure_seams(spoiled, where, Grid())
+    assert measure_seams(dn, where, WindowGrid()) == measure_seams(spoiled, where, WindowGrid())
 
 
 def test_a_scene_without_changes_is_refused_in_one_line(tmp_path, monkeypatch, cli):
@@ -90,7 +90,7 @@ def test_a_scene_without_changes_is_refused_in_one_line(tmp_path, monkeypatch, c
     src = write_scene(tmp_path / "in.tif", noise((3, 150, 150)), photometric="rgb")
     monkeypatch.setattr("geodecloud.evaluation.seams.load_predictor", lambda _: see_nothing)
     with pytest.raises(DataError, match=r"in\.tif: too few pixels"):
-        evaluate_seams(src, None, Grid())
+        evaluate_seams(src, None, WindowGrid())
     ran = cli("evaluate", "--seams", src)
     assert ran.code == 1
     assert ran.err.count("\n") == 1

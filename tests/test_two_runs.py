@@ -14,7 +14,7 @@ import rasterio
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError
-from geodecloud.raster.atomic import Outputs, sweep
+from geodecloud.raster.atomic import AtomicFiles, sweep
 from geodecloud.raster.lock import acquire, release
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, identity, write_scene
@@ -33,17 +33,17 @@ decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), slow)
 
 def test_of_two_runs_for_one_output_one_wins_and_the_other_says_so(tmp_path):
     out = tmp_path / "out.tif"
-    with Outputs([], overwrite=True) as one:
+    with AtomicFiles([], overwrite=True) as one:
         one.add(out).write_text("one")
         with (
             pytest.raises(OutputError, match="another run is writing it"),
-            Outputs([], overwrite=True) as other,
+            AtomicFiles([], overwrite=True) as other,
         ):
             other.add(out)
-        with Outputs([], overwrite=True) as neighbour:
+        with AtomicFiles([], overwrite=True) as neighbour:
             neighbour.add(tmp_path / "b.tif").write_text("b")
     assert (out.read_text(), (tmp_path / "b.tif").read_text()) == ("one", "b")
-    with Outputs([], overwrite=True) as other:
+    with AtomicFiles([], overwrite=True) as other:
         other.add(out).write_text("other")
     assert out.read_text() == "other"
     assert len(list(tmp_path.iterdir())) == 2
@@ -56,7 +56,7 @@ def test_an_output_that_appeared_meanwhile_is_kept(tmp_path, monkeypatch, links)
     first, second = tmp_path / "a.tif", tmp_path / "b.tif"
 
     def write_both():
-        with Outputs([], overwrite=False) as outputs:
+        with AtomicFiles([], overwrite=False) as outputs:
             outputs.add(first).write_text("new")
             outputs.add(second).write_text("new")
             second.write_text("another program's")
@@ -65,7 +65,7 @@ def test_an_output_that_appeared_meanwhile_is_kept(tmp_path, monkeypatch, links)
         write_both()
     assert second.read_text() == "another program's"
     assert list(tmp_path.iterdir()) == [second]  # together or not at all
-    with Outputs([], overwrite=False) as outputs:
+    with AtomicFiles([], overwrite=False) as outputs:
         outputs.add(first).write_text("new")
     assert first.read_text() == "new"
     assert len(list(tmp_path.iterdir())) == 2
@@ -73,7 +73,7 @@ def test_an_output_that_appeared_meanwhile_is_kept(tmp_path, monkeypatch, links)
 
 def test_only_what_no_run_is_writing_is_swept(tmp_path):
     """By its lock, not by the number of a process: containers have the same ones."""
-    with Outputs([], overwrite=False) as outputs:
+    with AtomicFiles([], overwrite=False) as outputs:
         live = outputs.add(tmp_path / "live.tif")
         lock = next(tmp_path.glob("*.lock"))
         # A killed run's, another machine's, which is perhaps at work, and one of long ago.

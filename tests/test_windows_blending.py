@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from geodecloud.errors import UsageError
 from geodecloud.restore.blend import StripBlend, ramp_weights
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Windows
 
 grids = st.integers(1, 8).flatmap(
-    lambda n: st.integers(0, 8 * n).map(lambda overlap: Grid(16 * n, overlap))
+    lambda n: st.integers(0, 8 * n).map(lambda overlap: WindowGrid(16 * n, overlap))
 )
 ramps = st.sampled_from(["cosine", "linear"])
 
@@ -54,7 +54,7 @@ def test_ramp_is_positive_symmetric_and_neighbours_add_up_to_one(grid, ramp):
 @given(
     st.integers(1, 200),
     st.integers(1, 200),
-    st.sampled_from([Grid(16, 0), Grid(32, 16), Grid(48, 7), Grid(64, 16)]),
+    st.sampled_from([WindowGrid(16, 0), WindowGrid(32, 16), WindowGrid(48, 7), WindowGrid(64, 16)]),
     ramps,
     st.integers(0, 2**32 - 1),
 )
@@ -89,7 +89,7 @@ def test_strip_equals_a_naive_blend_in_any_order(height, width, grid, ramp, seed
 
 
 def test_where_no_patch_was_added_the_blend_is_zero():
-    blend = StripBlend(1, 64, 200, Grid())
+    blend = StripBlend(1, 64, 200, WindowGrid())
     blend.add(np.ones((1, 64, 64), np.float32), 0, 0)
     blended = blend.take(64)
     assert (blended[:, :, :64] == 1).all()

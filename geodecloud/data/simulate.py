@@ -16,7 +16,7 @@ from geodecloud.data.config import CloudMix
 from geodecloud.data.draw import Draw
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry, as_dtype
-from geodecloud.raster.atomic import Outputs
+from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.writer import create_like, create_opacity
@@ -90,7 +90,7 @@ def simulate_scene(
     total, count = 0.0, 0
     with (
         open_scene(src, plan.reading.bands, reading=plan.reading) as scene,
-        Outputs(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
+        AtomicFiles(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
     ):
         radiometry = calibrate(scene, replace(plan.reading, force=True))
         tags = {"VERSION": VERSION, "SIMULATED": f"{plan.kind} seed {plan.seed}"}

@@ -14,13 +14,13 @@ from geodecloud.evaluation.tables import Scores
 from geodecloud.model.predictor import load_predictor
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import open_scene
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import ModelSpec, Reading, Settings
 
 _CHANCE_DISTANCE = 3  # pixels: an edge at least this far from every border shows chance
 
 
-def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
+def evaluate_seams(src: Path, model: Path | None, grid: WindowGrid) -> Scores:
     """Restore a scene and measure the borders of its windows; the scene is held in memory.
 
     Args:
@@ -49,7 +49,7 @@ def evaluate_seams(src: Path, model: Path | None, grid: Grid) -> Scores:
     return scores
 
 
-def measure_seams(dn: NDArray[Any], counted: NDArray[np.bool_], grid: Grid) -> Scores | None:
+def measure_seams(dn: NDArray[Any], counted: NDArray[np.bool_], grid: WindowGrid) -> Scores | None:
     """Compare the DN steps across the borders of windows with the steps one pixel beside them.
 
     The land and the blend have patterns of their own. So the same ratio is measured at edges away
@@ -85,7 +85,7 @@ def measure_seams(dn: NDArray[Any], counted: NDArray[np.bool_], grid: Grid) -> S
 
 
 def _steps(
-    dn: NDArray[Any], counted: NDArray[np.bool_], grid: Grid, shift: int
+    dn: NDArray[Any], counted: NDArray[np.bool_], grid: WindowGrid, shift: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the absolute DN steps across shifted borders, and one pixel beside them: 1-D each."""
     across, beside = [np.empty(0)], [np.empty(0)]
@@ -99,7 +99,7 @@ def _steps(
     return np.concatenate(across), np.concatenate(beside)
 
 
-def _edges(grid: Grid, length: int, shift: int) -> Iterator[int]:
+def _edges(grid: WindowGrid, length: int, shift: int) -> Iterator[int]:
     """Yield the first pixel after each border along an axis, or after each shifted border."""
     starts = grid.starts(length)
     borders = np.array(sorted({*starts, *(start + grid.size for start in starts)}))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from geodecloud.errors import GeodecloudError, OutputError, UsageError
 from geodecloud.qgis.plugin import executable
-from geodecloud.raster.atomic import Outputs
+from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.version import VERSION
 
 NAME = "geodecloud"  # of the plugin's folder
@@ -123,7 +123,7 @@ def write_zip(path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: the archive cannot be written, or exists.
     """
-    with Outputs([], overwrite=overwrite) as outputs:
+    with AtomicFiles([], overwrite=overwrite) as outputs:
         files = [p for p in sorted(SOURCE.iterdir()) if p.is_file() and p != executable.REMEMBERED]
         with zipfile.ZipFile(outputs.add(path), "w") as archive:
             for file in files:

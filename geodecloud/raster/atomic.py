@@ -53,7 +53,7 @@ def atomic_write(destination: Path) -> Iterator[Path]:
         part.replace(destination)
 
 
-class Outputs:
+class AtomicFiles:
     """Files that appear together when the ``with`` block ends well, and not at all otherwise.
 
     Each file is written under a hidden name in the folder of its destination, so that the last
@@ -116,7 +116,7 @@ class Outputs:
                 raise
             raise OutputError(f"{destination}: cannot be written ({error.strerror})") from error
 
-    def __enter__(self) -> "Outputs":
+    def __enter__(self) -> "AtomicFiles":
         return self
 
     def __exit__(

@@ -200,8 +200,8 @@ class Outputs:
         path = provenance.with_suffix(".qml") if provenance else None
         return path if path and not path.exists() else None
 
-    def _parts(self) -> atomic.Outputs:
-        return atomic.Outputs(self._protected, overwrite=self._output.overwrite)
+    def _parts(self) -> atomic.AtomicFiles:
+        return atomic.AtomicFiles(self._protected, overwrite=self._output.overwrite)
 
     def write(
         self, rows: Iterator[FinishedRows], radiometry: Radiometry, settings: str, model_name: str

@@ -8,11 +8,11 @@ than a window need no special case.
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Ramp
 
 
-def ramp_weights(grid: Grid, ramp: Ramp = "cosine") -> NDArray[np.float32]:
+def ramp_weights(grid: WindowGrid, ramp: Ramp = "cosine") -> NDArray[np.float32]:
     """Return the weight along one axis of a window: float32 (size,), above 0, at most 1, symmetric.
 
     The weight rises over the overlap and is 1 between. Weights of neighbours add up to 1.
@@ -39,7 +39,7 @@ class StripBlend:
     """
 
     def __init__(
-        self, channels: int, height: int, width: int, grid: Grid, ramp: Ramp = "cosine"
+        self, channels: int, height: int, width: int, grid: WindowGrid, ramp: Ramp = "cosine"
     ) -> None:
         weights = ramp_weights(grid, ramp)
         self._weight = weights[:, None] * weights[None, :]  # (size, size)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from geodecloud.errors import UsageError
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import MIB, Limits
 
 # Measured as the peak resident memory of runs that differ in one thing, so that what the C library
@@ -84,7 +84,9 @@ def side_by_side(window: int, limits: Limits) -> int:
     return min(limits.thread_count, CALLS * -(-limits.windows_per_call // grain(window)))
 
 
-def needed_bytes(rows_of_windows: int, footprint: Footprint, grid: Grid, limits: Limits) -> int:
+def needed_bytes(
+    rows_of_windows: int, footprint: Footprint, grid: WindowGrid, limits: Limits
+) -> int:
     """Return the most bytes that a run needs at once."""
     pixels = grid.size**2
     grains = side_by_side(grid.size, limits)
@@ -106,7 +108,7 @@ def needed_bytes(rows_of_windows: int, footprint: Footprint, grid: Grid, limits:
     return always + max(first_pass, second_pass)
 
 
-def plan_memory(footprint: Footprint, grid: Grid, limits: Limits) -> MemoryPlan:
+def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> MemoryPlan:
     """Plan the largest swath that fits into memory; where none does, fewer windows per call.
 
     Raises:

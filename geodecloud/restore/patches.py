@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.filters import Floats
-from geodecloud.restore.windows import Grid
+from geodecloud.restore.windows import WindowGrid
 
 # Patches (N, 3, S, S) in model range and the scene's dark object (3,) -> (N, 4, S, S): restored
 # red, green, blue, and opacity. Float32 all.
@@ -65,7 +65,7 @@ class PatchBatch:
     end: int
 
 
-def read_swaths(scene: RowSource, grid: Grid, per_swath: int) -> Iterator[Swath]:
+def read_swaths(scene: RowSource, grid: WindowGrid, per_swath: int) -> Iterator[Swath]:
     """Read the scene from the top down, each row once.
 
     Args:

@@ -6,7 +6,7 @@ from geodecloud.settings import Windows
 
 
 @dataclass(frozen=True)
-class Grid:
+class WindowGrid:
     """Square windows of ``size`` pixels that overlap by ``overlap``.
 
     The last window of a row or column is moved back inside the scene; a scene smaller than a
@@ -29,6 +29,6 @@ class Grid:
         return [*range(0, last, self.stride), last]
 
 
-def grid_of(windows: Windows) -> Grid:
+def grid_of(windows: Windows) -> WindowGrid:
     """Return the grid that the settings ask for."""
-    return Grid(windows.window, windows.overlap)
+    return WindowGrid(windows.window, windows.overlap)
