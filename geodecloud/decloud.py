@@ -106,31 +106,14 @@ def decloud_scene(
     begun = time.perf_counter()
     with (
         gdal_resources(cache_bytes(settings.limits), settings.limits.thread_count),
-        open_scene(
-            src,
-            reading.bands,
-            resolution=reading.resolution,
-            aoi=reading.aoi,
-            allow_network=reading.allow_network,
-            reading=reading,
-        ) as scene,
+        open_scene(src, reading=reading) as scene,
         _open_mask(scene, settings) as mask,
         _open_references(scene, settings) as references,
         Outputs(scene, dst, settings.output, input_files(scene, settings)) as outputs,
     ):
         refuse_impossible(scene, settings, outputs.nodata)
         radiometry = calibrate(scene, settings.reading)
-        height, width = scene.shape
-        facts = SceneFacts(
-            height,
-            width,
-            scene.rgb,
-            radiometry,
-            nodata=outputs.unwritten,
-            pixel_metres=scene.pixel_metres,
-            alpha=scene.alpha - 1 if scene.alpha else None,
-            masked=scene.masked,
-        )
+        facts = _facts_of(scene, radiometry, outputs.unwritten)
         plan = plan_run(scene, settings)
         remedy = suggest_remedy(scene, radiometry)
         invented = InventedCheck(settings, str(scene.path), remedy, guessed=radiometry.guessed)
@@ -139,7 +122,7 @@ def decloud_scene(
         with closing(fine_pass(scene, predict, radiometry, settings.windows, plan)) as restored:
             rows = screen(cancellable(restored, cancelled), facts, mask, policy)
             rows = (composite(some, facts, policy) for some in rows)
-            rows = invented.watch(rows, height * width)
+            rows = invented.watch(rows, facts.height * facts.width)
             rows = _report_progress(rows, scene, progress)
             if policy.opaque == "fill":
                 workshop = Workshop(outputs.block, dst.parent, settings.limits.thread_count)
@@ -153,11 +136,25 @@ def decloud_scene(
         **asdict(counts),
         src=scene.path,
         dst=dst,
-        height=height,
-        width=width,
+        height=facts.height,
+        width=facts.width,
         bands=scene.bands,
         radiometry=radiometry,
         seconds=time.perf_counter() - begun,
+    )
+
+
+def _facts_of(scene: Scene, radiometry: Radiometry, nodata: float | None) -> SceneFacts:
+    height, width = scene.shape
+    return SceneFacts(
+        height=height,
+        width=width,
+        rgb=scene.rgb,
+        radiometry=radiometry,
+        nodata=nodata,
+        pixel_metres=scene.pixel_metres,
+        alpha=scene.alpha - 1 if scene.alpha else None,
+        masked=scene.masked,
     )
 
 

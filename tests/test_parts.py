@@ -30,7 +30,7 @@ from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore_arrays import restore_array
-from geodecloud.settings import Output, Settings
+from geodecloud.settings import Output, Reading, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 
 GRID = from_origin(500000, 5500000, 10, 10)
@@ -127,7 +127,7 @@ def _changed(src: Path, **chosen: object) -> np.ndarray:
     decloud_scene(
         src, out, blacken, Settings(overwrite=True, provenance=src.parent / "p.tif", **chosen)
     )
-    with open_scene(src, aoi=chosen.get("aoi")) as scene:
+    with open_scene(src, reading=Reading(aoi=chosen.get("aoi"))) as scene:
         before = scene.read(0, scene.shape[0])[0]
     provenance = read(src.parent / "p.tif")[0]
     changed = (read(out) != before).any(axis=0)
@@ -233,7 +233,7 @@ def test_an_area_is_the_pixels_that_it_touches(tmp_path_factory, data):
     corners = [transform * (left + inset, top + inset), transform * (right - inset, bottom - inset)]
     x, y = zip(*corners, strict=True)
     aoi = f"{min(x)!r},{min(y)!r},{max(x)!r},{max(y)!r}"
-    with open_scene(path, aoi=aoi) as scene:
+    with open_scene(path, reading=Reading(aoi=aoi)) as scene:
         got, _ = scene.read(0, scene.shape[0])
         np.testing.assert_array_equal(got, dn[:, top:bottom, left:right])
         assert scene.transform * (0, 0) == pytest.approx(transform * (left, top))
@@ -267,7 +267,7 @@ def test_an_area_as_geojson(tmp_path, wide):
     aoi = tmp_path / "aoi.geojson"
     for thing in (polygon, features, {"type": "GeometryCollection", "geometries": [polygon]}):
         aoi.write_text(json.dumps(thing))
-        with open_scene(wide, aoi=aoi) as scene:
+        with open_scene(wide, reading=Reading(aoi=aoi)) as scene:
             left, bottom, right, top = array_bounds(*scene.shape, scene.transform)
         assert left <= bounds[0] + 10
         assert right >= bounds[2] - 10
@@ -277,7 +277,7 @@ def test_an_area_as_geojson(tmp_path, wide):
     ring = [[x[0], y[0]], [x[1], y[0]], [x[1], y[1]], [x[0], y[0]]]
     named = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
     aoi.write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": named}))
-    with open_scene(wide, aoi=aoi) as scene:
+    with open_scene(wide, reading=Reading(aoi=aoi)) as scene:
         assert (scene.shape, scene.area.col_off) == ((150, 150), 50)
 
 
@@ -302,7 +302,10 @@ def test_areas_that_are_none(tmp_path, scene, text):
     if text[0] in "{[":
         aoi = tmp_path / "aoi.geojson"
         aoi.write_text(text)
-    with pytest.raises(UsageError, match=BAD_AREAS[text]), open_scene(scene, aoi=aoi):
+    with (
+        pytest.raises(UsageError, match=BAD_AREAS[text]),
+        open_scene(scene, reading=Reading(aoi=aoi)),
+    ):
         pass
 
 

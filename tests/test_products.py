@@ -229,7 +229,7 @@ def test_the_real_skeleton_at_60_m(shared, tmp_path):
     report = decloud_scene(root, tmp_path / "o.tif", darken, chosen)
     assert (report.height, report.radiometry.offset) == (334, -1000)
     same = read(shared / "scenes" / "S2A_L2A_20221005_T29UNU_60m_rgb_uint16.tif")
-    with open_scene(root, resolution=60) as scene:
+    with open_scene(root, reading=Reading(resolution=60)) as scene:
         np.testing.assert_array_equal(scene.read(0, 1830)[0], same)
 
 

@@ -11,6 +11,7 @@ from rasterio.warp import transform_geom
 
 from geodecloud.errors import UsageError
 from geodecloud.raster.scene import open_scene
+from geodecloud.settings import Reading
 from geodecloud.settings.text import decode
 from geodecloud.training.config import load_config
 from tests.conftest import ROOT, noise, write_scene
@@ -31,7 +32,7 @@ def test_an_area_and_a_configuration_are_read_in_any_of_windows_encodings(tmp_pa
     area = tmp_path / "a.geojson"
     area.write_text(json.dumps(lonlat()), encoding=encoding)
     path = write_scene(tmp_path / "s.tif", noise((3, 100, 100)))
-    with open_scene(path, aoi=area) as scene:
+    with open_scene(path, reading=Reading(aoi=area)) as scene:
         assert 38 <= scene.shape[0] <= 42
     config = tmp_path / "c.toml"
     config.write_text("[training]\nsteps = 4\n", encoding=encoding)
@@ -44,7 +45,7 @@ def test_features_without_a_geometry_are_left_out(tmp_path):
     area = tmp_path / "a.geojson"
     area.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     path = write_scene(tmp_path / "s.tif", noise((3, 100, 100)))
-    with open_scene(path, aoi=area) as scene:
+    with open_scene(path, reading=Reading(aoi=area)) as scene:
         assert 38 <= scene.shape[0] <= 42
 
 
@@ -71,7 +72,7 @@ def test_the_area_is_blamed_for_what_it_lacks(tmp_path, area, words):
     path = write_scene(tmp_path / "s.tif", noise((3, 100, 100)))
     with (
         pytest.raises(UsageError, match=rf"a\.geojson.*{words}") as refused,
-        open_scene(path, aoi=file),
+        open_scene(path, reading=Reading(aoi=file)),
     ):
         pass
     assert "\n" not in str(refused.value)

@@ -222,7 +222,7 @@ def test_a_part_of_a_scene_is_as_that_part_alone(tmp_path):
     for aoi in (f"{x},{y - 400},{x + 800},{y}", f"{x + 600},{y - 1100},{x + 1100},{y - 600}"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NodataWarning)
-            with open_scene(src, aoi=aoi) as scene:
+            with open_scene(src, reading=Reading(aoi=aoi)) as scene:
                 area, (dn, valid) = scene.area, scene.read(0, scene.shape[0])
         alone = write_scene(tmp_path / "alone.tif", dn)
         np.testing.assert_array_equal(valid, valid_pixels(alone))

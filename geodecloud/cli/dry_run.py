@@ -20,14 +20,7 @@ def describe_run(
     reading, output = settings.reading, settings.output
     grid = grid_of(settings.windows)
     info = read_info(model.model or default_model())
-    with open_scene(
-        src,
-        reading.bands,
-        resolution=reading.resolution,
-        aoi=reading.aoi,
-        allow_network=reading.allow_network,
-        reading=reading,
-    ) as scene:
+    with open_scene(src, reading=reading) as scene:
         outputs = Outputs(scene, dst, output, input_files(scene, settings))
         refuse_impossible(scene, settings, outputs.nodata)
         writes = outputs.check()

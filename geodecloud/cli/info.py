@@ -35,8 +35,10 @@ def info(
     else:
         from geodecloud.raster.scene import open_scene
 
-        reading = Reading(nodata=nodata, declared_nodata_only=declared_nodata_only)
-        with open_scene(file, resolution=resolution, reading=reading) as scene:
+        reading = Reading(
+            resolution=resolution, nodata=nodata, declared_nodata_only=declared_nodata_only
+        )
+        with open_scene(file, reading=reading) as scene:
             facts = scene_facts(scene)
     print_facts(facts, as_json=as_json)
 

@@ -228,32 +228,26 @@ def _groups(positions: NDArray[np.intp], offset: int, length: int) -> list[slice
 
 @contextmanager
 def open_scene(
-    src: Src,
-    bands: Bands | None = None,
-    *,
-    resolution: int | None = None,
-    aoi: str | Path | None = None,
-    allow_network: bool = False,
-    reading: Reading | None = None,
+    src: Src, bands: Bands | None = None, *, reading: Reading | None = None
 ) -> Iterator[Scene]:
     """Open a raster, a product or a set of bands to restore.
 
     Args:
-        src, resolution: see :func:`geodecloud.raster.source.find_source`.
-        bands: of red, green and blue; None: see :func:`geodecloud.raster.bands.find_bands`.
-        aoi: the part that is wanted, see :func:`geodecloud.raster.aoi.find_area`; None: all.
-        allow_network: let GDAL fetch what the file refers to.
-        reading: what else is known of the scene's nodata.
+        src: see :func:`geodecloud.raster.source.find_source`.
+        bands: of red, green and blue, where ``reading`` does not say.
+        reading: bands, area, resolution, nodata and whether the network may be used.
 
     Raises:
         SceneError: missing, not a raster, fewer than 3 bands, palette or complex data.
         UsageError: ``bands`` that the file does not have, or another argument does not fit it.
     """
+    reading = reading or Reading()
+    bands, aoi = reading.bands or bands, reading.aoi
     for name in _names(src):
-        refuse_remote(name, allowed=allow_network)
+        refuse_remote(name, allowed=reading.allow_network)
     # Read as a whole picture, a truncated PNG raises nothing.
-    with offline(allowed=allow_network), rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
-        source = src if isinstance(src, Source) else find_source(src, resolution)
+    with offline(allowed=reading.allow_network), rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
+        source = src if isinstance(src, Source) else find_source(src, reading.resolution)
         path = Path(source.label)
         with (
             open_raster(source.name, source.label) as dataset,
@@ -264,7 +258,7 @@ def open_scene(
             refuse_too_large(dataset, path, area)
             found = (BY_FILE, "a file each") if source.layout and bands is None else None
             found = found or find_bands(dataset, str(path), bands)
-            validity = find_validity(dataset, path, found[0], area, reading or Reading())
+            validity = find_validity(dataset, path, found[0], area, reading)
             if validity.fill:
                 warn(NodataWarning, _undeclared(path, validity.fill.value))
             layout = source.layout or Layout.of(dataset)

@@ -171,9 +171,11 @@ def open_reference(
         SceneError: it cannot be read, or does not say where it lies and is of another size.
     """
     allowed = reading or Reading()
-    of_all = Reading(declared_nodata_only=allowed.declared_nodata_only)
+    own_reading = Reading(
+        declared_nodata_only=allowed.declared_nodata_only, allow_network=allowed.allow_network
+    )
     with (
-        open_scene(path, allow_network=allowed.allow_network, reading=of_all) as own,
+        open_scene(path, reading=own_reading) as own,
         aligned(own, scene) as on_grid,
     ):
         # Its colours are matched to the scene's, so that its own offset hardly counts.
