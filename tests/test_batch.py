@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -184,11 +184,21 @@ def test_a_killed_worker_costs_a_try(tmp_path, tiny_model):
     for name in "ab":
         _large(folder / f"{name}.tif")
     with _batch_in_mid_scene(folder, out, "--model", tiny_model, "--workers", "2") as run:
-        part = next(out.glob(".geodecloud.*.part"))
-        os.kill(int(part.name.split(".")[-3]), signal.SIGKILL)
+        os.kill(_writer(out, _descendants(run.pid)), signal.SIGKILL)
         assert run.wait(PATIENCE) == 0, run.stderr.read()
     assert sorted(line["tries"] for line in _lines(out)) == [1, 2]
     assert set(_outputs(out)) == {"a_clear.tif", "b_clear.tif"}
+
+
+def _writer(out, processes):
+    """The one of the processes that has an unfinished file of a folder open."""
+    for process in processes:
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with suppress(OSError):
+                target = descriptor.readlink()
+                if target.parent == out and target.name.startswith(".geodecloud."):
+                    return process
+    raise AssertionError(f"nobody writes to {out}")
 
 
 def _has_colours(path):
@@ -245,7 +255,7 @@ def _dask(folder, workers=2):
 
 @pytest.mark.slow
 def test_the_same_bytes_by_one_process_by_two_and_by_a_cluster(forty, tmp_path, tiny_model):
-    model = ["--model", tiny_model, "--precision", "fp32"]
+    model = ["--model", tiny_model, "--precision", "fp32", "--force"]
     runs = {}
     with _dask(tmp_path) as (address, _):
         ways = {"one": [], "two": ["--workers", 2], "dask": ["--scheduler", address]}
@@ -272,8 +282,8 @@ def test_a_killed_dask_worker_is_survived(tmp_path, tiny_model):
     with _dask(tmp_path) as (address, crew):
         options = ["--model", tiny_model, "--scheduler", address]
         with _batch_in_mid_scene(folder, out, *options) as run:
-            part = next(out.glob(".geodecloud.*.part"))
-            victim = next(p for p in crew if p.pid == int(part.name.split(".")[-3]))
+            writer = _writer(out, [process.pid for process in crew])
+            victim = next(process for process in crew if process.pid == writer)
             victim.kill()
             victim.wait()  # else it is a zombie, whose part nobody may remove
             assert run.wait(PATIENCE) == 0, run.stderr.read()

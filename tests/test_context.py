@@ -382,7 +382,7 @@ def test_memory_does_not_grow_with_the_height_of_the_cloud(tmp_path):
         "from tests.test_context import white_is_cloud\n"
         "from geodecloud.decloud import decloud_scene\n"
         "from geodecloud.settings import Limits, Settings\n"
-        "few = Settings(limits=Limits(threads=1, max_memory=600 << 20))\n"
+        "few = Settings(limits=Limits(threads=1, max_memory=600 << 20), force=True)\n"
         "decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), white_is_cloud, few)\n"
         "print(peak_memory())\n"
     )

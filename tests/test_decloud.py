@@ -192,14 +192,14 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
         "from tests.conftest import identity\n"
         "from geodecloud.decloud import decloud_scene\n"
         "from geodecloud.settings import Limits, Settings\n"
-        "few = Settings(limits=Limits(threads=1, max_memory=600 << 20))\n"
+        "few = Settings(limits=Limits(threads=1, max_memory=600 << 20), force=True)\n"
         "decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), identity, few)\n"
         "print(peak_memory())\n"
     )
     peaks = []
     for height in (12000, 36000):  # the shorter one fills GDAL's cache too
         src = tmp_path / f"{height}.tif"
-        write_scene(src, np.ones((3, height, 500), np.uint16), tiled=True, compress="lzw")
+        write_scene(src, np.full((3, height, 500), 900, np.uint16), tiled=True, compress="lzw")
         command = [sys.executable, "-c", script, src, tmp_path / f"out{height}.tif"]
         environment = {"PATH": ""}
         done = subprocess.run(

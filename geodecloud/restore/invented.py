@@ -10,7 +10,8 @@ from geodecloud.settings import Settings
 
 # Fraction of the valid pixels that may be invented: where scale and offset are a guess, since then
 # they are likely to be wrong, and where they are known.
-_MOST_OF_A_GUESS, _MOST = 0.5, 0.9
+_MOST_OF_A_GUESS, _MOST = 0.75, 0.9
+_WARN = 0.5  # fraction from which on a run that goes on warns
 
 
 class InventedCheck:
@@ -56,7 +57,7 @@ class InventedCheck:
         share = counts.invented_fraction
         if share > self._most:
             self._refuse(f"{share:.0%} of its valid pixels")
-        if share > _MOST_OF_A_GUESS:
+        if share > _WARN:
             warn(FillWarning, f"{self._name}: {share:.0%} of its valid pixels are invented")
 
     def _refuse(self, pixels: str) -> None:
