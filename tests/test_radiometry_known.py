@@ -216,12 +216,14 @@ def test_a_scene_that_would_be_mostly_invented_is_refused(tmp_path, name, share,
 
 
 def test_what_a_reference_shows_is_not_invented(tmp_path):
-    src = write_scene(tmp_path / "in.tif", _under_cloud(0.8))
-    clear = write_scene(tmp_path / "clear.tif", LAND)
+    src = write_scene(tmp_path / "in.tif", np.tile(_under_cloud(0.8), (1, 2, 2)))
+    clear = write_scene(tmp_path / "clear.tif", np.tile(LAND, (1, 2, 2)))
     chosen = Settings(references=[clear])
     assert decloud_scene(src, tmp_path / "o.tif", white_is_opaque, chosen).invented_fraction < 0.5
     (tmp_path / "o.tif").unlink()
-    elsewhere = write_scene(tmp_path / "clear.tif", _under_cloud(0.8), nodata=9000)
+    elsewhere = write_scene(
+        tmp_path / "clear.tif", np.tile(_under_cloud(0.8), (1, 2, 2)), nodata=9000
+    )
     with pytest.raises(SceneError, match="would be invented"):
         decloud_scene(src, tmp_path / "o.tif", white_is_opaque, Settings(references=[elsewhere]))
     assert not (tmp_path / "o.tif").exists()
