@@ -264,6 +264,7 @@ def test_progress_as_json_lines_for_programs(cli, tmp_path, scene, tiny_model, c
     assert done[-1] == 100
 
 
+@pytest.mark.slow
 def test_a_batch_counts_scenes_in_json_lines(cli, tmp_path, tiny_model):
     for name in ("a.tif", "b.tif"):
         write_scene(tmp_path / name, noise((3, 100, 90)))
@@ -406,6 +407,7 @@ def test_warnings_are_lines_of_the_program(cli, tmp_path, tiny_model):
     assert cli(*arguments, "--keep-veil", "-q").err == ""
 
 
+@pytest.mark.slow
 def test_a_batch_warns_of_each_kind_once(cli, tmp_path, tiny_model):
     for name in ("a.tif", "b.tif"):
         write_scene(tmp_path / name, noise((3, 20, 20)), crs=None)

@@ -42,6 +42,7 @@ def _train_command(tmp_path, out, *more):
     return [*map(str, ("-m", "geodecloud", "train", *given, *more))]
 
 
+@pytest.mark.slow
 def test_a_model_of_one_class(tmp_path, cli):
     command = _train_command(tmp_path, tmp_path / "run", "--classes", "River", "--steps", 2)[2:]
     assert cli(*command).code == 0

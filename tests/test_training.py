@@ -60,6 +60,7 @@ def test_tuning_begins_with_the_given_model(tmp_path, tiny_model):
         train(Config(training=plan), _data(5), tmp_path / "other", start=tiny_model)
 
 
+@pytest.mark.slow
 def test_a_wide_generator_overfits_four_tiles():
     plan = Training(steps=120, batch_size=4, warm_up=1.0, generator_rate=3e-3, precision="fp32")
     run = Run(Config(generator=GeneratorPlan(width=8), training=plan), ALONE)
