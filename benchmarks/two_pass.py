@@ -52,12 +52,12 @@ class Combination:
 
     fine: which fine pass counts: "told", "untold", "least" or "most" of both, "none".
     coarse: whether the coarse pass counts where its opacity is the stronger.
-    ramp: opacity from which on pixels change, and change wholly.
+    ramp: opacity where pixels begin to change, and where they change wholly.
     shadow_ramp: the same for shadow; None: shadows are kept.
     gate: coarse opacity above which fine windows count; 0: everywhere.
     shadow_gate: coarse shadow above which they do too.
     margin: pixels by which the gate is widened.
-    opaque: opacity from which on land is filled, and wholly.
+    opaque: opacity where land begins to be filled, and where it is filled wholly.
     """
 
     fine: str = "told"

@@ -12,7 +12,7 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class CloudKind:
-    """What sets a kind of cloud apart, beside the shape of its field.
+    """The traits of a kind of cloud, beside the shape of its field.
 
     text: what the command line calls it.
     thin: the light that the cloud adds defines it; of thick cloud, the light that it takes.

@@ -50,7 +50,7 @@ class TileFile(NamedTuple):
 
     @property
     def is_jpeg(self) -> bool:
-        """Whether the file is a JPEG; otherwise it is a multispectral GeoTIFF."""
+        """True for a JPEG, False for a multispectral GeoTIFF."""
         return self.path.lower().endswith(JPEG)
 
 

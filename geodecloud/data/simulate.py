@@ -61,7 +61,7 @@ class Simulation:
 
     @property
     def reading(self) -> Reading:
-        """How the scene is read."""
+        """The reading of the scene."""
         names = ("bands", "scale", "offset", "nodata", "declared_nodata_only")
         return Reading(**{name: getattr(self, name) for name in names})
 

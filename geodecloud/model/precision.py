@@ -21,7 +21,7 @@ class Difference:
 
     @property
     def small(self) -> bool:
-        """Whether the difference may be neglected."""
+        """True where the difference may be neglected."""
         return self.mean <= _MAX_MEAN and self.p999 <= _MAX_P999
 
     def __str__(self) -> str:

@@ -42,7 +42,7 @@ _COMPOSITE = re.compile(r"median|mean|medoid|mosaic|composite|first|p50|geomedia
 
 @dataclass(frozen=True)
 class BandNames:
-    """What a raster says of the names of its bands.
+    """The names of bands that a raster states.
 
     names: for each band; None: it has none.
     interpretations: GDAL's colours of the bands.

@@ -38,7 +38,7 @@ class FinishedRows(Protocol):
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Where red, green and blue have data, (rows, width)."""
+        """Mask of pixels where red, green and blue have data, (rows, width)."""
 
     @property
     def out(self) -> NDArray[Any] | None:

@@ -92,7 +92,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Validity:
-    """What means nodata in a scene, beside its mask and alpha.
+    """The values that mean nodata in a scene, beside its mask and alpha.
 
     nodata: the DN that does in any band; None: none.
     fill: a fill that nobody declared; None: none.

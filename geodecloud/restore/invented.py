@@ -11,7 +11,7 @@ from geodecloud.settings import Settings
 # Fraction of the valid pixels that may be invented: where scale and offset are a guess, since then
 # they are likely to be wrong, and where they are known.
 _MOST_OF_A_GUESS, _MOST = 0.75, 0.9
-_WARN = 0.5  # fraction from which on a run that goes on warns
+_WARN = 0.5  # fraction above which a run that goes on warns
 
 
 class InventedCheck:

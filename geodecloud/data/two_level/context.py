@@ -1,4 +1,4 @@
-"""What a fine window is told: the coarse answer under it, with the errors that one has.
+"""Make the coarse answer under a fine window, with the errors that one has.
 
 Training takes the pooled truth and spoils it: with the coarse network's own answers on mosaics of
 tiles the fine level learns to ignore them, with the bare truth it learns to believe them blindly.

@@ -30,7 +30,7 @@ class FieldBank:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where windows lie on fields.
+    """The placement of windows on fields.
 
     field: int64 (N,), the field of each window.
     centre: float32 (N, 2), row and column on the field, in field pixels.

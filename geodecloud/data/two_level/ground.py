@@ -15,7 +15,7 @@ _SOILS = ((1.0, 0.62, 0.42), (1.0, 0.82, 0.66), (0.95, 0.92, 0.88), (0.9, 1.0, 0
 
 @dataclass(frozen=True)
 class GroundPlan:
-    """How land is changed; shares of the windows, light in model range.
+    """The changes to land: shares of the windows, light in model range.
 
     bright: share that is made as bright as deserts, beaches and cities of the south.
     bright_mean: mean brightness of these, from and to.

@@ -1,4 +1,4 @@
-"""What sensors and processing make of a window: other levels, 8 bits, noise, blur."""
+"""Imitate sensors and processing: other levels, 8 bits, noise, blur."""
 
 from dataclasses import dataclass
 

@@ -19,7 +19,7 @@ _MOST = 4.0  # model range; brighter light is all the same to the network
 
 @dataclass(frozen=True)
 class SynthesisPlan:
-    """What the windows of a batch are made of.
+    """The recipe of a batch of windows.
 
     coarse, middle: shares of the windows whose pixels are 4 and 2 times as large; the others are
         fine.

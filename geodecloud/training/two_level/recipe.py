@@ -45,7 +45,7 @@ class Schedule:
     head_rate: how many times faster the head learns, which has new outputs to learn.
     frozen_statistics: whether BatchNorm keeps the statistics that it began with: to tune a model
         that is good already in few steps, or in small batches.
-    join: step from which on the discriminator takes part; -1: never.
+    join: first step in which the discriminator takes part; -1: never.
     save_every: seconds from one saved state to the next.
     """
 
