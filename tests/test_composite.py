@@ -21,7 +21,7 @@ from geodecloud.radiometry import (
     uniform_haze,
 )
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.composite import composite
+from geodecloud.restore.composite import NO_PERCENT, composite, percent
 from geodecloud.restore.filters import box_mean
 from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import hysteresis, screen, screen_opacity, water_weight
@@ -82,6 +82,34 @@ def test_no_restored_pixel_takes_the_value_of_nodata(dn, opacity, change, nodata
     out, provenance = composited(dn, valid, change, opacity, nodata=nodata)
     assert (out[:, valid] != nodata).all()
     np.testing.assert_array_equal(provenance == Provenance.NODATA, ~valid)
+
+
+@given(valids, opacities, st.none() | opacities)
+def test_percent_say_zero_only_where_there_is_nothing(valid, opacity, shadow):
+    dn = np.zeros(SHAPE, np.uint16)
+    found = percent(Rows(0, dn, valid, opacity=opacity, shadow=shadow))
+    assert (found[:, ~valid] == NO_PERCENT).all()
+    expected = opacity, 0 * opacity if shadow is None else shadow
+    for band, fraction in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(band[valid] == 0, fraction[valid] == 0)
+        distance = band[valid] - 100 * fraction[valid].astype(np.float64)
+        assert ((distance > -1e-4) & (distance < 1 + 1e-4)).all()
+
+
+def test_percent_stay_in_bounds_where_blending_does_not():
+    opacity = np.full(SHAPE[1:], np.nextafter(np.float32(1), np.float32(2)))
+    rows = Rows(0, np.zeros(SHAPE, np.uint16), np.ones(SHAPE[1:], bool), opacity=opacity)
+    assert (percent(rows)[0] == 100).all()
+
+
+def test_percent_are_computed_only_where_they_are_asked_for():
+    still, thin = np.zeros(SHAPE, np.float32), np.full(SHAPE[1:], 0.3, np.float32)
+    rows = Rows(0, np.ones(SHAPE, np.uint16), thin > 0, change=still, opacity=thin, shadow=thin)
+    facts = SceneFacts(*SHAPE[1:], [0, 1, 2], Radiometry())
+    assert composite(rows, facts, Policy()).found is None
+    done = composite(rows, facts, Policy(), with_percent=True)
+    np.testing.assert_array_equal(done.found, percent(rows))
+    assert done.shadow is None
 
 
 def test_a_bright_cloud_does_not_shine_through():

@@ -23,14 +23,18 @@ _OPAQUE = {
     "keep": Provenance.CLOUD_KEPT,
     "nodata": Provenance.CLOUD_REMOVED,
 }
+NO_PERCENT = 255  # of opacity and shadow, where there are no data
 _PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit into a cache
 
 
-def composite(rows: Rows, facts: SceneFacts, policy: Policy) -> Rows:
-    """Return the rows with the output's DN and provenance; change and opacity end here.
+def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bool = False) -> Rows:
+    """Return the rows with the output's DN and provenance; change, opacity and shadow end here.
 
     Red, green and blue are restored; other bands are copied. Under a uniform haze no pixel stays
     as measured.
+
+    Args:
+        with_percent: set ``found``, too, for the raster of opacity and shadow.
 
     Raises:
         UsageError: ``policy.opaque`` is "nodata", and the scene has no nodata value.
@@ -43,7 +47,24 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy) -> Rows:
         part = slice(piece.first - rows.first, piece.last - rows.first)
         out[facts.rgb, part], provenance[part] = _composite(piece, facts, policy)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
-    return replace(rows, out=out, provenance=provenance, change=None, opacity=None)
+    found = percent(rows) if with_percent else None
+    return replace(
+        rows, out=out, provenance=provenance, found=found, change=None, opacity=None, shadow=None
+    )
+
+
+def percent(rows: Rows) -> NDArray[np.uint8]:
+    """Return opacity and shadow in percent, uint8 (2, rows, width).
+
+    Percent are rounded up, so that 0 means none at all; 255 means that there are no data. Shadow
+    is 0 where the network finds none.
+    """
+    found = np.zeros((2, *rows.valid.shape), np.uint8)
+    for band, fraction in zip(found, (given(rows.opacity), rows.shadow), strict=True):
+        if fraction is not None:
+            band[:] = np.ceil(np.clip(fraction, 0, 1) * 100)  # blending may pass 1 by a bit
+        band[~rows.valid] = NO_PERCENT
+    return found
 
 
 def _composite(

@@ -52,11 +52,13 @@ class Rows:
     valid: bool (rows, width), where red, green and blue have data.
     change: float32 (3, rows, width), restored minus input in model range, by the network.
     opacity: float32 (rows, width), 0..1, by the network, then as screened.
+    shadow: float32 (rows, width), 0..1, of a cloud, by the network; None where it finds none.
     windows, windows_skipped: windows that end in these rows, and those not computed.
     fill_weight: float32 (rows, width), 0..1, how far a pixel takes the colour of the fill.
     clear_weight: float32 (rows, width), 0..1, how far its colour may be used elsewhere.
     out: (bands, rows, width), dtype of ``dn``, the output's DN.
     provenance: uint8 (rows, width).
+    found: uint8 (2, rows, width), opacity and shadow in percent, 255 without data; None: not asked.
     """
 
     first: int
@@ -64,12 +66,14 @@ class Rows:
     valid: NDArray[np.bool_]
     change: Floats | None = None
     opacity: Floats | None = None
+    shadow: Floats | None = None
     windows: int = 0
     windows_skipped: int = 0
     fill_weight: Floats | None = None
     clear_weight: Floats | None = None
     out: NDArray[Any] | None = None
     provenance: NDArray[np.uint8] | None = None
+    found: NDArray[np.uint8] | None = None
 
     @property
     def last(self) -> int:
