@@ -24,6 +24,7 @@ from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
 from geodecloud.data.two_level.sky import SkyPlan, draw_sky
 from geodecloud.data.two_level.synthesis import Batch, SynthesisPlan, make_batch, model_input
 from geodecloud.errors import DataError
+from tests.conftest import SAMPLES, write_scene
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,43 @@ def test_fields_are_read_from_pictures_and_cut(tmp_path: Path):
     fields = load_cloud_fields(tmp_path)
     assert fields.shape == (2, SIDE, SIDE)
     assert np.array_equal(fields[1], picture[:, SIDE : 2 * SIDE])
+
+
+def test_every_form_of_a_field_says_the_same(tmp_path: Path):
+    field = np.linspace(0, 255, SIDE * SIDE).astype(np.uint8).reshape(SIDE, SIDE)
+    plain = {"crs": None, "transform": None}
+    Image.fromarray(field).save(tmp_path / "a.png")
+    Image.fromarray(field).save(tmp_path / "b.webp", lossless=True)
+    Image.fromarray(field).convert("RGB").save(tmp_path / "c.PNG")
+    write_scene(tmp_path / "d.tif", field[None])
+    write_scene(tmp_path / "e.tif", field[None].astype(np.float32) / 255, **plain)
+    (tmp_path / "README.md").write_text("no field")
+    fields = load_cloud_fields(tmp_path)
+    assert fields.shape == (5, SIDE, SIDE)
+    assert all(np.array_equal(one, field) for one in fields)
+
+
+@pytest.mark.parametrize("dn", [np.full((1, SIDE, SIDE), 9, np.uint16), np.full((1, 9, 9), 2.0)])
+def test_a_raster_that_is_no_field_is_refused(tmp_path: Path, dn):
+    write_scene(tmp_path / "a.tif", dn)
+    with pytest.raises(DataError, match=r"a\.tif: .*give 8 bits or 0 to 1"):
+        load_cloud_fields(tmp_path)
+
+
+def test_a_picture_of_16_bits_is_refused(tmp_path: Path):
+    Image.fromarray(np.full((SIDE, SIDE), 999, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: I;16.* pixels; give 8 bits"):
+        load_cloud_fields(tmp_path)
+
+
+def test_a_selection_of_fields_comes_along():
+    folder = SAMPLES / "cloud_fields"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 4_000_000
+    fields = load_cloud_fields(folder)
+    assert len(fields) > 100
+    covers = (fields > 50).mean(axis=(1, 2))
+    assert covers.min() < 0.1
+    assert covers.max() > 0.8
 
 
 def test_a_folder_without_fields_is_refused(tmp_path: Path):

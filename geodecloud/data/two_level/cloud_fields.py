@@ -15,6 +15,8 @@ from geodecloud.raster.gdal import failures_as, open_raster
 
 _PICTURES = (".png", ".webp")
 _RASTERS = (".tif", ".tiff")
+_EIGHT_BIT = ("L", "P", "RGB", "RGBA", "LA")  # modes of Pillow; WebP has no grey of its own
+_ROUNDED = 1e-3  # by which a share of 1 may be exceeded
 _MODEL_WHITE = 0.275  # reflectance at the top of the model range, see radiometry
 _DARK = 0.25  # model range; ground brighter than this shows through thin cloud
 _SHARE = 0.98  # of a field's ground has to be dark
@@ -69,14 +71,21 @@ def _read(path: Path) -> NDArray[np.uint8]:
     try:
         if path.suffix.lower() in _PICTURES:
             with Image.open(path) as picture:
+                if picture.mode not in _EIGHT_BIT:
+                    raise DataError(f"{path}: {picture.mode} pixels; give 8 bits, or a GeoTIFF")
                 return np.asarray(picture.convert("L"))
         with open_raster(path) as raster, failures_as(f"{path}: damaged"):
             values = raster.read(1)
     except OSError as error:  # of Pillow, and of a raster that cannot be opened
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path}: cannot be read as a cloud field ({error})") from error
     if values.dtype == np.uint8:
         return np.asarray(values)
-    steps: NDArray[np.uint8] = np.rint(np.nan_to_num(values.clip(0, 1)) * 255).astype(np.uint8)
+    shares = np.nan_to_num(values.astype(np.float32))
+    if values.dtype.kind != "f" or shares.max() > 1 + _ROUNDED:
+        raise DataError(f"{path}: {values.dtype}, at most {shares.max():g}; give 8 bits or 0 to 1")
+    steps: NDArray[np.uint8] = np.rint(shares.clip(0, 1) * 255).astype(np.uint8)
     return steps
 
 
