@@ -26,7 +26,7 @@ from geodecloud.errors import GeodecloudWarning, SceneError
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.provenance import Provenance
+from geodecloud.raster.provenance import REFERENCES, among
 from geodecloud.settings import Policy, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -83,8 +83,7 @@ def fill_once(folder: Path, cloudy: Path, other: Path, predictor: Predictor) -> 
     settings = Settings(references=(other,), provenance=provenance, overwrite=True, **KNOWN)
     decloud_scene(cloudy, folder / "out.tif", predictor, settings)
     codes = read(provenance)[0]
-    filled = (codes >= Provenance.REFERENCE) & (codes != Provenance.NODATA)
-    return filled & (read(folder / "opacity.tif")[0] >= Policy().opaque_above)
+    return among(codes, REFERENCES) & (read(folder / "opacity.tif")[0] >= Policy().opaque_above)
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def described(layer: QgsRasterLayer) -> dict[str, Any]:
     shade = renderer.shader().rasterShaderFunction().shade
     return {
         "legend": [label for label, _ in renderer.legendSymbologyItems()],
-        "colours": [shade(float(value))[1:] for value in range(102)],
+        "colours": [shade(float(value))[1:] for value in range(106)],
         "nodata": renderer.nodataColor().getRgb(),
     }
 

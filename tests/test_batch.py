@@ -94,7 +94,8 @@ def test_only_what_has_changed_is_done_again(cli, tmp_path, tiny_model):
         assert done["pixels"] == source.height * source.width
     assert done["source"]["size"] == Path(done["source"]["path"]).stat().st_size
     assert {"model", "seconds", "worker"} < set(done)
-    assert {"changed_fraction", "invented_fraction", "reference_fraction"} < set(done)
+    kinds = "changed", "invented", "reference", "shadow"
+    assert {f"{kind}_fraction" for kind in kinds} < set(done)
 
 
 def test_what_is_in_the_way_is_refused_before_the_work(cli, tmp_path, scene, tiny_model):

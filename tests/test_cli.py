@@ -24,7 +24,8 @@ from tests.conftest import ROOT, SAMPLES, noise, read, write_scene
 JSON_KEYS = set(
     """
     src dst width height bands windows windows_skipped seconds seconds_network changed_fraction
-    invented_fraction reference_fraction device precision model scale offset radiometry haze
+    invented_fraction reference_fraction shadow_fraction device precision model scale
+    offset radiometry haze
     """.split()
 )
 

@@ -10,13 +10,24 @@ import rasterio
 import geodecloud
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import UsageError
-from geodecloud.raster.provenance import MEANINGS, Provenance, is_real, style
+from geodecloud.raster.outputs import count
+from geodecloud.raster.provenance import (
+    MEANINGS,
+    REFERENCES,
+    VISIBLE,
+    Provenance,
+    among,
+    is_real,
+    style,
+)
+from geodecloud.restore.rows import Rows
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, noise, read, write_scene
 
 WHITE, SIZE = 16000, 160
 CLOUD = np.zeros((SIZE, SIZE), bool)
 CLOUD[40:110, 50:120] = True
+CLOUD_CODES = Provenance.BEYOND_LIMIT, Provenance.CLOUD_KEPT, Provenance.CLOUD_REMOVED
 
 
 def white_is_cloud(patches, dark_object):
@@ -116,12 +127,39 @@ def test_the_fill_limit_counts_from_visible_ground(tmp_path, metres):
 
 
 def test_real_is_ground_that_was_seen():
-    codes = np.array([0, 1, 100, 101, 102, 103, 104, 110, 209, 255], np.uint8)
-    expected = [True, *[False] * 6, True, True, False]
+    codes = np.array([0, 1, 100, 101, 102, 103, 104, 105, 109, 110, 209, 210, 255], np.uint8)
+    expected = [True, *[False] * 8, True, True, False, False]
     assert is_real(codes).tolist() == expected
     assert geodecloud.is_real(codes).tolist() == expected
     assert geodecloud.Provenance.is_real(codes).tolist() == expected
     assert geodecloud.Provenance is Provenance
+
+
+def test_every_code_belongs_to_one_group():
+    groups = [VISIBLE, REFERENCES, [Provenance.FILLED]]
+    groups += [[code] for code in (*CLOUD_CODES, Provenance.NODATA)]
+    codes = np.arange(256, dtype=np.uint8)
+    found = np.array([among(codes, group) for group in groups])
+    assert (found.sum(axis=0) == np.isin(codes, list(MEANINGS))).all()
+    with_shape = codes.reshape(2, 8, 16)
+    np.testing.assert_array_equal(among(with_shape, VISIBLE).ravel(), found[0])
+
+
+def test_what_the_fractions_count():
+    """Relit pixels are changed, not invented; kept cloud is not changed, removed cloud is."""
+    codes = np.array([[0, 0, 5, 100, 101, 102, 103, 103], [104, 105, 110, 209, 255, 255, 101, 101]])
+    codes = codes.astype(np.uint8)
+    valid, dn = codes != Provenance.NODATA, np.ones((3, *codes.shape), np.uint16)
+    counts = count(Rows(0, dn, valid, out=dn.copy(), provenance=codes), [0, 1, 2])
+    assert counts.valid == 14
+    assert counts.fractions() == pytest.approx(
+        {
+            "changed_fraction": 10 / 14,
+            "invented_fraction": 3 / 14,
+            "reference_fraction": 2 / 14,
+            "shadow_fraction": 2 / 14,
+        }
+    )
 
 
 @pytest.mark.parametrize("file_format", ["gtiff", "cog"])

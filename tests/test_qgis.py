@@ -183,7 +183,7 @@ def test_provenance_is_shown_by_degree_from_qgis_and_by_hand(session):
     assert loaded == by_hand
     assert loaded["legend"][0] == "measured, untouched"
     assert "invented" in " ".join(loaded["legend"])
-    for value in range(Provenance.FILLED + 1):
+    for value in range(Provenance.CLOUD_REMOVED + 1):
         assert loaded["colours"][value] == pytest.approx(COLOURS[value], abs=1)
     assert loaded["nodata"] == list(COLOURS[255])
 
@@ -193,6 +193,7 @@ def test_the_results_are_numbers_too(session):
     with rasterio.open(results["PROVENANCE"]) as marks:
         provenance = marks.read(1)
     assert results["CHANGED"] == pytest.approx((provenance != 0).mean())
+    assert results["RELIT"] == (provenance == Provenance.SHADOW).mean()
     assert results["INVENTED"] == pytest.approx((provenance == Provenance.FILLED).mean())
 
 

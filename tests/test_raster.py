@@ -311,7 +311,7 @@ def test_measured_pixels_never_turn_into_nodata(tmp_path):
 
 def test_the_codes_of_provenance_cover_each_value_once():
     codes = [*RESTORED, Provenance.MEASURED, Provenance.FILLED, Provenance.BEYOND_LIMIT]
-    codes += [Provenance.CLOUD_KEPT, Provenance.CLOUD_REMOVED]
+    codes += [Provenance.SHADOW, Provenance.CLOUD_KEPT, Provenance.CLOUD_REMOVED]
     codes += [Provenance.REFERENCE + i for i in range(MOST_REFERENCES)] + [Provenance.NODATA]
     assert len(codes) == len(set(codes))
     assert set(COLOURS) == set(codes)

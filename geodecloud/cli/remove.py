@@ -92,6 +92,8 @@ def remove(
         parts += [f"{report.invented_fraction:.1%} invented"]
         if settings.policy.references:
             parts += [f"{report.reference_fraction:.1%} from another date"]
+        if report.relit:
+            parts += [f"{report.shadow_fraction:.1%} relit under shadows"]
         say(f"{target}: {', '.join(parts)}, {report.seconds:.1f} s")
 
 

@@ -12,7 +12,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError
 from geodecloud.evaluation.tables import Scores
 from geodecloud.model.predictor import load_predictor
-from geodecloud.raster.provenance import Provenance, read_provenance
+from geodecloud.raster.provenance import COMPUTED, Provenance, among, read_provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import ModelSpec, Reading, Settings
@@ -42,7 +42,7 @@ def evaluate_seams(src: Path, model: Path | None, grid: WindowGrid) -> Scores:
         with open_scene(out, report.bands, reading=settled) as restored:
             dn = restored.read(0, report.height)[0][restored.rgb]
         provenance = read_provenance(provenance_path)
-    changed = (provenance > Provenance.MEASURED) & (provenance <= Provenance.FILLED)
+    changed = among(provenance, (*COMPUTED, Provenance.FILLED))
     scores = measure_seams(dn, changed, grid)
     if scores is None:
         raise DataError(f"{src}: too few pixels changed to measure seams; give a cloudier scene")

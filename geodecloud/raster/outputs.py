@@ -17,7 +17,7 @@ from geodecloud.raster import atomic
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
-from geodecloud.raster.provenance import Provenance, create_provenance, style
+from geodecloud.raster.provenance import REFERENCES, Provenance, among, create_provenance, style
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
 from geodecloud.raster.writer import create_like
@@ -62,9 +62,11 @@ class Counts:
     """Pixels and windows of rows, or of a whole scene.
 
     valid: pixels with data.
-    changed: of these, pixels that are not as measured.
+    changed: of these, pixels that are not as measured: restored, relit, filled, from a reference,
+        or cloud made nodata.
     filled: pixels with the colour of the land around.
     referenced: pixels from a reference.
+    relit: pixels under a cloud's shadow that the network made brighter.
     windows, windows_skipped: in all, and those that the network did not compute.
     """
 
@@ -72,6 +74,7 @@ class Counts:
     changed: int = 0
     filled: int = 0
     referenced: int = 0
+    relit: int = 0
     windows: int = 0
     windows_skipped: int = 0
 
@@ -80,12 +83,16 @@ class Counts:
 
     @property
     def changed_fraction(self) -> float:
-        """Share of the valid pixels that are not as measured."""
+        """Share of the valid pixels that are not as measured: restored, relit, filled, replaced."""
         return self.changed / max(self.valid, 1)
 
     @property
     def invented_fraction(self) -> float:
-        """Share of the valid pixels that are filled with the colour of the land around."""
+        """Share of the valid pixels that are filled with the colour of the land around.
+
+        The network computes restored and relit pixels from the ground that is visible there, so
+        they are changed, not invented.
+        """
         return self.filled / max(self.valid, 1)
 
     @property
@@ -93,10 +100,15 @@ class Counts:
         """Share of the valid pixels that come from a reference."""
         return self.referenced / max(self.valid, 1)
 
+    @property
+    def shadow_fraction(self) -> float:
+        """Share of the valid pixels that are relit under a cloud's shadow."""
+        return self.relit / max(self.valid, 1)
+
     def fractions(self) -> dict[str, float]:
-        """Return all fractions by name; the last two are parts of the first."""
-        names = ("changed_fraction", "invented_fraction", "reference_fraction")
-        return {name: getattr(self, name) for name in names}
+        """Return all fractions by name; the others are parts of the first."""
+        kinds = ("changed", "invented", "reference", "shadow")
+        return {name: getattr(self, name) for name in map("{}_fraction".format, kinds)}
 
 
 def count(rows: FinishedRows, rgb: list[int]) -> Counts:
@@ -106,16 +118,16 @@ def count(rows: FinishedRows, rgb: list[int]) -> Counts:
         rgb: indices of red, green and blue among the bands.
     """
     out, provenance = _set(rows.out), _set(rows.provenance)
-    kept = (provenance == Provenance.MEASURED) | (provenance == Provenance.CLOUD_KEPT)
+    kept = among(provenance, (Provenance.MEASURED, Provenance.CLOUD_KEPT))
     beyond = provenance == Provenance.BEYOND_LIMIT
     if beyond.any():
         kept |= beyond & (out[rgb] == rows.dn[rgb]).all(axis=0)
-    referenced = (provenance >= Provenance.REFERENCE) & (provenance != Provenance.NODATA)
     return Counts(
         valid=int(rows.valid.sum()),
         changed=int((rows.valid & ~kept).sum()),
         filled=int((provenance == Provenance.FILLED).sum()),
-        referenced=int(referenced.sum()),
+        referenced=int(among(provenance, REFERENCES).sum()),
+        relit=int((provenance == Provenance.SHADOW).sum()),
         windows=rows.windows,
         windows_skipped=rows.windows_skipped,
     )

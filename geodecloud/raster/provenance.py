@@ -1,6 +1,6 @@
 """Say of every output pixel whether it was measured, restored or invented: the codes, once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -16,20 +16,23 @@ from geodecloud.settings import Output
 
 MOST_REFERENCES = 100
 RESTORED = range(1, 101)  # codes: the percentage to which a pixel was restored
+REFERENCES = range(110, 110 + MOST_REFERENCES)  # codes: from the first reference, the second...
 
 
 class Provenance(IntEnum):
     """Codes of a provenance raster; those between MEASURED and FILLED are ``RESTORED``.
 
-    Assign a code to an array, do not compute with one: NumPy takes it for an int64.
+    Assign a code to an array, do not compute with one: NumPy takes it for an int64. Ask for a
+    group of codes by :func:`among`, never by their order, which means nothing.
     """
 
     MEASURED = 0
     FILLED = 101  # with the colour of the land around
     BEYOND_LIMIT = 102  # opaque cloud, kept: too far from visible ground to be filled
-    CLOUD_KEPT = 103  # opaque cloud, kept as it was measured
-    CLOUD_REMOVED = 104  # opaque cloud, made nodata; there were data
-    REFERENCE = 110  # from the first reference, of another date; the next codes from the next ones
+    SHADOW = 103  # relit under the shadow of a cloud
+    CLOUD_KEPT = 104  # opaque cloud, kept as it was measured
+    CLOUD_REMOVED = 105  # opaque cloud, made nodata; there were data
+    REFERENCE = REFERENCES.start  # from the first reference, of another date
     NODATA = 255  # in the input already
 
     @staticmethod
@@ -38,19 +41,29 @@ class Provenance(IntEnum):
         return is_real(codes)
 
 
+# Groups of codes.
+COMPUTED = (*RESTORED, Provenance.SHADOW)  # by the network, from the ground that was visible
+VISIBLE = (Provenance.MEASURED, *COMPUTED)  # ground of the scene's own date
+REAL = (Provenance.MEASURED, *REFERENCES)
+
+
+def among(codes: NDArray[np.uint8], group: Iterable[int]) -> NDArray[np.bool_]:
+    """Return where codes, of any shape, belong to a group of codes."""
+    table = np.zeros(256, bool)
+    table[list(group)] = True
+    return table[np.asarray(codes)]
+
+
 def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where pixels show ground that was really seen, in the scene or in a reference.
 
-    Not real is what the network or the fill computed, restored pixels included, and what shows no
-    ground: cloud that was kept, and nodata.
+    Not real is what the network or the fill computed, restored and relit pixels included, and what
+    shows no ground: cloud that was kept, and nodata.
 
     Args:
         codes: provenance of any shape.
     """
-    codes = np.asarray(codes)
-    other_date = (codes >= Provenance.REFERENCE) & (codes < Provenance.REFERENCE + MOST_REFERENCES)
-    real: NDArray[np.bool_] = (codes == Provenance.MEASURED) | other_date
-    return real
+    return among(codes, REAL)
 
 
 Colour = tuple[int, int, int, int]  # red, green, blue, alpha
@@ -64,25 +77,24 @@ MEANINGS: dict[int, tuple[str, Colour]] = {
     },
     Provenance.FILLED.value: ("filled: invented", (200, 0, 200, 255)),
     Provenance.BEYOND_LIMIT.value: ("too far from visible ground to be filled", (90, 0, 110, 255)),
+    Provenance.SHADOW.value: ("relit under a cloud's shadow", (0, 200, 120, 255)),
     Provenance.CLOUD_KEPT.value: ("cloud, kept", (220, 220, 220, 255)),
     Provenance.CLOUD_REMOVED.value: ("cloud, made nodata", (40, 60, 60, 255)),
     **{
-        Provenance.REFERENCE + i: (
-            f"from reference {i + 1}, of another date",
-            (0, 90 + i, 255, 255),
-        )
-        for i in range(MOST_REFERENCES)
+        code: (f"from reference {i + 1}, of another date", (0, 90 + i, 255, 255))
+        for i, code in enumerate(REFERENCES)
     },
     Provenance.NODATA.value: ("nodata in the input", (90, 90, 90, 255)),
 }
 COLOURS = {code: colour for code, (_, colour) in MEANINGS.items()}
 TEXT = (
     "provenance: 0 measured, 1-100 percent restored, 101 filled from the land around, "
-    "102 cloud beyond the limit for that, 103 cloud kept, 104 cloud made nodata, "
+    "102 cloud beyond the limit for that, 103 relit under a cloud's shadow, 104 cloud kept, "
+    "105 cloud made nodata, "
     "110 and up from a reference, 255 nodata"
 )
 # Codes of the style in QGIS, which paints what lies between two of them in between.
-_STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 110, Provenance.REFERENCE + MOST_REFERENCES - 1)
+_STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 105, REFERENCES[0], REFERENCES[-1])
 
 
 def style() -> str:

@@ -13,8 +13,9 @@
           <item value="100" label="restored: 100 %" color="#ff230a" alpha="255"/>
           <item value="101" label="filled: invented" color="#c800c8" alpha="255"/>
           <item value="102" label="too far from visible ground to be filled" color="#5a006e" alpha="255"/>
-          <item value="103" label="cloud, kept" color="#dcdcdc" alpha="255"/>
-          <item value="104" label="cloud, made nodata" color="#283c3c" alpha="255"/>
+          <item value="103" label="relit under a cloud's shadow" color="#00c878" alpha="255"/>
+          <item value="104" label="cloud, kept" color="#dcdcdc" alpha="255"/>
+          <item value="105" label="cloud, made nodata" color="#283c3c" alpha="255"/>
           <item value="110" label="from reference 1, of another date" color="#005aff" alpha="255"/>
           <item value="209" label="from reference 100, of another date" color="#00bdff" alpha="255"/>
           <rampLegendSettings useContinuousLegend="0"/>

@@ -29,8 +29,9 @@ ground is restored. <b>Under opaque cloud the ground cannot be seen: pixels ther
 and the provenance layer marks them. Do not measure on them.
 
 <b>Provenance</b>: 0 measured, unchanged (transparent); 1 to 100 percent restored (yellow to red);
-101 filled, that is invented (magenta); 102 beyond the fill limit; 110 and up, measured on the date
-of a reference (blue); 255 nodata.
+101 filled, that is invented (magenta); 102 beyond the fill limit; 103 relit under a cloud's shadow
+(green); 104 cloud that was kept; 105 cloud made nodata; 110 and up, measured on the date of a
+reference (blue); 255 nodata.
 
 Red, green and blue are restored; other bands pass through. For Sentinel-2 from 2022 on, set the
 offset to -1000 unless your provider has applied it or the product's metadata is beside the file.
@@ -78,6 +79,7 @@ class RemoveClouds(SceneAlgorithm):
         self.addOutput(
             QgsProcessingOutputNumber("REFERENCED", "Fraction of pixels from references")
         )
+        self.addOutput(QgsProcessingOutputNumber("RELIT", "Fraction of pixels relit in shadow"))
 
     def prepareAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> bool:
         """Read the layers in the main thread."""
@@ -112,4 +114,5 @@ class RemoveClouds(SceneAlgorithm):
             Style.of_file(style).wait_for(provenance, context)
         layers = {"OUTPUT": output, "PROVENANCE": provenance or None}
         shares = {"CHANGED": changed, "INVENTED": invented}
-        return {**layers, **shares, "REFERENCED": facts["reference_fraction"]}
+        shares |= {"REFERENCED": facts["reference_fraction"], "RELIT": facts["shadow_fraction"]}
+        return {**layers, **shares}

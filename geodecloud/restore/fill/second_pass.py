@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import FillWarning, warn
-from geodecloud.raster.provenance import Provenance
+from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
 from geodecloud.restore.composite import lay_over, make_nodata
 from geodecloud.restore.fill.ground import LAND, Ground, fill_colours, shadow_weight
 from geodecloud.restore.fill.limit import FillLimit
@@ -135,9 +135,8 @@ def _fill_limit(
 
 
 def _visible(rows: Rows) -> NDArray[np.bool_]:
-    """Return where ground is visible, measured or restored, before any is filled: (rows, width)."""
-    visible: NDArray[np.bool_] = given(rows.provenance) < Provenance.FILLED
-    return visible
+    """Return where ground is visible, before any is filled: (rows, width)."""
+    return among(given(rows.provenance), VISIBLE)
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ class _Fill:
             with self._reading:  # GDAL reads a file in one thread at once
                 other, there = self._references[i].colours(rows.first, rows.last)
             np.copyto(colour, other, where=there)
-            provenance[there] = Provenance.REFERENCE + i
+            provenance[there] = REFERENCES[i]
         self._lay_over(rows, colour, provenance)
 
     def _lay_over(self, rows: Rows, colour: Floats, provenance: NDArray[np.uint8]) -> None:
