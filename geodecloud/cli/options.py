@@ -24,7 +24,13 @@ _PANELS = {
     ModelSpec: "Performance",
     Limits: "Performance",
 }
-_CLOUDS = {"mask", "mask_values", "keep_haze", "opaque_above"}  # fields of the panel "Clouds"
+_CLOUDS = {
+    "mask",
+    "mask_values",
+    "keep_haze",
+    "opaque_above",
+    "shadows",
+}  # fields of the panel "Clouds"
 _PYTHON_ONLY = {"clear_below", "restored_above"}
 
 

@@ -27,6 +27,7 @@ WINDOW_MULTIPLE = 16  # the generator halves height and width four times
 Ramp = Literal["cosine", "linear"]
 Opaque = Literal["fill", "keep", "nodata"]
 Beyond = Literal["keep", "nodata"]
+Shadows = Literal["restore", "keep"]
 Format = Literal["gtiff", "cog"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -170,6 +171,9 @@ class Policy(Part):
         unit="FILE",
         flags=("--reference",),
         parse=parse.rasters,
+    )
+    shadows: Shadows = option(
+        "restore", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
     )
     clear_below: float = option(
         0.10,
@@ -363,6 +367,7 @@ class Settings:
             "opaque": policy.opaque,
             "fill_limit": policy.fill_limit,
             "beyond_limit": policy.beyond_limit,
+            "shadows": policy.shadows,
             "references": [Path(path).name for path in policy.references] or None,
             "keep_veil": reading.keep_haze or None,
             "nodata": reading.nodata,

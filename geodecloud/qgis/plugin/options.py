@@ -47,6 +47,10 @@ OPTIONS = {
         "Treatment of opaque pixels beyond the fill limit: keep their cloud, or set nodata",
         "keep",
     ),
+    "--shadows": (
+        "Treatment of clouds' shadows: relight the ground, or keep it as measured",
+        "restore",
+    ),
     "--reference": (
         "Clear image of another date to fill opaque pixels from; repeatable, best first",
         "",
