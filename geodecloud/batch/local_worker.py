@@ -12,6 +12,7 @@ from typing import NoReturn
 from geodecloud.batch.events import Done, RowsDone
 from geodecloud.batch.worker import Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError
+from geodecloud.raster.process import own_process
 from geodecloud.restore.heap import use_one_heap
 
 READY = "ready"
@@ -29,6 +30,7 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
     :class:`Done` once.
     """
     use_one_heap()
+    own_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, which stops us
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_stop_with_owner, daemon=True).start()

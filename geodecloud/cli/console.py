@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
 from geodecloud.errors import GeodecloudError, GeodecloudWarning
+from geodecloud.raster.process import own_process
 from geodecloud.restore.heap import use_one_heap
 
 ProgressStyle = Literal["bar", "json", "none"]
@@ -197,6 +198,7 @@ def report(line: str) -> None:
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
     use_one_heap()
+    own_process()
     _say_all_that_stdout_can()
     handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
     if sys.stderr is None:  # closed, as some services start their programs

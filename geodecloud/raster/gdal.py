@@ -3,18 +3,25 @@
 Every raster that is read is opened here, so that none fails or warns in a way of its own.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import rasterio
 from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from geodecloud.errors import GeodecloudError, SceneError
+from geodecloud.raster.offline import refuse_remote_here
+from geodecloud.raster.process import DATA_VARIABLES
+from geodecloud.raster.thread_options import thread_options
+
+_WGS84 = 4326  # EPSG code
 
 
 def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
@@ -27,7 +34,9 @@ def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
 
     Raises:
         SceneError: it cannot be opened.
+        UsageError: it is on the network, which this run may not read.
     """
+    refuse_remote_here(str(name))
     try:
         with without_georeference_warning():
             return rasterio.open(name)
@@ -68,9 +77,28 @@ def without_georeference_warning() -> Iterator[None]:
         yield
 
 
-def gdal_resources(cache: int, threads: int) -> Any:
+def gdal_resources(cache: int, threads: int) -> AbstractContextManager[None]:
     """Return a context in which GDAL caches ``cache`` bytes and compresses in ``threads`` threads.
 
     GDAL asks for the size of its cache once, when the process opens its first raster.
     """
-    return rasterio.Env(GDAL_CACHEMAX=cache, GDAL_NUM_THREADS=threads)
+    return thread_options({"GDAL_CACHEMAX": str(cache), "GDAL_NUM_THREADS": str(threads)})
+
+
+def require_proj() -> None:
+    """Refuse to work with a PROJ that finds no data: it would lose every CRS without a word.
+
+    Raises:
+        GeodecloudError: an environment variable names another installation's data.
+    """
+    try:
+        with rasterio.Env():  # which keeps PROJ from writing to stderr
+            CRS.from_epsg(_WGS84)
+    except CRSError as error:
+        given = next((name for name in DATA_VARIABLES if os.environ.get(name)), None)
+        remedy = (
+            f"{given} is {os.environ[given]}, another installation's; unset {given}"
+            if given
+            else "reinstall rasterio"
+        )
+        raise GeodecloudError(f"PROJ finds no coordinate systems: {remedy}") from error

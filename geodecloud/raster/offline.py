@@ -1,77 +1,102 @@
 """Keep GDAL off the network unless the user allows it, whatever a file refers to.
 
-A VRT may name sources that GDAL fetches: ``/vsicurl/``, a WMS, an object store. GDAL has no switch
-for all of them, but all go through curl, and curl goes through a proxy.
+A VRT may name sources that GDAL fetches: ``/vsicurl/``, a WMS, an object store. Names on the
+network are refused. For what else a file may refer to, GDAL gets a proxy that does not exist: it
+has no switch for all of its drivers, but all go through curl.
 """
 
+import html
 import os
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from geodecloud.errors import UsageError
+from geodecloud.raster.process import process_is_owned
+from geodecloud.raster.thread_options import options_here, thread_options
 
-# Nothing listens on port 1 of this machine. GDAL reads environment variables in every thread, also
-# in threads that read from the file later.
+# Nothing listens on port 1 of this machine.
 _NOWHERE = "127.0.0.1:1"
 _OFFLINE = {
     "GDAL_HTTP_PROXY": _NOWHERE,
     "GDAL_HTTPS_PROXY": _NOWHERE,
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
     "GDAL_HTTP_MAX_RETRY": "0",
+    "GDAL_HTTP_TIMEOUT": "0.001",  # seconds; of hosts that no_proxy names
+    "VRT_NUM_THREADS": "1",  # threads of GDAL's own would not have these options
 }
 _EXCEPTIONS = ("no_proxy", "NO_PROXY")  # name hosts that curl would reach past the proxy
 _REMOTE = re.compile(
     r"/vsi(?!zip|tar|gzip|mem|subfile|sparse|cached|stdin|7z|rar)\w+/|\b(?!file:|vrt:)\w+://"
+    r"|^(?:wms|wmts|wcs|ogcapi|plmosaic|eedai|daas|ngw|stacta|stacit):"
 )
-
-_lock = threading.Lock()
-_users = 0
-_before: dict[str, str | None] = {}
+_SERVICE = re.compile(  # the description of one
+    r"\s*(?:<\?[^>]*\?>\s*)?<(?:GDAL_|WM[ST]|WMTS|WCS|Capabilities)", re.IGNORECASE
+)
+_SOURCE = re.compile(r"<Source(?:Filename|Dataset)([^>]*)>(.*?)</Source", re.DOTALL)
+_MOST_TEXT = 1 << 26  # bytes of a VRT that is looked into
+_DEEPEST = 8  # VRT in a VRT
 
 
 def refuse_remote(name: str, *, allowed: bool) -> None:
-    """Refuse a name on the network.
+    """Refuse a name on the network, and a VRT that names a source there.
 
     Raises:
         UsageError: ``name`` is on the network, and the network is not ``allowed``.
     """
-    if not allowed and _REMOTE.search(name.lower()):
-        raise UsageError(f"{name}: is on the network; `allow_network` reads it")
-
-
-@contextmanager
-def offline(*, allowed: bool) -> Iterator[None]:
-    """Keep GDAL off the network while the ``with`` block runs, unless it is ``allowed``."""
     if allowed:
-        yield
         return
-    _enter()
+    if not name.lstrip().startswith("<") and _REMOTE.search(name.lower()):
+        raise UsageError(f"{name}: is on the network; `allow_network` reads it")
+    for source in _sources(name, _DEEPEST):
+        raise UsageError(f"{_short(name)}: reads {source} on the network; `allow_network` does so")
+
+
+def refuse_remote_here(name: str) -> None:
+    """Refuse a name on the network, see :func:`refuse_remote`, where this thread is offline."""
+    refuse_remote(name, allowed=not options_here().keys() >= _OFFLINE.keys())
+
+
+def offline(*, allowed: bool) -> AbstractContextManager[None]:
+    """Keep GDAL off the network in this thread in a ``with`` block, unless it is ``allowed``."""
+    if allowed:
+        return nullcontext()
+    if process_is_owned():
+        for name in _EXCEPTIONS:
+            os.environ.pop(name, None)
+    return thread_options(_OFFLINE)
+
+
+def _sources(name: str, depth: int) -> Iterator[str]:
+    """Yield the sources on the network that a VRT names, by its file or its text."""
+    text = name if name.lstrip().startswith("<") else _xml(Path(name))
+    if _SERVICE.match(text):
+        yield _short(name)
+    for attributes, escaped in _SOURCE.findall(text) if depth else ():
+        source = html.unescape(escaped).strip()
+        if _REMOTE.search(source.lower()):
+            yield _short(source)
+        else:
+            beside = re.search(r"relativeToVRT\s*=\s*.1", attributes) and text is not name
+            yield from _sources(str(Path(name).parent / source) if beside else source, depth - 1)
+
+
+def _xml(file: Path) -> str:
+    """Return the text of an XML file; nothing of any other."""
     try:
-        yield
-    finally:
-        _leave()
+        if not file.is_file():
+            return ""
+        with file.open("rb") as opened:
+            start = opened.read(256)
+            if not start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
+                return ""
+            text = start + opened.read(_MOST_TEXT)
+            return text.decode(errors="replace").lstrip("\ufeff")
+    except (OSError, ValueError):
+        return ""
 
 
-def _enter() -> None:
-    global _users  # noqa: PLW0603  the environment is the process's, and so is the count
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _before.update({name: os.environ.get(name) for name in (*_OFFLINE, *_EXCEPTIONS)})
-            os.environ.update(_OFFLINE)
-            for name in _EXCEPTIONS:
-                os.environ.pop(name, None)
-
-
-def _leave() -> None:
-    global _users  # noqa: PLW0603
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            for name, value in _before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+def _short(name: str) -> str:
+    """Return a name for a message: of XML, its beginning."""
+    return " ".join(name.split())[:100] if name.lstrip().startswith("<") else name

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning
@@ -23,11 +22,12 @@ from geodecloud.errors import NodataWarning, warn
 from geodecloud.raster.aoi import find_area
 from geodecloud.raster.bands import BY_FILE, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
-from geodecloud.raster.gdal import failures_as, late_failures_as, open_raster
+from geodecloud.raster.gdal import failures_as, late_failures_as, open_raster, require_proj
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import offline, refuse_remote
 from geodecloud.raster.source import Source, Src, find_source
+from geodecloud.raster.thread_options import thread_options
 from geodecloud.raster.validity import Validity, find_validity
 from geodecloud.settings import Reading
 
@@ -246,7 +246,9 @@ def open_scene(
     for name in _names(src):
         refuse_remote(name, allowed=reading.allow_network)
     # Read as a whole picture, a truncated PNG raises nothing.
-    with offline(allowed=reading.allow_network), rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
+    whole = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
+    with offline(allowed=reading.allow_network), thread_options(whole):
+        require_proj()
         source = src if isinstance(src, Source) else find_source(src, reading.resolution)
         path = Path(source.label)
         with (

@@ -22,6 +22,7 @@ from geodecloud.raster.metadata import copy_ground_control, copy_metadata
 from geodecloud.raster.profile import band_profile, cog_options, profile_of
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import TAG
+from geodecloud.raster.thread_options import thread_options
 from geodecloud.settings import Format, Output
 
 _FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
@@ -201,7 +202,7 @@ def _create(path: Path, profile: dict[str, Any], options: dict[str, str] | None)
 def _failures(path: Path) -> Iterator[None]:
     """Turn GDAL's failures into OutputError."""
     try:
-        with without_georeference_warning(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        with without_georeference_warning(), thread_options({"GDAL_TIFF_INTERNAL_MASK": "YES"}):
             yield
     except RasterioError as error:
         raise _write_failure(path, str(error.__cause__ or error)) from error

@@ -12,6 +12,7 @@ from queue import Queue
 from typing import TypeVar
 
 from geodecloud.errors import GeodecloudError
+from geodecloud.raster.thread_options import inherited
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,7 +49,7 @@ def prefetch(
             _close(items)
             made.put(("end", None))
 
-    thread = threading.Thread(target=make, daemon=True)
+    thread = threading.Thread(target=inherited(make), daemon=True)
     kind = ""
     try:
         _start(thread, made)  # inside: an interrupt while it starts must not leave it behind
@@ -100,11 +101,11 @@ def ordered_map(
     Args:
         calls: calls that run at once, in as many threads; one more item waits.
     """
-    pool = ThreadPoolExecutor(calls)
+    pool, call = ThreadPoolExecutor(calls), inherited(function)
     pending: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in items:
-            pending.append((item, pool.submit(function, item)))
+            pending.append((item, pool.submit(call, item)))
             if len(pending) > calls:
                 first, future = pending.popleft()
                 yield first, future.result()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import FillWarning, warn
 from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
+from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
 from geodecloud.restore.fill.ground import LAND, Ground, fill_colours, shadow_weight
 from geodecloud.restore.fill.limit import FillLimit
@@ -104,7 +105,8 @@ def fill_opaque(
         with ThreadPoolExecutor(min(workshop.threads, FILLING)) as pool:
             for _ in range(waiting):
                 group = take_back(file)
-                list(pool.map(fill, group.pieces(FILLED_ROWS)))  # the pieces are views of the group
+                pieces = group.pieces(FILLED_ROWS)  # views of the group
+                list(pool.map(inherited(fill), pieces))
                 yield group
                 del group
 

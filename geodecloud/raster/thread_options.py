@@ -1,0 +1,95 @@
+"""Set GDAL's options in one thread alone.
+
+``rasterio.Env`` sets them for the whole process when the main thread enters it. Other threads of
+the process may read rasters of their own meanwhile, and must not notice. Threads that work for the
+same run take its options over by :func:`inherited`.
+"""
+
+import ctypes
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import rasterio
+from rasterio import _env
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Options(threading.local):
+    def __init__(self) -> None:
+        self.current: dict[str, str] = {}  # set by us in this thread
+
+
+_here = _Options()
+
+
+@contextmanager
+def thread_options(options: dict[str, str]) -> Iterator[None]:
+    """Set options of GDAL in this thread while the ``with`` block runs."""
+    outer = _here.current
+    _here.current = outer | options
+    try:
+        with _set_here(options):
+            yield
+    finally:
+        _here.current = outer
+
+
+def options_here() -> dict[str, str]:
+    """Return the options that :func:`thread_options` has set in this thread."""
+    return _here.current
+
+
+def inherited(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that runs in any thread with the options of this one."""
+    options = options_here()
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with thread_options(options):
+            return function(*args, **kwargs)
+
+    return run
+
+
+@contextmanager
+def _set_here(options: dict[str, str]) -> Iterator[None]:
+    gdal = _gdal()
+    if gdal is None:  # the next best; no other thread notices unless this is the main one
+        with rasterio.Env(**options):
+            yield
+        return
+    names = {name: name.encode() for name in options}
+    before = {name: gdal.CPLGetThreadLocalConfigOption(key, None) for name, key in names.items()}
+    try:
+        for name, value in options.items():
+            gdal.CPLSetThreadLocalConfigOption(names[name], value.encode())
+        yield
+    finally:
+        for name, value in before.items():
+            gdal.CPLSetThreadLocalConfigOption(names[name], value)
+
+
+@functools.cache
+def _gdal() -> Any:
+    """Return the GDAL that rasterio uses, for what rasterio does not offer; None: not found.
+
+    On POSIX, a library's handle finds the functions of the libraries that it is linked with.
+    """
+    folder = Path(rasterio.__file__).parent
+    beside = [*folder.parent.glob("rasterio.libs/gdal*.dll"), *folder.glob("gdal*.dll")]
+    for library in (_env.__file__, *beside):
+        try:
+            gdal = ctypes.CDLL(str(library))
+            gdal.CPLGetThreadLocalConfigOption.argtypes = [ctypes.c_char_p] * 2
+            gdal.CPLGetThreadLocalConfigOption.restype = ctypes.c_char_p
+            gdal.CPLSetThreadLocalConfigOption.argtypes = [ctypes.c_char_p] * 2
+            gdal.CPLSetThreadLocalConfigOption.restype = None
+        except (AttributeError, OSError):
+            continue
+        return gdal
+    return None

@@ -1,0 +1,154 @@
+"""The process is the user's: the library changes nothing of it."""
+
+import http.server
+import os
+import random
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rasterio.env import get_gdal_config
+
+import geodecloud
+from geodecloud.decloud import decloud_scene
+from geodecloud.errors import UsageError
+from geodecloud.raster.offline import offline
+from geodecloud.raster.thread_options import inherited, options_here, thread_options
+from geodecloud.restore.stages import ordered_map, prefetch
+from geodecloud.settings import Settings
+from tests.conftest import ROOT, identity, noise, write_scene
+
+OPTIONS = ("GDAL_HTTP_PROXY", "CPL_VSIL_CURL_ALLOWED_FILENAME", "GDAL_NUM_THREADS", "GDAL_CACHEMAX")
+
+
+def in_thread(function):
+    """The result of a function in a thread of its own."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def gdal_options():
+    return [get_gdal_config(name) for name in (*OPTIONS, "GDAL_TIFF_INTERNAL_MASK")]
+
+
+def test_an_option_holds_in_its_thread_and_in_those_that_inherit_it():
+    with thread_options({"GDAL_HTTP_PROXY": "outer", "GDAL_NUM_THREADS": "2"}):
+        with thread_options({"GDAL_HTTP_PROXY": "inner"}):
+            seen = [get_gdal_config(name) for name in ("GDAL_HTTP_PROXY", "GDAL_NUM_THREADS")]
+            assert seen == ["inner", 2]
+            assert in_thread(partial(get_gdal_config, "GDAL_HTTP_PROXY")) is None
+            function = inherited(partial(get_gdal_config, "GDAL_HTTP_PROXY"))
+        assert in_thread(function) == "inner"
+        assert get_gdal_config("GDAL_HTTP_PROXY") == "outer"
+    assert get_gdal_config("GDAL_HTTP_PROXY") is None
+    assert options_here() == {}
+
+
+def test_the_stages_work_with_the_options_of_their_run():
+    def options(*_):
+        return get_gdal_config("GDAL_HTTP_PROXY")
+
+    with thread_options({"GDAL_HTTP_PROXY": "mine"}):
+        nested = prefetch(options() for _ in prefetch(iter("ab")))
+        assert list(nested) == ["mine"] * 2
+        assert [one for _, one in ordered_map(options, iter("abc"), 2)] == ["mine"] * 3
+
+
+def test_nothing_of_the_process_changes_during_a_run_or_after(tmp_path, tiny_model):
+    src = write_scene(tmp_path / "in.tif", noise((3, 150, 130)))
+    before = (dict(os.environ), gdal_options(), torch.get_num_threads())
+    states = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
+    seen = []
+
+    def look(patches, dark_object):
+        seen.append((dict(os.environ), in_thread(gdal_options), torch.get_num_threads()))
+        return identity(patches, dark_object)
+
+    decloud_scene(src, tmp_path / "a.tif", look, Settings(threads=1))
+    geodecloud.decloud_array(noise((3, 80, 80)), model=tiny_model, threads=1)
+    assert seen
+    assert all(one == before for one in seen)
+    assert (dict(os.environ), gdal_options(), torch.get_num_threads()) == before
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]
+    assert random.getstate() == states[2]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_other_threads_read_from_the_network_meanwhile(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 100, 90)))
+    handler = partial(_Quiet, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        name = f"/vsicurl/http://127.0.0.1:{server.server_port}/in.tif"
+
+        def read_remote():
+            options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_TIMEOUT": "9"}
+            options["CPL_VSIL_CURL_NON_CACHED"] = name
+            with rasterio.Env(**options), rasterio.open(name) as opened:
+                return opened.read().shape
+
+        def look(patches, dark_object):
+            assert in_thread(read_remote) == (3, 100, 90)
+            return identity(patches, dark_object)
+
+        decloud_scene(src, tmp_path / "out.tif", look)
+        with offline(allowed=False), pytest.raises(rasterio.errors.RasterioIOError):
+            read_remote()
+        server.shutdown()
+
+
+def test_a_vrt_in_a_vrt_does_not_reach_the_network(tmp_path):
+    inner, outer = tmp_path / "inner.vrt", tmp_path / "outer.vrt"
+    text = (
+        '<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="Byte" band="1">'
+        '<SimpleSource><SourceFilename relativeToVRT="1">{}</SourceFilename></SimpleSource>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    inner.write_text(text.format("http://example.com/a.tif"))
+    outer.write_text(text.format("inner.vrt"))
+    with pytest.raises(UsageError, match=r"reads http://example\.com/a\.tif on the network"):
+        decloud_scene(outer, tmp_path / "out.tif", identity)
+    outer.write_text(text.format("outer.vrt"))  # in a circle
+    with pytest.raises(geodecloud.SceneError):
+        decloud_scene(outer, tmp_path / "out.tif", identity)
+
+
+@pytest.mark.parametrize("variable", ["PROJ_LIB", "PROJ_DATA", "GDAL_DATA"])
+def test_data_of_another_installation_never_lose_a_crs(tmp_path, variable):
+    """The program has its own; the library, in a user's process, names the variable."""
+    src = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) // 4, crs="EPSG:2154")
+    (tmp_path / "other").mkdir()
+    environment = os.environ | {variable: str(tmp_path / "other"), "PYTHONPATH": str(ROOT)}
+
+    def run(*arguments):
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    done = run("-m", "geodecloud", src, tmp_path / "program.tif")
+    assert (done.returncode, "PROJ" in done.stderr) == (0, False), done.stderr
+    with rasterio.open(tmp_path / "program.tif") as out:
+        assert out.crs == "EPSG:2154"
+    library = tmp_path / "library.tif"
+    code = "import sys, geodecloud; geodecloud.decloud_file(sys.argv[1], sys.argv[2])"
+    done = run("-c", code, src, library)
+    if variable == "GDAL_DATA":
+        with rasterio.open(library) as out:
+            assert out.crs == "EPSG:2154"
+    else:
+        last = done.stderr.strip().splitlines()[-1]
+        assert f"{variable} is {tmp_path / 'other'}" in last
+        assert f"unset {variable}" in last
+        assert not library.exists()
