@@ -281,7 +281,7 @@ def test_a_batch_counts_scenes_in_json_lines(cli, tmp_path, tiny_model):
 
 
 COMMANDS = ["", "remove", "batch", "info", "simulate", "evaluate", "train", "prepare"]
-COMMANDS += ["download-eurosat", "qgis", "qgis install", "qgis zip", "qgis doctor"]
+COMMANDS += ["cloud-fields", "download-eurosat", "qgis", "qgis install", "qgis zip", "qgis doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

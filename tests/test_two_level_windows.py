@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from geodecloud.data.two_level.cloud_fields import cut_cloud_fields, load_cloud_fields
+from geodecloud.data.two_level.cloud_fields import load_cloud_fields
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import SIDE, FieldBank, draw_placement, make_bank, sample
 from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
@@ -214,14 +214,3 @@ def test_a_selection_of_fields_comes_along():
 def test_a_folder_without_fields_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="no cloud fields"):
         load_cloud_fields(tmp_path)
-
-
-def test_fields_are_cut_over_dark_ground_only():
-    clear = np.full((SIDE, 2 * SIDE), 0.03, np.float32)
-    clear[:, SIDE:] = 0.2
-    cloudy = clear.copy()
-    cloudy[100:200] += 0.7
-    fields = cut_cloud_fields(cloudy, clear)
-    assert fields.shape == (1, SIDE, SIDE)
-    assert fields[0, 150].min() == 255
-    assert fields[0, 300].max() == 0

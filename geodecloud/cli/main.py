@@ -9,6 +9,7 @@ import typer
 
 from geodecloud.cli import qgis
 from geodecloud.cli.batch import batch
+from geodecloud.cli.cloud_fields import cloud_fields
 from geodecloud.cli.console import run
 from geodecloud.cli.evaluate import evaluate
 from geodecloud.cli.info import info
@@ -49,7 +50,8 @@ def root(
     """
 
 
-for _command in (remove, batch, info, simulate, evaluate, train, prepare, download_eurosat):
+_OF_TRAINING = (train, cloud_fields, prepare, download_eurosat)
+for _command in (remove, batch, info, simulate, evaluate, *_OF_TRAINING):
     app.command(cls=Command)(_command)
 app.add_typer(qgis.app, name="qgis", cls=Group, help="Install the plugin for QGIS.")
 

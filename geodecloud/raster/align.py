@@ -66,7 +66,7 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
     if not (image.grid.is_placed and scene.grid.is_placed):
         rows, columns = scene.shape
         raise SceneError(
-            f"{image.path}: without a CRS in both, a reference must have the scene's size, "
+            f"{image.path}: without a CRS in both, it must have the size of {scene.path}, "
             f"{columns}x{rows}"
         )
     nodata = image.validity.unwritten

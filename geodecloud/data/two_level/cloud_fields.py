@@ -17,11 +17,6 @@ _PICTURES = (".png", ".webp")
 _RASTERS = (".tif", ".tiff")
 _EIGHT_BIT = ("L", "P", "RGB", "RGBA", "LA")  # modes of Pillow; WebP has no grey of its own
 _ROUNDED = 1e-3  # by which a share of 1 may be exceeded
-_MODEL_WHITE = 0.275  # reflectance at the top of the model range, see radiometry
-_DARK = 0.25  # model range; ground brighter than this shows through thin cloud
-_SHARE = 0.98  # of a field's ground has to be dark
-_RESIDUE = 0.04  # model range; less light than this is ground that changed, not cloud
-_FULL = 2.5  # model range that a saturated cloud adds, reflectance 0.7
 
 
 def load_cloud_fields(folder: Path) -> NDArray[np.uint8]:
@@ -40,30 +35,6 @@ def load_cloud_fields(folder: Path) -> NDArray[np.uint8]:
     if not paths:
         raise DataError(f"{folder}: no cloud fields in it (grey PNG, WebP or GeoTIFF)")
     return np.concatenate([_cut(_read(path), path) for path in paths])
-
-
-def cut_cloud_fields(cloudy: NDArray[np.float32], clear: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Cut fields from a cloudy scene, where a clear one of the same place shows dark ground.
-
-    Args:
-        cloudy, clear: float32 (rows, columns), one band of each (red, say) in reflectance, NaN
-            where there is none.
-
-    Returns:
-        uint8 (count, 512, 512): the light that cloud adds, 255 at reflectance 0.7. Fields lie side
-        by side; those over bright ground or without cloud are left out.
-    """
-    added = (cloudy - clear) / _MODEL_WHITE
-    ground = clear / _MODEL_WHITE
-    share = np.clip((added - _RESIDUE) / (_FULL - _RESIDUE), 0, 1)
-    fields = []
-    for top in range(0, added.shape[0] - SIDE + 1, SIDE):
-        for left in range(0, added.shape[1] - SIDE + 1, SIDE):
-            here = np.s_[top : top + SIDE, left : left + SIDE]
-            dark = np.mean(ground[here] < _DARK) >= _SHARE  # NaN is not dark
-            if dark and np.nanmax(share[here]) > 2 * _RESIDUE:
-                fields.append(np.rint(np.nan_to_num(share[here]) * 255).astype(np.uint8))
-    return np.stack(fields) if fields else np.empty((0, SIDE, SIDE), np.uint8)
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
