@@ -121,7 +121,8 @@ def decloud_scene(
 
         with closing(fine_pass(scene, predict, radiometry, settings.windows, plan)) as restored:
             rows = screen(cancellable(restored, cancelled), facts, mask, policy)
-            rows = (composite(some, facts, policy) for some in rows)
+            asked = settings.output.opacity is not None
+            rows = (composite(some, facts, policy, with_percent=asked) for some in rows)
             rows = invented.watch(rows, facts.height * facts.width)
             rows = _report_progress(rows, scene, progress)
             if policy.opaque == "fill":

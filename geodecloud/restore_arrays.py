@@ -71,8 +71,10 @@ def restore_array(
     if 0 in array.shape:
         raise UsageError(f"the array has shape {array.shape}: it is empty")
     output = settings.output
-    if output.provenance or output.preview or output.stac:
-        raise UsageError("an array has no outputs beside it: leave provenance, preview, stac out")
+    if output.provenance or output.opacity or output.preview or output.stac:
+        raise UsageError(
+            "an array has no outputs beside it: leave provenance, opacity, preview, stac out"
+        )
     hidden = hidden_pixels(array, settings.reading.bands or (1, 2, 3), info.nodata)
     with TemporaryDirectory(prefix="geodecloud-") as folder:
         src, dst, codes = (Path(folder) / name for name in ("array.tif", "out.tif", "codes.tif"))

@@ -20,8 +20,9 @@ from geodecloud.radiometry import (
     model_to_eurosat,
     uniform_haze,
 )
+from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.composite import NO_PERCENT, composite, percent
+from geodecloud.restore.composite import composite, percent
 from geodecloud.restore.filters import box_mean
 from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import hysteresis, screen, screen_opacity, water_weight

@@ -18,7 +18,7 @@ _LOCK = ".geodecloud-batch.lock"
 # Options without effect on the pixels, and those of which the manifest has more than the value.
 _NOT_RECORDED = {
     *("model", "threads", "batch_size", "max_memory"),
-    *("provenance", "preview", "overwrite"),
+    *("provenance", "opacity", "preview", "overwrite"),
 }
 
 Entry = dict[str, Any]
@@ -161,6 +161,7 @@ class Manifest:
             },
             "output": self._relative(job.output),
             "provenance": self._relative(job.provenance) if job.provenance else None,
+            "opacity": self._relative(job.opacity) if job.opacity else None,
             "preview": self._relative(job.preview) if job.preview else None,
         }
 

@@ -1,5 +1,6 @@
 """Name the outputs of each scene, and refuse two scenes with the same output."""
 
+import dataclasses
 import os
 import string
 from dataclasses import dataclass
@@ -21,13 +22,15 @@ class Job:
     fingerprint: Fingerprint | None
     output: Path
     provenance: Path | None = None
+    opacity: Path | None = None
     preview: Path | None = None
     overwrite: bool = False
 
     @property
     def outputs(self) -> list[Path]:
         """All files to make."""
-        return [path for path in (self.output, self.provenance, self.preview) if path]
+        every = (self.output, self.provenance, self.opacity, self.preview)
+        return [path for path in every if path]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Naming:
 
     name: str = "{stem}_clear.tif"
     provenance: str | None = None
+    opacity: str | None = None
     preview: str | None = None
 
     def __post_init__(self) -> None:
@@ -49,7 +53,7 @@ class Naming:
             _check_pattern(option, pattern)
 
     def _patterns(self) -> dict[str, str]:
-        patterns = {"name": self.name, "provenance": self.provenance, "preview": self.preview}
+        patterns: dict[str, str | None] = dataclasses.asdict(self)
         return {option: pattern for option, pattern in patterns.items() if pattern is not None}
 
     def job(self, source: FoundScene, out: Path, *, overwrite: bool = False) -> Job:
@@ -65,6 +69,7 @@ class Naming:
             fingerprint=source.fingerprint(),
             output=paths["name"],
             provenance=paths.get("provenance"),
+            opacity=paths.get("opacity"),
             preview=paths.get("preview"),
             overwrite=overwrite,
         )
@@ -103,8 +108,8 @@ class Claims:
             owner = self._owners.get(key, job.source)
             if key in claims:
                 raise UsageError(
-                    f"{path}: would be written twice; give `name`, `provenance` and `preview` "
-                    "patterns that differ"
+                    f"{path}: would be written twice; give `name`, `provenance`, `opacity` "
+                    "and `preview` patterns that differ"
                 )
             if owner != job.source:
                 raise UsageError(

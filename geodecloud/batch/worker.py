@@ -99,7 +99,10 @@ class Restorer:
 
         try:
             settings = self._settings.replace(
-                provenance=job.provenance, preview=job.preview, overwrite=job.overwrite
+                provenance=job.provenance,
+                opacity=job.opacity,
+                preview=job.preview,
+                overwrite=job.overwrite,
             )
             for path in job.outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,13 @@ ProvenanceOption = Annotated[
         metavar="NAME", help="Names of provenance rasters to write, like {stem}_provenance.tif"
     ),
 ]
+OpacityOption = Annotated[
+    str | None,
+    output_option(
+        metavar="NAME",
+        help="Names of rasters of opacity and shadow to write, like {stem}_opacity.tif",
+    ),
+]
 PreviewOption = Annotated[
     str | None,
     output_option(metavar="NAME", help="Names of PNG previews to write, like {stem}.png"),
@@ -95,7 +102,7 @@ FailFastOption = Annotated[
 ]
 
 
-@takes_settings("provenance", "preview", "overwrite")
+@takes_settings("provenance", "opacity", "preview", "overwrite")
 def batch(
     sources: SourcesArgument = None,
     out: FolderArgument = None,
@@ -105,6 +112,7 @@ def batch(
     settle: SettleOption = 10,
     name: NameOption = "{stem}_clear.tif",
     provenance: ProvenanceOption = None,
+    opacity: OpacityOption = None,
     preview: PreviewOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -137,7 +145,7 @@ def batch(
     request = Request(
         read_names(sources),
         Search(out.absolute(), tuple(pattern or SCENES), recursive),
-        Naming(name, provenance, preview),
+        Naming(name, provenance, opacity, preview),
         overwrite,
         fail_fast,
         settle if watch else None,

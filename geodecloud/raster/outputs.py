@@ -1,4 +1,4 @@
-"""Write the outputs of a run together: the scene, its provenance, preview and STAC item."""
+"""Write the outputs of a run together: the scene, provenance, opacity, preview and STAC item."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -15,6 +15,7 @@ from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster import atomic
 from geodecloud.raster.nodata import NodataCheck, output_nodata
+from geodecloud.raster.opacity import create_percent
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import REFERENCES, Provenance, among, create_provenance, style
@@ -47,6 +48,10 @@ class FinishedRows(Protocol):
     @property
     def provenance(self) -> NDArray[np.uint8] | None:
         """Codes, (rows, width)."""
+
+    @property
+    def found(self) -> NDArray[np.uint8] | None:
+        """Opacity and shadow in percent, (2, rows, width)."""
 
     @property
     def windows(self) -> int:
@@ -152,7 +157,7 @@ class Outputs:
     """
 
     def __init__(self, scene: Scene, dst: Path, output: Output, protected: Iterable[Path]) -> None:
-        for path in (dst, output.provenance):
+        for path in (dst, output.provenance, output.opacity):
             if path and path.suffix.lower() not in (".tif", ".tiff"):
                 raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
         if output.stac:
@@ -172,6 +177,7 @@ class Outputs:
             provenance = parts.add(output.provenance) if output.provenance else None
             if qml := self._style():
                 parts.add(qml).write_text(style(), "utf-8")
+            opacity = parts.add(output.opacity) if output.opacity else None
             self._item = item
             self._preview = parts.add(output.preview) if output.preview else None
             self._restored = files.enter_context(create_like(scene, restored, {}, output))
@@ -179,6 +185,9 @@ class Outputs:
                 files.enter_context(create_provenance(scene, provenance, output))
                 if provenance
                 else None
+            )
+            self._opacity = (
+                files.enter_context(create_percent(scene, opacity, output)) if opacity else None
             )
             self.block = self._restored.block
             self._files = files.pop_all()
@@ -200,8 +209,8 @@ class Outputs:
         """
         output, parts = self._output, self._parts()
         item = item_path(self._dst) if output.stac else None
-        every = (self._dst, output.provenance, self._style(), output.preview, item)
-        paths = [path for path in every if path]
+        beside = (output.provenance, self._style(), output.opacity, output.preview, item)
+        paths = [self._dst, *(path for path in beside if path)]
         for path in paths:
             parts.check(path)
         return paths
@@ -244,6 +253,7 @@ class Outputs:
             written = Written(
                 dst=self._dst,
                 provenance=self._output.provenance,
+                opacity=self._output.opacity,
                 radiometry=radiometry,
                 cog=self._output.format == "cog",
                 facts={**json.loads(settings), "model": model_name, **fractions},
@@ -263,6 +273,8 @@ class Outputs:
             self._restored.write(out, some.first, hidden)
             if self._provenance:
                 self._provenance.write(provenance[None], some.first)
+            if self._opacity:
+                self._opacity.write(_set(some.found), some.first)
             if preview:
                 preview.add(some.first, some.dn[rgb], out[rgb], provenance)
             del some, out, provenance  # while the next ones are waited for

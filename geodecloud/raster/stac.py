@@ -26,14 +26,16 @@ class Written(NamedTuple):
 
     dst: the restored scene.
     provenance: its provenance raster, if any.
+    opacity: its raster of opacity and shadow, if any.
     radiometry: of the scene, and so of the output.
-    cog: both are COGs.
+    cog: all are COGs.
     facts: for ``processing:expression``: options, model and fractions, as JSON can hold them.
     nodata: DN that means nodata in the output.
     """
 
     dst: Path
     provenance: Path | None
+    opacity: Path | None
     radiometry: Radiometry
     cog: bool
     facts: dict[str, Any]
@@ -123,14 +125,19 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
             facts["offset"] = radiometry.offset / radiometry.scale
         bands.append(RasterBand.create(**facts))
     RasterExtension.ext(data, add_if_missing=True).bands = bands
-    if written.provenance:
-        where = written.provenance.absolute()
-        beside = where.parent == written.dst.absolute().parent
-        href = f"./{where.name}" if beside else str(where)
-        item.add_asset(
-            "provenance",
-            pystac.Asset(href, media_type=kind, roles=["metadata"], title="what was measured"),
-        )
+    for name, path, title, roles in (
+        ("provenance", written.provenance, "what was measured", ()),
+        ("opacity", written.opacity, "opacity and shadow in percent", ("cloud", "cloud-shadow")),
+    ):
+        if path:
+            href = _href(path.absolute(), written.dst.absolute().parent)
+            asset = pystac.Asset(href, title, None, kind, ["metadata", *roles])
+            item.add_asset(name, asset)
+
+
+def _href(path: Path, folder: Path) -> str:
+    """Return a link to a file from a folder: relative where the file lies in it."""
+    return f"./{path.name}" if path.parent == folder else str(path)
 
 
 def _json_number(value: float | None) -> float | str | None:

@@ -148,7 +148,7 @@ def create_opacity(scene: Scene, path: Path) -> Iterator[RowWriter]:
 def create_band(
     scene: Scene, path: Path, profile: dict[str, Any], file_format: Format = "gtiff"
 ) -> Iterator[tuple[Any, RowWriter]]:
-    """Open a new file of one band on the scene's grid: the dataset and its writer.
+    """Open a new file of few bands on the scene's grid: the dataset and its writer.
 
     Args:
         profile: see :func:`geodecloud.raster.profile.band_profile`.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry, as_dtype
+from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.filters import Floats, smoothstep
 from geodecloud.restore.rows import Rows, SceneFacts, given
@@ -23,7 +24,6 @@ _OPAQUE = {
     "keep": Provenance.CLOUD_KEPT,
     "nodata": Provenance.CLOUD_REMOVED,
 }
-NO_PERCENT = 255  # of opacity and shadow, where there are no data
 _PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit into a cache
 
 

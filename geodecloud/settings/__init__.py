@@ -218,6 +218,11 @@ class Output(Part):
         "Provenance GeoTIFF to write: measured, restored or invented",
         unit="FILE",
     )
+    opacity: Path | None = option(
+        None,
+        "GeoTIFF to write: opacity of clouds and their shadows, in percent",
+        unit="FILE",
+    )
     preview: Path | None = option(
         None, "PNG to write that shows the scene before, after, and its provenance", unit="FILE"
     )

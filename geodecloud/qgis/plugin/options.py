@@ -61,6 +61,10 @@ OPTIONS = {
         "Provenance GeoTIFF to write: measured, restored or invented",
         "",
     ),
+    "--opacity": (
+        "GeoTIFF to write: opacity of clouds and their shadows, in percent",
+        "",
+    ),
     "--model": ("Model file (.safetensors)", "the built-in model"),
     "--device": ("Device of the network: auto, cpu, cuda, cuda:1 or mps", "auto"),
 }

@@ -33,6 +33,9 @@ and the provenance layer marks them. Do not measure on them.
 (green); 104 cloud that was kept; 105 cloud made nodata; 110 and up, measured on the date of a
 reference (blue); 255 nodata.
 
+<b>Opacity and shadow</b>: how opaque the cloud over each pixel is (band 1), and how deep its shadow
+(band 2), from 0 to 100 percent; 255 nodata.
+
 Red, green and blue are restored; other bands pass through. For Sentinel-2 from 2022 on, set the
 offset to -1000 unless your provider has applied it or the product's metadata is beside the file.
 """
@@ -74,6 +77,12 @@ class RemoveClouds(SceneAlgorithm):
             QgsProcessingParameterRasterDestination("PROVENANCE", "Provenance", optional=True),
             help_of("--provenance"),
         )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                "OPACITY", "Opacity and shadow", optional=True, createByDefault=False
+            ),
+            help_of("--opacity"),
+        )
         self.addOutput(QgsProcessingOutputNumber("CHANGED", "Fraction of pixels changed"))
         self.addOutput(QgsProcessingOutputNumber("INVENTED", "Fraction of pixels invented"))
         self.addOutput(
@@ -93,15 +102,17 @@ class RemoveClouds(SceneAlgorithm):
         """Run the program, and style its layers."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         provenance = self.parameterAsOutputLayer(parameters, "PROVENANCE", context)
+        opacity = self.parameterAsOutputLayer(parameters, "OPACITY", context)
         arguments = ["remove", self.source, absolute(output)]
         arguments += ["--provenance", absolute(provenance)] if provenance else []
+        arguments += ["--opacity", absolute(opacity)] if opacity else []
         arguments += ["--mask", self._mask] if self._mask else []
         arguments += self.option("--mask-values", "MASK_VALUES", parameters, context)
         for reference in self._references:
             arguments += ["--reference", reference]
         arguments += restoring_options(self, parameters, context)
         arguments += self.scene_options(parameters, context)
-        folders = {Path(path).parent for path in (output, provenance) if path}
+        folders = {Path(path).parent for path in (output, provenance, opacity) if path}
         report = self.run_program([*arguments, "--overwrite", "--json"], folders, feedback)
         if report is None:
             return {}
@@ -112,7 +123,7 @@ class RemoveClouds(SceneAlgorithm):
         if provenance:
             style = put_provenance_style(Path(provenance))
             Style.of_file(style).wait_for(provenance, context)
-        layers = {"OUTPUT": output, "PROVENANCE": provenance or None}
+        layers = {"OUTPUT": output, "PROVENANCE": provenance or None, "OPACITY": opacity or None}
         shares = {"CHANGED": changed, "INVENTED": invented}
         shares |= {"REFERENCED": facts["reference_fraction"], "RELIT": facts["shadow_fraction"]}
         return {**layers, **shares}

@@ -18,6 +18,7 @@ from .options import help_of
 from .restoring import add_restoring, restoring_options
 
 _PROVENANCE = "{stem}_provenance.tif"
+_OPACITY = "{stem}_opacity.tif"
 _HELP = """
 Removes the clouds of all scenes in a folder, one after the other. SCENE.tif becomes
 SCENE_clear.tif in the output folder. Beside it stands SCENE_provenance.tif, which says which pixels
@@ -58,6 +59,10 @@ class RemoveFolder(ProgramAlgorithm):
             advanced=True,
         )
         self.add(QgsProcessingParameterBoolean("PROVENANCE", "Write provenance", True))
+        self.add(
+            QgsProcessingParameterBoolean("OPACITY", "Write opacity and shadow", False),
+            "SCENE_opacity.tif: opacity of clouds and their shadows, in percent.",
+        )
         self.add(QgsProcessingParameterFolderDestination("OUTPUT", "Output folder"))
 
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
@@ -75,6 +80,8 @@ class RemoveFolder(ProgramAlgorithm):
             arguments += self.option(flag, name, parameters, context)
         if self.parameterAsBoolean(parameters, "PROVENANCE", context):
             arguments += ["--provenance", _PROVENANCE]
+        if self.parameterAsBoolean(parameters, "OPACITY", context):
+            arguments += ["--opacity", _OPACITY]
         arguments += restoring_options(self, parameters, context)
         try:
             text = self.run_program(arguments, {Path(output)}, feedback)
