@@ -57,7 +57,8 @@ def remove_and_load(processing: Any) -> dict[str, Any]:
     contrast.setMinimumValue(123)
     contrast.setMaximumValue(4567)
     layer.renderer().setRedContrastEnhancement(contrast)
-    outputs = {"OUTPUT": str(FOLDER / "r ü.tif"), "PROVENANCE": str(FOLDER / "p ü.tif")}
+    files = {"OUTPUT": "r ü.tif", "PROVENANCE": "p ü.tif", "OPACITY": "o ü.tif"}
+    outputs = {name: str(FOLDER / file) for name, file in files.items()}
     feedback = Feedback()
     results = processing.runAndLoadResults(
         "geodecloud:removeclouds", {"INPUT": layer, "MODEL": MODEL, **outputs}, feedback=feedback
@@ -69,6 +70,7 @@ def remove_and_load(processing: Any) -> dict[str, Any]:
         "results": results,
         "progress": feedback.seen,
         "contrast": [red.minimumValue(), red.maximumValue()],
+        "bands of opacity": loaded[outputs["OPACITY"]].bandCount(),
         "provenance": [described(loaded[outputs["PROVENANCE"]]), described(by_hand)],
     }
 
@@ -209,7 +211,13 @@ def folder(processing: Any) -> dict[str, Any]:
     told = {}
     for name, options in {
         "done": {"PATTERN": "*.tif"},
-        "failed": {"RECURSIVE": True, "PROVENANCE": False, "OPAQUE": "keep"},
+        "failed": {
+            "RECURSIVE": True,
+            "PROVENANCE": False,
+            "OPAQUE": "keep",
+            "OPACITY": True,
+            "SHADOWS": "keep",
+        },
     }.items():
         feedback, output = Feedback(), FOLDER / name
         try:

@@ -10,6 +10,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 import geodecloud
+from geodecloud.cli.dry_run import describe_run
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, UsageError
 from geodecloud.radiometry import Radiometry
@@ -19,7 +20,7 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.composite import percent
 from geodecloud.restore.rows import Rows
-from geodecloud.settings import Output, Settings
+from geodecloud.settings import ModelSpec, Output, Settings
 from tests.conftest import noise, read, write_scene
 
 WHITE, SIZE = 16000, 160
@@ -148,6 +149,8 @@ def test_a_path_that_cannot_be_is_refused(cloudy, name, error, message):
     chosen = Settings(opacity=folder / name, provenance=folder / "p.tif", overwrite=True)
     with pytest.raises(error, match=message):
         decloud_scene(cloudy, folder / "out.tif", white_is_cloud, chosen)
+    with pytest.raises(error, match=message):  # and so by a dry run
+        describe_run(str(cloudy), folder / "out.tif", chosen, ModelSpec())
     assert [path.name for path in folder.iterdir()] == ["in.tif"]
     assert cloudy.read_bytes() == before
 
@@ -185,6 +188,8 @@ def test_the_command_line_lists_and_writes_it(cli, cloudy, tiny_model):
     assert cli(*options).code == 0, cli.err
     item = pystac.Item.from_dict(json.loads((folder / "out.json").read_text()))
     assert item.assets["opacity"].href == "./o.tif"
+    bands = item.assets["opacity"].extra_fields["bands"]
+    assert [band["name"] for band in bands] == ["opacity", "shadow"]
     assert item.assets["opacity"].roles == ["metadata", "cloud", "cloud-shadow"]
     assert read(folder / "o.tif").shape == (2, SIZE, SIZE)
 

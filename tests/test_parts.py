@@ -326,6 +326,7 @@ def test_the_item_beside_the_output(cli, tmp_path, tiny_model):
     src = write_scene(tmp_path / "S2_20210410T101559_x.tif", noise((4, 90, 80)), nodata=0)
     out = tmp_path / "out.tif"
     options = ["--offset", "-1000", "--format", "cog", "--stac", "--provenance", tmp_path / "p.tif"]
+    options += ["--opacity", tmp_path / "o.tif"]
     assert cli(src, out, *options, "--model", tiny_model).code == 0
     document = json.loads((tmp_path / "out.json").read_text())
     assert _schema_errors(document) == []
@@ -341,6 +342,7 @@ def test_the_item_beside_the_output(cli, tmp_path, tiny_model):
     assert {name: asset.href for name, asset in item.assets.items()} == {
         "data": "./out.tif",
         "provenance": "./p.tif",
+        "opacity": "./o.tif",
     }
     assert (out.parent / item.assets["data"].href).exists()
     west, south, east, north = item.bbox

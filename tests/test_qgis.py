@@ -197,6 +197,13 @@ def test_the_results_are_numbers_too(session):
     assert results["INVENTED"] == pytest.approx((provenance == Provenance.FILLED).mean())
 
 
+def test_opacity_and_shadow_are_a_layer(session):
+    assert session["remove_and_load"]["bands of opacity"] == 2
+    with rasterio.open(session["remove_and_load"]["results"]["OPACITY"]) as found:
+        assert found.nodata == 255
+        assert [text.split()[0] for text in found.descriptions] == ["opacity", "shadow"]
+
+
 def test_cancelling_leaves_no_file(session):
     cancelled = session["cancel"]
     assert 0 < cancelled["seen"][-1] < 100
@@ -239,7 +246,10 @@ def test_a_folder_is_a_batch_of_the_program(session):
         "--opaque fill --progress json"
     )
     assert set(done["files"]) == {"a_provenance.tif", "a_provenance.qml"}  # the stub writes one
-    options = "--recursive --offset -1000 --bands 3,2,1 --opaque keep --progress json"
+    options = (
+        "--recursive --offset -1000 --bands 3,2,1 --opacity {stem}_opacity.tif --opaque keep "
+        "--shadows keep --progress json"
+    )
     assert " ".join(failed["arguments"][3:]) == options
     assert "1 of 2 scenes failed" in failed["said"][-1]
 

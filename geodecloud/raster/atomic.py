@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -90,6 +90,17 @@ class AtomicFiles:
         if not os.access(folder, os.W_OK | os.X_OK | os.R_OK):
             raise OutputError(f"{destination}: the folder {folder} is not writable")
 
+    def check_all(self, destinations: Iterable[Path]) -> None:
+        """Refuse destinations of which one cannot be written, or is named twice.
+
+        Raises:
+            OutputError: as by :meth:`add`.
+        """
+        seen: set[Path] = set()
+        for destination in destinations:
+            self.check(destination)
+            seen.add(_free(destination, seen))
+
     def add(self, destination: Path) -> Path:
         """Return the path to write to for the file that is to appear at ``destination``.
 
@@ -98,10 +109,7 @@ class AtomicFiles:
                 writing it.
         """
         self.check(destination)
-        folder = destination.parent
-        resolved = folder.resolve() / destination.name
-        if resolved in self._unfinished:
-            raise OutputError(f"{destination}: named twice as an output; name another")
+        folder, resolved = destination.parent, _free(destination, self._unfinished)
         sweep(folder)
         unfinished = self._unfinished[resolved] = _Unfinished(folder, _key(destination))
         try:
@@ -154,6 +162,18 @@ class AtomicFiles:
                 for suffix in ("", *_SIDECARS):
                     _with(destination, suffix).unlink(missing_ok=True)
             raise
+
+
+def _free(destination: Path, taken: Container[Path]) -> Path:
+    """Return the resolved path of a destination that is not taken.
+
+    Raises:
+        OutputError: the destination is taken.
+    """
+    resolved = destination.parent.resolve() / destination.name
+    if resolved in taken:
+        raise OutputError(f"{destination}: named twice as an output; name another")
+    return resolved
 
 
 class _Unfinished:

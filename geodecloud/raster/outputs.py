@@ -205,14 +205,13 @@ class Outputs:
         """Return the paths that would be written, without writing any.
 
         Raises:
-            OutputError: one exists, or cannot be written.
+            OutputError: one exists, cannot be written, or is named twice.
         """
         output, parts = self._output, self._parts()
         item = item_path(self._dst) if output.stac else None
         beside = (output.provenance, self._style(), output.opacity, output.preview, item)
         paths = [self._dst, *(path for path in beside if path)]
-        for path in paths:
-            parts.check(path)
+        parts.check_all(paths)
         return paths
 
     def _style(self) -> Path | None:

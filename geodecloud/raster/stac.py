@@ -11,6 +11,7 @@ from rasterio.errors import RasterioError
 from geodecloud.errors import GeoreferenceWarning, OutputError, UsageError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.grid import Bounds
+from geodecloud.raster.opacity import BANDS, NO_PERCENT
 from geodecloud.raster.scene import Scene
 from geodecloud.version import VERSION
 
@@ -125,14 +126,18 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
             facts["offset"] = radiometry.offset / radiometry.scale
         bands.append(RasterBand.create(**facts))
     RasterExtension.ext(data, add_if_missing=True).bands = bands
-    for name, path, title, roles in (
-        ("provenance", written.provenance, "what was measured", ()),
-        ("opacity", written.opacity, "opacity and shadow in percent", ("cloud", "cloud-shadow")),
-    ):
-        if path:
-            href = _href(path.absolute(), written.dst.absolute().parent)
-            asset = pystac.Asset(href, title, None, kind, ["metadata", *roles])
-            item.add_asset(name, asset)
+    folder = written.dst.absolute().parent
+    if written.provenance:
+        href = _href(written.provenance.absolute(), folder)
+        asset = pystac.Asset(href, "what was measured", media_type=kind, roles=["metadata"])
+        item.add_asset("provenance", asset)
+    if written.opacity:
+        href = _href(written.opacity.absolute(), folder)
+        roles = ["metadata", "cloud", "cloud-shadow"]
+        percent = {"data_type": "uint8", "nodata": NO_PERCENT, "unit": "%"}
+        described = [{"name": text.split()[0], "description": text, **percent} for text in BANDS]
+        title, more = "opacity and shadow in percent", {"bands": described}
+        item.add_asset("opacity", pystac.Asset(href, title, None, kind, roles, more))
 
 
 def _href(path: Path, folder: Path) -> str:

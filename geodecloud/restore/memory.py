@@ -14,7 +14,7 @@ _PER_PATCH_PIXEL = 1250  # bytes of the network's layers
 _PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
 _DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
 _BLOCK_ROWS = 1.75  # rows of blocks in hand: one put together, one written, and their gaps
-_PER_BLOCK_PIXEL = 10  # bytes beside the DN before and after: provenance, what the fill asks for
+_PER_BLOCK_PIXEL = 12  # bytes beside the DN: provenance, what was found, what the fill asks for
 _SWATCHES = 10 * MIB  # of visible land, see swatches.py
 _DETAILS = 30 * MIB  # made of them, see texture.py
 # Bytes for each cell of the land, see ground.py: its colours, to gather and to spread; and a
