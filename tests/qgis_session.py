@@ -57,8 +57,7 @@ def remove_and_load(processing: Any) -> dict[str, Any]:
     contrast.setMinimumValue(123)
     contrast.setMaximumValue(4567)
     layer.renderer().setRedContrastEnhancement(contrast)
-    files = {"OUTPUT": "r ü.tif", "PROVENANCE": "p ü.tif", "OPACITY": "o ü.tif"}
-    outputs = {name: str(FOLDER / file) for name, file in files.items()}
+    outputs = {"OUTPUT": str(FOLDER / "r ü.tif"), "PROVENANCE": str(FOLDER / "p ü.tif")}
     feedback = Feedback()
     results = processing.runAndLoadResults(
         "geodecloud:removeclouds", {"INPUT": layer, "MODEL": MODEL, **outputs}, feedback=feedback
@@ -70,7 +69,6 @@ def remove_and_load(processing: Any) -> dict[str, Any]:
         "results": results,
         "progress": feedback.seen,
         "contrast": [red.minimumValue(), red.maximumValue()],
-        "bands of opacity": loaded[outputs["OPACITY"]].bandCount(),
         "provenance": [described(loaded[outputs["PROVENANCE"]]), described(by_hand)],
     }
 
@@ -128,12 +126,11 @@ def refusals(processing: Any) -> dict[str, str]:
     }
 
 
-def subdataset(processing: Any) -> str:
-    """A layer that is no file."""
+def subdataset(processing: Any) -> dict[str, Any]:
+    """A layer that is no file; with its opacity and shadow."""
     layer = QgsRasterLayer(f"GTIFF_DIR:1:{SCENE}", "directory")
-    output = str(FOLDER / "subdataset.tif")
-    parameters = {"INPUT": layer, "MODEL": MODEL, "OUTPUT": output}
-    return processing.run("geodecloud:removeclouds", parameters)["OUTPUT"]
+    outputs = {"OUTPUT": str(FOLDER / "subdataset.tif"), "OPACITY": str(FOLDER / "o ü.tif")}
+    return processing.run("geodecloud:removeclouds", {"INPUT": layer, "MODEL": MODEL, **outputs})
 
 
 def model(processing: Any) -> dict[str, Any]:
