@@ -82,7 +82,9 @@ def test_only_what_has_changed_is_done_again(cli, tmp_path, tiny_model):
     write_scene(folder / "a.tif", noise((3, 81, 70), seed=1))
     (out / "sub" / "c_p.tif").unlink()
     assert counts("--threads", 1, code=0) == [2, 1, 0]  # the threads have no part in the result
-    assert counts("--overlap", 32, code=0) == [3, 0, 0]
+    assert cli(*command, "--overlap", 32).code == 1
+    assert "with other options (--overlap 16, now 32); give --overwrite" in cli.err
+    assert counts("--overlap", 32, "--overwrite", code=0) == [3, 0, 0]
     # Killed between an output and its line: the output's own tags say whose it is.
     (out / NAME).unlink()
     for extra in [*out.rglob("*_p.tif"), *out.rglob("*.png")]:

@@ -118,3 +118,40 @@ def test_a_report_that_stdout_cannot_take_undoes_no_work(tmp_path, tiny_model):
         list(map(str, command)), capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
+def test_no_command_fails_for_a_report_of_finished_work(tmp_path, tiny_model):
+    path = write_scene(tmp_path / "s.tif", noise((3, 70, 70)) // 4)
+    out = tmp_path / "out"
+    commands = [
+        (path, tmp_path / "c.tif", "--model", tiny_model),
+        ("batch", path, out, "--model", tiny_model),
+        ("batch", path, out, "--model", tiny_model, "--json"),  # skipped
+        ("simulate", path, tmp_path / "cloudy.tif"),
+        ("qgis", "zip", tmp_path / "plugin.zip"),
+    ]
+    for command in commands:
+        with open("/dev/full", "wb") as full:  # noqa: PTH123
+            done = run(*command, stdout=full)
+        assert (done.returncode, b"no report" in done.stderr) == (0, True), done.stderr
+    assert {file.name for file in tmp_path.iterdir()} >= {"c.tif", "cloudy.tif", "plugin.zip"}
+    assert (out / "s_clear.tif").exists()
+    # What was asked for is not to be had there: one line. A reader that left has read enough.
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = run("info", path, stdout=full)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 2), done.stderr  # and a warning
+    assert b"stdout takes no output" in done.stderr
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run("info", path, "--json", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, b"rror" in done.stderr) == (0, False), done.stderr
+    # Nor does a full stderr fail a run that warns.
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        command = [sys.executable, "-m", "geodecloud", "info", path]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(  # noqa: PLW1510
+            command, stdout=subprocess.PIPE, stderr=full, env=environment
+        )
+    assert (done.returncode, b"width" in done.stdout) == (0, True)

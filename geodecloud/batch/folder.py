@@ -1,6 +1,7 @@
 """Restore many scenes into one folder: start reading here."""
 
 import dataclasses
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -10,14 +11,18 @@ from pathlib import Path
 
 from geodecloud.batch.crew import Crew
 from geodecloud.batch.events import Display
-from geodecloud.batch.manifest import Manifest, configuration_of
+from geodecloud.batch.manifest import Entry, Manifest, configuration_of
 from geodecloud.batch.plan import Claims, Job, Naming
 from geodecloud.batch.record import Recorder, Summary
 from geodecloud.batch.scheduler import Scheduler
 from geodecloud.batch.search import FoundScene, Search
 from geodecloud.batch.watch import Watch
 from geodecloud.errors import GeodecloudError, OutputError, SceneError
-from geodecloud.raster.metadata import made_from
+from geodecloud.raster.origin import is_output, tags_of_output
+from geodecloud.raster.stac import item_path
+from geodecloud.version import VERSION
+
+log = logging.getLogger("geodecloud")
 
 _SCANS_PER_SETTLE = 4
 
@@ -62,14 +67,18 @@ def run_batch(
     Raises:
         UsageError: a setting is impossible, or two scenes would make the same file.
         OutputError: a file is in the way, or the manifest cannot be written.
-        SceneError: no scenes are there.
+        SceneError: no scenes are there, or a folder is missing.
         GeodecloudError: the model cannot be read, or no workers are left.
     """
-    configuration = configuration_of(crew.spec, crew.check().sha256)
+    request.search.refuse_missing(request.names)
+    model = crew.check()
+    configuration = configuration_of(crew.spec, model.sha256)
+    # As an output of the same options and model has them.
+    tags = {"CONFIG": crew.spec.settings.to_json(), "MODEL": model.name, "VERSION": VERSION}
     watching = request.settle is not None
     with Manifest(request.search.out) as manifest, show as display:
         recorder = Recorder(manifest, configuration, display, summary)
-        planner = Planner(request, recorder)
+        planner = Planner(request, recorder, tags, stac=crew.spec.settings.output.stac)
         with recorder.timed():
             jobs = planner.present()
             if not jobs and not watching:
@@ -81,11 +90,21 @@ def run_batch(
 
 
 class Planner:
-    """Chooses the jobs of a request that are to be done."""
+    """Chooses the jobs of a request that are to be done.
 
-    def __init__(self, request: Request, recorder: Recorder) -> None:
+    Args:
+        tags: of an output that the same options and model have made.
+        stac: each output has a STAC item beside it.
+    """
+
+    def __init__(
+        self, request: Request, recorder: Recorder, tags: dict[str, str], *, stac: bool
+    ) -> None:
         self._request = request
         self._recorder = recorder
+        self._tags = tags
+        self._stac = stac
+        self._own: set[str] = set()  # sources that are outputs
         self._manifest = recorder.manifest
         self._claims = Claims()
         self._watch = Watch(request.sources, request.settle or 0)
@@ -99,8 +118,10 @@ class Planner:
         watching = self._request.settle is not None
         jobs = self._jobs(self._request.sources())
         if not jobs and not watching:
+            own = f" but {len(self._own)} outputs of earlier runs" if self._own else ""
             raise SceneError(
-                f"{', '.join(self._request.names)}: no scenes there; see `pattern` and `recursive`"
+                f"{', '.join(self._request.names)}: no scenes there{own}; see `pattern` and "
+                "`recursive`"
             )
         for job in jobs:
             self._claims.add(job)
@@ -125,7 +146,21 @@ class Planner:
         """Return a job for each source that is not an output of an earlier run."""
         naming, out = self._request.naming, self._manifest.folder
         jobs = [naming.job(one, out, overwrite=self._request.overwrite) for one in sources]
-        return [job for job in jobs if not self._manifest.made(Path(job.source))]
+        if self._stac:
+            jobs = [dataclasses.replace(job, item=item_path(job.output)) for job in jobs]
+        return [job for job in jobs if not self._is_output(job)]
+
+    def _is_output(self, job: Job) -> bool:
+        """Return whether a job's source is an output, of this folder's batches or any other run."""
+        path = Path(job.source)
+        if job.source in self._own or self._manifest.made(path):
+            found = True
+        else:  # a scene that is done need not be opened
+            found = not self._recorder.is_done(job) and is_output(path)
+        if found and job.source not in self._own:
+            log.info("%s: is an output of an earlier run, and is skipped", path)
+            self._own.add(job.source)
+        return found
 
     def _undone(self, jobs: list[Job]) -> list[Job]:
         undone = [self._allowed(job) for job in jobs if not self._recorder.skip_if_done(job)]
@@ -133,13 +168,36 @@ class Planner:
         return undone
 
     def _allowed(self, job: Job) -> Job:
+        """Return a job that replaces only what it may: all that the user says, or its own.
+
+        Raises:
+            OutputError: a file is in the way.
+        """
+        entry = self._manifest.last_made(job)
+        made = self._manifest.existing(entry) if entry else []
+        stale = tuple(path for path in made if path not in job.outputs)
         existing = [path for path in job.outputs if os.path.lexists(path)]
-        if not existing or job.overwrite:
-            return job
-        # A run that was killed may have made the output, but not the line that says so.
-        ours = self._manifest.made(job.output) or made_from(job.output) == Path(job.source).name
-        if not ours:
+        if job.overwrite or not (existing or stale):
+            return dataclasses.replace(job, stale=stale)
+        if entry and (changes := self._recorder.changes(job, entry)):
             raise OutputError(
-                f"{existing[0]}: exists, and no batch made it; give `overwrite` to replace it"
+                f"{[*existing, *stale][0]}: was made {_by(entry)}with other options "
+                f"({'; '.join(changes)}); give `overwrite` to replace it, or name another `out`"
             )
-        return dataclasses.replace(job, overwrite=True)
+        # A run that was killed may have made the output, but not the line that says so.
+        foreign = [path for path in existing if path not in made]
+        if foreign and not (job.output in existing and self._would_make_the_same(job)):
+            raise OutputError(
+                f"{foreign[0]}: exists, and no batch made it; give `overwrite` to replace it"
+            )
+        return dataclasses.replace(job, overwrite=True, stale=stale)
+
+    def _would_make_the_same(self, job: Job) -> bool:
+        tags = tags_of_output(job.output)
+        wanted = {**self._tags, "SOURCE": Path(job.source).name}
+        return all(tags.get(name) == value for name, value in wanted.items())
+
+
+def _by(entry: Entry) -> str:
+    version = entry.get("version", VERSION)
+    return "" if version == VERSION else f"by geodecloud {version} "

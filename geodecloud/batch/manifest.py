@@ -12,6 +12,7 @@ from geodecloud.batch.plan import Job
 from geodecloud.batch.search import FoundScene
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, warn
+from geodecloud.raster.stac import item_path
 
 NAME = "geodecloud-manifest.jsonl"
 _LOCK = ".geodecloud-batch.lock"
@@ -19,7 +20,10 @@ _LOCK = ".geodecloud-batch.lock"
 _NOT_RECORDED = {
     *("model", "threads", "batch_size", "max_memory"),
     *("provenance", "opacity", "preview", "overwrite"),
+    *("force", "allow_network"),  # what was restored without them is the same with them
 }
+
+_BESIDE = ("provenance", "opacity", "preview")  # outputs with names of their own
 
 Entry = dict[str, Any]
 
@@ -67,7 +71,8 @@ class Manifest:
         self.path = self.folder / NAME
         self._lock = FileLock(self.folder / _LOCK)
         self._entries: dict[str, Entry] = {}  # by output, relative to the folder
-        self._made: set[str] = set()  # outputs that any run has written
+        self._made: dict[str, Entry] = {}  # by output: the last run that has written it
+        self._files: set[Path] = set()  # that any run has written
         self._file: TextIO | None = None
 
     def __enter__(self) -> "Manifest":
@@ -135,12 +140,14 @@ class Manifest:
     def _remember(self, entry: Entry) -> None:
         self._entries[entry["output"]] = entry
         if entry.get("status") == "done":
-            self._made.add(entry["output"])
+            self._made[entry["output"]] = entry
+            self._files.update(self._files_of(entry))
 
     def is_done(self, job: Job, configuration: Entry) -> bool:
         """Return whether the outputs exist, made of an equal source by an equal configuration."""
         entry = self._entries.get(self._relative(job.output), {})
-        wanted: Entry = {**self._identity(job), **configuration, "status": "done"}
+        identity = {name: value for name, value in self._identity(job).items() if value}
+        wanted: Entry = {**identity, **configuration, "status": "done"}
         return (
             job.fingerprint is not None
             and all(entry.get(name) == value for name, value in wanted.items())
@@ -148,8 +155,38 @@ class Manifest:
         )
 
     def made(self, path: Path) -> bool:
-        """Return whether a run has written this output, so that another may replace it."""
-        return self._relative(path) in self._made
+        """Return whether a run has written this file."""
+        return path in self._files
+
+    def last_made(self, job: Job) -> Entry | None:
+        """Return the line of the last run that has written the output of a job."""
+        return self._made.get(self._relative(job.output))
+
+    def existing(self, entry: Entry) -> list[Path]:
+        """Return the files of a line that are still there."""
+        return [path for path in self._files_of(entry) if os.path.lexists(path)]
+
+    def changes(self, job: Job, entry: Entry, configuration: Entry) -> list[str]:
+        """Return in words how a job differs from the run of a line, its source aside."""
+        old, new = entry.get("settings", {}), configuration["settings"]
+        texts = [
+            f"`{name}` {_text(old.get(name))}, now {_text(new.get(name))}"
+            for name in sorted({*old, *new})
+            if old.get(name) != new.get(name)
+        ]
+        texts += ["another model"] if entry.get("model") != configuration["model"] else []
+        identity = self._identity(job)
+        for name in _BESIDE:
+            if identity[name] and identity[name] != entry.get(name):
+                texts.append(f"`{name}` {_text(entry.get(name))}, now {identity[name]}")
+        return texts
+
+    def _files_of(self, entry: Entry) -> list[Path]:
+        names = [entry.get(name) for name in ("output", *_BESIDE)]
+        paths = [self._absolute(name) for name in names if name]
+        if entry.get("settings", {}).get("stac"):
+            paths.append(item_path(paths[0]))
+        return paths
 
     def _identity(self, job: Job) -> Entry:
         fingerprint = job.fingerprint
@@ -167,6 +204,16 @@ class Manifest:
 
     def _relative(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    def _absolute(self, name: str) -> Path:
+        return Path(os.path.normpath(self.folder / name))
+
+
+def _text(value: Any) -> str:
+    """Return a value of a setting for people; of a file, its path."""
+    if isinstance(value, list):
+        return ",".join(map(str, value[:1] if value and isinstance(value[0], str) else value))
+    return "none" if value is None else str(value)
 
 
 def _parse(line: str) -> Entry | None:

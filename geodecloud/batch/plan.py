@@ -15,7 +15,9 @@ class Job:
     """A scene and the files to make of it, all paths absolute.
 
     fingerprint: the scene's when it was found; None if it was missing.
+    item: the STAC item, beside the output.
     overwrite: existing outputs may be replaced.
+    stale: files of an earlier output, which do not fit the new one.
     """
 
     source: str
@@ -24,12 +26,14 @@ class Job:
     provenance: Path | None = None
     opacity: Path | None = None
     preview: Path | None = None
+    item: Path | None = None
     overwrite: bool = False
+    stale: tuple[Path, ...] = ()
 
     @property
     def outputs(self) -> list[Path]:
         """All files to make."""
-        every = (self.output, self.provenance, self.opacity, self.preview)
+        every = (self.output, self.provenance, self.opacity, self.preview, self.item)
         return [path for path in every if path]
 
 

@@ -11,6 +11,7 @@ from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome
 from geodecloud.errors import GeodecloudError
+from geodecloud.raster.outputs import remove_output
 from geodecloud.version import VERSION
 
 
@@ -71,9 +72,17 @@ class Recorder:
         finally:
             self._summary.seconds = time.perf_counter() - begun
 
+    def is_done(self, job: Job) -> bool:
+        """Return whether an earlier run has done a job."""
+        return self.manifest.is_done(job, self._configuration)
+
+    def changes(self, job: Job, entry: Entry) -> list[str]:
+        """Return in words how a job differs from an earlier run."""
+        return self.manifest.changes(job, entry, self._configuration)
+
     def skip_if_done(self, job: Job) -> bool:
         """Return whether an earlier run has done a job; record it if so."""
-        done = self.manifest.is_done(job, self._configuration)
+        done = self.is_done(job)
         if done:
             self._summary.skipped.append(job.source)
         return done
@@ -114,6 +123,9 @@ class Recorder:
             "traceback": outcome.traceback,
             "warnings": list(outcome.warnings),
         }
+        if not outcome.error:
+            for path in job.stale:
+                remove_output(path)
         self._add(job, entry | {name: value for name, value in messages.items() if value})
 
     def _add(self, job: Job, entry: Entry) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from geodecloud.errors import OutputError, UsageError
+from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.settings.parse import is_gdal_name
 from geodecloud.settings.text import decode
 
@@ -99,6 +99,19 @@ class Search:
             elif not any(is_product(parent) for parent in path.parents):
                 found.append(FoundScene(match, path.parent.relative_to(fixed)))
         return found
+
+    def refuse_missing(self, names: Iterable[str]) -> None:
+        """Refuse the name of a folder that is missing: it has no suffix, or ends in a separator.
+
+        Raises:
+            SceneError: there is none.
+        """
+        for name in names:
+            path = Path(name)
+            if is_gdal_name(name) or glob.has_magic(name) or path.exists():
+                continue
+            if not path.suffix[1:2].isalpha() or name.endswith(("/", os.sep)):
+                raise SceneError(f"{name}: no such folder or file")
 
     def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[FoundScene]:
         """Yield the scenes of a folder; their subfolders begin at ``root``, or at the folder."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geodecloud.cli.console import report as say
+from geodecloud.cli.console import with_options
 from geodecloud.cli.options import (
     JsonOption,
     OverwriteOption,
@@ -167,12 +169,14 @@ def _report(summary: "Summary", out: Path, *, as_json: bool, quiet: bool) -> Non
     counts |= {"failed": len(summary.failed), "left": left}
     if as_json:
         facts = {**counts, "pixels": summary.pixels, "seconds": round(summary.seconds, 3)}
-        typer.echo(json.dumps({**facts, "scenes": summary.entries}))
+        say(json.dumps({**facts, "scenes": summary.entries}))
     elif not quiet:
         minutes, seconds = divmod(summary.seconds, 60)
         lines = [
             f"{label:>8}  {count:6}" for label, count in counts.items() if count or label != "left"
         ]
         lines[0] += f"  {summary.pixels / 1e6:10.1f} Mpixel  {minutes:6.0f} min {seconds:4.1f} s"
-        lines += [f"          {entry['source']['path']}" for entry in summary.failed]
-        typer.echo("\n".join([f"{out}:", *lines]))
+        for entry in summary.failed:
+            path, reason = entry["source"]["path"], with_options(entry["error"])
+            lines.append(f"          {reason if path in reason else f'{path}: {reason}'}")
+        say("\n".join([f"{out}:", *lines]))

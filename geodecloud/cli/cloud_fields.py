@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from geodecloud.cli.console import progress_bar
+from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
     BandsOption,
     DeclaredNodataOnlyOption,
@@ -49,4 +50,4 @@ def cloud_fields(
         written, left_out = write_cloud_fields(
             cloudy, clear, out, reading, form=form, overwrite=overwrite, progress=show
         )
-    typer.echo(f"{out}: {len(written)} cloud fields of 512x512; left out: {in_words(left_out)}")
+    say(f"{out}: {len(written)} cloud fields of 512x512; left out: {in_words(left_out)}")

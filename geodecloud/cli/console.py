@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
-from geodecloud.errors import GeodecloudError, GeodecloudWarning
+from geodecloud.errors import GeodecloudError, GeodecloudWarning, OutputError
 from geodecloud.raster.process import own_process
 from geodecloud.restore.heap import use_one_heap
 
@@ -66,10 +66,11 @@ class _Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = f"geodecloud: {_LABELS.get(record.levelno, '')}{with_options(record.getMessage())}"
         bars = sys.modules.get("tqdm")
-        if bars:
-            bars.tqdm.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # stderr is full or closed
+            if bars:
+                bars.tqdm.write(line, file=sys.stderr)
+            else:
+                print(line, file=sys.stderr)
 
 
 def begin_command(options: Mapping[str, str], *, quiet: bool, verbose: bool) -> None:
@@ -143,17 +144,17 @@ def _silent_libraries() -> Iterator[None]:
         yield
         return
     stderr, saved = sys.stderr, os.dup(2)
+    ours = os.fdopen(saved, "w", 1, errors="backslashreplace", closefd=False)
     try:
-        with (
-            Path(os.devnull).open("wb") as nowhere,
-            os.fdopen(saved, "w", 1, errors="backslashreplace", closefd=False) as ours,
-        ):
+        with Path(os.devnull).open("wb") as nowhere:
             sys.stderr = ours
             os.dup2(nowhere.fileno(), 2)
             yield
     finally:
         sys.stderr = stderr
         os.dup2(saved, 2)
+        with contextlib.suppress(OSError):  # what a full stderr has not taken
+            ours.close()
         os.close(saved)
 
 
@@ -195,6 +196,21 @@ def report(line: str) -> None:
         sys.stdout = None  # Python would try again at its end
 
 
+def answer(text: str) -> None:
+    """Print on stdout what a command was asked for; a reader that has left has read enough.
+
+    Raises:
+        OutputError: stdout is full or closed.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = None
+    except (OSError, ValueError) as error:
+        sys.stdout = None
+        raise OutputError(f"stdout takes no output ({error})") from error
+
+
 def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
     use_one_heap()
@@ -220,6 +236,12 @@ def run(program: Callable[[], object]) -> NoReturn:
         sys.unraisablehook = unraisablehook
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
-    if message:
-        print("geodecloud:", " ".join(message.split()), file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):
+        if message:
+            print("geodecloud:", " ".join(message.split()), file=sys.stderr, flush=True)
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        sys.stdout = None
     sys.exit(code)

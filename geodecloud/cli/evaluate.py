@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geodecloud.cli.console import show_warnings
+from geodecloud.cli.console import answer, show_warnings
 from geodecloud.cli.options import (
     JsonOption,
     ModelOption,
@@ -121,7 +121,7 @@ def evaluate(
         raise UsageError("CLEAR_DIR is missing: give CLOUDY_DIR and CLEAR_DIR")
     from geodecloud.evaluation.tables import json_scores
 
-    typer.echo(json.dumps(json_scores(scores)) if as_json else text)
+    answer(json.dumps(json_scores(scores)) if as_json else text)
 
 
 def _refuse_unused(scored: dict[str, object], options: dict[str, object]) -> None:

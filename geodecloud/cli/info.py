@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from geodecloud.cli.console import answer
 from geodecloud.cli.options import (
     DeclaredNodataOnlyOption,
     JsonOption,
@@ -77,11 +78,11 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print facts as one JSON object, or as a table for people."""
     if as_json:
         old = {old: facts[new] for old, new in _OLD_NAMES.items() if new in facts}
-        typer.echo(json.dumps({**facts, **old}))
+        answer(json.dumps({**facts, **old}))
         return
     names = max(map(len, facts))
     for name, value in facts.items():
-        typer.echo(f"{name.replace('_', ' '):>{names}}  {_readable(value)}")
+        answer(f"{name.replace('_', ' '):>{names}}  {_readable(value)}")
 
 
 def _readable(value: Any) -> str:

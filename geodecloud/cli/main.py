@@ -10,7 +10,7 @@ import typer
 from geodecloud.cli import qgis
 from geodecloud.cli.batch import batch
 from geodecloud.cli.cloud_fields import cloud_fields
-from geodecloud.cli.console import run
+from geodecloud.cli.console import answer, run
 from geodecloud.cli.evaluate import evaluate
 from geodecloud.cli.info import info
 from geodecloud.cli.program import Command, Group, Program
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"geodecloud {VERSION}")
+        answer(f"geodecloud {VERSION}")
         raise typer.Exit
 
 

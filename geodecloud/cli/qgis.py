@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from geodecloud.cli.console import answer
+from geodecloud.cli.console import report as say
 from geodecloud.cli.options import OverwriteOption
 from geodecloud.cli.program import Command
 
@@ -25,8 +27,8 @@ def install(profile: ProfileOption = None) -> None:
 
     for found in profiles.find_profiles(profile):
         profiles.install(found)
-        typer.echo(f"{found.plugin}: installed")
-    typer.echo(
+        say(f"{found.plugin}: installed")
+    say(
         "Now tick geodecloud in QGIS under Plugins > Manage and Install Plugins > Installed "
         "(restart it first if it is open)."
     )
@@ -41,7 +43,7 @@ def write_zip(
     from geodecloud.qgis import profiles
 
     profiles.write_zip(out, overwrite=overwrite)
-    typer.echo(f"{out}: written")
+    say(f"{out}: written")
 
 
 @app.command(cls=Command)
@@ -51,8 +53,6 @@ def doctor(profile: ProfileOption = None) -> None:
 
     findings = list(profiles.examine(profile))
     for finding in findings:
-        typer.echo(
-            f"{'ok' if finding.well else 'MISSING':>8}  {finding.subject}: {finding.message}"
-        )
+        answer(f"{'ok' if finding.well else 'MISSING':>8}  {finding.subject}: {finding.message}")
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from geodecloud.cli.console import progress_bar
+from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
     BandsOption,
     DeclaredNodataOnlyOption,
@@ -70,4 +71,4 @@ def simulate(
     beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
     with progress_bar(progress) as show:
         mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=show)
-    typer.echo(f"{dst}: {kind}, mean opacity {mean:.2f}, written to {beside}")
+    say(f"{dst}: {kind}, mean opacity {mean:.2f}, written to {beside}")

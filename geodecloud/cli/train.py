@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from geodecloud.cli.console import begin_command
+from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
     OffsetOption,
     OnBadOption,
@@ -78,7 +79,7 @@ def train(
     tiles = sources.read(training.validation_tiles, training.split_seed)
     model = train_model(configuration, tiles, out, start=start, resume=resume)
     if first:
-        typer.echo(f"model: {model}")
+        say(f"model: {model}")
 
 
 def prepare(
@@ -100,7 +101,7 @@ def prepare(
     from geodecloud.data.prepare import prepare as prepare_pairs
 
     count = prepare_pairs(eurosat, out, seed=seed, limit=limit, on_bad=on_bad)
-    typer.echo(f"{out}: {count} tiles in all_targets and all_inputs; see preview.png")
+    say(f"{out}: {count} tiles in all_targets and all_inputs; see preview.png")
 
 
 def download_eurosat(
@@ -127,4 +128,4 @@ def download_eurosat(
     begin_command({"md5": "--md5", "sha256": "--sha256"}, quiet=False, verbose=True)
     given = {name: value for name, value in (("md5", md5), ("sha256", sha256)) if value}
     path = download.download_eurosat(folder, url or download.URL, given)
-    typer.echo(f"{path}: complete; train on it with geodecloud train --data {folder}")
+    say(f"{path}: complete; train on it with geodecloud train --data {folder}")

@@ -38,6 +38,11 @@ class ModelInfo:
     strength: float
     metadata: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """Name of the model file and the start of its hash, for tags and reports."""
+        return f"{self.path.name} sha256:{self.sha256[:16]}"
+
 
 def default_model() -> Path:
     """Return the path of the model that comes with the package."""

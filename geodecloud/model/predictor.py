@@ -80,7 +80,7 @@ class Predictor:
     @property
     def name(self) -> str:
         """Name of the model file and the start of its hash, for tags and reports."""
-        return f"{self.info.path.name} sha256:{self.info.sha256[:16]}"
+        return self.info.name
 
     def __call__(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]

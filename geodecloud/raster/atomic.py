@@ -277,6 +277,13 @@ def _move_to_free_name(part: Path, destination: Path) -> None:
         part.replace(destination)
 
 
+def remove(path: Path) -> None:
+    """Remove a raster, and what GDAL keeps beside it."""
+    for suffix in ("", *_SIDECARS):
+        with contextlib.suppress(OSError):
+            _with(path, suffix).unlink(missing_ok=True)
+
+
 def _with(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 

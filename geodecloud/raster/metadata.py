@@ -3,16 +3,12 @@
 :mod:`geodecloud.raster.profile` has what the profile carries.
 """
 
-from pathlib import Path
 from typing import Any
 
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
-from geodecloud.errors import SceneError
-from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.statements import TAG
 from geodecloud.raster.vrt import RESERVED_NAMESPACES
 
 
@@ -49,16 +45,6 @@ def copy_ground_control(scene: Scene, out: Any) -> None:
         rpcs.line_off -= top
         rpcs.samp_off -= left
         out.rpcs = rpcs
-
-
-def made_from(path: Path) -> str | None:
-    """Return the name of the scene that a file was restored from; None: not by this program."""
-    try:
-        with open_raster(path) as file:
-            name: str | None = file.tags().get(f"{TAG}SOURCE")
-            return name
-    except SceneError:
-        return None
 
 
 def _copy_tags(source: Any, out: Any, band: int, *, without: str | None = None) -> None:

@@ -297,6 +297,14 @@ class Outputs:
         }
 
 
+def remove_output(path: Path) -> None:
+    """Remove an output that no longer fits, and what this program or GDAL has put beside it."""
+    beside = path.with_suffix(".qml")  # the style of provenance, unless it is the user's
+    if beside.is_file() and beside.read_text("utf-8", errors="replace") == style():
+        beside.unlink(missing_ok=True)
+    atomic.remove(path)
+
+
 def _set(array: NDArray[Any] | None) -> NDArray[Any]:
     """Return an array that the stages before have set."""
     assert array is not None, "a stage is missing before the outputs"  # noqa: S101

@@ -25,6 +25,7 @@ from geodecloud.raster.statements import TAG
 from geodecloud.raster.thread_options import thread_options
 from geodecloud.settings import Format, Output
 
+OPACITY = "opacity, 0 to 1"  # description of the band
 _FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
 _DISK_FULL = 1 << 20  # bytes left, below which a failed write is put down to the disk
 
@@ -140,7 +141,7 @@ def create_opacity(scene: Scene, path: Path) -> Iterator[RowWriter]:
         OutputError: it cannot be written (disk full, say).
     """
     with create_band(scene, path, band_profile(scene, "float32", np.nan)) as (out, writer):
-        out.set_band_description(1, "opacity, 0 to 1")
+        out.set_band_description(1, OPACITY)
         yield writer
 
 

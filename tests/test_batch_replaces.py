@@ -1,0 +1,219 @@
+"""A batch never replaces what it was not told to; workers here are this process."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+import rasterio
+
+from geodecloud.batch.events import Done
+from geodecloud.batch.folder import Request, run_batch
+from geodecloud.batch.manifest import NAME
+from geodecloud.batch.plan import Naming
+from geodecloud.batch.record import Summary
+from geodecloud.batch.search import SCENES, Search
+from geodecloud.batch.worker import Outcome, WorkerSpec
+from geodecloud.data.simulate import Simulation, simulate_scene
+from geodecloud.decloud import decloud_scene
+from geodecloud.errors import OutputError, SceneError
+from geodecloud.settings import ModelSpec, Settings
+from tests.conftest import identity, noise, read, write_scene
+
+
+class Here:
+    """One worker: this thread."""
+
+    def __init__(self, spec):
+        self.spec, self.job = spec, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def idle(self):
+        return [] if self.job else ["here"]
+
+    def start(self, _, job):
+        self.job = job
+
+    def renew(self, _):
+        return False
+
+    def events(self, _):
+        job, self.job = self.job, None
+        if job is None:
+            return []
+        for path in job.outputs:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        settings = self.spec.settings.replace(
+            provenance=job.provenance,
+            opacity=job.opacity,
+            preview=job.preview,
+            overwrite=job.overwrite,
+        )
+        report = decloud_scene(job.source, job.output, identity, settings, model_name="m")
+        return [Done("here", Outcome(report.to_dict()))]
+
+
+@dataclass
+class Crew:
+    """Counts the scenes that it was started for."""
+
+    spec: WorkerSpec
+    started: list = field(default_factory=list)
+
+    def check(self):
+        return SimpleNamespace(sha256="abc", name="m")
+
+    def start(self, scenes):
+        self.started.append(scenes)
+        return Here(self.spec)
+
+
+class Display:
+    """Shows nothing."""
+
+    def __getattr__(self, _):
+        return lambda *_: None
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """A function that runs a batch of a folder; it returns the numbers done and skipped."""
+
+    def run(*names, out=tmp_path / "out", overwrite=False, naming=None, **options):
+        crew = Crew(WorkerSpec(Settings(**options), ModelSpec()))
+        search = Search(out, SCENES, recursive=True)
+        request = Request(
+            [str(name) for name in names or [tmp_path / "in"]],
+            search,
+            naming or Naming(),
+            overwrite,
+        )
+        summary = Summary()
+        run_batch(request, crew, nullcontext(Display()), summary)
+        assert not summary.failed
+        return len(summary.done), len(summary.skipped)
+
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        write_scene(tmp_path / "in" / f"{name}.tif", noise((3, 70, 70)))
+    return run
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name.endswith((".tif", ".json"))}
+
+
+def test_changed_options_ask_before_they_replace(tmp_path, batch):
+    out = tmp_path / "out"
+    assert batch() == (2, 0)
+    before = contents(out)
+    with pytest.raises(
+        OutputError, match=r"a_clear\.tif: was made .*`overlap` 16, now 32\).*`over"
+    ):
+        batch(overlap=32)
+    with pytest.raises(OutputError, match=r"`stac` False, now True"):
+        batch(stac=True)
+    with pytest.raises(OutputError, match=r"`provenance` none, now a_p\.tif"):
+        batch(naming=Naming(provenance="{stem}_p.tif"))
+    assert contents(out) == before
+    assert batch() == (0, 2)
+    assert batch(force=True, allow_network=True, threads=1) == (0, 2)  # of no effect on the done
+    assert batch(overlap=32, overwrite=True) == (2, 0)
+    assert contents(out) != before
+
+
+def test_another_versions_manifest_asks_before_its_outputs_are_replaced(tmp_path, batch):
+    batch()
+    manifest = tmp_path / "out" / NAME
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["version"] = "0.0.1"
+        del line["settings"]["shadows"]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(OutputError, match=r"was made by geodecloud 0\.0\.1 .*`shadows` none, now"):
+        batch()
+
+
+def test_a_changed_scene_or_a_missing_output_is_made_again(tmp_path, batch):
+    naming = Naming(provenance="{stem}_p.tif")
+    batch(naming=naming)
+    write_scene(tmp_path / "in" / "a.tif", noise((3, 71, 70), seed=1))
+    (tmp_path / "out" / "b_p.tif").unlink()
+    assert batch(naming=naming) == (2, 0)
+    assert read(tmp_path / "out" / "a_clear.tif").shape == (3, 71, 70)
+    assert batch() == (0, 2)  # its picture is the same, and its provenance fits it
+
+
+def test_no_old_provenance_lies_beside_a_new_picture(tmp_path, batch):
+    out = tmp_path / "out"
+    naming = Naming(provenance="{stem}_p.tif", opacity="{stem}_o.tif", preview="{stem}.png")
+    batch(naming=naming, stac=True)
+    assert {path.suffix for path in out.iterdir()} >= {".png", ".qml", ".json", ".xml"}
+    (out / "b_p.qml").write_text("<qgis/>")  # the user's
+    with pytest.raises(OutputError, match="`overlap` 16, now 32"):
+        batch(overlap=32)
+    (out / "a_clear.tif").unlink()
+    with pytest.raises(OutputError, match=r"a_p\.tif: was made with other options"):
+        batch(tmp_path / "in" / "a.tif", overlap=32)
+    assert batch(overlap=32, overwrite=True) == (2, 0)
+    left = {path.name for path in out.iterdir() if not path.name.startswith(("geodecl", ".geod"))}
+    assert left == {"a_clear.tif", "b_clear.tif", "b_p.qml"}
+
+
+def test_a_file_that_no_batch_made_stays(tmp_path, batch):
+    out = tmp_path / "out"
+    out.mkdir()
+    mine = out / "a_clear.tif"
+    scene = tmp_path / "in" / "a.tif"
+    decloud_scene(scene, mine, identity, Settings(overlap=32), model_name="m")
+    with pytest.raises(OutputError, match=r"a_clear\.tif: exists, and no batch made it"):
+        batch()
+    mine.unlink()
+    decloud_scene(scene, mine, identity, Settings(), model_name="m")  # what a killed run leaves
+    assert batch() == (2, 0)
+    (out / "b_clear.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"`stac` False, now True"):
+        batch(stac=True)
+    (out / NAME).unlink()
+    (out / "a_clear.tif").unlink()
+    (out / "b_clear.tif").unlink()
+    with pytest.raises(OutputError, match=r"b_clear\.json: exists, and no batch made it"):
+        batch(stac=True)
+    assert (out / "b_clear.json").read_text() == "mine"
+
+
+def test_outputs_among_the_scenes_are_skipped(tmp_path, batch):
+    folder = tmp_path / "in"
+    naming = Naming(provenance="{stem}_p.tif", opacity="{stem}_o.tif")
+    decloud_scene(
+        folder / "a.tif",
+        folder / "single.tif",
+        identity,
+        Settings(provenance=folder / "p.tif", opacity=folder / "o.tif"),
+    )
+    simulate_scene(
+        folder / "a.tif", folder / "cloudy.tif", folder / "cloudy_opacity.tif", Simulation()
+    )
+    assert batch(naming=naming) == (3, 0)  # a, b, cloudy
+    pattern = folder / "*.tif"
+    for done in ((3, 0), (0, 3)):
+        assert batch(pattern, out=folder, naming=naming) == done
+    assert batch(folder, out=folder / "deeper") == (3, 0)
+    with pytest.raises(SceneError, match="no scenes there but 1 outputs"):
+        batch(folder / "single.tif", out=tmp_path / "other")
+    with rasterio.open(folder / "a_clear.tif") as file:
+        assert file.count == 3
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.2024", "missing.tif/"])
+def test_a_missing_folder_fails_before_any_worker_starts(tmp_path, batch, name):
+    out = tmp_path / "other"
+    with pytest.raises(SceneError, match=f"{name}: no such folder or file"):
+        batch(tmp_path / "in", f"{tmp_path}/{name}", out=out)
+    assert not out.exists()
