@@ -4,15 +4,18 @@ An array goes the way of a file, through a temporary one, so that what comes bac
 command line would have written.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.decloud import Report, decloud_scene
-from geodecloud.errors import UsageError
+from geodecloud.errors import GeodecloudError, OutputError, UsageError
 from geodecloud.raster.array import (
     ArrayInfo,
     bands_first,
@@ -28,6 +31,8 @@ from geodecloud.restore.patches import Predict
 from geodecloud.settings import Settings
 
 NO_INFO = ArrayInfo()
+_ARRAY, _RESTORED = "array.tif", "out.tif"
+_FILES = {_ARRAY: "the array", _RESTORED: "the restored array"}  # names of files in messages
 _BANDS = range(3, 17)  # numbers of bands that pictures have
 
 
@@ -76,11 +81,11 @@ def restore_array(
             "an array has no outputs beside it: leave provenance, opacity, preview, stac out"
         )
     hidden = hidden_pixels(array, settings.reading.bands or (1, 2, 3), info.nodata)
-    with TemporaryDirectory(prefix="geodecloud-") as folder:
-        src, dst, codes = (Path(folder) / name for name in ("array.tif", "out.tif", "codes.tif"))
+    with _temporary_folder() as folder:
+        src, dst, codes = (folder / name for name in (_ARRAY, _RESTORED, "codes.tif"))
         write_array(src, np.ma.getdata(array), info, None if hidden is None else ~hidden)
         settings = settings.replace(provenance=codes)
-        source = Source(str(src), "the array")
+        source = Source(str(src), _FILES[_ARRAY])
         report = decloud_scene(source, dst, predict, settings, model_name=model_name)
         restored: NDArray[Any] = read_array(dst)
         if isinstance(array, np.ma.MaskedArray):
@@ -88,7 +93,30 @@ def restore_array(
             if hidden is not None:
                 mask = mask | (~read_valid(dst) & ~hidden)  # and what was made nodata
             restored = np.ma.MaskedArray(restored, mask, fill_value=array.fill_value)
+        report = replace(report, dst=Path(_FILES[_RESTORED]))
         return Restored(restored, read_provenance(codes), report)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Make a folder for the files that an array goes through; errors name none of them.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    folder = ""
+    try:
+        with TemporaryDirectory(prefix="geodecloud-") as folder:
+            yield Path(folder)
+    except GeodecloudError as error:
+        text = str(error)
+        for file, name in _FILES.items():
+            text = text.replace(str(Path(folder, file)), name)
+        raise type(error)(text.replace(folder, gettempdir())) from error
+    except OSError as error:
+        if folder:
+            raise
+        raise OutputError(f"no folder for temporary files ({error}); set TMPDIR") from error
 
 
 def hidden_pixels(

@@ -27,7 +27,7 @@ def info(
     declared_nodata_only: DeclaredNodataOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a model, or a scene and what would be used to restore it."""
+    """Describe a model, a scene and what would be used to restore it, or its provenance."""
     if Path(file).suffix == ".safetensors":
         from geodecloud.model.checkpoint import read_info
 
@@ -36,12 +36,27 @@ def info(
     else:
         from geodecloud.raster.scene import open_scene
 
+        if counts := _provenance(file):
+            print_facts(counts, as_json=as_json)
+            return
         reading = Reading(
             resolution=resolution, nodata=nodata, declared_nodata_only=declared_nodata_only
         )
         with open_scene(file, reading=reading) as scene:
             facts = scene_facts(scene)
     print_facts(facts, as_json=as_json)
+
+
+def _provenance(name: str) -> dict[str, Any] | None:
+    """Return the fraction of the pixels that each code of provenance has; None: it is none."""
+    from geodecloud.raster.provenance import MEANINGS, count_codes
+
+    counts = count_codes(Path(name)) if Path(name).is_file() else None
+    if counts is None:
+        return None
+    total = sum(counts.values())
+    shares = {f"{code}: {MEANINGS[code][0]}": round(n / total, 6) for code, n in counts.items()}
+    return {"provenance": name, **shares}
 
 
 def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
@@ -51,6 +66,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         reading: of a run, which may be refused; None: a run that would be is described as well.
     """
     from geodecloud.raster.calibration import calibrate
+    from geodecloud.raster.provenance import legend
 
     radiometry = calibrate(scene, reading or Reading(force=True))
     height, width = scene.shape
@@ -71,6 +87,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         "dark_object": [round(light, 3) for light in radiometry.dark_object],
         "nodata": _number(scene.validity.unwritten),
         "nodata_from": scene.validity.origin or None,
+        "provenance_codes": legend(),  # of what would be written
     }
 
 
@@ -88,6 +105,8 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
 def _readable(value: Any) -> str:
     if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
         return ", ".join(map(_readable, value)) or "none"
+    if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
+        return "; ".join(f"{key} {text}" for key, text in value.items())
     if isinstance(value, dict | list):
         return json.dumps(value)
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

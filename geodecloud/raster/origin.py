@@ -5,7 +5,7 @@ from pathlib import Path
 from geodecloud.errors import SceneError
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.opacity import BANDS
-from geodecloud.raster.provenance import TEXT
+from geodecloud.raster.provenance import NAME
 from geodecloud.raster.statements import TAG
 from geodecloud.raster.writer import OPACITY
 
@@ -33,6 +33,7 @@ def is_output(path: Path) -> bool:
         return True
     try:
         with open_raster(path) as file:
-            return file.descriptions in ((TEXT,), (OPACITY,), BANDS)
+            names = file.descriptions
+            return names in ((OPACITY,), BANDS) or (names[0] or "").startswith(NAME)
     except SceneError:
         return False

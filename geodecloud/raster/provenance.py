@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.array import read_array
+from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.writer import RowWriter, create_band
@@ -93,8 +94,35 @@ TEXT = (
     "105 cloud made nodata, "
     "110 and up from a reference, 255 nodata"
 )
+NAME = "provenance:"  # with which the description begins, in earlier versions too
 # Codes of the style in QGIS, which paints what lies between two of them in between.
 _STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 105, REFERENCES[0], REFERENCES[-1])
+
+
+def legend() -> dict[str, str]:
+    """Return the meaning of each code or range of codes, for people."""
+    ranges = {
+        RESTORED[0]: (f"{RESTORED[0]}-{RESTORED[-1]}", "restored, to so many percent"),
+        REFERENCES[0]: (f"{REFERENCES[0]}-{REFERENCES[-1]}", "from a reference, of another date"),
+    }
+    texts = {code: ranges.get(code, (str(code), MEANINGS[code][0])) for code in sorted(MEANINGS)}
+    inside = {*RESTORED[1:], *REFERENCES[1:]}
+    return dict(text for code, text in texts.items() if code not in inside)
+
+
+def count_codes(path: Path) -> dict[int, int] | None:
+    """Return the number of pixels of each code of a raster; None: it is no provenance.
+
+    Raises:
+        SceneError: it cannot be read.
+    """
+    with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
+        if file.count != 1 or not (file.descriptions[0] or "").startswith(NAME):
+            return None
+        counts = np.zeros(256, np.int64)
+        for _, window in file.block_windows(1):
+            counts += np.bincount(file.read(1, window=window).ravel(), minlength=256)
+    return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
 
 def style() -> str:

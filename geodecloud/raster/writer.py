@@ -212,6 +212,7 @@ def _failures(path: Path) -> Iterator[None]:
 def _write_failure(path: Path, reason: str) -> OutputError:
     if shutil.disk_usage(path.parent).free < _DISK_FULL:
         reason = "the disk is full: make room and run again"
+    reason = reason.replace(str(path), "it").replace(path.name, "it")  # a name that vanishes
     return OutputError(f"{path.parent}: the output cannot be written there ({reason})")
 
 
