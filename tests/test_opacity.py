@@ -8,14 +8,16 @@ import pystac
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
+from rasterio.shutil import copy
+from rasterio.vrt import WarpedVRT
 
 import geodecloud
 from geodecloud.cli.dry_run import describe_run
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, UsageError
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.opacity import BANDS, NO_PERCENT
-from geodecloud.raster.outputs import Outputs
+from geodecloud.raster.opacity import BANDS, NO_PERCENT, style
+from geodecloud.raster.outputs import Outputs, remove_output
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.composite import percent
@@ -62,13 +64,27 @@ def test_the_raster_lies_on_the_grid_and_says_what_its_bands_are(cloudy, file_fo
         assert file.shape == (130, 130)
         assert (file.dtypes, file.nodatavals) == (("uint8",) * 2, (NO_PERCENT,) * 2)
         assert (file.descriptions, file.units) == (BANDS, ("%", "%"))
-        assert file.colorinterp[0] == ColorInterp.palette
-        colours = file.colormap(1)
-        assert (colours[0][:3], colours[100][:3]) == ((0, 0, 0), (255, 255, 255))
+        assert file.colorinterp == (ColorInterp.gray, ColorInterp.undefined)
         assert file.compression == rasterio.enums.Compression.deflate
         structure = file.tags(ns="IMAGE_STRUCTURE")
         assert (structure.get("LAYOUT") == "COG") == (file_format == "cog")
     np.testing.assert_array_equal(found[0] == 100, CLOUD[20:150, 20:150])
+    names = {"in.tif", "out.tif", "o.tif", "o.qml"}
+    assert {path.name for path in cloudy.parent.iterdir()} == names
+    assert (cloudy.parent / "o.qml").read_text("utf-8") == style()
+
+
+@pytest.mark.parametrize("file_format", ["gtiff", "cog"])
+def test_a_copy_that_is_warped_keeps_the_opacity(cloudy, file_format):
+    """GDAL would take shadow for alpha if opacity had a colour table."""
+    found = restore(cloudy, format=file_format)
+    copied, warped = cloudy.parent / "copied.tif", cloudy.parent / "warped.tif"
+    copy(cloudy.parent / "o.tif", copied, driver="GTiff")
+    with rasterio.open(copied) as file, WarpedVRT(file) as same:
+        assert ColorInterp.alpha not in same.colorinterp
+        np.testing.assert_array_equal(same.read(), found)
+        copy(same, warped, driver="COG")
+    np.testing.assert_array_equal(read(warped), found)
 
 
 def test_percent_agree_with_provenance(cloudy):
@@ -173,6 +189,17 @@ def test_a_run_that_fails_leaves_none(cloudy):
     assert [path.name for path in cloudy.parent.iterdir()] == ["in.tif"]
 
 
+def test_a_raster_that_is_removed_takes_its_style_along(cloudy):
+    restore(cloudy)
+    remove_output(cloudy.parent / "o.tif")
+    assert {path.name for path in cloudy.parent.iterdir()} == {"in.tif", "out.tif"}
+    restore(cloudy)
+    (cloudy.parent / "o.qml").write_text("mine")
+    restore(cloudy)
+    remove_output(cloudy.parent / "o.tif")
+    assert (cloudy.parent / "o.qml").read_text() == "mine"
+
+
 def test_an_array_has_none(tiny_model):
     with pytest.raises(UsageError, match="leave provenance, opacity"):
         geodecloud.decloud_array(noise((3, 9, 9)), opacity="o.tif", model=tiny_model)
@@ -183,7 +210,9 @@ def test_the_command_line_lists_and_writes_it(cli, cloudy, tiny_model):
     options = [cloudy, folder / "out.tif", "--opacity", folder / "o.tif", "--stac"]
     options += ["--model", tiny_model, "--force", "--json"]
     facts = json.loads(cli(*options, "--dry-run").out)
-    assert facts["writes"] == [str(folder / name) for name in ("out.tif", "o.tif", "out.json")]
+    assert facts["writes"] == [
+        str(folder / name) for name in ("out.tif", "o.tif", "o.qml", "out.json")
+    ]
     assert [path.name for path in folder.iterdir()] == ["in.tif"]
     assert cli(*options).code == 0, cli.err
     item = pystac.Item.from_dict(json.loads((folder / "out.json").read_text()))

@@ -8,14 +8,26 @@ from rasterio.enums import ColorInterp
 
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.style import Colour, pseudocolour
 from geodecloud.raster.writer import RowWriter, create_band
 from geodecloud.settings import Output
 
 NO_PERCENT = 255  # where there are no data
 BANDS = ("opacity of cloud in percent, 0: none", "shadow of cloud in percent, 0: none")
-# GeoTIFF has one table of colours, for the first band: from black to white, and none without data.
-COLOURS = {percent: (round(2.55 * percent),) * 3 + (255,) for percent in range(101)}
-COLOURS[NO_PERCENT] = (0, 0, 0, 0)
+# No colour table in the file: GDAL takes the second of two bands for alpha where the first has one,
+# in each copy and COG, and gdalwarp then erases both wherever there is no shadow.
+_STYLED: tuple[tuple[int, str, Colour], ...] = (
+    (0, "no cloud", (0, 0, 0, 0)),
+    (1, "cloud: 1 %", (40, 60, 160, 255)),
+    (50, "cloud: 50 %", (90, 170, 220, 255)),
+    (100, "cloud: 100 %", (255, 255, 255, 255)),
+)
+_NODATA: Colour = (90, 90, 90, 255)
+
+
+def style() -> str:
+    """Return the style of opacity for QGIS, as the text of a .qml file."""
+    return pseudocolour(_STYLED, _NODATA)
 
 
 @contextmanager
@@ -27,8 +39,7 @@ def create_percent(scene: Scene, path: Path, output: Output) -> Iterator[RowWrit
     """
     profile = band_profile(scene, "uint8", NO_PERCENT) | {"count": len(BANDS)}
     with create_band(scene, path, profile, output.format) as (out, writer):
-        out.write_colormap(1, COLOURS)
-        out.colorinterp = (ColorInterp.palette, ColorInterp.undefined)
+        out.colorinterp = (ColorInterp.gray, ColorInterp.undefined)
         out.descriptions = BANDS
         out.units = ("%",) * len(BANDS)
         yield writer

@@ -16,9 +16,11 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster import atomic
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.opacity import create_percent
+from geodecloud.raster.opacity import style as style_of_opacity
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
-from geodecloud.raster.provenance import REFERENCES, Provenance, among, create_provenance, style
+from geodecloud.raster.provenance import REFERENCES, Provenance, among, create_provenance
+from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
 from geodecloud.raster.writer import create_like
@@ -175,9 +177,9 @@ class Outputs:
             item = parts.add(item_path(self._dst)) if output.stac else None
             restored = parts.add(self._dst)
             provenance = parts.add(output.provenance) if output.provenance else None
-            if qml := self._style():
-                parts.add(qml).write_text(style(), "utf-8")
             opacity = parts.add(output.opacity) if output.opacity else None
+            for path, text in self._styles().items():
+                parts.add(path).write_text(text, "utf-8")
             self._item = item
             self._preview = parts.add(output.preview) if output.preview else None
             self._restored = files.enter_context(create_like(scene, restored, {}, output))
@@ -209,16 +211,19 @@ class Outputs:
         """
         output, parts = self._output, self._parts()
         item = item_path(self._dst) if output.stac else None
-        beside = (output.provenance, self._style(), output.opacity, output.preview, item)
+        beside = (output.provenance, output.opacity, *self._styles(), output.preview, item)
         paths = [self._dst, *(path for path in beside if path)]
         parts.check_all(paths)
         return paths
 
-    def _style(self) -> Path | None:
-        """Return where the style of provenance is written; one that exists is the user's."""
-        provenance = self._output.provenance
-        path = provenance.with_suffix(".qml") if provenance else None
-        return path if path and not path.exists() else None
+    def _styles(self) -> dict[Path, str]:
+        """Return the styles to write for QGIS, by path; one that exists is the user's."""
+        rasters = {
+            self._output.provenance: style_of_provenance(),
+            self._output.opacity: style_of_opacity(),
+        }
+        styles = {path.with_suffix(".qml"): text for path, text in rasters.items() if path}
+        return {path: text for path, text in styles.items() if not path.exists()}
 
     def _parts(self) -> atomic.AtomicFiles:
         return atomic.AtomicFiles(self._protected, overwrite=self._output.overwrite)
@@ -299,9 +304,9 @@ class Outputs:
 
 def remove_output(path: Path) -> None:
     """Remove an output that no longer fits, and what this program or GDAL has put beside it."""
-    beside = path.with_suffix(".qml")  # the style of provenance, unless it is the user's
-    if beside.is_file() and beside.read_text("utf-8", errors="replace") == style():
-        beside.unlink(missing_ok=True)
+    beside, ours = path.with_suffix(".qml"), (style_of_provenance(), style_of_opacity())
+    if beside.is_file() and beside.read_text("utf-8", errors="replace") in ours:
+        beside.unlink(missing_ok=True)  # another style is the user's
     atomic.remove(path)
 
 

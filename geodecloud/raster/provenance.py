@@ -12,6 +12,7 @@ from geodecloud.raster.array import read_array
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.style import Colour, pseudocolour
 from geodecloud.raster.writer import RowWriter, create_band
 from geodecloud.settings import Output
 
@@ -66,8 +67,6 @@ def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """
     return among(codes, REAL)
 
-
-Colour = tuple[int, int, int, int]  # red, green, blue, alpha
 
 # Codes, their meaning and colour: for the colour table, the categories, the style and the docs.
 MEANINGS: dict[int, tuple[str, Colour]] = {
@@ -127,14 +126,8 @@ def count_codes(path: Path) -> dict[int, int] | None:
 
 def style() -> str:
     """Return the style of a provenance raster for QGIS, as the text of a .qml file."""
-    items = []
-    for code in _STYLED:
-        text, (red, green, blue, alpha) = MEANINGS[code]
-        colour = f"#{red:02x}{green:02x}{blue:02x}"
-        item = f'<item value="{code}" label="{text}" color="{colour}" alpha="{alpha}"/>'
-        items.append(f"          {item}")
-    nodata = ",".join(map(str, COLOURS[Provenance.NODATA]))
-    return _QML.format(nodata=nodata, items="\n".join(items))
+    items = ((code, *MEANINGS[code]) for code in _STYLED)
+    return pseudocolour(items, COLOURS[Provenance.NODATA])
 
 
 def categories() -> str:
@@ -144,27 +137,6 @@ def categories() -> str:
     return _PAM.format(listed=listed)
 
 
-_QML = """\
-<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis styleCategories="Symbology" version="3.22.16">
-  <pipe>
-    <provider>
-      <resampling enabled="false" zoomedInResamplingMethod="nearestNeighbour" \
-zoomedOutResamplingMethod="nearestNeighbour" maxOversampling="2"/>
-    </provider>
-    <rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" \
-classificationMin="0" classificationMax="255" nodataColor="{nodata}">
-      <rastershader>
-        <colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0" \
-minimumValue="0" maximumValue="255">
-{items}
-          <rampLegendSettings useContinuousLegend="0"/>
-        </colorrampshader>
-      </rastershader>
-    </rasterrenderer>
-  </pipe>
-</qgis>
-"""
 _PAM = """\
 <PAMDataset>
   <PAMRasterBand band="1">

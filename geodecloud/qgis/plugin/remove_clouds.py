@@ -123,6 +123,8 @@ class RemoveClouds(SceneAlgorithm):
         if provenance:
             style = put_provenance_style(Path(provenance))
             Style.of_file(style).wait_for(provenance, context)
+        if opacity and (style := Path(opacity).with_suffix(".qml")).exists():
+            Style.of_file(style).wait_for(opacity, context)
         layers = {"OUTPUT": output, "PROVENANCE": provenance or None, "OPACITY": opacity or None}
         shares = {"CHANGED": changed, "INVENTED": invented}
         shares |= {"REFERENCED": facts["reference_fraction"], "RELIT": facts["shadow_fraction"]}
