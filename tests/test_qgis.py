@@ -145,6 +145,21 @@ def test_a_damaged_scene_is_told_in_the_programs_words(profile, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["cut.tif"]
 
 
+def test_choices_are_numbers_too_as_the_help_proposes(profile, tmp_path):
+    scene = SAMPLES / "s2_cloudy.tif"
+    both = ["--FILL_LIMIT=500", "--NODATA=0"]
+    names = ["--OPAQUE=keep", "--SHADOWS=keep", "--BEYOND_LIMIT=nodata", *both]
+    numbers = ["--OPAQUE=1", "--SHADOWS=1", "--BEYOND_LIMIT=1", *both]
+    for path, options in (("names.tif", names), ("numbers.tif", numbers)):
+        done = _remove(scene, f"--OUTPUT={tmp_path / path}", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "--opaque keep --fill-limit 500 --beyond-limit nodata --shadows keep" in done.stdout
+    assert "--nodata 0" in done.stdout
+    assert (tmp_path / "names.tif").read_bytes() == (tmp_path / "numbers.tif").read_bytes()
+    done = _remove(scene, f"--OUTPUT={tmp_path / 'none.tif'}", "--OPAQUE=3")
+    assert (done.returncode, "value for OPAQUE" in done.stdout + done.stderr) == (1, True)
+
+
 def test_two_bands_of_three_are_refused(profile, tmp_path):
     options = ["--RED=1", "--BLUE=2", f"--OUTPUT={tmp_path / 'out.tif'}"]
     done = _remove(SAMPLES / "s2_cloudy.tif", *options)
@@ -252,6 +267,7 @@ def test_a_folder_is_a_batch_of_the_program(session):
     )
     assert " ".join(failed["arguments"][3:]) == options
     assert "1 of 2 scenes failed" in failed["said"][-1]
+    assert sum("1 of 2 scenes failed" in said for said in failed["said"][:-1]) <= 1  # QGIS's own
 
 
 def test_the_plugin_can_be_switched_off(session):

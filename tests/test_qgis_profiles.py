@@ -79,9 +79,44 @@ def test_install_replaces_the_older_plugin_whole(home, cli):
         assert (profile.plugin / "executable.txt").read_text() == str(this_program())
 
 
-def test_install_says_what_is_wrong(home, cli, monkeypatch):
+@pytest.mark.parametrize(
+    ("present", "version", "made"),
+    [
+        ("", "QGIS 3.22.16", ".local/share/QGIS/QGIS3"),
+        ("", "QGIS 4.0.1", ".local/share/QGIS/QGIS4"),
+        ("", "", ".local/share/QGIS/QGIS3"),
+        (".var/app/org.qgis.qgis", "", ".var/app/org.qgis.qgis/data/QGIS/QGIS3"),
+        (".var/app/org.qgis.qgis", "QGIS 3.40.1", ".local/share/QGIS/QGIS3"),
+        (".local/share/QGIS/QGIS3/profiles", "QGIS 3.22.16", ".local/share/QGIS/QGIS3"),
+    ],
+)
+def test_install_makes_the_default_profile_where_qgis_was_never_started(
+    home, cli, monkeypatch, present, version, made
+):
+    (home / present).mkdir(parents=True, exist_ok=True)
+    tools = home / "tools"
+    tools.mkdir()
+    if version:
+        (tools / "qgis").write_text(f"#!/bin/sh\necho {version}-Nowhere\n")
+        (tools / "qgis").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/bin")
+    monkeypatch.setattr(
+        "shutil.which", lambda name, **_: str(tools / name) if (tools / name).exists() else None
+    )
     done = cli("qgis", "install")
-    assert (done.code, "start QGIS once" in done.err) == (1, True)
+    assert done.code == 0, done.err
+    assert "qgis_process plugins enable geodecloud" in done.out
+    (found,) = find_profiles()
+    assert found.path == home / made / "profiles" / "default"
+    assert (found.plugin / "metadata.txt").is_file()
+    monkeypatch.setenv("QGIS_CUSTOM_CONFIG_PATH", str(home / "custom"))
+    assert cli("qgis", "install").code == 0
+    assert (home / "custom" / "profiles" / "default" / "python" / "plugins").is_dir()
+
+
+def test_install_says_what_is_wrong(home, cli, monkeypatch):
+    done = cli("qgis", "install", "--profile", "survey")  # only the default one is made
+    assert (done.code, "no QGIS profile was found" in done.err) == (1, True)
     profile = _profile(home / ".local/share/QGIS/QGIS3", "survey")
     done = cli("qgis", "install", "--profile", "surwey")
     assert (done.code, "'surwey'; there are: survey" in done.err) == (2, True)
@@ -114,6 +149,11 @@ def test_the_metadata_is_what_qgis_asks_for():
     assert general["version"] == __version__
     assert general["hasProcessingProvider"] == general["supportsQt6"] == "yes"
     assert (general["qgisMinimumVersion"], general["qgisMaximumVersion"]) == ("3.22", "4.99")
+    # What plugins.qgis.org asks for beside that.
+    for key in ("name", "description", "about", "author", "email", "repository", "tracker"):
+        assert general[key].strip(), key
+    assert all(general[k].startswith("https://") for k in ("homepage", "repository", "tracker"))
+    assert general["email"].count("@") == 1
     assert (SOURCE / general["icon"]).is_file()
     ET.parse(SOURCE / general["icon"])  # noqa: S314 - our own
     assert list(executable.OLDEST) <= [int(part) for part in re.findall(r"\d+", __version__)]

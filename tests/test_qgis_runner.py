@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from geodecloud.qgis.plugin import executable
 from geodecloud.qgis.plugin.executable import ExecutableError, check, environment, find
 from geodecloud.qgis.plugin.runner import CancelledError, ProgramError, run
+from geodecloud.raster.lock import acquire, release
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the fake executables are scripts")
@@ -155,18 +156,22 @@ def test_one_that_must_be_killed_leaves_nothing_either(tmp_path, monkeypatch):
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         "print(json.dumps({'event': 'start', 'pid': os.getpid()}), file=sys.stderr, flush=True)",
         "folder = pathlib.Path(sys.argv[1])",
-        "(folder / f'.geodecloud.host.{os.getpid()}.0.part').touch()",
-        "(folder / f'.geodecloud.host.{os.getpid()}.0.part.aux.xml').touch()",
+        "(folder / '.geodecloud.a.lock').touch()",
+        "(folder / '.geodecloud.a.host.0.part').touch()",
+        "(folder / '.geodecloud.a.host.0.part.aux.xml').touch()",
         "(folder / 'ready').touch()",
         "while True: time.sleep(0.01)",
     )
-    of_another_run = tmp_path / ".geodecloud.host.1.0.part"
-    of_another_run.touch()
+    of_another_run = [tmp_path / f".geodecloud.b.{name}" for name in ("lock", "host.1.part")]
+    for path in of_another_run:
+        path.touch()
+    held = acquire(of_another_run[0])
     begun = time.monotonic()
     with pytest.raises(CancelledError):
         run([program, tmp_path], Feedback(lambda _: (tmp_path / "ready").exists()), [tmp_path])
     assert time.monotonic() - begun < 60
-    assert list(tmp_path.glob(".geodecloud.*")) == [of_another_run]
+    assert sorted(tmp_path.glob(".geodecloud.*")) == sorted(of_another_run)
+    release(of_another_run[0], held)
 
 
 def test_where_the_executable_is_looked_for(tmp_path, monkeypatch):

@@ -25,12 +25,13 @@ def install(profile: ProfileOption = None) -> None:
     """Copy the plugin into a QGIS profile; it will start this program."""
     from geodecloud.qgis import profiles
 
-    for found in profiles.find_profiles(profile):
+    fresh = profile is None and not profiles.any_profile()
+    for found in [profiles.make_profile()] if fresh else profiles.find_profiles(profile):
         profiles.install(found)
         say(f"{found.plugin}: installed")
     say(
         "Now tick geodecloud in QGIS under Plugins > Manage and Install Plugins > Installed "
-        "(restart it first if it is open)."
+        "(restart it first if it is open), or run: qgis_process plugins enable geodecloud"
     )
 
 

@@ -19,6 +19,7 @@ from geodecloud.version import VERSION
 NAME = "geodecloud"  # of the plugin's folder
 SOURCE = Path(executable.__file__).parent
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", executable.REMEMBERED.name)
+_DEFAULT = "default"  # name of the profile that QGIS makes when it is first started
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is the same every time
 
 
@@ -48,9 +49,14 @@ class Profile:
 
 def profile_folders() -> list[Path]:
     """Return the folders in which QGIS 3 and 4 keep profiles, those that exist."""
+    return [folder for folder in _possible_folders() if folder.is_dir()]
+
+
+def _possible_folders() -> list[Path]:
+    """Return the folders of profiles of QGIS 3, then 4, of each way of installing it."""
     custom = os.environ.get("QGIS_CUSTOM_CONFIG_PATH")
     if custom:
-        return [path for path in [Path(custom) / "profiles"] if path.is_dir()]
+        return [Path(custom) / "profiles"]
     home = Path.home()
     if sys.platform == "win32":
         bases = [Path(os.environ.get("APPDATA", home / "AppData" / "Roaming"))]
@@ -61,8 +67,32 @@ def profile_folders() -> list[Path]:
             Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"),
             home / ".var" / "app" / "org.qgis.qgis" / "data",  # Flatpak
         ]
-    folders = [base / "QGIS" / f"QGIS{major}" / "profiles" for base in bases for major in (3, 4)]
-    return [folder for folder in folders if folder.is_dir()]
+    return [base / "QGIS" / f"QGIS{major}" / "profiles" for base in bases for major in (3, 4)]
+
+
+def any_profile() -> bool:
+    """Return whether QGIS has any profile: it makes one when it is first started."""
+    return any(path.is_dir() for folder in profile_folders() for path in folder.iterdir())
+
+
+def make_profile() -> Profile:
+    """Make the profile that QGIS starts with, as QGIS itself does when it is first started.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    places = _possible_folders()
+    flatpak = [place for place in places if ".var" in place.parts]
+    # The home of a Flatpak is there once it is installed; QGIS of any other way is on the PATH.
+    if flatpak and flatpak[0].parents[3].is_dir() and not shutil.which("qgis"):
+        places = flatpak
+    four = len(places) > 1 and _version_of_qgis().startswith("QGIS 4")
+    path = places[1 if four else 0] / _DEFAULT
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
+    return Profile(path)
 
 
 def find_profiles(name: str | None = None) -> list[Profile]:
@@ -73,20 +103,20 @@ def find_profiles(name: str | None = None) -> list[Profile]:
         UsageError: there is no such profile.
     """
     folders = profile_folders()
-    if not folders:
+    if not any_profile():
         raise GeodecloudError(
-            "no QGIS profile was found: start QGIS once, or set QGIS_CUSTOM_CONFIG_PATH to the "
-            "folder of --profiles-path"
+            "no QGIS profile was found: 'geodecloud qgis install' makes the default one; or set "
+            "QGIS_CUSTOM_CONFIG_PATH to the folder of --profiles-path"
         )
     found = []
     for folder in folders:
-        start = _value(folder / "profiles.ini", "core", "defaultProfile") or "default"
+        start = _value(folder / "profiles.ini", "core", "defaultProfile") or _DEFAULT
         if (folder / (name or start)).is_dir():
             found.append(Profile(folder / (name or start)))
     if not found:
         there = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
         raise UsageError(
-            f"there is no QGIS profile {name or 'default'!r}; there are: {', '.join(there)}"
+            f"there is no QGIS profile {name or _DEFAULT!r}; there are: {', '.join(there)}"
         )
     return found
 
@@ -174,11 +204,22 @@ def _examine_qgis() -> Finding:
         return Finding("QGIS", False, "not found on PATH or in the usual places")
     if sys.platform != "linux":  # elsewhere it would open a window
         return Finding("QGIS", True, program)
-    done = subprocess.run(  # noqa: S603 - found above
-        [program, "--version"], capture_output=True, text=True, timeout=60, check=False
-    )
-    versions = [line for line in done.stdout.splitlines() if line.startswith("QGIS ")]
-    return Finding("QGIS", True, f"{program}: {versions[0] if versions else 'unknown version'}")
+    return Finding("QGIS", True, f"{program}: {_version_of_qgis() or 'unknown version'}")
+
+
+def _version_of_qgis() -> str:
+    """Return what QGIS on the PATH says of its version; nothing where it cannot be asked."""
+    program = shutil.which("qgis") if sys.platform == "linux" else None
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - found above
+            [program, "--version"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    versions = (line for line in done.stdout.splitlines() if line.startswith("QGIS "))
+    return next(versions, "")
 
 
 def _usual_places() -> Iterator[Path]:

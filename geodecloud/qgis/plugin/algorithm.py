@@ -91,6 +91,15 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
             return False, str(error)
         return True, ""
 
+    def checkParameterValues(self, parameters: Any, context: Any) -> Any:
+        """Take numbers for the choices of an enumeration, as ``qgis_process help`` names them."""
+        named = dict(parameters)
+        for definition in self.parameterDefinitions():
+            name = definition.name()
+            if definition.type() == "enum" and name in named:
+                named[name] = _choice(definition, named[name])
+        return super().checkParameterValues(named, context)
+
     def add(
         self, parameter: Any, help_text: str = "", *, advanced: bool = False, output: bool = True
     ) -> None:
@@ -116,7 +125,10 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         if kind == "number":
             return [flag, f"{self.parameterAsDouble(parameters, name, context):.12g}"]
         if kind == "enum":
-            return [flag, self.parameterAsEnumString(parameters, name, context)]
+            chosen = _choice(definition, given)
+            known = chosen in definition.options()
+            text = chosen if known else self.parameterAsEnumString(parameters, name, context)
+            return [flag, text]
         text = self.parameterAsString(parameters, name, context)
         return [flag, text] if text else []
 
@@ -140,10 +152,24 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
             feedback.pushInfo("Cancelled: nothing was written.")
             return None
         except ProgramError as error:
-            feedback.pushInfo(error.output)
+            reasons = str(error).splitlines()
+            lines = [line for line in error.output.splitlines() if not _any_in(reasons, line)]
+            feedback.pushInfo("\n".join(lines))  # QGIS shows the reasons
             raise QgsProcessingException(str(error)) from error
         except executable.ExecutableError as error:
             raise QgsProcessingException(str(error)) from error
+
+
+def _any_in(words: list[str], line: str) -> bool:
+    return any(word and word in line for word in words)
+
+
+def _choice(definition: Any, given: Any) -> Any:
+    """Return the choice of an enumeration that a number means; anything else as it is."""
+    choices = definition.options()
+    if isinstance(given, (int, str)) and str(given).isdigit() and int(given) < len(choices):
+        return choices[int(given)]
+    return given
 
 
 def number(

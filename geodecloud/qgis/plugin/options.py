@@ -18,6 +18,11 @@ OPTIONS = {
         "Number to add to each DN before scaling, like -1000 for Sentinel-2 since 2022",
         "from the file, else 0",
     ),
+    "--nodata": (
+        "DN that means nodata in red, green or blue, in place of what the file declares",
+        "from the file, else found along its border",
+    ),
+    "--dst-nodata": ("Nodata value of the output, for a scene that declares none", "the scene's"),
     "--mask": (
         "Cloud mask or Sentinel-2 scene classification (SCL); only its clouds change",
         "",
@@ -65,6 +70,7 @@ OPTIONS = {
         "GeoTIFF to write: opacity of clouds and their shadows, in percent",
         "",
     ),
+    "--overwrite": ("Replace existing outputs", ""),
     "--model": ("Model file (.safetensors)", "the built-in model"),
     "--device": ("Device of the network: auto, cpu, cuda, cuda:1 or mps", "auto"),
 }

@@ -27,6 +27,7 @@ scenes too.
 
 A scene that fails is reported after all others are done. The next run restores only scenes that
 are new, have failed or have changed; geodecloud-manifest.jsonl in the output folder records them.
+Outputs of other options are replaced only if you say so.
 """
 
 
@@ -53,6 +54,7 @@ class RemoveFolder(ProgramAlgorithm):
         add_restoring(self)
         self.add(number("OFFSET", "Offset"), help_of("--offset"))
         self.add(number("SCALE", "Scale"), help_of("--scale"), advanced=True)
+        self.add(number("NODATA", "Nodata value"), help_of("--nodata"), advanced=True)
         self.add(
             QgsProcessingParameterString("BANDS", "Bands", optional=True),
             help_of("--bands"),
@@ -62,6 +64,11 @@ class RemoveFolder(ProgramAlgorithm):
         self.add(
             QgsProcessingParameterBoolean("OPACITY", "Write opacity and shadow", False),
             "SCENE_opacity.tif: opacity of clouds and their shadows, in percent.",
+        )
+        self.add(
+            QgsProcessingParameterBoolean("OVERWRITE", "Replace existing outputs", False),
+            help_of("--overwrite"),
+            advanced=True,
         )
         self.add(QgsProcessingParameterFolderDestination("OUTPUT", "Output folder"))
 
@@ -75,6 +82,8 @@ class RemoveFolder(ProgramAlgorithm):
             "--pattern": "PATTERN",
             "--offset": "OFFSET",
             "--scale": "SCALE",
+            "--nodata": "NODATA",
+            "--overwrite": "OVERWRITE",
             "--bands": "BANDS",
         }.items():
             arguments += self.option(flag, name, parameters, context)

@@ -5,6 +5,7 @@ Needs the standard library only, and Python 3.9: QGIS brings its own interpreter
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -74,11 +75,11 @@ def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()
         )
     except OSError as error:
         raise ProgramError(f"{command[0]} does not start: {error}") from error
-    messages = _Messages(feedback, process.pid)
+    messages = _Messages(feedback)
     try:
         _listen(process, messages, feedback)
     except BaseException:
-        _end(process, messages.pid, folders)
+        _end(process, folders)
         raise
     if process.wait():
         raise ProgramError(messages.reason(process.returncode), "\n".join(messages.output))
@@ -88,9 +89,8 @@ def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()
 class _Messages:
     """The messages of the program so far."""
 
-    def __init__(self, feedback: Feedback, pid: int) -> None:
+    def __init__(self, feedback: Feedback) -> None:
         self._feedback = feedback
-        self.pid = pid
         self.output: list[str] = []
         self._errors: list[str] = []
         self._last: list[str] = []
@@ -111,9 +111,7 @@ class _Messages:
             self._feedback.pushWarning(words.removeprefix("warning: "))
 
     def _event(self, event: dict[str, Any]) -> None:
-        if event.get("event") == "start":
-            self.pid = event["pid"]  # on Windows, the process we started is only a launcher
-        elif event.get("event") == "progress" and event.get("total"):
+        if event.get("event") == "progress" and event.get("total"):
             self._feedback.setProgress(100 * event["done"] / event["total"])
 
     def reason(self, code: int) -> str:
@@ -164,7 +162,7 @@ def _read(stream: IO[str], hear: Any, lines: queue.Queue[tuple[Any, str | None]]
     lines.put((hear, None))
 
 
-def _end(process: subprocess.Popen[str], pid: int, folders: Iterable[Path]) -> None:
+def _end(process: subprocess.Popen[str], folders: Iterable[Path]) -> None:
     """End the program, which tidies up when asked to; tidy up for it if it had to be killed."""
     if sys.platform == "win32":  # no signals there, and a launcher in between
         tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
@@ -177,5 +175,20 @@ def _end(process: subprocess.Popen[str], pid: int, folders: Iterable[Path]) -> N
         process.kill()
         process.wait()
     for folder in folders:
-        for leftover in folder.glob(f".{NAME}.*.{pid}.*.part*"):
-            leftover.unlink(missing_ok=True)
+        for lock in folder.glob(f".{NAME}.*.lock"):
+            if not _is_held(lock):
+                for leftover in folder.glob(f"{lock.stem}.*"):
+                    with contextlib.suppress(OSError):
+                        leftover.unlink()
+
+
+def _is_held(lock: Path) -> bool:
+    """Return whether a run still writes what a lock stands for, as the program locks it."""
+    if sys.platform == "win32":  # where nothing that another run has open can be removed
+        return False
+    import fcntl
+
+    with contextlib.suppress(OSError), lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    return True

@@ -32,6 +32,7 @@ class SceneAlgorithm(ProgramAlgorithm):
         """Add the parameters that say how the layer's values are read."""
         self.add(number("OFFSET", "Offset"), help_of("--offset"))
         self.add(number("SCALE", "Scale"), help_of("--scale"), advanced=True)
+        self.add(number("NODATA", "Nodata value"), help_of("--nodata"), advanced=True)
         for colour in COLOURS:
             self.add(
                 QgsProcessingParameterBand(
@@ -46,6 +47,7 @@ class SceneAlgorithm(ProgramAlgorithm):
         options = [
             *self.option("--offset", "OFFSET", parameters, context),
             *self.option("--scale", "SCALE", parameters, context),
+            *self.option("--nodata", "NODATA", parameters, context),
         ]
         bands = [self.option("", colour, parameters, context)[1:] for colour in COLOURS]
         if any(bands):
