@@ -1,69 +1,297 @@
-"""Laws of the trainer: losses, schedule, resuming, wider generators."""
+"""Laws of training at two levels: losses, schedule, discriminator, resuming, wider generators."""
 
+import copy
 import dataclasses
+import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from geodecloud.data.two_level.field_bank import SIDE, make_bank
-from geodecloud.data.two_level.land import load_land
-from geodecloud.errors import ConfigError, ModelError
-from geodecloud.model.checkpoint import load_generator, save_generator
+from geodecloud.data.two_level.draw import Draw
+from geodecloud.data.two_level.field_bank import SIDE
+from geodecloud.data.two_level.synthesis import make_batch
+from geodecloud.errors import ConfigError, DataError, GeodecloudError, ModelError
+from geodecloud.model.checkpoint import load_generator, read_info, save_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.unet import UNet
+from geodecloud.training import writer as writing
+from geodecloud.training.distributed import Processes
+from geodecloud.training.two_level import trainer as loop
+from geodecloud.training.two_level.library import Library, Sources
 from geodecloud.training.two_level.losses import cross_entropy, pinball
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
-from geodecloud.training.two_level.trainer import Library, Run, rate_at, train
+from geodecloud.training.two_level.state import Run, rate_at
+from geodecloud.training.two_level.step import train_step
+from geodecloud.training.two_level.trainer import train
+from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.two_level.widen import widened
+from tests.conftest import ROOT
 
+ALONE = Processes(0, 1, torch.device("cpu"))
 SMALL = dataclasses.replace(
     Recipe(),
     noise_fields=2,
     generator=GeneratorPlan(width=4, depth=2, highlights=True, context=True, shadow=True),
     discriminator=DiscriminatorPlan(blocks=(1,), widths=(8,)),
-    schedule=Schedule(steps=4, batch_size=8, warm_up=1, join=2),
+    schedule=Schedule(
+        steps=4, batch_size=8, warm_up=1, join=0.5, precision="fp32", validation_windows=9
+    ),
 )
 
 
 @pytest.fixture(scope="module")
-def library() -> Library:
-    rng = np.random.default_rng(0)
-    fields = torch.from_numpy(rng.integers(0, 256, (2, SIDE, SIDE), np.uint8))
-    tiles = rng.integers(1, 200, (8, 3, 64, 64), np.uint8)
-    return Library(
-        load_land(tiles, [f"River/{i}.jpg" for i in range(8)], {}, "cpu"), make_bank(fields, 2, 1)
-    )
+def sources(tmp_path_factory) -> Sources:
+    """A small EuroSAT and two cloud fields."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    (folder / "EuroSAT" / "River").mkdir(parents=True)
+    (folder / "fields").mkdir()
+    for number in range(1, 31):
+        tile = rng.integers(0, 200, (64, 64, 3), np.uint8)
+        Image.fromarray(tile).save(folder / "EuroSAT" / "River" / f"River_{number}.jpg")
+    for name in "ab":
+        field = rng.integers(0, 256, (SIDE, SIDE), np.uint8)
+        Image.fromarray(field).save(folder / "fields" / f"{name}.png")
+    return Sources(folder / "EuroSAT", folder / "fields")
 
 
-def weights(run: Run) -> torch.Tensor:
-    return torch.cat([w.flatten().float() for w in run.average.state_dict().values()])
+@pytest.fixture(scope="module")
+def library(sources) -> Library:
+    return sources.read(SMALL, ALONE.device)
 
 
-def test_a_resumed_run_ends_where_a_whole_one_does(library, tmp_path: Path):
-    whole = Run(SMALL, torch.device("cpu"))
-    train(whole, library, tmp_path / "whole")
-    half = dataclasses.replace(SMALL, schedule=dataclasses.replace(SMALL.schedule, cooling=0))
-    first = Run(half, torch.device("cpu"))
-    again = Run(SMALL, torch.device("cpu"))
-    first.step = 0
-    stopped = dataclasses.replace(SMALL.schedule, steps=2, cooling=0)
-    first.recipe = dataclasses.replace(SMALL, schedule=stopped)
-    train(first, library, tmp_path / "half")
-    again.load(tmp_path / "half" / "last.pt")
-    assert again.step == 2
-    train(again, library, tmp_path / "half")
-    assert torch.equal(weights(whole), weights(again))
+def batch_of(library, step, recipe=SMALL):
+    size = recipe.schedule.batch_size
+    return make_batch(Draw(1, step), library.land, library.bank, size, recipe.synthesis)
 
 
-def test_the_saved_model_is_the_average(library, tmp_path: Path):
-    run = Run(SMALL, torch.device("cpu"))
-    train(run, library, tmp_path)
-    saved, info = load_generator(tmp_path / "step_000004.safetensors")
+def weights(network) -> torch.Tensor:
+    return torch.cat([w.flatten().float() for w in network.state_dict().values()])
+
+
+def trained(library, count, recipe=SMALL):
+    """A run after some steps, and the losses of each."""
+    run = Run(recipe, ALONE)
+    return run, [train_step(run, batch_of(library, step, recipe)) for step in range(count)]
+
+
+def log(run: Path):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{**line, "images_per_second": 0} for line in lines]
+
+
+def cut_after(steps, monkeypatch):
+    """Let a run end in an error after so many steps."""
+
+    class CutError(Exception):
+        pass
+
+    def cut(run, batch):
+        if run.step == steps:
+            raise CutError
+        return train_step(run, batch)
+
+    monkeypatch.setattr(loop, "train_step", cut)
+    return CutError
+
+
+EACH_STEP = SMALL.with_schedule(save_every=0.0)
+
+
+@pytest.fixture(autouse=True)
+def no_figures(request, monkeypatch):
+    """Most runs draw nothing: figures take longer than training does."""
+    if "needs_train" not in request.keywords:
+        monkeypatch.setattr(writing.importlib.util, "find_spec", lambda _: None)
+
+
+def test_a_run_that_was_cut_is_the_same_run(tmp_path, sources):
+    whole = tmp_path / "whole"
+    train(EACH_STEP, sources, whole, device="cpu")
+    for steps in (1, 3):  # before and after the discriminator has joined
+        cut = tmp_path / f"cut{steps}"
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(cut_after(steps, patch)):
+            train(EACH_STEP, sources, cut, device="cpu")
+        assert len(log(cut)) == steps
+        with (cut / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": 9}) + "\n" + '{"step": 9, "half a l')
+        train(EACH_STEP, sources, cut, device="cpu", resume=True)
+        assert log(cut) == log(whole)
+        for name in ("last", "best", "models/step_000003", "models/step_000004"):
+            ours, theirs = (folder / f"{name}.safetensors" for folder in (cut, whole))
+            assert ours.read_bytes() == theirs.read_bytes()
+        ours, theirs = (torch.load(folder / "last.pt") for folder in (cut, whole))
+        for part in ("discriminator_optimizer", "generator_optimizer"):
+            for number, state in theirs[part]["state"].items():
+                for name, value in state.items():
+                    assert torch.equal(ours[part]["state"][number][name], value)
+    assert {"colour", "discriminator", "psnr_restored", "changed_clear"} <= log(whole)[-1].keys()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.needs_train
+def test_a_run_draws_its_losses_and_windows(tmp_path, sources):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra train)")
+    train(SMALL, sources, tmp_path, device="cpu")
+    for picture in ("losses.png", "figures/step_000004.png"):
+        with Image.open(tmp_path / picture) as image:
+            assert min(image.size) > 100
+
+
+def test_a_run_is_resumed_as_it_began(tmp_path, sources):
+    train(EACH_STEP, sources, tmp_path, device="cpu")
+    with pytest.raises(GeodecloudError, match="holds a run; give `resume`"):
+        train(EACH_STEP, sources, tmp_path)
+    other = dataclasses.replace(EACH_STEP, losses=dataclasses.replace(SMALL.losses, colour=2.0))
+    with pytest.raises(GeodecloudError, match=r"another configuration \(colour 1.0, here 2"):
+        train(other, sources, tmp_path, device="cpu", resume=True)
+    fewer = tmp_path / "fields"
+    fewer.mkdir()
+    shutil.copy(sources.cloud_fields / "a.png", fewer)
+    less = dataclasses.replace(sources, cloud_fields=fewer)
+    with pytest.raises(GeodecloudError, match="started with other tiles"):
+        train(EACH_STEP, less, tmp_path, device="cpu", resume=True)
+    (tmp_path / "last.pt").write_bytes(b"PK no")
+    with pytest.raises(GeodecloudError, match=r"last\.pt: damaged"):
+        train(EACH_STEP, sources, tmp_path, device="cpu", resume=True)
+
+
+def test_a_run_says_what_it_did(tmp_path, sources):
+    train(SMALL, sources, tmp_path, device="cpu")
+    info = read_info(tmp_path / "last.safetensors")
+    assert info.plan == SMALL.generator
+    assert info.metadata["eurosat_tiles"] == 18  # of 30, by the split of all that were published
+    assert info.metadata["cloud_fields"] == 2
+    assert info.metadata["config"]["schedule"]["precision"] == "fp32"
+    assert info.metadata["steps"] == 4
+    assert "psnr_restored" in info.metadata["scores"]
+
+
+def test_the_saved_model_is_the_average(library, tmp_path):
+    run, _ = trained(library, 3)
+    loop.train_run(run, library, tmp_path)
+    saved, info = load_generator(tmp_path / "last.safetensors")
     assert info.plan == SMALL.generator
     for name, value in saved.state_dict().items():
         assert torch.allclose(value, run.average.state_dict()[name], rtol=2e-3, atol=1e-4)
+
+
+def test_the_discriminator_learns_only_after_it_has_joined(library):
+    run = Run(SMALL, ALONE)
+    before = copy.deepcopy(run.discriminator.state_dict())
+    for step in (0, 1):
+        assert "adversarial" not in train_step(run, batch_of(library, step))
+    assert all(torch.equal(v, before[n]) for n, v in run.discriminator.state_dict().items())
+    assert not run.discriminator_optimizer.state
+    losses = train_step(run, batch_of(library, 2))
+    assert {"discriminator", "adversarial"} <= losses.keys()
+    assert any(not torch.equal(v, before[n]) for n, v in run.discriminator.named_parameters())
+    (counts,) = {int(state["step"]) for state in run.discriminator_optimizer.state.values()}
+    assert counts == 1
+    assert all(one.requires_grad for one in run.discriminator.parameters())
+
+
+def test_the_discriminator_judges_fine_windows_restored_against_clear(library):
+    run, batch = Run(SMALL, ALONE), batch_of(library, 7)
+    run.step = 2
+    seen, answers = [], []
+    run.discriminator.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    run.generator.register_forward_hook(lambda _m, _a, out: answers.append(out.detach()))
+    train_step(run, batch)
+    fine = batch.level == 1
+    assert 0 < fine.sum() < len(fine)
+    clear, restored, again = seen
+    assert torch.equal(clear, batch.clear[fine])
+    assert torch.equal(restored, answers[0][fine, :3])
+    assert torch.equal(again, restored)
+
+
+def test_clear_windows_have_the_sensors_noise_and_no_cloud(library):
+    batch = batch_of(library, 3)
+    none = (batch.opacity + batch.shadow).amax(dim=(1, 2, 3)) == 0
+    assert none.any()
+    assert torch.allclose(batch.clear[none], batch.model_input[none, :3], atol=1e-6)
+    assert not torch.equal(batch.clear, batch.target)
+    assert (batch.clear - batch.target).abs().mean() < 0.05
+
+
+def test_the_generator_learns_from_the_discriminator(library):
+    """With an adversarial loss of its own the generator's step is another one."""
+    shares = {}
+    for weight in (0.0, 0.5):
+        losses = dataclasses.replace(SMALL.losses, adversarial=weight)
+        run = Run(dataclasses.replace(SMALL, losses=losses), ALONE)
+        run.step = 2
+        shares[weight] = train_step(run, batch_of(library, 5)), weights(run.generator)
+    assert "adversarial" not in shares[0.0][0]
+    assert shares[0.5][0]["adversarial"] > 0
+    assert not torch.equal(shares[0.0][1], shares[0.5][1])
+
+
+def test_the_discriminator_joins_by_a_ramp():
+    run = Run(SMALL.with_schedule(steps=100, join=0.5, ramp=0.1), ALONE)
+    found = {}
+    for run.step in (0, 49, 54, 59, 99):
+        found[run.step] = run.adversarial_weight
+    full = SMALL.losses.adversarial
+    assert found == pytest.approx({0: 0, 49: 0, 54: full / 2, 59: full, 99: full})
+    run = Run(SMALL.with_schedule(steps=4, join=1.0), ALONE)
+    run.step = 4
+    assert run.adversarial_weight == 0
+
+
+def test_windows_of_the_coarse_level_alone_are_not_judged(library):
+    recipe = dataclasses.replace(
+        SMALL, synthesis=dataclasses.replace(SMALL.synthesis, coarse=1.0, middle=0.0)
+    )
+    run = Run(recipe, ALONE)
+    run.step = 3
+    assert "discriminator" not in train_step(run, batch_of(library, 3, recipe))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(library):
+    run = Run(SMALL, ALONE)
+    batch = batch_of(library, 0)
+    with pytest.raises(DataError, match="step 0: the loss is nan; lower the rate"):
+        train_step(run, dataclasses.replace(batch, target=batch.target * torch.nan))
+
+
+def test_processes_share_a_batch_of_different_windows(library):
+    one, other = (
+        make_batch(Draw(1, 0, part=part), library.land, library.bank, 4, SMALL.synthesis)
+        for part in (0, 1)
+    )
+    assert not torch.equal(one.target, other.target)
+    with pytest.raises(DataError, match="batch_size is 8: give a multiple of the 3 processes"):
+        loop._settled(SMALL, Processes(0, 3, torch.device("cpu")))
+
+
+def test_scores_are_of_the_same_windows_each_time(library):
+    run, _ = trained(library, 2)
+    judge = Judge(run, library)
+    assert judge.scores() == judge.scores()
+    rows = judge.examples()
+    assert {len(pictures) for pictures in rows.values()} == {9}
+    assert all(0 <= float(p.min()) <= float(p.max()) <= 1 for p in rows.values())
+
+
+def test_the_networks_of_a_state_may_begin_another_run(library, tmp_path):
+    run, _ = trained(library, 3)
+    run.save(tmp_path / "last.pt")
+    other = Run(SMALL.with_schedule(steps=9), ALONE)
+    other.start_from(tmp_path / "last.pt")
+    assert other.step == 0
+    assert torch.equal(weights(other.average), weights(run.average))
+    assert torch.equal(weights(other.discriminator), weights(run.discriminator))
+    assert not other.discriminator_optimizer.state
+    assert other.started_from == {"state": "last.pt", "steps": 3}
+    (tmp_path / "bad.pt").write_bytes(b"PK no")
+    with pytest.raises(ModelError, match=r"bad\.pt: not a state of such networks"):
+        other.start_from(tmp_path / "bad.pt")
 
 
 def test_statistics_beyond_half_precision_are_kept(tmp_path: Path):
@@ -111,18 +339,88 @@ def test_the_rate_rises_stays_and_falls():
     assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.02])
 
 
-def test_recipes_say_what_is_wrong(tmp_path: Path):
+def test_the_default_recipe_is_the_file():
+    assert load_recipe(ROOT / "configs" / "default.toml") == Recipe()
+
+
+def test_a_recipe_changes_what_it_names(tmp_path: Path):
     path = tmp_path / "r.toml"
-    path.write_text("[synthesis.sky]\nhaze = 0.5\nreach = [1.0, 2.0]\n")
-    assert load_recipe(path).synthesis.sky.haze == 0.5
-    path.write_text("[synthesis.sky]\nfog = 0.5\n")
-    with pytest.raises(ConfigError, match=r"unknown key synthesis\.sky\.fog"):
-        load_recipe(path)
-    path.write_text("noise_fields = 'many'\n")
-    with pytest.raises(ConfigError, match="noise_fields"):
-        load_recipe(path)
+    path.write_text("[synthesis.sky]\nhaze = 0.5\nreach = [1, 2.0]\n[generator]\nwidth = 8")
+    recipe = load_recipe(path)
+    assert recipe.synthesis.sky.haze == 0.5
+    assert recipe.synthesis.sky.reach == (1, 2.0)
+    assert recipe.generator == dataclasses.replace(Recipe().generator, width=8)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu", "tune"])
-def test_the_recipes_that_come_along_are_valid(name: str):
-    load_recipe(Path(__file__).parents[1] / "configs" / f"{name}.toml")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[synthesis.sky]\nfog = 0.5", "[synthesis.sky] unknown key 'fog'; did you mean"),
+        ("[synthesis.sky]\nreach = [1.0]", "reach is [1.0]: it must be a list of 2 numbers"),
+        ("[synthesis.sky]\nhaze = -0.5", "[synthesis.sky] haze is -0.5: give 0 or more"),
+        ("[synthesis.land]\nscenes = nan", "[synthesis.land] scenes is nan"),
+        ("[synthesis]\ncoarse = 0.9\nmiddle = 0.2", "add up to more than 1"),
+        ("noise_fields = 'many'", "noise_fields is 'many': it must be int"),
+        ("noise_fields = 0", "noise_fields is 0: give at least 1"),
+        ("[schedule]\njoin = 400.0", "[schedule] join is 400: give a fraction, 0 to 1"),
+        ("[schedule]\nsteps = 0", "[schedule] steps is 0: give at least 1"),
+        ("[generator]\nshadow = false", "shadow must be true"),
+        ("[training]\nsteps = 3", '[training] is of another recipe; add recipe = "article"'),
+        ("not toml", "not valid TOML"),
+    ],
+)
+def test_recipes_say_what_is_wrong(tmp_path: Path, text, words):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_recipe(path)
+    assert words in str(error.value)
+    assert "r.toml" in str(error.value)
+
+
+def smaller(text: str) -> str:
+    """The same recipe, with small networks and batches."""
+    sections = {
+        "generator": {"width": 4, "depth": 2},
+        "discriminator": {"blocks": [1], "widths": [8]},
+        "schedule" if "two-level" in text else "training": {"batch_size": 8},
+    }
+    lines = [re.sub("noise_fields = .*", "noise_fields = 2", line) for line in text.splitlines()]
+    for name, values in sections.items():
+        if f"[{name}]" not in "\n".join(lines):
+            lines.append(f"[{name}]")
+        start = next(i for i, line in enumerate(lines) if line.startswith(f"[{name}]"))
+        end = next((i for i in range(start + 1, len(lines)) if lines[i][:1] == "["), len(lines))
+        kept = [one for one in lines[start + 1 : end] if one.split(" =")[0] not in values]
+        lines[start + 1 : end] = [f"{key} = {value}" for key, value in values.items()] + kept
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", ["default", "gpu", "cpu", "tune", "article"])
+def test_the_recipes_that_come_along_run(cli, tmp_path, sources, name):
+    (tmp_path / "c.toml").write_text(smaller((ROOT / "configs" / f"{name}.toml").read_text()))
+    args = ["--data", sources.eurosat, "--config", tmp_path / "c.toml", "--steps", 2]
+    fields = [] if name == "article" else ["--cloud-fields", sources.cloud_fields]
+    done = cli("train", *args, *fields, "--device", "cpu", "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert f"model: {tmp_path / 'run' / 'last.safetensors'}" in done.out
+    assert [line["step"] for line in log(tmp_path / "run")] == [2]
+    again = cli("train", *args, *fields, "--device", "cpu", "--out", tmp_path / "run")
+    assert again.code == 1
+    assert "holds a run; give --resume, or another --out" in again.err
+    assert cli("train", *args, *fields, "--out", tmp_path / "run", "--resume").code == 0
+
+
+def test_options_of_another_recipe_are_one_line(cli, tmp_path, sources):
+    config = ROOT / "configs" / "article.toml"
+    args = ["--data", sources.eurosat, "--out", tmp_path / "run"]
+    done = cli("train", *args, "--config", config, "--cloud-fields", sources.cloud_fields)
+    assert done.code == 2
+    assert '--cloud-fields is for the recipe "two-level"' in done.err
+    (tmp_path / "c.toml").write_text("recipe = 'mine'")
+    done = cli("train", *args, "--config", tmp_path / "c.toml")
+    assert "recipe is 'mine': it must be two-level, physical, article" in done.err
+    done = cli("train", *args, "--device", "cuda:77", "--cloud-fields", sources.cloud_fields)
+    assert done.code == 2
+    assert "--device 'cuda:77' is not available on this machine" in done.err
+    assert not (tmp_path / "run").exists()

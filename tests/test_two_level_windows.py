@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rasterio.transform import from_origin
 
+from geodecloud.data.two_level.clear_scenes import load_clear_scenes
 from geodecloud.data.two_level.cloud_fields import load_cloud_fields
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import SIDE, FieldBank, draw_placement, make_bank, sample
@@ -23,7 +25,8 @@ from geodecloud.data.two_level.land import (
 from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
 from geodecloud.data.two_level.sky import SkyPlan, draw_sky
 from geodecloud.data.two_level.synthesis import Batch, SynthesisPlan, make_batch, model_input
-from geodecloud.errors import DataError
+from geodecloud.errors import DataError, DataWarning, SceneError
+from geodecloud.settings import Reading
 from tests.conftest import SAMPLES, write_scene
 
 
@@ -125,7 +128,7 @@ def test_a_plain_sensor_changes_nothing(land, bank):
     below = ground(land, bank)
     plan = SensorPlan(l1c=1, l2a=0, tci=0, picture=0, clipped=0, blurred=0, noise=(1e-9, 2e-9))
     sensor = draw_sensor(Draw(0, 1), below.light, below.base, plan)
-    shown = expose(Draw(0, 2), below.light, sensor, torch.ones(8), plan)
+    (shown,) = expose(Draw(0, 2), (below.light,), sensor, torch.ones(8), plan)
     assert torch.allclose(shown, below.light.clamp(0, 8), atol=1e-5)
 
 
@@ -150,13 +153,50 @@ def test_a_shifted_window_shows_the_field_shifted(bank):
 
 
 def test_a_scene_is_kept_beyond_the_model_range():
-    scene = np.full((3, 130, 130), 2.5, np.float32)
+    light = np.full((3, 130, 130), round(2.5 * UNIT), np.uint16)
     clear = np.ones((130, 130), bool)
     clear[0, 0] = False
-    windows = cut_scene(scene, clear, 1, 64)
+    windows = cut_scene(light, clear, 1, 64, 99)
     assert len(windows) == 3
     assert (windows == round(2.5 * UNIT)).all()
-    assert cut_scene(scene, clear, 4, 8).shape[0] == 0
+    assert len(cut_scene(light, clear, 1, 64, 2)) == 2
+    assert cut_scene(light, clear, 4, 8, 99).shape[0] == 0
+
+
+def test_clear_scenes_are_read_as_restoring_reads_them(tmp_path: Path):
+    dn = np.full((3, 140, 140), 5500, np.uint16)  # twice the model range
+    (tmp_path / "below").mkdir()
+    write_scene(tmp_path / "below" / "a.tif", dn)
+    write_scene(tmp_path / "b.tif", (dn + 1000).astype(np.uint16), nodata=0)
+    reading = Reading(scale=10_000, offset=0)
+    windows = load_clear_scenes(tmp_path / "below", reading)
+    assert windows[1].shape == (9, 3, 64, 64)
+    assert windows[2].shape == (1, 3, 64, 64)
+    assert not len(windows[4])
+    assert (windows[1] == 2 * UNIT).all()
+    hidden = np.zeros((1, 70, 70), np.uint8)
+    hidden[0, -1, -1] = 1
+    place = from_origin(500000, 5500000, 20, 20)
+    write_scene(tmp_path / "below" / "a_mask.tif", hidden, transform=place)
+    assert len(load_clear_scenes(tmp_path / "below", reading)[1]) == 9  # beyond the last window
+    hidden[0, 60] = 1
+    write_scene(tmp_path / "below" / "a_mask.tif", hidden, transform=place)
+    assert len(load_clear_scenes(tmp_path / "below", reading)[1]) == 6
+    fine = hidden.repeat(4, 1).repeat(4, 2)
+    write_scene(tmp_path / "below" / "a_mask.tif", fine, transform=from_origin(5e5, 55e5, 5, 5))
+    assert len(load_clear_scenes(tmp_path / "below", reading)[1]) == 6
+    write_scene(tmp_path / "below" / "a_mask.tif", hidden | 1, transform=place)
+    with pytest.raises(DataError, match="below: no window of 64x64 clear pixels in its 1 scenes"):
+        load_clear_scenes(tmp_path / "below", reading)
+
+
+def test_a_bad_clear_scene_is_named_or_left_out(tmp_path: Path):
+    write_scene(tmp_path / "a.tif", np.full((3, 70, 70), 900, np.uint16))
+    (tmp_path / "b.tif").write_text("no raster")
+    with pytest.raises(SceneError, match=r"b\.tif"):
+        load_clear_scenes(tmp_path)
+    with pytest.warns(DataWarning, match=r"1 bad file\(s\) left out, first b\.tif"):
+        assert len(load_clear_scenes(tmp_path, on_bad="skip")[1]) == 1
 
 
 def test_highlights_begin_where_the_model_range_ends():

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,7 +15,12 @@ from geodecloud.cli.options import (
     input_option,
     output_option,
 )
+from geodecloud.errors import UsageError
 from geodecloud.settings import Settings
+
+if TYPE_CHECKING:
+    from geodecloud.training.loader import Sources as Tiles
+    from geodecloud.training.two_level.library import Sources
 
 
 def train(
@@ -25,8 +30,16 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Configuration of the run, a TOML file like those in configs/",
-            show_default="the built-in one",
+            help="Recipe of the run, a TOML file like those in configs/",
+            show_default="that of configs/default.toml",
+        ),
+    ] = None,
+    cloud_fields: Annotated[
+        Path | None,
+        input_option(
+            metavar="DIR",
+            help="Folder of real cloud fields: grey PNG, WebP or GeoTIFF",
+            show_default="those of the repository",
         ),
     ] = None,
     scenes: Annotated[
@@ -46,9 +59,19 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Model file to start from", show_default="random weights"
+            metavar="FILE",
+            help="Model file, or last.pt of a run, to start from",
+            show_default="random weights",
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE",
+            help="Device to train on: cpu, cuda, cuda:1 or mps",
+            show_default="a GPU if there is one",
+        ),
+    ] = "auto",
     steps: Annotated[
         int | None,
         typer.Option(metavar="COUNT", help="Training steps", show_default="as --config says"),
@@ -58,28 +81,67 @@ def train(
     offset: OffsetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out")] = False,
 ) -> None:
-    """Train a model on EuroSAT tiles under synthetic clouds.
+    """Train a model on EuroSAT tiles and clear scenes under real and synthetic clouds.
 
     On several GPUs or machines, start it with "torchrun ... -m geodecloud train".
     """
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
     if not first:
         begin_command({}, quiet=True, verbose=False)  # the first process speaks for all
-    from geodecloud.training.config import Config, load_config, with_steps
-    from geodecloud.training.loader import Sources
-    from geodecloud.training.trainer import train as train_model
+    from geodecloud.training.config import recipe_of
 
-    configuration = load_config(config) if config else Config()
-    if steps is not None:
-        configuration = with_steps(configuration, steps)
-    training = configuration.training
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
     reading = Settings(scale=scale, offset=offset).reading
-    sources = Sources(data, scenes, chosen, on_bad, reading.scale, reading.offset)
-    tiles = sources.read(training.validation_tiles, training.split_seed)
-    model = train_model(configuration, tiles, out, start=start, resume=resume)
+    run = Options(start, resume, device, steps)
+    if config and recipe_of(config) != "two-level":
+        if cloud_fields:
+            raise UsageError(
+                f'`cloud_fields` is for the recipe "two-level", {config} is of another; omit it'
+            )
+        from geodecloud.training.loader import Sources as Tiles
+
+        tiles = Tiles(data, scenes, chosen, on_bad, reading.scale, reading.offset)
+        model = _train_one_level(config, tiles, out, run)
+    else:
+        from geodecloud.training.two_level.library import Sources, find_cloud_fields
+
+        fields = cloud_fields or find_cloud_fields()
+        sources = Sources(data, fields, scenes, chosen, on_bad, reading)
+        model = _train_two_levels(config, sources, out, run)
     if first:
         say(f"model: {model}")
+
+
+class Options(NamedTuple):
+    """Options of a run of any recipe."""
+
+    start: Path | None
+    resume: bool
+    device: str
+    steps: int | None
+
+
+def _train_one_level(config: Path, sources: "Tiles", out: Path, run: Options) -> Path:
+    """Train by the article's recipe, or by one like it."""
+    from geodecloud.training.config import load_config, with_steps
+    from geodecloud.training.trainer import train as train_model
+
+    plan = load_config(config)
+    if run.steps is not None:
+        plan = with_steps(plan, run.steps)
+    tiles = sources.read(plan.training.validation_tiles, plan.training.split_seed)
+    return train_model(plan, tiles, out, start=run.start, resume=run.resume, device=run.device)
+
+
+def _train_two_levels(config: Path | None, sources: "Sources", out: Path, run: Options) -> Path:
+    """Train both levels in one network."""
+    from geodecloud.training.two_level.recipe import Recipe, load_recipe
+    from geodecloud.training.two_level.trainer import train as train_model
+
+    recipe = load_recipe(config) if config else Recipe()
+    if run.steps is not None:
+        recipe = recipe.with_schedule(steps=run.steps)
+    return train_model(recipe, sources, out, start=run.start, resume=run.resume, device=run.device)
 
 
 def prepare(

@@ -73,11 +73,11 @@ def tiles_from_scenes(
     bad = BadFiles(on_bad)
     pixels: list[NDArray[np.uint8]] = []
     names: list[str] = []
-    scenes, masks = _scenes_and_masks(folder)
+    scenes, masks = scenes_and_masks(folder)
     for path in scenes:
         name = path.relative_to(folder).as_posix()
         with bad.tolerated(name):
-            tiles = list(_cut(path, _masks_of(path, scenes, masks), scale, offset))
+            tiles = list(_cut(path, masks_of(path, scenes, masks), scale, offset))
             if not tiles:
                 warn(DataWarning, f"{path}: no tile of {TILE}x{TILE} clear pixels in it")
             pixels += [tile for _, _, tile in tiles]
@@ -91,7 +91,8 @@ def tiles_from_scenes(
     return Tiles(np.stack(pixels), tuple(names), tuple(bad.names))
 
 
-def _scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
+def scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
+    """Return the scenes and the masks of a folder and of those below it."""
     scenes, masks = [], []
     for path in sorted(folder.rglob("[!.]*")):
         suffix = path.suffix.lower()
@@ -105,7 +106,7 @@ def _scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
     return scenes, masks
 
 
-def _masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
+def masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
     """Return the masks of a scene's name, else those that fit and bear no other scene's name."""
     folders = [scene.parent, *(scene.parent / name for name in _MASK_FOLDERS)]
     near = [mask for mask in masks if mask.path.parent in folders]
@@ -127,7 +128,7 @@ def _cut(
     """Yield the clear tiles of a scene: (top, left, uint8 (3, 64, 64) as EuroSAT RGB has it)."""
     with open_scene(path) as scene:
         radiometry = calibrate(scene, Reading(scale=scale, offset=offset, force=True))
-        hidden = [_hidden(mask, scene) for mask in masks]
+        hidden = [read_hidden(mask, scene) for mask in masks]
         height, width = scene.shape
         for top in range(0, height - TILE + 1, TILE):
             dn, valid = scene.read(top, top + TILE)
@@ -140,7 +141,7 @@ def _cut(
                     yield top, left, row[:, :, left : left + TILE]
 
 
-def _hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
+def read_hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
     """Return where the ground is hidden: bool (rows, columns) on the mask's own grid."""
     with open_raster(mask.path, kind="mask") as raster:
         if not cover_alike(Grid.of(raster), Grid.of(scene.dataset)):

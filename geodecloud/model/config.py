@@ -67,24 +67,33 @@ class DiscriminatorPlan:
 _RENAMED: dict[type, dict[str, str]] = {GeneratorPlan: {"darkest": "dark_object"}}
 
 
-def build(kind: type[T], table: Any, section: str = "") -> T:
+def build(kind: type[T], table: Any) -> T:
     """Build a configuration dataclass from plain values, and its dataclass fields from tables.
 
     Raises:
         ConfigError: a key is unknown, or a value of the wrong type or out of bounds.
     """
+    return _replaced(kind(), table, "")
+
+
+def _replaced(base: T, table: Any, section: str) -> T:
+    """Return the configuration with the values of a table in place of its own."""
+    prefix = f"[{section}] " if section else ""
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{section or 'it'} must be a table of keys, not {table!r}")
-    renamed = _RENAMED.get(kind, {})
-    types = typing.get_type_hints(kind)
+        raise ConfigError(f"{prefix or 'it '}must be a table of keys, not {table!r}")
+    renamed = _RENAMED.get(type(base), {})
+    types = typing.get_type_hints(type(base))
     values = {}
     for given, value in table.items():
         key = renamed.get(given, given)
         if key not in types:
             near = difflib.get_close_matches(given, types, n=1, cutoff=0)[0]
-            raise ConfigError(f"{section}unknown key {given!r}; did you mean {near!r}?")
-        values[key] = _value(types[key], value, section, given)
-    return kind(**values)
+            raise ConfigError(f"{prefix}unknown key {given!r}; did you mean {near!r}?")
+        if dataclasses.is_dataclass(types[key]):
+            values[key] = _replaced(getattr(base, key), value, f"{section}.{key}".lstrip("."))
+        else:
+            values[key] = _value(types[key], value, prefix, given)
+    return dataclasses.replace(base, **values)  # type: ignore[type-var]
 
 
 def require_at_least(config: Any, section: str, **bounds: float) -> None:
@@ -99,17 +108,20 @@ def require_at_least(config: Any, section: str, **bounds: float) -> None:
             raise ConfigError(f"[{section}] {name} is {value:g}: give at least {bound:g}")
 
 
-def _value(wanted: Any, value: Any, section: str, key: str) -> Any:
-    if dataclasses.is_dataclass(wanted):
-        return build(wanted, value, f"[{key}] ")  # type: ignore[arg-type]
+def _value(wanted: Any, value: Any, prefix: str, key: str) -> Any:
+    """Return a value as its field wants it."""
+    inner = typing.get_args(wanted)
     if typing.get_origin(wanted) is Literal:
-        fits, name = value in typing.get_args(wanted), " or ".join(typing.get_args(wanted))
+        fits, name = value in inner, " or ".join(inner)
     elif typing.get_origin(wanted) is tuple:
-        fits = isinstance(value, list | tuple) and all(type(v) is int for v in value)
-        value, name = tuple(value) if fits else value, "a list of whole numbers"
+        kinds, any_length = (int,) if inner[0] is int else (int, float), inner[-1] is Ellipsis
+        fits = isinstance(value, list | tuple) and all(type(v) in kinds for v in value)
+        fits = fits and (any_length or len(value) == len(inner))
+        name = "a list of whole numbers" if any_length else f"a list of {len(inner)} numbers"
+        value = tuple(value) if fits else value
     else:
         fits = type(value) in ((int, float) if wanted is float else (wanted,))
         name = wanted.__name__
     if not fits:
-        raise ConfigError(f"{section}{key} is {value!r}: it must be {name}")
+        raise ConfigError(f"{prefix}{key} is {value!r}: it must be {name}")
     return value

@@ -5,12 +5,15 @@ import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from geodecloud.data.config import Augmentation, CloudMix
 from geodecloud.errors import ConfigError
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, build, require_at_least
 from geodecloud.settings.text import read_text
+
+T = TypeVar("T")
+RECIPES = ("two-level", "physical", "article")  # the first is of two_level.recipe
 
 
 @dataclass(frozen=True)
@@ -88,19 +91,48 @@ class Config:
 
 
 def load_config(path: Path) -> Config:
-    """Read a TOML file.
+    """Read a TOML file of the recipe ``physical`` or ``article``.
 
     Raises:
         ConfigError: the file is missing or not TOML, a key is unknown, a value is impossible.
     """
+    return from_table(path, Config, read_table(path))
+
+
+def recipe_of(path: Path) -> str:
+    """Return the recipe that a TOML file names; ``two-level`` where it names none.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, or there is no such recipe.
+    """
+    name = read_table(path).get("recipe", RECIPES[0])
+    if name not in RECIPES:
+        raise ConfigError(f"{path}: recipe is {name!r}: it must be {', '.join(RECIPES)}")
+    return str(name)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or not TOML.
+    """
     try:
-        table = tomllib.loads(read_text(path))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
+
+
+def from_table(path: Path, kind: type[T], table: dict[str, Any]) -> T:
+    """Return a configuration from a table of the file ``path``.
+
+    Raises:
+        ConfigError: a key is unknown, or a value of the wrong type or out of bounds.
+    """
     try:
-        return build(Config, table)
+        return build(kind, table)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 

@@ -65,15 +65,23 @@ class Processes:
 
 
 @contextmanager
-def joined_processes() -> Iterator[Processes]:
-    """Yield this process among those that ``torchrun`` has started, or as the only one."""
+def joined_processes(name: str = "auto") -> Iterator[Processes]:
+    """Yield this process among those that ``torchrun`` has started, or as the only one.
+
+    Args:
+        name: of the device; "auto" is a GPU if there is one, of several processes one each.
+
+    Raises:
+        UsageError: the device is not available on this machine.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         # Not "auto": Apple's mps lacks operations that the clouds need.
-        yield Processes(0, 1, find_device("cuda" if torch.cuda.is_available() else "cpu"))
+        best = "cuda" if torch.cuda.is_available() else "cpu"
+        yield Processes(0, 1, find_device(best if name == "auto" else name))
         return
     device = torch.device("cpu")
-    if torch.cuda.is_available():
+    if name != "cpu" and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-from geodecloud.training.validate import RestoredTiles
+from torch import Tensor
 
 _PANELS = (
-    ("losses", ("restored", "opacity")),
+    ("losses", ("restored", "colour", "opacity", "shadow")),
     ("adversarial losses", ("discriminator", "adversarial")),
     ("PSNR on held-out tiles, dB", ("psnr_input", "psnr_restored")),
 )
@@ -33,20 +32,12 @@ def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
     _write(figure, path)
 
 
-def plot_tiles(tiles: RestoredTiles, path: Path) -> None:
-    """Plot a column for each tile: input, target, generated and opacity, as PNG."""
-    rows: list[tuple[str, Any]] = [
-        ("input", tiles.clouded.cloudy),
-        ("target", tiles.clouded.target),
-        ("generated", tiles.restored),
-        ("opacity", tiles.opacity),
-    ]
-    if bool(tiles.opacity.isnan().any()):
-        rows.pop()
-    count = len(tiles.restored)
+def plot_tiles(rows: dict[str, Tensor], path: Path) -> None:
+    """Plot pictures as PNG, a row for each name: float32 (N, 3 or 1, H, W), 0..1."""
+    count = len(next(iter(rows.values())))
     figure = Figure(figsize=(1.3 * count, 1.35 * len(rows)), layout="constrained")
     cells = figure.subplots(len(rows), count, squeeze=False)
-    for line, (name, pictures) in zip(cells, rows, strict=True):
+    for line, (name, pictures) in zip(cells, rows.items(), strict=True):
         for axes, picture in zip(line, pictures.cpu().numpy(), strict=True):
             axes.imshow(np.moveaxis(picture, 0, -1).squeeze(), vmin=0, vmax=1, cmap="gray")
             axes.set(xticks=[], yticks=[])

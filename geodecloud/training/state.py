@@ -5,7 +5,7 @@ import math
 import struct
 from pathlib import Path
 from pickle import PickleError
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -21,11 +21,88 @@ from geodecloud.training.config import Config
 from geodecloud.training.distributed import Processes
 
 _FACTS = ("step", "best", "data", "started_from")  # what is saved beside the networks
-_DAMAGED = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
+DAMAGED = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
 
 
-class Run:
-    """State of a run: everything that a resumed run needs to be the same run.
+class Configuration(Protocol):
+    """The configuration of a run."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a plain nested dict."""
+        ...
+
+
+class State:
+    """Everything that a resumed run needs to be the same run.
+
+    A subclass adds networks and optimizers; what has a ``state_dict`` is saved.
+
+    Args:
+        config: what a resumed run must have in common with this one.
+        data: digest of the training data, likewise.
+    """
+
+    average: UNet  # the generator's weights, averaged over the steps
+
+    def __init__(self, config: Configuration, processes: Processes, data: str) -> None:
+        self.config, self.processes, self.data = config, processes, data
+        self.step, self.best = 0, -math.inf  # best: the highest validation score so far
+        self.started_from: dict[str, Any] | None = None  # metadata of the model that is tuned
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Number of steps, and images of each."""
+        raise NotImplementedError
+
+    def start_from(self, model: Path) -> None:
+        """Take over the weights of a model file."""
+        raise NotImplementedError
+
+    def parts(self) -> dict[str, Any]:
+        """Return networks, optimizers and schedules by name."""
+        return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
+
+    def save(self, path: Path) -> None:
+        """Write the state; the file appears whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written, for example to a full disk.
+        """
+        state = {name: part.state_dict() for name, part in self.parts().items()}
+        state |= {name: getattr(self, name) for name in _FACTS}
+        state["config"] = self.config.to_dict()
+        try:
+            with atomic_write(path) as part, part.open("wb") as file:
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a full disk
+            raise OutputError(f"{path}: cannot be written ({error})") from error
+
+    def load(self, path: Path) -> None:
+        """Resume from a saved state of the same configuration and data.
+
+        Raises:
+            GeodecloudError: the file is damaged, or of another run.
+        """
+        try:
+            state = torch.load(path, map_location=self.processes.device, weights_only=True)
+            config, data = state["config"], state["data"]
+        except DAMAGED as error:
+            raise GeodecloudError(f"{path}: damaged; start a new run in another `out`") from error
+        if differences := _differences(config, self.config.to_dict()):
+            text = ", ".join(differences)
+            raise GeodecloudError(
+                f"{path}: started with another configuration ({text}); use another `out`"
+            )
+        if data != self.data:
+            raise GeodecloudError(f"{path}: started with other tiles; use another `out`")
+        for name in _FACTS:
+            setattr(self, name, state[name])
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+
+
+class Run(State):
+    """State of a run at one level.
 
     Args:
         config: with steps instead of epochs, and a precision that is not "auto".
@@ -33,9 +110,8 @@ class Run:
     """
 
     def __init__(self, config: Config, processes: Processes, data: str = "") -> None:
-        self.config, self.processes, self.data = config, processes, data
-        self.step, self.best = 0, -math.inf  # best: the highest validation score so far
-        self.started_from: dict[str, Any] | None = None  # metadata of the model that is tuned
+        super().__init__(config, processes, data)
+        self.config: Config = config
         plan = config.training
         torch.manual_seed(plan.seed)
         self.generator = UNet(config.generator).to(processes.device)
@@ -59,6 +135,11 @@ class Run:
         )
         self.schedule = self._schedule(self.generator_optimizer)
         self.discriminator_schedule = self._schedule(self.discriminator_optimizer)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Number of steps, and tiles of each."""
+        return self.config.training.steps, self.config.training.batch_size
 
     def _schedule(self, optimizer: AdamW) -> LRScheduler:
         plan = self.config.training
@@ -96,47 +177,6 @@ class Run:
         self.generator.load_state_dict(generator.state_dict())
         self.average.load_state_dict(generator.state_dict())
         self.started_from = info.metadata
-
-    def _parts(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
-
-    def save(self, path: Path) -> None:
-        """Write the state; the file appears whole or not at all.
-
-        Raises:
-            OutputError: the file cannot be written, for example to a full disk.
-        """
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {name: getattr(self, name) for name in _FACTS}
-        state["config"] = self.config.to_dict()
-        try:
-            with atomic_write(path) as part, part.open("wb") as file:
-                torch.save(state, file)
-        except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a full disk
-            raise OutputError(f"{path}: cannot be written ({error})") from error
-
-    def load(self, path: Path) -> None:
-        """Resume from a saved state of the same configuration and data.
-
-        Raises:
-            GeodecloudError: the file is damaged, or of another run.
-        """
-        try:
-            state = torch.load(path, map_location=self.processes.device, weights_only=True)
-            config, data = state["config"], state["data"]
-        except _DAMAGED as error:
-            raise GeodecloudError(f"{path}: damaged; start a new run in another `out`") from error
-        if differences := _differences(config, self.config.to_dict()):
-            text = ", ".join(differences)
-            raise GeodecloudError(
-                f"{path}: started with another configuration ({text}); use another `out`"
-            )
-        if data != self.data:
-            raise GeodecloudError(f"{path}: started with other tiles; use another `out`")
-        for name in _FACTS:
-            setattr(self, name, state[name])
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:

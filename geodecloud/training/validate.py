@@ -12,10 +12,12 @@ from geodecloud.data.tiles import Tiles
 from geodecloud.evaluation.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Policy
+from geodecloud.training.loader import Data
 from geodecloud.training.state import Run
 from geodecloud.training.step import model_input, predict, put_clouds
 
 _EPOCH = 1 << 20  # training never sees this epoch's clouds
+_FIGURE_TILES = 10
 _OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden; below which it is clear
 
 
@@ -30,6 +32,29 @@ class RestoredTiles(NamedTuple):
     clouded: Clouded
     restored: Tensor
     opacity: Tensor
+
+
+class Judge:
+    """Judge of a run at one level."""
+
+    def __init__(self, run: Run, data: Data) -> None:
+        self.run, self.held_out, self.tiles = run, data.held_out, len(data.training)
+
+    def scores(self) -> dict[str, float]:
+        """Return the epoch and the scores of :func:`validate`."""
+        epoch = self.run.step * self.run.config.training.batch_size / self.tiles
+        return {"epoch": round(epoch, 3), **validate(self.run, self.held_out)}
+
+    def examples(self) -> dict[str, Tensor]:
+        """Return ten held-out tiles before and after."""
+        count = min(_FIGURE_TILES, len(self.held_out))
+        shown = np.linspace(0, len(self.held_out) - 1, count).astype(int).tolist()
+        tiles = restore_tiles(self.run, self.held_out, shown)
+        rows = {"input": tiles.clouded.cloudy, "target": tiles.clouded.target}
+        rows["generated"] = tiles.restored
+        if self.run.config.generator.opacity:
+            rows["opacity"] = tiles.opacity
+        return rows
 
 
 @torch.inference_mode()

@@ -1,60 +1,122 @@
-"""Clear Sentinel-2 scenes as windows to train on, in 16 bits, beyond the model range too.
+"""Read clear scenes as windows to train on, in 16 bits, beyond the model range too.
 
 Roofs, sand and salt are brighter than EuroSAT's 8 bits can say: only scenes show them.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.data.two_level.land import WINDOW, cut_scene
+from geodecloud.data.scene_tiles import Mask, masks_of, read_hidden, scenes_and_masks
+from geodecloud.data.tiles import BadFiles, OnBad
+from geodecloud.data.two_level.land import UNIT, WINDOW, cut_scene
 from geodecloud.errors import DataError
-from geodecloud.radiometry import PATH_RADIANCE
-from geodecloud.raster.gdal import failures_as, open_raster
+from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.raster.validity import is_doubtful
+from geodecloud.settings import Reading
 
 LEVELS = (1, 2, 4)
 _STRIDES = {1: 32, 2: 16, 4: 8}  # pixels of the level from one window to the next
-_DN_WHITE = 2750.0  # DN at the top of the model range: reflectance 0.275 x 10000
-_METRES = 10.0  # on the ground, a pixel of level 1
+_METRES = 10.0  # on the ground, a pixel of level 1; and of a scene that does not say
+_MOST_WINDOWS = 4000  # of a scene and level: 100 MB
+_ROWS = 512  # read at a time
+
+Windows = dict[int, NDArray[np.uint16]]
 
 
-def load_clear_scenes(folder: Path) -> dict[int, NDArray[np.uint16]]:
+def load_clear_scenes(
+    folder: Path, reading: Reading | None = None, on_bad: OnBad = "error"
+) -> Windows:
     """Cut all clear scenes of a folder.
 
     Args:
-        folder: of GeoTIFFs, red, green and blue first, reflectance x 10000 without offset. A name
-            with ``L2A`` in it: without path radiance, which is put back.
+        folder: of GeoTIFFs and their masks, as for :func:`geodecloud.data.scene_tiles`. A scene's
+            radiometry is as when it is restored; path radiance that a correction has removed is
+            put back.
+        reading: scale and offset of all scenes; None: each has its own radiometry.
+        on_bad: treatment of a scene that cannot be used: "error", or "skip" it.
 
     Returns:
         By level, uint16 (count, 3, 64, 64), see ``land.Land``. A scene whose pixels are larger than
         a level's serves that level with the pixels that it has.
 
     Raises:
-        DataError: no scene there, or one cannot be read.
+        DataError: no scene with a clear window is there, or one cannot be read.
     """
-    paths = sorted(folder.glob("*.tif"))
-    if not paths:
-        raise DataError(f"{folder}: no clear scene (*.tif) in it")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give a folder of clear GeoTIFFs")
+    bad = BadFiles(on_bad)
     windows: dict[int, list[NDArray[np.uint16]]] = {level: [] for level in LEVELS}
+    paths, masks = scenes_and_masks(folder)
     for path in paths:
-        model, clear, metres = _read(path)
-        for level in LEVELS:
-            pool = max(1, round(level * _METRES / metres))
-            stride = _STRIDES[level] if pool == level else WINDOW * 3 // 4
-            windows[level].append(cut_scene(model, clear, pool, stride))
-    return {level: np.concatenate(parts) for level, parts in windows.items()}
+        with bad.tolerated(path.relative_to(folder).as_posix()):
+            read = _read(path, masks_of(path, paths, masks), reading or Reading())
+            for level, parts in windows.items():
+                parts.append(_cut(*read, level))
+    bad.report(folder)
+    found = {level: np.concatenate(parts) for level, parts in windows.items() if parts}
+    if not any(len(part) for part in found.values()):
+        raise DataError(
+            f"{folder}: no window of {WINDOW}x{WINDOW} clear pixels in its {len(paths)} scenes; "
+            "give larger or clearer scenes"
+        )
+    return found
 
 
-def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_], float]:
-    """Read a scene: model range of L1C (3, rows, columns), where it is clear, metres of a pixel."""
-    with open_raster(path) as scene, failures_as(f"{path}: cannot be read", DataError):
-        dn = scene.read((1, 2, 3))
-        nodata = 0 if scene.nodata is None else scene.nodata
-        known = scene.crs is not None and scene.crs.is_projected
-        metres = float(scene.res[0]) if known else _METRES
-    model = dn.astype(np.float32) / np.float32(_DN_WHITE)
-    if "L2A" in path.name:
-        air = np.array(PATH_RADIANCE, np.float32)[:, None, None]
-        model = air + (1 - air) * model
-    return model, (dn != nodata).all(axis=0), metres
+def _read(
+    path: Path, masks: list[Mask], reading: Reading
+) -> tuple[NDArray[np.uint16], NDArray[np.bool_], float]:
+    """Read a scene.
+
+    Returns:
+        light: uint16 (3, rows, columns), L1C's radiometry in steps of 1/8192 of the model range.
+        clear: bool (rows, columns).
+        metres: of a pixel.
+    """
+    with open_scene(path, reading=reading) as scene:
+        # Without haze to be removed, nothing is clipped to the model range.
+        radiometry = calibrate(scene, replace(reading, force=True, keep_haze=True))
+        light = np.empty((3, *scene.shape), np.uint16)
+        clear = np.empty(scene.shape, np.bool_)
+        for top in range(0, scene.shape[0], _ROWS):
+            rows = slice(top, min(top + _ROWS, scene.shape[0]))
+            dn, valid = scene.read(rows.start, rows.stop)
+            rgb = dn[scene.rgb]
+            clear[rows] = valid & ~is_doubtful(rgb)
+            model = (rgb.astype(np.float32) - radiometry.black) / radiometry.span
+            model = radiometry.to_network(np.where(valid, model, 0).astype(np.float32))
+            light[:, rows] = np.clip(np.rint(model * UNIT), 0, 65535)
+        for mask in masks:
+            _hide(clear, read_hidden(mask, scene))
+        return light, clear, _metres(scene)
+
+
+def _metres(scene: Scene) -> float:
+    """Return the size of a pixel in metres; 10 where the scene does not say."""
+    size = scene.pixel_metres
+    return (size[0] * size[1]) ** 0.5 if size else _METRES
+
+
+def _hide(clear: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> None:
+    """Take the cells of a mask of any resolution from the clear pixels."""
+    down, across = (
+        np.arange(length) * cells // length
+        for length, cells in zip(clear.shape, hidden.shape, strict=True)
+    )
+    if hidden.shape[0] > clear.shape[0]:  # a pixel is hidden by any of its cells
+        hidden = np.logical_or.reduceat(np.logical_or.reduceat(hidden, down), across, axis=1)
+    else:
+        hidden = hidden[down[:, None], across[None]]
+    clear &= ~hidden
+
+
+def _cut(
+    light: NDArray[np.uint16], clear: NDArray[np.bool_], metres: float, level: int
+) -> NDArray[np.uint16]:
+    """Cut a scene into windows of one level, at most ``_MOST_WINDOWS`` of them."""
+    pool = max(1, round(level * _METRES / metres))
+    stride = _STRIDES[level] if pool == level else WINDOW * 3 // 4
+    return cut_scene(light, clear, pool, stride, _MOST_WINDOWS)

@@ -18,10 +18,15 @@ class Draw:
         seed: of the run.
         step: of the batch.
         device: where the numbers are drawn. A CPU and a GPU draw other numbers from one seed.
+        part: of a batch that several processes share.
     """
 
-    def __init__(self, seed: int, step: int, device: torch.device | str = "cpu") -> None:
-        self.seed, self.step, self.device = seed, step, torch.device(device)
+    def __init__(
+        self, seed: int, step: int, device: torch.device | str = "cpu", part: int = 0
+    ) -> None:
+        self.device, self._key = torch.device(device), f"{seed}/{step}"
+        if part:
+            self._key += f"/part {part}"
         self._drawn: set[str] = set()
 
     def uniform(self, name: str, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -59,7 +64,7 @@ class Draw:
         if name in self._drawn:
             raise ValueError(f"{name!r} is drawn twice in one batch")
         self._drawn.add(name)
-        digest = hashlib.sha256(f"{self.seed}/{self.step}/{name}".encode()).digest()
+        digest = hashlib.sha256(f"{self._key}/{name}".encode()).digest()
         generator = torch.Generator(self.device)
         generator.manual_seed(int.from_bytes(digest[:7], "big"))
         return generator

@@ -140,30 +140,32 @@ def turned(windows: Tensor, turn: Tensor) -> Tensor:
 
 
 def cut_scene(
-    model: NDArray[np.float32], clear: NDArray[np.bool_], level: int, stride: int
+    light: NDArray[np.uint16], clear: NDArray[np.bool_], level: int, stride: int, most: int
 ) -> NDArray[np.uint16]:
     """Cut a clear scene into windows of one level.
 
     Args:
-        model: float32 (3, rows, columns), model range, beyond 1 too.
+        light: uint16 (3, rows, columns) in steps of 1/8192 of the model range.
         clear: bool (rows, columns); windows that touch a pixel that is not are left out.
         level: pixels of the scene along a side of a window's pixel.
         stride: pixels of the window from one to the next.
+        most: windows, evenly spread over the scene where there are more.
 
     Returns:
-        uint16 (count, 3, 64, 64) in steps of 1/8192 of the model range.
+        uint16 (count, 3, 64, 64) in the same steps.
     """
     rows, columns = (length // level for length in clear.shape)
-    cut = model[:, : rows * level, : columns * level]
-    means = cut.reshape(3, rows, level, columns, level).mean(axis=(2, 4))
+    cut = light[:, : rows * level, : columns * level].reshape(3, rows, level, columns, level)
+    steps = np.rint(cut.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint16)
     cells = clear[: rows * level, : columns * level].reshape(rows, level, columns, level)
     good = np.asarray(cells.all(axis=(1, 3)))
-    steps = np.clip(np.rint(means * UNIT), 0, 65535).astype(np.uint16)
     corners = [
         (top, left)
         for top in range(0, rows - WINDOW + 1, stride)
         for left in range(0, columns - WINDOW + 1, stride)
         if good[top : top + WINDOW, left : left + WINDOW].all()
     ]
+    if len(corners) > most:
+        corners = [corners[i] for i in np.linspace(0, len(corners) - 1, most).astype(int)]
     windows = [steps[:, t : t + WINDOW, c : c + WINDOW] for t, c in corners]
     return np.stack(windows) if windows else np.empty((0, 3, WINDOW, WINDOW), np.uint16)

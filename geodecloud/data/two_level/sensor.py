@@ -109,24 +109,28 @@ def _stretch(draw: Draw, light: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
     return low - offset * span, span
 
 
-def expose(draw: Draw, light: Tensor, sensor: Sensor, level: Tensor, plan: SensorPlan) -> Tensor:
+def expose(
+    draw: Draw, lights: tuple[Tensor, ...], sensor: Sensor, level: Tensor, plan: SensorPlan
+) -> list[Tensor]:
     """Make of light what a file holds: blur, noise, radiometry, clipping, 8 bits.
 
     Args:
-        light: float32 (N, 3, 64, 64), model range of L1C.
+        lights: float32 (N, 3, 64, 64) each, model range of L1C; all get the same blur and noise.
         level: float32 (N,); means of pixels have less noise.
 
     Returns:
-        float32 (N, 3, 64, 64), model range of the file, 0 to 8.
+        float32 (N, 3, 64, 64) of each, model range of the file, 0 to 8.
     """
-    n = len(light)
+    n = len(level)
     blurred = draw.chance("blurred", plan.blurred, n, 1, 1, 1) & (level == 1)[:, None, None, None]
-    light = torch.where(blurred, blur(light), light)
-    noise = draw.log_uniform("noise level", n, low=plan.noise[0], high=plan.noise[1]) / level
-    light = light + noise[:, None, None, None] * draw.normal("sensor noise", *light.shape)
-    shown = sensor.radiometry(light)
-    shown = torch.minimum(shown.clamp_min(0), sensor.end)
-    return torch.where(sensor.eight_bit, (shown * 255).round() / 255, shown)
+    deviation = draw.log_uniform("noise level", n, low=plan.noise[0], high=plan.noise[1]) / level
+    noise = deviation[:, None, None, None] * draw.normal("sensor noise", *lights[0].shape)
+    files = []
+    for light in lights:
+        shown = sensor.radiometry(torch.where(blurred, blur(light), light) + noise)
+        shown = torch.minimum(shown.clamp_min(0), sensor.end)
+        files.append(torch.where(sensor.eight_bit, (shown * 255).round() / 255, shown))
+    return files
 
 
 def blur(light: Tensor) -> Tensor:

@@ -40,12 +40,14 @@ class Batch:
 
     model_input: (N, 14, 64, 64), see :func:`model_input`.
     target: (N, 3, 64, 64), the ground without cloud and shadow, model range, 0..1.
+    clear: (N, 3, 64, 64), the same as the sensor shows it, with its noise and its 8 bits.
     opacity, shadow: (N, 1, 64, 64), 0..1.
     level: (N,), pixels of 10 m along a side of a pixel: 1, 2 or 4.
     """
 
     model_input: Tensor
     target: Tensor
+    clear: Tensor
     opacity: Tensor
     shadow: Tensor
     level: Tensor
@@ -61,14 +63,15 @@ def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: Synthes
     ground = draw_ground(draw, torch.cat(windows), bank, plan.ground)
     sky = draw_sky(draw, ground, bank, level, plan.sky)
     sensor = draw_sensor(draw, ground.light, ground.base, plan.sensor)
-    seen = expose(draw, sky.seen, sensor, level, plan.sensor)
+    seen, clear = expose(draw, (sky.seen, ground.light), sensor, level, plan.sensor)
     target = sensor.radiometry(ground.light).clamp(0, 1)
     truth = (target, sky.opacity, sky.shadow)
     told = spoiled_answer(draw, truth, seen.clamp(0, 1), level == 1, plan.context)
     dark = sensor.radiometry(_dark_object(draw, ground, sky)).clamp(0, 1)
     unknown = draw.chance("dark unknown", plan.context.dark_unknown, size)[:, None, None, None]
     dark = torch.where(unknown, assumed_dark(seen), dark)
-    return Batch(model_input(seen, told, dark), *truth, level)
+    seen_by_network = model_input(seen, told, dark)
+    return Batch(seen_by_network, target, clear.clamp(0, 1), sky.opacity, sky.shadow, level)
 
 
 def model_input(seen: Tensor, told: Tensor, dark: Tensor) -> Tensor:

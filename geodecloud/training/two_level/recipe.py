@@ -1,23 +1,23 @@
-"""The recipe of a run, read from TOML: frozen dataclasses; an unknown key is an error."""
+"""Declare the recipe of a run at two levels, and read it from TOML."""
 
 import dataclasses
-import tomllib
-import typing
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 from geodecloud.data.two_level.synthesis import SynthesisPlan
 from geodecloud.errors import ConfigError
-from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
+from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, require_at_least
+from geodecloud.training.config import from_table, read_table
 
-T = TypeVar("T")
+_OLD_TABLES = ("training", "clouds", "augmentation")  # of recipes at one level
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What the generator is asked for, and how much of each.
+    """Weights of the losses, and of pixels within them.
 
     opacity_quantile: of the pinball loss; 0.5 is the median, less keeps land.
     certain: weight of the opacity's cross entropy beside the pinball loss.
@@ -40,16 +40,21 @@ class Losses:
 class Schedule:
     """Steps and rates of a run.
 
-    rate, discriminator_rate: of AdamW after the warm-up, until the last share of the steps
+    batch_size: over all processes.
+    rate, discriminator_rate: of AdamW after the warm-up, until the last fraction of the steps
         (``cooling``), in which they fall to nothing.
+    warm_up: steps in which the rates rise.
     head_rate: how many times faster the head learns, which has new outputs to learn.
     frozen_statistics: whether BatchNorm keeps the statistics that it began with: to tune a model
         that is good already in few steps, or in small batches.
-    join: first step in which the discriminator takes part; -1: never.
+    join: fraction of the steps before the discriminator joins; 1: it never does.
+    ramp: fraction of the steps from then on until its answer has its full weight.
     save_every: seconds from one saved state to the next.
+    validation_windows: held-out windows that each saved model is scored on.
     """
 
     seed: int = 231
+    split_seed: int = 231  # of training and held-out tiles, as in the article
     steps: int = 10_000
     batch_size: int = 32
     rate: float = 1e-3
@@ -61,8 +66,18 @@ class Schedule:
     ema_decay: float = 0.999
     head_rate: float = 1.0
     frozen_statistics: bool = False
-    join: int = -1
+    join: float = 0.85
+    ramp: float = 0.05
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     save_every: float = 120.0
+    validation_windows: int = 256
+
+    def __post_init__(self) -> None:
+        require_at_least(self, "schedule", steps=1, batch_size=2, validation_windows=1)
+        for name in ("cooling", "ema_decay", "join", "ramp"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"[schedule] {name} is {value:g}: give a fraction, 0 to 1")
 
 
 def _generator() -> GeneratorPlan:
@@ -71,8 +86,12 @@ def _generator() -> GeneratorPlan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that defines a run beside its data; ``noise_fields`` is their number in the bank."""
+    """Everything that defines a run, except for its data.
 
+    noise_fields: number of fields of noise beside the real cloud fields.
+    """
+
+    recipe: Literal["two-level"] = "two-level"
     noise_fields: int = 96
     generator: GeneratorPlan = field(default_factory=_generator)
     discriminator: DiscriminatorPlan = field(default_factory=DiscriminatorPlan)
@@ -80,37 +99,54 @@ class Recipe:
     losses: Losses = field(default_factory=Losses)
     schedule: Schedule = field(default_factory=Schedule)
 
+    def __post_init__(self) -> None:
+        for name, value in _numbers(self, ""):
+            if not (value >= 0 and math.isfinite(value)):
+                raise ConfigError(f"{name} is {value:g}: give 0 or more")
+        synthesis = self.synthesis
+        if synthesis.coarse + synthesis.middle > 1:
+            raise ConfigError("[synthesis] coarse and middle add up to more than 1")
+        if not any(synthesis.sky.shares):
+            raise ConfigError("[synthesis.sky] every share is 0: give one of them more")
+        if self.noise_fields < 1:
+            raise ConfigError(f"noise_fields is {self.noise_fields}: give at least 1")
+        plan = self.generator
+        inputs = plan.dark_object and plan.highlights and plan.context
+        if not (inputs and plan.opacity and plan.shadow):
+            raise ConfigError(
+                "[generator] opacity, dark_object, highlights, context and shadow must be true"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as a plain nested dict, as in the TOML file."""
+        return dataclasses.asdict(self)
+
+    def with_schedule(self, **changes: Any) -> "Recipe":
+        """Return the same recipe with another schedule."""
+        return dataclasses.replace(self, schedule=dataclasses.replace(self.schedule, **changes))
+
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
-        ConfigError: no such file, not TOML, an unknown key or a value of another type.
+        ConfigError: the file is missing or not TOML, a key is unknown, a value is impossible.
     """
-    try:
-        return build(Recipe(), tomllib.loads(path.read_text(encoding="utf-8")), "")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    table = read_table(path)
+    for name in _OLD_TABLES:
+        if name in table and "recipe" not in table:
+            raise ConfigError(
+                f'{path}: [{name}] is of another recipe; add recipe = "article" or "physical"'
+            )
+    return from_table(path, Recipe, table)
 
 
-def build(base: T, table: Mapping[str, Any], where: str) -> T:
-    """Replace the named fields of a frozen dataclass, those of its parts from tables."""
-    types = typing.get_type_hints(type(base))
-    changes: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in types:
-            raise ConfigError(f"unknown key {where}{key}; there are {', '.join(types)}")
-        old = getattr(base, key)
-        if dataclasses.is_dataclass(old) and isinstance(value, Mapping):
-            changes[key] = build(old, value, f"{where}{key}.")
-        elif isinstance(old, tuple) and isinstance(value, list):
-            changes[key] = tuple(value)
-        elif isinstance(old, float) and isinstance(value, int | float):
-            changes[key] = float(value)
-        elif type(value) is type(old):
-            changes[key] = value
-        else:
-            raise ConfigError(f"{where}{key} is {value!r}: it must be like {old!r}")
-    return dataclasses.replace(base, **changes)  # type: ignore[type-var]
+def _numbers(part: Any, section: str) -> Iterator[tuple[str, float]]:
+    """Yield the name and value of every number of a recipe."""
+    for one in dataclasses.fields(part):
+        value = getattr(part, one.name)
+        if dataclasses.is_dataclass(value):
+            yield from _numbers(value, f"{section}.{one.name}".lstrip("."))
+        elif isinstance(value, int | float | tuple):
+            for number in value if isinstance(value, tuple) else (value,):
+                yield f"[{section}] {one.name}".removeprefix("[] "), number

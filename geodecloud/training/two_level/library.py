@@ -1,0 +1,124 @@
+"""Read all that the windows of a run are made of, and hold it on the device."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geodecloud.data.eurosat import load_eurosat
+from geodecloud.data.tiles import OnBad
+from geodecloud.data.two_level.clear_scenes import Windows, load_clear_scenes
+from geodecloud.data.two_level.cloud_fields import load_cloud_fields
+from geodecloud.data.two_level.field_bank import FieldBank, make_bank
+from geodecloud.data.two_level.land import Land, load_land
+from geodecloud.errors import UsageError
+from geodecloud.settings import Reading
+from geodecloud.training.two_level.recipe import Recipe
+
+_HELD_OUT = 1024  # tiles to validate on, at most
+
+
+@dataclass(frozen=True)
+class Library:
+    """All that windows are made of, on one device.
+
+    held_out: land to validate on.
+    digest: of everything that was read.
+    about: origin of the data, for the model file.
+    """
+
+    land: Land
+    bank: FieldBank
+    held_out: Land
+    digest: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """The device."""
+        return self.bank.values.device
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that the windows of a run are made of.
+
+    Args:
+        eurosat: folder or zip.
+        cloud_fields: folder of real cloud fields.
+        scenes: folder of clear scenes; None: EuroSAT alone.
+        classes: read these of EuroSAT's land-cover classes only; none: all.
+        on_bad: treatment of files that cannot be read: "error", or "skip" them and count.
+        reading: scale and offset of the scenes.
+    """
+
+    eurosat: Path
+    cloud_fields: Path
+    scenes: Path | None = None
+    classes: tuple[str, ...] = ()
+    on_bad: OnBad = "error"
+    reading: Reading = field(default_factory=Reading)
+
+    def read(self, recipe: Recipe, device: torch.device) -> Library:
+        """Read tiles, cloud fields and clear scenes, and put them on the device.
+
+        Raises:
+            DataError: there are no tiles, fields or scenes, or a file cannot be read.
+        """
+        plan = recipe.schedule
+        fields = load_cloud_fields(self.cloud_fields)
+        scenes: Windows = {}
+        if self.scenes:
+            scenes = load_clear_scenes(self.scenes, self.reading, self.on_bad)
+        load = partial(
+            load_eurosat,
+            self.eurosat,
+            classes=self.classes,
+            on_bad=self.on_bad,
+            seed=plan.split_seed,
+        )
+        tiles, held_out = load(), load(held_out=True, limit=_HELD_OUT)
+        about: dict[str, Any] = {
+            "eurosat_tiles": len(tiles),
+            "cloud_fields": len(fields),
+            "scene_windows": {str(level): len(part) for level, part in scenes.items()},
+        }
+        if self.classes:
+            about["classes"] = list(self.classes)
+        if tiles.skipped:
+            about["skipped"] = len(tiles.skipped)
+        return Library(
+            load_land(tiles.pixels, tiles.names, scenes, device),
+            make_bank(torch.from_numpy(fields).to(device), recipe.noise_fields, plan.seed),
+            load_land(held_out.pixels, held_out.names, {}, device),
+            _digest(tiles.digest(), fields, *scenes.values()),
+            about,
+        )
+
+
+def find_cloud_fields() -> Path:
+    """Return the folder of the cloud fields that a checkout of the repository has.
+
+    Raises:
+        UsageError: the package was installed without them.
+    """
+    folder = Path(__file__).parents[3] / "sample_data" / "cloud_fields"
+    if not folder.is_dir():
+        raise UsageError(
+            "`cloud_fields` is missing: give a folder of them, such as sample_data/cloud_fields "
+            "of the repository; geodecloud cloud-fields cuts others"
+        )
+    return folder
+
+
+def _digest(tiles: str, *arrays: NDArray[Any]) -> str:
+    """Return the SHA-256 of the data: the same for the same data."""
+    sha = hashlib.sha256(tiles.encode())
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()

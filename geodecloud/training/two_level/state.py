@@ -1,0 +1,108 @@
+"""Hold the state of a run at two levels: networks and optimizers."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from geodecloud.errors import ModelError
+from geodecloud.model.checkpoint import load_generator
+from geodecloud.model.resnet import ResNet
+from geodecloud.model.unet import UNet
+from geodecloud.training.distributed import Processes
+from geodecloud.training.state import DAMAGED, State
+from geodecloud.training.two_level.recipe import Recipe, Schedule
+from geodecloud.training.two_level.widen import widened
+
+
+class Run(State):
+    """State of a run at two levels.
+
+    Args:
+        recipe: with a precision that is not "auto".
+        data: digest of the training data.
+    """
+
+    def __init__(self, recipe: Recipe, processes: Processes, data: str = "") -> None:
+        super().__init__(recipe, processes, data)
+        self.config: Recipe = recipe
+        plan = recipe.schedule
+        torch.manual_seed(plan.seed)
+        self.generator = UNet(recipe.generator)
+        self.average = UNet(recipe.generator).eval().requires_grad_(False)
+        self.average.load_state_dict(self.generator.state_dict())
+        self.discriminator = ResNet(recipe.discriminator)
+        for network in (self.generator, self.average, self.discriminator):
+            network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The same networks, with gradients averaged over the processes.
+        self.synchronised: dict[str, nn.Module] = {
+            "generator": processes.synchronise(self.generator),
+            "discriminator": processes.synchronise(self.discriminator),
+        }
+        head = list(self.generator.head.parameters())
+        body = [part for name, part in self.generator.named_parameters() if "head" not in name]
+        self.generator_optimizer = torch.optim.AdamW(
+            [{"params": body, "times": 1.0}, {"params": head, "times": plan.head_rate}],
+            plan.rate,
+            weight_decay=plan.weight_decay,
+        )
+        self.discriminator_optimizer = torch.optim.AdamW(
+            self.discriminator.parameters(), plan.discriminator_rate, betas=(0.5, 0.999)
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Number of steps, and windows of each."""
+        return self.config.schedule.steps, self.config.schedule.batch_size
+
+    @property
+    def adversarial_weight(self) -> float:
+        """Weight of the adversarial loss: 0 before the discriminator joins, then a ramp."""
+        plan = self.config.schedule
+        past = self.step - plan.join * plan.steps
+        if past < 0 or plan.join == 1:
+            return 0.0
+        ramp = (past + 1) / max(plan.ramp * plan.steps, 1)
+        return self.config.losses.adversarial * min(ramp, 1.0)
+
+    def set_rates(self) -> None:
+        """Give both optimizers the rates of the step."""
+        plan = self.config.schedule
+        rate = rate_at(self.step, plan)
+        for optimizer, full in (
+            (self.generator_optimizer, plan.rate),
+            (self.discriminator_optimizer, plan.discriminator_rate),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = full * rate * group.get("times", 1.0)
+
+    def start_from(self, model: Path) -> None:
+        """Begin with the generator of a model file, or with the networks of a state (``.pt``).
+
+        Raises:
+            ModelError: the file cannot be read, or its networks cannot become these.
+        """
+        if model.suffix == ".pt":
+            self._start_from_state(model)
+            return
+        generator, info = load_generator(model)
+        weights = widened(generator, self.config.generator).state_dict()
+        self.generator.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+        self.started_from = info.metadata
+
+    def _start_from_state(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location=self.processes.device, weights_only=True)
+            for name in ("generator", "average", "discriminator"):
+                getattr(self, name).load_state_dict(state[name])
+        except DAMAGED as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{path}: not a state of such networks ({reason})") from error
+        self.started_from = {"state": path.name, "steps": state["step"]}
+
+
+def rate_at(step: int, plan: Schedule) -> float:
+    """Return the share of the full rate: rising, level, then falling in a straight line."""
+    left = (plan.steps - step) / max(plan.cooling * plan.steps, 1)
+    return max(min((step + 1) / max(plan.warm_up, 1), 1.0, left), 0.0)

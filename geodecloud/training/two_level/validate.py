@@ -1,0 +1,96 @@
+"""Score the averaged generator on held-out land under clouds that are always the same."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from geodecloud.data.two_level.draw import Draw
+from geodecloud.data.two_level.synthesis import Batch, make_batch
+from geodecloud.evaluation.metrics import to_psnr
+from geodecloud.settings import Policy
+from geodecloud.training.two_level.library import Library
+from geodecloud.training.two_level.losses import Answer
+from geodecloud.training.two_level.state import Run
+from geodecloud.training.two_level.step import ask
+
+_SEED = 1_000_003  # training never sees these clouds
+_AT_ONCE = 64  # windows
+_EXAMPLES = 10
+_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden; below which it is clear
+
+
+class Judge:
+    """Judge of a run at two levels."""
+
+    def __init__(self, run: Run, library: Library) -> None:
+        self.run, self.library = run, library
+
+    @torch.inference_mode()
+    def scores(self) -> dict[str, float]:
+        """Return the scores over the held-out windows of all levels.
+
+        ``psnr_input`` and ``psnr_restored``, in dB, are over the pixels whose ground can be seen
+        (opacity below 0.9), with clear pixels kept as restoring keeps them. ``changed_clear`` is
+        the fraction of the pixels without cloud and shadow that would change; ``opacity_mae`` and
+        ``shadow_mae`` are mean errors.
+        """
+        sums: dict[str, float] = defaultdict(float)
+        for batch in self._batches():
+            answer = ask(self.run, self.run.average, batch.model_input)
+            seen, weight = batch.model_input[:, :3], _weight(answer)
+            restored = torch.lerp(seen, answer.restored.clamp(0, 1), weight)
+            visible = (batch.opacity < _OPAQUE).float()
+            clear = torch.maximum(batch.opacity, batch.shadow) < _CLEAR
+            parts = {
+                "visible": 3 * visible,
+                "input": visible * (seen - batch.target).square(),
+                "restored": visible * (restored - batch.target).square(),
+                "pixels": torch.ones_like(weight),
+                "opacity": (answer.opacity - batch.opacity).abs(),
+                "shadow": (answer.shadow - batch.shadow).abs(),
+                "clear": clear,
+                "changed": clear & (weight > 0),
+            }
+            for name, values in parts.items():
+                sums[name] += values.sum(dtype=torch.float64).item()
+        return {
+            "psnr_input": to_psnr(sums["input"] / max(sums["visible"], 1)),
+            "psnr_restored": to_psnr(sums["restored"] / max(sums["visible"], 1)),
+            "opacity_mae": sums["opacity"] / sums["pixels"],
+            "shadow_mae": sums["shadow"] / sums["pixels"],
+            "changed_clear": sums["changed"] / max(sums["clear"], 1),
+        }
+
+    @torch.inference_mode()
+    def examples(self) -> dict[str, Tensor]:
+        """Return windows of all levels before and after."""
+        batch = next(self._batches())
+        chosen = torch.linspace(0, len(batch.level) - 1, min(_EXAMPLES, len(batch.level))).long()
+        answer = ask(self.run, self.run.average, batch.model_input)
+        rows = {
+            "input": batch.model_input[:, :3],
+            "target": batch.target,
+            "generated": answer.restored.clamp(0, 1),
+            "opacity": answer.opacity,
+            "shadow": answer.shadow,
+        }
+        return {name: pictures[chosen.to(pictures.device)] for name, pictures in rows.items()}
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the held-out windows."""
+        library, recipe = self.library, self.run.config
+        count = recipe.schedule.validation_windows
+        for first in range(0, count, _AT_ONCE):
+            draw = Draw(_SEED, first, library.device)
+            size = min(_AT_ONCE, count - first)
+            yield make_batch(draw, library.held_out, library.bank, size, recipe.synthesis)
+
+
+def _weight(answer: Answer) -> Tensor:
+    """Return by how much each pixel is restored, 0..1: float32 (N, 1, H, W)."""
+    policy = Policy()
+    found = torch.maximum(answer.opacity, answer.shadow)
+    ramp = (found - policy.clear_below) / (policy.restored_above - policy.clear_below)
+    return ramp.clamp(0, 1)
