@@ -147,13 +147,13 @@ def test_a_damaged_scene_is_told_in_the_programs_words(profile, tmp_path):
 
 def test_choices_are_numbers_too_as_the_help_proposes(profile, tmp_path):
     scene = SAMPLES / "s2_cloudy.tif"
-    both = ["--FILL_LIMIT=500", "--NODATA=0"]
-    names = ["--OPAQUE=keep", "--SHADOWS=keep", "--BEYOND_LIMIT=nodata", *both]
-    numbers = ["--OPAQUE=1", "--SHADOWS=1", "--BEYOND_LIMIT=1", *both]
+    both = ["--NODATA=0"]
+    names = ["--OPAQUE=keep", "--SHADOWS=keep", *both]
+    numbers = ["--OPAQUE=1", "--SHADOWS=1", *both]
     for path, options in (("names.tif", names), ("numbers.tif", numbers)):
         done = _remove(scene, f"--OUTPUT={tmp_path / path}", *options)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "--opaque keep --fill-limit 500 --beyond-limit nodata --shadows keep" in done.stdout
+    assert "--opaque keep --shadows keep" in done.stdout
     assert "--nodata 0" in done.stdout
     assert (tmp_path / "names.tif").read_bytes() == (tmp_path / "numbers.tif").read_bytes()
     done = _remove(scene, f"--OUTPUT={tmp_path / 'none.tif'}", "--OPAQUE=3")
