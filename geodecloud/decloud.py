@@ -116,7 +116,9 @@ def decloud_scene(
         facts = _facts_of(scene, radiometry, outputs.unwritten)
         plan = plan_run(scene, settings)
         remedy = suggest_remedy(scene, radiometry)
-        invented = InventedCheck(settings, str(scene.path), remedy, guessed=radiometry.guessed)
+        # Who restores a part of a scene may have chosen a cloudy one.
+        doubtful = radiometry.guessed and scene.whole
+        invented = InventedCheck(settings, str(scene.path), remedy, guessed=doubtful)
         cancelled = threading.Event()
 
         with closing(fine_pass(scene, predict, radiometry, settings.windows, plan)) as restored:

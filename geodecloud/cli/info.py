@@ -17,7 +17,12 @@ from geodecloud.cli.options import (
 from geodecloud.settings import Reading
 
 # Names of facts in JSON before they had the field's own, for scripts that read them.
-_OLD_NAMES = {"corrected": "path_radiance_removed", "veil": "haze", "darkest": "dark_object"}
+_OLD_NAMES = {
+    "corrected": "path_radiance_removed",
+    "veil": "haze",
+    "darkest": "dark_object",
+    "bands from": "bands_from",
+}
 
 
 def info(

@@ -94,10 +94,11 @@ class Program(Group):
 
 
 def user_name(parameter: Any) -> str:
-    """Return a parameter's name for the user: its longest flag, or an argument's metavar."""
+    """Return a parameter's name for the user: the flag named like it, or an argument's metavar."""
     if _is_argument(parameter):
         return str(parameter.metavar or parameter.name.upper()).strip("[].")
-    return str(max(parameter.opts, key=len))
+    flag = f"--{parameter.name.replace('_', '-')}"
+    return flag if flag in parameter.opts else str(max(parameter.opts, key=len))
 
 
 def write_sections(parameters: list[Any], formatter: Any) -> None:
