@@ -218,7 +218,7 @@ def test_a_scene_that_would_be_mostly_invented_is_refused(tmp_path, name, share,
 def test_a_cloudy_part_does_not_make_the_radiometry_of_a_scene_doubtful(tmp_path):
     src = write_scene(tmp_path / "scene.tif", _under_cloud(0.4))
     width = LAND.shape[2]
-    part = Settings(aoi=f"500000,{5500000 - 10 * 50},{500000 + 10 * width},5500000")
+    part = Settings(aoi=f"500000,{5500000 - 10 * 55},{500000 + 10 * width},5500000")
     with pytest.warns(FillWarning):
         report = decloud_scene(src, tmp_path / "out.tif", white_is_opaque, part)
     assert 0.76 < report.invented_fraction < 0.89
