@@ -14,14 +14,17 @@ from rasterio.transform import from_origin
 
 from geodecloud.data.config import CloudMix
 from geodecloud.errors import DataError, UsageError
-from geodecloud.evaluation.pairs import evaluate_pairs
-from geodecloud.evaluation.tables import ROWS, json_scores, mean_scores
+from geodecloud.evaluation.pairs import evaluate_pairs, group_pixels
+from geodecloud.evaluation.tables import GROUPS, ROWS, json_scores, mean_scores
 from geodecloud.evaluation.tiles import evaluate_tiles
-from geodecloud.settings import Settings
+from geodecloud.raster.provenance import Provenance
+from geodecloud.settings import Policy, Settings
 from tests.conftest import ROOT, darken, noise, write_scene
 
 METRICS = {"psnr", "ssim", "sam", "mae"}
-PAIR_KEYS = {*ROWS, "under_cloud", "in_the_clear", "changed_fraction", "reprod_mae"}
+PARTS = {"under_cloud", "in_the_clear", "by_opacity", "bias"}
+PAIR_KEYS = {*ROWS, *PARTS, "changed_fraction", "computed_fraction", "reprod_mae"}
+LIMITS = {"clear_below", "opaque_above"}
 KINDS = {field.name for field in dataclasses.fields(CloudMix)} | {"article"}
 
 
@@ -81,7 +84,7 @@ def test_a_pair_is_scored_whole_and_by_region(folders, network):
     write_scene(folders[0] / "a.tif", cloudy)
     write_scene(folders[1] / "a.tif", clear)
     scores = evaluate_pairs(*folders, None)
-    assert scores.keys() == {"pairs", "each", *PAIR_KEYS}
+    assert scores.keys() == {"pairs", "each", *LIMITS, *PAIR_KEYS}
     assert scores["each"]["a"].keys() == PAIR_KEYS
     assert all(scores[row].keys() == METRICS for row in ROWS)
     assert scores["pairs"] == 1
@@ -93,6 +96,77 @@ def test_a_pair_is_scored_whole_and_by_region(folders, network):
     assert restored["mae"] < identity["mae"]
     assert scores["restored"]["psnr"] > scores["identity"]["psnr"] + 3
     assert scores["in_the_clear"]["identity"] == scores["in_the_clear"]["restored"]
+
+
+def see_by_brightness(patches, _):
+    """See thin cloud in 0.8, which adds 0.4 to the ground, and opaque cloud in white."""
+    red = patches[:, :1]
+    opacity = np.where(red > 0.9, 1, np.where(red > 0.7, 0.5, 0))
+    return np.concatenate([patches - 0.4 * (opacity > 0), opacity], axis=1)
+
+
+def under(cloud, folders, name, ground=(0.4, 0.5, 0.3)):
+    """Write a pair of which the left half lies under even cloud; values are in model range."""
+    clear = np.empty((3, 40, 50), np.uint16)
+    clear[:] = np.reshape((250, 400, 700), (3, 1, 1))  # blue by path radiance
+    clear[:, :, :25] = np.rint(np.array(ground) * 2750)[:, None, None]
+    cloudy = clear.copy()
+    cloudy[:, :, :25] = round(cloud * 2750)
+    write_scene(folders[0] / f"{name}.tif", cloudy)
+    write_scene(folders[1] / f"{name}.tif", clear)
+
+
+def test_thin_thick_and_clear_pixels_are_scored_apart(folders, network):
+    network(see_by_brightness)
+    under(0.8, folders, "thin")
+    under(1.0, folders, "thick")
+    scores = evaluate_pairs(*folders, None)
+    assert scores.keys() >= LIMITS
+    groups = scores["each"]["thin"]["by_opacity"]
+    assert groups.keys() == GROUPS.keys()
+    fractions = {name: group["fraction"] for name, group in groups.items()}
+    assert fractions == {"clear": 0.5, "thin": 0.5, "thick": 0, "relit_shadow": 0}
+    assert groups["clear"]["restored"] == {"psnr": math.inf, "mae": 0}
+    assert groups["thin"]["identity"]["mae"] == pytest.approx(0.4, abs=1e-6)
+    # Green becomes 0.4, not 0.5, and blue not 0.3.
+    assert groups["thin"]["restored"]["mae"] == pytest.approx(0.2 / 3, abs=1e-6)
+    assert groups["thin"]["restored"]["psnr"] == pytest.approx(-10 * math.log10(0.02 / 3), abs=1e-4)
+    assert math.isnan(groups["thick"]["restored"]["psnr"])
+    thick = scores["each"]["thick"]["by_opacity"]["thick"]
+    assert thick["fraction"] == 0.5
+    assert thick["identity"]["mae"] == pytest.approx(0.6, abs=1e-6)
+    means = scores["by_opacity"]
+    assert (means["thin"]["fraction"], means["thick"]["fraction"]) == (0.25, 0.25)
+    assert means["thin"]["restored"] == groups["thin"]["restored"]  # the only pair that has some
+
+
+def test_the_bias_is_signed_and_by_band(folders, network):
+    network(see_by_brightness)
+    under(0.8, folders, "a")
+    bias = evaluate_pairs(*folders, None)["bias"]
+    assert bias["identity"] == pytest.approx({"red": 0.2, "green": 0.15, "blue": 0.25}, abs=1e-6)
+    assert bias["restored"] == pytest.approx({"red": 0, "green": -0.05, "blue": 0.05}, abs=1e-6)
+
+
+def test_groups_divide_the_pixels_with_data():
+    policy = Policy(clear_below=0.07, restored_above=0.2, opaque_above=0.29)
+    opacity = np.array([[0, 7, 8, 29, 30, 100, 100, 255]], np.uint8)
+    provenance = np.array([[0, 0, 2, 100, 101, 103, 104, 255]], np.uint8)
+    groups = group_pixels(opacity, provenance, policy)
+    where = {name: np.flatnonzero(group).tolist() for name, group in groups.items()}
+    assert where == {"clear": [0, 1], "thin": [2, 3], "thick": [4, 6], "relit_shadow": [5]}
+    white = np.full((1, 1), 100, np.uint8)
+    filled = np.full((1, 1), Provenance.FILLED, np.uint8)
+    assert group_pixels(white, filled, Policy(opaque_above=1))["thick"].all()
+
+
+def test_windows_that_were_not_computed_are_counted(folders, network):
+    network(see_nothing)
+    dn = noise((3, 40, 200)) // 2 + 1
+    dn[:, :, 90:] = 0  # of windows that begin at 0, 48, 96 and 136
+    for folder in folders:
+        write_scene(folder / "a.tif", dn, nodata=0)
+    assert evaluate_pairs(*folders, None)["computed_fraction"] == 0.5
 
 
 def test_formats_mix_and_means_are_over_the_pairs(folders, network):
@@ -293,6 +367,9 @@ def test_evaluate_pairs_on_the_command_line(cli, folders, tmp_path, tiny_model):
     assert "mean of 1" in text
     assert "inf" in text
     assert "dark channel prior" in text
+    assert "+0.0000" in text
+    assert "thick, opacity from" in text
+    assert "windows computed: 100.0%" in text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 from geodecloud.evaluation.dark_channel import _box_mean, _dark_channel, dehaze
-from geodecloud.evaluation.metrics import mae, psnr, sam, ssim
+from geodecloud.evaluation.metrics import bias, mae, psnr, sam, ssim
 
 METRICS = {"psnr": psnr, "ssim": ssim, "sam": sam, "mae": mae}
 PERFECT = {"psnr": np.inf, "ssim": 1, "sam": 0, "mae": 0}
@@ -72,6 +72,17 @@ def test_known_values():
     red, green = np.zeros((2, 3, 12, 12), np.float32)
     red[0], green[1] = 0.1, 0.9
     assert sam(red, green, everywhere(red)) == pytest.approx(90)
+
+
+def test_the_bias_of_each_band_is_positive_where_the_image_is_too_bright():
+    truth = np.full((3, 4, 6), 0.5, np.float32)
+    image = truth + np.array([0.25, 0, -0.125], np.float32)[:, None, None]
+    valid = everywhere(truth)
+    image[:, 0], valid[0] = np.nan, False
+    assert bias(image, truth, valid).tolist() == [0.25, 0, -0.125]
+    assert bias(truth, image, valid).tolist() == [-0.25, 0, 0.125]
+    with pytest.raises(ValueError, match="no valid pixel"):
+        bias(image, truth, ~everywhere(truth))
 
 
 @unhurried

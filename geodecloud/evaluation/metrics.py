@@ -1,11 +1,12 @@
-"""Compare two images over their valid pixels: PSNR, SSIM, SAM, MAE.
+"""Compare two images over their valid pixels: PSNR, SSIM, SAM, MAE, bias.
 
 Every metric takes
 
     image, truth: float (bands, rows, columns), in model range, 0..1;
     valid: bool (rows, columns); invalid pixels have no influence, not even as NaN.
 
-Every metric is symmetric in image and truth, and raises ValueError if no pixel is valid.
+Every metric but the bias is symmetric in image and truth. All raise ValueError if no pixel is
+valid.
 """
 
 import numpy as np
@@ -39,6 +40,12 @@ def to_psnr(mean_square: float) -> float:
 def mae(image: Picture, truth: Picture, valid: Mask) -> float:
     """Return the mean absolute error over pixels and bands."""
     return float(np.mean(np.abs(_difference(image, truth, valid))))
+
+
+def bias(image: Picture, truth: Picture, valid: Mask) -> NDArray[np.float64]:
+    """Return the mean error of each band, (bands,): image minus truth, positive if too bright."""
+    errors: NDArray[np.float64] = _difference(image, truth, valid).mean(axis=1)
+    return errors
 
 
 def sam(image: Picture, truth: Picture, valid: Mask) -> float:

@@ -1,27 +1,30 @@
 """Score a model on pairs of scenes: the same ground under cloud and clear."""
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluation.dark_channel import dehaze
-from geodecloud.evaluation.metrics import Mask, Picture
-from geodecloud.evaluation.tables import METRICS, Scores, mean_scores, score
+from geodecloud.evaluation.metrics import Mask, Picture, bias
+from geodecloud.evaluation.tables import COLOURS, METRICS, Scores, mean_scores, score
 from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
 from geodecloud.raster.grid import lie_alike
+from geodecloud.raster.opacity import read_percent
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.statements import read_statements, stated_radiometry
 from geodecloud.raster.validity import is_doubtful
 from geodecloud.restore.patches import Predict
-from geodecloud.settings import ModelSpec, Reading, Settings
+from geodecloud.settings import ModelSpec, Policy, Reading, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _TOLERANCE = 0.5  # pixels between the corners of the two scenes of a pair
@@ -38,7 +41,9 @@ class _Pair:
     clear: Picture
     valid: Mask  # (rows, columns), in both the cloudy and the clear scene
     measured: Mask  # (rows, columns), by the provenance
+    groups: dict[str, Mask]  # (rows, columns) each, see :func:`group_pixels`
     changed_fraction: float
+    computed_fraction: float
     reprod_mae: float  # DN, between restored and cloudy at measured pixels
 
 
@@ -66,10 +71,15 @@ def evaluate_pairs(
     Returns:
         ``pairs``, their number. For each key of ``tables.ROWS``: psnr in dB, ssim, sam in degrees,
         mae in model range. ``under_cloud`` and ``in_the_clear``: psnr and mae of each row, over the
-        changed and over the measured pixels. ``changed_fraction``. ``reprod_mae``: mean difference
-        in DN between restored and cloudy at measured pixels; anything but 0 is a bug. All are means
-        over the pairs, see :func:`geodecloud.evaluation.tables.mean_scores`; ``each`` has the
-        scores by stem.
+        changed and over the measured pixels, and ``fraction``, their share of the valid pixels.
+        ``by_opacity``: the same over each group of :func:`group_pixels`. A pair without such pixels
+        counts in ``fraction`` alone. ``clear_below``, ``opaque_above``: the opacities between the
+        groups. ``bias``: for each row, the mean error in red, green and blue, in model range;
+        above 0 the image is brighter than the clear one. ``changed_fraction``.
+        ``computed_fraction``: share of the windows that the network computed. ``reprod_mae``: mean
+        difference in DN between restored and cloudy at measured pixels; anything but 0 is a bug.
+        All are means over the pairs, see :func:`geodecloud.evaluation.tables.mean_scores`; ``each``
+        has the scores by stem.
 
     Raises:
         DataError: a pair is incomplete or does not match; raised before any scene is restored.
@@ -90,7 +100,46 @@ def evaluate_pairs(
             each[stem] = _score(pair)
             if pictures:
                 save_grid(pictures / f"{stem}.png", [[pair.cloudy, pair.restored, pair.clear]])
-    return {"pairs": len(each), **mean_scores(list(each.values())), "each": each}
+    policy = settings.policy
+    return {
+        "pairs": len(each),
+        "clear_below": policy.clear_below,
+        "opaque_above": policy.opaque_above,
+        **mean_scores(list(each.values())),
+        "each": each,
+    }
+
+
+def group_pixels(
+    opacity: NDArray[np.uint8], provenance: NDArray[np.uint8], policy: Policy
+) -> dict[str, Mask]:
+    """Divide the pixels with data by the opacity that the model predicts.
+
+    Args:
+        opacity: uint8 (rows, columns), in percent, rounded up.
+        provenance: codes, uint8 (rows, columns).
+
+    Returns:
+        masks, bool (rows, columns). ``thick``: opacity of at least ``policy.opaque_above``;
+        ``clear``: below ``policy.clear_below``; ``thin``: between; ``relit_shadow``: relit under a
+        cloud's shadow, whatever the opacity. Opacity is known to a percent, so a pixel that lies
+        exactly at a limit counts as less opaque.
+    """
+    shadow = provenance == Provenance.SHADOW
+    grouped = (provenance != Provenance.NODATA) & ~shadow
+    thick = opacity >= min(_percent_above(policy.opaque_above), 100)
+    clear = opacity < _percent_above(policy.clear_below)
+    return {
+        "clear": grouped & clear,
+        "thin": grouped & ~clear & ~thick,
+        "thick": grouped & thick,
+        "relit_shadow": shadow,
+    }
+
+
+def _percent_above(opacity: float) -> int:
+    """Return the least whole percent, rounded up, of a pixel above this opacity."""
+    return math.floor(round(opacity * 100, 6)) + 1
 
 
 def _find_pairs(
@@ -151,13 +200,15 @@ def _restore(
         stated = stated_radiometry(read_statements(truth))
     if not (valid & clear_valid).any():
         raise DataError(f"{clear}: no pixel is valid here and in {cloudy}; check nodata")
-    restored, provenance = folder / "restored.tif", folder / "provenance.tif"
-    settings = settings.replace(provenance=provenance, overwrite=True, force=True)
+    restored = folder / "restored.tif"
+    files = {name: folder / f"{name}.tif" for name in ("provenance", "opacity")}
+    settings = settings.replace(**files, overwrite=True, force=True)
     report = decloud_scene(cloudy, restored, predict, settings)
     settled = Reading(declared_nodata_only=True)
     with open_scene(restored, report.bands, reading=settled) as after:
         restored_dn = after.read(0, after.shape[0])[0][after.rgb]
-    measured = read_provenance(provenance) == Provenance.MEASURED
+    provenance, opacity = read_provenance(files["provenance"]), read_percent(files["opacity"])[0]
+    measured = provenance == Provenance.MEASURED
     differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
     given = settings.reading.scale is not None or settings.reading.offset is not None
     radiometry = report.radiometry
@@ -167,7 +218,9 @@ def _restore(
         clear=(radiometry if given or stated.guessed else stated).to_model(clear_dn),
         valid=valid & clear_valid,
         measured=measured,
+        groups=group_pixels(opacity, provenance, settings.policy),
         changed_fraction=report.changed_fraction,
+        computed_fraction=1 - report.windows_skipped / max(report.windows, 1),
         reprod_mae=float(np.abs(differences).mean()) if differences.size else 0.0,
     )
 
@@ -182,10 +235,21 @@ def _score(pair: _Pair) -> Scores:
     def rows(valid: Mask, metrics: tuple[str, ...]) -> Scores:
         return {row: score(image, pair.clear, valid, metrics) for row, image in images.items()}
 
+    def part(pixels: Mask) -> Scores:
+        fraction = float(np.mean(pixels[pair.valid]))
+        return {"fraction": fraction, **rows(pair.valid & pixels, _POINTWISE)}
+
+    def signed(image: Picture) -> Scores:
+        errors = bias(image, pair.clear, pair.valid).tolist()
+        return dict(zip(COLOURS, errors, strict=True))
+
     return {
         **rows(pair.valid, tuple(METRICS)),
-        "under_cloud": rows(pair.valid & ~pair.measured, _POINTWISE),
-        "in_the_clear": rows(pair.valid & pair.measured, _POINTWISE),
+        "under_cloud": part(~pair.measured),
+        "in_the_clear": part(pair.measured),
+        "by_opacity": {name: part(group) for name, group in pair.groups.items()},
+        "bias": {row: signed(image) for row, image in images.items()},
         "changed_fraction": pair.changed_fraction,
+        "computed_fraction": pair.computed_fraction,
         "reprod_mae": pair.reprod_mae,
     }

@@ -12,12 +12,18 @@ ROWS = {  # the images that are compared with the clear one, and their labels
     "dark_channel_prior": "dark channel prior",
     "restored": "restored",
 }
+COLOURS = ("red", "green", "blue")
+GROUPS = {  # of pixels that are scored apart, and their labels
+    "clear": "clear, opacity below {clear_below:.0%}",
+    "thin": "thin",
+    "thick": "thick, opacity from {opaque_above:.0%}",
+    "relit_shadow": "relit shadow",
+}
 
 Scores = dict[str, Any]  # by name: floats, or Scores again
 
 _UNITS = {"psnr": "PSNR dB", "ssim": "SSIM", "sam": "SAM deg", "mae": "MAE"}
 _DECIMALS = {"psnr": 2, "ssim": 4, "sam": 2, "mae": 4}
-_REGIONS = {"under_cloud": "under cloud", "in_the_clear": "in the clear"}
 
 
 def score(image: Picture, truth: Picture, valid: Mask, metrics: Sequence[str]) -> Scores:
@@ -72,21 +78,22 @@ def json_scores(scores: Scores) -> Scores:
 
 
 def pairs_table(scores: Scores) -> str:
-    """Format the result of ``evaluate_pairs``: PSNR of each pair, then the means of all scores."""
-    lines = [["PSNR dB", *ROWS.values(), "changed"]]
+    """Format the result of ``evaluate_pairs``.
+
+    PSNR of each pair; then means over the pairs: all scores over all pixels, then PSNR and MAE over
+    groups of pixels.
+    """
+    lines = [["PSNR dB", *ROWS.values(), "changed", "windows computed"]]
     for stem, pair in scores["each"].items():
         psnrs = [_cell("psnr", pair[row]["psnr"]) for row in ROWS]
-        lines.append([stem, *psnrs, _percent(pair["changed_fraction"])])
-    regional = list(scores["under_cloud"]["restored"])  # metrics that are scored by region
-    header = [f"mean of {scores['pairs']}", *_UNITS.values()]
-    header += [f"{_UNITS[name]} {label}" for label in _REGIONS.values() for name in regional]
-    means = [header]
+        fractions = [_percent(pair[f"{name}_fraction"]) for name in ("changed", "computed")]
+        lines.append([stem, *psnrs, *fractions])
+    biases = [f"bias {colour}" for colour in COLOURS]
+    means = [[f"mean of {scores['pairs']}", *_UNITS.values(), *biases]]
     for row, label in ROWS.items():
         cells = [_cell(name, scores[row][name]) for name in METRICS]
-        cells += [
-            _cell(name, scores[region][row][name]) for region in _REGIONS for name in regional
-        ]
-        means.append([label, *cells])
+        signed = [f"{scores['bias'][row][colour]:+.4f}" for colour in COLOURS]
+        means.append([label, *cells, *signed])
     infinite = [
         stem for stem, pair in scores["each"].items() if not _finite_in_all_rows(pair, "psnr")
     ]
@@ -95,7 +102,24 @@ def pairs_table(scores: Scores) -> str:
         note = f"not in the mean PSNR, infinite in a row: {', '.join(infinite)}\n"
     changed = f"changed: {_percent(scores['changed_fraction'])} of the pixels"
     unchanged = f"the others differ from the input by {scores['reprod_mae']:g} DN"
-    return f"{_aligned(lines)}\n\n{_aligned(means)}\n\n{note}{changed}; {unchanged}"
+    computed = f"windows computed: {_percent(scores['computed_fraction'])}"
+    tables = "\n\n".join(map(_aligned, (lines, means, _groups(scores))))
+    return f"{tables}\n\n{note}{changed}; {unchanged}\n{computed}"
+
+
+def _groups(scores: Scores) -> list[list[str]]:
+    """Return the cells of PSNR and MAE over the groups of pixels."""
+    groups = {"changed": scores["under_cloud"], "unchanged": scores["in_the_clear"]}
+    for name, label in GROUPS.items():
+        groups[label.format_map(scores)] = scores["by_opacity"][name]
+    metrics = list(scores["under_cloud"]["restored"])
+    columns = [(metric, row) for metric in metrics for row in ROWS]
+    above = [_UNITS[metric] if row == "identity" else "" for metric, row in columns]
+    lines = [["", "", *above], ["pixels", "share", *list(ROWS.values()) * len(metrics)]]
+    for label, group in groups.items():
+        cells = [_cell(metric, group[row][metric]) for metric, row in columns]
+        lines.append([label, _percent(group["fraction"]), *cells])
+    return lines
 
 
 def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
