@@ -35,10 +35,18 @@ def test_damaged_files(kind):
     assert facts["restored"] > 0
 
 
+@pytest.mark.parametrize("kind", ["masked", "band-files", "undeclared-fill", "radiometry"])
+def test_whole_files_that_say_too_little(kind):
+    (facts,) = _fuzz("--kind", kind, "--examples", "25", "--seed", "3")
+    assert facts["refused"] + facts["restored"] == 25
+    assert facts["refused"] > 0
+    assert facts["restored"] > 0
+
+
 @pytest.mark.slow
 def test_damaged_files_of_all_kinds():
     facts = _fuzz("--examples", "150", "--seed", "1")
-    assert len(facts) == 11
+    assert len(facts) == 15
     assert all(one["inputs"] == 150 for one in facts)
 
 
