@@ -38,8 +38,7 @@ def test_damaged_files(kind):
 @pytest.mark.parametrize("kind", ["masked", "band-files", "undeclared-fill", "radiometry"])
 def test_whole_files_that_say_too_little(kind):
     (facts,) = _fuzz("--kind", kind, "--examples", "25", "--seed", "3")
-    assert facts["refused"] + facts["restored"] == 25
-    assert facts["refused"] > 0
+    assert facts["inputs"] == 25
     assert facts["restored"] > 0
 
 
