@@ -5,6 +5,8 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -424,3 +426,18 @@ def test_options_of_another_recipe_are_one_line(cli, tmp_path, sources):
     assert done.code == 2
     assert "--device 'cuda:77' is not available on this machine" in done.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_and_go_on(tmp_path, sources):
+    recipe = smaller((ROOT / "configs" / "cpu.toml").read_text()) + "\njoin = 0.3\nsave_every = 0.0"
+    (tmp_path / "c.toml").write_text(recipe)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    train = ["-m", "geodecloud", "train", "--data", sources.eurosat, "--device", "cpu"]
+    train += ["--cloud-fields", sources.cloud_fields, "--config", tmp_path / "c.toml"]
+    train += ["--out", tmp_path / "run", "--steps", "4"]
+    for more in ([], ["--resume"]):
+        command = [*map(str, (*start, *train)), *more]
+        subprocess.run(command, check=True, cwd=ROOT, timeout=300, capture_output=True)
+    assert [line["step"] for line in log(tmp_path / "run")] == [1, 2, 3, 4]
+    assert "discriminator" in log(tmp_path / "run")[-1]

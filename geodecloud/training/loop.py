@@ -92,5 +92,5 @@ def take_steps(
             means = written.take()
             if writer:
                 bar.write(writer.write(means | {"images_per_second": speed}))
-            run.processes.wait()
     bar.close()
+    run.processes.wait()

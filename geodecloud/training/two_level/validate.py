@@ -54,7 +54,7 @@ class Judge:
                 "changed": clear & (weight > 0),
             }
             for name, values in parts.items():
-                sums[name] += values.sum(dtype=torch.float64).item()
+                sums[name] += values.cpu().sum(dtype=torch.float64).item()
         return {
             "psnr_input": to_psnr(sums["input"] / max(sums["visible"], 1)),
             "psnr_restored": to_psnr(sums["restored"] / max(sums["visible"], 1)),
