@@ -1,11 +1,14 @@
 """Time a full Sentinel-2 tile, and other tools that run the same network over a scene.
 
     python benchmarks/full_tile.py CLEAR.tif [--size 10980] [--rows N] [--part 2048] [--threads 2]
+                                   [--against REVISION]
 
 CLEAR.tif is a real clear scene. In a temporary folder it is mirrored to the size of a tile and put
 under clouds. The script prints the seconds of one run from end to end, the seconds of the network
-alone on the same windows at the same precision, and the peak memory; then the same for a tile with
-60 % nodata. The network alone is timed before and after the run, to show other load on the machine.
+alone on the same windows at the same precision, the peak memory, and the share of the windows that
+was computed; then the same for a tile with 60 % nodata. The network alone is timed before and after
+the run, to show other load on the machine. With --against, an earlier revision of the repository
+restores the same tile right after, with its own model.
 
 Then four ways run the network over a part of the tile: ours; one window at a time, each read and
 written by itself, as in the article; MONAI's sliding_window_inference; and geoai's predict_geotiff.
@@ -15,12 +18,14 @@ weights, where these can be set. Pixels are compared with ours before the compos
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +48,7 @@ from geodecloud.settings import Limits, ModelSpec, Windows
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 warnings.simplefilter("ignore", GeodecloudWarning)
 
+ROOT = Path(__file__).resolve().parent.parent
 GRID = WindowGrid()
 L1C = Radiometry()
 DARK_OBJECT = np.array(L1C.dark_object, np.float32)
@@ -78,13 +84,30 @@ def make_tile(clear: Path, path: Path, height: int, width: int, nodata: float = 
     return path
 
 
-def run(scene: Path, threads: int) -> dict[str, float]:
-    """Run ``geodecloud SRC DST`` as a process; return its JSON, and its peak memory in MiB."""
+@contextmanager
+def checked_out(revision: str) -> Iterator[Path]:
+    """Check an earlier revision out into a temporary folder."""
+    git = ["git", "-C", str(ROOT), "worktree"]
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name) / "tree"
+        subprocess.check_call([*git, "add", "-q", "--detach", str(tree), revision])
+        try:
+            yield tree
+        finally:
+            subprocess.check_call([*git, "remove", "--force", str(tree)])
+
+
+def run(scene: Path, threads: int, tree: Path = ROOT) -> dict[str, float]:
+    """Run ``geodecloud SRC DST`` as a process; return its JSON, and its peak memory in MiB.
+
+    tree: the checkout whose package runs.
+    """
     out = scene.with_name("out.tif")
     command = [sys.executable, "-m", "geodecloud", str(scene), str(out), "--overwrite", "--json"]
     command += ["-q", "--scale", "10000", "--offset", "0", "--threads", str(threads)]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
     begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tree, env=environment)
     peak = 0.0
     while process.poll() is None:
         # ru_maxrss would count the parent process too.
@@ -119,9 +142,14 @@ def network_alone(predictor: Predictor, patches: NDArray[np.float32]) -> float:
     return (time.perf_counter() - begun) / len(patches)
 
 
-def full_tiles(clear: Path, folder: Path, shape: tuple[int, int], threads: int) -> None:
+def full_tiles(
+    clear: Path, folder: Path, shape: tuple[int, int], threads: int, revision: str | None
+) -> None:
     """Compare a whole run with the network alone, on a full tile and on a mostly empty one."""
-    print(f"{'scene':<24}{'end to end':>12}{'network':>10}{'ratio':>7}{'memory':>10}{'output':>9}")
+    print(
+        f"{'scene':<24}{'end to end':>12}{'network':>10}{'ratio':>7}{'memory':>10}{'output':>9}"
+        f"{'windows':>9}"
+    )
     predictor = load_predictor(ModelSpec(device="cpu"), threads)
     seconds = {}
     for name, empty in ((f"{shape[0]} x {shape[1]}", 0.0), ("60 % nodata", 0.6)):
@@ -130,14 +158,29 @@ def full_tiles(clear: Path, folder: Path, shape: tuple[int, int], threads: int) 
         before = network_alone(predictor, patches)
         report = run(scene, threads)
         after = network_alone(predictor, patches)
-        alone = (before + after) / 2 * (report["windows"] - report["windows_skipped"])
+        computed = report["windows"] - report["windows_skipped"]
+        alone = (before + after) / 2 * computed
         seconds[empty] = report["wall"]
         print(
             f"{name:<24}{report['wall']:>10.1f} s{alone:>8.1f} s{report['wall'] / alone:>7.2f}"
-            f"{report['memory']:>6.0f} MiB{report['bytes'] / 2**20:>5.0f} MiB",
+            f"{report['memory']:>6.0f} MiB{report['bytes'] / 2**20:>5.0f} MiB"
+            f"{computed / report['windows']:>9.0%}",
             flush=True,
         )
+        if revision and not empty:
+            compare(scene, threads, revision, report["wall"])
     print(f"60 % nodata costs {seconds[0.6] / seconds[0.0]:.0%} of a full one")
+
+
+def compare(scene: Path, threads: int, revision: str, seconds: float) -> None:
+    """Print how long an earlier revision takes, and what part of that this version took."""
+    with checked_out(revision) as tree:
+        earlier = run(scene, threads, tree)
+    print(
+        f"{f'by {revision[:12]}':<24}{earlier['wall']:>10.1f} s: this version takes "
+        f"{seconds / earlier['wall']:.2f} of that",
+        flush=True,
+    )
 
 
 def blended(scene: Path, predictor: Predictor, path: Path, threads: int) -> None:
@@ -258,12 +301,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="rows of the tile [default: as many as columns]")
     parser.add_argument("--part", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=Limits().thread_count)
+    parser.add_argument("--against", metavar="REVISION", help="an earlier revision to time, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as name:
         if options.size:
             shape = (options.rows or options.size, options.size)
-            full_tiles(options.clear, Path(name), shape, options.threads)
+            full_tiles(options.clear, Path(name), shape, options.threads, options.against)
         if options.part:
             other_ways(options.clear, Path(name), options.part, options.threads)
 

@@ -1,6 +1,6 @@
 """Score a model on clouds and radiometries that training never shows it.
 
-    python benchmarks/generality.py CLEAR_DIR [--cloudy CLOUDY_DIR] [--model M] [--only STEMS]
+    python benchmarks/generality.py CLEAR_DIR [--cloudy CLOUDY_DIR] [--only NAMES] [--json]
 
 CLEAR_DIR holds clear Sentinel-2 L1C scenes as GeoTIFF (reflectance x 10000). The script makes pairs
 of each in a temporary folder and scores them with ``geodecloud evaluate``:
@@ -15,9 +15,14 @@ of each in a temporary folder and scores them with ``geodecloud evaluate``:
 CLOUDY_DIR holds the same scenes on a cloudy day, under the same names. If it is given, the script
 scores these real clouds, in L1C and in other radiometries: without path radiance (L2A), as a true
 colour image of L2A (white = 0.25), and stretched between the percentiles of the clear day.
+
+Each line has the mean PSNR of the cloudy and of the restored images, the mean and the least gain,
+and the mean shares of changed pixels and of computed windows. --json prints one JSON object.
 """
 
 import argparse
+import json
+import math
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -30,6 +35,7 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import GeodecloudWarning
 from geodecloud.evaluation.pairs import evaluate_pairs
+from geodecloud.evaluation.tables import json_scores
 from geodecloud.radiometry import MODEL_WHITE
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -136,11 +142,20 @@ def main() -> None:
     parser.add_argument("clear", type=Path)
     parser.add_argument("--cloudy", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--only", help="file stems, separated by commas")
+    parser.add_argument("--only", help="names without suffix, separated by commas")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     stems = options.only.split(",") if options.only else None
     scenes = [p for p in sorted(options.clear.glob("*.tif")) if not stems or p.stem in stems]
-    print(f"{'PSNR in dB':<22} {'identity':>9} {'restored':>9} {'least gain':>10} {'changed':>8}")
+    if missing := {*(stems or ())} - {path.stem for path in scenes}:
+        parser.error(
+            f"{options.clear}: {', '.join(sorted(missing))} not found; give names of .tif files"
+        )
+    if not scenes:
+        parser.error(f"{options.clear}: no scenes in it; give a folder of .tif files")
+    if not options.json:
+        print(HEADER)
+    figures = {}
     for number, (name, (make, dtype)) in enumerate((REAL if options.cloudy else KINDS).items()):
         with tempfile.TemporaryDirectory() as folder:
             for i, path in enumerate(scenes):
@@ -152,18 +167,42 @@ def main() -> None:
                 for where, picture in zip(("cloudy", "clear"), pair, strict=True):
                     write(Path(folder) / where / path.name, picture, dtype)
             scores = evaluate_pairs(Path(folder) / "cloudy", Path(folder) / "clear", options.model)
-        show(name, scores)
+        figures[name] = summarise(scores)
+        if not options.json:
+            print(line(name, figures[name]), flush=True)
+    if options.json:
+        print(json.dumps(json_scores(figures)))
 
 
-def show(name: str, scores: dict[str, Any]) -> None:
-    """Print one line of the table."""
+def summarise(scores: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of one line; the gain of clear scenes is NaN, as they cannot gain."""
     rows = scores["each"].values()
     gains = [row["restored"]["psnr"] - row["identity"]["psnr"] for row in rows]
-    least = min((gain for gain in gains if not np.isnan(gain)), default=np.nan)  # inf - inf is NaN
-    print(
-        f"{name:<22} {scores['identity']['psnr']:9.2f} {scores['restored']['psnr']:9.2f} "
-        f"{least:10.2f} {scores['changed_fraction']:8.2%}",
-        flush=True,
+    gains = [gain for gain in gains if math.isfinite(gain)] or [math.nan]
+    return {
+        "images": scores["pairs"],
+        "identity": scores["identity"]["psnr"],
+        "restored": scores["restored"]["psnr"],
+        "gain": math.fsum(gains) / len(gains),
+        "least_gain": min(gains),
+        "changed_fraction": scores["changed_fraction"],
+        "computed_fraction": scores["computed_fraction"],
+    }
+
+
+HEADER = (
+    f"{'PSNR in dB':<22} {'identity':>8} {'restored':>8} {'gain':>7} {'least':>7} "
+    f"{'changed':>8} {'windows':>8}"
+)
+
+
+def line(name: str, figures: dict[str, float]) -> str:
+    """Return one line of the table."""
+    gains = (f"{figures[key]:+7.2f}" for key in ("gain", "least_gain"))
+    gain, least = ("-".rjust(7) if "nan" in text else text for text in gains)
+    return (
+        f"{name:<22} {figures['identity']:8.2f} {figures['restored']:8.2f} {gain} {least} "
+        f"{figures['changed_fraction']:8.2%} {figures['computed_fraction']:8.1%}"
     )
 
 
