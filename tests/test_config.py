@@ -8,8 +8,12 @@ import pytest
 
 from geodecloud.errors import ConfigError
 from geodecloud.model.config import GeneratorPlan
-from geodecloud.training.config import load_config
+from geodecloud.training.config import Config, load_config
 from tests.conftest import ROOT
+
+
+def test_the_default_configuration_is_the_file():
+    assert load_config(ROOT / "configs" / "physical.toml") == Config()
 
 
 def test_the_articles_recipe_changes_no_tile():

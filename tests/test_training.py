@@ -134,8 +134,7 @@ def _half_a_line(run):
 
 @pytest.mark.parametrize("name", ["physical", pytest.param("article", marks=pytest.mark.slow)])
 def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
-    article = ROOT / "configs" / "article.toml"
-    shipped = load_config(article) if name == "article" else Config()
+    shipped = load_config(ROOT / "configs" / f"{name}.toml")
     plan = dataclasses.replace(
         TINY.training, schedule=shipped.training.schedule, ema_decay=shipped.training.ema_decay
     )

@@ -398,11 +398,11 @@ def smaller(text: str, **schedule: float) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", ["default", "gpu", "cpu", "tune", "article"])
+@pytest.mark.parametrize("name", ["default", "gpu", "cpu", "tune", "physical", "article"])
 def test_the_recipes_that_come_along_run(cli, tmp_path, sources, name):
     (tmp_path / "c.toml").write_text(smaller((ROOT / "configs" / f"{name}.toml").read_text()))
     args = ["--data", sources.eurosat, "--config", tmp_path / "c.toml", "--steps", 2]
-    fields = [] if name == "article" else ["--cloud-fields", sources.cloud_fields]
+    fields = [] if name in ("article", "physical") else ["--cloud-fields", sources.cloud_fields]
     done = cli("train", *args, *fields, "--device", "cpu", "--out", tmp_path / "run")
     assert done.code == 0, done.err
     assert f"model: {tmp_path / 'run' / 'last.safetensors'}" in done.out
