@@ -6,6 +6,8 @@ import random
 import subprocess
 import sys
 import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -80,6 +82,30 @@ def test_nothing_of_the_process_changes_during_a_run_or_after(tmp_path, tiny_mod
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.random.get_state()[1].tolist() == states[1]
     assert random.getstate() == states[2]
+
+
+def test_the_filters_of_warnings_stay_the_users_whatever_threads_do(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 60, 60)) // 4, crs=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", geodecloud.GeodecloudWarning)
+        before = list(warnings.filters)
+
+        def look(patches, dark_object):
+            if not any(one[2] is FutureWarning and one[0] == "error" for one in warnings.filters):
+                warnings.simplefilter("error", FutureWarning)  # another thread's
+            return identity(patches, dark_object)
+
+        def restore(number):
+            decloud_scene(src, tmp_path / f"{number}.tif", look)
+
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(restore, range(9)))
+        assert warnings.filters[1:] == before
+        assert warnings.filters[0][::2] == ("error", FutureWarning, 0)
+        assert {one.name for one in tmp_path.iterdir()} == {
+            "in.tif",
+            *map("{}.tif".format, range(9)),
+        }
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -86,7 +86,11 @@ def write_array(
             if valid is not None:
                 out.write_mask(valid)
     except (TypeError, ValueError) as error:
-        raise SceneError(f"array of {values.dtype}, nodata {info.nodata}: {error}") from error
+        if "nodata" in str(error):
+            raise SceneError(
+                f"the array holds {values.dtype}, which has no {info.nodata}: give another `nodata`"
+            ) from error
+        raise SceneError(f"array of {values.dtype}: {error}") from error
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -4,9 +4,11 @@ Every raster that is read is opened here, so that none fails or warns in a way o
 """
 
 import os
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from geodecloud.raster.process import DATA_VARIABLES
 from geodecloud.raster.thread_options import thread_options
 
 _WGS84 = 4326  # EPSG code
+_filters = threading.Lock()
+_users: Counter[type[Warning]] = Counter()  # `with` blocks that ignore a category
+_added: set[type[Warning]] = set()  # categories that were not ignored before
 
 
 def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
@@ -70,11 +75,34 @@ def late_failures_as(message: str) -> Iterator[None]:
 
 
 @contextmanager
-def without_georeference_warning() -> Iterator[None]:
-    """Keep rasterio from warning of a raster without a CRS: the package has a warning for it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+def without_warning(category: type[Warning]) -> Iterator[None]:
+    """Ignore a category of rasterio's warnings while the ``with`` block runs.
+
+    The filters of warnings are the process's. ``warnings.catch_warnings`` would put them back as
+    they were, and undo what other threads have changed meanwhile.
+    """
+    ignored = ("ignore", None, category, None, 0)  # as `simplefilter` adds it
+    filters: Any = warnings.filters
+    with _filters:
+        _users[category] += 1
+        if _users[category] == 1 and ignored not in filters:
+            warnings.simplefilter("ignore", category)
+            _added.add(category)
+    try:
         yield
+    finally:
+        filters = warnings.filters
+        with _filters:
+            _users[category] -= 1
+            if not _users[category] and category in _added:
+                _added.discard(category)
+                with suppress(ValueError):
+                    filters.remove(ignored)
+
+
+def without_georeference_warning() -> AbstractContextManager[None]:
+    """Keep rasterio from warning of a raster without a CRS: the package has a warning for it."""
+    return without_warning(NotGeoreferencedWarning)
 
 
 def gdal_resources(cache: int, threads: int) -> AbstractContextManager[None]:

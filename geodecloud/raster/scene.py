@@ -5,7 +5,6 @@ Bands are counted from 1, as GDAL counts them, in ``Scene.bands`` and in message
 
 import itertools
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,13 @@ from geodecloud.errors import NodataWarning, warn
 from geodecloud.raster.aoi import find_area
 from geodecloud.raster.bands import BY_FILE, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
-from geodecloud.raster.gdal import failures_as, late_failures_as, open_raster, require_proj
+from geodecloud.raster.gdal import (
+    failures_as,
+    late_failures_as,
+    open_raster,
+    require_proj,
+    without_warning,
+)
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import offline, refuse_remote
@@ -201,8 +206,7 @@ class Scene:
             # As GDAL's mask, for which GDAL would read the band once more.
             unlike: NDArray[np.bool_] = dn != int(declared)
             return unlike
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NodataShadowWarning)  # `_valid` looks at alpha itself
+        with without_warning(NodataShadowWarning):  # `_valid` looks at alpha itself
             mask: NDArray[np.bool_] = self.dataset.read_masks(band, **where) > 0
         return mask
 
