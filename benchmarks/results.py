@@ -221,7 +221,7 @@ SECTIONS = (
         (
             f"geodecloud train --config configs/article.toml --data {EUROSAT} --out RUN/article "
             "--steps 215",
-            f"geodecloud train --config configs/default.toml --data {EUROSAT} --out RUN/default "
+            f"geodecloud train --config configs/physical.toml --data {EUROSAT} --out RUN/default "
             "--steps 700",
             f"geodecloud evaluate --tiles {EUROSAT} --model RUN/article/last.safetensors",
             f"geodecloud evaluate --tiles {EUROSAT} --model RUN/default/last.safetensors",

@@ -23,8 +23,9 @@ from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.unet import UNet
 from geodecloud.training import writer as writing
 from geodecloud.training.distributed import Processes
+from geodecloud.training.two_level import library as reading
 from geodecloud.training.two_level import trainer as loop
-from geodecloud.training.two_level.library import Library, Sources
+from geodecloud.training.two_level.library import Library, Sources, find_cloud_fields
 from geodecloud.training.two_level.losses import cross_entropy, pinball
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
 from geodecloud.training.two_level.state import Run, rate_at
@@ -411,6 +412,14 @@ def test_the_recipes_that_come_along_run(cli, tmp_path, sources, name):
     assert again.code == 1
     assert "holds a run; give --resume, or another --out" in again.err
     assert cli("train", *args, *fields, "--out", tmp_path / "run", "--resume").code == 0
+
+
+def test_without_cloud_fields_those_of_the_repository_are_taken(cli, tmp_path, monkeypatch):
+    assert find_cloud_fields() == ROOT / "sample_data" / "cloud_fields"
+    monkeypatch.setattr(reading, "__file__", str(tmp_path / "a" / "b" / "c" / "library.py"))
+    done = cli("train", "--data", tmp_path, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "--cloud-fields is missing: give a folder of them" in done.err
 
 
 def test_options_of_another_recipe_are_one_line(cli, tmp_path, sources):

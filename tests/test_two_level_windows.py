@@ -99,6 +99,12 @@ def test_coarse_windows_are_told_nothing(land, bank):
     assert not made.model_input[made.level > 1, 6:11].any()
 
 
+def test_a_small_batch_has_no_more_windows_than_asked_for(land, bank):
+    plan = SynthesisPlan(coarse=0.5, middle=0.5)
+    made = make_batch(Draw(0, 0), land, bank, 3, plan)
+    assert made.level.tolist() == [4.0, 4.0, 2.0]
+
+
 def test_without_cloud_the_ground_is_seen_as_it_is(land, bank):
     below = ground(land, bank)
     plan = SkyPlan(none=1, field=0, noise=0, cirrus=0, haze=0, shade=0)

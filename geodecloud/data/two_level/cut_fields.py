@@ -29,9 +29,9 @@ Floats = NDArray[np.float32]
 Form = Literal["png", "webp"]
 
 _WHITE = 0.7 / MODEL_WHITE  # model range; light of cloud that hides everything, reflectance 0.7
-# Red, green and blue of sea and forest under their path radiance, model range, at most.
-_DARK = np.array((0.25, 0.30, 0.40), np.float32)[:, None, None]
-_DARK_FRACTION = 0.98  # of a piece's pixels, at least
+# Red, green and blue of sea (turbid too) and forest in L1C, model range, at most.
+_DARK = np.array((0.35, 0.45, 0.55), np.float32)[:, None, None]
+_DARK_FRACTION = 0.95  # of a piece's pixels, at least
 _RESIDUE = 0.016  # field; less is ground that changed, and from twice of it on all is cloud
 _CLOUD, _CLOUD_FRACTION = 0.05, 0.01  # field of cloud, and of a piece's pixels the least part
 

@@ -55,8 +55,9 @@ class Batch:
 
 def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: SynthesisPlan) -> Batch:
     """Draw windows of land, put clouds over them and look at them through sensors."""
-    counts = {4: round(plan.coarse * size), 2: round(plan.middle * size)}
-    counts[1] = size - sum(counts.values())
+    coarse = round(plan.coarse * size)
+    middle = min(round(plan.middle * size), size - coarse)
+    counts = {4: coarse, 2: middle, 1: size - coarse - middle}
     device = bank.values.device
     windows = [draw_land(draw, land, level, count, plan.land) for level, count in counts.items()]
     level = torch.cat([torch.full((c,), float(v), device=device) for v, c in counts.items()])
