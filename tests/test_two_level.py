@@ -183,6 +183,12 @@ def test_the_saved_model_is_the_average(library, tmp_path):
         assert torch.allclose(value, run.average.state_dict()[name], rtol=2e-3, atol=1e-4)
 
 
+def test_the_same_seed_gives_the_same_losses(library):
+    assert trained(library, 3)[1] == trained(library, 3)[1]
+    other = SMALL.with_schedule(seed=7)
+    assert trained(library, 1)[1] != trained(library, 1, other)[1]
+
+
 def test_the_discriminator_learns_only_after_it_has_joined(library):
     run = Run(SMALL, ALONE)
     before = copy.deepcopy(run.discriminator.state_dict())
@@ -316,9 +322,26 @@ def test_a_wider_generator_answers_as_before():
     assert (after[:, 4] < 0.2).all()
 
 
-def test_a_generator_of_another_width_is_refused():
+def test_a_generator_of_another_width_is_refused(tmp_path):
+    other = UNet(GeneratorPlan(width=8, depth=2))
     with pytest.raises(ModelError, match="cannot become"):
-        widened(UNet(GeneratorPlan(width=8, depth=2)), SMALL.generator)
+        widened(other, SMALL.generator)
+    save_generator(other, tmp_path / "m.safetensors", {})
+    with pytest.raises(ModelError, match=r"m\.safetensors: a generator of .* cannot become"):
+        Run(SMALL, ALONE).start_from(tmp_path / "m.safetensors")
+
+
+def test_tuning_begins_with_the_given_model(tmp_path, sources):
+    given = UNet(dataclasses.replace(SMALL.generator, shadow=False))
+    save_generator(given, tmp_path / "m.safetensors", {"seen": "before"})
+    still = SMALL.with_schedule(rate=0.0, steps=1, frozen_statistics=True)
+    made = train(still, sources, tmp_path / "run", start=tmp_path / "m.safetensors", device="cpu")
+    generator, info = load_generator(made)
+    assert info.metadata["started_from"]["seen"] == "before"
+    theirs = dict(given.named_parameters())
+    for name, ours in generator.named_parameters():
+        if not name.startswith("head"):
+            torch.testing.assert_close(ours, theirs[name], rtol=2e-3, atol=1e-4)
 
 
 def test_the_pinball_loss_is_least_at_its_quantile():

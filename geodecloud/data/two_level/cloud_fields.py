@@ -31,6 +31,8 @@ def load_cloud_fields(folder: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: no field there, one cannot be read, or is smaller than 512x512.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give a folder of cloud fields")
     paths = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in _PICTURES + _RASTERS]
     if not paths:
         raise DataError(f"{folder}: no cloud fields in it (grey PNG, WebP or GeoTIFF)")

@@ -86,7 +86,10 @@ class Run(State):
             self._start_from_state(model)
             return
         generator, info = load_generator(model)
-        weights = widened(generator, self.config.generator).state_dict()
+        try:
+            weights = widened(generator, self.config.generator).state_dict()
+        except ModelError as error:
+            raise ModelError(f"{model}: {error}") from error
         self.generator.load_state_dict(weights)
         self.average.load_state_dict(weights)
         self.started_from = info.metadata
