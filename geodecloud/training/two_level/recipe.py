@@ -69,7 +69,7 @@ class Schedule:
     join: float = 0.85
     ramp: float = 0.05
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    save_every: float = 120.0
+    save_every: float = 300.0
     validation_windows: int = 256
 
     def __post_init__(self) -> None:
