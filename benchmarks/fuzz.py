@@ -254,6 +254,8 @@ def main() -> int:
         try:
             fuzz(options.kind, options.examples, options.seed, options.here)
         except Exception as error:
+            while isinstance(error, BaseExceptionGroup):  # it failed, and not again
+                error = error.exceptions[0]
             frame = traceback.extract_tb(error.__traceback__)[-1]
             print(f"{type(error).__name__} at {frame.name}: {str(error)[:500]}", flush=True)
             return 1
