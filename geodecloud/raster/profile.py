@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from geodecloud.raster.gdal import without_georeference_warning
 from geodecloud.raster.nodata import output_nodata
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Output
+
+_logger = threading.Lock()  # one thread at a time changes the logger of rasterio
 
 _LOSSY = ("jpeg", "ycbcr jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd", "jxl", "jpeg2000")
 _LAYOUT = ("tiled", "blockxsize", "blockysize")
@@ -79,17 +82,18 @@ def _gdal_messages() -> Iterator[list[str]]:
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("rasterio._env")
-    before = logger.level, logger.propagate
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    logger.addHandler(handler)
-    try:
-        with without_georeference_warning():
-            yield messages
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
+    with _logger:
+        before = logger.level, logger.propagate
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        logger.addHandler(handler)
+        try:
+            with without_georeference_warning():
+                yield messages
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(before[0])
+            logger.propagate = before[1]
 
 
 def profile_of(scene: Scene, output: Output) -> dict[str, Any]:
@@ -102,6 +106,8 @@ def profile_of(scene: Scene, output: Output) -> dict[str, Any]:
     profile |= {"nodata": output_nodata(scene, output)} | _compression(scene)
     if source.colorinterp[0] == ColorInterp.red:
         profile["photometric"] = "RGB"
+    if scene.masked:  # GDAL's threads trip over the directory of the mask, and print errors
+        profile["num_threads"] = 1
     if output.format == "cog":
         return profile
     options = creation_options(output)
