@@ -135,10 +135,10 @@ def _first_layer(draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor) -> _L
     """Draw the shape of the main cloud of each window by its kind."""
     n, is_real = len(kind), kind == FIELD
     is_real = is_real | ((kind == SHADE) & draw.chance("shade field", 0.7, n))
-    # A field's pixel is 30 m; it is shown from twice as small to 4.5 times as large.
-    step = draw.log_uniform("field step", n, low=0.22, high=1.6) * level**0.5
-    real = draw_placement(draw, "field", step.clamp_max(2.2), count=bank.real)
-    again = draw_placement(draw, "field again", step.clamp_max(2.2), count=bank.real)
+    # A field's pixel is 30 m; it is shown from three times as small to 4.5 times as large.
+    step = (draw.log_uniform("field step", n, low=0.22, high=2.0) * level**0.5).clamp_max(3.5)
+    real = draw_placement(draw, "field", step, count=bank.real)
+    again = draw_placement(draw, "field again", step, count=bank.real)
     real = real.where(_centre(bank, real) >= _centre(bank, again), again)
     stretch = draw.log_uniform("stretch", n, low=3, high=12)
     stretch = torch.where(kind == CIRRUS, stretch, torch.ones_like(stretch))

@@ -102,14 +102,17 @@ def assumed_dark(seen: Tensor) -> Tensor:
 def _dark_object(draw: Draw, ground: Ground, sky: Sky) -> Tensor:
     """Draw the darkest light of the scene of which each window is a part, (N, 3, 1, 1).
 
-    Mostly the path radiance and a little more; in scenes without anything dark that of the window;
-    and where haze lies over all of a scene, seen through the haze.
+    Mostly the path radiance and a little more; in scenes without anything dark that of the window,
+    which is more likely the brighter the window is; and where haze lies over all of a scene, seen
+    through the haze.
     """
     n = len(ground.base)
     dark = ground.base + 0.04 * draw.uniform("dark ground", n, 1, 1, 1) ** 2
     own = ground.light.flatten(2).kthvalue(40, dim=2).values[:, :, None, None]
-    bright = draw.chance("dark own", 0.15, n, 1, 1, 1)
-    dark = torch.where(bright, torch.maximum(own, dark), torch.minimum(own, dark))
+    above = (own - ground.base).amin(dim=1, keepdim=True)
+    likely = 0.08 + 0.5 * ((above - 0.06) / 0.12).clamp(0, 1)
+    alone = draw.uniform("dark own", n, 1, 1, 1) < likely
+    dark = torch.where(alone, torch.maximum(own, dark), torch.minimum(own, dark))
     share = sky.haze_share * draw.uniform("dark haze", n, 1, 1, 1, low=0.6)
     hazy = draw.chance("dark hazy", 0.5, n, 1, 1, 1)
     return torch.where(hazy, (1 - share) * dark + share * sky.haze_light, dark)
