@@ -10,7 +10,11 @@ from geodecloud.data.two_level.field_bank import FieldBank, draw_placement, samp
 from geodecloud.radiometry import PATH_RADIANCE
 
 _EVEN = 0.03  # standard deviation of brightness below which a window is water or one field
-_SOILS = ((1.0, 0.62, 0.42), (1.0, 0.82, 0.66), (0.95, 0.92, 0.88), (0.9, 1.0, 0.95))
+# Colours of bright land without path radiance, red to grey. Bright land is not bluer than this: the
+# clear Gulf city of mean (0.66, 0.64, 0.65) has (1, 0.93, 0.86), and what is bluer is haze.
+_SOILS = ((1.0, 0.62, 0.42), (1.0, 0.82, 0.66), (1.0, 0.89, 0.78), (1.0, 0.93, 0.86))
+_GREY = 2  # of these, from here on they are grey: even grey land would be haze
+_ROUGH = 0.25  # standard deviation over mean of a window that may be bright in its own colours
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class GroundPlan:
     bright_mean: tuple[float, float] = (0.35, 1.1)
     whiteness: float = 0.85
     mixed: float = 0.15
-    pale: float = 0.5
+    pale: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,16 @@ def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> 
     """Change land into other land: float32 (N, 3, 64, 64) in L1C's radiometry."""
     n = len(land)
     air = torch.tensor(PATH_RADIANCE, device=land.device).view(1, 3, 1, 1)
-    bare = (land - air * draw.uniform("air taken", n, 1, 1, 1, low=0.7)).clamp_min(0.002)
+    taken = air * draw.uniform("air taken", n, 1, 1, 1, low=0.7)
+    bare = ((land - taken) / (1 - taken)).clamp_min(0.002)
     bare = _pale(draw, bare, plan.pale)
     bare = _recoloured(draw, bare)
     bare = _bright(draw, bare, plan)
     bare = _mixed(draw, bare, bank, plan.mixed)
     base = air * draw.log_uniform("air", n, 1, 1, 1, low=0.6, high=1.5)
     base = base * draw.log_uniform("air colour", n, 3, 1, 1, low=0.9, high=1.1)
-    return Ground(base + _not_white(bare, base, plan.whiteness), base)
+    bare = _not_white(bare, base, plan.whiteness)
+    return Ground(base + (1 - base) * bare, base)
 
 
 def _recoloured(draw: Draw, bare: Tensor) -> Tensor:
@@ -73,13 +79,16 @@ def _bright(draw: Draw, bare: Tensor, plan: GroundPlan) -> Tensor:
     """Brighten some windows to a mean that is drawn, in the colour of soil or their own."""
     n = len(bare)
     chosen = draw.chance("bright", plan.bright, n, 1, 1, 1)
-    soils = torch.tensor(_SOILS, device=bare.device)[draw.index("bright soil", len(_SOILS), n)]
-    soils = soils[:, :, None, None] * draw.uniform("bright tint", n, 3, 1, 1, low=0.88, high=1.12)
+    which = draw.index("bright soil", len(_SOILS), n)
+    soils = torch.tensor(_SOILS, device=bare.device)[which]
+    soils = soils[:, :, None, None] * draw.uniform("bright tint", n, 3, 1, 1, low=0.94, high=1.06)
     own = bare / bare.mean(dim=(2, 3), keepdim=True)  # (N, 3, 64, 64), each band of mean 1
     contrast = draw.uniform("bright contrast", n, 1, 1, 1, low=0.25, high=1.1)
-    pattern = (own**contrast) * soils
+    grey = (which >= _GREY)[:, None, None, None]
+    pattern = (own ** torch.where(grey, contrast.clamp_min(0.6), contrast)) * soils
     kept = bare / bare.mean(dim=(1, 2, 3), keepdim=True)
-    pattern = torch.where(draw.chance("bright own", 0.4, n, 1, 1, 1), kept, pattern)
+    rough = kept.mean(dim=1, keepdim=True).std(dim=(2, 3), keepdim=True) > _ROUGH
+    pattern = torch.where(rough & draw.chance("bright own", 0.5, n, 1, 1, 1), kept, pattern)
     low, high = plan.bright_mean
     mean = draw.uniform("bright mean", n, 1, 1, 1, low=low, high=high)
     return torch.where(chosen, pattern * mean / pattern.mean(dim=(1, 2, 3), keepdim=True), bare)
@@ -90,7 +99,7 @@ def _pale(draw: Draw, bare: Tensor, share: float) -> Tensor:
     n = len(bare)
     even = bare.mean(dim=1, keepdim=True).std(dim=(2, 3), keepdim=True) < _EVEN
     chosen = even & draw.chance("pale", share, n, 1, 1, 1)
-    light = 0.45 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
+    light = 0.35 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
     tint = draw.uniform("pale tint", n, 3, 1, 1, low=0.5, high=1.0)
     return torch.where(chosen, bare + light * tint, bare)
 
@@ -109,6 +118,6 @@ def _mixed(draw: Draw, bare: Tensor, bank: FieldBank, share: float) -> Tensor:
 
 def _not_white(bare: Tensor, base: Tensor, most: float) -> Tensor:
     """Darken what is white all over to the whiteness that ground may have."""
-    darkest = (bare + base).amin(dim=1).flatten(1)  # (N, 64 * 64)
+    darkest = (base + (1 - base) * bare).amin(dim=1).flatten(1)  # (N, 64 * 64)
     high = darkest.kthvalue(int(0.92 * darkest.shape[1]), dim=1).values
     return bare * (most / high.clamp_min(1e-3)).clamp_max(1)[:, None, None, None]
