@@ -13,6 +13,7 @@ _EVEN = 0.03  # standard deviation of brightness below which a window is water o
 # Colours of bright land without path radiance, red to grey. Bright land is not bluer than this: the
 # clear Gulf city of mean (0.66, 0.64, 0.65) has (1, 0.93, 0.86), and what is bluer is haze.
 _SOILS = ((1.0, 0.62, 0.42), (1.0, 0.82, 0.66), (1.0, 0.89, 0.78), (1.0, 0.93, 0.86))
+_BLUE = 1.0  # blue over green of water, without path radiance; of woods and fields it is less
 _GREY = 2  # of these, from here on they are grey: even grey land would be haze
 _ROUGH = 0.25  # standard deviation over mean of a window that may be bright in its own colours
 
@@ -26,15 +27,14 @@ class GroundPlan:
     whiteness: the 92nd percentile of the darkest band is at most this: what is white all over is
         cloud. Ground may be bright if it is coloured.
     mixed: share in which two lands meet along a winding line, as on a shore.
-    pale: share of the even windows that become turbid, shallow or glittering water, or haze-pale
-        fields.
+    pale: share of the windows of water that become turbid, shallow or glittering.
     """
 
     bright: float = 0.18
     bright_mean: tuple[float, float] = (0.35, 1.1)
     whiteness: float = 0.85
     mixed: float = 0.15
-    pale: float = 0.25
+    pale: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,13 @@ def _bright(draw: Draw, bare: Tensor, plan: GroundPlan) -> Tensor:
 
 
 def _pale(draw: Draw, bare: Tensor, share: float) -> Tensor:
-    """Add light of one colour to some even windows: turbid, shallow or glittering water."""
+    """Add light of one colour to some windows of water: turbid, shallow or glittering."""
     n = len(bare)
     even = bare.mean(dim=1, keepdim=True).std(dim=(2, 3), keepdim=True) < _EVEN
-    chosen = even & draw.chance("pale", share, n, 1, 1, 1)
-    light = 0.35 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
+    _, green, blue = bare.mean(dim=(2, 3), keepdim=True).unbind(1)
+    water = even & (blue > _BLUE * green)[:, None]
+    chosen = water & draw.chance("pale", share, n, 1, 1, 1)
+    light = 0.45 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
     tint = draw.uniform("pale tint", n, 3, 1, 1, low=0.5, high=1.0)
     return torch.where(chosen, bare + light * tint, bare)
 
