@@ -73,9 +73,9 @@ class RowWriter:
             none = np.zeros(rows.shape[1:], bool)
             self._hidden.append(none if hidden is None else hidden)
         self._held_rows += rows.shape[1]
-        whole = self._held_rows - self._held_rows % self.block
-        if whole:
-            self._flush(whole)
+        # One row of blocks at a time: the file's bytes do not depend on how rows come.
+        while self._held_rows >= self.block:
+            self._flush(self.block)
 
     def tag(self, tags: dict[str, str]) -> None:
         """Add ``GEODECLOUD_`` tags."""
