@@ -23,7 +23,7 @@ ROOMS = {
     "restore_arrays": f"{BELOW_DECLOUD} decloud",
     "batch": f"{BELOW_DECLOUD} decloud model",
     "model": f"{BELOW_RASTER} restore.windows restore.filters restore.memory raster.atomic",
-    "data": f"{BELOW_RASTER} raster",
+    "data": f"{BELOW_RASTER} raster model.config model.inputs",
     "training": f"{BELOW_RASTER} model data evaluation.metrics evaluation.tables raster.atomic",
     "evaluation": f"{BELOW_DECLOUD} decloud model data",
     "qgis.profiles": "errors version raster.atomic qgis.plugin",

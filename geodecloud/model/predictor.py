@@ -14,8 +14,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from geodecloud.errors import DeviceWarning, GeodecloudError, UsageError, warn
 from geodecloud.model.checkpoint import default_model, load_generator
 from geodecloud.model.device import fast_bf16, find_device
+from geodecloud.model.inputs import generator_input
 from geodecloud.model.precision import difference, probe_patches
-from geodecloud.model.unet import UNet, with_dark_object
+from geodecloud.model.unet import UNet
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import grain
 from geodecloud.settings import ModelSpec, Precision
@@ -82,17 +83,25 @@ class Predictor:
         """Name of the model file and the start of its hash, for tags and reports."""
         return self.info.name
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether the generator sees the coarse answer, and light beyond the model range."""
+        return self.info.plan.context
+
     def __call__(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """(N, 3, S, S) in model range -> (N, 4, S, S): restored R, G, B, and opacity 0..1.
+        """Restore patches: see :class:`geodecloud.restore.patches.Predict`.
 
         A model without opacity is taken to have restored every pixel: opacity 0.5.
 
         Args:
-            patches: float32, R, G, B.
+            patches: float32 (N, 3 or 8, S, S): R, G, B in model range, then the coarse answer.
             dark_object: float32, of the patches' scene, (3,), or of each patch's scene, (N, 3);
                 some models do not use it.
+
+        Returns:
+            float32 (N, 4 or 5, S, S): restored R, G, B, opacity and shadow, both 0..1.
 
         Raises:
             UsageError: S is not a multiple of what the model's depth needs, as a rule 16.
@@ -105,22 +114,24 @@ class Predictor:
         size = grain(patches.shape[2])
         model_input = self.model_input(patches, dark_object)
         grains = [model_input[first : first + size] for first in range(0, len(patches), size)]
-        result = np.full((len(patches), 4, *patches.shape[2:]), 0.5, np.float32)
+        channels = max(4, self.info.plan.outputs)
+        result = np.full((len(patches), channels, *patches.shape[2:]), 0.5, np.float32)
         for i, output in enumerate(self._pool.map(self._predict_grain, grains)):
             result[i * size : (i + 1) * size, : output.shape[1]] = output
-        result[:, :3] += (self._strength(result[:, 3:]) - 1) * (result[:, :3] - patches)
+        if self.info.strength != 1:
+            change = result[:, :3] - np.clip(patches[:, :3], 0, 1)
+            result[:, :3] += (self._strength(result[:, 3:4]) - 1) * change
         return result
 
     def model_input(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the generator's input: the patches, or (N, 6, S, S) with their dark object."""
-        if not self.info.plan.dark_object:
-            return patches
-        return with_dark_object(torch.from_numpy(patches), torch.from_numpy(dark_object)).numpy()
+        """Return the generator's input: float32 (N, channels, S, S)."""
+        tensors = torch.from_numpy(patches), torch.from_numpy(dark_object)
+        return generator_input(self.info.plan, *tensors).numpy()
 
     def _predict_grain(self, model_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on at most one grain, (N, 3 or 6, S, S) -> (N, 3 or 4, S, S)."""
+        """Run the network on at most one grain, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
         begun = time.perf_counter()
         count, *shape = model_input.shape
         padded = np.zeros((grain(shape[1]), *shape), np.float32)
@@ -156,7 +167,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
-        """Run the network on a batch, (N, 3 or 6, S, S) -> (N, 3 or 4, S, S)."""
+        """Run the network on a batch, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
         patches = (
             torch.from_numpy(batch).to(self.device).contiguous(memory_format=torch.channels_last)
         )

@@ -12,9 +12,11 @@ from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
 from geodecloud.data.two_level.land import Land, LandPlan, draw_land
 from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
 from geodecloud.data.two_level.sky import Sky, SkyPlan, draw_sky
+from geodecloud.model.config import GeneratorPlan
+from geodecloud.model.inputs import generator_input
 from geodecloud.radiometry import L1C_DARK_OBJECT
 
-_MOST = 4.0  # model range; brighter light is all the same to the network
+_PLAN = GeneratorPlan(highlights=True, context=True, shadow=True)
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,14 @@ def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: Synthes
 
 
 def model_input(seen: Tensor, told: Tensor, dark: Tensor) -> Tensor:
-    """Put together what the network sees: (N, 14, H, W).
+    """Put together what the network sees: (N, 14, H, W), see :func:`generator_input`.
 
     Args:
-        seen: (N, 3, H, W), the scene in model range, beyond 1 too: red, green and blue clipped to
-            the model range, and log(light) / log(4) of what lies from 1 to 4 times of it.
+        seen: (N, 3, H, W), the scene in model range, beyond 1 too.
         told: (N, 5, H, W), the coarse answer: restored colour, opacity, shadow; zeros: none.
         dark: (N, 3, 1, 1), the dark object of the scene, or :func:`assumed_dark`.
     """
-    highlights = seen.clamp(1, _MOST).log() / torch.tensor(_MOST).log()
-    return torch.cat([seen.clamp(0, 1), highlights, told, dark.expand_as(seen)], dim=1)
+    return generator_input(_PLAN, torch.cat([seen, told], dim=1), dark)
 
 
 def assumed_dark(seen: Tensor) -> Tensor:
