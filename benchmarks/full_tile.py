@@ -39,9 +39,10 @@ from geodecloud.errors import GeodecloudWarning
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
+from geodecloud.restore import patches as restoring
 from geodecloud.restore.blend import ramp_weights
-from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import Footprint, plan_memory
+from geodecloud.restore.window_pass import window_pass
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, ModelSpec, Windows
 
@@ -184,14 +185,15 @@ def compare(scene: Path, threads: int, revision: str, seconds: float) -> None:
 
 
 def blended(scene: Path, predictor: Predictor, path: Path, threads: int) -> None:
-    """Run our windows, network and blend without the composite, as the other tools do."""
+    """Run our windows, network and blend, without coarse pass and composite, as other tools do."""
+    network = restoring.Network(predictor, L1C)
     with open_scene(scene) as source:
         height, width = source.shape
         plan = plan_memory(Footprint(width, 6, 512 * width), GRID, Limits(threads=threads))
         with rasterio.open(path, "w", height=height, width=width, **PROFILE) as out:
-            for rows in fine_pass(source, predictor, L1C, Windows(), plan):
-                restored = L1C.to_model(rows.dn) + rows.change
-                window = Window(0, rows.first, width, restored.shape[1])
+            for strip in window_pass(source, network, Windows(), plan):
+                restored = np.clip(strip.light, 0, 1) + strip.answer[:3]
+                window = Window(0, strip.first, width, restored.shape[1])
                 out.write(_dn(restored), window=window)
 
 
@@ -211,7 +213,7 @@ class Network(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         model_input = torch.from_numpy(self.model_input(x.numpy(), DARK_OBJECT))
         output = self.network(model_input.contiguous(memory_format=torch.channels_last))
-        factor = torch.from_numpy(self.strength(output[:, 3:].numpy()))
+        factor = torch.from_numpy(self.strength(output[:, 3:4].numpy()))
         return x + factor * (output[:, :3] - x)
 
 

@@ -32,7 +32,7 @@ NAMES = (
     *("scene.tif", "S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU.tif", "LC08_L2SP_x_SR.tif"),
     *("S2A_MSIL1C_20180105T115411_N0206_R023_T29UNU.tif", "HLS.L30.T29UNU_x.tif", "x_TCI.tif"),
 )
-OPACITY = 0.5
+OPACITY = 0.2
 sizes = st.integers(1, 80)
 seeds = st.integers(0, 2**32 - 1)
 

@@ -1,10 +1,12 @@
 """Restore a scene: the whole way of a pixel on one screen; start reading here.
 
-    SRC -> DN -> model range -> windows -> generator -> blend -> screen -> composite -> fill -> DST
+    coarse pass: SRC -> light -> means of 4x4 pixels -> windows -> generator -> blend
+    fine pass:   SRC -> light -> windows that need it -> generator -> blend
+                 -> screen -> composite -> fill -> DST
 
-Rows roll down the scene, some rows of windows at a time: each stage takes rows and gives rows, and
-those with opaque cloud wait for the fill until all of the land is known. Memory does not depend on
-the height.
+The coarse pass sees the whole scene. It says where the fine pass is needed, and what opaque pixels
+are filled with. In the fine pass rows roll down the scene, some rows of windows at a time: each
+stage takes rows and gives rows.
 """
 
 import logging
@@ -25,14 +27,16 @@ from geodecloud.raster.outputs import Counts, Outputs
 from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
+from geodecloud.restore.coarse import coarse_bytes, coarse_pass, gated
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
+from geodecloud.restore.fill.opaque import fill_opaque
 from geodecloud.restore.fill.reference import ReferenceImage, open_reference
-from geodecloud.restore.fill.second_pass import Workshop, fill_opaque
+from geodecloud.restore.fill.survey import Survey
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.invented import InventedCheck
 from geodecloud.restore.memory import Footprint, MemoryPlan, cache_bytes, plan_memory
-from geodecloud.restore.patches import Predict
+from geodecloud.restore.patches import Network, Predict
 from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import screen
 from geodecloud.restore.stages import cancellable, prefetch
@@ -112,7 +116,8 @@ def decloud_scene(
         Outputs(scene, dst, settings.output, input_files(scene, settings)) as outputs,
     ):
         refuse_impossible(scene, settings, outputs.nodata)
-        radiometry = calibrate(scene, settings.reading)
+        network = _see(predict, calibrate(scene, settings.reading))
+        radiometry = network.radiometry
         facts = _facts_of(scene, radiometry, outputs.unwritten)
         plan = plan_run(scene, settings)
         remedy = suggest_remedy(scene, radiometry)
@@ -121,15 +126,19 @@ def decloud_scene(
         invented = InventedCheck(settings, str(scene.path), remedy, guessed=doubtful)
         cancelled = threading.Event()
 
-        with closing(fine_pass(scene, predict, radiometry, settings.windows, plan)) as restored:
-            rows = screen(cancellable(restored, cancelled), facts, mask, policy)
+        survey = Survey(facts, references)
+        coarse = coarse_pass(scene, network, settings.windows, plan, survey.add)
+        coarse, land = gated(coarse, settings.windows), survey.finish()
+
+        with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
+            rows = screen(cancellable(restored, cancelled), mask, policy)
             asked = settings.output.opacity is not None
             rows = (composite(some, facts, policy, with_percent=asked) for some in rows)
             rows = invented.watch(rows, facts.height * facts.width)
             rows = _report_progress(rows, scene, progress)
             if policy.opaque == "fill":
-                workshop = Workshop(outputs.block, dst.parent, settings.limits.thread_count)
-                rows = fill_opaque(rows, facts, policy, workshop, references)
+                threads = settings.limits.thread_count
+                rows = fill_opaque(rows, facts, policy, land, dst.parent, threads)
             # Writing is this thread's. All else runs ahead of it in others, which end before the
             # files that they read from are closed.
             with closing(prefetch(rows, cancelled=cancelled)) as finished:
@@ -145,6 +154,12 @@ def decloud_scene(
         radiometry=radiometry,
         seconds=time.perf_counter() - begun,
     )
+
+
+def _see(predict: Predict, radiometry: Radiometry) -> Network:
+    """Return the network with the radiometry in which it sees the scene."""
+    network = Network(predict, radiometry)
+    return Network(predict, radiometry.as_measured()) if network.takes_context else network
 
 
 def _facts_of(scene: Scene, radiometry: Radiometry, nodata: float | None) -> SceneFacts:
@@ -221,6 +236,7 @@ def plan_run(scene: Scene, settings: Settings) -> MemoryPlan:
         bytes_per_pixel=scene.dtype.itemsize * scene.dataset.count,
         block_row=block_height * columns,
         cells=-(-height // cell) * -(-width // cell),
+        coarse=coarse_bytes(height, width),
         references=len(settings.policy.references),
     )
     plan = plan_memory(footprint, grid_of(settings.windows), settings.limits)

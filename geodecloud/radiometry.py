@@ -12,7 +12,7 @@ ground is measured once per scene here, since a window is too small: the dark ob
 radiance that an atmospheric correction has removed, and a uniform haze (Chavez 1988).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -96,13 +96,24 @@ class Radiometry:
         """DN between the bottom and the top of the model range, reflectance 0 to 0.275."""
         return MODEL_WHITE * self.scale
 
-    def to_model(self, dn: NDArray[Any]) -> NDArray[np.float32]:
-        """Return DN of any shape and dtype in model range: float32, clipped to 0..1, NaN stays."""
+    def to_model(self, dn: NDArray[Any], most: float = 1.0) -> NDArray[np.float32]:
+        """Return DN of any shape and dtype in model range: float32, NaN stays.
+
+        Args:
+            most: values are clipped to 0..most.
+        """
         with np.errstate(over="ignore"):  # nodata may be as far out as a float goes
             model = dn.astype(np.float32)
             model -= np.float32(self.black)
             model /= np.float32(self.span)
-        return np.clip(model, 0, 1, out=model)
+        return np.clip(model, 0, most, out=model)
+
+    def as_measured(self) -> "Radiometry":
+        """Return this radiometry for a network that knows corrected scenes: no path radiance."""
+        removed = self._removed()[:, 0, 0]
+        dark = np.maximum((np.array(self.dark_object) - removed) / (1 - removed), 0)
+        red, green, blue = dark.tolist()
+        return replace(self, path_radiance_removed=0.0, dark_object=(red, green, blue))
 
     def without_haze(self, model: NDArray[np.float32]) -> NDArray[np.float32]:
         """Remove the uniform haze: model = (1 - haze) * ground + haze * ``HAZE_GREY``.

@@ -48,14 +48,14 @@ def noise(shape: tuple[int, ...], dtype: Any = "uint16", seed: int = 0) -> NDArr
 
 
 def identity(patches: NDArray[np.float32], darkest: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A network that changes nothing, but calls everything half a cloud."""
-    return np.concatenate([patches, np.full_like(patches[:, :1], 0.5)], axis=1)
+    """A network that changes nothing, but calls everything a thin cloud."""
+    return np.concatenate([patches, np.full_like(patches[:, :1], 0.2)], axis=1)
 
 
 def darken(patches: NDArray[np.float32], darkest: NDArray[np.float32]) -> NDArray[np.float32]:
     """A network that halves the light where red is above 0.5, and calls that cloud."""
     cloud = patches[:, :1] > 0.5
-    return np.concatenate([np.where(cloud, patches / 2, patches), cloud * 0.5], axis=1).astype(
+    return np.concatenate([np.where(cloud, patches / 2, patches), cloud * 0.3], axis=1).astype(
         np.float32
     )
 
@@ -90,7 +90,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     generator = UNet(GeneratorPlan(width=4))
     with torch.no_grad():
-        generator.head.bias[3] = -0.5
+        generator.head.bias[3] = -1.5
     save_generator(generator, path, {})
     return path
 

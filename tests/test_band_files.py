@@ -18,7 +18,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import SceneError
 from geodecloud.raster.scene import open_scene
 from geodecloud.settings import Settings
-from tests.conftest import darken, noise, read, write_scene
+from tests.conftest import darken, identity, noise, read, write_scene
 
 COLOURS = ("red", "green", "blue")
 DN = noise((3, 150, 170))
@@ -254,5 +254,5 @@ def test_scenes_and_references_are_opened_by_any_name(tmp_path, monkeypatch, kin
     name = named(kind, stacked).replace("bands=1", "bands=1,2,3")
     with open_scene(name) as scene:
         np.testing.assert_array_equal(scene.read(0, 150)[0], DN)
-    report = decloud_scene(name, tmp_path / "o.tif", darken, Settings(references=[name]))
+    report = decloud_scene(name, tmp_path / "o.tif", identity, Settings(references=[name]))
     assert report.valid == 150 * 170

@@ -22,12 +22,10 @@ from geodecloud.radiometry import (
 )
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.composite import composite, percent
-from geodecloud.restore.filters import box_mean
+from geodecloud.restore.composite import _SHADOW, composite, percent
 from geodecloud.restore.rows import Rows, SceneFacts
-from geodecloud.restore.screen import hysteresis, screen, screen_opacity, water_weight
+from geodecloud.restore.screen import fill_weight, screen
 from geodecloud.settings import Policy
-from tests.conftest import noise
 
 SHAPE = (3, 5, 7)
 dtypes = st.sampled_from(["uint8", "uint16", "int16", "float32"])
@@ -115,7 +113,7 @@ def test_percent_are_computed_only_where_they_are_asked_for():
 
 def test_a_bright_cloud_does_not_shine_through():
     dn = np.full(SHAPE, 9000, np.uint16)
-    to_dark, half = np.full(SHAPE, -0.8, np.float32), np.full(SHAPE[1:], 0.5, np.float32)
+    to_dark, half = np.full(SHAPE, -0.8, np.float32), np.full(SHAPE[1:], 0.3, np.float32)
     out, provenance = composited(dn, np.ones(SHAPE[1:], bool), to_dark, half)
     assert (out == 550).all()  # (1 - 0.8) * 2750
     assert (provenance == 100).all()
@@ -131,32 +129,6 @@ def test_provenance_grows_with_opacity():
     assert len(set(provenance[0].tolist())) > 60
 
 
-@given(hnp.arrays(np.float32, (40, 50), elements=st.floats(0, 1, width=32)))
-def test_opacity_is_believed_beside_certain_cloud_only(opacity):
-    believed = hysteresis(opacity)
-    assert believed.dtype == np.float32
-    assert (believed <= opacity).all()
-    assert (believed >= 0).all()
-    cloud = box_mean(opacity, 3) >= 0.401
-    np.testing.assert_allclose(believed[cloud], opacity[cloud], rtol=1e-5)
-    assert (hysteresis(np.minimum(opacity, 0.299)) == 0).all()
-
-
-def test_how_far_a_cloud_reaches():
-    opacity = np.full((64, 64), 0.1, np.float32)
-    opacity[30, 25] = 0.9  # a roof
-    assert (hysteresis(opacity) == 0).all()
-    opacity[24:37, 19:32] = 0.9  # a cloud, and patches of 7 pixels that hold some of it
-    believed = hysteresis(opacity)
-    reached = np.zeros((64, 64), bool)
-    reached[24 - 20 : 37 + 20, 19 - 19 : 32 + 20] = True  # 12 pixels, and 6 over which it fades
-    assert not believed[~reached].any()
-    assert believed[30, 25 - 6 - 18 :].min() == 0
-    assert (believed[24 - 18 : 37 + 18, 20:31] > 0).all()
-    for whole in (np.s_[18:43, 14:37], np.s_[19:42, 13:38]):  # but for the very corners
-        np.testing.assert_allclose(believed[whole], opacity[whole], rtol=1e-5)
-
-
 @given(
     hnp.arrays(
         np.float32, st.tuples(st.integers(1, 90), st.just(9)), elements=st.floats(0, 1, width=32)
@@ -164,36 +136,82 @@ def test_how_far_a_cloud_reaches():
     st.lists(st.integers(1, 40), min_size=1, max_size=90),
 )
 def test_the_screen_does_not_depend_on_the_portions_of_rows(opacity, heights):
-    strips, first = [], 0
-    picture = np.stack([0.4 + 0.03 * opacity[::-1]] * 3).astype(np.float32)
-    model_range = Radiometry(scale=1 / 0.275)  # DN are model range
-    for height in [*heights, len(opacity)]:
-        part = slice(first, first + height)
-        rows = opacity[part]
-        if len(rows):
-            valid = np.ones(rows.shape, bool)
-            strips.append(Rows(first, picture[:, part], valid, opacity=rows))
-        first += height
-    facts = SceneFacts(*opacity.shape, [0, 1, 2], model_range)
-    out = list(screen(iter(strips), facts, None, Policy()))
+    strips = list(in_portions(opacity, heights))
+    out = list(screen(iter(strips), None, Policy()))
     assert [strip.first for strip in out] == [strip.first for strip in strips]
-    together = np.concatenate([strip.opacity for strip in out])
-    expected = screen_opacity(opacity, picture.mean(axis=0))
-    np.testing.assert_array_equal(together, expected)
+    together = np.concatenate([strip.fill_weight for strip in out])
+    np.testing.assert_array_equal(together, fill_weight(opacity, Policy()))
+    np.testing.assert_array_equal(np.concatenate([strip.opacity for strip in out]), opacity)
 
 
-def test_water_is_even_and_dim_all_around():
-    """Land is uneven, cloud is bright, and near either of them water is no longer sure."""
-    water = 0.4 + 0.004 * noise((1, 160, 160)).astype(np.float32)[0] / 65535
-    assert (water_weight(water) == 0).all()
-    assert (water_weight(water + np.float32(0.3)) == 1).all()
-    land = water * (1 + 0.5 * (np.arange(160) % 8 < 4)).astype(np.float32)
-    assert (water_weight(land) == 1).all()
-    coast = np.where(np.arange(160) < 80, water, land)
-    told = water_weight(coast)
-    assert (told[:, 80:] == 1).all()
-    assert (told[:, : 80 - 24] == 0).all()
-    assert (np.diff(told, axis=1) > -1e-3).all()  # no step back on the way to the land
+def in_portions(opacity, heights):
+    """Rows of a scene with this opacity, and shadow beside it, in portions of these heights."""
+    first = 0
+    for height in [*heights, len(opacity)]:
+        part = opacity[first : first + height]
+        if len(part):
+            dn, valid = np.ones((3, *part.shape), np.uint16), np.ones(part.shape, bool)
+            yield Rows(first, dn, valid, opacity=part, shadow=1 - part)
+        first += height
+
+
+class Mask:
+    """A mask with cloud where the array is true."""
+
+    def __init__(self, cloud):
+        self.cloud = cloud
+
+    def read(self, first, last):
+        return self.cloud[first:last]
+
+
+@given(
+    hnp.arrays(np.float32, (50, 9), elements=st.floats(0, 1, width=32)),
+    hnp.arrays(bool, (50, 9)),
+    st.lists(st.integers(1, 40), min_size=1, max_size=9),
+)
+def test_outside_of_the_mask_all_is_clear(opacity, cloud, heights):
+    with_mask = list(screen(in_portions(opacity, heights), Mask(cloud), Policy()))
+    without = list(screen(in_portions(opacity, heights), None, Policy()))
+    for name in ("opacity", "shadow", "fill_weight"):
+        masked, whole = (
+            np.concatenate([getattr(rows, name) for rows in done]) for done in (with_mask, without)
+        )
+        assert (masked[~cloud] == 0).all()
+        np.testing.assert_array_equal(masked[cloud], whole[cloud])
+
+
+@given(hnp.arrays(np.float32, (40, 50), elements=st.floats(0, 1, width=32)), st.floats(0.3, 1))
+def test_only_what_is_cloudy_itself_and_near_opaque_cloud_is_filled(opacity, above):
+    weight = fill_weight(opacity, Policy(opaque_above=above))
+    assert weight.dtype == np.float32
+    assert ((weight >= 0) & (weight <= 1)).all()
+    assert (fill_weight(np.minimum(opacity, above - 0.16), Policy(opaque_above=above)) == 0).all()
+    thin = np.minimum(opacity, 0.099)  # ground all the same
+    thin[10:13, 10:13] = 1
+    near = np.zeros(thin.shape, bool)
+    near[10 - 6 : 13 + 6, 10 - 6 : 13 + 6] = True  # 3 pixels, and 3 over which it is made soft
+    assert (fill_weight(thin, Policy())[~near] == 0).all()
+    whole = np.maximum(opacity, np.float32(above))
+    np.testing.assert_allclose(fill_weight(whole, Policy(opaque_above=above)), 1, atol=1e-5)
+
+
+@given(dns(), valids, opacities, opacities, changes, st.sampled_from(["restore", "keep"]))
+def test_only_what_lies_in_shadow_is_relit(dn, valid, opacity, shadow, change, shadows):
+    """Shadow changes nothing where there is none, where it is kept, and under opaque cloud."""
+    policy = Policy(shadows=shadows)
+    facts = SceneFacts(*valid.shape, [0, 1, 2], Radiometry())
+    rows = Rows(0, dn, valid, change=change, opacity=opacity, shadow=shadow)
+    done = composite(rows, facts, policy)
+    plain, codes = composited(dn, valid, change, opacity, policy=policy)
+    relit = done.provenance == Provenance.SHADOW
+    np.testing.assert_array_equal(done.out[:, ~relit], plain[:, ~relit])
+    np.testing.assert_array_equal(done.provenance[~relit], codes[~relit])
+    assert (relit & (~valid | (shadow <= _SHADOW[0]) | (opacity >= policy.opaque_above))).sum() == 0
+    if shadows == "keep":
+        assert not relit.any()
+    else:
+        assert relit[valid & (shadow >= _SHADOW[1]) & (opacity < policy.clear_below)].all()
 
 
 def test_what_to_do_under_opaque_cloud():

@@ -22,15 +22,17 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore import rows as finished
-from geodecloud.restore.fill import second_pass, texture
+from geodecloud.restore.coarse import clear_weight
+from geodecloud.restore.fill import texture
 from geodecloud.restore.fill.ground import LAND, Ground
 from geodecloud.restore.fill.limit import FillLimit
+from geodecloud.restore.fill.opaque import fill_opaque
 from geodecloud.restore.fill.pyramid import pull_push
-from geodecloud.restore.fill.second_pass import Workshop
+from geodecloud.restore.fill.survey import Survey
 from geodecloud.restore.filters import box_mean, dilate, upsample
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.rows import Rows, SceneFacts
-from geodecloud.restore.screen import clear_weight, fill_weight
+from geodecloud.restore.screen import fill_weight
 from geodecloud.settings import Policy, Settings
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 
@@ -87,13 +89,14 @@ def test_largest_and_mean_are_those_of_the_square(values, radius):
 
 @given(hnp.arrays(np.float32, small, elements=unit), st.floats(0.3, 1))
 def test_what_is_filled_is_no_source(opacity, above):
-    share, trusted = fill_weight(opacity, above), clear_weight(opacity)
+    policy = Policy(opaque_above=above)
+    share, trusted = fill_weight(opacity, policy), clear_weight(opacity)
     assert ((share >= 0) & (share <= 1) & (trusted >= 0) & (trusted <= 1)).all()
     assert (trusted[opacity >= 0.4] == 0).all()
     if above > 0.6:
         assert (trusted[share > 0] == 0).all()
     clear = np.minimum(opacity, 0.1)
-    assert (fill_weight(clear, above) == 0).all()
+    assert (fill_weight(clear, policy) == 0).all()
     np.testing.assert_allclose(clear_weight(clear), 1, rtol=1e-6)
 
 
@@ -325,7 +328,7 @@ def test_no_room_for_what_waits_is_one_error_and_leaves_nothing(tmp_path, monkey
     src = write_scene(tmp_path / "in.tif", np.where(disc(), WHITE, ramp()).astype(np.uint16))
     monkeypatch.setattr(finished.np, "save", full)
     with pytest.raises(OutputError, match="no room"):
-        decloud_scene(src, tmp_path / "out.tif", white_is_cloud)
+        decloud_scene(src, tmp_path / "out.tif", white_is_cloud, Settings(fill_limit=500))
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
 
@@ -340,14 +343,19 @@ def test_what_waits_lies_beside_the_output_and_goes(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", watched)
     src = write_scene(tmp_path / "in.tif", np.where(disc(), WHITE, ramp()).astype(np.uint16))
     decloud_scene(src, tmp_path / "out.tif", white_is_cloud)
-    assert folders == [tmp_path]
+    assert folders == []  # without a limit nothing waits
+    chosen = Settings(fill_limit=500, overwrite=True)
+    decloud_scene(src, tmp_path / "out.tif", white_is_cloud, chosen)
+    assert set(folders) == {tmp_path}
     assert {path.name for path in tmp_path.iterdir()} == {"in.tif", "out.tif"}
 
 
-def test_rows_that_are_done_are_held_no_longer(tmp_path):
+def test_rows_that_are_filled_are_held_no_longer(tmp_path):
     """When the next rows are made, whoever took the last ones has all there is of them."""
     height, width = 256, 80
-    facts, workshop = SceneFacts(height, width, [0, 1, 2], Radiometry()), Workshop(64, tmp_path)
+    facts = SceneFacts(height, width, [0, 1, 2], Radiometry())
+    survey = Survey(facts)
+    survey.add(0, np.full((3, height, width), 0.3, np.float32), np.ones((height, width)))
     done, held = [], []
 
     def strips():
@@ -355,20 +363,13 @@ def test_rows_that_are_done_are_held_no_longer(tmp_path):
             held.append(sum(rows() is not None for rows in done))
             dn, ones = np.full((3, 32, width), 900, np.uint16), np.ones((32, width), np.float32)
             codes = np.zeros((32, width), np.uint8)
-            yield Rows(
-                first,
-                dn,
-                codes == 0,
-                fill_weight=0 * ones,
-                clear_weight=ones,
-                out=dn.copy(),
-                provenance=codes,
-            )
+            done.append(weakref.ref(out := dn.copy()))
+            yield Rows(first, dn, codes == 0, fill_weight=ones, out=out, provenance=codes)
+            del out
 
-    for rows in second_pass.fill_opaque(strips(), facts, Policy(), workshop):
-        done.append(weakref.ref(rows.out if rows.out.base is None else rows.out.base))
+    for rows in fill_opaque(strips(), facts, Policy(), survey.finish(), tmp_path):
+        assert (rows.out != 900).all()
         del rows
-    assert len(done) == height // 64
     assert held == [0] * (height // 32)
 
 

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.filters import box_mean
-from geodecloud.restore.screen import water_weight
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
@@ -56,7 +54,7 @@ def test_identity_in_identical_out(tmp_path, shape, grid, dtype, ramp, seed):
     np.testing.assert_array_equal(read(tmp_path / "out.tif"), dn)
     assert read(tmp_path / "p.tif").shape == (1, *shape)
     assert report.valid == shape[0] * shape[1]
-    assert report.changed_fraction == 1.0  # opacity 0.5 everywhere, whatever the change
+    assert report.changed_fraction == 1.0  # cloud everywhere, whatever the change
 
 
 @on_disk
@@ -80,12 +78,10 @@ def test_only_what_is_called_cloud_changes(tmp_path, shape, grid, seed):
     np.testing.assert_array_equal(out[:, measured], dn[:, measured])
     np.testing.assert_array_equal(out[[2, 4]], dn[[2, 4]])  # bands that were not chosen
     cloud = dn[3] > 0.5 * 2750 + 1
-    extended = cloud & (box_mean(cloud.astype(np.float32), 3) > 0.75)  # else it may be a roof
-    extended &= water_weight(report.radiometry.to_model(dn[[3, 1, 0]]).mean(axis=0)) == 1
-    assert (marks[extended] == 100).all()
+    assert (marks[cloud] == 100).all()
     assert (marks[dn[3] < 0.5 * 2750 - 1] == Provenance.MEASURED).all()
     assert report.changed == (marks != Provenance.MEASURED).sum()
-    within = extended & (dn[3] <= 2750)
+    within = cloud & (dn[3] <= 2750)
     np.testing.assert_allclose(out[3][within], dn[3][within] / 2, atol=1)
 
 
@@ -121,7 +117,7 @@ def test_nodata_stays_and_never_reaches_a_neighbour(tmp_path, nodata):
 
 def _mean_of_patch(patches, _):
     mean = patches.mean(axis=(2, 3), keepdims=True)
-    return np.concatenate([patches * 0 + mean, patches[:, :1] * 0 + 0.5], axis=1)
+    return np.concatenate([patches * 0 + mean, patches[:, :1] * 0 + 0.3], axis=1)
 
 
 def test_nan_and_infinity_stay(tmp_path):
@@ -140,9 +136,9 @@ def test_nan_and_infinity_stay(tmp_path):
 
 def test_of_windows_of_one_colour_one_is_asked(tmp_path):
     """And the file is that of all being asked, one in each call."""
-    dn = noise((3, 130, 600)) // 30
+    dn = noise((3, 120, 600)) // 30  # so low that it has one pass
     dn[:, :, 150:450] = 20_000  # saturated, whatever the noise
-    dn[:, 40:128, 470:590] = 0  # black, but not nodata: it does not reach the border
+    dn[:, 40:118, 470:590] = 0  # black, but not nodata: it does not reach the border
     src = write_scene(tmp_path / "in.tif", dn)
     outputs, asked = set(), {}
     for batch_size in (1, 5, 64):

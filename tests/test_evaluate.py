@@ -101,7 +101,7 @@ def test_a_pair_is_scored_whole_and_by_region(folders, network):
 def see_by_brightness(patches, _):
     """See thin cloud in 0.8, which adds 0.4 to the ground, and opaque cloud in white."""
     red = patches[:, :1]
-    opacity = np.where(red > 0.9, 1, np.where(red > 0.7, 0.5, 0))
+    opacity = np.where(red > 0.9, 1, np.where(red > 0.7, 0.3, 0))
     return np.concatenate([patches - 0.4 * (opacity > 0), opacity], axis=1)
 
 

@@ -37,8 +37,8 @@ GRID = from_origin(500000, 5500000, 10, 10)
 
 
 def blacken(patches, _):
-    """Answer like a network that sees half opaque cloud everywhere, over black ground."""
-    return np.concatenate([patches * 0, np.full_like(patches[:, :1], 0.5)], axis=1)
+    """Answer like a network that sees thin cloud everywhere, over black ground."""
+    return np.concatenate([patches * 0, np.full_like(patches[:, :1], 0.3)], axis=1)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from geodecloud.errors import UsageError
 from geodecloud.model.checkpoint import default_model
 from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
+from geodecloud.restore.coarse import coarse_bytes
 from geodecloud.restore.memory import MIB, Footprint, MemoryPlan, grain, plan_memory
 from geodecloud.restore.stages import ordered_map, prefetch
 from geodecloud.restore.windows import WindowGrid
@@ -157,6 +158,7 @@ LOADS = st.builds(
     bytes_per_pixel=st.integers(3, 104),
     block_row=st.integers(1, 30 * MIB),
     cells=st.integers(1, 1 << 21),
+    coarse=st.integers(0, 300 * MIB),
     references=st.integers(0, 3),
 )
 GRIDS = st.sampled_from(
@@ -185,7 +187,8 @@ def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
 
 
 def test_a_full_tile_fits_into_the_default():
-    tile = Footprint(10_980, 6, 512 * 10_980, cells=1373**2)
+    coarse = coarse_bytes(10_980, 10_980)
+    tile = Footprint(10_980, 6, 512 * 10_980, cells=1373**2, coarse=coarse)
     assert plan_memory(tile, WindowGrid(), Limits(threads=2)).bytes <= 1 << 30
     many = plan_memory(tile, WindowGrid(), Limits(threads=64, batch_size=512))
     assert many.bytes <= 1 << 30

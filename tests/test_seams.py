@@ -15,14 +15,14 @@ from tests.conftest import noise, write_scene
 
 def lighten(patches, _):
     """Change every pixel, each by its own value alone."""
-    return np.concatenate([patches * 0.8, np.full_like(patches[:, :1], 0.6)], axis=1)
+    return np.concatenate([patches * 0.8, np.full_like(patches[:, :1], 0.3)], axis=1)
 
 
 def tint(patches, _):
     """Shift the colour of each patch by a random amount."""
     shift = np.random.default_rng(patches.size).uniform(-0.1, 0.1, (len(patches), 3, 1, 1))
     return np.concatenate(
-        [patches * 0.8 + shift, np.full_like(patches[:, :1], 0.6)], axis=1
+        [patches * 0.8 + shift, np.full_like(patches[:, :1], 0.3)], axis=1
     ).astype(np.float32)
 
 

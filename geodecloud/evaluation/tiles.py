@@ -33,7 +33,6 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.composite import composite
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.rows import Rows, SceneFacts, given
-from geodecloud.restore.screen import screen_opacity
 from geodecloud.settings import ModelSpec, Policy
 
 LABELS = {
@@ -128,7 +127,7 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
         dn = model_to_eurosat(clouded.cloudy.numpy())  # (N, 3, 64, 64)
         cloudy = _EUROSAT.to_model(dn)
         dark_objects = [find_dark_object(tile.reshape(3, -1), TILE * TILE) for tile in cloudy]
-        output = predict(cloudy, np.array(dark_objects, np.float32))  # (N, 4, 64, 64)
+        output = predict(cloudy, np.array(dark_objects, np.float32))  # (N, 4 or 5, 64, 64)
         for i, truth in enumerate(clouded.target.numpy()):
             restored, untouched = _screen_and_composite(dn[i], cloudy[i], output[i])
             yield _Tile(cloudy[i], restored, truth, output[i, :3].clip(0, 1), untouched)
@@ -142,10 +141,10 @@ def _screen_and_composite(
     Args:
         dn: uint8 (3, 64, 64), of the cloudy tile.
         cloudy: float32 (3, 64, 64), the same in model range.
-        output: float32 (4, 64, 64), of the network: red, green, blue and opacity.
+        output: float32 (4 or 5, 64, 64), of the network: R, G, B, opacity and shadow.
     """
-    opacity = screen_opacity(output[3], cloudy.mean(axis=0))
-    rows = Rows(0, dn, _EVERYWHERE, change=output[:3] - cloudy, opacity=opacity)
+    change, (opacity, *shadow) = output[:3] - cloudy, output[3:]
+    rows = Rows(0, dn, _EVERYWHERE, change, opacity, shadow[0] if shadow else None)
     done = composite(rows, SceneFacts(TILE, TILE, [0, 1, 2], _EUROSAT), Policy())
     untouched = float(np.mean(given(done.provenance) == Provenance.MEASURED))
     return _EUROSAT.to_model(given(done.out)), untouched

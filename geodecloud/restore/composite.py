@@ -18,6 +18,7 @@ from geodecloud.restore.filters import Floats, smoothstep
 from geodecloud.restore.rows import Rows, SceneFacts, given
 from geodecloud.settings import Policy
 
+_SHADOW = (0.15, 0.28)  # shadow: of ground in full light, and relit wholly
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
 _OPAQUE = {
     "fill": Provenance.FILLED,
@@ -73,7 +74,7 @@ def _composite(
     """Return DN of red, green, blue, (3, rows, width), and provenance (rows, width)."""
     radiometry, opacity, valid = facts.radiometry, given(rows.opacity), rows.valid
     opaque = valid & (opacity >= policy.opaque_above)
-    ramp = (opacity - policy.clear_below) / (policy.restored_above - policy.clear_below)
+    ramp = _along(opacity, (policy.clear_below, policy.restored_above))
     weight = np.where(valid, smoothstep(ramp), np.float32(0))
     if policy.opaque != "fill":
         weight[opaque] = 0
@@ -83,6 +84,10 @@ def _composite(
         touched = valid if policy.opaque == "fill" else valid & ~opaque
         restored_weight = touched * (weight + (1 - weight) * np.float32(radiometry.haze))
     provenance = np.ceil(restored_weight * 100).astype(np.uint8)
+    if policy.shadows == "restore" and rows.shadow is not None:
+        relit = np.where(valid & ~opaque, smoothstep(_along(rows.shadow, _SHADOW)), np.float32(0))
+        provenance[relit > weight] = Provenance.SHADOW
+        touched, weight = touched | (relit > 0), np.maximum(weight, relit)
     provenance[~valid] = Provenance.NODATA
     provenance[opaque] = _OPAQUE[policy.opaque]
 
@@ -91,6 +96,11 @@ def _composite(
     for dn, change in zip(out, given(rows.change), strict=True):
         dn[touched] = _restored_dn(dn[touched], change[touched], some, radiometry, facts.nodata)
     return out, provenance
+
+
+def _along(values: Floats, ends: tuple[float, float]) -> Floats:
+    """Return 0 at the first end, 1 at the second, straight between and beyond."""
+    return (values - np.float32(ends[0])) / np.float32(ends[1] - ends[0])
 
 
 def make_nodata(out: NDArray[Any], where: NDArray[np.bool_], facts: SceneFacts) -> None:

@@ -10,18 +10,20 @@ from geodecloud.settings import MIB, Limits
 # keeps for itself is in it.
 _PROGRAM = 330 * MIB  # Python, PyTorch, GDAL and the default model
 _CACHE = 1 / 16  # of the memory is GDAL's: a row of blocks of the input, one of the output
-_PER_PATCH_PIXEL = 1250  # bytes of the network's layers
-_PER_STRIP_PIXEL = 190  # bytes of model range, change, opacity, blend, composite
-_DN_COPIES = 12  # of a strip: read, waiting, being restored, being written
-_BLOCK_ROWS = 1.75  # rows of blocks in hand: one put together, one written, and their gaps
-_PER_BLOCK_PIXEL = 12  # bytes beside the DN: provenance, what was found, what the fill asks for
+_PER_PATCH_PIXEL = 1000  # bytes of the network's layers
+_PER_STRIP_PIXEL = 140  # bytes of model range, change, opacity, blend, composite
+_COARSE_ROWS = 4 * 64  # of the scene under a row of windows of the coarse pass
+_PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and the rows that wait to be surveyed
+_DN_COPIES = 9  # of a strip: read, waiting, being restored, being written
+_BLOCK_ROWS = 1.9  # rows of blocks of the output in hand: one put together, one written
+_PER_BLOCK_PIXEL = 3  # bytes beside the DN: provenance, opacity and shadow
 _SWATCHES = 10 * MIB  # of visible land, see swatches.py
-_DETAILS = 30 * MIB  # made of them, see texture.py
+_DETAILS = 24 * MIB  # made of them, see texture.py
 # Bytes for each cell of the land, see ground.py: its colours, to gather and to spread; and a
 # reference's beside them, to gather and to match.
 _GATHER, _SPREAD = 16, 70
 _GATHER_BOTH, _MATCH = 28, 150
-_PER_FILLED_PIXEL = 75  # of the rows that a thread fills
+_PER_FILLED_PIXEL = 60  # of the rows that a thread fills
 FILLED_ROWS = 64  # at once, by one thread; a swatch is as high
 FILLING = 2  # threads at most that fill
 CALLS = 2  # of the network at once, so that it never waits
@@ -60,6 +62,7 @@ class Footprint:
     bytes_per_pixel: of all bands.
     block_row: pixels of a row of blocks, over the whole width of the file.
     cells: number of cells of the ground, see :func:`geodecloud.restore.fill.ground.cell_size`.
+    coarse: bytes of the coarse answer, see :mod:`geodecloud.restore.coarse`.
     references: number of references.
     """
 
@@ -67,6 +70,7 @@ class Footprint:
     bytes_per_pixel: int
     block_row: int
     cells: int = 0
+    coarse: int = 0
     references: int = 0
 
 
@@ -96,16 +100,17 @@ def needed_bytes(
     )  # six channels in, four out, float32
     rows = (rows_of_windows - 1) * grid.stride + grid.size
     strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
-    first_pass = network + batches + strips + footprint.cells * _GATHER
-    # The network is done when the land is spread and the fill is made.
+    coarse_pass = network + batches + footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
+    coarse_pass += footprint.cells * _GATHER
+    # The network rests while the land is spread.
     match = _MATCH if footprint.references else 0
-    second_pass = footprint.cells * max(_SPREAD, _GATHER + match) + _DETAILS
+    spreading = footprint.cells * max(_SPREAD, _GATHER + match) + _DETAILS
     filling = min(limits.thread_count, FILLING) * FILLED_ROWS * footprint.width
-    second_pass += filling * _PER_FILLED_PIXEL
-    blocks = _BLOCK_ROWS * footprint.block_row * (2 * footprint.bytes_per_pixel + _PER_BLOCK_PIXEL)
+    fine_pass = network + batches + strips + _DETAILS + filling * _PER_FILLED_PIXEL
+    blocks = _BLOCK_ROWS * footprint.block_row * (footprint.bytes_per_pixel + _PER_BLOCK_PIXEL)
     always = _PROGRAM + cache_bytes(limits) + round(blocks) + _SWATCHES
-    always += footprint.references * footprint.cells * _GATHER_BOTH
-    return always + max(first_pass, second_pass)
+    always += footprint.coarse + footprint.references * footprint.cells * _GATHER_BOTH
+    return always + max(coarse_pass, spreading, fine_pass)
 
 
 def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> MemoryPlan:

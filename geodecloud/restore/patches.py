@@ -7,13 +7,66 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.errors import GeodecloudError
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.windows import WindowGrid
 
-# Patches (N, 3, S, S) in model range and the scene's dark object (3,) -> (N, 4, S, S): restored
-# red, green, blue, and opacity. Float32 all.
+CHANNELS = 5  # of an answer: change of R, G, B; opacity; shadow
+
+# A network: patches (N, C, S, S) and the scene's dark object (3,) -> (N, 4 or 5, S, S): restored
+# R, G, B, opacity, and shadow where the network finds any. Float32 all. C is 3, R, G, B in model
+# range; or 8, with the coarse answer, for a network with a true ``takes_context``, and then the
+# light may be beyond the model range.
 Predict = Callable[[Floats, Floats], Floats]
+_BRIGHTEST = 4.0  # model range; more light tells the network nothing more
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, and the radiometry in which it sees a scene."""
+
+    predict: Predict
+    radiometry: Radiometry
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether it sees the coarse answer, and light beyond the model range."""
+        return bool(getattr(self.predict, "takes_context", False))
+
+    def light(self, dn: NDArray[Any]) -> Floats:
+        """Return what it sees of DN of R, G, B: float32 (3, rows, width) in model range."""
+        most = _BRIGHTEST if self.takes_context else 1.0
+        return self.radiometry.to_network(self.radiometry.to_model(dn, most))
+
+    def change(self, patches: Floats) -> Floats:
+        """Return change of R, G, B, opacity and shadow of patches: float32 (N, 5, size, size).
+
+        Args:
+            patches: float32 (N, 3 or 8, size, size), see :data:`Predict`.
+
+        Raises:
+            GeodecloudError: the network returned NaN or infinity.
+        """
+        out = np.zeros((len(patches), CHANNELS, *patches.shape[2:]), np.float32)
+        if not len(patches):
+            return out
+        answer = self.predict(patches, np.array(self.radiometry.dark_object, np.float32))
+        if not np.isfinite(answer).all():
+            raise GeodecloudError("the network returned NaN or infinity; try `precision` fp32")
+        out[:, : answer.shape[1]] = answer
+        out[:, :3] -= np.clip(patches[:, :3], 0, 1)
+        return out
+
+
+class Guide(Protocol):
+    """What is known of the scene before: see :class:`geodecloud.restore.coarse.Coarse`."""
+
+    def context(self, row: int, column: int, height: int, width: int) -> Floats:
+        """Return what the network is told of a window: float32 (5, height, width)."""
+
+    def is_needed(self, row: int, column: int, size: int) -> bool:
+        """Return whether a window is to be computed, by its top left pixel."""
 
 
 class RowSource(Protocol):
@@ -55,7 +108,7 @@ class PatchBatch:
 
     corners: (row, column) of the windows' top left, in the scene.
     indices: for each window, the index of its patch.
-    patches: float32 (N, 3, size, size) in model range; N may be 0.
+    patches: float32 (N, 3 or 8, size, size), see :data:`Predict`; N may be 0.
     end: all rows above this one are covered once these windows are blended.
     """
 
@@ -86,25 +139,33 @@ def read_swaths(scene: RowSource, grid: WindowGrid, per_swath: int) -> Iterator[
 
 
 def patch_batches(
-    swath: Swath, rgb: list[int], radiometry: Radiometry, size: int, batch_size: int
+    swath: Swath, light: Floats, guide: Guide | None, size: int, batch_size: int
 ) -> Iterator[PatchBatch]:
     """Yield the windows of a swath that hold data, as patches; at least one batch.
 
     Windows of one even colour, saturated cloud as a rule, share one patch: their answer is the
     same.
+
+    Args:
+        light: float32 (3, rows, width) of the swath, model range.
+        guide: what else the network is told, and which windows are needed; None: all.
     """
-    model = radiometry.to_network(radiometry.to_model(swath.dn[rgb]))
-    batch = _Batch(size)
+    batch = _Batch(size, 3 if guide is None else 8)
     for row, column in swath.corners:
         top = row - swath.first
         window = np.s_[top : top + size, column : column + size]
         valid = swath.valid[window]
         if not valid.any():
             continue
-        batch.add((row, column), filled_patch(model[:, *window], valid, size))
+        patch = light[:, *window]
+        if guide is not None:
+            if not guide.is_needed(row, column, size):
+                continue
+            patch = np.concatenate([patch, guide.context(row, column, *valid.shape)])
+        batch.add((row, column), filled_patch(patch, valid, size))
         if len(batch.patches) == batch_size:
             yield batch.finished(swath.first)
-            batch = _Batch(size)
+            batch = _Batch(size, batch.channels)
     yield batch.finished(swath.end)
 
 
@@ -113,7 +174,8 @@ class _Batch:
     """A patch batch that is being put together."""
 
     size: int
-    patches: list[Floats] = field(default_factory=list)  # (3, size, size) each
+    channels: int
+    patches: list[Floats] = field(default_factory=list)  # (channels, size, size) each
     corners: list[tuple[int, int]] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
     even: dict[bytes, int] = field(default_factory=dict)  # indices of patches of one colour
@@ -128,13 +190,13 @@ class _Batch:
         self.indices.append(index)
 
     def finished(self, end: int) -> PatchBatch:
-        shape = len(self.patches), 3, self.size, self.size
+        shape = len(self.patches), self.channels, self.size, self.size
         patches = np.array(self.patches, np.float32).reshape(shape)  # also of none
         return PatchBatch(self.corners, self.indices, patches, end)
 
 
 def filled_patch(patch: Floats, valid: NDArray[np.bool_], size: int) -> Floats:
-    """Return a patch of (3, size, size) without holes, from one that may have some or be smaller.
+    """Return a patch of (C, size, size) without holes, from one that may have some or be smaller.
 
     Holes, and what lies beyond the edge of a small scene, take each band's mean over the valid
     pixels, so that the value of nodata reaches no neighbour.
@@ -142,7 +204,7 @@ def filled_patch(patch: Floats, valid: NDArray[np.bool_], size: int) -> Floats:
     height, width = valid.shape
     if valid.all() and (height, width) == (size, size):
         return patch
-    out = np.empty((3, size, size), np.float32)
+    out = np.empty((len(patch), size, size), np.float32)
     out[:] = patch[:, valid].mean(axis=1, dtype=np.float64)[:, None, None]
     np.copyto(out[:, :height, :width], patch, where=valid)
     return out

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.filters import Floats
-from geodecloud.restore.memory import FILLED_ROWS
 
 T = TypeVar("T")
 
@@ -55,7 +54,6 @@ class Rows:
     shadow: float32 (rows, width), 0..1, of a cloud, by the network; None where it finds none.
     windows, windows_skipped: windows that end in these rows, and those not computed.
     fill_weight: float32 (rows, width), 0..1, how far a pixel takes the colour of the fill.
-    clear_weight: float32 (rows, width), 0..1, how far its colour may be used elsewhere.
     out: (bands, rows, width), dtype of ``dn``, the output's DN.
     provenance: uint8 (rows, width).
     found: uint8 (2, rows, width), opacity and shadow in percent, 255 without data; None: not asked.
@@ -70,7 +68,6 @@ class Rows:
     windows: int = 0
     windows_skipped: int = 0
     fill_weight: Floats | None = None
-    clear_weight: Floats | None = None
     out: NDArray[Any] | None = None
     provenance: NDArray[np.uint8] | None = None
     found: NDArray[np.uint8] | None = None
@@ -100,47 +97,6 @@ def given(value: T | None) -> T:
 def _arrays(rows: Rows) -> dict[str, Any]:
     """Return the arrays that are set, by the field's name."""
     return {name: value for name, value in vars(rows).items() if isinstance(value, np.ndarray)}
-
-
-def in_groups(rows: Iterator[Rows], block: int) -> Iterator[Rows]:
-    """Yield the same rows in groups that begin where a block begins, of one height but the last.
-
-    Args:
-        block: height of a row of blocks in pixels.
-    """
-    height = -(-FILLED_ROWS // block) * block
-    group, count = None, 0
-    windows = skipped = 0
-    for more in rows:
-        taken = 0
-        windows, skipped = windows + more.windows, skipped + more.windows_skipped
-        while taken < len(more.valid):
-            if group is None:
-                group, count = _room(more, more.first + taken, height), 0
-            some = min(height - count, len(more.valid) - taken)
-            _copy(more.part(taken, taken + some), group.part(count, count + some))
-            taken, count = taken + some, count + some
-            if count == height:
-                yield dataclasses.replace(group, windows=windows, windows_skipped=skipped)
-                group, windows, skipped = None, 0, 0
-        del more  # nothing is held here while the next rows are made
-    if group is not None:
-        last = group.part(0, count)
-        yield dataclasses.replace(last, windows=windows, windows_skipped=skipped)
-
-
-def _room(like: Rows, first: int, height: int) -> Rows:
-    """Return uninitialised rows from ``first`` on, with the arrays that ``like`` has."""
-    arrays: dict[str, Any] = {
-        name: np.empty((*array.shape[:-2], height, array.shape[-1]), array.dtype)
-        for name, array in _arrays(like).items()
-    }
-    return dataclasses.replace(like, first=first, **arrays)
-
-
-def _copy(rows: Rows, to: Rows) -> None:
-    for name, array in _arrays(rows).items():
-        getattr(to, name)[:] = array
 
 
 def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:

@@ -25,6 +25,7 @@ MIB = 1 << 20
 WINDOW_MULTIPLE = 16  # the generator halves height and width four times
 
 Ramp = Literal["cosine", "linear"]
+Switch = Literal["on", "off"]
 Opaque = Literal["fill", "keep", "nodata"]
 Beyond = Literal["keep", "nodata"]
 Shadows = Literal["restore", "keep"]
@@ -126,6 +127,9 @@ class Windows(Part):
         16, "Overlap of neighbouring windows, at most half a window", unit="PIXELS", minimum=0
     )
     ramp: Ramp = option("cosine", "Shape of the blending weight across an overlap")
+    gate: Switch = option(
+        "on", "Computes only windows near what the coarse pass finds; off: computes all windows"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,7 +153,7 @@ class Policy(Part):
         "fill", "Treatment of opaque pixels: fill them in, keep their cloud, or set nodata"
     )
     opaque_above: float = option(
-        0.7,
+        0.5,
         "Pixels at or above this opacity (0 to 1) count as opaque",
         unit="OPACITY",
         minimum=0,
@@ -176,14 +180,14 @@ class Policy(Part):
         "restore", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
     )
     clear_below: float = option(
-        0.10,
+        0.03,
         "Opacity (0 to 1) below which a pixel stays as it is",
         unit="OPACITY",
         minimum=0,
         maximum=1,
     )
     restored_above: float = option(
-        0.40,
+        0.12,
         "Opacity (0 to 1) from which a pixel is restored fully",
         unit="OPACITY",
         minimum=0,
@@ -366,6 +370,7 @@ class Settings:
             "window": self.windows.window,
             "overlap": self.windows.overlap,
             "ramp": self.windows.ramp,
+            "gate": self.windows.gate,
             "clear_below": policy.clear_below,
             "restored_above": policy.restored_above,
             "opaque_above": policy.opaque_above,

@@ -1,0 +1,341 @@
+"""See the whole scene at a quarter of its resolution, before its windows at full resolution.
+
+A window of 64x64 pixels at 10 m shows 640 m of ground. Haze, cirrus, a cloud's shadow and the
+colour of the land beside a cloud are larger. The coarse pass runs the same network over means of
+4x4 pixels. Its answer says where the fine pass is needed, tells it what lies around a window, and
+gives the colour that opaque pixels are filled with.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import reduce
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, upsample
+from geodecloud.restore.memory import FILLED_ROWS, MemoryPlan
+from geodecloud.restore.patches import Network, RowSource
+from geodecloud.restore.rows import given
+from geodecloud.restore.shadows import shadow_region
+from geodecloud.restore.window_pass import window_pass
+from geodecloud.settings import Windows
+
+CELL = 4  # pixels along a side of a cell
+LEAST = 128  # pixels; a scene that is lower or narrower has no coarse pass
+_MOST_FINE = 1 << 22  # pixels of a scene that is kept at full resolution, as it is so narrow
+_CHANGE, _OPACITY, _SHADOW = slice(0, 3), 3, 4  # channels of an answer
+# Coarse opacity above which the fine pass is needed, if the veil is certain somewhere: clear sea
+# and pale fields look like a faint, even veil, which is nowhere more than that.
+_THIN_VEIL, _CERTAIN = 0.04, 0.15
+_SHADED = 0.15  # coarse shadow above which the fine pass is needed
+_MARGIN = 5  # cells around by which that is widened
+_SOFT = 2  # cells to each side over which the gate's edge is made soft
+_THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
+_ROWS = 16  # that are merged at once
+_SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
+
+_DISTRUST = 14  # pixels around cloud from which no colour is taken
+_SEEN, _UNSEEN = 0.1, 0.4  # opacity: ground used as it is, and not at all
+_LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
+
+# Is shown bands of 64 rows from the top down: first row, light (3, rows, width) in model range as
+# the coarse answer restores it, and the weight of each pixel as visible land, (rows, width).
+Witness = Callable[[int, Floats, Floats], None]
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """The coarse answer for a scene; immutable once the coarse pass is over.
+
+    cell: pixels along a side of a cell: 4, or 1 where the scene has no coarse pass.
+    width: of the scene in pixels.
+    light: (3, rows, columns) of cells, the scene's light in model range.
+    answer: (5, rows, columns), change of R, G, B; opacity; shadow.
+    guides: whether the fine pass is told of it, and mixed with it.
+    computed: number of windows that were computed, by their top row.
+    shadow_region: float16 (rows, columns), 0..1, where shadows may lie.
+    gate: float16 (rows, columns), 0..1, weight of the fine answer; None: 1.
+    known: bool (rows, columns), cells with a valid pixel; None: all.
+    """
+
+    cell: int
+    width: int
+    light: NDArray[Any]
+    answer: NDArray[Any]
+    guides: bool
+    computed: dict[int, int]
+    shadow_region: NDArray[np.float16]
+    gate: NDArray[np.float16] | None = None
+    known: NDArray[np.bool_] | None = None
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether this is the fine answer already."""
+        return self.cell == 1
+
+    def at(self, cells: NDArray[Any], first: int, last: int) -> Floats:
+        """Return pixel rows of (bands, rows, columns) of cells: float32 (bands, rows, width)."""
+        top = max(first // self.cell - 1, 0)
+        below = -(-last // self.cell) + 1
+        part = cells[:, top:below].astype(np.float32)
+        shift = top * self.cell
+        return upsample(part, self.cell, (first - shift, last - shift), self.width)
+
+    def at_known(self, cells: NDArray[Any], first: int, last: int) -> Floats:
+        """Return the same as ``at``, from cells with a valid pixel alone, which are 0 elsewhere."""
+        pixels = self.at(cells, first, last)
+        if self.known is None:
+            return pixels
+        weight = self.at(self.known[None], first, last)
+        return np.divide(pixels, weight, out=pixels, where=weight > 0)
+
+    def context(self, row: int, column: int, height: int, width: int) -> Floats:
+        """Return what the fine pass is told of a window: float32 (5, height, width).
+
+        Channels: restored R, G, B in model range; opacity; shadow.
+        """
+        left = max(column // self.cell - 1, 0)
+        part = np.s_[..., left : -(-(column + width) // self.cell) + 1]
+        shift = column - left * self.cell
+        near = replace(
+            self,
+            width=shift + width,
+            light=self.light[part],
+            answer=self.answer[part],
+            known=None if self.known is None else self.known[part],
+        )
+        out = near.at_known(near.answer, row, row + height)
+        out[_CHANGE] += near.at_known(near.light, row, row + height)
+        return np.clip(out[..., shift:], 0, 1)
+
+    def is_needed(self, row: int, column: int, size: int) -> bool:
+        """Return whether the gate lets a window of the fine pass through, by its top left pixel."""
+        if self.gate is None:
+            return True
+        top, left = max(row // self.cell - 1, 0), max(column // self.cell - 1, 0)
+        below, right = (-(-(start + size) // self.cell) + 1 for start in (row, column))
+        return bool(self.gate[top:below, left:right].any())
+
+    def merge(self, first: int, light: Floats, fine: Floats) -> Floats:
+        """Return the answer of both passes for pixel rows: float32 (5, rows, width).
+
+        The coarse answer counts where its opacity is clearly the stronger one. A coarse change is
+        no picture: a thin veil is undone by its own law, seen = (1 - a) ground + a veil, whose two
+        terms the coarse level knows.
+
+        Args:
+            light: float32 (3, rows, width), model range.
+            fine: float32 (5, rows, width): change, opacity, shadow; it is changed in place.
+        """
+        for start in range(0, light.shape[1], _ROWS):  # few at once need little memory
+            part = np.s_[:, start : start + _ROWS]
+            self._merge(first + start, light[part], fine[part])
+        return fine
+
+    def _merge(self, first: int, light: Floats, fine: Floats) -> None:
+        last = first + light.shape[1]
+        coarse = self.at_known(self.answer, first, last)
+        if self.gate is not None:
+            weight = self.at(self.gate[None], first, last)
+            fine[3:] *= weight
+            coarse[3:] *= weight
+        fine[_SHADOW] *= self.at(self.shadow_region[None], first, last)[0]
+        share = np.clip((coarse[3] - fine[3]) / np.float32(_SURE), 0, 1)
+        if share.any():
+            shown = np.clip(light, 0, 1)
+            seen = np.clip(self.at_known(self.light, first, last), 0, 1)
+            opacity = np.minimum(coarse[3], np.float32(_THIN))
+            veil = opacity * seen - (1 - opacity) * coarse[_CHANGE]  # a times its light
+            ground = (shown - veil) / (1 - opacity)
+            fine[_CHANGE] += share * (ground - shown - fine[_CHANGE])
+        np.maximum(fine[3:], coarse[3:], out=fine[3:])
+
+
+class PooledScene:
+    """A scene whose pixels are the means of the valid ones of ``cell`` x ``cell`` pixels.
+
+    It is a :class:`~geodecloud.restore.patches.RowSource` whose DN are light in model range.
+
+    Attributes:
+        read_rows: light (3, rows, width) and validity of all rows that were read, in order.
+    """
+
+    def __init__(self, scene: RowSource, network: Network, cell: int) -> None:
+        self._scene, self._network, self._cell = scene, network, cell
+        self.shape = -(-scene.shape[0] // cell), -(-scene.shape[1] // cell)
+        self.rgb = [0, 1, 2]
+        self.read_rows: SimpleQueue[tuple[NDArray[Any], NDArray[np.bool_]]] = SimpleQueue()
+
+    def read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return light (3, rows, columns) and where there is any (rows, columns), of cells."""
+        cell, height = self._cell, self._scene.shape[0]
+        dn, valid = self._scene.read(first * cell, min(last * cell, height))
+        rgb = dn[self._scene.rgb]
+        if len(valid):
+            self.read_rows.put((rgb, valid))
+        return pooled(self._network.light(rgb), valid, cell)
+
+
+def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the means of the valid pixels of each cell, and which cells have any.
+
+    Args:
+        light: float32 (3, rows, width).
+        valid: bool (rows, width).
+    """
+    if cell == 1:
+        return light, valid
+    after = [(0, -length % cell) for length in valid.shape]
+    counted = _sums(np.pad(valid.astype(np.float32), after)[None], cell)
+    sums = _sums(np.pad(np.where(valid, light, np.float32(0)), [(0, 0), *after]), cell)
+    np.divide(sums, counted, out=sums, where=counted > 0)
+    return sums, counted[0] > 0
+
+
+def _sums(values: Floats, cell: int) -> Floats:
+    """Return sums over cells, in an order that depends on nothing else."""
+    rows = reduce(np.add, (values[:, i::cell] for i in range(cell)))
+    return reduce(np.add, (rows[:, :, i::cell] for i in range(cell)))
+
+
+def cell_of(shape: tuple[int, int]) -> int:
+    """Return height and width of a scene's cells in pixels."""
+    small = min(shape) < LEAST and shape[0] * shape[1] <= _MOST_FINE
+    return 1 if small else CELL
+
+
+def coarse_bytes(height: int, width: int) -> int:
+    """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
+    cell = cell_of((height, width))
+    each = 8 * (4 if cell == 1 else 2) + 2 + 2 + 1
+    return -(-height // cell) * -(-width // cell) * each
+
+
+def coarse_pass(
+    scene: RowSource, network: Network, windows: Windows, plan: MemoryPlan, witness: Witness
+) -> Coarse:
+    """Run the network over the means of 4x4 pixels of a scene.
+
+    Args:
+        witness: is shown the scene as the coarse answer restores it.
+    """
+    cell = cell_of(scene.shape)
+    source = PooledScene(scene, network, cell)
+    dtype = np.float32 if cell == 1 else np.float16
+    height, width = source.shape
+    coarse = Coarse(
+        cell,
+        scene.shape[1],
+        np.zeros((3, height, width), dtype),
+        np.zeros((5, height, width), dtype),
+        guides=network.takes_context and cell > 1,
+        computed={},
+        shadow_region=np.zeros((height, width), np.float16),
+        known=np.zeros((height, width), np.bool_),
+    )
+    shown = _Showing(coarse, scene.shape[0], source, network, witness)
+    plan = replace(plan, rows_of_windows=1)
+    with closing(window_pass(source, network, windows, plan, light_of=_as_it_is)) as strips:
+        for strip in strips:
+            rows = slice(strip.first, strip.first + strip.answer.shape[1])
+            coarse.light[:, rows] = strip.light
+            valid = strip.swath.valid[: strip.answer.shape[1]]
+            coarse.answer[:, rows] = strip.answer * valid  # a cell without a pixel has no part
+            given(coarse.known)[rows] = valid
+            coarse.computed[strip.first] = strip.computed
+            shown.until(rows.stop)
+    if coarse.guides:
+        opacity, shadow = coarse.answer[3:].astype(np.float32)
+        coarse.shadow_region[:] = shadow_region(opacity, shadow)
+    coarse.answer[_SHADOW] *= coarse.shadow_region
+    return coarse
+
+
+def gated(coarse: Coarse, windows: Windows) -> Coarse:
+    """Return the coarse answer with its gate."""
+    if windows.gate == "off" or not coarse.guides:
+        return coarse
+    opacity, shadow = coarse.answer[3:]
+    veil = ndimage.binary_propagation(opacity > _CERTAIN, mask=opacity > _THIN_VEIL)
+    found = veil | (shadow > _SHADED)
+    near = dilate(found, _MARGIN).astype(np.float32)
+    return replace(coarse, gate=box_mean(near, _SOFT).astype(np.float16))
+
+
+def _as_it_is(light: NDArray[Any]) -> Floats:
+    return light
+
+
+def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
+    """Return how far each pixel's colour may be used elsewhere: float32, 0..1; 0 beside cloud.
+
+    Args:
+        opacity: float32 (rows, columns), 0..1.
+        radius: pixels around cloud that are not used; the answer depends on as many.
+    """
+    if (opacity <= _SEEN).all():
+        return np.ones_like(opacity)
+    near = dilate(opacity, radius)
+    return smoothstep((_UNSEEN - near) / np.float32(_UNSEEN - _SEEN))
+
+
+class _Showing:
+    """Shows a witness the scene in bands, as soon as the cells under and around them are known."""
+
+    def __init__(
+        self, coarse: Coarse, height: int, source: PooledScene, network: Network, witness: Witness
+    ) -> None:
+        self._coarse, self._height, self._witness = coarse, height, witness
+        self._rows, self._network = source.read_rows, network
+        self._radius = -(-_DISTRUST // coarse.cell)  # cells
+        self._first = 0  # row of the next band
+        self._dn: list[NDArray[Any]] = []
+        self._valid: list[NDArray[np.bool_]] = []
+
+    def until(self, known: int) -> None:
+        """Show all bands for which the first ``known`` rows of cells suffice."""
+        cell, around = self._coarse.cell, self._radius + 1
+        whole = known == self._coarse.answer.shape[1]
+        while self._first < self._height:
+            last = min(self._first + FILLED_ROWS, self._height)
+            if not whole and last > (known - around) * cell:
+                return
+            self._show(last)
+            self._first = last
+
+    def _show(self, last: int) -> None:
+        first, coarse = self._first, self._coarse
+        dn, valid = self._take(last - first)
+        answer = coarse.at_known(coarse.answer, first, last)
+        radiometry = self._network.radiometry
+        light = radiometry.without_haze(radiometry.to_model(dn))  # as the fill is laid over
+        change = radiometry.from_network(answer[_CHANGE])
+        light += change * smoothstep((answer[_OPACITY] - _LEFT[0]) / (_LEFT[1] - _LEFT[0]))
+        self._witness(first, light, self._clear_weight(first, last) * valid)
+
+    def _clear_weight(self, first: int, last: int) -> Floats:
+        coarse = self._coarse
+        top = max(first // coarse.cell - self._radius - 1, 0)
+        below = -(-last // coarse.cell) + self._radius + 1
+        opacity = coarse.answer[_OPACITY, top:below].astype(np.float32)
+        weight = clear_weight(opacity, self._radius)[None]
+        shift = top * coarse.cell
+        pixels: Floats = upsample(weight, coarse.cell, (first - shift, last - shift), coarse.width)[
+            0
+        ]
+        return pixels
+
+    def _take(self, count: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return DN of R, G, B and validity of the next rows."""
+        while sum(map(len, self._valid)) < count:
+            dn, valid = self._rows.get()
+            self._dn.append(dn)
+            self._valid.append(valid)
+        dn, valid = np.concatenate(self._dn, axis=1), np.concatenate(self._valid)
+        self._dn, self._valid = [dn[:, count:]], [valid[count:]]
+        return dn[:, :count], valid[:count]

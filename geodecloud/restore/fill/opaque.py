@@ -1,0 +1,118 @@
+"""Fill opaque pixels with the land around, whose colours the coarse pass has found."""
+
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.errors import FillWarning, warn
+from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
+from geodecloud.raster.thread_options import inherited
+from geodecloud.restore.composite import lay_over, make_nodata
+from geodecloud.restore.fill.limit import FillLimit
+from geodecloud.restore.fill.survey import Land
+from geodecloud.restore.filters import Floats, upsample
+from geodecloud.restore.memory import FILLED_ROWS, FILLING
+from geodecloud.restore.rows import Rows, SceneFacts, given, set_aside, take_back
+from geodecloud.settings import Policy
+
+
+def fill_opaque(
+    rows: Iterator[Rows],
+    facts: SceneFacts,
+    policy: Policy,
+    land: Land,
+    folder: Path,
+    threads: int = 1,
+) -> Generator[Rows]:
+    """Yield the same rows with opaque pixels filled.
+
+    With ``policy.fill_limit`` all rows wait in an unnamed temporary file, until it is known where
+    ground is visible.
+
+    Args:
+        folder: for that file.
+        threads: that fill at once, ``FILLING`` at most.
+
+    Raises:
+        OutputError: the disk has no room for the rows that wait.
+    """
+    with ThreadPoolExecutor(min(threads, FILLING)) as pool:
+        if policy.fill_limit is None or facts.pixel_metres is None:
+            yield from _filled(rows, _Fill(land, facts, policy), pool)
+            return
+        with (
+            FillLimit(policy.fill_limit, facts.pixel_metres, folder) as limit,
+            tempfile.TemporaryFile(dir=folder) as file,
+        ):
+            waiting = 0
+            for some in rows:
+                for piece in some.pieces(FILLED_ROWS):
+                    limit.add(piece.first, _visible(piece))
+                set_aside(some, file, folder)
+                waiting += 1
+            limit.finish(facts.width)
+            file.seek(0)
+            again = (take_back(file) for _ in range(waiting))
+            yield from _filled(again, _Fill(land, facts, policy, limit), pool)
+
+
+def _filled(rows: Iterator[Rows], fill: "_Fill", pool: ThreadPoolExecutor) -> Generator[Rows]:
+    fill_piece, warned = inherited(fill), fill.land.is_seen
+    for some in rows:
+        if given(some.fill_weight).any():
+            if not warned:
+                warn(FillWarning, "no ground is visible: the fill has the colour of average land")
+                warned = True
+            list(pool.map(fill_piece, some.pieces(FILLED_ROWS)))  # the pieces are views
+        yield some
+        del some  # the next rows are made without these
+
+
+def _visible(rows: Rows) -> NDArray[np.bool_]:
+    """Return where ground is visible, before any is filled: (rows, width)."""
+    return among(given(rows.provenance), VISIBLE)
+
+
+class _Fill:
+    """Fills rows in place, in many threads."""
+
+    def __init__(
+        self, land: Land, facts: SceneFacts, policy: Policy, limit: FillLimit | None = None
+    ) -> None:
+        self.land, self._facts, self._limit = land, facts, limit
+        self._reading = threading.Lock()
+        keep = policy.beyond_limit == "keep"
+        self._left = Provenance.BEYOND_LIMIT if keep else Provenance.CLOUD_REMOVED
+
+    def __call__(self, rows: Rows) -> None:
+        land, weight = self.land, given(rows.fill_weight)
+        colour = upsample(land.colours, land.cell, (rows.first, rows.last), self._facts.width)
+        colour += land.texture(rows.first, weight > 0)
+        provenance = np.full(weight.shape, Provenance.FILLED, np.uint8)
+        if self._limit:
+            provenance[self._limit.beyond(rows.first, _visible(rows))] = self._left
+        for i, reference in reversed(list(enumerate(land.references))):
+            with self._reading:  # GDAL reads a file in one thread at once
+                other, there = reference.colours(rows.first, rows.last)
+            np.copyto(colour, other, where=there)
+            provenance[there] = REFERENCES[i]
+        self._lay_over(rows, colour, provenance)
+
+    def _lay_over(self, rows: Rows, colour: Floats, provenance: NDArray[np.uint8]) -> None:
+        facts, weight = self._facts, given(rows.fill_weight)
+        beyond = provenance == self._left
+        over = (weight > 0) & ~beyond
+        left = (weight >= 0.5) & beyond  # the softer edge stays as restored
+        for band, new in zip(facts.rgb, colour, strict=True):
+            dn = given(rows.out)[band]
+            dn[over] = lay_over(dn[over], weight[over], new[over], facts.radiometry, facts.nodata)
+            dn[left] = rows.dn[band][left]
+        given(rows.provenance)[over] = provenance[over]
+        given(rows.provenance)[left] = self._left
+        if self._left == Provenance.CLOUD_REMOVED:
+            make_nodata(given(rows.out), left, facts)

@@ -1,0 +1,90 @@
+"""Survey the visible land of a scene: what opaque pixels are filled with.
+
+The coarse pass shows the land in bands from the top down. Its colours are gathered by cells, the
+most visible patches of each region are kept for their detail, and references are compared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.restore.fill.ground import LAND, Ground, fill_colours, shadow_weight
+from geodecloud.restore.fill.swatches import Swatches
+from geodecloud.restore.fill.texture import Texture
+from geodecloud.restore.filters import Floats
+from geodecloud.restore.rows import SceneFacts
+
+
+class Reference(Protocol):
+    """Another date: see :class:`geodecloud.restore.fill.reference.ReferenceImage`."""
+
+    def gather(self, first: int, colour: Floats, clear_weight: Floats) -> None:
+        """Take the next rows of the scene, restored."""
+
+    def match(self, shadow: Floats) -> None:
+        """Match the colours, after all rows."""
+
+    def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return rows in the scene's colours, (3, rows, width), and where there are any."""
+
+
+@dataclass(frozen=True)
+class Land:
+    """The visible land of the whole scene.
+
+    cell: height and width of a cell in pixels.
+    colours: float32 (3, rows, columns) of cells, model range.
+    texture: detail to lay over the colours.
+    references: other dates in the scene's colours; an earlier one counts more.
+    is_seen: whether any land is visible; else the colour is that of average land.
+    """
+
+    cell: int
+    colours: Floats
+    texture: Texture
+    references: Sequence[Reference] = ()
+    is_seen: bool = True
+
+
+class Survey:
+    """Gathers the visible land of a scene.
+
+    Args:
+        references: other dates; an earlier one counts more.
+    """
+
+    def __init__(self, facts: SceneFacts, references: Sequence[Reference] = ()) -> None:
+        self._facts, self._references = facts, references
+        self._ground = Ground(facts.height, facts.width)
+        self._swatches = Swatches(facts.height, facts.width)
+
+    def add(self, first: int, colour: Floats, weight: Floats) -> None:
+        """Take the next rows of the scene, ``FILLED_ROWS`` but for the last.
+
+        Args:
+            colour: float32 (3, rows, width), model range; anything where its weight is 0.
+            weight: float32 (rows, width), 0..1, of pixels as visible land.
+        """
+        self._ground.add(colour, weight)
+        self._swatches.add(first, colour, weight)
+        for reference in self._references:
+            reference.gather(first, colour, weight)
+
+    def finish(self) -> Land:
+        """Find the colours of the land; no more rows will come."""
+        ground, facts = self._ground, self._facts
+        ground.finish()
+        shadow = shadow_weight(ground)
+        for reference in self._references:
+            reference.match(shadow)
+        radiometry = facts.radiometry
+        land, black = np.array(LAND, np.float32)[:, None, None], np.zeros((3, 1, 1), np.float32)
+        prior = radiometry.from_network(land - radiometry.to_network(black))
+        colours = fill_colours(ground, shadow, prior[:, 0, 0])
+        shape = facts.height, facts.width
+        texture = Texture(self._swatches.found(shadow, ground.cell), colours, ground.cell, shape)
+        seen = bool(ground.sums[-1].any())
+        return Land(ground.cell, colours, texture, self._references, seen)

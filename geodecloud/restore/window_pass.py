@@ -1,0 +1,97 @@
+"""Run the network over the windows of a scene, and blend what it answers."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from geodecloud.restore.blend import StripBlend
+from geodecloud.restore.filters import Floats
+from geodecloud.restore.memory import CALLS, MemoryPlan
+from geodecloud.restore.patches import (
+    CHANNELS,
+    Guide,
+    Network,
+    PatchBatch,
+    RowSource,
+    Swath,
+    patch_batches,
+    read_swaths,
+)
+from geodecloud.restore.stages import ordered_map, prefetch
+from geodecloud.restore.windows import grid_of
+from geodecloud.settings import Windows
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The blended answer for some rows of a scene.
+
+    swath: the rows as they were read, and some below them.
+    light: float32 (3, rows, width), model range.
+    answer: float32 (5, rows, width): change of R, G, B; opacity; shadow. 0 where no window lies.
+    computed: windows that the network was given, of those that end in these rows.
+    """
+
+    swath: Swath
+    light: Floats
+    answer: Floats
+    computed: int
+
+    @property
+    def first(self) -> int:
+        """The first row."""
+        return self.swath.first
+
+
+def window_pass(
+    scene: RowSource,
+    network: Network,
+    windows: Windows,
+    plan: MemoryPlan,
+    guide: Guide | None = None,
+    light_of: Callable[[NDArray[Any]], Floats] | None = None,
+) -> Generator[Strip]:
+    """Yield the network's answer for a scene, from the top row down.
+
+    The *change* that the network makes is blended, not its picture: no change blends to exactly no
+    change, whatever the dtype. The result does not depend on the plan.
+
+    Args:
+        network: is called from threads of its own, ``CALLS`` at a time.
+        guide: what the network is told, and which windows are computed; None: nothing, and all.
+        light_of: light (3, rows, width) of the scene's DN; None: as the network sees them.
+    """
+    grid, per_swath = grid_of(windows), plan.rows_of_windows
+    height = (per_swath - 1) * grid.stride + grid.size
+    light_of = light_of or network.light
+    blend = StripBlend(CHANNELS, height, scene.shape[1], grid, windows.ramp)
+    pending: deque[tuple[Swath, Floats]] = deque()
+
+    def batches(swaths: Iterator[Swath]) -> Iterator[PatchBatch]:
+        for swath in swaths:
+            light = light_of(swath.dn[scene.rgb])
+            pending.append((swath, light))
+            yield from patch_batches(swath, light, guide, grid.size, plan.batch_size)
+
+    # Whatever ends the stages, their threads read no scene after that.
+    with (
+        closing(prefetch(read_swaths(scene, grid, per_swath))) as swaths,
+        closing(
+            ordered_map(lambda batch: network.change(batch.patches), batches(swaths), calls=CALLS)
+        ) as answers,
+    ):
+        computed = 0
+        for batch, answer in answers:
+            swath, light = pending[0]
+            for (row, column), index in zip(batch.corners, batch.indices, strict=True):
+                blend.add(answer[index], row - swath.first, column)
+            computed += len(batch.patches)
+            if batch.end == swath.end:
+                pending.popleft()
+                count = swath.end - swath.first
+                yield Strip(swath, light[:, :count], blend.take(count), computed)
+                computed = 0

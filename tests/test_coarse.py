@@ -1,0 +1,604 @@
+"""Laws of the two passes: the same for any division, gated, merged, never from nodata."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from geodecloud import decloud
+from geodecloud.decloud import decloud_scene
+from geodecloud.radiometry import PATH_RADIANCE, Radiometry
+from geodecloud.raster.array import ArrayInfo
+from geodecloud.raster.provenance import Provenance
+from geodecloud.restore.coarse import (
+    Coarse,
+    PooledScene,
+    coarse_bytes,
+    coarse_pass,
+    gated,
+    pooled,
+)
+from geodecloud.restore.fine import fine_pass
+from geodecloud.restore.memory import MemoryPlan
+from geodecloud.restore.patches import Network
+from geodecloud.restore.window_pass import window_pass
+from geodecloud.restore.windows import grid_of
+from geodecloud.restore_arrays import restore_array
+from geodecloud.settings import Settings, Windows
+from tests.conftest import noise, read, write_scene
+
+PLANS = [MemoryPlan(1, 64, 1), MemoryPlan(2, 1, 1), MemoryPlan(3, 5, 2), MemoryPlan(9, 64, 2)]
+unit = st.floats(0, 1, width=32)
+
+
+class SeesHaze:
+    """A network that takes context: bright is haze, very dark is shadow; it remembers its windows.
+
+    Its answer depends on all that it sees of a window, so that no difference stays hidden.
+    """
+
+    takes_context = True
+
+    def __init__(self):
+        self.coarse, self.fine = [], []  # patches that it was given
+
+    def __call__(self, patches, dark_object):
+        (self.fine if patches.shape[1] == 8 else self.coarse).extend(patches)
+        light = np.clip(patches[:, :3], 0, 1)
+        around = patches.mean(axis=(2, 3), keepdims=True).mean(axis=1, keepdims=True)
+        told = patches[:, 3:].sum(axis=1, keepdims=True)
+        bright = light.mean(axis=1, keepdims=True)
+        opacity = np.clip(2 * bright - 0.7, 0, 1) * (0.9 + 0.1 * np.clip(around, 0, 1))
+        shadow = np.clip(0.8 - 8 * bright, 0, 1)
+        restored = light + (0.1 + 0.1 * around + 0.01 * told) * (shadow - opacity)
+        return np.concatenate([restored, opacity, shadow], axis=1).astype(np.float32)
+
+
+class Pixels:
+    """A scene in memory, its bands blue, green, red, something."""
+
+    def __init__(self, dn, valid=None):
+        self.rgb = [2, 1, 0]
+        self.dn = dn
+        self.valid = np.ones(dn.shape[1:], bool) if valid is None else valid
+        self.shape = self.valid.shape
+
+    def read(self, first, last):
+        return self.dn[:, first:last], self.valid[first:last]
+
+
+def clear_land(shape, seed=0):
+    """DN of land that is neither bright nor very dark."""
+    return 400 + noise((4, *shape), seed=seed) // 14
+
+
+def some_sky(shape, seed=0):
+    """DN of land under thin haze, opaque cloud and shadow, with much clear land between."""
+    rows, columns = np.indices(shape) / np.array(shape)[:, None, None]
+    far = np.hypot(rows - 0.3, columns - 0.3)
+    dn = clear_land(shape, seed) * (1 + 2 * np.clip(1 - far / 0.2, 0, 1))
+    dn[:, np.hypot(rows - 0.8, columns - 0.75) < 0.1] = 5000
+    dn[:, np.hypot(rows - 0.75, columns - 0.45) < 0.07] = 120
+    return np.rint(dn).astype(np.uint16)
+
+
+def some_holes(shape):
+    """Where there is no data: along an edge, in the middle, and here and there a pixel."""
+    rows, columns = np.indices(shape)
+    holes = (columns < rows // 4) | ((rows // 20 == 3) & (columns // 30 == 2))
+    return holes | (noise((1, *shape))[0] % 97 == 0)
+
+
+def run(scene, predict, windows=Windows(), plan=PLANS[0]):  # noqa: B008
+    """The gated coarse answer, fields of the rows of the fine pass, and the bands shown."""
+    network, bands = Network(predict, Radiometry()), []
+    coarse = coarse_pass(scene, network, windows, plan, lambda *band: bands.append(band))
+    coarse = gated(coarse, windows)
+    return coarse, joined(fine_pass(scene, network, windows, plan, coarse)), bands
+
+
+def coarse_of(width, light, answer, gate=None):
+    """A coarse answer of cells, with shadows wherever it says."""
+    anywhere = np.ones(answer.shape[1:], np.float32)
+    return Coarse(
+        4,
+        width,
+        light,
+        answer,
+        guides=True,
+        computed={},
+        shadow_region=anywhere,
+        gate=gate,
+    )
+
+
+def joined(rows):
+    """Change, opacity and shadow of all rows: (5, rows, width)."""
+    parts = [np.concatenate([some.change, some.opacity[None], some.shadow[None]]) for some in rows]
+    return np.concatenate(parts, axis=1)
+
+
+def gate_of(coarse, height):
+    """The weight of the gate, (rows, width)."""
+    return coarse.at(coarse.gate[None], 0, height)[0]
+
+
+# --- means of cells ------------------------------------------------------------------------
+
+
+@given(
+    hnp.arrays(np.float32, st.tuples(st.just(3), *[st.integers(1, 23)] * 2), elements=unit),
+    st.integers(0, 99),
+    st.sampled_from([1, 2, 4]),
+)
+def test_a_cell_is_the_mean_of_its_valid_pixels(light, seed, cell):
+    valid = np.random.default_rng(seed).random(light.shape[1:]) < 0.6
+    light[:, ~valid] = np.nan
+    means, known = pooled(light, valid, cell)
+    assert known.shape == tuple(-(-length // cell) for length in valid.shape)
+    for row, column in np.ndindex(known.shape):
+        part = np.s_[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
+        assert known[row, column] == valid[part].any()
+        if known[row, column]:
+            expected = light[:, *part][:, valid[part]].mean(axis=1, dtype=np.float64)
+            np.testing.assert_allclose(means[:, row, column], expected, atol=1e-6)
+        elif cell > 1:
+            assert (means[:, row, column] == 0).all()
+
+
+@given(
+    st.tuples(st.integers(1, 60), st.integers(1, 20)),
+    st.lists(st.integers(1, 5), max_size=15),
+    st.integers(0, 9),
+)
+def test_cells_do_not_depend_on_the_rows_that_are_read(shape, heights, seed):
+    scene = Pixels(noise((4, *shape), seed=seed), noise((1, *shape), seed=seed)[0] % 3 > 0)
+    network = Network(SeesHaze(), Radiometry())
+    whole, parts = PooledScene(scene, network, 4), PooledScene(scene, network, 4)
+    count, first, found = whole.shape[0], 0, []
+    for height in [*heights, count]:
+        last = min(first + height, count)
+        found.append(parts.read(first, last))
+        first = last
+    light, valid = whole.read(0, count)
+    np.testing.assert_array_equal(np.concatenate([one for one, _ in found], axis=1), light)
+    np.testing.assert_array_equal(np.concatenate([one for _, one in found]), valid)
+    read_rows = [parts.read_rows.get() for _ in range(parts.read_rows.qsize())]
+    dn = np.concatenate([some for some, _ in read_rows], axis=1)
+    np.testing.assert_array_equal(dn, scene.dn[[2, 1, 0]])  # each row once, in order
+
+
+@given(
+    hnp.arrays(
+        np.float16,
+        st.tuples(st.just(2), *[st.integers(1, 20)] * 2),
+        elements=st.floats(0, 1, width=16),
+    ),
+    st.data(),
+)
+def test_pixels_between_cells_do_not_depend_on_the_rows(cells, data):
+    height, width = 4 * cells.shape[1] - 1, 4 * cells.shape[2] - 3
+    coarse = coarse_of(width, cells, cells)
+    whole = coarse.at(cells, 0, height)
+    assert (whole.dtype, whole.shape) == (np.float32, (2, height, width))
+    first = data.draw(st.integers(0, height - 1))
+    last = data.draw(st.integers(first + 1, height))
+    np.testing.assert_array_equal(coarse.at(cells, first, last), whole[:, first:last])
+
+
+# --- division ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(333, 214), (130, 300), (100, 90)])
+def test_both_passes_are_the_same_for_any_plan(shape):
+    scene = Pixels(some_sky(shape), ~some_holes(shape))
+    results = []
+    for plan in PLANS:
+        coarse, rows, bands = run(scene, SeesHaze(), plan=plan)
+        shown = [np.concatenate([band[i] for band in bands], axis=2 - i) for i in (1, 2)]
+        results.append([coarse.light, coarse.answer, rows, *shown])
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch):
+    dn = np.where(some_holes((310, 270)), 0, some_sky((310, 270)))[:3].astype(np.uint16)
+    src = write_scene(tmp_path / "in.tif", dn, nodata=0)
+    paths = [tmp_path / name for name in ("out.tif", "codes.tif", "found.tif")]
+    chosen = Settings(provenance=paths[1], opacity=paths[2], overwrite=True, fill_limit=900)
+    outputs = set()
+    for plan in PLANS:
+        monkeypatch.setattr(decloud, "plan_run", lambda *_, plan=plan: plan)
+        report = decloud_scene(src, paths[0], SeesHaze(), chosen)
+        assert 0 < report.windows_skipped < report.windows
+        outputs.add((*(path.read_bytes() for path in paths[:2]), read(paths[2]).tobytes()))
+    assert len(outputs) == 1
+    codes = set(np.unique(read(paths[1])).tolist())
+    assert {0, 1, 100, Provenance.FILLED, Provenance.SHADOW, Provenance.NODATA} <= codes
+
+
+TILES = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_the_same_pixels_however_a_file_or_an_array_holds_them(tmp_path, context):
+    """In strips, tiles, band after band, another type, and as an array: the fill, too."""
+    dn = np.where(some_holes((400, 420)), 0, some_sky((400, 420)))[:3].astype(np.uint16)
+    network = SeesHaze() if context else SeesHaze().__call__
+    expected = None
+    for number, (dtype, layout) in enumerate(
+        [
+            ("uint16", {}),
+            ("uint16", {"blockysize": 1}),
+            ("uint16", TILES),
+            ("uint16", {"interleave": "band", "blockysize": 16, "compress": "deflate"}),
+            ("int32", TILES),
+            ("float64", {"blockysize": 3}),
+        ]
+    ):
+        src = write_scene(tmp_path / f"{number}.tif", dn.astype(dtype), nodata=0, **layout)
+        chosen = Settings(scale=10000, offset=0, provenance=tmp_path / f"{number}p.tif")
+        report = decloud_scene(src, tmp_path / f"{number}o.tif", network, chosen)
+        out = np.rint(read(tmp_path / f"{number}o.tif")).astype(int)
+        found = out, read(tmp_path / f"{number}p.tif")[0], report.radiometry
+        expected = expected or found
+        fractions = dtype == "float64"  # that stay until the fill is laid over
+        np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=fractions)
+        np.testing.assert_array_equal(found[1], expected[1])
+        assert found[2] == expected[2]
+    assert (expected[1] == Provenance.FILLED).any()
+    done = restore_array(dn, network, Settings(scale=10000, offset=0), info=ArrayInfo(nodata=0))
+    np.testing.assert_array_equal(done.array, expected[0])
+    np.testing.assert_array_equal(done.provenance, expected[1])
+
+
+# --- the gate ------------------------------------------------------------------------------
+
+
+def test_in_clear_land_no_fine_window_is_computed(tmp_path):
+    dn = clear_land((300, 260))[:3]
+    src, dst = write_scene(tmp_path / "in.tif", dn), tmp_path / "out.tif"
+    gated, all_windows = SeesHaze(), SeesHaze()
+    report = decloud_scene(src, dst, gated, Settings())
+    assert not gated.fine
+    assert report.windows_skipped == report.windows == 6 * 6
+    np.testing.assert_array_equal(read(dst), dn)
+    report = decloud_scene(src, dst, all_windows, Settings(gate="off", overwrite=True))
+    assert (len(all_windows.fine), report.windows_skipped) == (report.windows, 0)
+    np.testing.assert_array_equal(read(dst), dn)
+    for network in (gated, all_windows):
+        assert len(network.coarse) == 2 * 2  # 75 x 65 cells
+
+
+def test_a_window_has_its_light_and_what_is_known_of_the_land_around():
+    dn = clear_land((200, 210))
+    dn[:, 90:150, 80:150] = 20_000
+    coarse, *_ = run(Pixels(dn), network := SeesHaze(), Windows(gate="off"))
+    light = Radiometry().to_model(dn[[2, 1, 0]], 4)
+    assert light.max() == 4
+    known = coarse.context(0, 0, 200, coarse.width)
+    assert known[:3].max() <= 1
+    expected = np.concatenate([light, known])
+    starts = grid_of(Windows()).starts(200), grid_of(Windows()).starts(210)
+    corners = [(row, column) for row in starts[0] for column in starts[1]]
+    for patch, (row, column) in zip(network.fine, corners, strict=True):
+        np.testing.assert_array_equal(patch, expected[:, row : row + 64, column : column + 64])
+    assert all(patch.shape == (3, 64, 64) for patch in network.coarse)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_inside_of_the_gate_all_is_as_without_one(seed):
+    """Outside there is nothing; on its soft edge there is less."""
+    scene = Pixels(some_sky((330, 350), seed), ~some_holes((330, 350)))
+    coarse, with_gate, _ = run(scene, SeesHaze())
+    ungated, without, _ = run(scene, SeesHaze(), Windows(gate="off"))
+    assert ungated.gate is None
+    np.testing.assert_array_equal(coarse.answer, ungated.answer)
+    weight = gate_of(coarse, 330)
+    inside, outside = weight == 1, weight == 0
+    assert inside.mean() > 0.05
+    assert outside.mean() > 0.05
+    np.testing.assert_array_equal(with_gate[:, inside], without[:, inside])
+    assert not with_gate[3:, outside].any()
+    assert (with_gate[3:] <= without[3:] + 1e-6).all()
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 99), st.sampled_from([16, 64]))
+def test_a_window_is_computed_wherever_the_gate_has_weight(rows, columns, seed, size):
+    rng = np.random.default_rng(seed)
+    answer = (rng.random((5, rows, columns)) > 1 - 2 / (rows * columns)).astype(np.float16)
+    plain = coarse_of(4 * columns - 3, answer[:3], answer)
+    coarse, height = gated(plain, Windows()), 4 * rows - 1
+    weight = gate_of(coarse, height)
+    seen = coarse.at(answer, 0, height)[3:].max(axis=0)
+    assert (weight[seen > 0.15] == 1).all()
+    for row in {*range(0, height, 24), max(0, height - size)}:
+        for column in {*range(0, coarse.width, 24), max(0, coarse.width - size)}:
+            needed = coarse.is_needed(row, column, size)
+            assert plain.is_needed(row, column, size)
+            assert needed or not weight[row : row + size, column : column + size].any()
+            near = np.s_[max(0, row - 8) : row + size + 8, max(0, column - 8) : column + size + 8]
+            assert not needed or weight[near].any()
+
+
+@pytest.mark.parametrize("gate", ["on", "off"])
+def test_a_network_without_context_sees_all_windows_by_itself(gate):
+    """Its coarse answer is shown to the survey alone."""
+    scene, windows, seen = Pixels(some_sky((200, 333))), Windows(gate=gate), []
+
+    def network(patches, dark_object):
+        seen.extend(patches)
+        return SeesHaze()(patches, dark_object)
+
+    coarse, rows, _ = run(scene, network, windows)
+    grid = grid_of(windows)
+    fine = len(grid.starts(200)) * len(grid.starts(333))
+    assert len(seen) == fine + len(grid.starts(50)) * len(grid.starts(84))
+    assert {patch.shape for patch in seen} == {(3, 64, 64)}
+    assert max(patch.max() for patch in seen) <= 1
+    assert coarse.gate is None
+    strips = window_pass(scene, Network(network, Radiometry()), windows, PLANS[0])
+    one_pass = np.concatenate([strip.answer for strip in strips], axis=1)
+    np.testing.assert_array_equal(rows, one_pass)
+
+
+# --- both answers together -----------------------------------------------------------------
+
+
+def cells_of(pixels, dtype=np.float32):
+    """The means of 4x4 pixels."""
+    return pooled(pixels.astype(np.float32), np.ones(pixels.shape[1:], bool), 4)[0].astype(dtype)
+
+
+@given(
+    hnp.arrays(np.float32, (5, 13, 9), elements=unit),
+    hnp.arrays(np.float32, (5, 50, 34), elements=unit),
+)
+def test_where_the_coarse_opacity_is_no_stronger_the_fine_change_stays(answer, fine):
+    coarse = coarse_of(34, answer[:3], answer)
+    known = coarse.at(answer, 0, 50)
+    fine[3] = np.maximum(fine[3], known[3])
+    merged = coarse.merge(0, fine[:3] / 2, fine.copy())
+    np.testing.assert_array_equal(merged[:4], fine[:4])
+    np.testing.assert_array_equal(merged[4], np.maximum(fine[4], known[4]))
+
+
+@given(
+    hnp.arrays(np.float32, (3, 50, 34), elements=unit),
+    st.floats(0.1, 0.5),
+    st.floats(0, 1),
+    hnp.arrays(np.float32, (5, 50, 34), elements=unit),
+)
+def test_a_thin_haze_that_the_coarse_pass_alone_sees_is_undone_exactly(ground, a, haze, fine):
+    """Pixel by pixel: no detail of the ground is lost, none is made, whatever lies there."""
+    seen = ((1 - a) * ground + a * haze).astype(np.float32)
+    opacity = np.full((1, 13, 9), a, np.float32)
+    answer = np.concatenate([cells_of(ground) - cells_of(seen), opacity, 0 * opacity])
+    fine[3] *= max(a - 0.101, 0)
+    for dtype, error in ((np.float32, 1e-5), (np.float16, 4e-3)):
+        coarse = coarse_of(34, cells_of(seen, dtype), answer.astype(dtype))
+        merged = coarse.merge(0, seen, fine.copy())
+        if a > 0.102:
+            np.testing.assert_allclose(seen + merged[:3], ground, atol=error)
+        np.testing.assert_allclose(merged[3], a, atol=1e-3)
+
+
+@given(
+    hnp.arrays(np.float32, (5, 13, 9), elements=unit),
+    hnp.arrays(np.float32, (5, 50, 34), elements=unit),
+    hnp.arrays(np.float32, (13, 9), elements=unit),
+    st.integers(0, 49),
+)
+def test_merging_does_not_depend_on_the_rows(answer, fine, gate, first):
+    coarse = coarse_of(34, answer[:3], answer, gate)
+    light = fine[::-1][:3]
+    whole = coarse.merge(0, light, fine.copy())
+    part = coarse.merge(first, light[:, first:], fine[:, first:].copy())
+    np.testing.assert_array_equal(part, whole[:, first:])
+    assert (whole[3:] <= 1 + 1e-6).all()
+    nothing = gate_of(coarse, 50) == 0
+    assert (whole[3:, nothing] == 0).all()
+
+
+def test_haze_that_only_the_coarse_pass_sees_is_restored(tmp_path):
+    """From file to file: here it is too even for a window."""
+
+    def coarse_only(patches, _):
+        told = patches.shape[1] == 8
+        light = np.clip(patches[:, :3], 0, 1)
+        haze = (light.mean(axis=1, keepdims=True) > 0.4) * np.float32(0 if told else 0.25)
+        ground = (light - haze * 0.8) / (1 - haze)
+        return np.concatenate([ground, haze, 0 * haze], axis=1).astype(np.float32)
+
+    class Blind:
+        takes_context = True
+
+        def __call__(self, patches, dark_object):
+            return coarse_only(patches, dark_object)
+
+    truth = clear_land((400, 400))[:3] + 300
+    dn = truth.copy()
+    dn[:, :, 200:] = np.rint(0.75 * truth[:, :, 200:] + 0.25 * 0.8 * 2750)
+    src, dst = write_scene(tmp_path / "in.tif", dn), tmp_path / "out.tif"
+    decloud_scene(src, dst, Blind(), Settings(scale=10000, offset=0))
+    out = read(dst).astype(int)
+    np.testing.assert_allclose(out[:, :, 216:], truth[:, :, 216:], atol=4)
+    np.testing.assert_array_equal(out[:, :, :170], truth[:, :, :170])
+
+
+# --- small scenes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("shape", [(127, 300), (300, 127), (64, 64), (20, 9)])
+def test_a_small_scene_has_one_pass(shape, context):
+    scene, network = Pixels(some_sky(shape), ~some_holes(shape)), SeesHaze()
+    predict = network if context else network.__call__
+    coarse, rows, _ = run(scene, predict)
+    assert coarse.is_fine
+    grid = grid_of(Windows())
+    assert len(network.coarse) == len(grid.starts(shape[0])) * len(grid.starts(shape[1]))
+    assert not network.fine
+    strips = window_pass(scene, Network(predict, Radiometry()), Windows(), PLANS[2])
+    one_pass = np.concatenate([strip.answer for strip in strips], axis=1)
+    np.testing.assert_array_equal(rows[:4, scene.valid], one_pass[:4, scene.valid])
+    assert (rows[4, scene.valid] <= one_pass[4, scene.valid]).all()  # where a cloud throws it
+    assert not rows[3:, ~scene.valid].any()
+
+
+def test_a_small_scene_counts_each_window_once(tmp_path):
+    dn = some_sky((127, 200))[:3]
+    dn[:, :70, :70] = 0
+    src = write_scene(tmp_path / "in.tif", dn, nodata=0)
+    report = decloud_scene(src, tmp_path / "out.tif", network := SeesHaze(), Settings())
+    assert (report.windows, report.windows_skipped) == (3 * 4, 1)
+    assert len(network.coarse) == 11
+
+
+def test_from_128_pixels_on_there_are_two_passes():
+    for shape, two in [((128, 128), True), ((127, 128), False), ((128, 127), False)]:
+        coarse, *_ = run(Pixels(some_sky(shape)), SeesHaze())
+        assert coarse.is_fine != two
+        assert coarse.guides == two
+
+
+def test_a_narrow_scene_that_is_very_long_has_two_passes_too():
+    """Else its answer would be kept at full resolution."""
+    coarse, *_ = run(Pixels(np.full((4, 70_000, 61), 500, np.uint16)), SeesHaze())
+    assert not coarse.is_fine
+
+
+@pytest.mark.parametrize("shape", [(300, 260), (127, 260)])
+def test_the_memory_of_the_coarse_answer_is_known(shape):
+    coarse, *_ = run(Pixels(some_sky(shape)), SeesHaze())
+    arrays = [coarse.light, coarse.answer, coarse.gate, coarse.shadow_region]
+    held = sum(array.nbytes for array in arrays if array is not None)
+    assert 0.8 * coarse_bytes(*shape) <= held <= coarse_bytes(*shape)
+
+
+# --- the survey ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("shape", [(333, 140), (128, 200), (448, 130), (100, 70), (64, 64), (7, 9)])
+def test_the_survey_is_shown_each_row_once_in_bands_of_64(shape, plan):
+    dn, holes = clear_land(shape), some_holes(shape)
+    _, _, bands = run(Pixels(dn, ~holes), SeesHaze(), plan=plan)
+    assert [first for first, *_ in bands] == list(range(0, shape[0], 64))
+    lights, weights = ([band[i] for band in bands] for i in (1, 2))
+    assert {len(weight) for weight in weights[:-1]} <= {64}
+    light, weight = np.concatenate(lights, axis=1), np.concatenate(weights)
+    assert (light.dtype, light.shape, weight.shape) == (np.float32, (3, *shape), shape)
+    np.testing.assert_array_equal(weight, ~holes)  # all that has data is visible
+    np.testing.assert_array_equal(light, Radiometry().to_model(dn[[2, 1, 0]]))
+
+
+def test_the_survey_is_not_shown_cloud_and_what_lies_beside_it():
+    dn = clear_land((300, 310))
+    cloud = np.zeros((300, 310), bool)
+    cloud[100:180, 120:200] = True
+    dn[:, cloud] = 9000
+    _, _, bands = run(Pixels(dn), SeesHaze())
+    weight = np.concatenate([band[2] for band in bands])
+    near, far = (np.zeros_like(cloud) for _ in "nf")
+    near[100 - 12 : 180 + 12, 120 - 12 : 200 + 12] = True
+    far[100 - 28 : 180 + 28, 120 - 28 : 200 + 28] = True
+    assert (weight[near] == 0).all()
+    assert (weight[~far] == 1).all()
+
+
+@pytest.mark.parametrize("removed", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(200, 200), (100, 100)])
+def test_the_survey_is_shown_colours_as_the_scene_has_them(shape, removed):
+    """The network may see the path radiance of L1C; the fill is laid over the scene itself."""
+    radiometry = Radiometry(path_radiance_removed=removed)
+    dn, thin = clear_land(shape), np.float32(0.2)
+
+    def lifts(patches, _):
+        """Takes away the light of a thin haze, and with it some of the path radiance."""
+        ground = (1 - np.array(PATH_RADIANCE, np.float32) * np.float32(removed))[:, None, None]
+        opacity = np.full_like(patches[:, :1], thin)
+        return np.concatenate([patches - 0.05 * ground, opacity], axis=1).astype(np.float32)
+
+    bands = []
+    network = Network(lifts, radiometry)
+    coarse_pass(Pixels(dn), network, Windows(), PLANS[0], lambda *band: bands.append(band))
+    light = np.concatenate([band[1] for band in bands], axis=1)
+    expected = radiometry.to_model(dn[[2, 1, 0]]) - 0.05
+    np.testing.assert_allclose(light, expected, atol=2e-3)
+
+
+# --- nodata --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(260, 300), (120, 150)])
+def test_nodata_reaches_no_neighbour_in_either_pass(tmp_path, shape):
+    holes, results = some_holes(shape), []
+    for nodata in (0, 40_000):
+        dn = np.where(holes, nodata, some_sky(shape))[:3].astype(np.uint16)
+        src = write_scene(tmp_path / f"{nodata}.tif", dn, nodata=nodata)
+        codes, found = tmp_path / f"p{nodata}.tif", tmp_path / f"f{nodata}.tif"
+        chosen = Settings(provenance=codes, opacity=found)
+        decloud_scene(src, tmp_path / f"o{nodata}.tif", SeesHaze(), chosen)
+        out = read(tmp_path / f"o{nodata}.tif")
+        assert (out[:, holes] == nodata).all()
+        assert (read(codes)[0][holes] == Provenance.NODATA).all()
+        results.append([out[:, ~holes], read(codes), read(found)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_beside_nodata_the_land_is_known_as_it_is():
+    """Cells without a pixel are not black: they reach no neighbour."""
+    dn, holes = np.full((4, 200, 220), 800, np.uint16), np.zeros((200, 220), bool)
+    holes[:, :53] = holes[70:101, 90:130] = True
+    coarse, rows, _ = run(Pixels(dn, ~holes), network := SeesHaze(), Windows(gate="off"))
+    known = coarse.context(0, 0, 200, coarse.width)
+    np.testing.assert_allclose(known[:3, ~holes], 800 / 2750, atol=1e-3)
+    for patch in network.fine:
+        np.testing.assert_allclose(patch[3:6], 800 / 2750, atol=1e-3)
+    assert not rows[3:].any()
+
+
+def test_clear_pixels_come_back_whatever_the_network_says_of_their_colour(tmp_path):
+    dn = some_sky((300, 320))[:3]
+    src, codes = write_scene(tmp_path / "in.tif", dn), tmp_path / "codes.tif"
+
+    class Wild(SeesHaze):
+        def __call__(self, patches, dark_object):
+            answer = super().__call__(patches, dark_object)
+            answer[:, :3] -= 0.2
+            return answer
+
+    for gate in ("on", "off"):
+        chosen = Settings(provenance=codes, overwrite=True, gate=gate)
+        report = decloud_scene(src, tmp_path / "out.tif", Wild(), chosen)
+        measured = read(codes)[0] == Provenance.MEASURED
+        assert 0.3 < measured.mean() < 0.95
+        np.testing.assert_array_equal(read(tmp_path / "out.tif")[:, measured], dn[:, measured])
+        assert report.changed == (~measured).sum()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    st.sampled_from([Windows(32, 8), Windows(64, 0), Windows(64, 32, "linear"), Windows(128, 48)]),
+    st.sampled_from(PLANS),
+    st.integers(0, 9),
+)
+def test_no_change_is_exactly_no_change_in_two_passes(shape, windows, plan, seed):
+    class Sees(SeesHaze):
+        def __call__(self, patches, dark_object):
+            answer = super().__call__(patches, dark_object)
+            answer[:, :3] = np.clip(patches[:, :3], 0, 1)
+            answer[:, 3] = np.float32(0.2)
+            return answer
+
+    scene = Pixels(noise((4, *shape), seed=seed), ~some_holes(shape))
+    _, rows, _ = run(scene, Sees(), windows, plan)
+    valid = scene.valid
+    assert not rows[:3, valid].any()
+    np.testing.assert_allclose(rows[3, valid], 0.2, atol=1e-3)
+    assert not rows[3:, ~valid].any()
