@@ -27,7 +27,7 @@ from geodecloud.raster.outputs import Counts, Outputs
 from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
-from geodecloud.restore.coarse import coarse_bytes, coarse_pass, gated
+from geodecloud.restore.coarse import cell_of, coarse_bytes, coarse_pass, gated
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.opaque import fill_opaque
@@ -127,7 +127,8 @@ def decloud_scene(
         cancelled = threading.Event()
 
         survey = Survey(facts, references)
-        coarse = coarse_pass(scene, network, settings.windows, plan, survey.add)
+        cell = cell_of(scene.shape, scene.pixel_metres)
+        coarse = coarse_pass(scene, network, settings.windows, plan, survey.add, cell)
         coarse, land = gated(coarse, settings.windows), survey.finish()
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
@@ -236,7 +237,7 @@ def plan_run(scene: Scene, settings: Settings) -> MemoryPlan:
         bytes_per_pixel=scene.dtype.itemsize * scene.dataset.count,
         block_row=block_height * columns,
         cells=-(-height // cell) * -(-width // cell),
-        coarse=coarse_bytes(height, width),
+        coarse=coarse_bytes(height, width, cell_of((height, width), scene.pixel_metres)),
         references=len(settings.policy.references),
     )
     plan = plan_memory(footprint, grid_of(settings.windows), settings.limits)

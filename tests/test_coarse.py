@@ -14,6 +14,7 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.coarse import (
     Coarse,
     PooledScene,
+    cell_of,
     coarse_bytes,
     coarse_pass,
     gated,
@@ -475,7 +476,9 @@ def test_the_memory_of_the_coarse_answer_is_known(shape):
     coarse, *_ = run(Pixels(some_sky(shape)), SeesHaze())
     arrays = [coarse.light, coarse.answer, coarse.gate, coarse.shadow_region]
     held = sum(array.nbytes for array in arrays if array is not None)
-    assert 0.8 * coarse_bytes(*shape) <= held <= coarse_bytes(*shape)
+    assert (
+        0.8 * coarse_bytes(*shape, cell_of(shape)) <= held <= coarse_bytes(*shape, cell_of(shape))
+    )
 
 
 # --- the survey ----------------------------------------------------------------------------
@@ -602,3 +605,11 @@ def test_no_change_is_exactly_no_change_in_two_passes(shape, windows, plan, seed
     assert not rows[:3, valid].any()
     np.testing.assert_allclose(rows[3, valid], 0.2, atol=1e-3)
     assert not rows[3:, ~valid].any()
+
+
+def test_cells_are_of_some_40_metres_and_fit_into_memory():
+    tile = (10_980, 10_980)
+    assert cell_of(tile, (10.0, 10.0)) == cell_of(tile) == 4
+    assert cell_of((900, 800), (30.0, 30.0)) == cell_of((5490, 5490), (20.0, 20.0)) == 2
+    assert cell_of((7_800, 7_700), (30.0, 30.0)) == 4  # a whole Landsat scene
+    assert cell_of((100, 900), (30.0, 30.0)) == 1

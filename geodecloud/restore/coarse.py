@@ -25,7 +25,9 @@ from geodecloud.restore.shadows import shadow_region
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
 
-CELL = 4  # pixels along a side of a cell
+CELL = 4  # pixels of 10 m along a side of a cell
+_LARGE_PIXEL = 15.0  # metres; a cell of four such pixels would hide whole clouds, so it has two
+_MOST_CELLS = 1 << 23  # of a scene of large pixels; more would need more memory than a tile's
 LEAST = 128  # pixels; a scene that is lower or narrower has no coarse pass
 _MOST_FINE = 1 << 22  # pixels of a scene that is kept at full resolution, as it is so narrow
 _CHANGE, _OPACITY, _SHADOW = slice(0, 3), 3, 4  # channels of an answer
@@ -52,7 +54,7 @@ Witness = Callable[[int, Floats, Floats], None]
 class Coarse:
     """The coarse answer for a scene; immutable once the coarse pass is over.
 
-    cell: pixels along a side of a cell: 4, or 1 where the scene has no coarse pass.
+    cell: pixels along a side of a cell: 4; 2 of large ones; 1 where there is no coarse pass.
     width: of the scene in pixels.
     light: (3, rows, columns) of cells, the scene's light in model range.
     answer: (5, rows, columns), change of R, G, B; opacity; shadow.
@@ -203,28 +205,40 @@ def _sums(values: Floats, cell: int) -> Floats:
     return reduce(np.add, (rows[:, :, i::cell] for i in range(cell)))
 
 
-def cell_of(shape: tuple[int, int]) -> int:
-    """Return height and width of a scene's cells in pixels."""
-    small = min(shape) < LEAST and shape[0] * shape[1] <= _MOST_FINE
-    return 1 if small else CELL
+def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = None) -> int:
+    """Return height and width of a scene's cells in pixels: 4, 2 of large ones, 1 if it is small.
+
+    Args:
+        pixel_metres: height and width of a pixel; None: not known.
+    """
+    pixels = shape[0] * shape[1]
+    if min(shape) < LEAST and pixels <= _MOST_FINE:
+        return 1
+    large = pixel_metres is not None and min(pixel_metres) >= _LARGE_PIXEL
+    return CELL // 2 if large and pixels <= 4 * _MOST_CELLS else CELL
 
 
-def coarse_bytes(height: int, width: int) -> int:
+def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
-    cell = cell_of((height, width))
     each = 8 * (4 if cell == 1 else 2) + 2 + 2 + 1
     return -(-height // cell) * -(-width // cell) * each
 
 
 def coarse_pass(
-    scene: RowSource, network: Network, windows: Windows, plan: MemoryPlan, witness: Witness
+    scene: RowSource,
+    network: Network,
+    windows: Windows,
+    plan: MemoryPlan,
+    witness: Witness,
+    cell: int | None = None,
 ) -> Coarse:
     """Run the network over the means of 4x4 pixels of a scene.
 
     Args:
+        cell: pixels along a side of a cell; None: as of pixels of 10 m.
         witness: is shown the scene as the coarse answer restores it.
     """
-    cell = cell_of(scene.shape)
+    cell = cell or cell_of(scene.shape)
     source = PooledScene(scene, network, cell)
     dtype = np.float32 if cell == 1 else np.float16
     height, width = source.shape
