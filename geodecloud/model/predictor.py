@@ -22,7 +22,7 @@ from geodecloud.restore.memory import grain
 from geodecloud.settings import ModelSpec, Precision
 from geodecloud.settings.cores import available_threads
 
-_FADING = 0.2  # opacity over which the model's strength fades, up to opacity 1
+_FADING = (0.3, 0.6)  # opacity over which the model's strength fades: more turns dense cloud orange
 _DEFAULT_SPEC = ModelSpec()
 _THREAD_SETTING = Lock()
 
@@ -162,7 +162,8 @@ class Predictor:
         Where the ground shines through, an uncertain generator removes too little. Elsewhere its
         output is a guess at the ground, and a larger change would only be another colour.
         """
-        visible: NDArray[np.float32] = np.clip((1 - opacity) / _FADING, 0, 1)
+        thin, dense = _FADING
+        visible: NDArray[np.float32] = np.clip((dense - opacity) / (dense - thin), 0, 1)
         return 1 + np.float32(self.info.strength - 1) * visible
 
     @torch.inference_mode()

@@ -177,7 +177,7 @@ class Policy(Part):
         parse=parse.rasters,
     )
     shadows: Shadows = option(
-        "restore", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
+        "keep", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
     )
     clear_below: float = option(
         0.03,

@@ -54,7 +54,7 @@ OPTIONS = {
     ),
     "--shadows": (
         "Treatment of clouds' shadows: relight the ground, or keep it as measured",
-        "restore",
+        "keep",
     ),
     "--reference": (
         "Clear image of another date to fill opaque pixels from; repeatable, best first",
