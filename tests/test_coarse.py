@@ -208,7 +208,9 @@ def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch):
     dn = np.where(some_holes((310, 270)), 0, some_sky((310, 270)))[:3].astype(np.uint16)
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
     paths = [tmp_path / name for name in ("out.tif", "codes.tif", "found.tif")]
-    chosen = Settings(provenance=paths[1], opacity=paths[2], overwrite=True, fill_limit=900)
+    chosen = Settings(
+        provenance=paths[1], opacity=paths[2], overwrite=True, fill_limit=900, shadows="restore"
+    )
     outputs = set()
     for plan in PLANS:
         monkeypatch.setattr(decloud, "plan_run", lambda *_, plan=plan: plan)
@@ -437,7 +439,7 @@ def test_haze_that_only_the_coarse_pass_sees_is_restored(tmp_path):
 def test_a_small_scene_has_one_pass(shape, context):
     scene, network = Pixels(some_sky(shape), ~some_holes(shape)), SeesHaze()
     predict = network if context else network.__call__
-    coarse, rows, _ = run(scene, predict)
+    coarse, rows, _ = run(scene, predict, Windows(gate="off"))
     assert coarse.is_fine
     grid = grid_of(Windows())
     assert len(network.coarse) == len(grid.starts(shape[0])) * len(grid.starts(shape[1]))
@@ -462,7 +464,6 @@ def test_from_128_pixels_on_there_are_two_passes():
     for shape, two in [((128, 128), True), ((127, 128), False), ((128, 127), False)]:
         coarse, *_ = run(Pixels(some_sky(shape)), SeesHaze())
         assert coarse.is_fine != two
-        assert coarse.guides == two
 
 
 def test_a_narrow_scene_that_is_very_long_has_two_passes_too():
@@ -596,14 +597,14 @@ def test_no_change_is_exactly_no_change_in_two_passes(shape, windows, plan, seed
         def __call__(self, patches, dark_object):
             answer = super().__call__(patches, dark_object)
             answer[:, :3] = np.clip(patches[:, :3], 0, 1)
-            answer[:, 3] = np.float32(0.2)
+            answer[:, 3] = np.float32(0.4)
             return answer
 
     scene = Pixels(noise((4, *shape), seed=seed), ~some_holes(shape))
     _, rows, _ = run(scene, Sees(), windows, plan)
     valid = scene.valid
     assert not rows[:3, valid].any()
-    np.testing.assert_allclose(rows[3, valid], 0.2, atol=1e-3)
+    np.testing.assert_allclose(rows[3, valid], 0.4, atol=1e-3)
     assert not rows[3:, ~valid].any()
 
 

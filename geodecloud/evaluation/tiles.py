@@ -30,6 +30,7 @@ from geodecloud.radiometry import (
 )
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance
+from geodecloud.restore.coarse import CERTAIN_ALONE, certain_veil
 from geodecloud.restore.composite import composite
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.rows import Rows, SceneFacts, given
@@ -144,6 +145,8 @@ def _screen_and_composite(
         output: float32 (4 or 5, 64, 64), of the network: R, G, B, opacity and shadow.
     """
     change, (opacity, *shadow) = output[:3] - cloudy, output[3:]
+    if shadow:  # a network for two passes: as in a scene without a coarse one
+        opacity = opacity * certain_veil(opacity, CERTAIN_ALONE)
     rows = Rows(0, dn, _EVERYWHERE, change, opacity, shadow[0] if shadow else None)
     done = composite(rows, SceneFacts(TILE, TILE, [0, 1, 2], _EUROSAT), Policy())
     untouched = float(np.mean(given(done.provenance) == Provenance.MEASURED))

@@ -34,6 +34,7 @@ _CHANGE, _OPACITY, _SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # Coarse opacity above which the fine pass is needed, if the veil is certain somewhere: clear sea
 # and pale fields look like a faint, even veil, which is nowhere more than that.
 _THIN_VEIL, _CERTAIN = 0.04, 0.15
+CERTAIN_ALONE = 0.3  # the same for windows without a scene around them
 _SHADED = 0.15  # coarse shadow above which the fine pass is needed
 _MARGIN = 5  # cells around by which that is widened
 _SOFT = 2  # cells to each side over which the gate's edge is made soft
@@ -42,7 +43,9 @@ _ROWS = 16  # that are merged at once
 _SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
 
 _DISTRUST = 14  # pixels around cloud from which no colour is taken
-_SEEN, _UNSEEN = 0.1, 0.4  # opacity: ground used as it is, and not at all
+# Opacity of ground that is used as it is, and not at all; and of ground that counts where nothing
+# else is seen.
+_SEEN, _HAZY, _HAZY_WEIGHT = (0.03, 0.15), (0.1, 0.4), 0.02
 _LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
 
 # Is shown bands of 64 rows from the top down: first row, light (3, rows, width) in model range as
@@ -58,7 +61,7 @@ class Coarse:
     width: of the scene in pixels.
     light: (3, rows, columns) of cells, the scene's light in model range.
     answer: (5, rows, columns), change of R, G, B; opacity; shadow.
-    guides: whether the fine pass is told of it, and mixed with it.
+    guides: whether the network takes context: the fine pass, where there is one, is told of it.
     computed: number of windows that were computed, by their top row.
     shadow_region: float16 (rows, columns), 0..1, where shadows may lie.
     gate: float16 (rows, columns), 0..1, weight of the fine answer; None: 1.
@@ -247,7 +250,7 @@ def coarse_pass(
         scene.shape[1],
         np.zeros((3, height, width), dtype),
         np.zeros((5, height, width), dtype),
-        guides=network.takes_context and cell > 1,
+        guides=network.takes_context,
         computed={},
         shadow_region=np.zeros((height, width), np.float16),
         known=np.zeros((height, width), np.bool_),
@@ -263,7 +266,7 @@ def coarse_pass(
             given(coarse.known)[rows] = valid
             coarse.computed[strip.first] = strip.computed
             shown.until(rows.stop)
-    if coarse.guides:
+    if coarse.guides and not coarse.is_fine:
         opacity, shadow = coarse.answer[3:].astype(np.float32)
         coarse.shadow_region[:] = shadow_region(opacity, shadow)
     coarse.answer[_SHADOW] *= coarse.shadow_region
@@ -271,14 +274,32 @@ def coarse_pass(
 
 
 def gated(coarse: Coarse, windows: Windows) -> Coarse:
-    """Return the coarse answer with its gate."""
+    """Return the coarse answer with its gate.
+
+    In a scene without a coarse pass, a veil that is nowhere certain is taken out of the answer.
+    """
     if windows.gate == "off" or not coarse.guides:
         return coarse
     opacity, shadow = coarse.answer[3:]
-    veil = ndimage.binary_propagation(opacity > _CERTAIN, mask=opacity > _THIN_VEIL)
-    found = veil | (shadow > _SHADED)
+    if coarse.is_fine:
+        opacity *= certain_veil(opacity, CERTAIN_ALONE)
+        return coarse
+    found = certain_veil(opacity, _CERTAIN) | (shadow > _SHADED)
     near = dilate(found, _MARGIN).astype(np.float32)
     return replace(coarse, gate=box_mean(near, _SOFT).astype(np.float16))
+
+
+def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bool_]:
+    """Return where a veil lies that is certain somewhere: bool (rows, columns).
+
+    Args:
+        opacity: (rows, columns), 0..1.
+        certain: opacity that no clear land reaches.
+    """
+    veil: NDArray[np.bool_] = ndimage.binary_propagation(
+        opacity > certain, mask=opacity > _THIN_VEIL
+    )
+    return veil
 
 
 def _as_it_is(light: NDArray[Any]) -> Floats:
@@ -292,10 +313,14 @@ def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
         opacity: float32 (rows, columns), 0..1.
         radius: pixels around cloud that are not used; the answer depends on as many.
     """
-    if (opacity <= _SEEN).all():
+    if (opacity <= _SEEN[0]).all():
         return np.ones_like(opacity)
     near = dilate(opacity, radius)
-    return smoothstep((_UNSEEN - near) / np.float32(_UNSEEN - _SEEN))
+    clear, hazy = (
+        smoothstep((end - near) / np.float32(end - start)) for start, end in (_SEEN, _HAZY)
+    )
+    weight: Floats = np.maximum(clear, np.float32(_HAZY_WEIGHT) * hazy)
+    return weight
 
 
 class _Showing:
