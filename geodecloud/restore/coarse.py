@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geodecloud.restore.fill.survey import HAZY_WEIGHT
 from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, upsample
 from geodecloud.restore.memory import FILLED_ROWS, MemoryPlan
 from geodecloud.restore.patches import Network, RowSource
@@ -45,7 +46,7 @@ _SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where
 _DISTRUST = 14  # pixels around cloud from which no colour is taken
 # Opacity of ground that is used as it is, and not at all; and of ground that counts where nothing
 # else is seen.
-_SEEN, _HAZY, _HAZY_WEIGHT = (0.03, 0.15), (0.1, 0.4), 0.02
+_SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
 _LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
 
 # Is shown bands of 64 rows from the top down: first row, light (3, rows, width) in model range as
@@ -319,7 +320,7 @@ def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
     clear, hazy = (
         smoothstep((end - near) / np.float32(end - start)) for start, end in (_SEEN, _HAZY)
     )
-    weight: Floats = np.maximum(clear, np.float32(_HAZY_WEIGHT) * hazy)
+    weight: Floats = np.maximum(clear, np.float32(HAZY_WEIGHT) * hazy)
     return weight
 
 

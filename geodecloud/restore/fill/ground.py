@@ -13,6 +13,7 @@ from geodecloud.restore.fill.pyramid import halved, normalise, pull_push
 from geodecloud.restore.filters import Floats, smoothstep, upsample
 
 _DIM, _DARK = 0.15, 0.4  # darker than the land around by this: maybe shadow, and surely
+_LEAST = 1e-3  # weight of a cell
 _SHADOW = 0.001  # weight of what surely is: it counts where nothing else is in reach
 _AROUND = 5  # doublings of the cell: "around" is some 256 pixels
 _CELL = 8  # pixels
@@ -99,7 +100,9 @@ def fill_colours(ground: Ground, shadow: Floats, prior: Floats) -> Floats:
             does.
         prior: float32 (3,), the colour where nothing of the land is seen.
     """
-    sums = normalise(ground.sums, ground.cell**2)
+    # Where all of a scene is hazy, the best of its cells count fully.
+    full = min(float(ground.sums[-1].max()), ground.cell**2)
+    sums = normalise(ground.sums, max(full, _LEAST))
     sums *= np.maximum(shadow, np.float32(_SHADOW))
     return pull_push(sums, prior)
 

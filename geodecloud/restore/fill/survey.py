@@ -17,6 +17,8 @@ from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.rows import SceneFacts
 
+HAZY_WEIGHT = 0.02  # of hazy ground, which counts where no clear ground is seen
+
 
 class Reference(Protocol):
     """Another date: see :class:`geodecloud.restore.fill.reference.ReferenceImage`."""
@@ -70,8 +72,8 @@ class Survey:
         """
         self._ground.add(colour, weight)
         self._swatches.add(first, colour, weight)
-        for reference in self._references:
-            reference.gather(first, colour, weight)
+        for reference in self._references:  # to compare colours, hazy ground is as good as clear
+            reference.gather(first, colour, np.minimum(weight / np.float32(HAZY_WEIGHT), 1))
 
     def finish(self) -> Land:
         """Find the colours of the land; no more rows will come."""
