@@ -153,7 +153,7 @@ class Policy(Part):
         "fill", "Treatment of opaque pixels: fill them in, keep their cloud, or set nodata"
     )
     opaque_above: float = option(
-        0.5,
+        0.45,
         "Pixels at or above this opacity (0 to 1) count as opaque",
         unit="OPACITY",
         minimum=0,

@@ -42,7 +42,7 @@ OPTIONS = {
     ),
     "--opaque-above": (
         "Pixels at or above this opacity (0 to 1) count as opaque",
-        "0.5",
+        "0.45",
     ),
     "--fill-limit": (
         "Largest distance from visible ground at which opaque pixels are filled",
