@@ -20,6 +20,8 @@ from geodecloud.restore.memory import FILLED_ROWS, FILLING
 from geodecloud.restore.rows import Rows, SceneFacts, given, set_aside, take_back
 from geodecloud.settings import Policy
 
+_WHOLE = 0.99  # fill weight from which a pixel shows a reference alone
+
 
 def fill_opaque(
     rows: Iterator[Rows],
@@ -112,7 +114,11 @@ class _Fill:
             dn = given(rows.out)[band]
             dn[over] = lay_over(dn[over], weight[over], new[over], facts.radiometry, facts.nodata)
             dn[left] = rows.dn[band][left]
-        given(rows.provenance)[over] = provenance[over]
+        # Real ground of another date is that alone; mixed with the scene's it is restored.
+        mixed = over & (provenance != Provenance.FILLED) & (weight < _WHOLE)
+        codes, percent = given(rows.provenance), np.ceil(weight * 100).astype(np.uint8)
+        codes[mixed] = np.where(codes < Provenance.FILLED, np.maximum(codes, percent), codes)[mixed]
+        codes[over & ~mixed] = provenance[over & ~mixed]
         given(rows.provenance)[left] = self._left
         if self._left == Provenance.CLOUD_REMOVED:
             make_nodata(given(rows.out), left, facts)
