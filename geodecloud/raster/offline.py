@@ -9,7 +9,7 @@ import html
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from geodecloud.errors import UsageError
@@ -60,8 +60,8 @@ def refuse_remote_here(name: str) -> None:
 
 def offline(*, allowed: bool) -> AbstractContextManager[None]:
     """Keep GDAL off the network in this thread in a ``with`` block, unless it is ``allowed``."""
-    if allowed:
-        return nullcontext()
+    if allowed:  # also where a caller of this thread is offline
+        return thread_options(dict.fromkeys(_OFFLINE))
     if process_is_owned():
         for name in _EXCEPTIONS:
             os.environ.pop(name, None)

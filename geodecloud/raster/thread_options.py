@@ -8,7 +8,7 @@ same run take its options over by :func:`inherited`.
 import ctypes
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -29,10 +29,11 @@ _here = _Options()
 
 
 @contextmanager
-def thread_options(options: dict[str, str]) -> Iterator[None]:
-    """Set options of GDAL in this thread while the ``with`` block runs."""
+def thread_options(options: Mapping[str, str | None]) -> Iterator[None]:
+    """Set options of GDAL in this thread while the ``with`` block runs; None lifts one."""
     outer = _here.current
-    _here.current = outer | options
+    both = {**outer, **options}
+    _here.current = {name: value for name, value in both.items() if value is not None}
     try:
         with _set_here(options):
             yield
@@ -57,17 +58,17 @@ def inherited(function: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextmanager
-def _set_here(options: dict[str, str]) -> Iterator[None]:
+def _set_here(options: Mapping[str, str | None]) -> Iterator[None]:
     gdal = _gdal()
     if gdal is None:  # the next best; no other thread notices unless this is the main one
-        with rasterio.Env(**options):
+        with rasterio.Env(**{name: value for name, value in options.items() if value is not None}):
             yield
         return
     names = {name: name.encode() for name in options}
     before = {name: gdal.CPLGetThreadLocalConfigOption(key, None) for name, key in names.items()}
     try:
         for name, value in options.items():
-            gdal.CPLSetThreadLocalConfigOption(names[name], value.encode())
+            gdal.CPLSetThreadLocalConfigOption(names[name], value and value.encode())
         yield
     finally:
         for name, value in before.items():
