@@ -25,7 +25,7 @@ from pathlib import Path
 from tests.conftest import identity
 from geodecloud.decloud import decloud_scene
 def slow(patches, _):
-    print("started", flush=True)
+    print("started\\n", end="", flush=True)  # two threads print
     time.sleep(60)
 decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), slow)
 """
