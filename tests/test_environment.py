@@ -113,6 +113,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow  # a server and its readers in one process need the cores for themselves
 def test_other_threads_read_from_the_network_meanwhile(tmp_path):
     src = write_scene(tmp_path / "in.tif", noise((3, 100, 90)))
     handler = partial(_Quiet, directory=tmp_path)
