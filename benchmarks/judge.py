@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,14 @@ class Judge:
     def __init__(self, options: argparse.Namespace) -> None:
         self.model: Path | None = options.model
         self.data, self.pictures = options.data, options.pictures
+        if self.pictures:
+            self.pictures.mkdir(parents=True, exist_ok=True)
         self.settings = Settings(force=True, overwrite=True, **dict(options.set))
         self.predictor: Predictor = load_predictor(ModelSpec(model=self.model), options.threads)
 
     def restore(self, path: Path, name: str, how: dict[str, Any]) -> Report:
         """Restore a scene, with a picture where pictures are wanted."""
         if self.pictures:
-            self.pictures.mkdir(parents=True, exist_ok=True)
             how = how | {"preview": self.pictures / f"{name.strip('*')}.png"}
         with tempfile.TemporaryDirectory() as folder:
             dst = Path(folder) / "out.tif"
@@ -117,26 +119,15 @@ def judge_radiometries(judge: Judge) -> None:
             show(title, judge.gains(folder / "cloudy", folder / "clear", list(THIN)))
 
 
-def made_pairs(source: Path, make: Callable[..., Any], dtype: str) -> Any:
-    """Return a temporary folder of the thin pairs in another radiometry."""
-    holder = tempfile.TemporaryDirectory()
-    folder = Path(holder.name)
-    for stem in THIN:
-        days = [reflectance(source / day / f"{stem}.tif") for day in ("cloudy", "clear")]
-        for day, picture in zip(("cloudy", "clear"), make(*days), strict=True):
-            write(folder / day / f"{stem}.tif", picture, dtype)
-    return _Folder(holder, folder)
-
-
-class _Folder:
-    def __init__(self, holder: tempfile.TemporaryDirectory[str], folder: Path) -> None:
-        self._holder, self._folder = holder, folder
-
-    def __enter__(self) -> Path:
-        return self._folder
-
-    def __exit__(self, *_: object) -> None:
-        self._holder.cleanup()
+@contextmanager
+def made_pairs(source: Path, make: Callable[..., Any], dtype: str) -> Iterator[Path]:
+    """Make a temporary folder of the thin pairs in another radiometry."""
+    with tempfile.TemporaryDirectory() as name:
+        for stem in THIN:
+            days = [reflectance(source / day / f"{stem}.tif") for day in ("cloudy", "clear")]
+            for day, picture in zip(("cloudy", "clear"), make(*days), strict=True):
+                write(Path(name) / day / f"{stem}.tif", picture, dtype)
+        yield Path(name)
 
 
 def judge_clear(judge: Judge) -> None:
