@@ -23,6 +23,7 @@ from geodecloud.errors import UsageError
 SCALE = 10_000.0  # Sentinel-2 QUANTIFICATION_VALUE: DN of reflectance 1
 BASELINE_4_OFFSET = -1000.0  # BOA_ADD_OFFSET / RADIO_ADD_OFFSET from processing baseline 04.00 on
 MODEL_WHITE = 0.275  # reflectance at the top of the model range
+BRIGHTEST = 4.0  # model range; more light tells a network nothing more
 # An 8-bit picture is taken to end where the model range does, as EuroSAT's do: where it is
 # saturated, so is the generator's input.
 PICTURE_SCALE = 255 / MODEL_WHITE

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from geodecloud.model.config import GeneratorPlan
+from geodecloud.radiometry import BRIGHTEST
 
-BRIGHTEST = 4.0  # model range; more light tells the network nothing more
 COARSE = 5  # channels of the coarse answer: restored R, G, B, opacity, shadow
 
 

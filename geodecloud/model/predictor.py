@@ -85,7 +85,7 @@ class Predictor:
 
     @property
     def takes_context(self) -> bool:
-        """Whether the generator sees the coarse answer, and light beyond the model range."""
+        """True if the generator sees the coarse answer, and light beyond the model range."""
         return self.info.plan.context
 
     def __call__(

@@ -81,7 +81,7 @@ class Coarse:
 
     @property
     def is_fine(self) -> bool:
-        """Whether this is the fine answer already."""
+        """True if the scene has no coarse pass: the answer is fine already."""
         return self.cell == 1
 
     def at(self, cells: NDArray[Any], first: int, last: int) -> Floats:

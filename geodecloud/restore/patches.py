@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import GeodecloudError
-from geodecloud.radiometry import Radiometry
+from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.windows import WindowGrid
 
@@ -19,7 +19,6 @@ CHANNELS = 5  # of an answer: change of R, G, B; opacity; shadow
 # range; or 8, with the coarse answer, for a network with a true ``takes_context``, and then the
 # light may be beyond the model range.
 Predict = Callable[[Floats, Floats], Floats]
-_BRIGHTEST = 4.0  # model range; more light tells the network nothing more
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,12 @@ class Network:
 
     @property
     def takes_context(self) -> bool:
-        """Whether it sees the coarse answer, and light beyond the model range."""
+        """True if the network sees the coarse answer, and light beyond the model range."""
         return bool(getattr(self.predict, "takes_context", False))
 
     def light(self, dn: NDArray[Any]) -> Floats:
         """Return what it sees of DN of R, G, B: float32 (3, rows, width) in model range."""
-        most = _BRIGHTEST if self.takes_context else 1.0
+        most = BRIGHTEST if self.takes_context else 1.0
         return self.radiometry.to_network(self.radiometry.to_model(dn, most))
 
     def change(self, patches: Floats) -> Floats:
@@ -60,7 +59,7 @@ class Network:
 
 
 class Guide(Protocol):
-    """What is known of the scene before: see :class:`geodecloud.restore.coarse.Coarse`."""
+    """Knowledge of the scene before its windows: :class:`geodecloud.restore.coarse.Coarse`."""
 
     def context(self, row: int, column: int, height: int, width: int) -> Floats:
         """Return what the network is told of a window: float32 (5, height, width)."""

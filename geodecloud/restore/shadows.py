@@ -26,7 +26,7 @@ _MOST_CELLS = 1024  # along a side; of more, means are taken
 
 @dataclass(frozen=True)
 class Displacement:
-    """Where shadows lie: rows down and columns to the right of their clouds, in these cells.
+    """Displacement of shadows: rows down and columns to the right of their clouds, in cells.
 
     certainty: robust standard deviations by which it stands out among all displacements.
     """

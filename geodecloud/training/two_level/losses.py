@@ -1,4 +1,4 @@
-"""What the networks are asked for."""
+"""Measure how far the networks are from their task."""
 
 from dataclasses import dataclass
 
