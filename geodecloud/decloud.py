@@ -126,10 +126,11 @@ def decloud_scene(
         invented = InventedCheck(settings, str(scene.path), remedy, guessed=doubtful)
         cancelled = threading.Event()
 
-        survey = Survey(facts, references)
+        survey = Survey(facts, references) if policy.opaque == "fill" else None
         cell = cell_of(scene.shape, scene.pixel_metres)
-        coarse = coarse_pass(scene, network, settings.windows, plan, survey.add, cell)
-        coarse, land = gated(coarse, settings.windows), survey.finish()
+        witness = survey.add if survey else None
+        coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell)
+        coarse, land = gated(coarse, settings.windows), survey and survey.finish()
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
             rows = screen(cancellable(restored, cancelled), mask, policy)
@@ -137,7 +138,7 @@ def decloud_scene(
             rows = (composite(some, facts, policy, with_percent=asked) for some in rows)
             rows = invented.watch(rows, facts.height * facts.width)
             rows = _report_progress(rows, scene, progress)
-            if policy.opaque == "fill":
+            if land:
                 threads = settings.limits.thread_count
                 rows = fill_opaque(rows, facts, policy, land, dst.parent, threads)
             # Writing is this thread's. All else runs ahead of it in others, which end before the

@@ -168,11 +168,12 @@ class PooledScene:
     It is a :class:`~geodecloud.restore.patches.RowSource` whose DN are light in model range.
 
     Attributes:
-        read_rows: light (3, rows, width) and validity of all rows that were read, in order.
+        read_rows: DN (3, rows, width) and validity of all rows that were read, in order, if
+            they are kept.
     """
 
-    def __init__(self, scene: RowSource, network: Network, cell: int) -> None:
-        self._scene, self._network, self._cell = scene, network, cell
+    def __init__(self, scene: RowSource, network: Network, cell: int, *, kept: bool = True) -> None:
+        self._scene, self._network, self._cell, self._kept = scene, network, cell, kept
         self.shape = -(-scene.shape[0] // cell), -(-scene.shape[1] // cell)
         self.rgb = [0, 1, 2]
         self.read_rows: SimpleQueue[tuple[NDArray[Any], NDArray[np.bool_]]] = SimpleQueue()
@@ -182,7 +183,7 @@ class PooledScene:
         cell, height = self._cell, self._scene.shape[0]
         dn, valid = self._scene.read(first * cell, min(last * cell, height))
         rgb = dn[self._scene.rgb]
-        if len(valid):
+        if len(valid) and self._kept:
             self.read_rows.put((rgb, valid))
         return pooled(self._network.light(rgb), valid, cell)
 
@@ -233,17 +234,17 @@ def coarse_pass(
     network: Network,
     windows: Windows,
     plan: MemoryPlan,
-    witness: Witness,
+    witness: Witness | None,
     cell: int | None = None,
 ) -> Coarse:
     """Run the network over the means of 4x4 pixels of a scene.
 
     Args:
         cell: pixels along a side of a cell; None: as of pixels of 10 m.
-        witness: is shown the scene as the coarse answer restores it.
+        witness: is shown the scene as the coarse answer restores it; None: nobody is.
     """
     cell = cell or cell_of(scene.shape)
-    source = PooledScene(scene, network, cell)
+    source = PooledScene(scene, network, cell, kept=witness is not None)
     dtype = np.float32 if cell == 1 else np.float16
     height, width = source.shape
     coarse = Coarse(
@@ -256,7 +257,7 @@ def coarse_pass(
         shadow_region=np.zeros((height, width), np.float16),
         known=np.zeros((height, width), np.bool_),
     )
-    shown = _Showing(coarse, scene.shape[0], source, network, witness)
+    shown = _Showing(coarse, scene.shape[0], source, network, witness) if witness else None
     plan = replace(plan, rows_of_windows=1)
     with closing(window_pass(source, network, windows, plan, light_of=_as_it_is)) as strips:
         for strip in strips:
@@ -266,7 +267,8 @@ def coarse_pass(
             coarse.answer[:, rows] = strip.answer * valid  # a cell without a pixel has no part
             given(coarse.known)[rows] = valid
             coarse.computed[strip.first] = strip.computed
-            shown.until(rows.stop)
+            if shown:
+                shown.until(rows.stop)
     if coarse.guides and not coarse.is_fine:
         opacity, shadow = coarse.answer[3:].astype(np.float32)
         coarse.shadow_region[:] = shadow_region(opacity, shadow)
