@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from geodecloud.decloud import Report
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
         SceneError,
         UsageError,
     )
+    from geodecloud.masking import MaskReport
     from geodecloud.model.predictor import Predictor
+    from geodecloud.raster.cloud_mask import CloudClass
     from geodecloud.raster.provenance import Provenance, is_real
     from geodecloud.raster.source import Src
     from geodecloud.restore_arrays import Restored
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BandsWarning",
+    "CloudClass",
     "ConfigError",
     "DataError",
     "DataWarning",
@@ -78,10 +82,12 @@ __all__ = [
     "UsageError",
     "Windows",
     "__version__",
+    "cloud_mask",
     "decloud_array",
     "decloud_dataarray",
     "decloud_file",
     "is_real",
+    "mask_file",
 ]
 
 
@@ -197,6 +203,64 @@ def decloud_dataarray(
     return restore_dataarray(data, predictor, chosen, model_name=predictor.name)
 
 
+def mask_file(
+    src: Src,
+    dst: str | Path,
+    settings: Settings | None = None,
+    *,
+    model: str | Path | ModelSpec | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    **options: Any,
+) -> MaskReport:
+    """Write the cloud mask of the scene ``src`` into the new GeoTIFF ``dst``; restore nothing.
+
+    Args:
+        src, settings, model, device, precision, options: as of :func:`decloud_file`.
+
+    Returns:
+        what was found: the number of pixels of each :class:`CloudClass`, seconds.
+
+    Raises:
+        GeodecloudError: with one line that names the file, the value and the remedy.
+    """
+    from pathlib import Path
+
+    from geodecloud.masking import mask_scene
+
+    chosen = _with_options(settings, options)
+    return mask_scene(src, Path(dst), _load(model, device, precision, chosen), chosen)
+
+
+def cloud_mask(
+    array: NDArray[Any],
+    settings: Settings | None = None,
+    *,
+    nodata: float | None = None,
+    model: str | Path | ModelSpec | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    **options: Any,
+) -> NDArray[np.uint8]:
+    """Return the cloud mask of an array: uint8 (rows, columns), codes of :class:`CloudClass`.
+
+    Args:
+        array, nodata: as of :func:`decloud_array`.
+        settings, model, device, precision, options: as of :func:`decloud_array`.
+
+    Raises:
+        GeodecloudError: the array is no scene, or the network fails.
+    """
+    from geodecloud.raster.array import ArrayInfo
+    from geodecloud.restore_arrays import mask_array, refuse_bands_last
+
+    chosen = _with_options(settings, options)
+    refuse_bands_last(array.shape)
+    chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
+    predictor = _load(model, device, precision, chosen)
+    return mask_array(array, predictor, chosen, info=ArrayInfo(nodata=nodata))
+
+
 def _with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
     from geodecloud.errors import UsageError
     from geodecloud.settings import Settings
@@ -230,6 +294,8 @@ def __getattr__(name: str) -> Any:
         return import_module("geodecloud.decloud").Report
     if name in ("Provenance", "is_real"):
         return getattr(import_module("geodecloud.raster.provenance"), name)
+    if name == "CloudClass":
+        return import_module("geodecloud.raster.cloud_mask").CloudClass
     of_errors = name.endswith(("Error", "Warning"))
     return getattr(import_module(f"geodecloud.{'errors' if of_errors else 'settings'}"), name)
 

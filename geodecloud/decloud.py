@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from geodecloud.raster.outputs import Counts, Outputs
 from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
+from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import cell_of, coarse_bytes, coarse_pass, gated
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
@@ -116,7 +117,7 @@ def decloud_scene(
         Outputs(scene, dst, settings.output, input_files(scene, settings)) as outputs,
     ):
         refuse_impossible(scene, settings, outputs.nodata)
-        network = _see(predict, calibrate(scene, settings.reading))
+        network = network_of(predict, calibrate(scene, settings.reading))
         radiometry = network.radiometry
         facts = _facts_of(scene, radiometry, outputs.unwritten)
         plan = plan_run(scene, settings)
@@ -135,6 +136,8 @@ def decloud_scene(
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
             rows = screen(cancellable(restored, cancelled), mask, policy)
             asked = settings.output.opacity is not None
+            if settings.output.cloud_mask:
+                rows = (replace(some, classes=classify(some, policy)) for some in rows)
             rows = (composite(some, facts, policy, with_percent=asked) for some in rows)
             rows = invented.watch(rows, facts.height * facts.width)
             rows = _report_progress(rows, scene, progress)
@@ -158,7 +161,7 @@ def decloud_scene(
     )
 
 
-def _see(predict: Predict, radiometry: Radiometry) -> Network:
+def network_of(predict: Predict, radiometry: Radiometry) -> Network:
     """Return the network with the radiometry in which it sees the scene."""
     network = Network(predict, radiometry)
     return Network(predict, radiometry.as_measured()) if network.takes_context else network
@@ -184,7 +187,7 @@ def _open_mask(scene: Scene, settings: Settings) -> Iterator[CloudMask | None]:
     if reading.mask is None:
         yield None
         return
-    with open_mask(reading.mask, reading.mask_values, scene) as mask:
+    with open_mask(reading.mask, reading.mask_values, scene, reading.mask_buffer) as mask:
         yield mask
 
 

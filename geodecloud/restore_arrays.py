@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geodecloud.decloud import Report, decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, UsageError
+from geodecloud.masking import mask_scene
 from geodecloud.raster.array import (
     ArrayInfo,
     bands_first,
@@ -25,6 +26,7 @@ from geodecloud.raster.array import (
     stated_scale_and_offset,
     write_array,
 )
+from geodecloud.raster.cloud_mask import read_cloud_mask
 from geodecloud.raster.provenance import read_provenance
 from geodecloud.raster.source import Source
 from geodecloud.restore.patches import Predict
@@ -68,24 +70,17 @@ def restore_array(
         UsageError: the array has another shape, or an output is named in ``settings``.
         SceneError: its values are of a kind that is no scene.
     """
-    if array.ndim != 3:
-        raise UsageError(
-            f"the array has shape {array.shape}: (bands, rows, columns) is needed; "
-            "np.moveaxis(array, -1, 0) makes it from (rows, columns, bands)"
-        )
-    if 0 in array.shape:
-        raise UsageError(f"the array has shape {array.shape}: it is empty")
     output = settings.output
-    if output.provenance or output.opacity or output.preview or output.stac:
+    beside = (output.provenance, output.opacity, output.cloud_mask, output.preview, output.stac)
+    if any(beside):
         raise UsageError(
-            "an array has no outputs beside it: leave provenance, opacity, preview, stac out"
+            "an array has no outputs beside it: leave provenance, opacity, cloud_mask, preview, "
+            "stac out"
         )
-    hidden = hidden_pixels(array, settings.reading.bands or (1, 2, 3), info.nodata)
-    with _temporary_folder() as folder:
-        src, dst, codes = (folder / name for name in (_ARRAY, _RESTORED, "codes.tif"))
-        write_array(src, np.ma.getdata(array), info, None if hidden is None else ~hidden)
+    with _as_source(array, settings, info) as (source, hidden):
+        folder = Path(source.name).parent
+        dst, codes = folder / _RESTORED, folder / "codes.tif"
         settings = settings.replace(provenance=codes)
-        source = Source(str(src), _FILES[_ARRAY])
         report = decloud_scene(source, dst, predict, settings, model_name=model_name)
         restored: NDArray[Any] = read_array(dst)
         if isinstance(array, np.ma.MaskedArray):
@@ -95,6 +90,43 @@ def restore_array(
             restored = np.ma.MaskedArray(restored, mask, fill_value=array.fill_value)
         report = replace(report, dst=Path(_FILES[_RESTORED]))
         return Restored(restored, read_provenance(codes), report)
+
+
+def mask_array(
+    array: NDArray[Any], predict: Predict, settings: Settings, *, info: ArrayInfo = NO_INFO
+) -> NDArray[np.uint8]:
+    """Return the cloud mask of (bands, rows, columns) of DN; see :func:`geodecloud.cloud_mask`.
+
+    Args:
+        array, info: as of :func:`restore_array`.
+
+    Raises:
+        UsageError: the array has another shape.
+        SceneError: its values are of a kind that is no scene.
+    """
+    with _as_source(array, settings, info) as (source, _):
+        path = Path(source.name).parent / "mask.tif"
+        mask_scene(source, path, predict, settings)
+        return read_cloud_mask(path)
+
+
+@contextmanager
+def _as_source(
+    array: NDArray[Any], settings: Settings, info: ArrayInfo
+) -> Iterator[tuple[Source, NDArray[np.bool_] | None]]:
+    """Write an array into a temporary folder; yield it as a source, and its hidden pixels."""
+    if array.ndim != 3:
+        raise UsageError(
+            f"the array has shape {array.shape}: (bands, rows, columns) is needed; "
+            "np.moveaxis(array, -1, 0) makes it from (rows, columns, bands)"
+        )
+    if 0 in array.shape:
+        raise UsageError(f"the array has shape {array.shape}: it is empty")
+    hidden = hidden_pixels(array, settings.reading.bands or (1, 2, 3), info.nodata)
+    with _temporary_folder() as folder:
+        src = folder / _ARRAY
+        write_array(src, np.ma.getdata(array), info, None if hidden is None else ~hidden)
+        yield Source(str(src), _FILES[_ARRAY]), hidden
 
 
 @contextmanager

@@ -20,15 +20,16 @@ ROOMS = {
     "raster": BELOW_RASTER,
     "restore": f"{BELOW_RASTER} raster",
     "decloud": BELOW_DECLOUD,
-    "restore_arrays": f"{BELOW_DECLOUD} decloud",
-    "batch": f"{BELOW_DECLOUD} decloud model",
+    "masking": f"{BELOW_DECLOUD} decloud",
+    "restore_arrays": f"{BELOW_DECLOUD} decloud masking",
+    "batch": f"{BELOW_DECLOUD} decloud masking model",
     "model": f"{BELOW_RASTER} restore.windows restore.filters restore.memory raster.atomic",
     "data": f"{BELOW_RASTER} raster model.config model.inputs",
     "training": f"{BELOW_RASTER} model data evaluation.metrics evaluation.tables raster.atomic",
     "evaluation": f"{BELOW_DECLOUD} decloud model data",
     "qgis.profiles": "errors version raster.atomic qgis.plugin",
     "qgis.plugin": "",  # runs in QGIS's own Python, without the package
-    "cli": f"{BELOW_DECLOUD} decloud batch model data training evaluation qgis",
+    "cli": f"{BELOW_DECLOUD} decloud masking batch model data training evaluation qgis",
 }
 # Package -> the rooms that may import it.
 HEAVY = {

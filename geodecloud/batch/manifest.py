@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
-from geodecloud.batch.plan import Job
+from geodecloud.batch.plan import BESIDE, Job
 from geodecloud.batch.search import FoundScene
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, warn
@@ -19,11 +19,9 @@ _LOCK = ".geodecloud-batch.lock"
 # Options without effect on the pixels, and those of which the manifest has more than the value.
 _NOT_RECORDED = {
     *("model", "threads", "batch_size", "max_memory"),
-    *("provenance", "opacity", "preview", "overwrite"),
+    *(*BESIDE, "overwrite"),
     *("force", "allow_network"),  # what was restored without them is the same with them
 }
-
-_BESIDE = ("provenance", "opacity", "preview")  # outputs with names of their own
 
 Entry = dict[str, Any]
 
@@ -41,6 +39,7 @@ def configuration_of(spec: WorkerSpec, model_sha256: str) -> Entry:
     if aoi and Path(aoi).is_file():
         values["aoi"] = Path(aoi)
     settings = {name: _json(value) for name, value in values.items() if name not in _NOT_RECORDED}
+    settings |= {"mask_only": True} if spec.mask_only else {}
     return {"settings": settings, "model": model_sha256}
 
 
@@ -176,13 +175,13 @@ class Manifest:
         ]
         texts += ["another model"] if entry.get("model") != configuration["model"] else []
         identity = self._identity(job)
-        for name in _BESIDE:
+        for name in BESIDE:
             if identity[name] and identity[name] != entry.get(name):
                 texts.append(f"`{name}` {_text(entry.get(name))}, now {identity[name]}")
         return texts
 
     def _files_of(self, entry: Entry) -> list[Path]:
-        names = [entry.get(name) for name in ("output", *_BESIDE)]
+        names = [entry.get(name) for name in ("output", *BESIDE)]
         paths = [self._absolute(name) for name in names if name]
         if entry.get("settings", {}).get("stac"):
             paths.append(item_path(paths[0]))
@@ -190,6 +189,7 @@ class Manifest:
 
     def _identity(self, job: Job) -> Entry:
         fingerprint = job.fingerprint
+        beside = dict(zip(BESIDE, job.beside, strict=True))
         return {
             "source": {
                 "path": job.source,
@@ -197,9 +197,7 @@ class Manifest:
                 "mtime": fingerprint.mtime if fingerprint else None,
             },
             "output": self._relative(job.output),
-            "provenance": self._relative(job.provenance) if job.provenance else None,
-            "opacity": self._relative(job.opacity) if job.opacity else None,
-            "preview": self._relative(job.preview) if job.preview else None,
+            **{name: self._relative(path) if path else None for name, path in beside.items()},
         }
 
     def _relative(self, path: Path) -> str:

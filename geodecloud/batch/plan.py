@@ -9,6 +9,8 @@ from pathlib import Path
 from geodecloud.batch.search import Fingerprint, FoundScene
 from geodecloud.errors import UsageError
 
+BESIDE = ("provenance", "opacity", "cloud_mask", "preview")  # outputs with names of their own
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,14 +28,20 @@ class Job:
     provenance: Path | None = None
     opacity: Path | None = None
     preview: Path | None = None
+    cloud_mask: Path | None = None
     item: Path | None = None
     overwrite: bool = False
     stale: tuple[Path, ...] = ()
 
     @property
+    def beside(self) -> tuple[Path | None, ...]:
+        """The files with names of their own, in the order of :data:`BESIDE`."""
+        return tuple(getattr(self, name) for name in BESIDE)
+
+    @property
     def outputs(self) -> list[Path]:
         """All files to make."""
-        every = (self.output, self.provenance, self.opacity, self.preview, self.item)
+        every = (self.output, *self.beside, self.item)
         return [path for path in every if path]
 
 
@@ -51,6 +59,7 @@ class Naming:
     provenance: str | None = None
     opacity: str | None = None
     preview: str | None = None
+    cloud_mask: str | None = None
 
     def __post_init__(self) -> None:
         for option, pattern in self._patterns().items():
@@ -75,6 +84,7 @@ class Naming:
             provenance=paths.get("provenance"),
             opacity=paths.get("opacity"),
             preview=paths.get("preview"),
+            cloud_mask=paths.get("cloud_mask"),
             overwrite=overwrite,
         )
 
@@ -112,8 +122,8 @@ class Claims:
             owner = self._owners.get(key, job.source)
             if key in claims:
                 raise UsageError(
-                    f"{path}: would be written twice; give `name`, `provenance`, `opacity` "
-                    "and `preview` patterns that differ"
+                    f"{path}: would be written twice; give `name`, `provenance`, `opacity`, "
+                    "`cloud_mask` and `preview` patterns that differ"
                 )
             if owner != job.source:
                 raise UsageError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geodecloud.batch.plan import Job
+from geodecloud.batch.plan import BESIDE, Job
 from geodecloud.errors import GeodecloudError, GeodecloudWarning
 from geodecloud.settings import ModelSpec, Settings
 
@@ -22,10 +22,14 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """The settings and the model of a worker: plain values, which any process can unpickle."""
+    """The settings and the model of a worker: plain values, which any process can unpickle.
+
+    mask_only: cloud masks are written, and nothing is restored.
+    """
 
     settings: Settings
     model: ModelSpec
+    mask_only: bool = False
 
     def with_model(self, **changes: Any) -> WorkerSpec:
         """Return the same specification with some fields of its model changed."""
@@ -78,7 +82,7 @@ class Restorer:
     def __init__(self, spec: WorkerSpec) -> None:
         from geodecloud.model.predictor import load_predictor
 
-        self._settings = spec.settings
+        self._settings, self._mask_only = spec.settings, spec.mask_only
         with collected_warnings() as messages:
             self._predictor = load_predictor(spec.model, spec.settings.limits.threads)
         self._start_warnings = messages
@@ -96,24 +100,21 @@ class Restorer:
 
     def _restore(self, job: Job, progress: Callable[[int, int], None]) -> Outcome:
         from geodecloud.decloud import decloud_scene
+        from geodecloud.masking import mask_scene
 
         try:
             settings = self._settings.replace(
-                provenance=job.provenance,
-                opacity=job.opacity,
-                preview=job.preview,
+                **dict(zip(BESIDE, job.beside, strict=True)),
                 overwrite=job.overwrite,
             )
             for path in job.outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            report = decloud_scene(
-                job.source,
-                job.output,
-                self._predictor,
-                settings,
-                model_name=self._predictor.name,
-                progress=progress,
-            )
+            way = job.source, job.output, self._predictor, settings
+            if self._mask_only:
+                found = mask_scene(*way, progress=progress)
+                return Outcome(report=found.to_dict())
+            name = self._predictor.name
+            report = decloud_scene(*way, model_name=name, progress=progress)
         except (GeodecloudError, OSError, UnicodeError) as error:
             return Outcome(error=_one_line(error))
         except Exception as error:  # it is recorded, and the batch goes on

@@ -61,10 +61,11 @@ SettleOption = Annotated[
     ),
 ]
 NameOption = Annotated[
-    str,
+    str | None,
     output_option(
         metavar="NAME",
         help="Names of the outputs; {stem} is the scene's name, {parent} its folder's",
+        show_default="{stem}_clear.tif; {stem}_mask.tif with --mask-only",
     ),
 ]
 ProvenanceOption = Annotated[
@@ -80,9 +81,19 @@ OpacityOption = Annotated[
         help="Names of rasters of opacity and shadow to write, like {stem}_opacity.tif",
     ),
 ]
+CloudMaskOption = Annotated[
+    str | None,
+    output_option(metavar="NAME", help="Names of cloud masks to write, like {stem}_mask.tif"),
+]
 PreviewOption = Annotated[
     str | None,
     output_option(metavar="NAME", help="Names of PNG previews to write, like {stem}.png"),
+]
+MaskOnlyOption = Annotated[
+    bool,
+    output_option(
+        "--mask-only", help="Write the cloud mask of each scene as its output, and restore nothing"
+    ),
 ]
 WorkersOption = Annotated[
     int | None,
@@ -104,7 +115,7 @@ FailFastOption = Annotated[
 ]
 
 
-@takes_settings("provenance", "opacity", "preview", "overwrite")
+@takes_settings("provenance", "opacity", "cloud_mask", "preview", "overwrite")
 def batch(
     sources: SourcesArgument = None,
     out: FolderArgument = None,
@@ -112,9 +123,11 @@ def batch(
     pattern: PatternOption = None,
     watch: WatchOption = False,
     settle: SettleOption = 10,
-    name: NameOption = "{stem}_clear.tif",
+    name: NameOption = None,
     provenance: ProvenanceOption = None,
     opacity: OpacityOption = None,
+    cloud_mask: CloudMaskOption = None,
+    mask_only: MaskOnlyOption = False,
     preview: PreviewOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -136,6 +149,12 @@ def batch(
         raise UsageError("OUT_DIR is missing: give SRC... and then OUT_DIR")
     if out.is_file():
         raise UsageError(f"OUT_DIR is missing: {out} is a file")
+    beside = (provenance, opacity, preview, cloud_mask)
+    if mask_only and (any(beside) or settings.output.stac or settings.reading.mask):
+        raise UsageError(
+            "--mask-only writes cloud masks alone: leave --provenance, --opacity, --preview, "
+            "--cloud-mask, --stac and --mask out"
+        )
     from geodecloud.batch.crew import Crew
     from geodecloud.batch.folder import Request, run_batch
     from geodecloud.batch.plan import Naming
@@ -147,12 +166,12 @@ def batch(
     request = Request(
         read_names(sources),
         Search(out.absolute(), tuple(pattern or SCENES), recursive),
-        Naming(name, provenance, opacity, preview),
+        Naming(name or ("{stem}_mask.tif" if mask_only else Naming.name), *beside),
         overwrite,
         fail_fast,
         settle if watch else None,
     )
-    crew = Crew(WorkerSpec(settings, model).with_absolute_paths(), workers, scheduler)
+    crew = Crew(WorkerSpec(settings, model, mask_only).with_absolute_paths(), workers, scheduler)
     summary = Summary()
     try:
         run_batch(request, crew, show_batch(progress, hidden=quiet), summary)

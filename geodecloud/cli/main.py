@@ -13,6 +13,7 @@ from geodecloud.cli.cloud_fields import cloud_fields
 from geodecloud.cli.console import answer, run
 from geodecloud.cli.evaluate import evaluate
 from geodecloud.cli.info import info
+from geodecloud.cli.mask import mask
 from geodecloud.cli.program import Command, Group, Program
 from geodecloud.cli.remove import remove
 from geodecloud.cli.simulate import simulate
@@ -51,7 +52,7 @@ def root(
 
 
 _OF_TRAINING = (train, cloud_fields, prepare, download_eurosat)
-for _command in (remove, batch, info, simulate, evaluate, *_OF_TRAINING):
+for _command in (remove, mask, batch, info, simulate, evaluate, *_OF_TRAINING):
     app.command(cls=Command)(_command)
 app.add_typer(qgis.app, name="qgis", cls=Group, help="Install the plugin for QGIS.")
 

@@ -27,6 +27,7 @@ _PANELS = {
 _CLOUDS = {
     "mask",
     "mask_values",
+    "mask_buffer",
     "keep_haze",
     "opaque_above",
     "shadows",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
+from scipy import ndimage
 
-from geodecloud.errors import SceneError
+from geodecloud.errors import SceneError, UsageError
 from geodecloud.raster.align import warp
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import Grid, lie_alike
@@ -31,12 +32,16 @@ class CloudMask:
     """An open mask on the grid of a scene.
 
     values: mask values that mean cloud; None: every value but 0.
+    height: rows of the scene.
+    buffer: distance by which cloud is grown, and height and width of a pixel, in metres.
     """
 
     path: Path
     dataset: Any  # rasterio.DatasetReader or WarpedVRT
     values: tuple[int, ...] | None
     window: Callable[[int, int], Window]  # of the dataset, for (first, last) row of the scene
+    height: int = 0
+    buffer: tuple[float, tuple[float, float]] | None = None
 
     def read(self, first: int, last: int) -> NDArray[np.bool_]:
         """Return where rows ``first`` to ``last`` (not included) are cloud: bool (rows, width).
@@ -44,6 +49,19 @@ class CloudMask:
         Raises:
             SceneError: the mask is damaged there.
         """
+        if self.buffer is None:
+            return self._read(first, last)
+        metres, pixel = self.buffer
+        reach = int(metres / pixel[0])  # rows; no cloud farther away counts
+        top, bottom = max(first - reach, 0), min(last + reach, self.height)
+        cloud = self._read(top, bottom)
+        if not cloud.any():
+            return cloud[first - top : last - top]
+        distance = ndimage.distance_transform_edt(~cloud, sampling=pixel)
+        near: NDArray[np.bool_] = distance[first - top : last - top] <= metres
+        return near
+
+    def _read(self, first: int, last: int) -> NDArray[np.bool_]:
         window = self.window(first, last)
         with failures_as(f"{self.path}: damaged or truncated mask"):
             values = self.dataset.read(1, window=window)
@@ -55,7 +73,10 @@ class CloudMask:
 
 @contextmanager
 def open_mask(
-    path: Path | str, values: tuple[int, ...] | None, scene: Scene
+    path: Path | str,
+    values: tuple[int, ...] | None,
+    scene: Scene,
+    buffer: float | None = None,
 ) -> Iterator[CloudMask]:
     """Open a cloud mask; beyond it there is no cloud.
 
@@ -64,11 +85,16 @@ def open_mask(
             the scene's grid by nearest neighbour.
         values: mask values that mean cloud; None: 3, 8, 9, 10 where the name has SCL in it, else
             every value but 0.
+        buffer: distance in metres by which cloud is grown; None: 0.
 
     Raises:
+        UsageError: the scene has no CRS to measure ``buffer`` by.
         SceneError: the mask cannot be read, lies elsewhere, or has no CRS and another size.
     """
     name, path = path, Path(path)
+    if buffer is not None and scene.pixel_metres is None:
+        raise UsageError(f"{scene.path} has no CRS to measure metres by: leave `mask_buffer` out")
+    grown = None if buffer is None or scene.pixel_metres is None else (buffer, scene.pixel_metres)
     if values is None and _SCL.search(path.stem):
         values = SCL_CLOUD
     if name == path and not path.exists():
@@ -76,14 +102,13 @@ def open_mask(
     whole_file = Grid.of(scene.dataset)
     with open_raster(name, kind="mask") as raster:
         if lie_alike(Grid.of(raster), whole_file):
-            yield CloudMask(path, raster, values, scene.window)
+            yield CloudMask(path, raster, values, scene.window, scene.shape[0], grown)
             return
         _refuse_elsewhere(Grid.of(raster), path, scene)
-        width = scene.shape[1]
+        height, width = scene.shape
         with warp(raster, path, scene.grid, Resampling.nearest, alpha=True) as mask:
-            yield CloudMask(
-                path, mask, values, lambda first, last: Window(0, first, width, last - first)
-            )
+            rows = lambda first, last: Window(0, first, width, last - first)  # noqa: E731
+            yield CloudMask(path, mask, values, rows, height, grown)
 
 
 def _refuse_elsewhere(grid: Grid, path: Path, scene: Scene) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from geodecloud.errors import SceneError
+from geodecloud.raster.cloud_mask import TEXT
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.opacity import BANDS
 from geodecloud.raster.provenance import NAME
@@ -23,7 +24,7 @@ def tags_of_output(path: Path) -> dict[str, str]:
 
 
 def is_output(path: Path) -> bool:
-    """Return whether a file is a restored scene, a provenance raster, or opacity.
+    """Return whether a file is a restored scene, provenance, opacity or a cloud mask.
 
     Simulated scenes are none: they are made to be restored.
     """
@@ -34,6 +35,6 @@ def is_output(path: Path) -> bool:
     try:
         with open_raster(path) as file:
             names = file.descriptions
-            return names in ((OPACITY,), BANDS) or (names[0] or "").startswith(NAME)
+            return names in ((OPACITY,), (TEXT,), BANDS) or (names[0] or "").startswith(NAME)
     except SceneError:
         return False

@@ -1,4 +1,7 @@
-"""Write the outputs of a run together: the scene, provenance, opacity, preview and STAC item."""
+"""Write the outputs of a run together: the scene, and what stands beside it.
+
+Beside it may stand provenance, opacity, a cloud mask, a preview and a STAC item.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster import atomic
+from geodecloud.raster.cloud_mask import create_cloud_mask
+from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.opacity import create_percent
 from geodecloud.raster.opacity import style as style_of_opacity
@@ -54,6 +59,10 @@ class FinishedRows(Protocol):
     @property
     def found(self) -> NDArray[np.uint8] | None:
         """Opacity and shadow in percent, (2, rows, width)."""
+
+    @property
+    def classes(self) -> NDArray[np.uint8] | None:
+        """Classes of a cloud mask, (rows, width)."""
 
     @property
     def windows(self) -> int:
@@ -159,7 +168,7 @@ class Outputs:
     """
 
     def __init__(self, scene: Scene, dst: Path, output: Output, protected: Iterable[Path]) -> None:
-        for path in (dst, output.provenance, output.opacity):
+        for path in (dst, output.provenance, output.opacity, output.cloud_mask):
             if path and path.suffix.lower() not in (".tif", ".tiff"):
                 raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
         if output.stac:
@@ -178,6 +187,7 @@ class Outputs:
             restored = parts.add(self._dst)
             provenance = parts.add(output.provenance) if output.provenance else None
             opacity = parts.add(output.opacity) if output.opacity else None
+            cloud_mask = parts.add(output.cloud_mask) if output.cloud_mask else None
             for path, text in self._styles().items():
                 parts.add(path).write_text(text, "utf-8")
             self._item = item
@@ -190,6 +200,11 @@ class Outputs:
             )
             self._opacity = (
                 files.enter_context(create_percent(scene, opacity, output)) if opacity else None
+            )
+            self._cloud_mask = (
+                files.enter_context(create_cloud_mask(scene, cloud_mask, output))
+                if cloud_mask
+                else None
             )
             self.block = self._restored.block
             self._files = files.pop_all()
@@ -211,7 +226,8 @@ class Outputs:
         """
         output, parts = self._output, self._parts()
         item = item_path(self._dst) if output.stac else None
-        beside = (output.provenance, output.opacity, *self._styles(), output.preview, item)
+        rasters = (output.provenance, output.opacity, output.cloud_mask)
+        beside = (*rasters, *self._styles(), output.preview, item)
         paths = [self._dst, *(path for path in beside if path)]
         parts.check_all(paths)
         return paths
@@ -221,6 +237,7 @@ class Outputs:
         rasters = {
             self._output.provenance: style_of_provenance(),
             self._output.opacity: style_of_opacity(),
+            self._output.cloud_mask: style_of_cloud_mask(),
         }
         styles = {path.with_suffix(".qml"): text for path, text in rasters.items() if path}
         return {path: text for path, text in styles.items() if not path.exists()}
@@ -258,6 +275,7 @@ class Outputs:
                 dst=self._dst,
                 provenance=self._output.provenance,
                 opacity=self._output.opacity,
+                cloud_mask=self._output.cloud_mask,
                 radiometry=radiometry,
                 cog=self._output.format == "cog",
                 facts={**json.loads(settings), "model": model_name, **fractions},
@@ -279,6 +297,8 @@ class Outputs:
                 self._provenance.write(provenance[None], some.first)
             if self._opacity:
                 self._opacity.write(_set(some.found), some.first)
+            if self._cloud_mask:
+                self._cloud_mask.write(_set(some.classes)[None], some.first)
             if preview:
                 preview.add(some.first, some.dn[rgb], out[rgb], provenance)
             del some, out, provenance  # while the next ones are waited for
@@ -304,7 +324,8 @@ class Outputs:
 
 def remove_output(path: Path) -> None:
     """Remove an output that no longer fits, and what this program or GDAL has put beside it."""
-    beside, ours = path.with_suffix(".qml"), (style_of_provenance(), style_of_opacity())
+    ours = (style_of_provenance(), style_of_opacity(), style_of_cloud_mask())
+    beside = path.with_suffix(".qml")
     if beside.is_file() and beside.read_text("utf-8", errors="replace") in ours:
         beside.unlink(missing_ok=True)  # another style is the user's
     atomic.remove(path)

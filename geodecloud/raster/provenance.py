@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.array import read_array
+from geodecloud.raster.categories import write_categories
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
@@ -130,23 +131,6 @@ def style() -> str:
     return pseudocolour(items, COLOURS[Provenance.NODATA])
 
 
-def categories() -> str:
-    """Return the meaning of each code as GDAL's category names: the text of an .aux.xml file."""
-    names = (MEANINGS.get(code, ("", ()))[0] for code in range(Provenance.NODATA + 1))
-    listed = "".join(f"      <Category>{name}</Category>\n" for name in names)
-    return _PAM.format(listed=listed)
-
-
-_PAM = """\
-<PAMDataset>
-  <PAMRasterBand band="1">
-    <CategoryNames>
-{listed}    </CategoryNames>
-  </PAMRasterBand>
-</PAMDataset>
-"""
-
-
 @contextmanager
 def create_provenance(scene: Scene, path: Path, output: Output) -> Iterator[RowWriter]:
     """Open a new provenance raster on the scene's grid to write rows to: uint8, a colour table.
@@ -159,17 +143,7 @@ def create_provenance(scene: Scene, path: Path, output: Output) -> Iterator[RowW
         out.write_colormap(1, COLOURS)
         out.set_band_description(1, TEXT)
         yield writer
-    write_categories(path)
-
-
-def write_categories(path: Path) -> None:
-    """Write the categories into the file that GDAL keeps beside a raster, which may be there."""
-    beside = path.with_name(path.name + ".aux.xml")
-    text = categories()
-    if beside.exists():  # a CRS that GeoTIFF cannot hold, say
-        band = text.partition("<PAMDataset>\n")[2].partition("</PAMDataset>")[0]
-        text = beside.read_text("utf-8").replace("</PAMDataset>", f"{band}</PAMDataset>")
-    beside.write_text(text, "utf-8")
+    write_categories(path, {code: text for code, (text, _) in MEANINGS.items()})
 
 
 def read_provenance(path: Path) -> NDArray[np.uint8]:

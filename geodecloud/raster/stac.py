@@ -10,12 +10,14 @@ from rasterio.errors import RasterioError
 
 from geodecloud.errors import GeoreferenceWarning, OutputError, UsageError, warn
 from geodecloud.radiometry import Radiometry
+from geodecloud.raster.cloud_mask import stac_classes
 from geodecloud.raster.grid import Bounds
 from geodecloud.raster.opacity import BANDS, NO_PERCENT
 from geodecloud.raster.scene import Scene
 from geodecloud.version import VERSION
 
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+_CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 # Where a file states when it was taken: Sentinel-2's tag, TIFF's, and a time or day in its name.
 _TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
 _TIME_IN_NAME = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d))?(?!\d)")
@@ -28,6 +30,7 @@ class Written(NamedTuple):
     dst: the restored scene.
     provenance: its provenance raster, if any.
     opacity: its raster of opacity and shadow, if any.
+    cloud_mask: its cloud mask, if any.
     radiometry: of the scene, and so of the output.
     cog: all are COGs.
     facts: for ``processing:expression``: options, model and fractions, as JSON can hold them.
@@ -41,6 +44,7 @@ class Written(NamedTuple):
     cog: bool
     facts: dict[str, Any]
     nodata: float | None = None
+    cloud_mask: Path | None = None
 
 
 def item_path(dst: Path) -> Path:
@@ -138,6 +142,12 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
         described = [{"name": text.split()[0], "description": text, **percent} for text in BANDS]
         title, more = "opacity and shadow in percent", {"bands": described}
         item.add_asset("opacity", pystac.Asset(href, title, None, kind, roles, more))
+    if written.cloud_mask:
+        href = _href(written.cloud_mask.absolute(), folder)
+        roles = ["metadata", "cloud", "cloud-shadow"]
+        more = {"classification:classes": stac_classes()}
+        item.add_asset("cloud_mask", pystac.Asset(href, "cloud mask", None, kind, roles, more))
+        item.stac_extensions.append(_CLASSIFICATION)
 
 
 def _href(path: Path, folder: Path) -> str:

@@ -19,6 +19,33 @@ def pseudocolour(items: Iterable[tuple[int, str, Colour]], nodata: Colour) -> st
     return _QML.format(nodata=",".join(map(str, nodata)), items="\n".join(lines))
 
 
+def paletted(items: Iterable[tuple[int, str, Colour]]) -> str:
+    """Return the text of a .qml file that paints each value of the first band in its own colour."""
+    lines = []
+    for value, text, (red, green, blue, alpha) in items:
+        colour = f"#{red:02x}{green:02x}{blue:02x}"
+        entry = f'<paletteEntry value="{value}" label="{text}" color="{colour}" alpha="{alpha}"/>'
+        lines.append(f"        {entry}")
+    return _PALETTED.format(items="\n".join(lines))
+
+
+_PALETTED = """\
+<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis styleCategories="Symbology" version="3.22.16">
+  <pipe>
+    <provider>
+      <resampling enabled="false" zoomedInResamplingMethod="nearestNeighbour" \
+zoomedOutResamplingMethod="nearestNeighbour" maxOversampling="2"/>
+    </provider>
+    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
+      <colorPalette>
+{items}
+      </colorPalette>
+    </rasterrenderer>
+  </pipe>
+</qgis>
+"""
+
 _QML = """\
 <!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis styleCategories="Symbology" version="3.22.16">

@@ -57,6 +57,7 @@ class Rows:
     out: (bands, rows, width), dtype of ``dn``, the output's DN.
     provenance: uint8 (rows, width).
     found: uint8 (2, rows, width), opacity and shadow in percent, 255 without data; None: not asked.
+    classes: uint8 (rows, width), of a cloud mask; None: not asked.
     """
 
     first: int
@@ -71,6 +72,7 @@ class Rows:
     out: NDArray[Any] | None = None
     provenance: NDArray[np.uint8] | None = None
     found: NDArray[np.uint8] | None = None
+    classes: NDArray[np.uint8] | None = None
 
     @property
     def last(self) -> int:

@@ -90,10 +90,17 @@ class Reading(Part):
     )
     mask_values: tuple[int, ...] | None = option(
         None,
-        "Mask values that mean cloud",
+        "Mask values that mean cloud, ranges too: 1,3-5",
         unit="VALUES",
         shown_default="3,8,9,10 of an SCL; else all but 0",
         parse=parse.values,
+    )
+    mask_buffer: float | None = option(
+        None,
+        "Distance by which the clouds of the mask are grown",
+        unit="METRES",
+        above=0,
+        shown_default="none",
     )
     keep_haze: bool = option(
         False,
@@ -110,6 +117,8 @@ class Reading(Part):
         super().__post_init__()
         if self.resolution not in (None, 10, 20, 60):
             raise UsageError(f"`resolution` is {self.resolution}: give 10, 20 or 60")
+        if self.mask_buffer is not None and self.mask is None:
+            raise UsageError("`mask_buffer` grows a given mask: give `mask`, too")
 
 
 @dataclass(frozen=True)
@@ -225,6 +234,11 @@ class Output(Part):
     opacity: Path | None = option(
         None,
         "GeoTIFF to write: opacity of clouds and their shadows, in percent",
+        unit="FILE",
+    )
+    cloud_mask: Path | None = option(
+        None,
+        "Cloud mask GeoTIFF to write: clear, thick cloud, thin cloud, cloud shadow",
         unit="FILE",
     )
     preview: Path | None = option(
@@ -384,6 +398,7 @@ class Settings:
             "declared_nodata_only": reading.declared_nodata_only or None,
             "mask": Path(reading.mask).name if reading.mask else None,
             "mask_values": reading.mask_values,
+            "mask_buffer": reading.mask_buffer,
             "aoi": reading.aoi,
             "resolution": reading.resolution,
         }

@@ -13,6 +13,9 @@ from typing import Any
 # No drive letter of Windows, which is one letter.
 _GDAL_NAME = re.compile(r"/vsi|[a-z][a-z0-9+.-]+://|[A-Z][A-Z0-9_]+:")
 
+_RANGE = re.compile(r"\s*(-?\d+)\s*-\s*(-?\d+)\s*")
+_LONGEST_RANGE = 65535  # numbers of 16 bits
+
 
 def bands(value: Any) -> tuple[int, ...]:
     """Return three band numbers from "4,3,2" or any sequence."""
@@ -24,9 +27,18 @@ def bands(value: Any) -> tuple[int, ...]:
 
 
 def values(value: Any) -> tuple[int, ...]:
-    """Return whole numbers from "3,8,9,10", one number or any sequence."""
-    remedy = "give whole numbers like 3,8,9,10"
-    return tuple(whole(part, remedy) for part in _parts(value, remedy))
+    """Return whole numbers from "3,8,9,10", with ranges "1,3-5", one number or any sequence."""
+    remedy = "give whole numbers like 3,8,9,10, or ranges like 1,3-5"
+    return tuple(number for part in _parts(value, remedy) for number in _range(part, remedy))
+
+
+def _range(part: Any, remedy: str) -> range:
+    """Return the numbers that "3-5" or a single number means."""
+    match = _RANGE.fullmatch(part) if isinstance(part, str) else None
+    first, last = map(int, match.groups()) if match else [whole(part, remedy)] * 2
+    if not 0 <= last - first <= _LONGEST_RANGE:
+        raise ValueError(remedy)
+    return range(first, last + 1)
 
 
 def size(value: Any) -> int:

@@ -27,7 +27,10 @@ OPTIONS = {
         "Cloud mask or Sentinel-2 scene classification (SCL); only its clouds change",
         "",
     ),
-    "--mask-values": ("Mask values that mean cloud", "3,8,9,10 of an SCL; else all but 0"),
+    "--mask-values": (
+        "Mask values that mean cloud, ranges too: 1,3-5",
+        "3,8,9,10 of an SCL; else all but 0",
+    ),
     "--keep-haze": (
         "Do not remove uniform haze from 8-bit pictures",
         "",
@@ -70,6 +73,11 @@ OPTIONS = {
         "GeoTIFF to write: opacity of clouds and their shadows, in percent",
         "",
     ),
+    "--cloud-mask": (
+        "Cloud mask GeoTIFF to write: clear, thick cloud, thin cloud, cloud shadow",
+        "",
+    ),
+    "--mask-buffer": ("Distance by which the clouds of the mask are grown", "none"),
     "--overwrite": ("Replace existing outputs", ""),
     "--model": ("Model file (.safetensors)", "the built-in model"),
     "--device": ("Device of the network: auto, cpu, cuda, cuda:1 or mps", "auto"),

@@ -15,7 +15,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from .algorithm import absolute
+from .algorithm import absolute, number
 from .layers import Style, put_provenance_style, source_of
 from .options import help_of
 from .restoring import add_restoring, restoring_options
@@ -35,6 +35,8 @@ reference (blue); 255 nodata.
 
 <b>Opacity and shadow</b>: how opaque the cloud over each pixel is (band 1), and how deep its shadow
 (band 2), from 0 to 100 percent; 255 nodata.
+
+<b>Cloud mask</b>: 0 clear (transparent); 1 thick cloud; 2 thin cloud; 3 cloud shadow; 255 nodata.
 
 Red, green and blue are restored; other bands pass through. For Sentinel-2 from 2022 on, set the
 offset to -1000 unless your provider has applied it or the product's metadata is beside the file.
@@ -72,6 +74,11 @@ class RemoveClouds(SceneAlgorithm):
             help_of("--mask-values"),
             advanced=True,
         )
+        self.add(
+            number("MASK_BUFFER", "Mask buffer in metres", minValue=0),
+            help_of("--mask-buffer"),
+            advanced=True,
+        )
         self.add(QgsProcessingParameterRasterDestination("OUTPUT", "Restored"))
         self.add(
             QgsProcessingParameterRasterDestination("PROVENANCE", "Provenance", optional=True),
@@ -82,6 +89,12 @@ class RemoveClouds(SceneAlgorithm):
                 "OPACITY", "Opacity and shadow", optional=True, createByDefault=False
             ),
             help_of("--opacity"),
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                "CLOUD_MASK", "Cloud mask", optional=True, createByDefault=False
+            ),
+            help_of("--cloud-mask"),
         )
         self.addOutput(QgsProcessingOutputNumber("CHANGED", "Fraction of pixels changed"))
         self.addOutput(QgsProcessingOutputNumber("INVENTED", "Fraction of pixels invented"))
@@ -103,16 +116,20 @@ class RemoveClouds(SceneAlgorithm):
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         provenance = self.parameterAsOutputLayer(parameters, "PROVENANCE", context)
         opacity = self.parameterAsOutputLayer(parameters, "OPACITY", context)
+        cloud_mask = self.parameterAsOutputLayer(parameters, "CLOUD_MASK", context)
         arguments = ["remove", self.source, absolute(output)]
         arguments += ["--provenance", absolute(provenance)] if provenance else []
         arguments += ["--opacity", absolute(opacity)] if opacity else []
+        arguments += ["--cloud-mask", absolute(cloud_mask)] if cloud_mask else []
         arguments += ["--mask", self._mask] if self._mask else []
         arguments += self.option("--mask-values", "MASK_VALUES", parameters, context)
+        arguments += self.option("--mask-buffer", "MASK_BUFFER", parameters, context)
         for reference in self._references:
             arguments += ["--reference", reference]
         arguments += restoring_options(self, parameters, context)
         arguments += self.scene_options(parameters, context)
-        folders = {Path(path).parent for path in (output, provenance, opacity) if path}
+        written = (output, provenance, opacity, cloud_mask)
+        folders = {Path(path).parent for path in written if path}
         report = self.run_program([*arguments, "--overwrite", "--json"], folders, feedback)
         if report is None:
             return {}
@@ -123,9 +140,11 @@ class RemoveClouds(SceneAlgorithm):
         if provenance:
             style = put_provenance_style(Path(provenance))
             Style.of_file(style).wait_for(provenance, context)
-        if opacity and (style := Path(opacity).with_suffix(".qml")).exists():
-            Style.of_file(style).wait_for(opacity, context)
+        for layer in filter(None, (opacity, cloud_mask)):
+            if (style := Path(layer).with_suffix(".qml")).exists():
+                Style.of_file(style).wait_for(layer, context)
         layers = {"OUTPUT": output, "PROVENANCE": provenance or None, "OPACITY": opacity or None}
+        layers["CLOUD_MASK"] = cloud_mask or None
         shares = {"CHANGED": changed, "INVENTED": invented}
         shares |= {"REFERENCED": facts["reference_fraction"], "RELIT": facts["shadow_fraction"]}
         return {**layers, **shares}

@@ -19,6 +19,7 @@ from .restoring import add_restoring, restoring_options
 
 _PROVENANCE = "{stem}_provenance.tif"
 _OPACITY = "{stem}_opacity.tif"
+_CLOUD_MASK = "{stem}_mask.tif"
 _HELP = """
 Removes the clouds of all scenes in a folder, one after the other. SCENE.tif becomes
 SCENE_clear.tif in the output folder. Beside it stands SCENE_provenance.tif, which says which pixels
@@ -66,6 +67,10 @@ class RemoveFolder(ProgramAlgorithm):
             "SCENE_opacity.tif: opacity of clouds and their shadows, in percent.",
         )
         self.add(
+            QgsProcessingParameterBoolean("CLOUD_MASK", "Write cloud masks", False),
+            "SCENE_mask.tif: clear, thick cloud, thin cloud, cloud shadow.",
+        )
+        self.add(
             QgsProcessingParameterBoolean("OVERWRITE", "Replace existing outputs", False),
             help_of("--overwrite"),
             advanced=True,
@@ -91,6 +96,8 @@ class RemoveFolder(ProgramAlgorithm):
             arguments += ["--provenance", _PROVENANCE]
         if self.parameterAsBoolean(parameters, "OPACITY", context):
             arguments += ["--opacity", _OPACITY]
+        if self.parameterAsBoolean(parameters, "CLOUD_MASK", context):
+            arguments += ["--cloud-mask", _CLOUD_MASK]
         arguments += restoring_options(self, parameters, context)
         try:
             text = self.run_program(arguments, {Path(output)}, feedback)

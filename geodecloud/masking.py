@@ -1,0 +1,130 @@
+"""Find the clouds of a scene, and write a cloud mask; nothing is restored."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.decloud import Progress, input_files, network_of, plan_run
+from geodecloud.errors import UsageError
+from geodecloud.raster.atomic import AtomicFiles
+from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.cloud_mask import CloudClass, create_cloud_mask, style
+from geodecloud.raster.gdal import gdal_resources
+from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.raster.source import Src
+from geodecloud.restore.classify import classify
+from geodecloud.restore.coarse import cell_of, coarse_pass, gated
+from geodecloud.restore.fine import fine_pass
+from geodecloud.restore.memory import cache_bytes
+from geodecloud.restore.patches import Predict
+from geodecloud.restore.rows import Rows
+from geodecloud.restore.stages import cancellable, prefetch
+from geodecloud.settings import Settings
+
+
+@dataclass(frozen=True)
+class MaskReport:
+    """The result of a run.
+
+    pixels: number of pixels of each class.
+    bands: of red, green and blue, from 1.
+    """
+
+    src: Path
+    dst: Path
+    height: int
+    width: int
+    bands: tuple[int, int, int]
+    pixels: dict[CloudClass, int]
+    seconds: float
+
+    def fraction(self, code: CloudClass) -> float:
+        """Return the share of a class among the pixels with data."""
+        valid = sum(count for one, count in self.pixels.items() if one != CloudClass.NODATA)
+        return self.pixels[code] / max(valid, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        kinds = [code for code in CloudClass if code != CloudClass.NODATA]
+        return {
+            "src": str(self.src),
+            "dst": str(self.dst),
+            "width": self.width,
+            "height": self.height,
+            "bands": list(self.bands),
+            "seconds": round(self.seconds, 3),
+            **{f"{code.name.lower()}_fraction": self.fraction(code) for code in kinds},
+        }
+
+
+def mask_scene(
+    src: Src,
+    dst: Path,
+    predict: Predict,
+    settings: Settings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> MaskReport:
+    """Write the cloud mask of the scene ``src`` into the new file ``dst``.
+
+    It is the mask that :func:`geodecloud.decloud.decloud_scene` writes as ``cloud_mask``.
+
+    Args:
+        src: a raster, product or set of bands, see :func:`geodecloud.raster.source.find_source`.
+        predict: the network, see :data:`geodecloud.restore.patches.Predict`.
+        progress: called with (rows done, rows in all).
+
+    Raises:
+        SceneError: ``src`` cannot be read or lacks what is needed, or its radiometry is doubtful.
+        OutputError: ``dst`` cannot be written, or is there and may not be overwritten.
+        UsageError: the settings do not fit the scene, or a cloud mask is given.
+    """
+    settings = settings or Settings()
+    if settings.reading.mask is not None:
+        raise UsageError("`mask` is given: a mask is made without another one; leave it out")
+    if dst.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"{dst}: the output is a GeoTIFF; name it .tif")
+    begun = time.perf_counter()
+    limits, output = settings.limits, settings.output
+    with (
+        gdal_resources(cache_bytes(limits), limits.thread_count),
+        open_scene(src, reading=settings.reading) as scene,
+        AtomicFiles(input_files(scene, settings), overwrite=output.overwrite) as files,
+    ):
+        path, beside = files.add(dst), dst.with_suffix(".qml")
+        if not beside.exists():  # one that exists is the user's
+            files.add(beside).write_text(style(), "utf-8")
+        counts = np.zeros(256, np.int64)
+        with create_cloud_mask(scene, path, output) as writer:
+            for rows, classes in _classified(scene, predict, settings):
+                writer.write(classes[None], rows.first)
+                counts += np.bincount(classes.ravel(), minlength=256)
+                if progress:
+                    progress(rows.last, scene.shape[0])
+        height, width = scene.shape
+        pixels = {code: int(counts[code]) for code in CloudClass}
+        seconds = time.perf_counter() - begun
+        return MaskReport(scene.path, dst, height, width, scene.bands, pixels, seconds)
+
+
+def _classified(
+    scene: Scene, predict: Predict, settings: Settings
+) -> Iterator[tuple[Rows, NDArray[np.uint8]]]:
+    """Yield the rows of a scene from the top down, with their classes."""
+    network = network_of(predict, calibrate(scene, settings.reading))
+    plan, windows = plan_run(scene, settings), settings.windows
+    cell, cancelled = cell_of(scene.shape, scene.pixel_metres), threading.Event()
+    coarse = gated(coarse_pass(scene, network, windows, plan, None, cell), windows)
+    with (
+        closing(fine_pass(scene, network, windows, plan, coarse)) as found,
+        closing(prefetch(cancellable(found, cancelled), cancelled=cancelled)) as ahead,
+    ):
+        for rows in ahead:
+            yield rows, classify(rows, settings.policy)

@@ -1,0 +1,26 @@
+"""Sort pixels into clear, thin and thick cloud, and cloud shadow."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.raster.cloud_mask import CloudClass
+from geodecloud.restore.rows import Rows, given
+from geodecloud.settings import Policy
+
+THIN_ABOVE = 0.1  # opacity from which a pixel is thin cloud; most of its change is wanted there
+SHADOW_ABOVE = 0.2  # depth from which a pixel is a cloud's shadow
+
+
+def classify(rows: Rows, policy: Policy) -> NDArray[np.uint8]:
+    """Return the class of each pixel: uint8 (rows, width), see :class:`CloudClass`.
+
+    Cloud is thick from ``policy.opaque_above`` on, and counts more than a shadow that falls on it.
+    """
+    opacity = given(rows.opacity)
+    classes = np.full(opacity.shape, CloudClass.CLEAR, np.uint8)
+    if rows.shadow is not None:
+        classes[rows.shadow >= SHADOW_ABOVE] = CloudClass.SHADOW
+    classes[opacity >= min(THIN_ABOVE, policy.opaque_above)] = CloudClass.THIN
+    classes[opacity >= policy.opaque_above] = CloudClass.THICK
+    classes[~rows.valid] = CloudClass.NODATA
+    return classes
