@@ -424,20 +424,51 @@ def test_choices_of_the_command_line_are_those_of_the_library():
     assert get_args(OnBad) == get_args(tiles.OnBad)
 
 
+_IN_A_FINALIZER = """
+class Finalized:
+    def __del__(self): stop()
+def program():
+    Finalized()
+    time.sleep(60)
+"""
+_IN_NUMPY = """
+class Kind(type):
+    def __getattr__(self, name):
+        stop()
+        raise AttributeError(name)
+class Code(int, metaclass=Kind): pass
+def program():
+    np.zeros(3, "uint8") == Code(1)  # NumPy looks for __array_ufunc__, and drops any exception
+    time.sleep(60)
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_a_signal_that_python_drops_still_ends_the_run():
-    """A signal that comes in a finalizer raises where no exception leaves."""
-    script = (
-        "import os, signal, time\n"
-        "from geodecloud.cli.console import run\n"
-        "class Finalized:\n"
-        "    def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n"
-        "def program():\n"
-        "    Finalized()\n"
-        "    time.sleep(60)\n"
-        "run(program)\n"
-    )
+@pytest.mark.parametrize("program", [_IN_A_FINALIZER, _IN_NUMPY], ids=["finalizer", "numpy"])
+@pytest.mark.parametrize(
+    ("around", "words"),
+    [
+        ("from geodecloud.cli.console import run", "geodecloud: interrupted\n"),
+        (
+            "from geodecloud.raster.signals import *\n"
+            "def run(program):\n"
+            "    with stopped_by(signal.SIGTERM):\n"
+            "        try: program()\n"
+            "        except Stopped as stopped: stopped.arrived = True; sys.exit(143)",
+            "",
+        ),
+    ],
+    ids=["command line", "worker"],
+)
+def test_a_signal_that_a_library_drops_still_ends_the_run(program, around, words):
+    stop = "def stop(): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n"
+    script = f"import os, signal, sys, time\nimport numpy as np\n{around}\n{stop}{program}"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+        [sys.executable, "-c", f"{script}run(program)\n"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=50,
     )
-    assert (done.returncode, done.stderr) == (143, "geodecloud: interrupted\n")
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (143, words.splitlines())

@@ -149,6 +149,19 @@ def test_cancelling_lets_it_tidy_up(tmp_path):
     assert not part.exists()
 
 
+def test_one_that_had_finished_is_not_called_cancelled(tmp_path):
+    """It ended well between two looks at whether the user has cancelled."""
+    out = tmp_path / "out"
+    program = fake(
+        tmp_path,
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "pathlib.Path(sys.argv[1]).touch()",
+        "time.sleep(0.3)",
+        "print('its report')",
+    )
+    assert run([program, str(out)], Feedback(lambda _: out.exists()), [tmp_path]) == "its report"
+
+
 def test_one_that_must_be_killed_leaves_nothing_either(tmp_path, monkeypatch):
     monkeypatch.setattr("geodecloud.qgis.plugin.runner._GRACE", 0.2)
     program = fake(

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import rasterio
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError
+from geodecloud.raster import atomic
 from geodecloud.raster.atomic import AtomicFiles, sweep
 from geodecloud.raster.lock import acquire, release
 from geodecloud.settings import Settings
@@ -69,6 +72,33 @@ def test_an_output_that_appeared_meanwhile_is_kept(tmp_path, monkeypatch, links)
         outputs.add(first).write_text("new")
     assert first.read_text() == "new"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_signal_between_two_files_leaves_both(tmp_path, monkeypatch):
+    """A new picture beside an old provenance would be worse than either."""
+    names = ("a.tif", "b.tif", "c.tif")
+    for name in names:
+        (tmp_path / name).write_text("old")
+
+    def move_slowly(part, destination, *, replace, move=atomic._move):
+        move(part, destination, replace=replace)
+        if destination.name == "a.tif":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    monkeypatch.setattr(atomic, "_move", move_slowly)
+
+    def write_all():
+        with AtomicFiles([], overwrite=True) as outputs:
+            for name in names:
+                outputs.add(tmp_path / name).write_text("new")
+
+    with pytest.raises(KeyboardInterrupt):
+        write_all()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        names, "new"
+    )
 
 
 def test_only_what_no_run_is_writing_is_swept(tmp_path):

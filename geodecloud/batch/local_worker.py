@@ -7,19 +7,15 @@ import socket
 import threading
 import traceback
 from multiprocessing.connection import Connection
-from typing import NoReturn
 
 from geodecloud.batch.events import Done, RowsDone
 from geodecloud.batch.worker import Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError
 from geodecloud.raster.process import own_process
+from geodecloud.raster.signals import Stopped, stopped_by
 from geodecloud.restore.heap import use_one_heap
 
 READY = "ready"
-
-
-class _StopError(BaseException):
-    """The owner stops this worker: leaves through every ``with`` block."""
 
 
 def serve(connection: Connection, spec: WorkerSpec) -> None:
@@ -32,19 +28,21 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
     use_one_heap()
     own_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, which stops us
-    signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_stop_with_owner, daemon=True).start()
     worker = f"{socket.gethostname()}:{os.getpid()}"
 
     def progress(done: int, total: int) -> None:
         connection.send(RowsDone(worker, done, total))
 
-    try:
-        restore = _restorer(connection, spec)
-        while restore:
-            connection.send(Done(worker, restore(connection.recv(), progress)))
-    except (_StopError, EOFError, BrokenPipeError):
-        return
+    with stopped_by(signal.SIGTERM):
+        threading.Thread(target=_stop_with_owner, daemon=True).start()
+        try:
+            restore = _restorer(connection, spec)
+            while restore:
+                connection.send(Done(worker, restore(connection.recv(), progress)))
+        except (EOFError, BrokenPipeError):
+            return
+        except Stopped as stopped:
+            stopped.arrived = True
 
 
 def _restorer(connection: Connection, spec: WorkerSpec) -> Restorer | None:
@@ -61,10 +59,6 @@ def _restorer(connection: Connection, spec: WorkerSpec) -> Restorer | None:
         return None
     connection.send(READY)
     return restorer
-
-
-def _stop(*_: object) -> NoReturn:
-    raise _StopError
 
 
 def _stop_with_owner() -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal, NoReturn, TextIO
 
 from geodecloud.errors import GeodecloudError, GeodecloudWarning, OutputError
 from geodecloud.raster.process import own_process
+from geodecloud.raster.signals import Stopped, stopped_by
 from geodecloud.restore.heap import use_one_heap
 
 ProgressStyle = Literal["bar", "json", "none"]
@@ -158,26 +158,13 @@ def _silent_libraries() -> Iterator[None]:
         os.close(saved)
 
 
-class _StoppedError(BaseException):
-    """Ctrl-C or a request to end: leaves through every ``with`` block, and no one catches it."""
+def _note_lost_exception(lost: Any) -> None:
+    """Note an exception that came where Python drops it, as in a callback of GDAL.
 
-
-def _stop(number: int, _: object) -> NoReturn:
-    raise _StoppedError(number)
-
-
-def _after_a_lost_exception(lost: Any) -> None:
-    """Send a signal again that came where Python drops exceptions, as in a callback of GDAL.
-
-    Other lost exceptions are of no interest: GDAL quotes bytes that are no UTF-8, which rasterio
-    fails to log, and raises the same error as an exception.
+    GDAL quotes bytes that are no UTF-8, which rasterio fails to log, and raises the same error as
+    an exception. A request to end comes again, see :mod:`geodecloud.raster.signals`.
     """
-    if isinstance(lost.exc_value, _StoppedError):
-        again = threading.Timer(0.05, os.kill, (os.getpid(), lost.exc_value.args[0]))
-        again.daemon = True
-        again.start()
-    else:
-        log.debug("%s", lost.exc_value)
+    log.debug("%s", lost.exc_value)
 
 
 def _say_all_that_stdout_can() -> None:
@@ -211,31 +198,36 @@ def answer(text: str) -> None:
         raise OutputError(f"stdout takes no output ({error})") from error
 
 
-def run(program: Callable[[], object]) -> NoReturn:
-    """Run a program and exit: every expected failure becomes one line and an exit code."""
-    use_one_heap()
-    own_process()
-    _say_all_that_stdout_can()
-    handlers = {n: signal.signal(n, _stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    if sys.stderr is None:  # closed, as some services start their programs
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    message, code = "", 0
-    unraisablehook = sys.unraisablehook
-    sys.unraisablehook = _after_a_lost_exception
+def _outcome(program: Callable[[], object]) -> tuple[str, int]:
+    """Run a program; return its last words and its exit code."""
     try:
         with _silent_libraries(), warnings.catch_warnings():
             show_warnings()
             program()
     except GeodecloudError as error:
-        message, code = f"error: {with_options(str(error))}", error.exit_code
+        return f"error: {with_options(str(error))}", error.exit_code
     except (OSError, UnicodeError, MemoryError) as error:
-        message, code = f"error: {error or 'out of memory'}", 1
-    except _StoppedError as stopped:
-        message, code = "interrupted", 128 + stopped.args[0]
+        return f"error: {error or 'out of memory'}", 1
+    except Stopped as stopped:
+        stopped.arrived = True
+        return "interrupted", 128 + stopped.number
+    return "", 0
+
+
+def run(program: Callable[[], object]) -> NoReturn:
+    """Run a program and exit: every expected failure becomes one line and an exit code."""
+    use_one_heap()
+    own_process()
+    _say_all_that_stdout_can()
+    if sys.stderr is None:  # closed, as some services start their programs
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    unraisablehook = sys.unraisablehook
+    sys.unraisablehook = _note_lost_exception
+    try:
+        with stopped_by(signal.SIGINT, signal.SIGTERM):
+            message, code = _outcome(program)
     finally:
         sys.unraisablehook = unraisablehook
-        for number, handler in handlers.items():
-            signal.signal(number, handler or signal.SIG_DFL)
     with contextlib.suppress(OSError, ValueError):
         if message:
             print("geodecloud:", " ".join(message.split()), file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Container, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -135,7 +136,8 @@ class AtomicFiles:
     ) -> None:
         try:
             if kind is None:
-                self._move_all()
+                with ThreadPoolExecutor(1) as apart:  # there no signal raises between two files
+                    apart.submit(self._move_all).result()
         finally:
             for unfinished in self._unfinished.values():
                 unfinished.remove()

@@ -44,6 +44,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
     TITLE: ClassVar[str]
     GROUP: ClassVar[str]
     HELP: ClassVar[str]
+    CANCELLED: ClassVar[str] = "Cancelled: nothing was written."
     TAGS: ClassVar[list[str]] = ["cloud", "clouds", "haze", "satellite", "sentinel"]
 
     def name(self) -> str:
@@ -149,7 +150,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
             feedback.pushCommandInfo(shlex.join(command))
             return run(command, feedback, folders)
         except CancelledError:
-            feedback.pushInfo("Cancelled: nothing was written.")
+            feedback.pushInfo(self.CANCELLED)
             return None
         except ProgramError as error:
             reasons = str(error).splitlines()

@@ -39,6 +39,7 @@ class RemoveFolder(ProgramAlgorithm):
     TITLE = "Remove clouds from a folder"
     GROUP = "Cloud removal"
     HELP = _HELP
+    CANCELLED = "Cancelled: the scenes that were finished stay; the next run goes on."
 
     def initAlgorithm(self, configuration: Any = None) -> None:
         """Add the parameters of the dialog."""

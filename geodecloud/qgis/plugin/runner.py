@@ -11,7 +11,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -34,7 +34,7 @@ class ProgramError(Exception):
 
 
 class CancelledError(Exception):
-    """The user cancelled; the program ended and left no file."""
+    """The user cancelled; the program ended and left no unfinished file."""
 
 
 class Feedback(Protocol):
@@ -76,11 +76,14 @@ def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()
     except OSError as error:
         raise ProgramError(f"{command[0]} does not start: {error}") from error
     messages = _Messages(feedback)
+    lines = _Lines(process, messages)
     try:
-        _listen(process, messages, feedback)
-    except BaseException:
+        lines.handle(feedback.isCanceled)
+    except BaseException as error:
         _end(process, folders)
-        raise
+        if process.returncode or not isinstance(error, CancelledError):
+            raise
+        lines.handle(lambda: False)  # it had finished, and its outputs are there
     if process.wait():
         raise ProgramError(messages.reason(process.returncode), "\n".join(messages.output))
     return "\n".join(messages.output)
@@ -131,35 +134,43 @@ def _event(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _listen(process: subprocess.Popen[str], messages: _Messages, feedback: Feedback) -> None:
-    """Handle the lines of both streams, to their end.
+class _Lines:
+    """The lines of both streams of the program.
 
-    Two threads read, so that neither pipe can fill up and stop the program. This thread handles
-    the lines, since ``feedback`` belongs to it.
+    Two threads read, so that neither pipe can fill up and stop the program. The thread that asks
+    handles the lines, since ``feedback`` belongs to it.
     """
-    lines: queue.Queue[tuple[Any, str | None]] = queue.Queue()
-    streams = {messages.stdout: process.stdout, messages.stderr: process.stderr}
-    for hear, stream in streams.items():
-        threading.Thread(target=_read, args=(stream, hear, lines), daemon=True).start()
-    still_open = len(streams)
-    while still_open:
-        if feedback.isCanceled():
-            raise CancelledError
-        try:
-            hear, line = lines.get(timeout=_POLL)
-        except queue.Empty:
-            continue
-        if line is None:
-            still_open -= 1
-        else:
-            hear(line)
 
+    def __init__(self, process: subprocess.Popen[str], messages: _Messages) -> None:
+        self._lines: queue.Queue[tuple[Any, str | None]] = queue.Queue()
+        streams = {messages.stdout: process.stdout, messages.stderr: process.stderr}
+        self._open = len(streams)
+        for hear, stream in streams.items():
+            threading.Thread(target=self._read, args=(stream, hear), daemon=True).start()
 
-def _read(stream: IO[str], hear: Any, lines: queue.Queue[tuple[Any, str | None]]) -> None:
-    with stream:
-        for line in stream:
-            lines.put((hear, line.rstrip("\r\n")))
-    lines.put((hear, None))
+    def handle(self, is_cancelled: Callable[[], bool]) -> None:
+        """Handle all lines to their end.
+
+        Raises:
+            CancelledError: the user has cancelled.
+        """
+        while self._open:
+            if is_cancelled():
+                raise CancelledError
+            try:
+                hear, line = self._lines.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if line is None:
+                self._open -= 1
+            else:
+                hear(line)
+
+    def _read(self, stream: IO[str], hear: Any) -> None:
+        with stream:
+            for line in stream:
+                self._lines.put((hear, line.rstrip("\r\n")))
+        self._lines.put((hear, None))
 
 
 def _end(process: subprocess.Popen[str], folders: Iterable[Path]) -> None:

@@ -1,0 +1,71 @@
+"""Turn a request to end into an exception that no library can lose. Standard library alone.
+
+The handler of a signal raises wherever the main thread happens to be. Libraries drop exceptions:
+GDAL in its callbacks, Python in destructors, NumPy where it asks a type for an attribute. A run
+would go on then as if nobody had asked. So an exception that is dropped on its way sends its
+signal again.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import NoReturn
+
+_PAUSE = 0.05  # seconds; what has dropped the exception is over then
+_listening = False
+
+
+class Stopped(BaseException):
+    """Ctrl-C or a request to end: leaves through every ``with`` block, and no one catches it.
+
+    Attributes:
+        number: of the signal.
+        arrived: set it where the exception is caught for good.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.arrived = False
+
+    def __del__(self) -> None:
+        if _listening and not self.arrived:
+            again = threading.Timer(_PAUSE, _send, (self.number,))
+            again.daemon = True
+            with contextlib.suppress(RuntimeError):  # the interpreter ends
+                again.start()
+
+
+@contextlib.contextmanager
+def stopped_by(*numbers: int) -> Iterator[None]:
+    """Raise :class:`Stopped` in the main thread at these signals while the ``with`` block runs.
+
+    The block catches it, and says so by ``arrived``.
+    """
+    global _listening
+    handlers = {number: signal.signal(number, _stop) for number in numbers}
+    before, _listening = _listening, True
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Stopped) else hook(lost)
+    try:
+        yield
+    finally:
+        _listening, sys.unraisablehook = before, hook
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise Stopped(number)
+
+
+def _send(number: int) -> None:
+    if not _listening:
+        return
+    if os.name == "nt":  # where `os.kill` ends the process at once
+        signal.raise_signal(number)
+    else:
+        os.kill(os.getpid(), number)
