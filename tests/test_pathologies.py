@@ -48,6 +48,23 @@ def test_a_crs_that_geotiff_cannot_hold_is_kept_beside(tmp_path):
         assert after.crs == before.crs
 
 
+@pytest.mark.parametrize("rectangle", ["SrcRect", "DstRect"])
+@pytest.mark.parametrize("size", ['xSize="20"', 'ySize="20" xSize="-1"', ""])
+def test_a_vrt_that_leaves_out_a_size_is_refused(tmp_path, scene, rectangle, size):
+    """GDAL reads nothing for it, and returns what the memory held."""
+    source = f'<SourceFilename relativeToVRT="1">{scene.name}</SourceFilename>'
+    whole = 'xOff="0" yOff="0" xSize="90" ySize="90"'
+    rectangles = {"SrcRect": whole, "DstRect": whole} | {rectangle: f'xOff="0" yOff="0" {size}'}
+    parts = "".join(f"<{name} {text}/>" for name, text in rectangles.items())
+    band = '<VRTRasterBand dataType="UInt16" band="{0}"><SimpleSource>' + source
+    band += "<SourceBand>{0}</SourceBand>" + parts + "</SimpleSource></VRTRasterBand>"
+    vrt = tmp_path / "in.vrt"
+    bands = "".join(map(band.format, (1, 2, 3)))
+    vrt.write_text(f'<VRTDataset rasterXSize="90" rasterYSize="90">{bands}</VRTDataset>')
+    with pytest.raises(SceneError, match=r"in\.vrt: damaged VRT: a SrcRect or DstRect has no"):
+        decloud_scene(vrt, tmp_path / "o.tif", identity)
+
+
 def test_a_vrt_is_read_and_its_sources_are_protected(tmp_path, scene):
     with rasterio.open(scene) as file:
         profile = file.profile

@@ -4,6 +4,7 @@ Every raster that is read is opened here, so that none fails or warns in a way o
 """
 
 import os
+import re
 import threading
 import warnings
 from collections import Counter
@@ -24,6 +25,9 @@ from geodecloud.raster.process import DATA_VARIABLES
 from geodecloud.raster.thread_options import thread_options
 
 _WGS84 = 4326  # EPSG code
+# Part of a source without a size, as GDAL writes it down: GDAL reads nothing for it, and gives back
+# whatever the memory held before.
+_UNSIZED = re.compile(r'<(?:Src|Dst)Rect [^>]*Size="-1"')
 _filters = threading.Lock()
 _users: Counter[type[Warning]] = Counter()  # `with` blocks that ignore a category
 _added: set[type[Warning]] = set()  # categories that were not ignored before
@@ -44,9 +48,16 @@ def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
     refuse_remote_here(str(name))
     try:
         with without_georeference_warning():
-            return rasterio.open(name)
+            dataset = rasterio.open(name)
     except (RasterioError, UnicodeDecodeError) as error:
         raise SceneError(f"{label or name}: cannot be opened as a {kind} ({error})") from error
+    if dataset.driver == "VRT" and _UNSIZED.search(dataset.tags(ns="xml:VRT").get("xml:VRT", "")):
+        dataset.close()
+        raise SceneError(
+            f"{label or name}: damaged VRT: a SrcRect or DstRect has no xSize or ySize; "
+            "make it again by gdalbuildvrt"
+        )
+    return dataset
 
 
 @contextmanager
