@@ -11,7 +11,7 @@ from geodecloud.batch.manifest import Entry, Manifest
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome
 from geodecloud.errors import GeodecloudError
-from geodecloud.raster.outputs import remove_output
+from geodecloud.raster.stale import remove_output
 from geodecloud.version import VERSION
 
 

@@ -28,6 +28,7 @@ from geodecloud.raster.provenance import REFERENCES, Provenance, among, create_p
 from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
+from geodecloud.raster.stale import StaleOutputs
 from geodecloud.raster.writer import create_like
 from geodecloud.settings import Output
 from geodecloud.version import VERSION
@@ -175,12 +176,13 @@ class Outputs:
             require_pystac()
         refuse_unknown_options(output)
         self._scene, self._dst, self._output = scene, dst, output
-        self._protected = protected
+        self._protected = list(protected)
         self.nodata = output_nodata(scene, output)
         self.unwritten = scene.validity.unwritten if self.nodata is None else self.nodata
 
     def __enter__(self) -> Self:
         output, scene = self._output, self._scene
+        self._stale = self._find_stale()
         with ExitStack() as files:
             parts = files.enter_context(self._parts())
             item = parts.add(item_path(self._dst)) if output.stac else None
@@ -217,6 +219,8 @@ class Outputs:
         traceback: TracebackType | None,
     ) -> None:
         self._files.__exit__(kind, error, traceback)
+        if kind is None:
+            self._stale.remove()
 
     def check(self) -> list[Path]:
         """Return the paths that would be written, without writing any.
@@ -224,13 +228,28 @@ class Outputs:
         Raises:
             OutputError: one exists, cannot be written, or is named twice.
         """
-        output, parts = self._output, self._parts()
+        paths = self._paths()
+        self._parts().check_all(paths)
+        self._find_stale()
+        return paths
+
+    def _paths(self) -> list[Path]:
+        output = self._output
         item = item_path(self._dst) if output.stac else None
         rasters = (output.provenance, output.opacity, output.cloud_mask)
         beside = (*rasters, *self._styles(), output.preview, item)
-        paths = [self._dst, *(path for path in beside if path)]
-        parts.check_all(paths)
-        return paths
+        return [self._dst, *(path for path in beside if path)]
+
+    def _find_stale(self) -> StaleOutputs:
+        """Return what the new picture makes untrue.
+
+        Raises:
+            OutputError: there is some, and nothing may be replaced.
+        """
+        stale = StaleOutputs(self._dst, (*self._paths(), *self._protected))
+        if not self._output.overwrite and not self._dst.exists():
+            stale.refuse()
+        return stale
 
     def _styles(self) -> dict[Path, str]:
         """Return the styles to write for QGIS, by path; one that exists is the user's."""
@@ -320,15 +339,6 @@ class Outputs:
             "DARKEST": " ".join(f"{light:.3f}" for light in radiometry.dark_object),
             "CONFIG": settings,
         }
-
-
-def remove_output(path: Path) -> None:
-    """Remove an output that no longer fits, and what this program or GDAL has put beside it."""
-    ours = (style_of_provenance(), style_of_opacity(), style_of_cloud_mask())
-    beside = path.with_suffix(".qml")
-    if beside.is_file() and beside.read_text("utf-8", errors="replace") in ours:
-        beside.unlink(missing_ok=True)  # another style is the user's
-    atomic.remove(path)
 
 
 def _set(array: NDArray[Any] | None) -> NDArray[Any]:
