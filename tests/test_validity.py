@@ -1,6 +1,7 @@
 """One rule for what is data: declared, masked, and fill values that nobody declared."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -83,6 +84,54 @@ def test_an_undeclared_fill_is_as_good_as_declared(tmp_path, dtype, value, hole)
     assert (light, light.dark_object) == (seen, seen.dark_object)
     assert (found[hole] == Provenance.NODATA).all()
     assert (found[~hole] != Provenance.NODATA).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        *(("float32", v) for v in (-99999, -999, -0.2, 1e20, 9.969209968386869e36)),
+        *(("float64", v) for v in (-1e34, -1.0, 1e30)),
+        *(("int16", v) for v in (-1, -1000, -28672)),
+        ("int32", -(2**31) + 1),
+    ],
+)
+def test_a_value_that_no_light_has_is_a_fill_whatever_it_is(tmp_path, dtype, value):
+    src = write_scene(tmp_path / "in.tif", filled(dtype, value))
+    np.testing.assert_array_equal(valid_pixels(src), ~HOLE)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "declared"),
+    [
+        ("int16", (-9999, 0), None),
+        ("uint16", (65535, 0), None),
+        ("uint16", (0, 65535), 60001),
+        ("uint8", (255, 0), None),
+        ("float32", (-0.2, 1e20), 0),
+    ],
+)
+def test_a_scene_may_have_two_fills(tmp_path, dtype, values, declared):
+    """That of its provider, and that of whoever has warped it since."""
+    inner = np.zeros_like(HOLE)
+    inner[-30:, -30:] = True
+    dn = filled(dtype, values[0])
+    dn[:, inner] = values[1]
+    src = write_scene(tmp_path / "in.tif", dn, nodata=declared)
+    expected = HOLE | inner if dtype != "uint8" else HOLE  # black of 8 bits and white: one of them
+    np.testing.assert_array_equal(valid_pixels(src), ~expected)
+
+
+@pytest.mark.parametrize("value", [float(np.finfo("float32").min), float(np.float32(1e20)), -0.1])
+def test_the_remedy_names_the_value_to_its_last_digit(tmp_path, value):
+    src = write_scene(tmp_path / "in.tif", filled("float32", value))
+    with pytest.warns(NodataWarning) as warned, open_scene(src):
+        pass
+    said = " ".join(str(one.message) for one in warned)
+    remedy = re.search(r"`nodata` (\S+) declares it", said)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NodataWarning)
+        with open_scene(src, reading=Reading(nodata=float(remedy[1]))) as scene:
+            np.testing.assert_array_equal(scene.read(0, SIZE)[1], ~HOLE)
 
 
 def test_it_says_so_once_and_an_option_turns_it_off(tmp_path, cli, tiny_model):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.validity import exact
 from geodecloud.settings import Output
 
 
@@ -21,28 +22,28 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
         return scene.nodata
     if scene.nodata is not None:
         raise UsageError(
-            f"`dst_nodata` is {wanted:g}, but {scene.path} declares {scene.nodata:g}; leave "
-            "`dst_nodata` out"
+            f"`dst_nodata` is {exact(wanted)}, but {scene.path} declares {exact(scene.nodata)}; "
+            "leave `dst_nodata` out"
         )
     if scene.masked or scene.alpha:
         raise UsageError(
-            f"`dst_nodata` is {wanted:g}, but {scene.path} has a mask or alpha for its nodata; "
-            "leave `dst_nodata` out"
+            f"`dst_nodata` is {exact(wanted)}, but {scene.path} has a mask or alpha for its "
+            "nodata; leave `dst_nodata` out"
         )
     if scene.validity.fill and wanted != scene.validity.fill.value:
         raise UsageError(
-            f"`dst_nodata` is {wanted:g}, but {scene.path} is filled with "
-            f"{scene.validity.fill.value:g} at its border; give that value"
+            f"`dst_nodata` is {exact(wanted)}, but {scene.path} is filled with "
+            f"{exact(scene.validity.fill.value)} at its border; give that value"
         )
     if scene.dtype.kind in "iu":
         limits = np.iinfo(scene.dtype)
         if not (wanted.is_integer() and limits.min <= wanted <= limits.max):
             raise UsageError(
-                f"`dst_nodata` is {wanted:g}: {scene.path} has {scene.dtype} values; give a whole "
-                f"number of {limits.min} to {limits.max}"
+                f"`dst_nodata` is {exact(wanted)}: {scene.path} has {scene.dtype} values; give a "
+                f"whole number of {limits.min} to {limits.max}"
             )
     elif abs(wanted) > np.finfo(scene.dtype).max:
-        raise UsageError(f"`dst_nodata` is {wanted:g}: {scene.dtype} does not hold it")
+        raise UsageError(f"`dst_nodata` is {exact(wanted)}: {scene.dtype} does not hold it")
     return wanted
 
 
@@ -74,8 +75,8 @@ class NodataCheck:
         Raises:
             UsageError: pixels of the scene hold it.
         """
-        if self._pixels:
+        if self._pixels and self._value is not None:
             raise UsageError(
-                f"`dst_nodata` is {self._value:g}: {self._pixels} pixels of {self._path} have this "
-                "value and would turn into nodata; give another value"
+                f"`dst_nodata` is {exact(float(self._value))}: {self._pixels} pixels of "
+                f"{self._path} have this value and would turn into nodata; give another value"
             )

@@ -33,7 +33,7 @@ from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import offline, refuse_remote
 from geodecloud.raster.source import Source, Src, find_source
 from geodecloud.raster.thread_options import thread_options
-from geodecloud.raster.validity import Validity, find_validity
+from geodecloud.raster.validity import Fill, Validity, find_validity
 from geodecloud.settings import Reading
 
 _AS_DECLARED = Validity()
@@ -266,7 +266,7 @@ def open_scene(
             found = found or find_bands(dataset, str(path), bands)
             validity = find_validity(dataset, path, found[0], area, reading)
             if validity.fill:
-                warn(NodataWarning, _undeclared(path, validity.fill.value))
+                warn(NodataWarning, _undeclared(path, validity.fill))
             layout = source.layout or Layout.of(dataset)
             yield Scene(path, dataset, *found, area, layout, validity)
 
@@ -277,8 +277,13 @@ def _names(src: Src) -> list[str]:
     return [str(src)] if isinstance(src, str | Path) else list(map(str, src))
 
 
-def _undeclared(path: Path, value: float) -> str:
+def _undeclared(path: Path, fill: Fill) -> str:
+    if fill.others:
+        return (
+            f"{path}: {fill} fill its border in all bands and are taken for nodata, which the file "
+            "does not declare; `declared_nodata_only` keeps them"
+        )
     return (
-        f"{path}: {value:g} fills its border in all bands and is taken for nodata, which the file "
-        f"does not declare; `nodata` {value:g} declares it, `declared_nodata_only` keeps it"
+        f"{path}: {fill} fills its border in all bands and is taken for nodata, which the file "
+        f"does not declare; `nodata` {fill} declares it, `declared_nodata_only` keeps it"
     )

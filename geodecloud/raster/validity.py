@@ -7,11 +7,11 @@ A pixel has no data where, in red, green or blue,
 - the file's mask or alpha hides it, or it is NaN or infinite;
 
 and where red, green and blue all have the value of a *fill* that nobody declared. Such a value lies
-along the border of the scene. Values that no light has, like -9999, or 0 in 16 bits, are nodata
-everywhere then, as if declared. Black in 8 bits may be a lake, and the end of a sensor's range a
-saturated cloud: they are a fill only if its edge is sharp, as that of a cloud is not, and nodata
-only where nothing else lies between them and the border, along the row or the column. (GDAL's
-``nearblack`` looks from the border inwards too.)
+along the border of the scene. Values that no light has, like 1e20, any below 0, or 0 in 16 bits,
+are nodata everywhere then, as if declared. Black in 8 bits may be a lake, and the end of a sensor's
+range a saturated cloud: they are a fill only if its edge is sharp, as that of a cloud is not, and
+nodata only where nothing else lies between them and the border, along the row or the column.
+(GDAL's ``nearblack`` looks from the border inwards too.) A scene may have several fills.
 
 The answer depends on the pixels alone, and is found before any row is restored.
 """
@@ -35,6 +35,7 @@ TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)  # in the name of 
 
 _USUAL = (-9999, -32768, 32767, 65535)  # beside 0 and the ends of the dtype
 _SATURATED = (127, 255, 32767, 65535)  # ends of sensors' and pictures' ranges: light, maybe
+_BRIGHTEST = 1e6  # no DN of light in floats is larger
 _CORNER_RUN = 4  # pixels along the border, from a corner on
 _SIDE_RUN = 32  # pixels along the border, anywhere
 _SAMPLES = 1024  # most pixels of the left and the right border that are looked at
@@ -67,13 +68,18 @@ class Collar:
 
 @dataclass(frozen=True)
 class Fill:
-    """A fill value that nobody declared.
+    """A fill value that nobody declared, or several.
 
-    collar: where it is nodata; None: everywhere.
+    collar: where ``value`` is nodata; None: everywhere.
+    others: more values, which are nodata everywhere.
     """
 
     value: float
     collar: Collar | None = None
+    others: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        return " and ".join(map(exact, (self.value, *self.others)))
 
     def covers(
         self, rgb: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]
@@ -87,6 +93,8 @@ class Fill:
         filled = _equal(rgb, self.value)
         if self.collar and filled.any():
             filled &= self.collar.holds(rows, columns)
+        for value in self.others:
+            filled |= _equal(rgb, value)
         return filled
 
 
@@ -128,7 +136,7 @@ def find_validity(
     if reading.nodata is not None:
         if not holds(dtype, reading.nodata):
             raise UsageError(
-                f"`nodata` is {reading.nodata:g}: {path} has {dtype} values; give one of these"
+                f"`nodata` is {exact(reading.nodata)}: {path} has {dtype} values; give one of these"
             )
         return Validity(reading.nodata, origin="as given")
     flags = {flag for band in bands for flag in dataset.mask_flag_enums[band - 1]}
@@ -150,25 +158,30 @@ def find_validity(
 
 
 def find_fill(dataset: Any, bands: tuple[int, int, int], area: Window) -> Fill | None:
-    """Return the fill value that lies along the border of a scene, undeclared; None: none does."""
+    """Return the fill that lies along the border of a scene, undeclared; None: none does."""
     dtype, declared = np.dtype(dataset.dtypes[0]), dataset.nodata
-    corners = list(_corners(dataset, bands, area))
-    candidates = [value for value in _candidates(dtype) if value != declared]
-    borders = corners
-    if declared is None or any(_fills(corners, value) for value in candidates):
+    borders = list(_corners(dataset, bands, area))
+    candidates = _candidates(borders, dtype, declared)
+    if declared is None or any(_fills(borders, value) for value in candidates):
         borders = list(_borders(dataset, bands, area))
+        candidates = _candidates(borders, dtype, declared)
     counts = {
         value: sum(int(_equal(rgb, value).sum()) for rgb, _ in borders)
         for value in candidates
         if _fills(borders, value)
     }
+    found: list[tuple[float, Collar | None]] = []
     for value in sorted(counts, key=lambda value: -counts[value]):
         if not _maybe_light(value, dtype):
-            return Fill(value)
-        collar, edge = _find_collar(dataset, bands, area, value)
-        if edge.size and _is_sharp(edge, value, dtype):
-            return Fill(value, collar)
-    return None
+            found.append((value, None))
+        elif all(collar is None for _, collar in found):
+            collar, edge = _find_collar(dataset, bands, area, value)
+            if edge.size and _is_sharp(edge, value, dtype):
+                found.append((value, collar))
+    if not found:
+        return None
+    found.sort(key=lambda one: one[1] is None)  # the one with a collar first
+    return Fill(*found[0], others=tuple(value for value, _ in found[1:]))
 
 
 def is_doubtful(rgb: NDArray[Any]) -> NDArray[np.bool_]:
@@ -195,6 +208,12 @@ def is_no_class(values: NDArray[Any]) -> NDArray[np.bool_]:
     return odd
 
 
+def exact(value: float) -> str:
+    """Return a number as short as it can be given back to the program."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def holds(dtype: np.dtype[Any], value: float) -> bool:
     """Return whether a dtype has a value."""
     if dtype.kind == "f":
@@ -203,10 +222,18 @@ def holds(dtype: np.dtype[Any], value: float) -> bool:
     return float(value).is_integer() and limits.min <= value <= limits.max
 
 
-def _candidates(dtype: np.dtype[Any]) -> list[float]:
+def _candidates(
+    borders: list[tuple[Samples, int]], dtype: np.dtype[Any], declared: float | None
+) -> list[float]:
+    """Return the values that a fill may have: usual ones, and what on the border is no light."""
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     values = dict.fromkeys(map(float, (0, limits.min, limits.max, *_USUAL)))
-    return [value for value in values if holds(dtype, value)]
+    for rgb, _ in borders:
+        grey = rgb[0, _equal(rgb, rgb[0])]
+        dark = (grey < 0) | (grey > _BRIGHTEST) if dtype.kind == "f" else grey < 0
+        odd, counts = np.unique(grey[dark], return_counts=True)
+        values |= dict.fromkeys(odd[counts >= _CORNER_RUN].astype(float).tolist())
+    return [value for value in values if holds(dtype, value) and value != declared]
 
 
 def _maybe_light(value: float, dtype: np.dtype[Any]) -> bool:
@@ -214,7 +241,7 @@ def _maybe_light(value: float, dtype: np.dtype[Any]) -> bool:
     return value in _SATURATED or (value == 0 and dtype.itemsize == 1)
 
 
-def _equal(rgb: NDArray[Any], value: float) -> NDArray[np.bool_]:
+def _equal(rgb: NDArray[Any], value: float | NDArray[Any]) -> NDArray[np.bool_]:
     """Return where red, green and blue are all the value: the shape without its first axis."""
     wanted = rgb.dtype.type(value)
     equal: NDArray[np.bool_] = rgb[0] == wanted
