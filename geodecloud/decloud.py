@@ -27,8 +27,9 @@ from geodecloud.raster.outputs import Counts, Outputs
 from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
+from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.classify import classify
-from geodecloud.restore.coarse import cell_of, coarse_bytes, coarse_pass, gated
+from geodecloud.restore.coarse import cell_of, coarse_bytes, coarse_pass, gated, veil_exponent
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.opaque import fill_opaque
@@ -37,6 +38,7 @@ from geodecloud.restore.fill.survey import Survey
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.invented import InventedCheck
 from geodecloud.restore.memory import Footprint, MemoryPlan, cache_bytes, plan_memory
+from geodecloud.restore.other_bands import OtherBands
 from geodecloud.restore.patches import Network, Predict
 from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import screen
@@ -113,14 +115,15 @@ def decloud_scene(
         gdal_resources(cache_bytes(settings.limits), settings.limits.thread_count),
         open_scene(src, reading=reading) as scene,
         _open_mask(scene, settings) as mask,
-        _open_references(scene, settings) as references,
-        Outputs(scene, dst, settings.output, input_files(scene, settings)) as outputs,
+        _open_references(scene, others := _find_others(scene, settings), settings) as references,
+        Outputs(scene, dst, settings.output, input_files(scene, settings), others) as outputs,
     ):
         refuse_impossible(scene, settings, outputs.nodata)
         network = network_of(predict, calibrate(scene, settings.reading))
         radiometry = network.radiometry
-        facts = _facts_of(scene, radiometry, outputs.unwritten)
-        plan = plan_run(scene, settings)
+        facts = _facts_of(scene, radiometry, outputs.unwritten, others)
+        facts = replace(facts, others_nodata=policy.other_bands == "nodata")
+        plan = plan_run(scene, settings, len(others))
         remedy = suggest_remedy(scene, radiometry)
         # Who restores a part of a scene may have chosen a cloudy one.
         doubtful = radiometry.guessed and scene.whole
@@ -130,7 +133,8 @@ def decloud_scene(
         survey = Survey(facts, references) if policy.opaque == "fill" else None
         cell = cell_of(scene.shape, scene.pixel_metres)
         witness = survey.add if survey else None
-        coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell)
+        coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell, facts.others)
+        facts = replace(facts, others=replace(facts.others, exponent=veil_exponent(coarse)))
         coarse, land = gated(coarse, settings.windows), survey and survey.finish()
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
@@ -167,7 +171,20 @@ def network_of(predict: Predict, radiometry: Radiometry) -> Network:
     return Network(predict, radiometry.as_measured()) if network.takes_context else network
 
 
-def _facts_of(scene: Scene, radiometry: Radiometry, nodata: float | None) -> SceneFacts:
+def _find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
+    """Return the bands beside red, green and blue that are not left as they are."""
+    if settings.policy.other_bands == "keep":
+        return ()
+    found = find_other_bands(scene, settings.reading.wavelengths)
+    kept = scene.dataset.count - 3 - len(found) - bool(scene.alpha)
+    if kept and settings.reading.wavelengths is None:
+        log.info("%s: %d bands of unknown wavelength are kept as they are", scene.path, kept)
+    return found
+
+
+def _facts_of(
+    scene: Scene, radiometry: Radiometry, nodata: float | None, others: tuple[OtherBand, ...]
+) -> SceneFacts:
     height, width = scene.shape
     return SceneFacts(
         height=height,
@@ -178,6 +195,7 @@ def _facts_of(scene: Scene, radiometry: Radiometry, nodata: float | None) -> Sce
         pixel_metres=scene.pixel_metres,
         alpha=scene.alpha - 1 if scene.alpha else None,
         masked=scene.masked,
+        others=OtherBands(others, radiometry, nodata=nodata),
     )
 
 
@@ -192,10 +210,12 @@ def _open_mask(scene: Scene, settings: Settings) -> Iterator[CloudMask | None]:
 
 
 @contextmanager
-def _open_references(scene: Scene, settings: Settings) -> Iterator[list[ReferenceImage]]:
+def _open_references(
+    scene: Scene, others: tuple[OtherBand, ...], settings: Settings
+) -> Iterator[list[ReferenceImage]]:
     with ExitStack() as files:
         yield [
-            files.enter_context(open_reference(path, scene, settings.reading))
+            files.enter_context(open_reference(path, scene, settings.reading, others))
             for path in settings.policy.references
         ]
 
@@ -217,6 +237,11 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
         UsageError: the settings do not fit.
     """
     policy = settings.policy
+    if policy.other_bands == "nodata" and nodata is None:
+        raise UsageError(
+            f"{scene.path} has no nodata value: give `dst_nodata`, or set `other_bands` to restore "
+            "or keep"
+        )
     wanted = "nodata" in (policy.opaque, policy.beyond_limit)
     if wanted and nodata is None and not scene.masked and not scene.alpha:
         raise UsageError(
@@ -230,8 +255,12 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
         )
 
 
-def plan_run(scene: Scene, settings: Settings) -> MemoryPlan:
-    """Divide the work so that it fits into memory."""
+def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
+    """Divide the work so that it fits into memory.
+
+    Args:
+        others: number of bands that are restored beside red, green and blue.
+    """
     height, width = scene.shape
     cell = cell_size(height, width)
     block_height, block_width = scene.dataset.block_shapes[0]
@@ -243,6 +272,7 @@ def plan_run(scene: Scene, settings: Settings) -> MemoryPlan:
         cells=-(-height // cell) * -(-width // cell),
         coarse=coarse_bytes(height, width, cell_of((height, width), scene.pixel_metres)),
         references=len(settings.policy.references),
+        others=others,
     )
     plan = plan_memory(footprint, grid_of(settings.windows), settings.limits)
     log.info(

@@ -15,16 +15,18 @@ def describe_run(
     from geodecloud.model.checkpoint import default_model, read_info
     from geodecloud.raster.outputs import Outputs
     from geodecloud.raster.scene import open_scene
+    from geodecloud.raster.wavelengths import find_other_bands
     from geodecloud.restore.windows import grid_of
 
     reading, output = settings.reading, settings.output
     grid = grid_of(settings.windows)
     info = read_info(model.model or default_model())
     with open_scene(src, reading=reading) as scene:
+        others = find_other_bands(scene, reading.wavelengths)
         outputs = Outputs(scene, dst, output, input_files(scene, settings))
         refuse_impossible(scene, settings, outputs.nodata)
         writes = outputs.check()
-        plan = plan_run(scene, settings)
+        plan = plan_run(scene, settings, len(others))
         facts = scene_facts(scene, reading)
     reads = [reading.mask, *settings.policy.references]
     return {
@@ -34,6 +36,7 @@ def describe_run(
         "overlap": grid.overlap,
         "windows": len(grid.starts(facts["height"])) * len(grid.starts(facts["width"])),
         "opaque": settings.policy.opaque,
+        "other_bands": settings.policy.other_bands,
         "model": str(info.path),
         "device": model.device,
         "precision": model.precision,

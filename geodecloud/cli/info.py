@@ -72,7 +72,10 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
     """
     from geodecloud.raster.calibration import calibrate
     from geodecloud.raster.provenance import legend
+    from geodecloud.raster.wavelengths import find_other_bands
 
+    given = reading.wavelengths if reading else None
+    others = {str(one.index + 1): one.wavelength for one in find_other_bands(scene, given)}
     radiometry = calibrate(scene, reading or Reading(force=True))
     height, width = scene.shape
     return {
@@ -83,6 +86,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         "crs": str(scene.dataset.crs) if scene.dataset.crs else None,
         "bands": list(scene.bands),
         "bands_from": scene.bands_from,
+        "wavelengths": others,  # nm, of the bands that are restored by those three
         "scale": radiometry.scale,
         "offset": radiometry.offset,
         "radiometry": radiometry.origin,
@@ -112,6 +116,8 @@ def _readable(value: Any) -> str:
         return ", ".join(map(_readable, value)) or "none"
     if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
         return "; ".join(f"{key} {text}" for key, text in value.items())
+    if isinstance(value, dict) and all(isinstance(one, float | int) for one in value.values()):
+        return ", ".join(f"band {band}: {nm:g} nm" for band, nm in value.items()) or "none"
     if isinstance(value, dict | list):
         return json.dumps(value)
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -21,7 +21,7 @@ _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 # Options of restoring, and of files that stand beside a restored scene.
 _OF_RESTORING = (
     *("mask", "mask_values", "mask_buffer", "references"),
-    *("opaque", "fill_limit", "beyond_limit", "shadows"),
+    *("other_bands", "wavelengths", "opaque", "fill_limit", "beyond_limit", "shadows"),
     *("provenance", "opacity", "cloud_mask", "preview", "stac", "creation_options", "dst_nodata"),
 )
 

@@ -31,6 +31,7 @@ _CLOUDS = {
     "keep_haze",
     "opaque_above",
     "shadows",
+    "other_bands",
 }  # fields of the panel "Clouds"
 _PYTHON_ONLY = {"clear_below", "restored_above"}
 

@@ -60,7 +60,7 @@ class BandNames:
         found = [(self.tags or {}).get(key, "") for key in _PLATFORM_TAGS]
         if any(_TM_NAME.search(text) for text in (self.file, *found)):
             return _TM
-        words = [_words(name or "") for name in self.names]
+        words = [words_of(name or "") for name in self.names]
         numbers = [int(m[1]) for one in words for word in one if (m := _NUMBER.fullmatch(word))]
         if any(one[:2] == ["sur", "refl"] for one in words):
             return _MODIS
@@ -128,7 +128,7 @@ def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
         the looseness is 0 for the name alone ("B04", "Red", "R"), 1 with words beside it that
         leave it the same band ("SR_B4", "B04, central wavelength 665 nm"), 2 for composites.
     """
-    words = _words(name)
+    words = words_of(name)
     found = {index: colour for index, word in enumerate(words) if (colour := _core(word, numbers))}
     colours = set(found.values())
     if len(colours) != 1:
@@ -147,13 +147,18 @@ def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
 
 def colour_of_file(stem: str, numbers: Bands) -> tuple[int, int] | None:
     """Return the same as :func:`colour_of` for a file's name, which may begin with other words."""
-    words = _words(stem)
+    words = words_of(stem)
     for first in range(len(words)):
         if fit := colour_of("_".join(words[first:]), numbers):
             return fit
         if words[first] in _OTHER_BANDS:
             return None
     return None
+
+
+def is_same_band(word: str) -> bool:
+    """Return whether a word beside the name of a band leaves it the same band."""
+    return bool(_SAME_BAND.fullmatch(word))
 
 
 def _core(word: str, numbers: Bands) -> int | None:
@@ -165,7 +170,7 @@ def _core(word: str, numbers: Bands) -> int | None:
     return numbers.index(int(match[1])) + 1 if match and int(match[1]) in numbers else None
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """Return the words of a name in small letters; "band 4" is one word."""
     joined = re.sub(r"\bband[ _-]*(?=\d)", "band", name.strip().lower())
     return re.findall(r"\d+\.\d+(?:[a-zµ]+)?|[a-z0-9µ]+", joined)

@@ -3,6 +3,7 @@
 :mod:`geodecloud.raster.profile` has what the profile carries.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from rasterio.control import GroundControlPoint
@@ -12,11 +13,12 @@ from geodecloud.raster.scene import Scene
 from geodecloud.raster.vrt import RESERVED_NAMESPACES
 
 
-def copy_metadata(scene: Scene, out: Any) -> None:
+def copy_metadata(scene: Scene, out: Any, changed: Collection[int]) -> None:
     """Copy descriptions, colours, scales, units, tags and ground control.
 
     Args:
         out: a dataset open for writing, of the scene's size.
+        changed: bands whose statistics are no longer true.
     """
     source = scene.dataset
     out.colorinterp = source.colorinterp
@@ -26,7 +28,7 @@ def copy_metadata(scene: Scene, out: Any) -> None:
     _copy_tags(source, out, 0)
     for band in source.indexes:
         # The statistics of a changed band, or of a part of one, are no longer true.
-        stale = band in scene.bands or not scene.whole
+        stale = band in changed or not scene.whole
         _copy_tags(source, out, band, without="STATISTICS_" if stale else None)
     copy_ground_control(scene, out)
 

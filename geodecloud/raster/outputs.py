@@ -29,6 +29,7 @@ from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
 from geodecloud.raster.stale import StaleOutputs
+from geodecloud.raster.wavelengths import OtherBand
 from geodecloud.raster.writer import create_like
 from geodecloud.settings import Output
 from geodecloud.version import VERSION
@@ -157,6 +158,7 @@ class Outputs:
         dst: the restored scene.
         output: what else is written, and how.
         protected: files that are never replaced.
+        others: bands that change beside red, green and blue.
 
     Attributes:
         nodata: the DN that means nodata in the output; None: there is none.
@@ -168,7 +170,15 @@ class Outputs:
         UsageError: the output settings do not fit the scene.
     """
 
-    def __init__(self, scene: Scene, dst: Path, output: Output, protected: Iterable[Path]) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        dst: Path,
+        output: Output,
+        protected: Iterable[Path],
+        others: Iterable[OtherBand] = (),
+    ) -> None:
+        self._changed = {*scene.bands, *(band.index + 1 for band in others)}
         for path in (dst, output.provenance, output.opacity, output.cloud_mask):
             if path and path.suffix.lower() not in (".tif", ".tiff"):
                 raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
@@ -194,7 +204,9 @@ class Outputs:
                 parts.add(path).write_text(text, "utf-8")
             self._item = item
             self._preview = parts.add(output.preview) if output.preview else None
-            self._restored = files.enter_context(create_like(scene, restored, {}, output))
+            self._restored = files.enter_context(
+                create_like(scene, restored, {}, output, self._changed)
+            )
             self._provenance = (
                 files.enter_context(create_provenance(scene, provenance, output))
                 if provenance

@@ -2,7 +2,7 @@
 
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -109,9 +109,16 @@ def _checksum(rows: NDArray[Any]) -> int:
 
 @contextmanager
 def create_like(
-    scene: Scene, path: Path, tags: dict[str, str], output: Output | None = None
+    scene: Scene,
+    path: Path,
+    tags: dict[str, str],
+    output: Output | None = None,
+    changed: Collection[int] | None = None,
 ) -> Iterator[RowWriter]:
     """Open a new file with all metadata of the scene, and ``GEODECLOUD_`` tags, to write rows to.
+
+    Args:
+        changed: bands whose statistics are no longer true; None: red, green and blue.
 
     Raises:
         OutputError: it cannot be written (disk full, say).
@@ -121,7 +128,7 @@ def create_like(
     profile = profile_of(scene, output)
     options = cog_options(output, profile, Resampling.average)
     with _create(path, profile, options) as out:
-        copy_metadata(scene, out)
+        copy_metadata(scene, out, scene.bands if changed is None else changed)
         writer = RowWriter(out, scene if scene.masked else None)
         writer.tag(tags)
         yield writer

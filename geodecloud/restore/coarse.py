@@ -6,7 +6,7 @@ colour of the land beside a cloud are larger. The coarse pass runs the same netw
 gives the colour that opaque pixels are filled with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -20,6 +20,7 @@ from scipy import ndimage
 from geodecloud.restore.fill.survey import HAZY_WEIGHT
 from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, upsample
 from geodecloud.restore.memory import FILLED_ROWS, MemoryPlan
+from geodecloud.restore.other_bands import NO_OTHERS, OtherBands, fit_exponent
 from geodecloud.restore.patches import Network, RowSource
 from geodecloud.restore.rows import given
 from geodecloud.restore.shadows import shadow_region
@@ -41,6 +42,7 @@ _MARGIN = 5  # cells around by which that is widened
 _SOFT = 2  # cells to each side over which the gate's edge is made soft
 _THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
 _ROWS = 16  # that are merged at once
+_EXPONENT_ROWS = 256  # of cells, at once
 _SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
 
 _DISTRUST = 14  # pixels around cloud from which no colour is taken
@@ -48,9 +50,9 @@ _DISTRUST = 14  # pixels around cloud from which no colour is taken
 # else is seen.
 _SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
 _LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
-
-# Is shown bands of 64 rows from the top down: first row, light (3, rows, width) in model range as
-# the coarse answer restores it, and the weight of each pixel as visible land, (rows, width).
+# Is shown strips of 64 rows from the top down: first row; light (bands, rows, width) in model range
+# as the coarse answer restores it, red, green, blue, then the other bands; the weight of each pixel
+# as visible land, (rows, width).
 Witness = Callable[[int, Floats, Floats], None]
 
 
@@ -168,11 +170,20 @@ class PooledScene:
     It is a :class:`~geodecloud.restore.patches.RowSource` whose DN are light in model range.
 
     Attributes:
-        read_rows: DN (3, rows, width) and validity of all rows that were read, in order, if
-            they are kept.
+        read_rows: DN of R, G, B and the other bands, (count, rows, width), and validity of all
+            rows that were read, in order, if they are kept.
     """
 
-    def __init__(self, scene: RowSource, network: Network, cell: int, *, kept: bool = True) -> None:
+    def __init__(
+        self,
+        scene: RowSource,
+        network: Network,
+        cell: int,
+        *,
+        kept: bool = True,
+        others: OtherBands = NO_OTHERS,
+    ) -> None:
+        self._bands = [*scene.rgb, *others.indices]
         self._scene, self._network, self._cell, self._kept = scene, network, cell, kept
         self.shape = -(-scene.shape[0] // cell), -(-scene.shape[1] // cell)
         self.rgb = [0, 1, 2]
@@ -184,7 +195,8 @@ class PooledScene:
         dn, valid = self._scene.read(first * cell, min(last * cell, height))
         rgb = dn[self._scene.rgb]
         if len(valid) and self._kept:
-            self.read_rows.put((rgb, valid))
+            shown = rgb if len(self._bands) == len(rgb) else dn[self._bands]
+            self.read_rows.put((shown, valid))
         return pooled(self._network.light(rgb), valid, cell)
 
 
@@ -236,15 +248,17 @@ def coarse_pass(
     plan: MemoryPlan,
     witness: Witness | None,
     cell: int | None = None,
+    others: OtherBands = NO_OTHERS,
 ) -> Coarse:
     """Run the network over the means of 4x4 pixels of a scene.
 
     Args:
         cell: pixels along a side of a cell; None: as of pixels of 10 m.
         witness: is shown the scene as the coarse answer restores it; None: nobody is.
+        others: bands that the witness is shown, too.
     """
     cell = cell or cell_of(scene.shape)
-    source = PooledScene(scene, network, cell, kept=witness is not None)
+    source = PooledScene(scene, network, cell, kept=witness is not None, others=others)
     dtype = np.float32 if cell == 1 else np.float16
     height, width = source.shape
     coarse = Coarse(
@@ -257,7 +271,9 @@ def coarse_pass(
         shadow_region=np.zeros((height, width), np.float16),
         known=np.zeros((height, width), np.bool_),
     )
-    shown = _Showing(coarse, scene.shape[0], source, network, witness) if witness else None
+    shown = None
+    if witness:
+        shown = _Showing(coarse, scene.shape[0], source, network, witness, others)
     plan = replace(plan, rows_of_windows=1)
     with closing(window_pass(source, network, windows, plan, light_of=_as_it_is)) as strips:
         for strip in strips:
@@ -274,6 +290,22 @@ def coarse_pass(
         coarse.shadow_region[:] = shadow_region(opacity, shadow)
     coarse.answer[_SHADOW] *= coarse.shadow_region
     return coarse
+
+
+def veil_exponent(coarse: Coarse) -> float:
+    """Return the exponent of the scene's veil over wavelength, by the coarse answer."""
+
+    def parts() -> Iterator[tuple[Floats, Floats, Floats]]:
+        for start in range(0, coarse.answer.shape[1], _EXPONENT_ROWS):
+            some = np.s_[:, start : start + _EXPONENT_ROWS]
+            light, answer = (
+                cells[some].astype(np.float32) for cells in (coarse.light, coarse.answer)
+            )
+            opacity = answer[_OPACITY]
+            changed = np.where(opacity > _THIN_VEIL, opacity, np.float32(0))
+            yield light, np.clip(light, 0, 1) + answer[_CHANGE], changed
+
+    return fit_exponent(parts())
 
 
 def gated(coarse: Coarse, windows: Windows) -> Coarse:
@@ -330,8 +362,15 @@ class _Showing:
     """Shows a witness the scene in bands, as soon as the cells under and around them are known."""
 
     def __init__(
-        self, coarse: Coarse, height: int, source: PooledScene, network: Network, witness: Witness
+        self,
+        coarse: Coarse,
+        height: int,
+        source: PooledScene,
+        network: Network,
+        witness: Witness,
+        others: OtherBands = NO_OTHERS,
     ) -> None:
+        self._others = others
         self._coarse, self._height, self._witness = coarse, height, witness
         self._rows, self._network = source.read_rows, network
         self._radius = -(-_DISTRUST // coarse.cell)  # cells
@@ -355,9 +394,14 @@ class _Showing:
         dn, valid = self._take(last - first)
         answer = coarse.at_known(coarse.answer, first, last)
         radiometry = self._network.radiometry
-        light = radiometry.without_haze(radiometry.to_model(dn))  # as the fill is laid over
+        seen = radiometry.to_model(dn[:3])
+        light = radiometry.without_haze(seen.copy())  # as the fill is laid over
         change = radiometry.from_network(answer[_CHANGE])
         light += change * smoothstep((answer[_OPACITY] - _LEFT[0]) / (_LEFT[1] - _LEFT[0]))
+        if self._others:
+            # The exponent of the veil is not known yet; the land that counts is nearly clear.
+            ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
+            light = np.concatenate([light, ground])
         self._witness(first, light, self._clear_weight(first, last) * valid)
 
     def _clear_weight(self, first: int, last: int) -> Floats:
@@ -373,7 +417,7 @@ class _Showing:
         return pixels
 
     def _take(self, count: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return DN of R, G, B and validity of the next rows."""
+        """Return DN of R, G, B and the other bands, and validity, of the next rows."""
         while sum(map(len, self._valid)) < count:
             dn, valid = self._rows.get()
             self._dn.append(dn)

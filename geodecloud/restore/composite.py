@@ -31,8 +31,8 @@ _PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit int
 def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bool = False) -> Rows:
     """Return the rows with the output's DN and provenance; change, opacity and shadow end here.
 
-    Red, green and blue are restored; other bands are copied. Under a uniform haze no pixel stays
-    as measured.
+    Red, green and blue are restored, and by them the other bands of ``facts``. Under a uniform haze
+    no pixel stays as measured.
 
     Args:
         with_percent: set ``found``, too, for the raster of opacity and shadow.
@@ -46,7 +46,10 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bo
     height = max(1, _PIECE // rows.valid.shape[1])
     for piece in rows.pieces(height):
         part = slice(piece.first - rows.first, piece.last - rows.first)
-        out[facts.rgb, part], provenance[part] = _composite(piece, facts, policy)
+        rgb, codes = _composite(piece, facts, policy)
+        out[facts.rgb, part], provenance[part] = rgb, codes
+        if facts.others:
+            out[facts.others.indices, part] = _others(piece, rgb, codes, facts)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
     found = percent(rows) if with_percent else None
     return replace(
@@ -98,6 +101,20 @@ def _composite(
     return out, provenance
 
 
+def _others(
+    rows: Rows, rgb: NDArray[Any], provenance: NDArray[np.uint8], facts: SceneFacts
+) -> NDArray[Any]:
+    """Return DN of the other bands, (count, rows, width), by what became of red, green and blue."""
+    others, before = facts.others, rows.dn[facts.rgb]
+    if not facts.others_nodata:
+        shadow = provenance == Provenance.SHADOW
+        return others.restore(rows.dn, (before, rgb), shadow)
+    out = rows.dn[others.indices]  # a copy
+    filled = provenance == Provenance.FILLED
+    out[:, (before != rgb).any(axis=0) | filled | (given(rows.fill_weight) > 0)] = facts.nodata
+    return out
+
+
 def _along(values: Floats, ends: tuple[float, float]) -> Floats:
     """Return 0 at the first end, 1 at the second, straight between and beyond."""
     return (values - np.float32(ends[0])) / np.float32(ends[1] - ends[0])
@@ -115,7 +132,7 @@ def make_nodata(out: NDArray[Any], where: NDArray[np.bool_], facts: SceneFacts) 
     if facts.alpha is not None:
         out[facts.alpha][where] = 0
     elif facts.nodata is not None:
-        for band in facts.rgb:
+        for band in facts.restored:
             out[band][where] = facts.nodata
 
 
@@ -152,6 +169,7 @@ def lay_over(
     colour: Floats,
     radiometry: Radiometry,
     nodata: float | None,
+    most: float = 1.0,
 ) -> NDArray[Any]:
     """Return DN of one band, (count,), mixed with another colour.
 
@@ -160,6 +178,7 @@ def lay_over(
         weight: float32 (count,), 0..1, of the colour; where it is 1 nothing of the old DN is left.
         colour: float32 (count,), model range.
         nodata: of the scene; no pixel may take this value.
+        most: of the colour.
     """
-    new = radiometry.black + radiometry.span * np.clip(colour, 0, 1).astype(np.float64)
+    new = radiometry.black + radiometry.span * np.clip(colour, 0, most).astype(np.float64)
     return as_dtype(dn + weight * (new - dn), dn.dtype, nodata)

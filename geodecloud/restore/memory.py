@@ -64,6 +64,7 @@ class Footprint:
     cells: number of cells of the ground, see :func:`geodecloud.restore.fill.ground.cell_size`.
     coarse: bytes of the coarse answer, see :mod:`geodecloud.restore.coarse`.
     references: number of references.
+    others: number of bands that are restored beside red, green and blue.
     """
 
     width: int
@@ -72,6 +73,12 @@ class Footprint:
     cells: int = 0
     coarse: int = 0
     references: int = 0
+    others: int = 0
+
+    @property
+    def more(self) -> float:
+        """Restored bands for each of red, green and blue."""
+        return 1 + self.others / 3
 
 
 def grain(window: int) -> int:
@@ -100,16 +107,19 @@ def needed_bytes(
     )  # six channels in, four out, float32
     rows = (rows_of_windows - 1) * grid.stride + grid.size
     strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
-    coarse_pass = network + batches + footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
-    coarse_pass += footprint.cells * _GATHER
+    more = footprint.more
+    coarse_row = footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
+    coarse_pass = network + batches + round(more * (coarse_row + footprint.cells * _GATHER))
+    details = round(more * _DETAILS)
     # The network rests while the land is spread.
     match = _MATCH if footprint.references else 0
-    spreading = footprint.cells * max(_SPREAD, _GATHER + match) + _DETAILS
+    spreading = round(more * footprint.cells * max(_SPREAD, _GATHER + match)) + details
     filling = min(limits.thread_count, FILLING) * FILLED_ROWS * footprint.width
-    fine_pass = network + batches + strips + _DETAILS + filling * _PER_FILLED_PIXEL
+    fine_pass = network + batches + strips + details + round(more * filling * _PER_FILLED_PIXEL)
     blocks = _BLOCK_ROWS * footprint.block_row * (footprint.bytes_per_pixel + _PER_BLOCK_PIXEL)
-    always = _PROGRAM + cache_bytes(limits) + round(blocks) + _SWATCHES
-    always += footprint.coarse + footprint.references * footprint.cells * _GATHER_BOTH
+    always = _PROGRAM + cache_bytes(limits) + round(blocks) + round(more * _SWATCHES)
+    always += footprint.coarse
+    always += round(more * footprint.references * footprint.cells * _GATHER_BOTH)
     return always + max(coarse_pass, spreading, fine_pass)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.filters import Floats
+from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ class SceneFacts:
     alpha: index of the alpha band; None: there is none.
     masked: the file has a mask.
     pixel_metres: height and width of a pixel; None where the scene does not say.
+    others: the bands beside red, green and blue that are restored.
+    others_nodata: they are made nodata where a pixel changes, in place of that.
     """
 
     height: int
@@ -35,6 +38,13 @@ class SceneFacts:
     pixel_metres: tuple[float, float] | None = None
     alpha: int | None = None
     masked: bool = False
+    others: OtherBands = NO_OTHERS
+    others_nodata: bool = False
+
+    @property
+    def restored(self) -> list[int]:
+        """Indices of the bands that are restored: red, green, blue, then the others."""
+        return [*self.rgb, *self.others.indices]
 
     @property
     def has_nodata(self) -> bool:

@@ -29,6 +29,7 @@ Switch = Literal["on", "off"]
 Opaque = Literal["fill", "keep", "nodata"]
 Beyond = Literal["keep", "nodata"]
 Shadows = Literal["restore", "keep"]
+OtherTreatment = Literal["restore", "keep", "nodata"]
 Format = Literal["gtiff", "cog"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -44,6 +45,14 @@ class Reading(Part):
         flags=("-b", "--bands"),
         shown_default="by name or colour",
         parse=parse.bands,
+    )
+    wavelengths: tuple[float, ...] | None = option(
+        None,
+        "Central wavelengths of the bands beside red, green and blue, in order; 0 for a band that "
+        "shows no ground",
+        unit="NM,NM",
+        shown_default="by name",
+        parse=parse.numbers,
     )
     scale: float | None = option(
         None,
@@ -187,6 +196,11 @@ class Policy(Part):
     )
     shadows: Shadows = option(
         "keep", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
+    )
+    other_bands: OtherTreatment = option(
+        "restore",
+        "Treatment of changed pixels in bands beside red, green and blue whose wavelength is "
+        "known: restore, keep, or set nodata",
     )
     clear_below: float = option(
         0.03,
@@ -392,6 +406,8 @@ class Settings:
             "fill_limit": policy.fill_limit,
             "beyond_limit": policy.beyond_limit,
             "shadows": policy.shadows,
+            "other_bands": None if policy.other_bands == "restore" else policy.other_bands,
+            "wavelengths": reading.wavelengths,
             "references": [Path(path).name for path in policy.references] or None,
             "keep_veil": reading.keep_haze or None,
             "nodata": reading.nodata,

@@ -32,6 +32,12 @@ def values(value: Any) -> tuple[int, ...]:
     return tuple(number for part in _parts(value, remedy) for number in _range(part, remedy))
 
 
+def numbers(value: Any) -> tuple[float, ...]:
+    """Return numbers from "842,1610", one number or any sequence."""
+    remedy = "give numbers like 842,1610"
+    return tuple(number_of(part, remedy) for part in _parts(value, remedy))
+
+
 def _range(part: Any, remedy: str) -> range:
     """Return the numbers that "3-5" or a single number means."""
     match = _RANGE.fullmatch(part) if isinstance(part, str) else None

@@ -59,6 +59,11 @@ OPTIONS = {
         "Treatment of clouds' shadows: relight the ground, or keep it as measured",
         "keep",
     ),
+    "--other-bands": (
+        "Treatment of changed pixels in bands beside red, green and blue whose wavelength is "
+        "known: restore, keep, or set nodata",
+        "restore",
+    ),
     "--reference": (
         "Clear image of another date to fill opaque pixels from; repeatable, best first",
         "",

@@ -92,13 +92,13 @@ def weighted(colour: Floats, weight: Floats) -> Floats:
 
 
 def fill_colours(ground: Ground, shadow: Floats, prior: Floats) -> Floats:
-    """Return the colour to fill each cell with: float32 (3, rows, columns), model range.
+    """Return the colour to fill each cell with: float32 (bands, rows, columns), model range.
 
     Args:
         ground: finished.
         shadow: of its cells, see :func:`shadow_weight`; a cell in shadow counts where nothing else
             does.
-        prior: float32 (3,), the colour where nothing of the land is seen.
+        prior: float32 (bands,), the colour where nothing of the land is seen.
     """
     # Where all of a scene is hazy, the best of its cells count fully.
     full = min(float(ground.sums[-1].max()), ground.cell**2)

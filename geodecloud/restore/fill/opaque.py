@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import FillWarning, warn
+from geodecloud.radiometry import BRIGHTEST
 from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
 from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
@@ -94,14 +95,16 @@ class _Fill:
     def __call__(self, rows: Rows) -> None:
         land, weight = self.land, given(rows.fill_weight)
         colour = upsample(land.colours, land.cell, (rows.first, rows.last), self._facts.width)
-        colour += land.texture(rows.first, weight > 0)
+        detail = land.texture(rows.first, weight > 0)
+        colour[: len(detail)] += detail
         provenance = np.full(weight.shape, Provenance.FILLED, np.uint8)
         if self._limit:
             provenance[self._limit.beyond(rows.first, _visible(rows))] = self._left
         for i, reference in reversed(list(enumerate(land.references))):
             with self._reading:  # GDAL reads a file in one thread at once
                 other, there = reference.colours(rows.first, rows.last)
-            np.copyto(colour, other, where=there)
+            for number, band in zip(reference.bands, other, strict=True):
+                np.copyto(colour[number], band, where=there)
             provenance[there] = REFERENCES[i]
         self._lay_over(rows, colour, provenance)
 
@@ -110,9 +113,15 @@ class _Fill:
         beyond = provenance == self._left
         over = (weight > 0) & ~beyond
         left = (weight >= 0.5) & beyond  # the softer edge stays as restored
-        for band, new in zip(facts.rgb, colour, strict=True):
-            dn = given(rows.out)[band]
-            dn[over] = lay_over(dn[over], weight[over], new[over], facts.radiometry, facts.nodata)
+        shown = facts.rgb if facts.others_nodata else facts.restored
+        for number, band in enumerate(shown):
+            dn, new, part = given(rows.out)[band], colour[number], over
+            if number >= len(facts.rgb):
+                part = over & facts.others.has_data(rows.dn[band])
+            most = 1.0 if number < len(facts.rgb) else BRIGHTEST
+            dn[part] = lay_over(
+                dn[part], weight[part], new[part], facts.radiometry, facts.nodata, most
+            )
             dn[left] = rows.dn[band][left]
         # Real ground of another date is that alone; mixed with the scene's it is restored.
         mixed = over & (provenance != Provenance.FILLED) & (weight < _WHOLE)

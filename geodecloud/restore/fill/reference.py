@@ -1,18 +1,19 @@
 """Match the colours of another date to the scene: real ground for opaque pixels."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.errors import SceneError
+from geodecloud.errors import BandsWarning, SceneError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.align import aligned
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.fill.ground import Ground
 from geodecloud.restore.fill.pyramid import normalise, pull_push
 from geodecloud.restore.filters import Floats, box_mean, upsample
@@ -20,6 +21,8 @@ from geodecloud.settings import Reading
 
 log = logging.getLogger("geodecloud")
 
+_NO_OTHERS: Mapping[int, int] = {}
+_SAME_WAVELENGTH = 30.0  # nm between the same bands of two sensors
 _LEAST_CELLS = 16  # visible in both, to compare colours by
 _AROUND = 4  # cells to each side, the neighbours
 _LOCAL = 16  # cells seen until what differs there is believed to differ there
@@ -38,24 +41,34 @@ class ReferenceImage:
     offset is local: the remaining difference is spread from where it is known.
     """
 
-    def __init__(self, scene: Scene, radiometry: Radiometry) -> None:
-        """Take the reference on the scene's grid."""
+    def __init__(
+        self, scene: Scene, radiometry: Radiometry, others: Mapping[int, int] = _NO_OTHERS
+    ) -> None:
+        """Take the reference on the scene's grid.
+
+        Args:
+            others: index of a band of the reference, by the number of the scene's other band that
+                it is, from 0.
+        """
         self._scene, self._radiometry = scene, radiometry
+        self.bands = [0, 1, 2, *(3 + number for number in others)]
+        self._own = [*scene.rgb, *others.values()]
+        count = len(self.bands)
         # Colours of the reference, then of the scene, summed with the same weights.
-        self._both = Ground(*scene.shape, bands=6)
-        self._gain = self._offset = np.zeros(3, np.float32)
-        self._local = np.zeros((3, 1, 1), np.float32)
+        self._both = Ground(*scene.shape, bands=2 * count)
+        self._gain = self._offset = np.zeros(count, np.float32)
+        self._local = np.zeros((count, 1, 1), np.float32)
 
     def gather(self, first: int, colour: Floats, clear_weight: Floats) -> None:
         """Take the next rows of the scene, restored.
 
         Args:
             first: row of the scene.
-            colour: float32 (3, rows, width), model range.
+            colour: float32 (bands, rows, width), model range: red, green, blue, other bands.
             clear_weight: float32 (rows, width), 0..1.
         """
         own, there = self._read(first, first + clear_weight.shape[0])
-        self._both.add(np.concatenate([own, colour]), clear_weight * there)
+        self._both.add(np.concatenate([own, colour[self.bands]]), clear_weight * there)
 
     def match(self, shadow: Floats) -> None:
         """Match the colours, after all rows.
@@ -77,36 +90,38 @@ class ReferenceImage:
                 f"({np.count_nonzero(seen)} of at least {_LEAST_CELLS} cells of "
                 f"{self._both.cell} pixels) to match its colours; omit it"
             )
-        means = np.stack(sums)[:, seen] / weight[seen]  # (6, count)
+        means = np.stack(sums)[:, seen] / weight[seen]  # (2 bands, count)
+        bands = len(self.bands)
         contrasts = means - self._around(sums, weight)[:, seen]
-        fits = [robust_line(contrasts[b], contrasts[b + 3], weight[seen]) for b in range(3)]
+        fits = [robust_line(contrasts[b], contrasts[b + bands], weight[seen]) for b in range(bands)]
         self._gain = np.array(fits, np.float32)[:, 0]
-        self._offset = np.median(means[3:] - self._gain[:, None] * means[:3], axis=1)
+        self._offset = np.median(means[bands:] - self._gain[:, None] * means[:bands], axis=1)
         log.info("%s: gain %s, offset %s", self._scene.path, self._gain, self._offset)
         self._local = self._differences(means, weight, seen)
 
     @staticmethod
     def _around(sums: list[Floats], weight: Floats) -> Floats:
-        """Return the mean colours of the land around each cell: float32 (6, rows, columns)."""
+        """Return the mean colours of the land around each cell: (2 bands, rows, columns)."""
         near = np.maximum(box_mean(weight, _AROUND), np.float32(1e-6))
         return np.stack([box_mean(band, _AROUND) / near for band in sums])
 
     def _differences(self, means: Floats, weight: Floats, seen: NDArray[np.bool_]) -> Floats:
-        """Return the residual of the line by cells: float32 (3, rows, columns).
+        """Return the residual of the line by cells: float32 (bands, rows, columns).
 
         Haze over a part of the scene leaves one. A cell that differs much more than most shows
         another thing, not another light: a missed cloud, its shadow, a ploughed field.
         """
-        line = self._gain[:, None] * means[:3] + self._offset[:, None]
-        unexplained = means[3:] - line  # (3, count)
-        usual = _biweight(unexplained.mean(axis=0))
-        sums = np.zeros((4, *weight.shape), np.float32)
-        sums[3, seen] = weight[seen] * usual
-        sums[:3, seen] = unexplained * sums[3, seen]
-        return pull_push(normalise(sums, _LOCAL * self._both.cell**2), np.zeros(3, np.float32))
+        bands = len(self.bands)
+        line = self._gain[:, None] * means[:bands] + self._offset[:, None]
+        unexplained = means[bands:] - line  # (bands, count)
+        usual = _biweight(unexplained[:3].mean(axis=0))  # by red, green and blue
+        sums = np.zeros((bands + 1, *weight.shape), np.float32)
+        sums[-1, seen] = weight[seen] * usual
+        sums[:-1, seen] = unexplained * sums[-1, seen]
+        return pull_push(normalise(sums, _LOCAL * self._both.cell**2), np.zeros(bands, np.float32))
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return rows in the scene's colours, (3, rows, width) in model range, and validity."""
+        """Return rows in the scene's colours, (bands, rows, width) in model range, and validity."""
         own, there = self._read(first, last)
         matched = self._gain[:, None, None] * own + self._offset[:, None, None]
         width = self._scene.shape[1]
@@ -114,7 +129,7 @@ class ReferenceImage:
 
     def _read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         dn, valid = self._scene.read(first, last)
-        own = dn[self._scene.rgb].astype(np.float32) - np.float32(self._radiometry.black)
+        own = dn[self._own].astype(np.float32) - np.float32(self._radiometry.black)
         return np.where(valid, own / np.float32(self._radiometry.span), 0), valid
 
 
@@ -159,13 +174,17 @@ def _biweight(error: Floats) -> Floats:
 
 @contextmanager
 def open_reference(
-    path: Path | str, scene: Scene, reading: Reading | None = None
+    path: Path | str,
+    scene: Scene,
+    reading: Reading | None = None,
+    others: Sequence[OtherBand] = (),
 ) -> Iterator[ReferenceImage]:
     """Open a reference on the grid of ``scene``.
 
     Args:
         path: see :func:`geodecloud.raster.scene.open_scene`.
         reading: of the scene; the network and undeclared nodata are as for the scene.
+        others: bands of the scene beside red, green and blue that are filled, too.
 
     Raises:
         SceneError: it cannot be read, or does not say where it lies and is of another size.
@@ -179,4 +198,25 @@ def open_reference(
         aligned(own, scene) as on_grid,
     ):
         # Its colours are matched to the scene's, so that its own offset hardly counts.
-        yield ReferenceImage(on_grid, calibrate(own, Reading(keep_haze=True, force=True)))
+        radiometry = calibrate(own, Reading(keep_haze=True, force=True))
+        yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
+
+
+def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]:
+    """Return the index of each band of a reference that the scene has too, by its number there."""
+    found = {}
+    for number, wanted in enumerate(others):
+        near = [
+            (abs(one.wavelength - wanted.wavelength), one.index)
+            for one in find_other_bands(reference)
+            if abs(one.wavelength - wanted.wavelength) <= _SAME_WAVELENGTH
+        ]
+        if near:
+            found[number] = min(near)[1]
+    if len(found) < len(others):
+        warn(
+            BandsWarning,
+            f"{reference.path}: lacks bands of the scene beside red, green and blue; there its "
+            "pixels take the land around",
+        )
+    return found

@@ -24,13 +24,17 @@ class Reference(Protocol):
     """Another date: see :class:`geodecloud.restore.fill.reference.ReferenceImage`."""
 
     def gather(self, first: int, colour: Floats, clear_weight: Floats) -> None:
-        """Take the next rows of the scene, restored."""
+        """Take the next rows of the scene, restored, its other bands below."""
 
     def match(self, shadow: Floats) -> None:
         """Match the colours, after all rows."""
 
+    @property
+    def bands(self) -> list[int]:
+        """Numbers of its bands among those that are filled, from 0: red, green, blue, others."""
+
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return rows in the scene's colours, (3, rows, width), and where there are any."""
+        """Return rows in the scene's colours, (bands, rows, width), and where there are any."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Land:
     """The visible land of the whole scene.
 
     cell: height and width of a cell in pixels.
-    colours: float32 (3, rows, columns) of cells, model range.
+    colours: float32 (bands, rows, columns) of cells, model range: red, green, blue, other bands.
     texture: detail to lay over the colours.
     references: other dates in the scene's colours; an earlier one counts more.
     is_seen: whether any land is visible; else the colour is that of average land.
@@ -61,16 +65,21 @@ class Survey:
     def __init__(self, facts: SceneFacts, references: Sequence[Reference] = ()) -> None:
         self._facts, self._references = facts, references
         self._ground = Ground(facts.height, facts.width)
+        self._other = Ground(facts.height, facts.width, len(facts.others.bands))
         self._swatches = Swatches(facts.height, facts.width)
 
     def add(self, first: int, colour: Floats, weight: Floats) -> None:
         """Take the next rows of the scene, ``FILLED_ROWS`` but for the last.
 
         Args:
-            colour: float32 (3, rows, width), model range; anything where its weight is 0.
+            colour: float32 (bands, rows, width), model range: red, green, blue, then the other
+                bands; anything where its weight is 0.
             weight: float32 (rows, width), 0..1, of pixels as visible land.
         """
-        self._ground.add(colour, weight)
+        self._ground.add(colour[:3], weight)
+        if self._facts.others:
+            colour = _without_holes(colour)
+            self._other.add(colour[3:], weight)
         self._swatches.add(first, colour, weight)
         for reference in self._references:  # to compare colours, hazy ground is as good as clear
             reference.gather(first, colour, np.minimum(weight / np.float32(HAZY_WEIGHT), 1))
@@ -86,7 +95,17 @@ class Survey:
         land, black = np.array(LAND, np.float32)[:, None, None], np.zeros((3, 1, 1), np.float32)
         prior = radiometry.from_network(land - radiometry.to_network(black))
         colours = fill_colours(ground, shadow, prior[:, 0, 0])
+        if facts.others:
+            self._other.finish()
+            more = fill_colours(self._other, shadow, facts.others.land)
         shape = facts.height, facts.width
         texture = Texture(self._swatches.found(shadow, ground.cell), colours, ground.cell, shape)
         seen = bool(ground.sums[-1].any())
+        if facts.others:
+            colours = np.concatenate([colours, more])
         return Land(ground.cell, colours, texture, self._references, seen)
+
+
+def _without_holes(colour: Floats) -> Floats:
+    """Return colours whose other bands have no NaN: where a band has a hole, it is 0 there."""
+    return np.nan_to_num(colour, posinf=0.0, neginf=0.0)

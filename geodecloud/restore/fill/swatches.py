@@ -25,7 +25,8 @@ class Swatch:
 
     row, column: of its top left pixel.
     weight: 0..1, the mean clear weight of its pixels.
-    pixels: float16 (4, SIZE, SIZE), colour times clear weight, and the weight.
+    pixels: float16 (bands + 1, SIZE, SIZE), colour times clear weight, and the weight; red, green
+        and blue come first.
     """
 
     row: int
@@ -34,16 +35,16 @@ class Swatch:
     pixels: Halves
 
     def colour(self) -> Floats:
-        """Return the mean colour, float32 (3,)."""
+        """Return the mean of red, green and blue, float32 (3,)."""
         sums = self.pixels.sum(axis=(1, 2), dtype=np.float64)
-        colour: Floats = (sums[:3] / sums[3]).astype(np.float32)
+        colour: Floats = (sums[:3] / sums[-1]).astype(np.float32)
         return colour
 
     def detail(self) -> Floats:
-        """Return the swatch less its own smooth colour, and its weight: float32 (4, SIZE, SIZE)."""
+        """Return the swatch less its own smooth colour, and its weight: as ``pixels``, float32."""
         detail = self.pixels.astype(np.float32)
         smooth = box_mean(box_mean(detail, _SMOOTH), _SMOOTH)
-        detail[:3] -= smooth[:3] / np.maximum(smooth[3], np.float32(1e-6)) * detail[3]
+        detail[:-1] -= smooth[:-1] / np.maximum(smooth[-1], np.float32(1e-6)) * detail[-1]
         return detail
 
 
@@ -59,7 +60,7 @@ class Swatches:
 
         Args:
             first: the first row.
-            colour: float32 (3, SIZE, width), model range; anything where its weight is 0.
+            colour: float32 (bands, SIZE, width), model range; anything where its weight is 0.
             weight: float32 (SIZE, width), 0..1, the clear weight.
         """
         rows, width = weight.shape
@@ -98,7 +99,7 @@ class Swatches:
                 dilate(dark, cell // 2), cell // 2
             )  # soft, so that no edge is copied
             pixels = swatch.pixels * shown.astype(np.float16)
-            weight = float(pixels[3].mean(dtype=np.float64))
+            weight = float(pixels[-1].mean(dtype=np.float64))
             if weight >= _SEEN:
                 found.append(Swatch(swatch.row, swatch.column, weight, pixels))
         return found

@@ -74,7 +74,8 @@ class Texture:
 
     Args:
         swatches: to take the detail from.
-        colours: float32 (3, rows, columns) of cells, model range, of the fill.
+        colours: float32 (3, rows, columns) of cells, model range, of the fill, by which swatches
+            are chosen; their detail has all bands.
         cell: height and width of a cell in pixels.
         shape: height and width of the scene in pixels.
     """
@@ -100,14 +101,15 @@ class Texture:
         self._choice = lru_cache(_KEPT)(self._choose)
 
     def __call__(self, first: int, wanted: NDArray[np.bool_]) -> Floats:
-        """Return the detail to add: float32 (3, rows, width), model range.
+        """Return the detail to add: float32 (bands, rows, width), model range; 3 of no swatches.
 
         Args:
             first: row of the scene.
             wanted: bool (rows, width); elsewhere the answer does not matter.
         """
         rows, width = wanted.shape
-        detail = np.zeros((3, rows, width), np.float32)
+        bands = len(self._details[0]) - 1 if self._details else 3
+        detail = np.zeros((bands, rows, width), np.float32)
         if not self._details:
             return detail
         power = np.zeros((rows, width), np.float32)
@@ -134,9 +136,9 @@ class Texture:
         )
 
     def _cut(self, choice: _Choice, of: tuple[slice, slice]) -> Floats:
-        """Return part of the detail that was chosen: float32 (3, rows, columns)."""
+        """Return part of the detail that was chosen: float32 (bands, rows, columns)."""
         detail = _turned(self._details[choice.swatch], choice)[:, *of].astype(np.float32)
-        chosen, copied = choice.enough * detail[:3], choice.enough * detail[3]
+        chosen, copied = choice.enough * detail[:-1], choice.enough * detail[-1]
         if (copied < 1).any():
             noise = np.roll(self._noise(choice.swatch), choice.rolled, axis=(1, 2))
             chosen += np.sqrt(1 - np.square(copied)) * _turned(noise, choice)[:, *of]
@@ -176,13 +178,13 @@ def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
     """Return noise with a detail's strength, colours and coarseness; it repeats without a seam.
 
     Args:
-        detail: float32 (4, SIZE, SIZE), see :meth:`Swatch.detail`.
+        detail: float32 (bands + 1, SIZE, SIZE), see :meth:`Swatch.detail`.
 
     Returns:
-        float32 (3, SIZE, SIZE).
+        float32 (bands, SIZE, SIZE).
     """
     shown = detail * _WEIGHT
-    covariance = np.einsum("aij,bij->ab", shown[:3], shown[:3]) / np.square(shown[3]).sum()
+    covariance = np.einsum("aij,bij->ab", shown[:3], shown[:3]) / np.square(shown[-1]).sum()
     powers, axes = np.linalg.eigh(covariance)
     mixing = _NOISE * axes * np.sqrt(np.maximum(powers, 0)) @ axes.T
     power = np.square(np.abs(np.fft.rfft2(shown[:3]))).sum(axis=0)
@@ -191,7 +193,35 @@ def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
     noise = np.fft.irfft2(white * np.sqrt(of_waves)[_WAVES])
     noise /= max(noise.std(), 1e-9)
     mixed: Floats = np.einsum("ab,bij->aij", mixing, noise).astype(np.float32)
-    return mixed
+    if len(detail) == 4:
+        return mixed
+    return np.concatenate([mixed, _other_noise(shown, mixed, of_waves, rng)])
+
+
+def _other_noise(
+    shown: Floats, colours: Floats, of_waves: NDArray[np.floating], rng: np.random.Generator
+) -> Floats:
+    """Return noise of the other bands beside that of red, green and blue: (count, SIZE, SIZE).
+
+    It goes with the colours as the detail's other bands do (regression), and has the rest of their
+    strength on its own.
+
+    Args:
+        shown: detail by weight.
+        colours: float32 (3, SIZE, SIZE), the noise of red, green and blue.
+        of_waves: power of each wave number.
+    """
+    rgb, others = (
+        part.reshape(len(part), -1).astype(np.float64) for part in (shown[:3], shown[3:-1])
+    )
+    slopes = np.linalg.lstsq(rgb.T, others.T, rcond=None)[0].T  # (count, 3)
+    rest = np.sqrt(np.square(others - slopes @ rgb).sum(axis=1) / np.square(shown[-1]).sum())
+    white = np.fft.rfft2(rng.standard_normal((len(others), SIZE, SIZE)))
+    own = np.fft.irfft2(white * np.sqrt(of_waves)[_WAVES])
+    own /= np.maximum(own.std(axis=(1, 2), keepdims=True), 1e-9)
+    mixed = np.einsum("ab,bij->aij", slopes, colours) + _NOISE * rest[:, None, None] * own
+    out: Floats = mixed.astype(np.float32)
+    return out
 
 
 def _places(first: int, last: int, width: int) -> Iterator[_Place]:

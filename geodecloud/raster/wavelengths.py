@@ -1,0 +1,167 @@
+"""Find the wavelength of each band that shows the ground beside red, green and blue."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geodecloud.errors import UsageError
+from geodecloud.raster.bands import BandNames, is_same_band, words_of
+
+
+def _by_name(table: str) -> dict[str, float]:
+    """Return wavelengths in nm by name, from "nm name name; nm name"."""
+    rows = (row.split() for row in table.split(";"))
+    return {name: float(wavelength) for wavelength, *names in rows for name in names}
+
+
+# Central wavelengths in nm, by the number in a band's name. Bands that see no ground are not here:
+# cirrus, thermal. Sentinel-2A, ESA: "Sentinel-2 Spectral Response Functions"; Landsat 8 and 9, and
+# Landsat 5, USGS: "Spectral Characteristics Viewer"; MODIS, NASA: "MODIS Specifications".
+_SENTINEL_2 = _by_name(
+    "443 1; 492 2; 560 3; 665 4; 704 5; 740 6; 783 7; 833 8; 865 8a; 945 9; 1614 11; 2202 12"
+)
+_OLI = _by_name("443 1; 482 2; 561 3; 655 4; 865 5; 1609 6; 2201 7")
+_TM = _by_name("485 1; 569 2; 660 3; 840 4; 1676 5; 2223 7")
+_MODIS = _by_name("645 1; 858 2; 469 3; 555 4; 1240 5; 1640 6; 2130 7")
+# Names of STAC's extension "eo" and of PlanetScope, without spaces.
+_NAMED = _by_name(
+    "443 coastal coastalblue; 490 blue; 531 greeni; 560 green; 600 yellow; 665 red; "
+    "705 rededge re rededge071; 704 rededge1 re1; 740 rededge2 re2 rededge075; "
+    "783 rededge3 re3 rededge078; 865 rededge4 re4 nir08 nir2 nir8a nira nirnarrow narrownir; "
+    "842 nir nir1 nearinfrared nearir; 945 nir09 watervapour watervapor; "
+    "1610 swir swir1 swir16; 2200 swir2 swir22 swir3"
+)
+_NAMES = sorted(_NAMED, key=len, reverse=True)
+_SENTINEL_WORDS = re.compile(r"(?i)\bS2[ABC]?_|SENTINEL-?_?2|MSIL?[12]|\bMSI\b|S30|_T\d\d[A-Z]{3}")
+_LANDSAT_WORDS = re.compile(r"(?i)\bL[COE]0?[789]_|LANDSAT|L30\b|\bOLI\b")
+_IN_NM = re.compile(r"(?i)(?<![\d.])(\d{3,4}(?:\.\d+)?)\s*(?:nm|nanomet)")
+_IN_UM = re.compile(r"(?i)(?<![\d.])(\d?\.\d+)\s*(?:um|µm|micromet)")
+_NUMBER = re.compile(r"(?:b|band)0*(\d{1,2}a?)")
+_TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
+_SHORTEST, _LONGEST = 400, 2500  # nm; beyond, the ground shines by itself or nothing is seen
+_CIRRUS = (1330, 1450)  # nm; water vapour hides the ground
+
+
+@dataclass(frozen=True)
+class OtherBand:
+    """A band that shows the ground, beside red, green and blue.
+
+    index: among the bands, from 0.
+    wavelength: of its centre, nm.
+    """
+
+    index: int
+    wavelength: float
+
+
+def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tuple[OtherBand, ...]:
+    """Return the bands whose wavelength is known and whose DN are those of the colours.
+
+    A mask, a classification or an angle that is stored as a band has no wavelength.
+
+    Args:
+        scene: a :class:`geodecloud.raster.scene.Scene`.
+        given: wavelengths in nm of all bands beside red, green, blue and alpha, in their order; 0
+            for a band that shows no ground. None: as the file states them.
+
+    Raises:
+        UsageError: another number of wavelengths than bands, or one that shows no ground.
+    """
+    dataset = scene.dataset
+    others = [band for band in dataset.indexes if band not in scene.bands and band != scene.alpha]
+    if given is not None:
+        if len(given) != len(others):
+            raise UsageError(
+                f"`wavelengths` are {len(given)}: give one for each of the {len(others)} bands "
+                f"beside red, green and blue ({', '.join(map(str, others)) or 'none'})"
+            )
+        for nm in given:
+            if nm and not shows_ground(nm):
+                raise UsageError(
+                    f"`wavelengths` has {nm:g}: give nm of {_SHORTEST} to {_LONGEST} where "
+                    "the ground is seen, or 0"
+                )
+        pairs = zip(others, given, strict=True)
+        return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
+    names = BandNames(dataset.descriptions, dataset.colorinterp, str(scene.path), dataset.tags())
+    numbers = _numbers(names)
+    found = []
+    for band in others:
+        wavelength: float | None = _of_tags(dataset, band)
+        wavelength = wavelength or wavelength_of(names.names[band - 1] or "", numbers)
+        if wavelength and shows_ground(wavelength) and _has_scale_of_red(scene, band):
+            found.append(OtherBand(band - 1, wavelength))
+    return tuple(found)
+
+
+def shows_ground(wavelength: float) -> bool:
+    """Return whether the ground is seen at a wavelength in nm."""
+    cirrus = _CIRRUS[0] <= wavelength <= _CIRRUS[1]
+    return _SHORTEST <= wavelength <= _LONGEST and not cirrus
+
+
+def wavelength_of(name: str, numbers: Mapping[str, float] | None = None) -> float | None:
+    """Return the wavelength in nm that a band's name means; None: none that is known.
+
+    Args:
+        numbers: wavelengths of names like B8; None: such names mean nothing.
+    """
+    for pattern, factor in ((_IN_NM, 1.0), (_IN_UM, 1000.0)):
+        if match := pattern.search(name):
+            return float(match[1]) * factor
+    words = words_of(name)
+    found, rest = set(), []
+    joined = "_".join(words)
+    for known in _NAMES:  # the longest name first: "red edge 1" is no "red"
+        spelling = r"_?".join(known)
+        if match := re.search(rf"(?:^|_){spelling}(?:_|$)", joined):
+            found.add(float(_NAMED[known]))
+            rest = [word for word in (joined[: match.start()], joined[match.end() :]) if word]
+            words = [word for part in rest for word in part.split("_") if word]
+            break
+    for word in list(words):
+        if match := _NUMBER.fullmatch(word):
+            words.remove(word)
+            if not found and numbers and match[1] in numbers:
+                found.add(numbers[match[1]])
+    if len(found) != 1 or not all(map(is_same_band, words)):
+        return None
+    return found.pop()
+
+
+def _numbers(names: BandNames) -> Mapping[str, float] | None:
+    """Return the wavelengths of names like B8; only those that are sure."""
+    by_colour = {(3, 2, 1): _TM, (1, 4, 3): _MODIS}.get(names.numbers)
+    if by_colour:
+        return by_colour
+    said = " ".join((names.file, *(f"{k}={v}" for k, v in (names.tags or {}).items())))
+    words = [words_of(name or "") for name in names.names]
+    numbers = {match[1] for one in words for word in one if (match := _NUMBER.fullmatch(word))}
+    padded = any(re.search(r"(?i)\bB0\d", name or "") for name in names.names)
+    surface = any("sr" in one for one in words)  # SR_B5 is Landsat's
+    landsat = surface or bool(_LANDSAT_WORDS.search(said))
+    sentinel = bool({"8a", "12"} & numbers) or bool(_SENTINEL_WORDS.search(said)) or padded
+    if landsat:
+        return _OLI
+    return _SENTINEL_2 if sentinel else {"1": 443}
+
+
+def _of_tags(dataset: Any, band: int) -> float | None:
+    """Return the wavelength in nm that the tags of a band state; None: they state none."""
+    tags = {**dataset.tags(band), **dataset.tags(band, ns="IMAGERY")}
+    stated = {key.upper(): value for key, value in tags.items()}
+    for key in _TAGS:
+        try:
+            value = float(stated[key])
+        except (KeyError, ValueError):
+            continue
+        return value * 1000 if value < 100 else value  # µm, or nm
+    return None
+
+
+def _has_scale_of_red(scene: Any, band: int) -> bool:
+    """Return whether a band's DN mean the same reflectance as those of red."""
+    dataset, red = scene.dataset, scene.bands[0] - 1
+    scales, offsets = dataset.scales, dataset.offsets
+    return bool(scales[band - 1] == scales[red] and offsets[band - 1] == offsets[red])

@@ -1,0 +1,292 @@
+"""Bands beside red, green and blue are restored by their veil, and never change them."""
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+
+import geodecloud
+from geodecloud.decloud import decloud_scene
+from geodecloud.errors import UsageError
+from geodecloud.radiometry import Radiometry
+from geodecloud.raster.scene import open_scene
+from geodecloud.raster.wavelengths import OtherBand, find_other_bands, wavelength_of
+from geodecloud.restore.other_bands import COLOURS, USUAL, OtherBands, fit_exponent
+from geodecloud.settings import Settings
+from tests.conftest import noise, read, write_scene
+
+SIZE, NIR, SWIR = 192, 842.0, 1610.0
+NAMES = ("B04", "B03", "B02", "B08", "SCL", "B11")
+
+
+def under_veil(ground, depth, wavelength, exponent):
+    """Reflectance of ground under a veil that reflects some light and absorbs none."""
+    x = depth * (wavelength / COLOURS[0]) ** -exponent
+    reflected = x / (1 + x)
+    return reflected + (1 - reflected) ** 2 * ground / (1 - reflected * ground)
+
+
+def scene_of(exponent, seed=0):
+    """Reflectance of ground and of the same under a veil, (6, SIZE, SIZE), and the veil's depth."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIZE, :SIZE] / SIZE
+    kinds = rng.integers(0, 4, (12, 12)).repeat(16, axis=0).repeat(16, axis=1)
+    spectra = np.array(
+        [[4, 7, 5, 30, 0, 16], [11, 10, 8, 24, 0, 28], [8, 8, 8, 18, 0, 20], [3, 5, 7, 2, 0, 1]]
+    )
+    ground = spectra[kinds].transpose(2, 0, 1) / 100 * (1 + 0.1 * rng.standard_normal((SIZE, SIZE)))
+    depth = 0.25 * np.clip(np.sin(7 * rows) * np.cos(5 * columns), 0, 1) ** 0.5
+    depth[depth < 0.02] = 0
+    seen = ground.copy()
+    for band, wavelength in enumerate((*COLOURS, NIR, None, SWIR)):
+        if wavelength:
+            seen[band] = under_veil(ground[band], depth, wavelength, exponent)
+    ground[4] = seen[4] = kinds / 1000
+    return ground, seen, depth
+
+
+def lights(ground, seen):
+    """The same in model range."""
+    light = [reflectance / np.float32(0.275) for reflectance in (seen, ground)]
+    return [part.astype(np.float32) for part in light]
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.7, 1.5, 2.2])
+def test_a_veil_of_known_exponent_is_undone(exponent):
+    ground, seen, depth = scene_of(exponent)
+    seen_light, ground_light = lights(ground, seen)
+    cells = [(seen_light[:3], ground_light[:3], (depth > 0).astype(np.float32))]
+    fitted = fit_exponent(iter(cells))
+    assert fitted == pytest.approx(exponent, abs=0.05)
+    others = OtherBands((OtherBand(3, NIR), OtherBand(5, SWIR)), Radiometry(), fitted)
+    found = others.grounds(seen_light[[3, 5]], seen_light[:3], ground_light[:3])
+    worst = np.abs(found - ground_light[[3, 5]]).max()
+    assert worst < 0.05 * np.abs(seen_light[[3, 5]] - ground_light[[3, 5]]).max() + 1e-4
+
+
+def test_without_a_veil_the_exponent_is_the_usual_one():
+    light = np.full((3, 20, 20), 0.3, np.float32)
+    assert fit_exponent(iter([(light, light, light[0] * 0)])) == USUAL
+    hint = (light * 1.001, light, light[0])  # far too little to tell
+    assert fit_exponent(iter([hint])) == USUAL
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["uint16", "float32", "uint8"]))
+def test_where_the_colours_stay_the_other_bands_stay_bit_for_bit(seed, dtype):
+    dn = noise((5, 6, 7), dtype, seed)
+    after = dn[:3].copy()
+    rng = np.random.default_rng(seed)
+    changed = rng.random((6, 7)) < 0.3
+    after[:, changed] = after[:, changed] // 2 if dtype != "float32" else after[:, changed] / 2
+    changed = (after != dn[:3]).any(axis=0)
+    radiometry = Radiometry(1.0 if dtype == "float32" else 10000.0)
+    others = OtherBands((OtherBand(3, NIR), OtherBand(4, SWIR)), radiometry, nodata=0)
+    out = others.restore(dn, (dn[:3], after), np.zeros((6, 7), bool))
+    np.testing.assert_array_equal(out[:, ~changed], dn[3:][:, ~changed])
+    assert (
+        out[:, changed] <= dn[3:][:, changed]
+    ).all()  # light is taken, and no more than there is
+    assert (out[:, changed] > 0).all() or dtype != "float32"
+
+
+def test_noise_grows_fourfold_at_most():
+    seen, restored = np.full((3, 1000), 3.0, np.float32), np.full((3, 1000), 0.3, np.float32)
+    others = OtherBands((OtherBand(3, NIR),))
+    light = (2.5 + 0.01 * np.random.default_rng(0).standard_normal((1, 1000))).astype(np.float32)
+    found = others.grounds(light, seen, restored)
+    assert found.std() < 4 * light.std()
+    assert (found > 0).all()
+
+
+def test_a_relit_shadow_is_relit_in_all_bands_most_where_the_sky_is_dark():
+    restored = np.full((3, 4), 0.4, np.float32)
+    share = np.array([0.15, 0.15 * (560 / 665) ** -2, 0.15 * (492 / 665) ** -2])[:, None]
+    seen = (restored * (share + (1 - share) * 0.5)).astype(np.float32)
+    others = OtherBands((OtherBand(3, 443), OtherBand(4, NIR), OtherBand(5, SWIR)))
+    light = np.full((3, 4), 0.2, np.float32)
+    blue, nir, swir = others.relit(light, seen, restored)[:, 0]
+    assert 0.2 < blue < nir < swir < 0.41
+    none = others.relit(light, restored, restored)
+    np.testing.assert_allclose(none, light, rtol=1e-6)
+
+
+# --- the whole way ---
+
+
+def veil_network(patches, dark_object):
+    """A network that takes 0.2 of light where it is above 0.5, and calls white opaque."""
+    light = patches[:, :3]
+    cloud = (light.mean(axis=1, keepdims=True) > 0.5) & (light.mean(axis=1, keepdims=True) < 0.99)
+    white = light.min(axis=1, keepdims=True) > 0.99
+    return np.concatenate([light - 0.2 * cloud, 0.3 * cloud + 1.0 * white], axis=1).astype(
+        np.float32
+    )
+
+
+@pytest.fixture
+def cloudy(tmp_path):
+    """A scene of six bands under a thin and a thick cloud."""
+    dn = (scene_of(1.0)[0] * 8000 + 300).astype(np.uint16)
+    dn[4] = noise((1, SIZE, SIZE))[0] % 12
+    dn[:4, 30:80, 40:110] += 900
+    dn[5, 30:80, 40:110] += 500
+    dn[:4, 100:150, 60:120] = 9000
+    dn[5, 100:150, 60:120] = 5000
+    dn[:, :, :9] = 0
+    return named(
+        write_scene(tmp_path / "in.tif", dn, nodata=0, tiled=True, blockxsize=64, blockysize=32)
+    )
+
+
+def named(path, names=NAMES):
+    with rasterio.open(path, "r+") as out:
+        out.descriptions = names
+    return path
+
+
+def restore(src, name, **options):
+    """All bands, and provenance."""
+    paths = src.parent / f"{name}.tif", src.parent / f"{name}_p.tif"
+    decloud_scene(
+        src, paths[0], veil_network, Settings(provenance=paths[1], overwrite=True, **options)
+    )
+    return read(paths[0]), read(paths[1])[0]
+
+
+def test_other_bands_are_restored_and_filled_and_a_classification_is_kept(cloudy):
+    before, (out, codes) = read(cloudy), restore(cloudy, "out")
+    np.testing.assert_array_equal(out[4], before[4])
+    clear = (codes == 0) | (codes == 255)
+    np.testing.assert_array_equal(out[:, clear], before[:, clear])
+    thin, filled = (codes > 0) & (codes <= 100), codes == 101
+    assert thin.sum() > 1000
+    assert filled.sum() > 1000
+    for band in (3, 5):
+        assert (out[band][thin] < before[band][thin]).mean() > 0.9
+        inside = np.s_[band, 105:145, 65:115]
+        assert out[inside].max() < before[inside].min()
+        # Spectra are those of land: near infrared as far from red as on the visible land.
+        land = clear & (codes == 0)
+        usual = np.median(before[band][land] / before[0][land].astype(float))
+        assert np.median(out[band][filled] / out[0][filled]) == pytest.approx(usual, rel=0.4)
+
+
+def test_red_green_and_blue_do_not_depend_on_the_other_bands(cloudy):
+    alone = write_scene(cloudy.parent / "rgb.tif", read(cloudy)[:3], nodata=0)
+    expected = restore(named(alone, NAMES[:3]), "alone")
+    for treatment in ("restore", "keep", "nodata"):
+        out, codes = restore(cloudy, treatment, other_bands=treatment)
+        np.testing.assert_array_equal(out[:3], expected[0])
+        np.testing.assert_array_equal(codes, expected[1])
+        changed = (out[3] != read(cloudy)[3]) & (codes != 255)
+        assert bool(changed.any()) == (treatment != "keep")
+    changed = (codes > 0) & (codes < 255)
+    assert (out[3][changed] == 0).all()
+    assert (out[4] == read(cloudy)[4]).all()
+
+
+@pytest.mark.parametrize(
+    "options", [{"threads": 1, "batch_size": 2}, {"max_memory": "600MiB"}, {"fill_limit": 5000.0}]
+)
+def test_the_result_does_not_depend_on_how_the_work_is_divided(cloudy, options):
+    expected = restore(cloudy, "out")
+    found = restore(cloudy, "other", **options)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_reference_fills_the_other_bands_too(cloudy):
+    ground = (scene_of(1.0)[0] * 8000 + 300).astype(np.uint16)
+    reference = named(write_scene(cloudy.parent / "may.tif", ground, nodata=0))
+    out, codes = restore(cloudy, "out", references=(reference,))
+    shown = codes == 110
+    assert shown.sum() > 1000
+    for band in (0, 3, 5):
+        error = np.abs(out[band][shown].astype(float) - ground[band][shown])
+        assert np.median(error) < 60
+    colours = named(write_scene(cloudy.parent / "rgb.tif", ground[:3], nodata=0), NAMES[:3])
+    with pytest.warns(geodecloud.BandsWarning, match="lacks bands"):
+        less, _ = restore(cloudy, "less", references=(colours,))
+    np.testing.assert_array_equal(less[:3], out[:3])
+
+
+def test_a_hole_in_another_band_stays_a_hole(cloudy):
+    dn = read(cloudy).astype(np.float32)
+    dn[:, :, :9] = np.nan
+    dn[3, 40:60, 50:60] = np.nan
+    dn[3, 110:120, 70:80] = np.nan
+    src = named(write_scene(cloudy.parent / "floats.tif", dn / 10000, nodata=np.nan))
+    out, _ = restore(src, "out", scale=1)
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(dn))
+
+
+@pytest.mark.parametrize(
+    ("names", "file", "expected"),
+    [
+        (("B02", "B03", "B04", "B08"), "x.tif", {3: 833}),
+        (("B4", "B3", "B2", "B8"), "S2_L2A.tif", {3: 833}),
+        (("B4", "B3", "B2", "B5"), "x.tif", {}),  # 705 nm of Sentinel-2, 865 nm of Landsat
+        (("SR_B4", "SR_B3", "SR_B2", "SR_B5", "SR_B6", "QA_PIXEL"), "x.tif", {3: 865, 4: 1609}),
+        (("B4", "B3", "B2", "B5", "B9", "B10"), "LC08_L1TP.tif", {3: 865}),
+        (("B04", "B03", "B02", "B05"), "HLS.L30.T18.tif", {3: 865}),
+        (("blue", "green", "red", "nir"), "x.tif", {3: 842}),
+        (
+            ("red", "green", "blue", "rededge1", "nir08", "swir16", "scl"),
+            "x.tif",
+            {3: 704, 4: 865, 5: 1610},
+        ),
+        (("Red", "Green", "Blue", "Red Edge", "NIR", "cirrus"), "x.tif", {3: 705, 4: 842}),
+        (("B4", "B3", "B2", "B8A, central wavelength 865 nm", "B10, 1375 nm"), "x.tif", {3: 865}),
+        (("B3", "B2", "B1", "B4", "B5", "B7"), "LT05_L1.tif", {3: 840, 4: 1676, 5: 2223}),
+        (("red", "green", "blue", "ndvi", "view_zenith", "cloud"), "x.tif", {}),
+    ],
+)
+def test_wavelengths_are_known_by_the_names_of_bands(tmp_path, names, file, expected):
+    path = named(write_scene(tmp_path / file, noise((len(names), 20, 20))), names)
+    with open_scene(path) as scene:
+        found = find_other_bands(scene)
+    assert {one.index: one.wavelength for one in found} == expected
+
+
+def test_wavelengths_may_be_given(tmp_path):
+    path = named(
+        write_scene(tmp_path / "x.tif", noise((6, 20, 20))),
+        ("red", "green", "blue", None, None, None),
+    )
+    with open_scene(path) as scene:
+        found = find_other_bands(scene, (842, 0, 1610))
+        assert [(one.index, one.wavelength) for one in found] == [(3, 842), (5, 1610)]
+        for wrong, message in (
+            ((842,), "give one for each of the 3"),
+            ((842, 0, 1375), "1375"),
+            ((9e4, 0, 0), "90000"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                find_other_bands(scene, wrong)
+    assert Settings(wavelengths="842, 0,1610").reading.wavelengths == (842, 0, 1610)
+
+
+def test_a_band_of_another_scale_is_not_understood(tmp_path):
+    path = named(
+        write_scene(tmp_path / "x.tif", noise((4, 20, 20))), ("red", "green", "blue", "nir")
+    )
+    with rasterio.open(path, "r+") as out:
+        out.scales = (1, 1, 1, 0.1)
+    with open_scene(path) as scene:
+        assert find_other_bands(scene) == ()
+
+
+def test_nodata_needs_a_value(tmp_path):
+    path = named(
+        write_scene(tmp_path / "x.tif", noise((4, 64, 64))), ("red", "green", "blue", "nir")
+    )
+    with pytest.raises(UsageError, match="`dst_nodata`"):
+        decloud_scene(path, tmp_path / "out.tif", veil_network, Settings(other_bands="nodata"))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "SCL", "QA60", "B8_count", "sunAzimuth", "probability", "mean"]
+)
+def test_what_is_no_band_of_the_ground_has_no_wavelength(name):
+    assert wavelength_of(name, {"8": 833.0}) is None
