@@ -52,13 +52,14 @@ def test_all_metadata_is_carried_over(tmp_path, profile, dtype):
     src = write_scene(tmp_path / "in.tif", noise((5, 200, 150), dtype), **profile)
     with rasterio.open(src, "r+") as file:
         file.colorinterp = [ColorInterp[c] for c in ("gray", "red", "green", "blue", "undefined")]
-        file.descriptions = ("NIR", "B04", "B03", "B02", None)
+        file.descriptions = ("SCL", "B04", "B03", "B02", "NIR")
         file.scales, file.offsets = (1e-4,) * 5, (-0.1,) * 5
         file.units = ("refl",) * 5
         file.update_tags(ACQUIRED="2021-04-10", AREA_OR_POINT="Point")
         file.update_tags(ns="MY_SPACE", KEY="value")
         file.update_tags(2, WAVELENGTH="665", STATISTICS_MEAN="1234")
         file.update_tags(1, STATISTICS_MEAN="1234")
+        file.update_tags(5, STATISTICS_MEAN="1234")
     decloud_scene(src, tmp_path / "out.tif", identity)
     assert not list(tmp_path.glob("*.aux.xml"))
     with rasterio.open(src) as before, rasterio.open(tmp_path / "out.tif") as after:
@@ -80,6 +81,7 @@ def test_all_metadata_is_carried_over(tmp_path, profile, dtype):
         assert after.tags(ns="MY_SPACE") == {"KEY": "value"}
         assert after.tags(1)["STATISTICS_MEAN"] == "1234"
         assert after.tags(2) == {"WAVELENGTH": "665"}  # statistics of a changed band are stale
+        assert after.tags(5) == {}
 
 
 def test_the_output_says_what_was_used(tmp_path, scene):
