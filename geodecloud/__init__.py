@@ -163,7 +163,7 @@ def decloud_array(
     from geodecloud.restore_arrays import refuse_bands_last, restore_array
 
     chosen = _with_options(settings, options)
-    refuse_bands_last(array.shape)
+    refuse_bands_last(array)
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
     predictor = _load(model, device, precision, chosen)
     info = ArrayInfo(nodata=nodata)
@@ -255,7 +255,7 @@ def cloud_mask(
     from geodecloud.restore_arrays import mask_array, refuse_bands_last
 
     chosen = _with_options(settings, options)
-    refuse_bands_last(array.shape)
+    refuse_bands_last(array)
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
     predictor = _load(model, device, precision, chosen)
     return mask_array(array, predictor, chosen, info=ArrayInfo(nodata=nodata))

@@ -77,6 +77,7 @@ def restore_array(
             "an array has no outputs beside it: leave provenance, opacity, cloud_mask, preview, "
             "stac out"
         )
+    array = _native(array)
     with _as_source(array, settings, info) as (source, hidden):
         folder = Path(source.name).parent
         dst, codes = folder / _RESTORED, folder / "codes.tif"
@@ -104,10 +105,17 @@ def mask_array(
         UsageError: the array has another shape.
         SceneError: its values are of a kind that is no scene.
     """
-    with _as_source(array, settings, info) as (source, _):
+    with _as_source(_native(array), settings, info) as (source, _):
         path = Path(source.name).parent / "mask.tif"
         mask_scene(source, path, predict, settings)
         return read_cloud_mask(path)
+
+
+def _native(array: Any) -> NDArray[Any]:
+    """Return an array, or lists of numbers, as an array in this machine's byte order."""
+    array = np.asanyarray(array)
+    native: NDArray[Any] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return native
 
 
 @contextmanager
@@ -174,12 +182,13 @@ def hidden_pixels(
     return np.asarray(hidden, bool)
 
 
-def refuse_bands_last(shape: tuple[int, ...]) -> None:
-    """Refuse an array whose last dimension is that of the bands, as Pillow and OpenCV have it.
+def refuse_bands_last(array: Any) -> None:
+    """Refuse an array, or lists, with the bands last, as Pillow and OpenCV have them.
 
     Raises:
         UsageError: the shape is (rows, columns, bands).
     """
+    shape = np.shape(array)
     if len(shape) == 3 and shape[2] in _BANDS and shape[0] not in range(_BANDS.stop):
         raise UsageError(
             f"the array has shape {shape}, (rows, columns, bands) as it seems: (bands, rows, "

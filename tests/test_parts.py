@@ -146,6 +146,35 @@ def test_only_what_the_mask_calls_cloud_changes(wide):
     np.testing.assert_array_equal(_changed(wide, mask=other), cells[0] > 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "values", "words"),
+    [
+        ("mask.tif", "uint16", (21824, 22280), "Landsat's QA_PIXEL, which are bits"),
+        ("x_QA_PIXEL.TIF", "uint16", (1, 21952), "holds bits, by its name; give the `mask_values`"),
+        ("HLS.L30.T33.Fmask.tif", "uint8", (64, 66), "classes or bits, by its name"),
+        ("MSK_CLDPRB_20m.tif", "uint8", (0, 40), "probabilities, by its name"),
+        ("mask.tif", "float32", (0, 0.4), "values between 0 and 1, as a probability"),
+    ],
+)
+def test_a_mask_of_which_not_all_but_0_is_cloud_is_refused(wide, name, dtype, values, words):
+    cells = np.full((1, 300, 400), values[0], dtype)
+    cells[0, 100:120] = values[1]
+    mask = write_scene(wide.parent / name, cells, transform=GRID)
+    with pytest.raises(UsageError, match=re.escape(words)):
+        _changed(wide, mask=mask)
+    if dtype != "float32":
+        one = tuple(int(value) for value in values[1:])
+        np.testing.assert_array_equal(_changed(wide, mask=mask, mask_values=one), cells[0] == one)
+
+
+@pytest.mark.parametrize("name", ["sceneSCL.tif", "s2SCL_20m.tif", "T1_scl.tif"])
+def test_a_scene_classification_is_known_by_its_name(wide, name):
+    cells = np.full((1, 300, 400), 4, "uint8")
+    cells[0, 100:120] = 9
+    mask = write_scene(wide.parent / name, cells, transform=GRID)
+    np.testing.assert_array_equal(_changed(wide, mask=mask), cells[0] == 9)
+
+
 @pytest.mark.parametrize("metres", [20, 60, 5])
 def test_a_mask_of_another_resolution_is_laid_on_by_nearest(wide, metres):
     rng = np.random.default_rng(metres)
@@ -404,7 +433,10 @@ def test_arrays_that_are_none(tiny_model):
         (np.zeros((3, 0, 5)), "empty"),
         (np.zeros((2, 5, 5)), r"2 band"),
         (np.zeros((3, 5, 5), complex), "complex"),
-        (np.zeros((3, 5, 5), "U1"), "array of"),
+        (np.zeros((3, 5, 5), "U1"), "convert to one type of uint8"),
+        (np.zeros((3, 5, 5), "float16"), "float16 bands; convert to one type of uint8"),
+        (np.zeros((3, 5, 5), bool), "bool bands; convert to one type of uint8"),
+        (np.zeros((50, 60, 3)).tolist(), "moveaxis"),
         (np.zeros((3, 5, 5), "uint64"), "uint64"),
     ):
         with pytest.raises(geodecloud.errors.GeodecloudError, match=words):
@@ -413,6 +445,15 @@ def test_arrays_that_are_none(tiny_model):
         geodecloud.decloud_array(np.zeros((3, 5, 5), "uint8"), nodata=-1, model=tiny_model)
     with pytest.raises(UsageError, match="leave provenance"):
         geodecloud.decloud_array(noise((3, 9, 9)), Settings(stac=True), model=tiny_model)
+
+
+@pytest.mark.parametrize("other", [lambda dn: dn.astype(">f4"), lambda dn: dn.tolist()])
+def test_an_array_may_have_another_byte_order_or_be_lists(tiny_model, other):
+    dn = noise((3, 20, 30), "float32")
+    restored = geodecloud.decloud_array(other(dn), model=tiny_model).array
+    np.testing.assert_allclose(
+        restored, geodecloud.decloud_array(dn, model=tiny_model).array, rtol=1e-6
+    )
 
 
 def test_a_dataarray_keeps_what_it_says(tmp_path, tiny_model):

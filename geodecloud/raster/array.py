@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import SceneError, UsageError
 from geodecloud.raster.bands import COLOURS, colour_of
+from geodecloud.raster.checks import DTYPES
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.writer import create_plain
 
@@ -90,7 +91,9 @@ def write_array(
             raise SceneError(
                 f"the array holds {values.dtype}, which has no {info.nodata}: give another `nodata`"
             ) from error
-        raise SceneError(f"array of {values.dtype}: {error}") from error
+        raise SceneError(
+            f"the array: {values.dtype} bands; convert to one type of {', '.join(DTYPES)}"
+        ) from error
 
 
 def read_array(path: Path) -> NDArray[Any]:

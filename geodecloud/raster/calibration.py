@@ -212,7 +212,7 @@ def _find_doubt(
         pixels: number of valid pixels of the scene.
     """
     highest = float(dn.max())
-    if not radiometry.guessed or highest <= 0:
+    if not radiometry.guessed or highest == 0:  # all black tells nothing
         return None
     bright = float(_reflectance(radiometry, dn, _BRIGHT))
     byte = radiometry.scale == SCALE and highest <= _BYTE
@@ -233,6 +233,8 @@ def _find_doubt(
 
 
 def _remedy(statements: Statements, radiometry: Radiometry, highest: float = math.inf) -> str:
+    if highest < 0:
+        return "reflectance is needed, not decibels, say; convert it, or give `scale` and `offset`"
     if statements.dtype == np.uint8:
         return "if its white is no cloud, give the `scale`, DN of reflectance 1"
     if radiometry.scale == 1:

@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from geodecloud.errors import GeoreferenceWarning, SceneError, warn
 
-_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 # No scene is larger, but a damaged or malicious file may claim to be. The land of the Earth at
 # 30 m has 1.7e11 pixels; a part of such a mosaic is restored by `aoi`.
 _MOST_PIXELS = 10**11
@@ -55,8 +55,8 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
         raise SceneError(f"{path}: a palette picture; expand it by gdal_translate -expand rgb")
     if dataset.count < 3:
         raise SceneError(f"{path}: {dataset.count} band(s); red, green and blue are needed")
-    if types not in _DTYPES:
-        raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(_DTYPES)}")
+    if types not in DTYPES:
+        raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(DTYPES)}")
     if len({str(value) for value in dataset.nodatavals}) > 1:
         raise SceneError(
             f"{path}: nodata {dataset.nodatavals} differs by band; declare one value for all"

@@ -24,7 +24,24 @@ from geodecloud.raster.validity import is_no_class
 # Classes of Sentinel-2's scene classification (SCL): cloud shadow, cloud of medium and of high
 # probability, cirrus.
 SCL_CLOUD = (3, 8, 9, 10)
-_SCL = re.compile(r"(?:^|[_.-])SCL(?:[_.-]|$)", re.IGNORECASE)
+_SCL = re.compile(r"(?i:(?:^|[_.-])SCL(?:[_.-]|$))|[a-z0-9]SCL(?:[_.-]|$)")
+# Rasters of which not every value but 0 is cloud: by their names, what they hold, and the remedy.
+_OTHERS = {
+    re.compile(r"Fmask", re.IGNORECASE): (
+        "classes or bits",
+        "give `mask_values`, 2 and 4 for the classes of Fmask 4",
+    ),
+    re.compile(r"QA_?PIXEL|PIXEL_?QA|BQA", re.IGNORECASE): (
+        "bits",
+        "give the `mask_values` that mean cloud, like 22280 of Landsat Collection 2",
+    ),
+    re.compile(r"CLD_?PRB|CLOUD_?PROB", re.IGNORECASE): (
+        "probabilities",
+        "make a mask of 0 and 1 from it",
+    ),
+}
+# Values of Landsat's QA_PIXEL (Collection 2) for clear land, water and snow, and for cloud.
+_QA_PIXEL = (21824, 21888, 21952, 22280, 23888, 24088, 30048, 54596, 54852, 55052)
 
 
 @dataclass(frozen=True)
@@ -66,9 +83,24 @@ class CloudMask:
         with failures_as(f"{self.path}: damaged or truncated mask"):
             values = self.dataset.read(1, window=window)
             known = self.dataset.read_masks(1, window=window) > 0
+        if self.values is None:
+            self._refuse_other_kinds(values[known])
         cloud = values != 0 if self.values is None else np.isin(values, self.values)
         allowed: NDArray[np.bool_] = cloud & known & ~is_no_class(values)
         return allowed
+
+    def _refuse_other_kinds(self, values: NDArray[Any]) -> None:
+        """Refuse values that show that not all but 0 is cloud."""
+        if values.dtype.kind == "f" and ((values > 0) & (values < 1)).any():
+            raise UsageError(
+                f"{self.path}: has values between 0 and 1, as a probability; make a mask of 0 and "
+                "1 from it"
+            )
+        if values.dtype.kind in "iu" and np.isin(values, _QA_PIXEL).any():
+            raise UsageError(
+                f"{self.path}: has the values of Landsat's QA_PIXEL, which are bits; give the "
+                "`mask_values` that mean cloud, like 22280"
+            )
 
 
 @contextmanager
@@ -88,7 +120,8 @@ def open_mask(
         buffer: distance in metres by which cloud is grown; None: 0.
 
     Raises:
-        UsageError: the scene has no CRS to measure ``buffer`` by.
+        UsageError: the scene has no CRS to measure ``buffer`` by, or the mask is known not to be
+            cloud wherever it is not 0.
         SceneError: the mask cannot be read, lies elsewhere, or has no CRS and another size.
     """
     name, path = path, Path(path)
@@ -97,6 +130,9 @@ def open_mask(
     grown = None if buffer is None or scene.pixel_metres is None else (buffer, scene.pixel_metres)
     if values is None and _SCL.search(path.stem):
         values = SCL_CLOUD
+    for pattern, (what, remedy) in _OTHERS.items() if values is None else ():
+        if pattern.search(path.stem):
+            raise UsageError(f"{path}: holds {what}, by its name; {remedy}")
     if name == path and not path.exists():
         raise SceneError(f"{path}: no such file; give a raster that says where cloud is")
     whole_file = Grid.of(scene.dataset)
