@@ -23,7 +23,7 @@ from tests.conftest import ROOT, darken, noise, write_scene
 
 METRICS = {"psnr", "ssim", "sam", "mae"}
 PARTS = {"under_cloud", "in_the_clear", "by_opacity", "bias"}
-PAIR_KEYS = {*ROWS, *PARTS, "changed_fraction", "computed_fraction", "reprod_mae"}
+PAIR_KEYS = {*ROWS, *PARTS, "other_bands", "changed_fraction", "computed_fraction", "reprod_mae"}
 LIMITS = {"clear_below", "opaque_above"}
 KINDS = {field.name for field in dataclasses.fields(CloudMix)} | {"article"}
 
@@ -446,3 +446,24 @@ def test_evaluate_tiles_on_the_command_line(cli, eurosat, tmp_path, tiny_model):
     text = cli(*args).out
     assert "veil (thin)" in text
     assert len(text.splitlines()) == 1 + 3 * len(KINDS)
+
+
+def test_other_bands_that_both_images_have_are_scored(folders, network, cli):
+    network(darken)
+    cloudy, clear = half_cloudy()
+    names = ("B04", "B03", "B02", "B08")
+    for folder, rgb in zip(folders, (cloudy, clear), strict=True):
+        for name in "ab":
+            path = write_scene(folder / f"{name}.tif", np.concatenate([rgb, rgb[:1]]))
+            with rasterio.open(path, "r+") as out:
+                out.descriptions = names
+    scores = evaluate_pairs(*folders, None)
+    assert set(scores["other_bands"]) == {"833 nm", "spectra", "NDVI"}
+    near_infrared = scores["other_bands"]["833 nm"]
+    assert set(near_infrared) == {"all", *GROUPS}
+    assert near_infrared["all"]["restored"]["psnr"] > near_infrared["all"]["identity"]["psnr"] + 2
+    assert scores["other_bands"]["NDVI"]["all"]["identity"]["mae"] == 0  # red is as near infrared
+    assert near_infrared["clear"]["restored"]["psnr"] == math.inf
+    write_scene(folders[0] / "b.tif", cloudy)
+    write_scene(folders[1] / "b.tif", clear)
+    assert evaluate_pairs(*folders, None)["other_bands"] == {}

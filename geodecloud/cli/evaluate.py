@@ -30,6 +30,7 @@ _OPTIONS = {
     "CLOUDY_DIR": {"--window", "--only", "--png", "--scale", "--offset"},
     "--tiles": {"--limit", "--png", "--on-bad"},
     "--seams": {"--window"},
+    "--masks": {"--window", "--classes", "--scale", "--offset"},
 }
 
 CloudyArgument = Annotated[
@@ -49,6 +50,22 @@ TilesOption = Annotated[
 ]
 SeamsOption = Annotated[
     Path | None, input_option(metavar="SRC", help="Scene: measure visible window seams in it")
+]
+MasksOption = Annotated[
+    bool,
+    input_option(
+        "--masks",
+        help="Score cloud masks; the first folder holds images, the second labelled masks",
+    ),
+]
+ClassesOption = Annotated[
+    str | None,
+    input_option(
+        metavar="VALUES",
+        help="Classes of the masks' values, like 0=shadow,1-3=clear,4=cloud; clear, thick, thin, "
+        "cloud, shadow or ignore; with --masks",
+        show_default="those of CloudSEN12, or of an SCL by its name",
+    ),
 ]
 OnlyOption = Annotated[
     str | None,
@@ -80,6 +97,8 @@ def evaluate(
     clear: ClearArgument = None,
     tiles: TilesOption = None,
     seams: SeamsOption = None,
+    masks: MasksOption = False,
+    classes: ClassesOption = None,
     model: ModelOption = None,
     window: WindowOption = None,
     only: OnlyOption = None,
@@ -97,10 +116,19 @@ def evaluate(
 
     Pairs: PSNR and MAE also of thin cloud, thick cloud, clear pixels and relit shadow, each alone,
     by the opacity that the model predicts; the bias (mean error in red, green and blue); and the
-    share of the windows that the network computed.
+    share of the windows that the network computed. Of other bands that both images have: PSNR, the
+    spectral angle over all bands, and the error of NDVI.
+
+    Masks: user's, producer's and balanced accuracy, and F1 of each class, beside those of
+    OmniCloudMask where that is installed.
     """
     _refuse_unused(
-        {"CLOUDY_DIR": cloudy, "--tiles": tiles, "--seams": seams},
+        {
+            "CLOUDY_DIR": None if masks else cloudy,
+            "--tiles": tiles,
+            "--seams": seams,
+            "--masks": masks or None,
+        },
         {
             "--window": window,
             "--only": only,
@@ -108,6 +136,7 @@ def evaluate(
             "--png": png,
             "--scale": scale,
             "--offset": offset,
+            "--classes": classes,
             "--on-bad": None if on_bad == "error" else on_bad,
         },
     )
@@ -117,12 +146,16 @@ def evaluate(
         scores, text = _score_tiles(tiles, model, _TILES if limit is None else limit, png, on_bad)
     elif seams:
         scores, text = _score_seams(seams, model, windows)
+    elif masks and cloudy and clear:
+        settings = Settings(windows=windows, scale=scale, offset=offset)
+        scores, text = _score_masks((cloudy, clear), model, classes, settings)
     elif cloudy and clear:
         stems = [stem.strip() for stem in only.split(",")] if only else None
         settings = Settings(windows=windows, scale=scale, offset=offset)
         scores, text = _score_pairs((cloudy, clear), model, stems, png, settings)
     else:
-        raise UsageError("CLEAR_DIR is missing: give CLOUDY_DIR and CLEAR_DIR")
+        wanted = "IMAGE_DIR and MASK_DIR" if masks else "CLOUDY_DIR and CLEAR_DIR"
+        raise UsageError(f"{wanted.split()[2]} is missing: give {wanted}")
     from geodecloud.evaluation.tables import json_scores
 
     answer(json.dumps(json_scores(scores)) if as_json else text)
@@ -132,7 +165,10 @@ def _refuse_unused(scored: dict[str, object], options: dict[str, object]) -> Non
     """Refuse an option that belongs to something else than what is scored."""
     chosen = [name for name, value in scored.items() if value is not None]
     if len(chosen) != 1:
-        raise UsageError("give CLOUDY_DIR and CLEAR_DIR, or --tiles EUROSAT, or --seams SRC")
+        raise UsageError(
+            "give CLOUDY_DIR and CLEAR_DIR, or --tiles EUROSAT, or --seams SRC, or --masks "
+            "IMAGE_DIR MASK_DIR"
+        )
     for name, value in options.items():
         if value is not None and name not in _OPTIONS[chosen[0]]:
             homes = " or ".join(home for home, names in _OPTIONS.items() if name in names)
@@ -156,6 +192,15 @@ def _score_seams(src: Path, model: Path | None, windows: Windows) -> "tuple[Scor
 
     scores = evaluate_seams(src, model, grid_of(windows))
     return scores, seams_table(scores)
+
+
+def _score_masks(
+    folders: tuple[Path, Path], model: Path | None, classes: str | None, settings: Settings
+) -> "tuple[Scores, str]":
+    from geodecloud.evaluation.masks import evaluate_masks, masks_table
+
+    scores = evaluate_masks(*folders, model, classes, settings)
+    return scores, masks_table(scores)
 
 
 def _score_pairs(

@@ -19,7 +19,12 @@ DEFAULT = "remove"
 # Commands that are called in several ways.
 _USAGES = {
     "remove": ("SRC DST", "--red R --green G --blue B DST"),
-    "evaluate": ("CLOUDY_DIR CLEAR_DIR", "--tiles EUROSAT", "--seams SRC"),
+    "evaluate": (
+        "CLOUDY_DIR CLEAR_DIR",
+        "--tiles EUROSAT",
+        "--seams SRC",
+        "--masks IMAGE_DIR MASK_DIR",
+    ),
 }
 _SECTIONS = ("Input", "Clouds", "Fill", "Windows", "Output", "Performance", "General")
 

@@ -13,6 +13,12 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluation.dark_channel import dehaze
 from geodecloud.evaluation.metrics import Mask, Picture, bias
+from geodecloud.evaluation.other_bands import (
+    OtherPictures,
+    keep_shared,
+    score_others,
+    shared_bands,
+)
 from geodecloud.evaluation.tables import COLOURS, METRICS, Scores, mean_scores, score
 from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
@@ -45,6 +51,7 @@ class _Pair:
     changed_fraction: float
     computed_fraction: float
     reprod_mae: float  # DN, between restored and cloudy at measured pixels
+    others: OtherPictures
 
 
 def evaluate_pairs(
@@ -75,7 +82,8 @@ def evaluate_pairs(
         ``by_opacity``: the same over each group of :func:`group_pixels`. A pair without such pixels
         counts in ``fraction`` alone. ``clear_below``, ``opaque_above``: the opacities between the
         groups. ``bias``: for each row, the mean error in red, green and blue, in model range;
-        above 0 the image is brighter than the clear one. ``changed_fraction``.
+        above 0 the image is brighter than the clear one. ``other_bands``, where the scenes have
+        some: see :func:`geodecloud.evaluation.other_bands.score_others`. ``changed_fraction``.
         ``computed_fraction``: share of the windows that the network computed. ``reprod_mae``: mean
         difference in DN between restored and cloudy at measured pixels; anything but 0 is a bug.
         All are means over the pairs, see :func:`geodecloud.evaluation.tables.mean_scores`; ``each``
@@ -100,6 +108,7 @@ def evaluate_pairs(
             each[stem] = _score(pair)
             if pictures:
                 save_grid(pictures / f"{stem}.png", [[pair.cloudy, pair.restored, pair.clear]])
+    keep_shared(list(each.values()))
     policy = settings.policy
     return {
         "pairs": len(each),
@@ -193,9 +202,10 @@ def _restore(
     """Restore the cloudy scene into a file in ``folder``, and read all three scenes."""
     reading = settings.reading
     with open_scene(cloudy, reading=reading) as before, open_scene(clear, reading=reading) as truth:
-        dn, valid = before.read(0, before.shape[0])
-        clear_dn, clear_valid = truth.read(0, truth.shape[0])
-        dn, clear_dn = dn[before.rgb], clear_dn[truth.rgb]
+        all_dn, valid = before.read(0, before.shape[0])
+        all_clear, clear_valid = truth.read(0, truth.shape[0])
+        dn, clear_dn = all_dn[before.rgb], all_clear[truth.rgb]
+        bands = shared_bands(before, truth)
         clear_valid &= ~is_doubtful(clear_dn)
         stated = stated_radiometry(read_statements(truth))
     if not (valid & clear_valid).any():
@@ -206,22 +216,27 @@ def _restore(
     report = decloud_scene(cloudy, restored, predict, settings)
     settled = Reading(declared_nodata_only=True)
     with open_scene(restored, report.bands, reading=settled) as after:
-        restored_dn = after.read(0, after.shape[0])[0][after.rgb]
+        all_restored = after.read(0, after.shape[0])[0]
+        restored_dn = all_restored[after.rgb]
     provenance, opacity = read_provenance(files["provenance"]), read_percent(files["opacity"])[0]
     measured = provenance == Provenance.MEASURED
     differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
     given = settings.reading.scale is not None or settings.reading.offset is not None
     radiometry = report.radiometry
+    clear_radiometry = radiometry if given or stated.guessed else stated
     return _Pair(
         cloudy=radiometry.to_model(dn),
         restored=radiometry.to_model(restored_dn),
-        clear=(radiometry if given or stated.guessed else stated).to_model(clear_dn),
+        clear=clear_radiometry.to_model(clear_dn),
         valid=valid & clear_valid,
         measured=measured,
         groups=group_pixels(opacity, provenance, settings.policy),
         changed_fraction=report.changed_fraction,
         computed_fraction=1 - report.windows_skipped / max(report.windows, 1),
         reprod_mae=float(np.abs(differences).mean()) if differences.size else 0.0,
+        others=OtherPictures.of(
+            bands, (all_dn, all_restored, all_clear), (radiometry, radiometry, clear_radiometry)
+        ),
     )
 
 
@@ -249,6 +264,11 @@ def _score(pair: _Pair) -> Scores:
         "in_the_clear": part(pair.measured),
         "by_opacity": {name: part(group) for name, group in pair.groups.items()},
         "bias": {row: signed(image) for row, image in images.items()},
+        "other_bands": score_others(
+            pair.others,
+            (pair.cloudy, pair.restored, pair.clear),
+            {"all": pair.valid, **{name: pair.valid & one for name, one in pair.groups.items()}},
+        ),
         "changed_fraction": pair.changed_fraction,
         "computed_fraction": pair.computed_fraction,
         "reprod_mae": pair.reprod_mae,

@@ -103,7 +103,9 @@ def pairs_table(scores: Scores) -> str:
     changed = f"changed: {_percent(scores['changed_fraction'])} of the pixels"
     unchanged = f"the others differ from the input by {scores['reprod_mae']:g} DN"
     computed = f"windows computed: {_percent(scores['computed_fraction'])}"
-    tables = "\n\n".join(map(_aligned, (lines, means, _groups(scores))))
+    parts = [lines, means, _groups(scores)]
+    parts += [_other_bands(scores)] if scores["other_bands"] else []
+    tables = "\n\n".join(map(aligned, parts))
     return f"{tables}\n\n{note}{changed}; {unchanged}\n{computed}"
 
 
@@ -122,6 +124,19 @@ def _groups(scores: Scores) -> list[list[str]]:
     return lines
 
 
+def _other_bands(scores: Scores) -> list[list[str]]:
+    """Return the cells of the scores of bands beside red, green and blue."""
+    groups = {"all": "all", "clear": "clear", "thin": "thin", "thick": "thick"}
+    rows = ("identity", "restored")
+    lines = [["", *(label if row == rows[0] else "" for label in groups.values() for row in rows)]]
+    lines.append(["other bands", *(ROWS[row] for _ in groups for row in rows)])
+    for name, by_group in scores["other_bands"].items():
+        metric = next(iter(by_group["all"]["restored"]))
+        cells = [_cell(metric, by_group[group][row][metric]) for group in groups for row in rows]
+        lines.append([f"{name} {_UNITS[metric]}", *cells])
+    return lines
+
+
 def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
     """Format the result of ``evaluate_tiles``."""
     lines = [[f"{scores['tiles']} tiles", "", *_UNITS.values(), "untouched"]]
@@ -131,7 +146,7 @@ def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
             cells = [_cell(name, rows[row][name]) for name in METRICS]
             untouched = _percent(rows["untouched"]) if row == "restored" else ""
             lines.append([label, text, *cells, untouched])
-    return _aligned(lines, text_columns=2)
+    return aligned(lines, text_columns=2)
 
 
 def seams_table(scores: Scores) -> str:
@@ -141,7 +156,7 @@ def seams_table(scores: Scores) -> str:
         lines.append([text, *(f"{scores[name][key]:.2f}" for key in ("mean", "p99"))])
     chance = f"{scores['chance']:.4f} +- {scores['chance_deviation']:.4f}"
     ratio = f"ratio {scores['ratio']:.4f}; away from borders {chance}"
-    return f"{_aligned(lines)}\n\n{ratio}: {scores['excess']:+.2%} from chance"
+    return f"{aligned(lines)}\n\n{ratio}: {scores['excess']:+.2%} from chance"
 
 
 def _cell(metric: str, value: float) -> str:
@@ -152,7 +167,7 @@ def _percent(fraction: float) -> str:
     return f"{fraction:.1%}"
 
 
-def _aligned(lines: list[list[str]], text_columns: int = 1) -> str:
+def aligned(lines: list[list[str]], text_columns: int = 1) -> str:
     """Join cells to columns of equal width: the first ones left-aligned, the others right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = (

@@ -1,0 +1,254 @@
+"""Score cloud masks against labelled ones."""
+
+import math
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from geodecloud.errors import DataError, DataWarning, UsageError, warn
+from geodecloud.evaluation.tables import Scores, aligned
+from geodecloud.masking import mask_scene
+from geodecloud.model.predictor import load_predictor
+from geodecloud.raster.array import read_array
+from geodecloud.raster.cloud_mask import CloudClass, read_cloud_mask
+from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.raster.wavelengths import find_other_bands
+from geodecloud.settings import ModelSpec, Settings
+
+_SUFFIXES = (".tif", ".tiff", ".png")
+_ENDINGS = ("", "_mask", "_SCL", "_scl")  # of a mask's name after its image's
+_CLOUD, _IGNORED = 4, 255  # codes of labels beside those of CloudClass: cloud of any kind, and none
+_LABELS = {
+    "clear": CloudClass.CLEAR.value,
+    "thick": CloudClass.THICK.value,
+    "thin": CloudClass.THIN.value,
+    "shadow": CloudClass.SHADOW.value,
+    "cloud": _CLOUD,
+    "ignore": _IGNORED,
+}
+# Sentinel-2's scene classification. Its 7, "unclassified", and 2, "dark area", may be anything.
+_SCL = "0-2=ignore,3=shadow,4-6=clear,7=ignore,8-9=thick,10=thin,11=clear"
+_CLOUDSEN12 = "0=clear,1=thick,2=thin,3=shadow,255=ignore"
+# Kind -> its codes among the labels, and among the predicted classes.
+_KINDS = {
+    "cloud": ((1, 2, _CLOUD), (1, 2)),
+    "thick": ((1,), (1,)),
+    "thin": ((2,), (2,)),
+    "shadow": ((3,), (3,)),
+    "clear": ((0,), (0,)),
+}
+_MEASURES = ("users", "producers", "f1", "balanced")
+_NEAR_INFRARED = (760, 900)  # nm
+
+Classes = NDArray[np.uint8]
+OtherMask = Callable[[NDArray[Any]], Classes]  # R, G, near infrared (3, rows, columns) -> classes
+
+
+def parse_classes(text: str) -> dict[int, int]:
+    """Return the label of each value of a mask from "0=shadow,1-3=clear,4=cloud".
+
+    Raises:
+        UsageError: the text is none such.
+    """
+    labels: dict[int, int] = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*=\s*([a-z]+)\s*", part)
+        if not match or match[3] not in _LABELS:
+            raise UsageError(
+                f"`classes` is {text}: give values and {', '.join(_LABELS)}, like "
+                "0=shadow,1-3=clear,4=cloud"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        labels |= dict.fromkeys(range(first, last + 1), _LABELS[match[3]])
+    return labels
+
+
+def evaluate_masks(
+    images: Path,
+    masks: Path,
+    model: Path | None,
+    classes: str | None = None,
+    settings: Settings | None = None,
+) -> Scores:
+    """Score the cloud masks of images against labelled masks.
+
+    Args:
+        images: folder of GeoTIFF or PNG.
+        masks: folder of masks on the same pixels, named like the image, or with _mask or _SCL
+            after its name.
+        model: a model file; None: the built-in one.
+        classes: of the masks' values, see :func:`parse_classes`; values that it does not name are
+            ignored. None: those of SCL where the name ends so, else those of CloudSEN12.
+
+    Returns:
+        ``images``, their number; ``rows``: for each tool and kind of pixel, user's accuracy (of
+        the pixels that are called so, the share that is), producer's accuracy (of the pixels that
+        are so, the share that is found), F1 (their harmonic mean) and balanced accuracy (the mean
+        of producer's accuracy and that of all other pixels), over the pixels of all images. NaN
+        where the labels do not tell. ``each``: the same by image.
+
+    Raises:
+        DataError: an image has no mask, or one of another size.
+    """
+    settings = settings or Settings()
+    pairs = _find(images, masks)
+    predictor = load_predictor(ModelSpec(model=model), settings.limits.threads)
+    other, each = omnicloudmask(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mask.tif")
+        for image, mask in tqdm(pairs, "images", leave=False, disable=None):
+            chosen = settings.replace(overwrite=True, force=True)
+            mask_scene(image, path, predictor, chosen)
+            labels = _labels(mask, classes)
+            found = {"geodecloud": read_cloud_mask(path)}
+            if labels.shape != found["geodecloud"].shape:
+                raise DataError(f"{mask}: another size than {image}; crop or warp one")
+            if other:
+                found |= _others(image, other, chosen)
+            valid = found["geodecloud"] != CloudClass.NODATA
+            labels = np.where(valid, labels, np.uint8(_IGNORED))
+            each[image.stem] = {tool: confusion(labels, one) for tool, one in found.items()}
+    tools = next(iter(each.values()))
+    known = {
+        tool: sum(counts[tool] for counts in each.values() if tool in counts) for tool in tools
+    }
+    return {
+        "images": len(each),
+        "rows": {tool: accuracies(counts) for tool, counts in known.items()},
+        "each": {
+            stem: {tool: accuracies(one) for tool, one in counts.items()}
+            for stem, counts in each.items()
+        },
+    }
+
+
+def confusion(labels: Classes, found: Classes) -> NDArray[np.int64]:
+    """Return the number of pixels of each label that are called each class: (5, 4)."""
+    kept = (labels <= _CLOUD) & (found <= CloudClass.SHADOW)
+    pairs = labels[kept].astype(np.int64) * 4 + found[kept]
+    return np.bincount(pairs, minlength=20).reshape(5, 4)
+
+
+def accuracies(counts: Any) -> Scores:
+    """Return the scores of each kind of pixel from a confusion; NaN where labels do not tell."""
+    scores: Scores = {}
+    shadow = counts[CloudClass.SHADOW].sum() > 0
+    if not shadow:  # shadows are not labelled: they are clear
+        counts = counts.copy()
+        counts[:, 0] += counts[:, 3]
+        counts[:, 3] = 0
+    total = counts.sum()
+    for kind, (labelled, called) in _KINDS.items():
+        true = counts[list(labelled)].sum()
+        tells = kind not in ("thick", "thin") or not counts[_CLOUD].any()
+        if not true or not tells:
+            scores[kind] = dict.fromkeys(_MEASURES, math.nan)
+            continue
+        hits = counts[np.ix_(labelled, called)].sum()
+        positive = counts[:, list(called)].sum()
+        users = hits / positive if positive else math.nan
+        producers = hits / true
+        rest = total - true
+        others = (rest - (positive - hits)) / rest if rest else math.nan
+        scores[kind] = {
+            "users": float(users),
+            "producers": float(producers),
+            "f1": float(2 * hits / (positive + true)),
+            "balanced": float((producers + others) / 2),
+        }
+    return scores
+
+
+def masks_table(scores: Scores) -> str:
+    """Format the result of ``evaluate_masks``: over the pixels of all images."""
+    lines = [[f"{scores['images']} images", "", "user's", "producer's", "F1", "balanced"]]
+    for tool, kinds in scores["rows"].items():
+        label = tool
+        for kind, measures in kinds.items():
+            if not math.isnan(measures["f1"]):
+                lines.append([label, kind, *(_cell(measures[name]) for name in _MEASURES)])
+                label = ""
+    return aligned(lines, text_columns=2)
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1%}"
+
+
+def _find(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give IMAGE_DIR and MASK_DIR")
+    named = {path.stem: path for path in masks.iterdir() if path.suffix.lower() in _SUFFIXES}
+    pairs = []
+    for image in sorted(images.iterdir()):
+        if image.suffix.lower() in _SUFFIXES and not image.name.startswith("."):
+            found = [named[image.stem + end] for end in _ENDINGS if image.stem + end in named]
+            if not found:
+                raise DataError(f"{masks}: no mask for {image.name}; name it {image.stem}.tif")
+            pairs.append((image, found[0]))
+    if not pairs:
+        raise DataError(f"{images}: no images in it; give a folder of .tif or .png files")
+    return pairs
+
+
+def _labels(mask: Path, classes: str | None) -> Classes:
+    """Return the labels of a mask, uint8 (rows, columns)."""
+    scl = mask.stem.lower().endswith("scl")
+    mapping: Mapping[int, int] = parse_classes(classes or (_SCL if scl else _CLOUDSEN12))
+    values = read_array(mask)[0]
+    labels = np.full(values.shape, _IGNORED, np.uint8)
+    for value, label in mapping.items():
+        labels[values == value] = label
+    return labels
+
+
+def omnicloudmask() -> OtherMask | None:
+    """Return OmniCloudMask's prediction; None: it is not installed, or has no weights.
+
+    Wright et al.: "Training sensor-agnostic deep learning models for remote sensing: Achieving
+    state-of-the-art cloud and cloud shadow identification with OmniCloudMask", Remote Sensing of
+    Environment 2025. It fetches its weights when it is first used.
+    """
+    try:
+        predict_from_array = import_module("omnicloudmask").predict_from_array
+    except ImportError:
+        return None
+
+    def predict(bands: NDArray[Any]) -> Classes:
+        found: Classes = np.asarray(predict_from_array(bands))[0].astype(np.uint8)
+        return found
+
+    try:
+        predict(np.ones((3, 64, 64), np.float32))
+    except Exception as error:  # of any of the libraries that fetch its weights
+        reason = " ".join(str(error).split())[:200]
+        warn(DataWarning, f"omnicloudmask has no weights here ({reason}); its row is left out")
+        return None
+    return predict
+
+
+def _others(image: Path, predict: OtherMask, settings: Settings) -> dict[str, Classes]:
+    """Return the classes by OmniCloudMask, with the image's near infrared and with zeros for it."""
+    with open_scene(image, reading=settings.reading) as scene:
+        dn, _ = scene.read(0, scene.shape[0])
+        near = _near_infrared(scene)
+        red, green = (dn[scene.rgb[colour]].astype(np.float32) for colour in (0, 1))
+    found = {"omnicloudmask, no near infrared": predict(np.stack([red, green, 0 * red]))}
+    if near is not None:
+        bands = np.stack([red, green, dn[near].astype(np.float32)])
+        found["omnicloudmask"] = predict(bands)
+    return found
+
+
+def _near_infrared(scene: Scene) -> int | None:
+    low, high = _NEAR_INFRARED
+    found = [one.index for one in find_other_bands(scene) if low <= one.wavelength <= high]
+    return found[0] if found else None

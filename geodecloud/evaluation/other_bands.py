@@ -1,0 +1,148 @@
+"""Score bands beside red, green and blue, the spectra of all bands, and NDVI."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.evaluation.metrics import Mask, Picture
+from geodecloud.evaluation.tables import Scores, score
+from geodecloud.radiometry import BRIGHTEST, Radiometry
+from geodecloud.raster.scene import Scene
+from geodecloud.raster.wavelengths import find_other_bands
+
+_SAME = 30.0  # nm between the same bands of two sensors
+_NEAR_INFRARED = (760.0, 900.0)  # nm, of NDVI; the band nearest to its middle counts
+_LEAST = 1e-3  # model range; a darker pixel has no NDVI
+ROWS = ("identity", "restored")
+
+
+@dataclass(frozen=True)
+class SharedBand:
+    """A band that both scenes of a pair have: its indices, and its wavelength in nm."""
+
+    cloudy: int
+    clear: int
+    wavelength: float
+
+
+@dataclass(frozen=True)
+class OtherPictures:
+    """The other bands of a pair: float32 (count, rows, columns) each, in model range.
+
+    there: bool (count, rows, columns), where all three have data.
+    """
+
+    bands: tuple[SharedBand, ...]
+    cloudy: Picture
+    restored: Picture
+    clear: Picture
+    there: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        bands: tuple[SharedBand, ...],
+        dn: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+        radiometry: tuple[Radiometry, Radiometry, Radiometry],
+    ) -> Self:
+        """Return them from all bands of the cloudy, the restored and the clear scene."""
+        cloudy, clear = [one.cloudy for one in bands], [one.clear for one in bands]
+        cut = [all_bands[of] for all_bands, of in zip(dn, (cloudy, cloudy, clear), strict=True)]
+        pictures = [how.to_model(one, BRIGHTEST) for how, one in zip(radiometry, cut, strict=True)]
+        there = np.logical_and.reduce([np.isfinite(one) for one in pictures])
+        before, after, clear_light = (np.nan_to_num(one) for one in pictures)
+        return cls(bands, before, after, clear_light, there)
+
+
+def shared_bands(cloudy: Scene, clear: Scene) -> tuple[SharedBand, ...]:
+    """Return the bands beside red, green and blue that both scenes have."""
+    theirs = find_other_bands(clear)
+    found = []
+    for mine in find_other_bands(cloudy):
+        near = [
+            (abs(one.wavelength - mine.wavelength), one.index)
+            for one in theirs
+            if abs(one.wavelength - mine.wavelength) <= _SAME
+        ]
+        if near:
+            found.append(SharedBand(mine.index, min(near)[1], mine.wavelength))
+    return tuple(found)
+
+
+def score_others(
+    others: OtherPictures, colours: tuple[Picture, Picture, Picture], groups: dict[str, Mask]
+) -> Scores:
+    """Return scores of the cloudy and the restored scene against the clear one.
+
+    Args:
+        colours: red, green and blue of the cloudy, the restored and the clear scene.
+        groups: of pixels, by name.
+
+    Returns:
+        ``833 nm`` and so on: psnr in dB of each band, where reflectance 0.275 is 1; ``spectra``:
+        sam in degrees over all bands; ``NDVI``: mae, if there is a near infrared band. Each for
+        each group, ``identity`` and ``restored``; NaN where there are no pixels.
+    """
+    if not others.bands:
+        return {}
+    pictures = dict(zip(ROWS, (others.cloudy, others.restored), strict=True))
+    rgb = dict(zip(ROWS, colours[:2], strict=True))
+    everywhere = others.there.all(axis=0)
+    every = {row: np.concatenate([rgb[row], pictures[row]]) for row in ROWS}
+    every_clear = np.concatenate([colours[2], others.clear])
+    scores: Scores = {}
+    for number, band in enumerate(others.bands):
+        part = slice(number, number + 1)
+        scores[f"{band.wavelength:g} nm"] = {
+            name: {
+                row: score(
+                    pictures[row][part], others.clear[part], mask & others.there[number], ("psnr",)
+                )
+                for row in ROWS
+            }
+            for name, mask in groups.items()
+        }
+    scores["spectra"] = {
+        name: {row: score(every[row], every_clear, mask & everywhere, ("sam",)) for row in ROWS}
+        for name, mask in groups.items()
+    }
+    near = _near_infrared(others.bands)
+    if near is not None:
+        truth = ndvi(colours[2][0], others.clear[near])
+        found = {row: ndvi(rgb[row][0], pictures[row][near]) for row in ROWS}
+        scores["NDVI"] = {
+            name: {
+                row: score(found[row][None], truth[None], mask & others.there[near], ("mae",))
+                for row in ROWS
+            }
+            for name, mask in groups.items()
+        }
+    return scores
+
+
+def keep_shared(each: list[Scores]) -> None:
+    """Take the scores of bands that not all pairs have out of each pair's, in place."""
+    kept = set.intersection(*(set(scores["other_bands"]) for scores in each))
+    for scores in each:
+        others = scores["other_bands"]
+        scores["other_bands"] = {name: others[name] for name in others if name in kept}
+
+
+def ndvi(red: Picture, near_infrared: Picture) -> Picture:
+    """Return the normalised difference vegetation index, -1..1, of bands of any shape."""
+    total = np.maximum(near_infrared + red, np.float32(_LEAST))
+    index: Picture = np.clip((near_infrared - red) / total, -1, 1)
+    return index
+
+
+def _near_infrared(bands: tuple[SharedBand, ...]) -> int | None:
+    """Return the number of the band that NDVI takes; None: there is none."""
+    low, high = _NEAR_INFRARED
+    far = [
+        (abs(band.wavelength - (low + high) / 2), number)
+        for number, band in enumerate(bands)
+        if low <= band.wavelength <= high
+    ]
+    return min(far)[1] if far else None
