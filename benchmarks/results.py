@@ -112,9 +112,9 @@ SECTIONS = (
     Section(
         "other_bands",
         "Other bands",
-        "How close near infrared and NDVI come to those of the clear image, and, under cloud that is "
-        "simulated in 13 bands, the error of each band. Pixels that are filled count as invented in "
-        "all bands.",
+        "How close near infrared and NDVI come to those of the clear image, and, under cloud that "
+        "is simulated in 13 bands, the error of each band. Pixels that are filled count as "
+        "invented in all bands.",
         f"The twenty pairs of {REAL_PAIRS} 100 multispectral tiles of EuroSAT.",
         ("python benchmarks/other_bands.py --data DATA",),
         (PAIRS, f"{PAIRS}_nir", "DATA/eurosat_ms100"),
@@ -123,8 +123,8 @@ SECTIONS = (
         "masks",
         "Cloud masks",
         "User's accuracy is the share of the pixels called so that is so; producer's accuracy the "
-        "share of the pixels that are so and are found. OmniCloudMask has rows where it is installed "
-        "with its weights.",
+        "share of the pixels that are so and are found. OmniCloudMask has rows where it is "
+        "installed with its weights.",
         "Labelled scenes, and two scenes with Sentinel-2's own classification (SCL), which is no "
         "truth but another opinion.",
         ("python benchmarks/masks.py --data DATA",),
