@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import rasterio
@@ -19,6 +20,9 @@ from geodecloud.model.checkpoint import save_generator
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.unet import UNet
 
+# Laws that each hold of many inputs; a test that needs more examples says so itself.
+hypothesis.settings.register_profile("suite", max_examples=50, deadline=None)
+hypothesis.settings.load_profile("suite")
 # What tests compute is tiny: threads that wait for each other only slow it down.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start

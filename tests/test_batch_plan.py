@@ -323,6 +323,7 @@ def test_settings_come_back_from_the_manifest_equal(tmp_path):
     assert not {"threads", "model", "provenance", "overwrite"} & set(recorded)
 
 
+@pytest.mark.slow
 def test_a_worker_needs_no_typer(tmp_path):
     spec = WorkerSpec(Settings(opaque="keep", aoi="1,2,3,4"), ModelSpec(device="cpu"))
     (tmp_path / "sent").write_bytes(pickle.dumps((spec, _job(tmp_path))))

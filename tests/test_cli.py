@@ -223,9 +223,12 @@ def _fails(cli, folder, code, words, *args):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("which", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_interrupted_runs_leave_nothing(tmp_path, tiny_model, which, code):
-    src = write_scene(tmp_path / "in.tif", np.ones((3, 6000, 2000), np.uint16), compress="lzw")
+    src = write_scene(tmp_path / "in.tif", np.ones((3, 3000, 2000), np.uint16), compress="lzw")
     shutil.copy(tiny_model, tmp_path / "model")
     before = set(tmp_path.iterdir())
     command = [sys.executable, "-m", "geodecloud", src, tmp_path / "out.tif"]

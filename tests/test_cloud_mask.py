@@ -147,6 +147,7 @@ def test_the_command_writes_a_mask(cli, cloudy, tiny_model):
     assert path.exists()
 
 
+@pytest.mark.slow
 def test_a_batch_writes_masks_alone(cli, cloudy, tiny_model):
     out = cloudy.parent / "masks"
     done = cli("batch", cloudy, out, "--mask-only", "--model", tiny_model, "-q")

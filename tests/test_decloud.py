@@ -27,7 +27,7 @@ some_grids = st.sampled_from(
     ]
 )
 on_disk = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -153,6 +153,19 @@ def test_a_vrt_in_a_vrt_does_not_reach_the_network(tmp_path):
         decloud_scene(outer, tmp_path / "out.tif", identity)
 
 
+RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+from geodecloud.cli.console import run
+from geodecloud.decloud import decloud_scene
+
+def restore():
+    network = lambda patches, _: np.concatenate([patches, patches[:, :1] * 0], axis=1)
+    decloud_scene(Path(sys.argv[1]), Path(sys.argv[2]), network)
+"""
+
+
 @pytest.mark.parametrize("variable", ["PROJ_LIB", "PROJ_DATA", "GDAL_DATA"])
 def test_data_of_another_installation_never_lose_a_crs(tmp_path, variable):
     """The program has its own; the library, in a user's process, names the variable."""
@@ -160,17 +173,16 @@ def test_data_of_another_installation_never_lose_a_crs(tmp_path, variable):
     (tmp_path / "other").mkdir()
     environment = os.environ | {variable: str(tmp_path / "other"), "PYTHONPATH": str(ROOT)}
 
-    def run(*arguments):
-        command = [sys.executable, *map(str, arguments)]
+    def run(code, out):
+        command = [sys.executable, "-c", RUN + code, str(src), str(out)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    done = run("-m", "geodecloud", src, tmp_path / "program.tif")
+    done = run("run(restore)", tmp_path / "program.tif")
     assert (done.returncode, "PROJ" in done.stderr) == (0, False), done.stderr
     with rasterio.open(tmp_path / "program.tif") as out:
         assert out.crs == "EPSG:2154"
     library = tmp_path / "library.tif"
-    code = "import sys, geodecloud; geodecloud.decloud_file(sys.argv[1], sys.argv[2])"
-    done = run("-c", code, src, library)
+    done = run("restore()", library)
     if variable == "GDAL_DATA":
         with rasterio.open(library) as out:
             assert out.crs == "EPSG:2154"

@@ -27,18 +27,18 @@ def _fuzz(*options: str) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-@pytest.mark.parametrize("kind", ["lying-geotiff", "jp2", "product"])
+@pytest.mark.parametrize("kind", ["lying-geotiff"])  # all kinds are among the slow tests
 def test_damaged_files(kind):
-    (facts,) = _fuzz("--kind", kind, "--examples", "40")
-    assert facts["inputs"] == 40
+    (facts,) = _fuzz("--kind", kind, "--examples", "20")
+    assert facts["inputs"] == 20
     assert facts["refused"] > 0
     assert facts["restored"] > 0
 
 
-@pytest.mark.parametrize("kind", ["masked", "band-files", "undeclared-fill", "radiometry"])
+@pytest.mark.parametrize("kind", ["band-files", "undeclared-fill"])
 def test_whole_files_that_say_too_little(kind):
-    (facts,) = _fuzz("--kind", kind, "--examples", "25", "--seed", "3")
-    assert facts["inputs"] == 25
+    (facts,) = _fuzz("--kind", kind, "--examples", "10", "--seed", "3")
+    assert facts["inputs"] == 10
     assert facts["restored"] > 0
 
 

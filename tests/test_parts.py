@@ -50,7 +50,7 @@ def wide(tmp_path: Path) -> Path:
 
 
 def test_a_cog_is_one_and_so_is_its_provenance(tmp_path):
-    src = write_scene(tmp_path / "in.tif", noise((3, 1100, 1200)), nodata=0, compress="zstd")
+    src = write_scene(tmp_path / "in.tif", noise((3, 560, 530)), nodata=0, compress="zstd")
     out, provenance = tmp_path / "out.tif", tmp_path / "p.tif"
     decloud_scene(src, out, darken, Settings(format="cog", provenance=provenance))
     for path in (out, provenance):
@@ -496,7 +496,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}", requests
         running.shutdown()

@@ -165,6 +165,7 @@ def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path
         assert calibrate(odd).scale == 10000
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path, scene, monkeypatch):
     code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
@@ -191,6 +192,7 @@ def test_a_dangling_link_is_an_existing_output(tmp_path, scene):
         decloud_scene(scene, tmp_path / "o.tif", identity)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX names")
 def test_a_name_of_odd_bytes_gives_a_file_or_one_line(tmp_path, scene, tiny_model):
     """In a process of its own: its arguments are bytes."""
@@ -221,6 +223,7 @@ def _a_file_or_one_line(out, code, errors):
         assert names == {"scene.tif", out.name}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
 def test_a_service_without_stderr(tmp_path, scene, tiny_model):
     arguments = f"'{scene}' '{tmp_path}/out.tif' --model '{tiny_model}' --json"

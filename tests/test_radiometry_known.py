@@ -251,6 +251,11 @@ def test_the_command_line_refuses_informs_and_goes_on(cli, tmp_path, tiny_model)
     assert "offset -1000" in cli.err
     assert (facts["radiometry_guessed"], facts["offset"]) == (True, 0)
     assert cli(src, out, "--model", tiny_model, "--force").code == 0
+
+
+@pytest.mark.slow
+def test_a_batch_refuses_what_the_command_line_refuses(cli, tmp_path, tiny_model):
+    src = write_scene(tmp_path / "scene.tif", LAND + 1000)
     done = cli("batch", src, tmp_path / "batch", "--model", tiny_model, "--json")
     assert done.code != 0
     assert not list((tmp_path / "batch").glob("*.tif"))

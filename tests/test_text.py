@@ -1,5 +1,6 @@
 """Text is read as Windows writes it, and a report that cannot be printed undoes no work."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from rasterio.warp import transform_geom
 
+from geodecloud.batch.search import read_names
 from geodecloud.errors import UsageError
 from geodecloud.raster.scene import open_scene
 from geodecloud.settings import Reading
@@ -89,11 +91,24 @@ def run(*arguments, stdin=b"", stdout=subprocess.PIPE, **environment):
 @pytest.mark.parametrize(
     "text", ["\ufeff{}\n".encode(), "{}\r\n".encode("utf-16"), b"{}\0", b"{}\r\n"]
 )
-def test_lists_of_scenes_are_read_as_programs_write_them(tmp_path, tiny_model, text):
-    path = write_scene(tmp_path / "s.tif", noise((3, 70, 70)))
+def test_lists_of_scenes_are_read_as_programs_write_them(monkeypatch, text):
     encoding = "utf-16" if text.startswith(b"\xff\xfe") else "utf-8"
-    text = text.decode(encoding).format(path).encode(encoding)
+    text = text.decode(encoding).format("/d/s ü.tif").encode(encoding)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert read_names(["a.tif", "-"]) == ["a.tif", "/d/s ü.tif"]
+
+
+def test_a_list_that_is_no_text_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\x80\x81")))
+    with pytest.raises(UsageError, match="no text in UTF-8"):
+        read_names(["-"])
+
+
+@pytest.mark.slow
+def test_a_batch_reads_its_list_from_a_pipe(tmp_path, tiny_model):
+    path = write_scene(tmp_path / "s.tif", noise((3, 70, 70)))
     out = tmp_path / "out"
+    text = f"{path}\r\n".encode("utf-16")
     done = run("batch", "-", out, "--model", tiny_model, stdin=text)
     assert (done.returncode, len(list(out.glob("*_clear.tif")))) == (0, 1), done.stderr
     refused = run("batch", "-", out, "--model", tiny_model, stdin=b"\x80\x81")
@@ -101,6 +116,7 @@ def test_lists_of_scenes_are_read_as_programs_write_them(tmp_path, tiny_model, t
     assert b"Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_report_that_stdout_cannot_take_undoes_no_work(tmp_path, tiny_model):
     path = write_scene(tmp_path / "s.tif", noise((3, 70, 70)))
     dst = tmp_path / "\u51fa\u529b.tif"
@@ -120,6 +136,7 @@ def test_a_report_that_stdout_cannot_take_undoes_no_work(tmp_path, tiny_model):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
 def test_no_command_fails_for_a_report_of_finished_work(tmp_path, tiny_model):
     path = write_scene(tmp_path / "s.tif", noise((3, 70, 70)) // 4)
@@ -137,6 +154,11 @@ def test_no_command_fails_for_a_report_of_finished_work(tmp_path, tiny_model):
         assert (done.returncode, b"no report" in done.stderr) == (0, True), done.stderr
     assert {file.name for file in tmp_path.iterdir()} >= {"c.tif", "cloudy.tif", "plugin.zip"}
     assert (out / "s_clear.tif").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
+def test_what_a_full_stdout_cannot_take_is_one_line(tmp_path):
+    path = write_scene(tmp_path / "s.tif", noise((3, 70, 70)) // 4)
     # What was asked for is not to be had there: one line. A reader that left has read enough.
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = run("info", path, stdout=full)

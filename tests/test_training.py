@@ -132,7 +132,8 @@ def _half_a_line(run):
     return whole + "\n" + whole[: len(whole) // 2]
 
 
-@pytest.mark.parametrize("name", ["physical", pytest.param("article", marks=pytest.mark.slow)])
+@pytest.mark.slow  # that of two levels is among the fast ones
+@pytest.mark.parametrize("name", ["physical", "article"])
 def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
     shipped = load_config(ROOT / "configs" / f"{name}.toml")
     plan = dataclasses.replace(

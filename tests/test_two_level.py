@@ -422,7 +422,16 @@ def smaller(text: str, **schedule: float) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", ["default", "gpu", "cpu", "tune", "physical", "article"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "default",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("gpu", "cpu", "tune", "physical", "article")
+        ),
+    ],
+)
 def test_the_recipes_that_come_along_run(cli, tmp_path, sources, name):
     (tmp_path / "c.toml").write_text(smaller((ROOT / "configs" / f"{name}.toml").read_text()))
     args = ["--data", sources.eurosat, "--config", tmp_path / "c.toml", "--steps", 2]

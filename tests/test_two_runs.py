@@ -19,6 +19,7 @@ from geodecloud.errors import OutputError, SceneError
 from geodecloud.raster import atomic
 from geodecloud.raster.atomic import AtomicFiles, sweep
 from geodecloud.raster.lock import acquire, release
+from geodecloud.raster.signals import Stopped, stopped_by
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, identity, write_scene
 
@@ -94,11 +95,25 @@ def test_a_signal_between_two_files_leaves_both(tmp_path, monkeypatch):
             for name in names:
                 outputs.add(tmp_path / name).write_text("new")
 
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_by(signal.SIGINT), pytest.raises(Stopped) as stopped:
         write_all()
+    stopped.value.arrived = True
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
         names, "new"
     )
+
+
+def test_a_sweep_leaves_no_lock_of_a_run_that_ends_meanwhile(tmp_path, monkeypatch):
+    with AtomicFiles([], overwrite=False) as outputs:
+        outputs.add(tmp_path / "a.tif").write_text("a")
+        seen = [list(tmp_path.glob("*"))]
+
+    def glob(self, pattern, glob=Path.glob):
+        return seen.pop() if seen else glob(self, pattern)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    sweep(tmp_path)
+    assert os.listdir(tmp_path) == ["a.tif"]  # noqa: PTH208
 
 
 def test_only_what_no_run_is_writing_is_swept(tmp_path):

@@ -15,12 +15,12 @@ import secrets
 import time
 import uuid
 from collections.abc import Container, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
 from geodecloud.errors import OutputError
 from geodecloud.raster.lock import acquire, release
+from geodecloud.raster.signals import held_back
 
 # Hidden names: .geodecloud.KEY.lock and .geodecloud.KEY.MACHINE.RANDOM.part; KEY stands for the
 # destination. GDAL and the COG driver add suffixes to the latter.
@@ -136,8 +136,8 @@ class AtomicFiles:
     ) -> None:
         try:
             if kind is None:
-                with ThreadPoolExecutor(1) as apart:  # there no signal raises between two files
-                    apart.submit(self._move_all).result()
+                with held_back():  # a signal between two files
+                    self._move_all()
         finally:
             for unfinished in self._unfinished.values():
                 unfinished.remove()
@@ -301,6 +301,7 @@ def sweep(folder: Path) -> None:
 def _sweep_key(folder: Path, key: str) -> None:
     """Remove the unfinished files of one destination, unless a run holds its lock."""
     lock = folder / f"{_PREFIX}{key}{_LOCK}"
+    new = not lock.exists()  # that run has ended since, and the next line makes a lock of ours
     descriptor = acquire(lock)
     if descriptor is None:
         return
@@ -311,7 +312,7 @@ def _sweep_key(folder: Path, key: str) -> None:
         for path in abandoned:
             path.unlink(missing_ok=True)
         old = time.time() - lock.stat().st_mtime > _LONE_LOCK
-        settled = len(abandoned) == len(parts) and (bool(parts) or old)
+        settled = len(abandoned) == len(parts) and (bool(parts) or old or new)
     finally:
         release(lock, descriptor, remove=settled)
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _PAUSE = 0.05  # seconds; what has dropped the exception is over then
 _listening = False
@@ -56,6 +56,28 @@ def stopped_by(*numbers: int) -> Iterator[None]:
         _listening, sys.unraisablehook = before, hook
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Let Ctrl-C and a request to end wait for the end of the ``with`` block, an instant later."""
+    if threading.current_thread() is not threading.main_thread():  # no signal raises here
+        yield
+        return
+    waiting: list[int] = []
+    handlers: dict[int, Any] = {}
+    try:
+        for which in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(which)
+            if handler not in (None, signal.SIG_IGN):
+                handlers[which] = handler
+                signal.signal(which, lambda number, _: waiting.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in waiting:
+        signal.raise_signal(number)
 
 
 def _stop(number: int, _: object) -> NoReturn:
