@@ -19,7 +19,9 @@ from rasterio.env import get_gdal_config
 import geodecloud
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import UsageError
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.offline import offline
+from geodecloud.raster.scene import open_scene
 from geodecloud.raster.thread_options import inherited, options_here, thread_options
 from geodecloud.restore.stages import ordered_map, prefetch
 from geodecloud.settings import Settings
@@ -191,3 +193,42 @@ def test_data_of_another_installation_never_lose_a_crs(tmp_path, variable):
         assert f"{variable} is {tmp_path / 'other'}" in last
         assert f"unset {variable}" in last
         assert not library.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"), ("GDAL_PAM_ENABLED", "NO")],
+)
+def test_what_lies_beside_a_file_is_read_whatever_the_environment_says(
+    tmp_path, monkeypatch, option, value
+):
+    """A mask, and the scale and nodata of a format that has none."""
+    valid = np.ones((60, 50), bool)
+    valid[:20] = False
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
+        src = write_scene(tmp_path / "in.tif", noise((3, 60, 50)))
+        with rasterio.open(src, "r+") as file:
+            file.write_mask(valid)
+    png = tmp_path / "in.png"
+    size = {"count": 3, "height": 60, "width": 50, "dtype": "uint16"}
+    with rasterio.open(png, "w", driver="PNG", **size) as file:
+        file.write(noise((3, 60, 50)))
+        file.scales = (2e-5,) * 3
+    assert {one.name for one in tmp_path.iterdir()} == {
+        *("in.tif", "in.tif.msk", "in.png", "in.png.aux.xml"),
+    }
+    monkeypatch.setenv(option, value)
+    with open_scene(src) as scene:
+        np.testing.assert_array_equal(scene.read(0, 60)[1], valid)
+    with open_scene(png) as scene:
+        assert calibrate(scene).scale == pytest.approx(50000)
+
+
+def test_python_options_make_no_failures_of_warnings(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) // 4, crs=None)
+    command = [sys.executable, "-W", "error", "-c", f"{RUN}run(restore)", src, tmp_path / "o.tif"]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "has no CRS" in done.stderr

@@ -48,6 +48,14 @@ def _data(count=13):
     return Data(_tiles(count), _tiles(4))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run that came to its end."""
+    folder = tmp_path_factory.mktemp("run")
+    train(TINY, Data(_tiles(13), _tiles(4), {"eurosat_tiles": 13}), folder)
+    return folder
+
+
 def test_tuning_begins_with_the_given_model(tmp_path, tiny_model):
     plan = Training(steps=1, batch_size=4, generator_rate=0.0, validation_tiles=4)
     given, info = load_generator(tiny_model)
@@ -242,11 +250,10 @@ def test_a_run_may_be_short(count):
 
 
 @pytest.mark.needs_train
-def test_a_run_draws_its_losses_and_tiles(tmp_path):
+def test_a_run_draws_its_losses_and_tiles(finished):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra train)")
-    train(TINY, _data(), tmp_path)
     for picture in ("losses.png", "figures/step_000003.png", "figures/step_000006.png"):
-        with Image.open(tmp_path / picture) as image:
+        with Image.open(finished / picture) as image:
             assert min(image.size) > 100
 
 
@@ -257,13 +264,12 @@ def test_a_run_without_matplotlib_says_so(tmp_path, monkeypatch):
     assert not (tmp_path / "losses.png").exists()
 
 
-def test_a_run_says_what_it_did(tmp_path):
-    train(TINY, Data(_tiles(13), _tiles(4), {"eurosat_tiles": 13}), tmp_path)
-    info = read_info(tmp_path / "best.safetensors")
+def test_a_run_says_what_it_did(finished):
+    info = read_info(finished / "best.safetensors")
     assert info.metadata["eurosat_tiles"] == 13
     assert info.metadata["config"]["training"]["precision"] == "fp32"
     assert "psnr_restored" in info.metadata["scores"]
-    scores = _log(tmp_path)[-1]
+    scores = _log(finished)[-1]
     assert scores["epoch"] == round(6 * 4 / 13, 3)
     assert 0 <= scores["changed_clear"] <= 1
     assert -1 <= scores["ssim_restored"] <= 1

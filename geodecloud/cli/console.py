@@ -94,11 +94,14 @@ def show_warnings(*, each_kind_once: bool = False) -> None:
         each_kind_once: show one warning from each line of code, for commands over many scenes.
     """
     seen: set[object] = set()
+    if sys.warnoptions:  # of another program; `-W error` would make failures of them
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
 
     def is_new(record: logging.LogRecord) -> bool:
-        kind = record.msg
-        new = kind not in seen
-        seen.add(kind)
+        new = record.msg not in seen
+        seen.add(record.msg)
         return new
 
     if each_kind_once:

@@ -25,6 +25,9 @@ _OFFLINE = {
     "GDAL_HTTP_MAX_RETRY": "0",
     "GDAL_HTTP_TIMEOUT": "0.001",  # seconds; of hosts that no_proxy names
     "VRT_NUM_THREADS": "1",  # threads of GDAL's own would not have these options
+    # What speeds reading from object stores up would hide the masks that lie beside files here.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
+    "GDAL_PAM_ENABLED": "YES",
 }
 _EXCEPTIONS = ("no_proxy", "NO_PROXY")  # name hosts that curl would reach past the proxy
 _REMOTE = re.compile(
