@@ -130,6 +130,7 @@ def subdataset(processing: Any) -> dict[str, Any]:
     """A layer that is no file; with its opacity and shadow."""
     layer = QgsRasterLayer(f"GTIFF_DIR:1:{SCENE}", "directory")
     outputs = {"OUTPUT": str(FOLDER / "subdataset.tif"), "OPACITY": str(FOLDER / "o ü.tif")}
+    outputs |= {"CLOUD_MASK": str(FOLDER / "mask beside.tif")}
     return processing.run("geodecloud:removeclouds", {"INPUT": layer, "MODEL": MODEL, **outputs})
 
 

@@ -137,6 +137,18 @@ def test_clouds_are_simulated(profile, tmp_path):
     assert (tmp_path / "o.tif").read_bytes() == (tmp_path / "same_opacity.tif").read_bytes()
 
 
+def test_clouds_are_found(profile, tmp_path):
+    command = ["run", "geodecloud:maskclouds", f"--INPUT={SAMPLES / 's2_cloudy.tif'}"]
+    done = _run(QGIS_PROCESS, *command, f"--OUTPUT={tmp_path / 'm.tif'}", "--OPAQUE_ABOVE=0.6")
+    assert done.returncode == 0, done.stdout + done.stderr
+    same = tmp_path / "same.tif"
+    _run(this_program(), "mask", SAMPLES / "s2_cloudy.tif", same, "--opaque-above=0.6")
+    assert (tmp_path / "m.tif").read_bytes() == same.read_bytes()
+    with rasterio.open(same) as found:
+        assert "THICK" in done.stdout
+        assert set(np.unique(found.read(1))) <= {0, 1, 2, 3, 255}
+
+
 def test_a_damaged_scene_is_told_in_the_programs_words(profile, tmp_path):
     scene = tmp_path / "cut.tif"
     scene.write_bytes((SAMPLES / "s2_cloudy.tif").read_bytes()[:20000])
@@ -218,6 +230,13 @@ def test_opacity_and_shadow_are_a_layer(session):
     with rasterio.open(session["subdataset"]["OPACITY"]) as found:
         assert (found.shape, found.nodata) == ((300, 200), 255)
         assert [text.split()[0] for text in found.descriptions] == ["opacity", "shadow"]
+
+
+def test_a_cloud_mask_is_a_layer(session):
+    assert session["remove_and_load"]["results"]["CLOUD_MASK"] is None  # it was not asked for
+    with rasterio.open(session["subdataset"]["CLOUD_MASK"]) as found:
+        assert (found.shape, found.nodata) == ((300, 200), 255)
+        assert "thick cloud" in found.descriptions[0]
 
 
 def test_cancelling_leaves_no_file(session):

@@ -10,6 +10,11 @@ CLOUDS = ["haze", "veil", "cirrus", "cumulus", "deck"]  # kinds that the program
 # Option of the program -> help text, default.
 OPTIONS = {
     "--bands": ("Band numbers of red, green and blue, counted from 1", "by name or colour"),
+    "--wavelengths": (
+        "Central wavelengths of the bands beside red, green and blue, in order; 0 for a band that "
+        "shows no ground",
+        "by name",
+    ),
     "--scale": (
         "DN (pixel value), after adding the offset, that means reflectance 1",
         "from the file, else 10000 for integers, 1 for floats",

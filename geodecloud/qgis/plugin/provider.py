@@ -8,6 +8,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from .algorithm import ICON, SETTING, find_executable
 from .executable import ExecutableError
+from .mask_clouds import MaskClouds
 from .remove_clouds import RemoveClouds
 from .remove_folder import RemoveFolder
 from .simulate_clouds import SimulateClouds
@@ -58,7 +59,7 @@ class Provider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add the algorithms; ``refreshAlgorithms`` calls this."""
-        for algorithm in (RemoveClouds, RemoveFolder, SimulateClouds):
+        for algorithm in (RemoveClouds, RemoveFolder, MaskClouds, SimulateClouds):
             self.addAlgorithm(algorithm())
 
     def warningMessage(self) -> str:

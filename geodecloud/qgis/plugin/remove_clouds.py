@@ -76,6 +76,11 @@ class RemoveClouds(SceneAlgorithm):
             advanced=True,
         )
         self.add(
+            QgsProcessingParameterString("WAVELENGTHS", "Wavelengths in nm", optional=True),
+            help_of("--wavelengths"),
+            advanced=True,
+        )
+        self.add(
             number("MASK_BUFFER", "Mask buffer in metres", minValue=0),
             help_of("--mask-buffer"),
             advanced=True,
@@ -124,6 +129,7 @@ class RemoveClouds(SceneAlgorithm):
         arguments += ["--cloud-mask", absolute(cloud_mask)] if cloud_mask else []
         arguments += ["--mask", self._mask] if self._mask else []
         arguments += self.option("--mask-values", "MASK_VALUES", parameters, context)
+        arguments += self.option("--wavelengths", "WAVELENGTHS", parameters, context)
         arguments += self.option("--mask-buffer", "MASK_BUFFER", parameters, context)
         for reference in self._references:
             arguments += ["--reference", reference]

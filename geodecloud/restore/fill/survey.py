@@ -65,7 +65,8 @@ class Survey:
     def __init__(self, facts: SceneFacts, references: Sequence[Reference] = ()) -> None:
         self._facts, self._references = facts, references
         self._ground = Ground(facts.height, facts.width)
-        self._other = Ground(facts.height, facts.width, len(facts.others.bands))
+        count = len(facts.others.bands)
+        self._other = Ground(facts.height, facts.width, count) if count else None
         self._swatches = Swatches(facts.height, facts.width)
 
     def add(self, first: int, colour: Floats, weight: Floats) -> None:
@@ -77,7 +78,7 @@ class Survey:
             weight: float32 (rows, width), 0..1, of pixels as visible land.
         """
         self._ground.add(colour[:3], weight)
-        if self._facts.others:
+        if self._other:
             colour = _without_holes(colour)
             self._other.add(colour[3:], weight)
         self._swatches.add(first, colour, weight)
@@ -95,14 +96,14 @@ class Survey:
         land, black = np.array(LAND, np.float32)[:, None, None], np.zeros((3, 1, 1), np.float32)
         prior = radiometry.from_network(land - radiometry.to_network(black))
         colours = fill_colours(ground, shadow, prior[:, 0, 0])
-        if facts.others:
+        more: list[Floats] = []
+        if self._other:
             self._other.finish()
-            more = fill_colours(self._other, shadow, facts.others.land)
+            more = [fill_colours(self._other, shadow, facts.others.land)]
         shape = facts.height, facts.width
         texture = Texture(self._swatches.found(shadow, ground.cell), colours, ground.cell, shape)
         seen = bool(ground.sums[-1].any())
-        if facts.others:
-            colours = np.concatenate([colours, more])
+        colours = np.concatenate([colours, *more])
         return Land(ground.cell, colours, texture, self._references, seen)
 
 
