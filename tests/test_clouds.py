@@ -215,14 +215,14 @@ def test_only_even_tiles_become_pale():
 
 
 def test_no_haze_is_drawn_over_water_and_all_else_stays():
-    land, mix = torch.rand(200, 3, 64, 64), CloudMix()
+    land, mix = torch.rand(80, 3, 64, 64), CloudMix()
     water = land * 0.005 + 0.3
-    draw = cloud_draw(1, 2, range(200))
+    draw = cloud_draw(1, 2, range(80))
     assert not is_water(land).any()
     spared = simulate_clouds(water, draw, mix, spared=is_water(water))
     drawn = simulate_clouds(water, draw, mix)
     hazy = draw_kind(draw, mix).flatten() == HAZE
-    assert 20 < hazy.sum() < 80
+    assert 8 < hazy.sum() < 32
     assert torch.equal(spared.cloudy[hazy], water[hazy])
     assert (spared.opacity[hazy] == 0).all()
     assert (drawn.opacity[hazy] > 0).all()
@@ -235,7 +235,7 @@ def test_no_haze_is_drawn_over_water_and_all_else_stays():
         (land, mix, simulate_clouds(land, draw, mix)),
     ):
         plan = Config(clouds=wanted, training=Training(seed=1))
-        assert torch.equal(put_clouds(clear, plan, 2, range(200)).cloudy, expected.cloudy)
+        assert torch.equal(put_clouds(clear, plan, 2, range(80)).cloudy, expected.cloudy)
 
 
 def test_four_tiles_make_one_of_half_the_resolution():
@@ -245,7 +245,7 @@ def test_four_tiles_make_one_of_half_the_resolution():
     torch.testing.assert_close(out[0, :, 40, 2], others[0, 1, :, 16:18, 4:6].mean((1, 2)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(
     kind=st.sampled_from(CLOUDS),
     seed=st.integers(0, 99),

@@ -228,7 +228,7 @@ TILES = {"tiled": True, "blockxsize": 256, "blockysize": 256}
 @pytest.mark.parametrize("context", [True, False])
 def test_the_same_pixels_however_a_file_or_an_array_holds_them(tmp_path, context):
     """In strips, tiles, band after band, another type, and as an array: the fill, too."""
-    dn = np.where(some_holes((400, 420)), 0, some_sky((400, 420)))[:3].astype(np.uint16)
+    dn = np.where(some_holes((230, 240)), 0, some_sky((230, 240)))[:3].astype(np.uint16)
     network = SeesHaze() if context else SeesHaze().__call__
     expected = None
     for number, (dtype, layout) in enumerate(
@@ -466,9 +466,11 @@ def test_from_128_pixels_on_there_are_two_passes():
         assert coarse.is_fine != two
 
 
-def test_a_narrow_scene_that_is_very_long_has_two_passes_too():
+def test_a_narrow_scene_that_is_very_long_has_two_passes_too(monkeypatch):
     """Else its answer would be kept at full resolution."""
-    coarse, *_ = run(Pixels(np.full((4, 70_000, 61), 500, np.uint16)), SeesHaze())
+    assert (cell_of((70_000, 61)), cell_of((60_000, 61))) == (4, 1)
+    monkeypatch.setattr("geodecloud.restore.coarse._MOST_FINE", 61 * 500)
+    coarse, *_ = run(Pixels(np.full((4, 700, 61), 500, np.uint16)), SeesHaze())
     assert not coarse.is_fine
 
 

@@ -127,7 +127,7 @@ def test_clouds_in_a_scene_without_air_are_seen_through_air():
 
 
 def test_haze_lies_over_the_land_around_and_cumulus_leaves_gaps():
-    count = 200
+    count = 80
     clear, around = torch.rand(count, 3, 64, 64) * 0.3 + 0.35, torch.full((count, 3), 0.3)
     draw = cloud_draw(3, 0, range(count))
     dark = {}
