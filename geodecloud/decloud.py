@@ -44,7 +44,7 @@ from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import screen
 from geodecloud.restore.stages import cancellable, prefetch
 from geodecloud.restore.windows import grid_of
-from geodecloud.settings import MIB, Settings
+from geodecloud.settings import MIB, Policy, Settings
 
 log = logging.getLogger("geodecloud")
 
@@ -121,8 +121,7 @@ def decloud_scene(
         refuse_impossible(scene, settings, outputs.nodata)
         network = network_of(predict, calibrate(scene, settings.reading))
         radiometry = network.radiometry
-        facts = _facts_of(scene, radiometry, outputs.unwritten, others)
-        facts = replace(facts, others_nodata=policy.other_bands == "nodata")
+        facts = _facts_of(scene, radiometry, outputs.unwritten, others, policy)
         plan = plan_run(scene, settings, len(others))
         remedy = suggest_remedy(scene, radiometry)
         # Who restores a part of a scene may have chosen a cloudy one.
@@ -134,7 +133,9 @@ def decloud_scene(
         cell = cell_of(scene.shape, scene.pixel_metres)
         witness = survey.add if survey else None
         coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell, facts.others)
-        facts = replace(facts, others=replace(facts.others, exponent=veil_exponent(coarse)))
+        if others:
+            law = replace(facts.others, exponent=veil_exponent(coarse))
+            facts = replace(facts, others=law)
         coarse, land = gated(coarse, settings.windows), survey and survey.finish()
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
@@ -183,7 +184,11 @@ def _find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
 
 
 def _facts_of(
-    scene: Scene, radiometry: Radiometry, nodata: float | None, others: tuple[OtherBand, ...]
+    scene: Scene,
+    radiometry: Radiometry,
+    nodata: float | None,
+    others: tuple[OtherBand, ...],
+    policy: Policy,
 ) -> SceneFacts:
     height, width = scene.shape
     return SceneFacts(
@@ -196,6 +201,7 @@ def _facts_of(
         alpha=scene.alpha - 1 if scene.alpha else None,
         masked=scene.masked,
         others=OtherBands(others, radiometry, nodata=nodata),
+        others_nodata=policy.other_bands == "nodata",
     )
 
 

@@ -290,3 +290,14 @@ def test_nodata_needs_a_value(tmp_path):
 )
 def test_what_is_no_band_of_the_ground_has_no_wavelength(name):
     assert wavelength_of(name, {"8": 833.0}) is None
+
+
+def test_an_array_has_wavelengths_by_argument(cloudy, tiny_model):
+    array = read(cloudy)
+    options = {"nodata": 0, "scale": 10000, "model": tiny_model}
+    kept = geodecloud.decloud_array(array, **options).array
+    restored = geodecloud.decloud_array(array, wavelengths=(842, 0, 1610), **options).array
+    np.testing.assert_array_equal(restored[:3], kept[:3])
+    np.testing.assert_array_equal(kept[3:], array[3:])
+    np.testing.assert_array_equal(restored[4], array[4])
+    assert (restored[3] != array[3]).any()
