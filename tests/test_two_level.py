@@ -29,7 +29,7 @@ from geodecloud.training.two_level.library import Library, Sources, find_cloud_f
 from geodecloud.training.two_level.losses import cross_entropy, pinball
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
 from geodecloud.training.two_level.state import Run, rate_at
-from geodecloud.training.two_level.step import train_step
+from geodecloud.training.two_level.step import read_losses, train_step
 from geodecloud.training.two_level.trainer import train
 from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.two_level.widen import widened
@@ -79,7 +79,9 @@ def weights(network) -> torch.Tensor:
 def trained(library, count, recipe=SMALL):
     """A run after some steps, and the losses of each."""
     run = Run(recipe, ALONE)
-    return run, [train_step(run, batch_of(library, step, recipe)) for step in range(count)]
+    return run, [
+        read_losses(train_step(run, batch_of(library, step, recipe)), step) for step in range(count)
+    ]
 
 
 def log(run: Path):
@@ -265,8 +267,9 @@ def test_windows_of_the_coarse_level_alone_are_not_judged(library):
 def test_a_loss_that_is_not_finite_stops_the_run(library):
     run = Run(SMALL, ALONE)
     batch = batch_of(library, 0)
-    with pytest.raises(DataError, match="step 0: the loss is nan; lower the rate"):
-        train_step(run, dataclasses.replace(batch, target=batch.target * torch.nan))
+    losses = train_step(run, dataclasses.replace(batch, target=batch.target * torch.nan))
+    with pytest.raises(DataError, match="step 0: the loss of colour is nan; lower the rate"):
+        read_losses(losses, 0)
 
 
 def test_processes_share_a_batch_of_different_windows(library):

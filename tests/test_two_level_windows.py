@@ -11,12 +11,20 @@ from rasterio.transform import from_origin
 from geodecloud.data.two_level.clear_scenes import load_clear_scenes
 from geodecloud.data.two_level.cloud_fields import load_cloud_fields
 from geodecloud.data.two_level.draw import Draw
-from geodecloud.data.two_level.field_bank import SIDE, FieldBank, draw_placement, make_bank, sample
+from geodecloud.data.two_level.field_bank import (
+    SIDE,
+    FieldBank,
+    Placement,
+    draw_placement,
+    make_bank,
+    sample,
+)
 from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
 from geodecloud.data.two_level.land import (
     UNIT,
     Land,
     LandPlan,
+    _seams,
     cut_scene,
     draw_land,
     load_land,
@@ -156,6 +164,49 @@ def test_a_shifted_window_shows_the_field_shifted(bank):
     whole = sample(bank, place, 64)
     moved = sample(bank, place.shifted(torch.tensor([[3.0, -2.0]]).expand(5, 2)), 64)
     assert torch.allclose(moved[:, :-3, 2:], whole[:, 3:, :-2], atol=1e-3)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_a_large_pixel_sees_the_mean_of_what_lies_in_it(bank, level):
+    side, around = 2**level, SIDE // 2
+    centre = torch.full((1, 2), around - 0.5)
+    place = Placement(torch.tensor([1]), centre, side * torch.eye(2)[None])
+    half = 8 * side
+    field = bank.values[1, : SIDE**2].view(SIDE, SIDE).float()
+    part = field[around - half : around + half, around - half : around + half]
+    means = part.view(16, side, 16, side).mean(dim=(1, 3))
+    assert torch.allclose(sample(bank, place, 16)[0], means, atol=2e-3)
+
+
+def test_coarse_windows_beyond_a_field_are_finite(bank):
+    place = draw_placement(Draw(0, 0), "p", torch.full((50,), 9.0), count=3)
+    assert 0 <= float(sample(bank, place, 64).min()) <= float(sample(bank, place, 64).max()) <= 1
+
+
+@pytest.mark.parametrize("level", [2, 4])
+def test_of_two_mosaics_each_is_hidden_where_its_seams_are(level):
+    other = _seams(Draw(0, 0), "land", level, 400, torch.device("cpu")).mean(dim=0)[0]
+    side = 64 // level
+    seams, middles = other[side - 1 :: side], other[side // 2 - 1 :: side]
+    clear = np.s_[:, side // 4 :: side // 2]  # where the lines of both mosaics do not cross
+    assert seams[clear].min() > 0.65
+    assert middles[clear].max() < 0.35
+
+
+def test_scenes_of_any_brightness_come_back(land, bank):
+    bright = {1: np.full((1, 3, 64, 64), 7 * UNIT, np.uint16)}  # beyond what int16 holds
+    tiles = np.ones((1, 3, 64, 64), np.uint8)
+    one = load_land(tiles, ["River/1.jpg"], bright, "cpu")
+    assert (draw_land(Draw(0, 0), one, 1, 3, LandPlan(scenes=1.0)) == 7).all()
+
+
+def test_haze_over_water_is_mostly_taken_for_its_own_light(land, bank):
+    water = torch.full((200, 3, 64, 64), 0.3) + torch.tensor([0.0, 0.1, 0.25])[:, None, None]
+    sea = Ground(water, torch.tensor([0.15, 0.23, 0.33]).view(1, 3, 1, 1).expand(200, 3, 1, 1))
+    haze = dict.fromkeys(("none", "field", "noise", "cirrus", "shade", "second"), 0.0)
+    plan = SkyPlan(**haze, haze=1.0, clear_water=0.7)
+    hazy = draw_sky(Draw(0, 0), sea, bank, torch.ones(200), plan).opacity.amax((1, 2, 3)) > 0
+    assert 0.2 < hazy.float().mean() < 0.4
 
 
 def test_a_scene_is_kept_beyond_the_model_range():

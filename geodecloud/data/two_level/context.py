@@ -20,13 +20,17 @@ class ContextPlan:
     """Shares of the fine windows by what they are told.
 
     nothing: share that is told nothing, all zeros.
-    missed: share whose cloud the coarse answer misses for the most part.
+    missed: share whose cloud the coarse answer misses wholly, or for the most part.
+    parted: share in which it misses some clouds and shadows wholly, and finds others.
+    faint: share in which it misses what is thin or small.
     wrong: share that is told the clouds of another window.
     dark_unknown: share of all windows in scenes too small to hold a dark object.
     """
 
-    nothing: float = 0.4
-    missed: float = 0.2
+    nothing: float = 0.35
+    missed: float = 0.3
+    parted: float = 0.5
+    faint: float = 0.4
     wrong: float = 0.08
     dark_unknown: float = 0.35
 
@@ -48,13 +52,16 @@ def spoiled_answer(
     target, opacity, shadow, clouded = (avg_pool2d(x, POOL) for x in (*truth, seen))
     found = draw.uniform("told found", n, 1, 1, 1, low=0.7, high=1.2)
     missed = draw.chance("told missed", plan.missed, n, 1, 1, 1)
-    found = torch.where(missed, draw.uniform("told of missed", n, 1, 1, 1, high=0.5), found)
+    # Half of them wholly.
+    some = draw.uniform("told of missed", n, 1, 1, 1, low=-0.5, high=0.5).clamp_min(0)
+    found = torch.where(missed, some, found)
     found = found * (1 + 0.25 * _smooth(draw, "told smooth", n, 1)).clamp(0.2, 1.8)
+    found = found * _seen(draw, "told", opacity, plan)
     # Cloud that is not found is still in the colour.
     left = (1 - found).clamp(-0.3, 1)
     colour = target + left * (clouded - target)
     colour = colour + 0.03 * _smooth(draw, "told colour", n, 3)
-    told = torch.cat([colour, opacity * found, shadow * _shadow_found(draw, n)], dim=1)
+    told = torch.cat([colour, opacity * found, _shadow_found(draw, shadow, plan)], dim=1)
     told = torch.where(draw.chance("told wrong", plan.wrong, n, 1, 1, 1), _wrong(draw, told), told)
     told = interpolate(told.clamp(0, 1), scale_factor=POOL, mode="bilinear", align_corners=False)
     something = fine & ~draw.chance("told nothing", plan.nothing, n)
@@ -70,10 +77,23 @@ def _wrong(draw: Draw, told: Tensor) -> Tensor:
     return torch.cat([colour.clamp_min(0), opacity, told[:, 4:].roll(2, dims=0)], dim=1)
 
 
-def _shadow_found(draw: Draw, n: int) -> Tensor:
-    """Draw the share of the shadow that is found, float32 (N, 1, 1, 1)."""
+def _shadow_found(draw: Draw, shadow: Tensor, plan: ContextPlan) -> Tensor:
+    """Return the shadow that is found, float32 (N, 1, 16, 16)."""
+    n = len(shadow)
     found = draw.uniform("told shadow", n, 1, 1, 1, low=0.6, high=1.2)
-    return found * ~draw.chance("told no shadow", 0.3, n, 1, 1, 1)
+    found = found * ~draw.chance("told no shadow", 0.25, n, 1, 1, 1)
+    return shadow * found * _seen(draw, "told shadow", shadow, plan)
+
+
+def _seen(draw: Draw, name: str, truth: Tensor, plan: ContextPlan) -> Tensor:
+    """Draw which parts of a cloud or shadow are found at all: (N, 1, 16, 16), 0 or 1."""
+    n = len(truth)
+    above = draw.uniform(f"{name} above", n, 1, 1, 1, low=-1.5, high=1.5)
+    lost = _smooth(draw, f"{name} parts", n, 1) > above
+    lost &= draw.chance(f"{name} parted", plan.parted, n, 1, 1, 1)
+    least = draw.uniform(f"{name} least", n, 1, 1, 1, high=0.5)
+    faint = (truth < least) & draw.chance(f"{name} faint", plan.faint, n, 1, 1, 1)
+    return (~(lost | faint)).float()
 
 
 def _smooth(draw: Draw, name: str, n: int, bands: int) -> Tensor:

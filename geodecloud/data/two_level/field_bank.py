@@ -4,23 +4,35 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from geodecloud.data.two_level.draw import Draw
 
 SIDE = 512  # pixels of a field
+_LEVELS = 4  # of a field's pyramid of means: 512, 256, 128 and 64 pixels
 _SLOPES = (2.2, 4.0)  # of the noise's power spectrum, 1/f^slope: ragged to smooth
 
 
 @dataclass(frozen=True)
 class FieldBank:
-    """Fields of 512x512 on the device.
+    """Fields of 512x512 on the device, with their means over 2x2, 4x4 and 8x8 pixels.
 
-    values: float16 (real + noise, 512, 512): real fields, 0..1, then noise of N(0, 1).
+    values: float16 (real + noise, 512 * 512 + 256 * 256 + ...): of each field all levels in turn;
+        real fields, 0..1, then noise of N(0, 1).
     real: number of real fields.
     """
 
     values: Tensor
     real: int
+
+    @classmethod
+    def of(cls, fields: Tensor, real: int) -> "FieldBank":
+        """Build a bank from float16 (count, 512, 512), of which the first ``real`` are real."""
+        levels, means = [], fields
+        for _ in range(_LEVELS):
+            levels.append(means.flatten(1))
+            means = avg_pool2d(means[:, None].float(), 2)[:, 0].half()
+        return cls(torch.cat(levels, dim=1), real)
 
     @property
     def noise(self) -> int:
@@ -69,7 +81,7 @@ def make_bank(real: Tensor, noise: int, seed: int) -> FieldBank:
     values = [part.half() / 255 for part in torch.split(real, 16)] + [
         field[None].half() for field in made
     ]
-    return FieldBank(torch.cat(values), len(real))
+    return FieldBank.of(torch.cat(values), len(real))
 
 
 def _noise(white: Tensor, slope: float) -> Tensor:
@@ -117,6 +129,9 @@ def draw_placement(
 def sample(bank: FieldBank, placement: Placement, size: int) -> Tensor:
     """Cut windows from fields, bilinear; a field goes on mirrored beyond its edges.
 
+    A window whose pixels are larger than the field's is cut from means: a large pixel sees the mean
+    of what lies in it.
+
     Returns:
         float32 (N, size, size).
     """
@@ -124,14 +139,27 @@ def sample(bank: FieldBank, placement: Placement, size: int) -> Tensor:
     steps = torch.stack(torch.meshgrid(line, line, indexing="ij"))  # (2, size, size)
     spots = torch.einsum("nij,jhw->nihw", placement.matrix, steps)
     spots = _mirrored(spots + placement.centre[:, :, None, None])  # (N, 2, size, size)
-    low = spots.floor().clamp_max(SIDE - 2)
-    row, column = (spots - low).unbind(1)  # shares of the next pixel
-    first = low[:, 0].long() * SIDE + low[:, 1].long()
-    first += placement.field[:, None, None] * SIDE**2
+    level = _level(placement)[:, None, None, None]
+    pixel = 2.0**level  # in pixels of the field
+    side = (SIDE / pixel).long()
+    # A mean lies in the middle of what it is of.
+    spots = ((spots + 0.5) / pixel - 0.5).clamp_min(0)
+    low = torch.minimum(spots.floor(), side - 2).clamp_min(0)
+    row, column = (spots - low).clamp_max(1).unbind(1)  # shares of the next pixel
+    side = side[:, 0]
+    # Before a level come all finer ones: 4/3 (512^2 - side^2) pixels.
+    first = placement.field[:, None, None] * bank.values.shape[1] + (SIDE**2 - side**2) * 4 // 3
+    first = first + low[:, 0].long() * side + low[:, 1].long()
     flat = bank.values.view(-1)
     top = torch.lerp(flat[first].float(), flat[first + 1].float(), column)
-    below = torch.lerp(flat[first + SIDE].float(), flat[first + SIDE + 1].float(), column)
+    below = torch.lerp(flat[first + side].float(), flat[first + side + 1].float(), column)
     return torch.lerp(top, below, row)
+
+
+def _level(placement: Placement) -> Tensor:
+    """Return the level of the pyramid whose pixels are nearest to the window's: float32 (N,)."""
+    step = placement.matrix.square().sum(dim=1).amax(dim=1).sqrt()  # along the longer side
+    return step.log2().round().clamp(0, _LEVELS - 1)
 
 
 def _mirrored(spots: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ class GroundPlan:
         cloud. Ground may be bright if it is coloured.
     mixed: share in which two lands meet along a winding line, as on a shore.
     pale: share of the windows of water that become turbid, shallow or glittering.
+    sea: share that becomes open sea: of one colour, with the sun's glint in waves.
     """
 
     bright: float = 0.18
@@ -35,6 +36,7 @@ class GroundPlan:
     whiteness: float = 0.85
     mixed: float = 0.15
     pale: float = 0.6
+    sea: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> 
     air = torch.tensor(PATH_RADIANCE, device=land.device).view(1, 3, 1, 1)
     taken = air * draw.uniform("air taken", n, 1, 1, 1, low=0.7)
     bare = ((land - taken) / (1 - taken)).clamp_min(0.002)
-    bare = _pale(draw, bare, plan.pale)
+    bare = _sea(draw, _pale(draw, bare, plan.pale), bank, plan.sea)
     bare = _recoloured(draw, bare)
     bare = _bright(draw, bare, plan)
     bare = _mixed(draw, bare, bank, plan.mixed)
@@ -63,6 +65,14 @@ def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> 
     base = base * draw.log_uniform("air colour", n, 3, 1, 1, low=0.9, high=1.1)
     bare = _not_white(bare, base, plan.whiteness)
     return Ground(base + (1 - base) * bare, base)
+
+
+def is_water(ground: Ground) -> Tensor:
+    """Return which windows are open water, bool (N,): even and blue."""
+    bare = ground.light - ground.base
+    even: Tensor = bare.mean(dim=1).std(dim=(1, 2)) < _EVEN
+    _, green, blue = bare.mean(dim=(2, 3)).unbind(1)
+    return even & (blue > _BLUE * green)
 
 
 def _recoloured(draw: Draw, bare: Tensor) -> Tensor:
@@ -104,6 +114,21 @@ def _pale(draw: Draw, bare: Tensor, share: float) -> Tensor:
     light = 0.45 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
     tint = draw.uniform("pale tint", n, 3, 1, 1, low=0.5, high=1.0)
     return torch.where(chosen, bare + light * tint, bare)
+
+
+def _sea(draw: Draw, bare: Tensor, bank: FieldBank, share: float) -> Tensor:
+    """Replace some windows by open sea: an even colour, and grey glint that varies a little."""
+    n = len(bare)
+    chosen = draw.chance("sea", share, n, 1, 1, 1)
+    water = 0.06 * draw.uniform("sea water", n, 3, 1, 1) ** 2
+    glint = 0.3 * draw.uniform("sea glint", n, 1, 1, 1) ** 1.5
+    glint = glint * draw.uniform("sea tint", n, 3, 1, 1, low=0.9, high=1.1)
+    step = draw.log_uniform("sea step", n, low=0.1, high=6)
+    place = draw_placement(draw, "sea", step, count=bank.noise, first=bank.real)
+    waves = (
+        0.15 * draw.uniform("sea waves", n, 1, 1, 1) * sample(bank, place, bare.shape[-1])[:, None]
+    )
+    return torch.where(chosen, (water + glint * (1 + waves)).clamp_min(0.002), bare)
 
 
 def _mixed(draw: Draw, bare: Tensor, bank: FieldBank, share: float) -> Tensor:

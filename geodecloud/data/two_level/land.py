@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, interpolate
 
 from geodecloud.data.two_level.draw import Draw
 
@@ -43,7 +43,8 @@ class Land:
         EuroSAT's radiometry, sorted by class.
     classes: int64 (class count, 2), first tile and number of tiles of each class.
     tile_class: int64 (count,).
-    scenes: by level uint16 (count, 3, 64, 64) in steps of 1/8192 of the model range; may be empty.
+    scenes: by level (count, 3, 64, 64) in steps of 1/8192 of the model range; may be empty. It is
+        uint16 whose bits are held as int16, because CUDA indexes no uint16.
     """
 
     tiles: dict[int, Tensor]
@@ -76,7 +77,10 @@ def load_land(
         {1: full} | pooled,
         torch.from_numpy(np.stack([first, count], axis=1)).to(device),
         torch.from_numpy(code).to(device),
-        {level: torch.from_numpy(windows).to(device) for level, windows in scenes.items()},
+        {
+            level: torch.from_numpy(windows.view(np.int16)).to(device)
+            for level, windows in scenes.items()
+        },
     )
 
 
@@ -93,32 +97,56 @@ def draw_land(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) ->
     scenes = land.scenes.get(level)
     if scenes is not None and len(scenes):
         chosen = draw.chance(f"{name} scene", plan.scenes, count)
-        picked = scenes[draw.index(f"{name} window", len(scenes), count)].float() / UNIT
+        picked = scenes[draw.index(f"{name} window", len(scenes), count)]
+        picked = (picked.int() & 0xFFFF).float() / UNIT
         windows = torch.where(chosen[:, None, None, None], picked, windows)
     return turned(windows, draw.index(f"{name} turn", 8, count))
 
 
 def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> Tensor:
-    """Lay level x level pooled tiles side by side: float32 (count, 3, 64, 64)."""
+    """Lay pooled tiles side by side: float32 (count, 3, 64, 64).
+
+    A mosaic with seams would teach that whatever crosses a seam is cloud. So there are two, half a
+    tile apart, and each is hidden where its seams are.
+    """
     name, cells = f"land {level}", level**2
-    total = len(land.tile_class)
-    tile = draw.index(f"{name} tile", total, count, cells)
-    first, size = land.classes[land.tile_class[tile[:, :1]]].unbind(-1)  # (count, 1)
-    kin = first + (draw.uniform(f"{name} kin", count, cells) * size).long()
-    share = draw.uniform(f"{name} same", count, 1) ** ((1 - plan.same_class) / plan.same_class)
-    alike = draw.uniform(f"{name} alike", count, cells) < share
-    tile = torch.where(alike, kin, tile)
+    tile = _kin(draw, land, name, count, cells if level == 1 else 2 * cells, plan.same_class)
     pieces = land.tiles[level][tile.flatten()].float().sub(1).clamp_min(0) / _STEPS
     if level == 1:
         return _with_highlights(draw, name, pieces)
-    pieces = turned(pieces, draw.index(f"{name} turns", 8, count * cells))
+    pieces = turned(pieces, draw.index(f"{name} turns", 8, len(pieces)))
     side = WINDOW // level
-    pieces = pieces.view(count, cells, 3, side, side)
+    pieces = pieces.view(count, 2 * cells, 3, side, side)
     means = pieces.mean(dim=(3, 4), keepdim=True)
     pull = draw.uniform(f"{name} together", count, 1, 1, 1, 1, high=plan.together)
     pieces = pieces + pull * (means.mean(dim=1, keepdim=True) - means)
-    grid = pieces.view(count, level, level, 3, side, side)
-    return grid.permute(0, 3, 1, 4, 2, 5).reshape(count, 3, WINDOW, WINDOW)
+    grid = pieces.view(count, 2, level, level, 3, side, side)
+    one, other = grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(count, 2, 3, WINDOW, WINDOW).unbind(1)
+    other = other.roll((side // 2, side // 2), dims=(2, 3))
+    return torch.lerp(one, other, _seams(draw, name, level, count, one.device))
+
+
+def _kin(draw: Draw, land: Land, name: str, count: int, cells: int, same: float) -> Tensor:
+    """Draw the tiles of mosaics, many of the class of the first one: int64 (count, cells)."""
+    tile = draw.index(f"{name} tile", len(land.tile_class), count, cells)
+    first, size = land.classes[land.tile_class[tile[:, :1]]].unbind(-1)  # (count, 1)
+    kin = first + (draw.uniform(f"{name} kin", count, cells) * size).long()
+    share = draw.uniform(f"{name} same", count, 1) ** ((1 - same) / same)
+    return torch.where(draw.uniform(f"{name} alike", count, cells) < share, kin, tile)
+
+
+def _seams(draw: Draw, name: str, level: int, count: int, device: torch.device) -> Tensor:
+    """Draw how far the seams of mosaics are hidden, (count, 1, 64, 64), 0..1; 1 on a seam.
+
+    Along winding lines, soft or hard. The seams of the other mosaic, half a tile apart, get 0.
+    """
+    place = (torch.arange(WINDOW, device=device) + 0.5) * level / WINDOW  # in tiles
+    from_middle = (place % 1 - 0.5).abs()
+    to_seam, to_other = (torch.maximum(d[:, None], d) for d in (from_middle, 0.5 - from_middle))
+    winding = draw.normal(f"{name} winding", count, 1, 2 * level + 1, 2 * level + 1)
+    winding = interpolate(winding, size=WINDOW, mode="bicubic", align_corners=True)
+    hard = draw.log_uniform(f"{name} hard", count, 1, 1, 1, low=4, high=60)
+    return torch.sigmoid(hard * (to_seam - to_other + 0.3 * winding))
 
 
 def _with_highlights(draw: Draw, name: str, windows: Tensor) -> Tensor:

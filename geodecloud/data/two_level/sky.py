@@ -6,6 +6,7 @@
 base is the path radiance, opacity and depth differ a little by band.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import FieldBank, Placement, draw_placement, sample
-from geodecloud.data.two_level.ground import Ground
+from geodecloud.data.two_level.ground import Ground, is_water
 
 NONE, FIELD, NOISE, CIRRUS, HAZE, SHADE = range(6)
 # Wavelengths of red, green and blue over green's (Sentinel-2 bands 4, 3, 2: 665, 560, 492 nm).
@@ -27,6 +28,8 @@ class SkyPlan:
 
     none, field, noise, cirrus, haze, shade: shares of windows without cloud, under real fields,
         clouds of noise, stretched noise, even haze, and in the shadow of a cloud outside.
+    clear_water: share of the windows of open water whose haze is taken away: nothing tells it from
+        paler water, which is far more frequent.
     second: share of the clouded windows that have thin cloud below or above the first.
     shadows: share of the windows under real fields and noise in which the cloud casts a shadow.
     reach: from and to, how far from its cloud the shadow lies.
@@ -40,6 +43,7 @@ class SkyPlan:
     cirrus: float = 0.14
     haze: float = 0.14
     shade: float = 0.08
+    clear_water: float = 0.7
     second: float = 0.3
     shadows: float = 0.5
     reach: tuple[float, float] = (4.0, 150.0)
@@ -98,6 +102,8 @@ def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: S
     """
     n = len(ground.light)
     kind = draw.kind("cloud", plan.shares, n)
+    alike = (kind == HAZE) & is_water(ground) & draw.chance("clear water", plan.clear_water, n)
+    kind = torch.where(alike, torch.full_like(kind, NONE), kind)
     first = _first_layer(draw, bank, kind, level)
     shadow = _shadow(draw, bank, first, kind, level, plan)
     depth = _depth(draw, n, ground.light.device)
@@ -136,7 +142,9 @@ def _first_layer(draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor) -> _L
     n, is_real = len(kind), kind == FIELD
     is_real = is_real | ((kind == SHADE) & draw.chance("shade field", 0.7, n))
     # A field's pixel is 30 m; it is shown from three times as small to 4.5 times as large.
-    step = (draw.log_uniform("field step", n, low=0.22, high=2.0) * level**0.5).clamp_max(3.5)
+    # Coarse windows see many small clouds at once: up to a whole field in one window.
+    step = draw.uniform("field step", n) * (2.0 * level / 0.22).log() + math.log(0.22)
+    step = (step.exp() * 1.5 ** (level > 1).float()).clamp_max(8.0)
     real = draw_placement(draw, "field", step, count=bank.real)
     again = draw_placement(draw, "field again", step, count=bank.real)
     real = real.where(_centre(bank, real) >= _centre(bank, again), again)
@@ -161,7 +169,7 @@ def _centre(bank: FieldBank, place: Placement) -> Tensor:
 def _ramp(draw: Draw, kind: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
     """Draw slope and level that make an opacity of a field's values, float32 (N,) each."""
     n = len(kind)
-    slope = 1 / draw.log_uniform("noise width", n, low=0.6, high=3)
+    slope = 1 / draw.log_uniform("noise width", n, low=0.15, high=3)
     level = -slope * draw.uniform("noise from", n, low=-1.2, high=1.2)
     even = draw.uniform("haze from", n, low=0.3, high=1.2)
     uneven = 0.15 * draw.uniform("haze slope", n)
@@ -237,18 +245,18 @@ def _shadow(
     angle = draw.uniform("shadow angle", n, high=2 * torch.pi)
     shift = reach[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
     # The sun's light is scattered where the satellite still sees ground: shadows are wide.
-    wider = draw.uniform("shadow wider", n, 1, 1, low=1.0, high=3.0)
+    wider = draw.uniform("shadow wider", n, 1, 1, low=1.0, high=2.5)
     whole = torch.ones_like(cloud.most)
     caster = _Layer(cloud.place, cloud.slope, cloud.level, cloud.thickness * wider, whole)
-    shadow = _softened(draw, caster.opacity(bank, shift)[:, None])
+    shadow = _softened(draw, caster.opacity(bank, shift)[:, None], level)
     dense = (kind == FIELD) | (kind == NOISE)
     there = (dense & draw.chance("shadow", plan.shadows, n)) | (kind == SHADE)
     return shadow * there[:, None, None, None]
 
 
-def _softened(draw: Draw, shadow: Tensor) -> Tensor:
-    """Blur each shadow by nothing, some 4 or some 8 pixels."""
-    soft = draw.index("shadow soft", 3, len(shadow))[:, None, None, None]
+def _softened(draw: Draw, shadow: Tensor, level: Tensor) -> Tensor:
+    """Blur each shadow by nothing, some 4 or some 8 pixels of 10 m; coarse ones are sharp."""
+    soft = (draw.index("shadow soft", 3, len(shadow)) / level).long()[:, None, None, None]
     out = shadow
     for index, cell in ((1, 4), (2, 8)):
         means = avg_pool2d(shadow, cell)
@@ -262,6 +270,6 @@ def _depth(draw: Draw, n: int, device: torch.device) -> Tensor:
 
     The sky goes on shining into a shadow, most in blue.
     """
-    red = draw.uniform("shadow depth", n, low=0.3, high=0.9)
-    blue = red * draw.uniform("shadow blue", n, low=0.7, high=1.0)
+    red = draw.uniform("shadow depth", n, low=0.35, high=0.97)
+    blue = red * draw.uniform("shadow blue", n, low=0.75, high=1.0)
     return torch.stack([red, (red + blue) / 2, blue], dim=1)[:, :, None, None].to(device)

@@ -1,5 +1,7 @@
 """Update both networks once, with one generator pass for both."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -12,26 +14,24 @@ from geodecloud.training.two_level.state import Run
 FINE = 1  # level of the windows that the discriminator judges
 
 
-def train_step(run: Run, batch: Batch) -> dict[str, float]:
-    """Update the generator, and the discriminator once it has joined; return the losses.
+def train_step(run: Run, batch: Batch) -> dict[str, Tensor]:
+    """Update the generator, and the discriminator once it has joined.
 
-    Raises:
-        DataError: a loss is not finite.
+    Returns:
+        The losses, still on the device, which may be at work on them: see :func:`read_losses`.
     """
     plan = run.config.schedule
     run.set_rates()
     run.generator.train(not plan.frozen_statistics)
     answer = ask(run, run.synchronised["generator"], batch.model_input)
     losses = generator_losses(answer, batch, run.config.losses)
-    judged: dict[str, float] = {}
+    judged: dict[str, Tensor] = {}
     weight, fine = run.adversarial_weight, batch.level == FINE
     if weight > 0 and bool(fine.any()):
         restored = answer.restored[fine]
         judged["discriminator"] = _discriminator_step(run, batch.clear[fine], restored.detach())
         losses["adversarial"] = weight * _adversarial_loss(run, restored)
     loss = torch.stack(list(losses.values())).sum()
-    if not torch.isfinite(loss):
-        raise DataError(f"step {run.step}: the loss is {loss.item()}; lower the rate")
     run.generator_optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if plan.clip_gradient:
@@ -39,9 +39,21 @@ def train_step(run: Run, batch: Batch) -> dict[str, float]:
     run.generator_optimizer.step()
     run.step += 1
     _follow(run.average, run.generator, min(plan.ema_decay, run.step / (run.step + 10)))
+    return {name: part.detach() for name, part in losses.items()} | judged
+
+
+def read_losses(losses: dict[str, Tensor], step: int) -> dict[str, float]:
+    """Wait for the losses of a step and read them.
+
+    Raises:
+        DataError: a loss is not finite.
+    """
     # One copy from the device for all of them.
-    values = torch.stack([part.detach() for part in losses.values()]).tolist()
-    return dict(zip(losses, values, strict=True)) | judged
+    values = torch.stack(list(losses.values())).tolist()
+    for name, value in zip(losses, values, strict=True):
+        if not math.isfinite(value):
+            raise DataError(f"step {step}: the loss of {name} is {value}; lower the rate")
+    return dict(zip(losses, values, strict=True))
 
 
 def ask(run: Run, generator: nn.Module, model_input: Tensor) -> Answer:
@@ -50,7 +62,7 @@ def ask(run: Run, generator: nn.Module, model_input: Tensor) -> Answer:
     return Answer(out[:, :3], out[:, 3:4], out[:, 4:5])
 
 
-def _discriminator_step(run: Run, clear: Tensor, restored: Tensor) -> float:
+def _discriminator_step(run: Run, clear: Tensor, restored: Tensor) -> Tensor:
     """Teach the discriminator to tell clear windows from restored ones; return its loss.
 
     Each kind is a batch of its own, as restored windows are when they are judged: the statistics
@@ -61,7 +73,7 @@ def _discriminator_step(run: Run, clear: Tensor, restored: Tensor) -> float:
     run.discriminator_optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     run.discriminator_optimizer.step()
-    return loss.item()
+    return loss.detach()
 
 
 def _adversarial_loss(run: Run, restored: Tensor) -> Tensor:
@@ -83,9 +95,9 @@ def _predict(run: Run, network: nn.Module, x: Tensor) -> Tensor:
 @torch.no_grad()
 def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the average of weights and statistics towards the network."""
-    theirs = network.state_dict()
-    for name, ours in average.state_dict().items():
-        if ours.is_floating_point():
-            ours.lerp_(theirs[name], 1 - decay)
-        else:
-            ours.copy_(theirs[name])
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    ours, theirs = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+    torch._foreach_lerp_(list(ours), list(theirs), 1 - decay)  # one call: a GPU waits for calls
+    for own, other in pairs:
+        if not own.is_floating_point():
+            own.copy_(other)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geodecloud.data.two_level.draw import Draw
-from geodecloud.data.two_level.synthesis import make_batch
+from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.errors import DataError
 from geodecloud.model.device import fast_bf16
 from geodecloud.training.distributed import Processes, joined_processes
@@ -13,7 +13,7 @@ from geodecloud.training.loop import begin, refuse_to_restart, take_steps
 from geodecloud.training.two_level.library import Library, Sources
 from geodecloud.training.two_level.recipe import Recipe
 from geodecloud.training.two_level.state import Run
-from geodecloud.training.two_level.step import train_step
+from geodecloud.training.two_level.step import read_losses, train_step
 from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.writer import RunWriter
 
@@ -93,8 +93,17 @@ def _every(seconds: float) -> Callable[[], bool]:
 
 def _losses(run: Run, library: Library) -> Iterator[dict[str, float]]:
     """Take each step that remains, and yield its losses."""
-    recipe, processes = run.config, run.processes
-    size = recipe.schedule.batch_size // processes.count
-    while run.step < recipe.schedule.steps:
-        draw = Draw(recipe.schedule.seed, run.step, library.device, part=processes.rank)
-        yield train_step(run, make_batch(draw, library.land, library.bank, size, recipe.synthesis))
+    steps, batch = run.config.schedule.steps, _batch(run, library)
+    while run.step < steps:
+        losses = train_step(run, batch)
+        if run.step < steps:  # made before the losses are read, so that a GPU need not wait
+            batch = _batch(run, library)
+        yield read_losses(losses, run.step - 1)
+
+
+def _batch(run: Run, library: Library) -> Batch:
+    """Make this process's part of the batch of the run's step."""
+    plan, processes = run.config.schedule, run.processes
+    draw = Draw(plan.seed, run.step, library.device, part=processes.rank)
+    size = plan.batch_size // processes.count
+    return make_batch(draw, library.land, library.bank, size, run.config.synthesis)
