@@ -100,11 +100,21 @@ def fill_colours(ground: Ground, shadow: Floats, prior: Floats) -> Floats:
             does.
         prior: float32 (bands,), the colour where nothing of the land is seen.
     """
-    # Where all of a scene is hazy, the best of its cells count fully.
-    full = min(float(ground.sums[-1].max()), ground.cell**2)
-    sums = normalise(ground.sums, max(full, _LEAST))
+    sums = normalise(ground.sums, _full_weight(ground))
     sums *= np.maximum(shadow, np.float32(_SHADOW))
     return pull_push(sums, prior)
+
+
+def _full_weight(ground: Ground) -> float:
+    """Return the weight from which a cell counts fully.
+
+    Where all of a scene is hazy, the best hundredth of its cells does. Where fewer are seen at all,
+    they are the rims of clouds, and none counts more than it is worth.
+    """
+    weights = ground.sums[-1].ravel()
+    some = -(-weights.size // 100)
+    best = float(np.partition(weights, -some)[-some])
+    return min(best, ground.cell**2) if best > _LEAST else ground.cell**2
 
 
 def shadow_weight(ground: Ground) -> Floats:
