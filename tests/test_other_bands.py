@@ -184,6 +184,19 @@ def test_red_green_and_blue_do_not_depend_on_the_other_bands(cloudy):
     changed = (codes > 0) & (codes < 255)
     assert (out[3][changed] == 0).all()
     assert (out[4] == read(cloudy)[4]).all()
+    kept, codes = restore(cloudy, "kept", other_bands="nodata", opaque="keep")
+    opaque = codes == 104
+    assert opaque.any()
+    np.testing.assert_array_equal(kept[:, opaque], read(cloudy)[:, opaque])
+
+
+def test_where_red_has_no_data_other_bands_stay(cloudy):
+    dn = read(cloudy).astype(np.float32) / 10000
+    dn[:3, 35:60, 50:60] = np.nan
+    src = named(write_scene(cloudy.parent / "floats.tif", dn, nodata=np.nan))
+    for treatment in ("restore", "nodata"):
+        out, _ = restore(src, "out", scale=1, other_bands=treatment)
+        np.testing.assert_array_equal(out[3:, 35:60, 50:60], dn[3:, 35:60, 50:60])
 
 
 @pytest.mark.parametrize(
@@ -301,3 +314,11 @@ def test_an_array_has_wavelengths_by_argument(cloudy, tiny_model):
     np.testing.assert_array_equal(kept[3:], array[3:])
     np.testing.assert_array_equal(restored[4], array[4])
     assert (restored[3] != array[3]).any()
+
+
+def test_cloud_that_is_made_nodata_is_nodata_in_the_restored_bands(cloudy):
+    before, (out, codes) = read(cloudy), restore(cloudy, "out", opaque="nodata")
+    removed = codes == 105
+    assert removed.any()
+    assert (out[[0, 1, 2, 3, 5]][:, removed] == 0).all()
+    np.testing.assert_array_equal(out[4], before[4])

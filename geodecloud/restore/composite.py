@@ -49,7 +49,7 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bo
         rgb, codes = _composite(piece, facts, policy)
         out[facts.rgb, part], provenance[part] = rgb, codes
         if facts.others:
-            out[facts.others.indices, part] = _others(piece, rgb, codes, facts)
+            out[facts.others.indices, part] = _others(piece, rgb, codes, facts, policy)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
     found = percent(rows) if with_percent else None
     return replace(
@@ -102,7 +102,11 @@ def _composite(
 
 
 def _others(
-    rows: Rows, rgb: NDArray[Any], provenance: NDArray[np.uint8], facts: SceneFacts
+    rows: Rows,
+    rgb: NDArray[Any],
+    provenance: NDArray[np.uint8],
+    facts: SceneFacts,
+    policy: Policy,
 ) -> NDArray[Any]:
     """Return DN of the other bands, (count, rows, width), by what became of red, green and blue."""
     others, before = facts.others, rows.dn[facts.rgb]
@@ -110,8 +114,10 @@ def _others(
         shadow = provenance == Provenance.SHADOW
         return others.restore(rows.dn, (before, rgb), shadow)
     out = rows.dn[others.indices]  # a copy
-    filled = provenance == Provenance.FILLED
-    out[:, (before != rgb).any(axis=0) | filled | (given(rows.fill_weight) > 0)] = facts.nodata
+    changed = (before != rgb).any(axis=0)
+    if policy.opaque == "fill":
+        changed |= (provenance == Provenance.FILLED) | (given(rows.fill_weight) > 0)
+    out[:, changed & rows.valid] = facts.nodata
     return out
 
 
