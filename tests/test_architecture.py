@@ -1,6 +1,7 @@
 """Each room imports only rooms below it, and importing the package is cheap."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ HEAVY = {
 }
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     """The dotted names that a module imports, also within functions."""
     found = set()
