@@ -126,6 +126,21 @@ def test_control_points_without_a_crs(tmp_path):
         assert len(out.gcps[0]) == 4
 
 
+@pytest.mark.parametrize("length", [0x0100, 0, 1, 7, 2**31, 2**32 - 1])
+def test_a_box_that_ends_elsewhere_is_damage_and_no_circle(tmp_path, length):
+    """Some of these keep GDAL busy for ever."""
+    src, size = tmp_path / "in.jp2", {"count": 3, "height": 40, "width": 50, "dtype": "uint16"}
+    with rasterio.open(src, "w", driver="JP2OpenJPEG", QUALITY="100", **size) as out:
+        out.write(noise((3, 40, 50)))
+    decloud_scene(src, tmp_path / "out.tif", identity)
+    data = bytearray(src.read_bytes())
+    at = data.index(b"colr") - 4  # within the header
+    data[at : at + 4] = length.to_bytes(4, "big")
+    src.write_bytes(data)
+    with pytest.raises(SceneError, match=r"in\.jp2: damaged JP2"):
+        decloud_scene(src, tmp_path / "no.tif", identity)
+
+
 @pytest.mark.parametrize("tag", [258, 262, 34735])  # what bands are, what they mean, the CRS
 def test_late_complaints_are_one_line(cli, tmp_path, tiny_model, tag):
     src = write_scene(tmp_path / "in.tif", noise((3, 20, 20)))

@@ -20,6 +20,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from geodecloud.errors import GeodecloudError, SceneError
+from geodecloud.raster.jp2 import refuse_damaged_boxes
 from geodecloud.raster.offline import refuse_remote_here
 from geodecloud.raster.process import DATA_VARIABLES
 from geodecloud.raster.thread_options import thread_options
@@ -46,6 +47,7 @@ def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
         UsageError: it is on the network, which this run may not read.
     """
     refuse_remote_here(str(name))
+    refuse_damaged_boxes(Path(name), label or str(name))
     try:
         with without_georeference_warning():
             dataset = rasterio.open(name)
