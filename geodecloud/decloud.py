@@ -29,7 +29,14 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.classify import classify
-from geodecloud.restore.coarse import cell_of, coarse_bytes, coarse_pass, gated, veil_exponent
+from geodecloud.restore.coarse import (
+    cell_of,
+    coarse_bytes,
+    coarse_pass,
+    gated,
+    relit,
+    veil_exponent,
+)
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.opaque import fill_opaque
@@ -136,6 +143,8 @@ def decloud_scene(
         if others:
             law = replace(facts.others, exponent=veil_exponent(coarse))
             facts = replace(facts, others=law)
+        if policy.shadows == "restore":
+            coarse = relit(coarse)
         coarse, land = gated(coarse, settings.windows), survey and survey.finish()
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:

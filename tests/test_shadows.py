@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geodecloud.restore.shadows import find_displacement, shadow_region
+from geodecloud.restore.shadows import find_displacement, relight_gain, shadow_region
 
 SHAPE = (180, 200)  # cells
 
@@ -60,7 +60,26 @@ def test_far_from_any_cloud_nothing_is_in_shadow():
     shadow = np.maximum(thrown(opacity, -12, -7), lakes() * (opacity == 0) * (np.arange(200) > 170))
     region = shadow_region(opacity, shadow)
     assert region[:, :100].any()
-    assert not region[:, 150:].any()
+    assert not region[30:-30, 150:170].any()
+    assert region[:, -3:].all()  # whose clouds may lie outside of the scene
+
+
+def test_shadows_are_relit_to_the_light_beside_them():
+    opacity = clouds()
+    shadow = thrown(opacity, -12, -7) * (opacity == 0)
+    land = np.random.default_rng(0).uniform(0.2, 0.4, (3, *SHAPE)).astype(np.float32)
+    depth = np.array([0.7, 0.65, 0.6], np.float32)[:, None, None]
+    light = land * (1 - depth * shadow)
+    for share in (0.5, 1.0):
+        gain = relight_gain(light, share * (land - light), opacity, shadow)
+        assert gain.shape == (3,)
+        assert np.allclose(gain, 0.75 / share if share < 0.75 else 1, rtol=0.1)
+
+
+def test_without_shadows_nothing_is_relit_more():
+    light = np.full((3, *SHAPE), 0.3, np.float32)
+    none = np.zeros(SHAPE, np.float32)
+    assert (relight_gain(light, 0 * light, none, none) == 1).all()
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 250), (250, 33), (1, 400), (3, 400), (400, 2)])

@@ -23,7 +23,7 @@ from geodecloud.restore.memory import FILLED_ROWS, MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands, fit_exponent
 from geodecloud.restore.patches import Network, RowSource
 from geodecloud.restore.rows import given
-from geodecloud.restore.shadows import shadow_region
+from geodecloud.restore.shadows import relight_gain, shadow_region
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
 
@@ -43,6 +43,8 @@ _SOFT = 2  # cells to each side over which the gate's edge is made soft
 _THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
 _ROWS = 16  # that are merged at once
 _EXPONENT_ROWS = 256  # of cells, at once
+_RELIT = (0.1, 0.25)  # shadow: none of the gain, and all of it
+_HAZY_SHADOW = 0.3  # opacity from which a change is cloud's, whatever lies below
 _SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
 
 _DISTRUST = 14  # pixels around cloud from which no colour is taken
@@ -69,6 +71,7 @@ class Coarse:
     shadow_region: float16 (rows, columns), 0..1, where shadows may lie.
     gate: float16 (rows, columns), 0..1, weight of the fine answer; None: 1.
     known: bool (rows, columns), cells with a valid pixel; None: all.
+    gain: float32 (3,), by which the change under shadows is multiplied; None: 1.
     """
 
     cell: int
@@ -80,6 +83,7 @@ class Coarse:
     shadow_region: NDArray[np.float16]
     gate: NDArray[np.float16] | None = None
     known: NDArray[np.bool_] | None = None
+    gain: Floats | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -162,6 +166,10 @@ class Coarse:
             ground = (shown - veil) / (1 - opacity)
             fine[_CHANGE] += share * (ground - shown - fine[_CHANGE])
         np.maximum(fine[3:], coarse[3:], out=fine[3:])
+        if self.gain is not None:
+            shaded = smoothstep((fine[_SHADOW] - _RELIT[0]) / np.float32(_RELIT[1] - _RELIT[0]))
+            shaded *= np.clip(1 - fine[_OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)
+            fine[_CHANGE] *= 1 + (self.gain[:, None, None] - 1) * shaded
 
 
 class PooledScene:
@@ -322,6 +330,15 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     found = certain_veil(opacity, _CERTAIN) | (shadow > _SHADED)
     near = dilate(found, _MARGIN).astype(np.float32)
     return replace(coarse, gate=box_mean(near, _SOFT).astype(np.float16))
+
+
+def relit(coarse: Coarse) -> Coarse:
+    """Return the coarse answer with the gain of shadows that are to be relit."""
+    if coarse.is_fine or not coarse.guides:
+        return coarse
+    light, answer = (part.astype(np.float32) for part in (coarse.light, coarse.answer))
+    gain = relight_gain(light, answer[_CHANGE], answer[_OPACITY], answer[_SHADOW])
+    return replace(coarse, gain=gain)
 
 
 def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bool_]:

@@ -21,6 +21,11 @@ _CERTAIN = 5.0  # robust standard deviations by which the best displacement must
 _HEIGHTS = (0.55, 0.7, 0.85, 1.0, 1.15, 1.3, 1.45)  # of clouds, over that of most clouds
 _NEAR = 6  # cells around a displaced cloud: its shadow is wider than what of it is opaque
 _SOFT = 3  # cells over which that fades
+_LIT_BELOW, _DEEP = 0.05, 0.33  # shadow of land in full light, and of a shadow's core
+_BESIDE = 8  # cells around a core in which its land in full light lies
+_LEAST_CORES = 25.0  # cells of core below which no gain is found
+_BELIEVED = 0.75  # of the light that is missing: shadows seem deeper where the land is dark
+_MOST_GAIN = 2.0
 _MOST_CELLS = 1024  # along a side; of more, means are taken
 
 
@@ -39,6 +44,9 @@ class Displacement:
 def shadow_region(opacity: Floats, shadow: Floats) -> Floats:
     """Return where shadows may lie, float32 (rows, columns), 0..1; 0 where no cloud throws any.
 
+    A cloud may lie outside of the scene: as far from its edge as shadows are thrown, any shadow is
+    believed, once the displacement of the others is known.
+
     Args:
         opacity, shadow: float32 (rows, columns), 0..1, of the coarse answer.
     """
@@ -56,6 +64,30 @@ def shadow_region(opacity: Floats, shadow: Floats) -> Floats:
     large = np.minimum(region, 1).repeat(factor, axis=0).repeat(factor, axis=1)
     out: Floats = large[:height, :width]
     return out
+
+
+def relight_gain(light: Floats, change: Floats, opacity: Floats, shadow: Floats) -> Floats:
+    """Return how many times the change is too small under shadows: float32 (3,), 1 to 2.
+
+    How deep shadows are depends on sun, sky and ground, and the network answers the middle of what
+    may be. In one scene they are alike: over all of them, the land in the core of a shadow must be
+    relit to the light of the land beside it.
+
+    Args:
+        light: float32 (3, rows, columns) of cells, model range; 0 where nothing is known.
+        change: float32 (3, rows, columns), of the coarse answer.
+        opacity, shadow: float32 (rows, columns), of the coarse answer.
+    """
+    ground = (opacity < _LIT_BELOW) & (light > 0).any(axis=0)
+    lit = (ground & (shadow < _LIT_BELOW)).astype(np.float32)
+    near = box_mean(lit, _BESIDE)
+    core = ground & (shadow > _DEEP) & (near > 0.1)
+    if core.sum() < _LEAST_CORES:
+        return np.ones(len(light), np.float32)
+    beside = (box_mean(band * lit, _BESIDE)[core] / near[core] for band in light)
+    missing = [(around - band[core]).sum() for around, band in zip(beside, light, strict=True)]
+    given = np.maximum([band[core].sum() for band in change], 1e-6)
+    return np.clip(_BELIEVED * np.array(missing) / given, 1, _MOST_GAIN).astype(np.float32)
 
 
 def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displacement | None:
@@ -100,8 +132,8 @@ def _correlate(cloud: Floats, other: Floats, reach: int) -> Floats:
 
 
 def _shifted(cells: Floats, down: int, right: int) -> Floats:
-    """Return cells moved down and to the right; 0 where none come from."""
-    out = np.zeros_like(cells)
+    """Return cells moved down and to the right; 1 where they come from outside of the scene."""
+    out = np.ones_like(cells)  # nobody knows that there is no cloud
     height, width = cells.shape
     if abs(down) < height and abs(right) < width:
         to = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
