@@ -1,10 +1,11 @@
 # make demo: install, restore the sample scene.   make test: install, run the whole suite.
+# make docs: build the site.                       make dist: build sdist and wheel.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test clean
+.PHONY: demo test docs dist clean
 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
@@ -16,6 +17,15 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
+
+# MkDocs without the warning that its theme has a successor.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "the site: $(CURDIR)/site/index.html"
+
+dist: $(VENV)/installed-dist
+	@rm -rf dist
+	$(BIN)/python -m build --outdir dist .
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -29,5 +39,13 @@ $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-dist: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet 'build>=1.2'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) site dist

@@ -166,8 +166,9 @@ def test_the_tags_of_an_earlier_run_are_trusted_for_the_same_dtype_only(tmp_path
 
 
 @pytest.mark.slow
-def test_the_readmes_python_runs(tmp_path, scene, monkeypatch):
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_python_of_the_docs_runs(tmp_path, scene, monkeypatch):
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     write_scene(scene, noise((3, 100, 90)) // 4 + 300)  # darker than clouds
     for example, name in zip(code, ("decloud_file", "decloud_array"), strict=True):

@@ -185,8 +185,12 @@ def test_a_style_that_exists_is_the_users(tmp_path):
     assert (tmp_path / "p.qml").read_text() == "mine"
 
 
-def test_the_readme_has_every_code():
-    text = (ROOT / "README.md").read_text("utf-8")
-    table = text[text.index("**Provenance**") :]
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [("README.md", "## Read the provenance"), ("docs/outputs.md", "## Provenance")],
+)
+def test_the_pages_have_every_code(page, title):
+    text = (ROOT / page).read_text("utf-8")
+    codes = text[text.index(title) :]
     for code in Provenance:
-        assert re.search(rf"\b{code.value}\b", table[:2500]), code
+        assert re.search(rf"\b{code.value}\b", codes[:1500]), code

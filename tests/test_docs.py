@@ -1,0 +1,113 @@
+"""The pages are complete, their links lead somewhere, and their sentences are short."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import geodecloud
+from docs.hooks.command_line import command_line
+from docs.hooks.python_api import docstring, python_api
+from geodecloud.cli.options import option_fields
+from geodecloud.settings.option import flags_of, option_of
+from tests.conftest import ROOT
+
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+WRITTEN = sorted({README, *DOCS.glob("*.md")} - {DOCS / "results.md"})  # results are generated
+LONGEST = 30  # words of a sentence
+# Pages that the site takes from elsewhere.
+FROM_ELSEWHERE = {"contributing.md", "changelog.md", "model-card.md", "preview.png", "icon.svg"}
+
+page_by_page = pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a page, without code, tables, titles and comments."""
+    text = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"^(?:    |#|\|).*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*(?:[-*]|\d+\.) ", "\n\n", text, flags=re.MULTILINE)
+    text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text)
+    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text))
+    return [one for part in paragraphs for one in re.split(r"(?<=[.?!])[*_]* (?=\S)", part) if one]
+
+
+@page_by_page
+def test_no_sentence_is_long(page):
+    for sentence in sentences_of(page.read_text("utf-8")):
+        assert len(sentence.split()) <= LONGEST, sentence
+
+
+def test_long_sentences_are_found():
+    long = " ".join(["word"] * (LONGEST + 1))
+    found = sentences_of(f"# Title\n\nShort. {long}.\n\n- {long}\n\n    {long}\n")
+    assert [len(one.split()) for one in found] == [1, LONGEST + 1, LONGEST + 1]
+
+
+@page_by_page
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        if not re.match(r"https?:", target) and not (page != README and target in FROM_ELSEWHERE):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text("utf-8").splitlines()) <= 120
+
+
+def test_the_line_of_the_readme_masks_by_provenance():
+    (line,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    given = {"np": np, "geodecloud": geodecloud}
+    given |= {"band": np.full(4, 700), "provenance": np.array([0, 50, 101, 110], np.uint8)}
+    exec(line, given)  # noqa: S102
+    assert np.isnan(given["band"]).tolist() == [False, True, True, False]
+
+
+def test_every_page_stands_in_the_menu():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    listed = {page for part in site["nav"] for page in _pages(part)}
+    assert listed == {page.name for page in DOCS.glob("*.md")} | {
+        name for name in FROM_ELSEWHERE if name.endswith(".md")
+    }
+
+
+def _pages(part: object) -> list[str]:
+    if isinstance(part, str):
+        return [part]
+    parts = part.values() if isinstance(part, dict) else part
+    return [page for one in parts for page in _pages(one)]
+
+
+def test_the_command_line_page_has_every_command_and_option():
+    page = command_line()
+    for _, field in option_fields():
+        for flag in flags_of(field.name, option_of(field)):
+            assert re.search(rf"{flag}\b", page), flag
+    commands = "remove mask batch info simulate evaluate train cloud-fields prepare qgis"
+    for command in commands.split():
+        assert f"## geodecloud {command}\n" in page
+
+
+def test_the_python_page_has_every_name_of_the_package():
+    page = python_api()
+    for name in geodecloud.__all__:
+        if name != "__version__":
+            assert f"#### geodecloud.{name}\n" in page, name
+    assert ":class:" not in page
+    for name in ("changed_fraction", "invented_fraction"):
+        assert f"`{name}`" in page
+
+
+def test_a_docstring_becomes_lists():
+    text = "Do it.\n\nArgs:\n    a: one,\n        two.\n    b: three.\n\nReturns:\n    A :mod:`c`."
+    assert docstring(text) == (
+        "Do it.\n\n**Arguments**\n\n- `a`: one, two.\n- `b`: three.\n\n**Returns**\n\nA `c`."
+    )
+
+
+def test_the_hooks_are_no_page_of_the_site():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    assert site["exclude_docs"] == "hooks/"
+    assert Path(ROOT / site["hooks"][0]).is_file()
