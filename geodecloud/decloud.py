@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from geodecloud.errors import UsageError
+from geodecloud.errors import UsageError, recorded_warnings
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.calibration import calibrate, suggest_remedy
 from geodecloud.raster.gdal import gdal_resources
@@ -119,6 +119,7 @@ def decloud_scene(
     reading, policy = settings.reading, settings.policy
     begun = time.perf_counter()
     with (
+        recorded_warnings() as messages,
         gdal_resources(cache_bytes(settings.limits), settings.limits.thread_count),
         open_scene(src, reading=reading) as scene,
         _open_mask(scene, settings) as mask,
@@ -149,7 +150,7 @@ def decloud_scene(
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
             rows = screen(cancellable(restored, cancelled), mask, policy)
-            asked = settings.output.opacity is not None
+            asked = settings.output.opacity is not None or settings.output.report is not None
             if settings.output.cloud_mask:
                 rows = (replace(some, classes=classify(some, policy)) for some in rows)
             rows = (composite(some, facts, policy, with_percent=asked) for some in rows)
@@ -163,6 +164,7 @@ def decloud_scene(
             with closing(prefetch(rows, cancelled=cancelled)) as finished:
                 counts = outputs.write(finished, radiometry, settings.to_json(), model_name)
         invented.finish(counts)
+        outputs.write_report(messages)
     return Report(
         **asdict(counts),
         src=scene.path,

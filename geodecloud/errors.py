@@ -7,6 +7,12 @@ each class also is.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+# The messages of the run that this thread works for; None: nobody records them.
+_recorded: ContextVar[list[str] | None] = ContextVar("recorded", default=None)
 
 
 class GeodecloudError(Exception):
@@ -79,4 +85,22 @@ class DataWarning(GeodecloudWarning):
 
 def warn(category: type[GeodecloudWarning], message: str) -> None:
     """Warn the caller of the package."""
+    messages = _recorded.get()
+    if messages is not None:
+        messages.append(message)
     warnings.warn(message, category, stacklevel=2)
+
+
+@contextmanager
+def recorded_warnings() -> Iterator[list[str]]:
+    """Record the messages of a run's warnings while the ``with`` block runs.
+
+    The warnings go on to the caller. A thread belongs to the run if its function is
+    :func:`geodecloud.raster.thread_options.inherited` there.
+    """
+    messages: list[str] = []
+    token = _recorded.set(messages)
+    try:
+        yield messages
+    finally:
+        _recorded.reset(token)

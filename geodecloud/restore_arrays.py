@@ -71,12 +71,9 @@ def restore_array(
         SceneError: its values are of a kind that is no scene.
     """
     output = settings.output
-    beside = (output.provenance, output.opacity, output.cloud_mask, output.preview, output.stac)
-    if any(beside):
-        raise UsageError(
-            "an array has no outputs beside it: leave provenance, opacity, cloud_mask, preview, "
-            "stac out"
-        )
+    beside = ("provenance", "opacity", "cloud_mask", "preview", "report", "stac")
+    if any(getattr(output, name) for name in beside):
+        raise UsageError(f"an array has no outputs beside it: leave {', '.join(beside)} out")
     array = _native(array)
     with _as_source(array, settings, info) as (source, hidden):
         folder = Path(source.name).parent

@@ -22,7 +22,8 @@ _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 _OF_RESTORING = (
     *("mask", "mask_values", "mask_buffer", "references"),
     *("other_bands", "wavelengths", "opaque", "fill_limit", "beyond_limit", "shadows"),
-    *("provenance", "opacity", "cloud_mask", "preview", "stac", "creation_options", "dst_nodata"),
+    *("provenance", "opacity", "cloud_mask", "preview", "report", "stac"),
+    *("creation_options", "dst_nodata"),
 )
 
 

@@ -1,12 +1,12 @@
 """Write the outputs of a run together: the scene, and what stands beside it.
 
-Beside it may stand provenance, opacity, a cloud mask, a preview and a STAC item.
+Beside it may stand provenance, opacity, a cloud mask, a preview, a report and a STAC item.
 """
 
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -26,6 +26,8 @@ from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import REFERENCES, Provenance, among, create_provenance
 from geodecloud.raster.provenance import style as style_of_provenance
+from geodecloud.raster.report.page import Run, write_page
+from geodecloud.raster.report.pictures import Pictures
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
 from geodecloud.raster.stale import StaleOutputs
@@ -178,14 +180,17 @@ class Outputs:
         protected: Iterable[Path],
         others: Iterable[OtherBand] = (),
     ) -> None:
-        self._changed = {*scene.bands, *(band.index + 1 for band in others)}
+        self._others = [band.index + 1 for band in others]
         for path in (dst, output.provenance, output.opacity, output.cloud_mask):
             if path and path.suffix.lower() not in (".tif", ".tiff"):
                 raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
+        if output.report and output.report.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"{output.report}: the report is a web page; name it .html")
         if output.stac:
             require_pystac()
         refuse_unknown_options(output)
         self._scene, self._dst, self._output = scene, dst, output
+        self._pictures: Pictures | None = None
         self._protected = list(protected)
         self.nodata = output_nodata(scene, output)
         self.unwritten = scene.validity.unwritten if self.nodata is None else self.nodata
@@ -204,8 +209,9 @@ class Outputs:
                 parts.add(path).write_text(text, "utf-8")
             self._item = item
             self._preview = parts.add(output.preview) if output.preview else None
+            self._report = parts.add(output.report) if output.report else None
             self._restored = files.enter_context(
-                create_like(scene, restored, {}, output, self._changed)
+                create_like(scene, restored, {}, output, {*scene.bands, *self._others})
             )
             self._provenance = (
                 files.enter_context(create_provenance(scene, provenance, output))
@@ -249,7 +255,7 @@ class Outputs:
         output = self._output
         item = item_path(self._dst) if output.stac else None
         rasters = (output.provenance, output.opacity, output.cloud_mask)
-        beside = (*rasters, *self._styles(), output.preview, item)
+        beside = (*rasters, *self._styles(), output.preview, output.report, item)
         return [self._dst, *(path for path in beside if path)]
 
     def _find_stale(self) -> StaleOutputs:
@@ -298,6 +304,10 @@ class Outputs:
             if self._preview:
                 picture = Preview(self._preview, *self._scene.shape, radiometry)
                 preview = files.enter_context(picture)
+            if self._report:
+                folder = self._report.parent
+                taken = Pictures(folder, self._scene.shape, radiometry)
+                self._pictures = self._files.enter_context(taken)
             counts = self._write_rows(rows, preview)
         fractions = counts.fractions()
         self._restored.tag({name.upper(): f"{share:.6f}" for name, share in fractions.items()})
@@ -313,7 +323,29 @@ class Outputs:
                 nodata=self.nodata,
             )
             write_item(self._item, self._scene, written)
+        self._run = Run(
+            scene=self._scene,
+            radiometry=radiometry,
+            fractions=fractions,
+            settings=json.loads(settings),
+            model_name=model_name,
+            others=tuple(self._others),
+            nodata=self.nodata,
+        )
         return counts
+
+    def write_report(self, warnings: Iterable[str]) -> None:
+        """Write the report, if one is asked for, after all rows.
+
+        Args:
+            warnings: of the run, one line each.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self._report and self._pictures:
+            run = replace(self._run, warnings=tuple(warnings))
+            write_page(self._report, run, self._pictures)
 
     def _write_rows(self, rows: Iterator[FinishedRows], preview: Preview | None) -> Counts:
         rgb, counts = self._scene.rgb, Counts()
@@ -332,6 +364,10 @@ class Outputs:
                 self._cloud_mask.write(_set(some.classes)[None], some.first)
             if preview:
                 preview.add(some.first, some.dn[rgb], out[rgb], provenance)
+            if self._pictures:
+                both = some.dn[rgb], out[rgb]
+                self._pictures.add(some.first, both, provenance, _set(some.found))
+                del both
             del some, out, provenance  # while the next ones are waited for
         check.finish()
         return counts

@@ -43,7 +43,8 @@ class Preview:
         """
         pick = (slice(-first % self._step, None, self._step), slice(None, None, self._step))
         codes = provenance[pick]
-        pictures = [self._picture(dn[(slice(None), *pick)], codes) for dn in (before, after)]
+        both = (dn[(slice(None), *pick)] for dn in (before, after))
+        pictures = [picture_of(dn, codes, self._radiometry) for dn in both]
         gap = np.full((len(codes), _GAP, 3), 255, np.uint8)
         panels = [pictures[0], gap, pictures[1], gap, provenance_picture(codes)]
         row = -(-first // self._step)
@@ -62,11 +63,20 @@ class Preview:
                 f"{self._path.parent}: cannot write preview ({error.strerror})"
             ) from error
 
-    def _picture(self, dn: NDArray[Any], codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        model = np.nan_to_num(self._radiometry.to_model(dn))
-        picture = np.rint(model * 255).astype(np.uint8).transpose(1, 2, 0)
-        picture[codes == Provenance.NODATA] = COLOURS[Provenance.NODATA][:3]
-        return picture
+
+def picture_of(
+    dn: NDArray[Any], provenance: NDArray[np.uint8], radiometry: Radiometry
+) -> NDArray[np.uint8]:
+    """Return DN as 8-bit R, G, B (rows, width, 3), model range 0..1 as 0..255, nodata in grey.
+
+    Args:
+        dn: R, G, B, (3, rows, width).
+        provenance: uint8 (rows, width).
+    """
+    model = np.nan_to_num(radiometry.to_model(dn))
+    picture: NDArray[np.uint8] = np.rint(model * 255).astype(np.uint8).transpose(1, 2, 0)
+    picture[provenance == Provenance.NODATA] = COLOURS[Provenance.NODATA][:3]
+    return picture
 
 
 def save_grid(path: Path, rows: list[list[NDArray[np.float32]]]) -> None:

@@ -10,6 +10,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,12 +48,12 @@ def options_here() -> dict[str, str]:
 
 
 def inherited(function: Callable[P, T]) -> Callable[P, T]:
-    """Return a function that runs in any thread with the options of this one."""
-    options = options_here()
+    """Return a function that runs in any thread with the options and the context of this one."""
+    options, context = options_here(), copy_context()
 
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         with thread_options(options):
-            return function(*args, **kwargs)
+            return context.copy().run(function, *args, **kwargs)  # a context runs in one thread
 
     return run
 

@@ -258,6 +258,11 @@ class Output(Part):
     preview: Path | None = option(
         None, "PNG to write that shows the scene before, after, and its provenance", unit="FILE"
     )
+    report: Path | None = option(
+        None,
+        "HTML page to write: before and after under a slider, with provenance and all figures",
+        unit="FILE",
+    )
     stac: bool = option(False, "Write a STAC item beside the output")
     format: Format = option(
         "gtiff", "Format of the output: GeoTIFF or cloud-optimised GeoTIFF", parse=parse.lower_case

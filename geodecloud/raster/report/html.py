@@ -1,0 +1,43 @@
+"""Turn values into HTML; all text that comes from outside goes through here."""
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def as_text(value: Any) -> str:
+    """Return a value as text of a page or of an attribute."""
+    return html.escape(str(value))
+
+
+def sentence(message: str) -> str:
+    """Return a message as text, with names in backticks as code."""
+    return re.sub(r"`(\w+)`", r"<code>\1</code>", as_text(message))
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON that can stand within a script element."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def percent(share: float) -> str:
+    """Return a share for people; one that is not 0 is not shown as 0."""
+    return "&lt; 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def rows_of(facts: Mapping[str, Any]) -> str:
+    """Return names and values as the rows of a table."""
+    return "\n".join(
+        f'<tr><th scope="row">{as_text(name)}</th><td>{as_text(_plain(value))}</td></tr>'
+        for name, value in facts.items()
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return (
+        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    )

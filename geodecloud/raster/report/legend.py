@@ -1,0 +1,66 @@
+"""Show the codes of provenance with their colours, and how many pixels each has."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.raster.provenance import COLOURS, RESTORED, Provenance, legend
+from geodecloud.raster.report.html import as_text, percent
+from geodecloud.raster.style import Colour
+
+
+def _groups(codes: NDArray[np.int64]) -> Iterator[tuple[str, str, str, float]]:
+    """Yield codes, their meaning, colour in CSS, and share of the pixels with data."""
+    valid = max(int(codes.sum() - codes[Provenance.NODATA]), 1)
+    for numbers, meaning in legend().items():
+        first, _, last = numbers.partition("-")
+        span = slice(int(first), int(last or first) + 1)
+        yield numbers, meaning, _colour(int(first)), int(codes[span].sum()) / valid
+
+
+def _colour(code: int) -> str:
+    if code == Provenance.MEASURED:
+        return "var(--measured)"
+    if code == RESTORED[0]:
+        return f"linear-gradient(to right, {_css(COLOURS[code])}, {_css(COLOURS[RESTORED[-1]])})"
+    return _css(COLOURS[code])
+
+
+def _css(colour: Colour) -> str:
+    return f"rgb{colour[:3]}"
+
+
+def legend_of(codes: NDArray[np.int64]) -> str:
+    """Return the rows of the legend.
+
+    Args:
+        codes: (256,), number of pixels of each.
+    """
+    rows = []
+    for numbers, meaning, colour, share in _groups(codes):
+        swatch = f'<span class="swatch" style="background:{colour}"></span>'
+        shown = "" if numbers == str(Provenance.NODATA.value) else percent(share)
+        none = "" if share else ' class="none"'
+        rows.append(
+            f'<tr{none}><td>{swatch}</td><th scope="row">{numbers}</th>'
+            f"<td>{as_text(meaning)}</td><td>{shown}</td></tr>"
+        )
+    return "\n".join(rows)
+
+
+def bar_of(codes: NDArray[np.int64]) -> str:
+    """Return a bar that is divided by the shares of the codes, nodata aside."""
+    return "".join(
+        f'<span style="flex:{share:.6f};background:{colour}" title="{as_text(meaning)}"></span>'
+        for numbers, meaning, colour, share in _groups(codes)
+        if share and numbers != str(Provenance.NODATA.value)
+    )
+
+
+def ramp_of(colour: Colour) -> str:
+    """Return the key of a layer in percent."""
+    return (
+        ' <span class="ramp" aria-hidden="true">0 <span style="background:linear-gradient('
+        f'to right, transparent, {_css(colour)})"></span> 100 %</span>'
+    )
