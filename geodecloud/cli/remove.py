@@ -1,6 +1,7 @@
 """Remove the clouds of one scene."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -70,10 +71,13 @@ def remove(
 
         print_facts(describe_run(scene, target, settings, model), as_json=as_json)
         return
-    from geodecloud.decloud import decloud_scene  # seconds to import, like torch
-    from geodecloud.model.predictor import load_predictor
+    from geodecloud.model.predictor import load_predictor  # a second to import: torch
 
-    predictor = load_predictor(model, settings.limits.threads)
+    with ThreadPoolExecutor(1) as pool:  # the rest is imported while the model is loaded and tried
+        loading = pool.submit(load_predictor, model, settings.limits.threads)
+        from geodecloud.decloud import decloud_scene
+
+        predictor = loading.result()
     log.info("%s on %s", predictor.name, predictor.device)
     with progress_bar(progress, hidden=quiet) as show:
         report = decloud_scene(

@@ -112,12 +112,15 @@ class Predictor:
                 f"`window` is {patches.shape[2]}: this model needs a multiple of {multiple}"
             )
         size = grain(patches.shape[2])
-        model_input = self.model_input(patches, dark_object)
-        grains = [model_input[first : first + size] for first in range(0, len(patches), size)]
+        each = np.array(np.broadcast_to(dark_object, (len(patches), 3)))
+        grains = [slice(first, first + size) for first in range(0, len(patches), size)]
+        outputs = self._pool.map(
+            lambda part: self._predict_grain(patches[part], each[part]), grains
+        )
         channels = max(4, self.info.plan.outputs)
         result = np.full((len(patches), channels, *patches.shape[2:]), 0.5, np.float32)
-        for i, output in enumerate(self._pool.map(self._predict_grain, grains)):
-            result[i * size : (i + 1) * size, : output.shape[1]] = output
+        for part, output in zip(grains, outputs, strict=True):
+            result[part, : output.shape[1]] = output
         if self.info.strength != 1:
             change = result[:, :3] - np.clip(patches[:, :3], 0, 1)
             result[:, :3] += (self._strength(result[:, 3:4]) - 1) * change
@@ -130,13 +133,23 @@ class Predictor:
         tensors = torch.from_numpy(patches), torch.from_numpy(dark_object)
         return generator_input(self.info.plan, *tensors).numpy()
 
-    def _predict_grain(self, model_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on at most one grain, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
+    def _predict_grain(
+        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Run the network on at most one grain: float32 (N, 3 to 5, S, S).
+
+        Args:
+            patches: (N, 3 or 8, S, S).
+            dark_object: (N, 3).
+        """
         begun = time.perf_counter()
+        model_input = self.model_input(patches, dark_object)
         count, *shape = model_input.shape
-        padded = np.zeros((grain(shape[1]), *shape), np.float32)
-        padded[:count] = model_input
-        output = self._run_in_parts(padded, self.precision)[:count]
+        if count < grain(shape[1]):
+            padded = np.zeros((grain(shape[1]), *shape), np.float32)
+            padded[:count] = model_input
+            model_input = padded
+        output = self._run_in_parts(model_input, self.precision)[:count]
         self.seconds += (time.perf_counter() - begun) / self.threads
         return output
 
@@ -181,8 +194,11 @@ class Predictor:
         """Choose bf16 where it is close enough to fp32 or required; warn where it is not close."""
         dark_object = np.array(L1C_DARK_OBJECT, np.float32)
         patches = self.model_input(probe_patches(grain(64), 64), dark_object)
+        outputs = [  # in the pool: the threads of a worker are its own, no others
+            self._pool.submit(self._run_in_parts, patches, kind) for kind in ("bf16", "fp32")
+        ]
         try:
-            output = self._run_in_parts(patches, "bf16")
+            output = outputs[0].result()
         except RuntimeError as error:
             if bf16_required:
                 raise GeodecloudError(
@@ -190,7 +206,7 @@ class Predictor:
                 ) from error
             warn(DeviceWarning, f"bf16 does not work on {self.device} ({error}); using fp32")
             return "fp32"
-        found = difference(output, self._run_in_parts(patches, "fp32"))
+        found = difference(output, outputs[1].result())
         chosen: Literal["fp32", "bf16"] = "bf16" if found.small or bf16_required else "fp32"
         if not found.small:
             warn(
