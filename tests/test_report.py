@@ -7,17 +7,20 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import rasterio
 from PIL import Image
 
+from geodecloud.batch.plan import INDEX, Naming
 from geodecloud.decloud import Report, decloud_scene
 from geodecloud.errors import OutputError, RadiometryWarning, UsageError
 from geodecloud.raster.preview import picture_of
 from geodecloud.raster.provenance import read_provenance
 from geodecloud.raster.report import pictures as pictures_module
+from geodecloud.raster.report.index import Result, write_index
 from geodecloud.raster.report.page import read_facts
 from geodecloud.restore_arrays import restore_array
 from geodecloud.settings import Settings
@@ -197,3 +200,73 @@ def test_a_report_changes_no_other_output(tmp_path, scene):
     made(scene, tmp_path)
     assert (tmp_path / "alone.tif").read_bytes() == (tmp_path / "out.tif").read_bytes()
     assert json.loads((tmp_path / "r.html").read_text().split('id="facts">')[1].split("</")[0])
+
+
+# --- batch ---------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_batch_shows_its_scenes_and_links_to_their_reports(tmp_path, scene):
+    folder = tmp_path / "a b #<c>"
+    folder.mkdir()
+    _, report = made(scene, folder)
+    results = [
+        Result("x/<i>one.tif", None, folder / "r.html", report.fractions(), 2),
+        Result("two.tif", "two.tif: damaged & <b>", None, {}),
+        Result("gone.tif", None, tmp_path / "gone.html", {"changed_fraction": 0.5}),
+    ]
+    write_index(tmp_path / "i.html", results)
+    text = (tmp_path / "i.html").read_bytes()
+    page = Page(tmp_path / "i.html")
+    (link,) = page.named("a")
+    assert (tmp_path / unquote(link["href"])).resolve() == folder / "r.html"
+    assert [image_of(one["src"]).size for one in page.named("img")] == [(90, 100)] * 2
+    assert not page.named("i")
+    assert not page.named("b")
+    for words in (
+        "<i>one.tif",
+        "two.tif: damaged & <b>",
+        "gone.tif",
+        f"{report.changed_fraction:.1%}",
+    ):
+        assert words.replace("%", " %") in page.text
+    rows = [one for one in page.named("tr") if "data-source" in one]
+    assert [one.get("data-changed_fraction") for one in rows][1:] == [None, "0.500000"]
+    write_index(tmp_path / "i.html", results)
+    assert (tmp_path / "i.html").read_bytes() == text
+    for tag, attributes in page.elements:
+        assert attributes.get("src", "data:").startswith("data:"), tag
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{stem}.png", "`report` is '{stem}.png': the report is a web page, so end it in .html"),
+        ("geodecloud-report.html", "that page lists all reports"),
+    ],
+)
+def test_a_pattern_of_reports_that_cannot_be_is_refused(pattern, message):
+    with pytest.raises(UsageError) as refusal:
+        Naming(report=pattern)
+    assert message in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_a_batch_lists_all_its_scenes_also_those_of_earlier_runs(cli, tmp_path, tiny_model):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.tif", "sub/c.tif"):
+        write_scene(folder / name, noise((3, 80, 70)))
+    command = ["batch", folder, out, "--recursive", "--model", tiny_model, "-q"]
+    command += ["--report", "{stem}_r.html"]
+    index = out / INDEX
+    assert cli(*command).code == 0, cli.err
+    first = index.read_bytes()
+    assert sorted(one["href"] for one in Page(index).named("a")) == ["./a_r.html", "./sub/c_r.html"]
+    assert cli(*command).code == 0
+    assert index.read_bytes() == first
+    (folder / "text.tif").write_text("no raster")
+    assert cli(*command).code == 1
+    page = Page(index)
+    assert len(page.named("a")) == 2
+    assert "cannot be opened" in page.text
+    assert read_facts(out / "sub" / "c_r.html")["source"] == "c.tif"

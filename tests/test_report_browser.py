@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from geodecloud.decloud import decloud_scene
+from geodecloud.raster.report.index import Result, write_index
 from geodecloud.settings import Settings
 from tests.browser import CHROMIUM, Browser, browser
 from tests.conftest import darken, write_scene
@@ -179,3 +180,41 @@ def luminance(colour: str) -> float:
 def test_a_report_fits_screens_of_any_width(chromium, report, width):
     chromium.open(report, width=width)
     assert chromium.run("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> Path:
+    """The page of a batch of four scenes, of which one has failed."""
+    folder = tmp_path_factory.mktemp("batch")
+    shares = {"b.tif": (0.5, 0.1), "a.tif": (0.25, 0.2), "c.tif": (1.0, 0.0)}
+    results = [
+        Result(name, None, None, {"changed_fraction": changed, "invented_fraction": invented})
+        for name, (changed, invented) in shares.items()
+    ]
+    write_index(folder / "i.html", [Result("bad.tif", "damaged", None, {}), *results])
+    return folder / "i.html"
+
+
+@pytest.mark.parametrize(
+    ("name", "orders"),
+    [
+        ("changed_fraction", ("c b a bad", "a b c bad")),
+        ("invented_fraction", ("a b c bad", "c b a bad")),
+        ("source", ("a b bad c", "c bad b a")),
+    ],
+)
+def test_keys_sort_the_scenes_of_a_batch(chromium, index, name, orders):
+    chromium.open(index)
+    for _ in range(5):
+        chromium.press("Tab")
+        if chromium.run(f"{FOCUSED}.dataset.sort === '{name}'"):
+            break
+    assert chromium.run(f"getComputedStyle({FOCUSED}).outlineStyle") == "solid"
+    for order, key in zip(orders, ("Enter", "Space"), strict=True):
+        chromium.press(key)
+        names = chromium.run("[...document.querySelectorAll('tbody th')].map(one => one.innerText)")
+        assert names == [f"{one}.tif" for one in order.split()]
+    last = "ascending" if name != "source" else "descending"
+    assert chromium.run(f"{FOCUSED}.closest('th').ariaSort") == last
+    assert chromium.run("document.querySelectorAll('[aria-sort=none]').length") == 2
+    assert chromium.requests == []

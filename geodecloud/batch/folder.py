@@ -12,13 +12,14 @@ from pathlib import Path
 from geodecloud.batch.crew import Crew
 from geodecloud.batch.events import Display
 from geodecloud.batch.manifest import Entry, Manifest, configuration_of
-from geodecloud.batch.plan import Claims, Job, Naming
+from geodecloud.batch.plan import INDEX, Claims, Job, Naming
 from geodecloud.batch.record import Recorder, Summary
 from geodecloud.batch.scheduler import Scheduler
 from geodecloud.batch.search import FoundScene, Search
 from geodecloud.batch.watch import Watch
 from geodecloud.errors import GeodecloudError, OutputError, SceneError
 from geodecloud.raster.origin import is_output, tags_of_output
+from geodecloud.raster.report.index import write_index
 from geodecloud.raster.stac import item_path
 from geodecloud.version import VERSION
 
@@ -81,12 +82,15 @@ def run_batch(
         planner = Planner(request, recorder, tags, stac=crew.spec.settings.output.stac)
         with recorder.timed():
             jobs = planner.present()
-            if not jobs and not watching:
-                return
             once = iter([jobs])
             arrivals = planner.settled if watching else lambda: next(once, None)
-            with crew.start(None if watching else len(jobs)) as workers:
-                Scheduler(workers, arrivals, recorder, fail_fast=request.fail_fast).run()
+            try:
+                if jobs or watching:
+                    with crew.start(None if watching else len(jobs)) as workers:
+                        Scheduler(workers, arrivals, recorder, fail_fast=request.fail_fast).run()
+            finally:
+                if request.naming.report:
+                    write_index(manifest.folder / INDEX, manifest.results())
 
 
 class Planner:

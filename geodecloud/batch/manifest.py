@@ -12,6 +12,7 @@ from geodecloud.batch.plan import BESIDE, Job
 from geodecloud.batch.search import FoundScene
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, warn
+from geodecloud.raster.report.index import Result
 from geodecloud.raster.stac import item_path
 
 NAME = "geodecloud-manifest.jsonl"
@@ -179,6 +180,19 @@ class Manifest:
             if identity[name] and identity[name] != entry.get(name):
                 texts.append(f"`{name}` {_text(entry.get(name))}, now {identity[name]}")
         return texts
+
+    def results(self) -> list[Result]:
+        """Return what became of each scene in the end, for the page that lists the reports."""
+        return [
+            Result(
+                source=str(entry.get("source", {}).get("path", name)),
+                error=entry.get("error"),
+                report=self._absolute(entry["report"]) if entry.get("report") else None,
+                fractions={one: entry[one] for one in entry if one.endswith("_fraction")},
+                warnings=len(entry.get("warnings", ())),
+            )
+            for name, entry in sorted(self._entries.items())
+        ]
 
     def _files_of(self, entry: Entry) -> list[Path]:
         names = [entry.get(name) for name in ("output", *BESIDE)]

@@ -9,7 +9,14 @@ from pathlib import Path
 from geodecloud.batch.search import Fingerprint, FoundScene
 from geodecloud.errors import UsageError
 
-BESIDE = ("provenance", "opacity", "cloud_mask", "preview")  # outputs with names of their own
+INDEX = "geodecloud-report.html"  # lists the reports, in the folder of the outputs
+BESIDE = (
+    "provenance",
+    "opacity",
+    "cloud_mask",
+    "preview",
+    "report",
+)  # outputs with names of their own
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Job:
     opacity: Path | None = None
     preview: Path | None = None
     cloud_mask: Path | None = None
+    report: Path | None = None
     item: Path | None = None
     overwrite: bool = False
     stale: tuple[Path, ...] = ()
@@ -52,7 +60,7 @@ class Naming:
     In a pattern, ``{stem}`` is the scene's name and ``{parent}`` the name of its folder.
 
     Raises:
-        UsageError: a pattern has other fields, leaves the folder, or names no GeoTIFF.
+        UsageError: a pattern has other fields, leaves the folder, or names a file of another kind.
     """
 
     name: str = "{stem}_clear.tif"
@@ -60,6 +68,7 @@ class Naming:
     opacity: str | None = None
     preview: str | None = None
     cloud_mask: str | None = None
+    report: str | None = None
 
     def __post_init__(self) -> None:
         for option, pattern in self._patterns().items():
@@ -85,6 +94,7 @@ class Naming:
             opacity=paths.get("opacity"),
             preview=paths.get("preview"),
             cloud_mask=paths.get("cloud_mask"),
+            report=paths.get("report"),
             overwrite=overwrite,
         )
 
@@ -100,7 +110,12 @@ def _check_pattern(option: str, pattern: str) -> None:
         raise UsageError(f"{given}: use no other fields than {{stem}} and {{parent}}")
     if example.is_absolute() or ".." in example.parts or not example.name:
         raise UsageError(f"{given}: name a file below `out`")
-    if option != "preview" and Path(pattern).suffix.lower() not in (".tif", ".tiff"):
+    if option == "report" and example.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{given}: the report is a web page, so end it in .html")
+    if option == "report" and example == Path(INDEX):
+        raise UsageError(f"{given}: that page lists all reports; give another name")
+    rasters = option not in ("preview", "report")
+    if rasters and Path(pattern).suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{given}: the output is a GeoTIFF, so end it in .tif")
 
 
@@ -123,7 +138,7 @@ class Claims:
             if key in claims:
                 raise UsageError(
                     f"{path}: would be written twice; give `name`, `provenance`, `opacity`, "
-                    "`cloud_mask` and `preview` patterns that differ"
+                    "`cloud_mask`, `preview` and `report` patterns that differ"
                 )
             if owner != job.source:
                 raise UsageError(

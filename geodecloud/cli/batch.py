@@ -89,6 +89,14 @@ PreviewOption = Annotated[
     str | None,
     output_option(metavar="NAME", help="Names of PNG previews to write, like {stem}.png"),
 ]
+ReportOption = Annotated[
+    str | None,
+    output_option(
+        metavar="NAME",
+        help="Names of HTML reports to write, like {stem}.html; OUT_DIR/geodecloud-report.html "
+        "lists them",
+    ),
+]
 MaskOnlyOption = Annotated[
     bool,
     output_option(
@@ -115,7 +123,7 @@ FailFastOption = Annotated[
 ]
 
 
-@takes_settings("provenance", "opacity", "cloud_mask", "preview", "overwrite")
+@takes_settings("provenance", "opacity", "cloud_mask", "preview", "report", "overwrite")
 def batch(
     sources: SourcesArgument = None,
     out: FolderArgument = None,
@@ -129,6 +137,7 @@ def batch(
     cloud_mask: CloudMaskOption = None,
     mask_only: MaskOnlyOption = False,
     preview: PreviewOption = None,
+    report: ReportOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
     fail_fast: FailFastOption = False,
@@ -149,11 +158,11 @@ def batch(
         raise UsageError("OUT_DIR is missing: give SRC... and then OUT_DIR")
     if out.is_file():
         raise UsageError(f"OUT_DIR is missing: {out} is a file")
-    beside = (provenance, opacity, preview, cloud_mask)
+    beside = (provenance, opacity, preview, cloud_mask, report)
     if mask_only and (any(beside) or settings.output.stac or settings.reading.mask):
         raise UsageError(
             "--mask-only writes cloud masks alone: leave --provenance, --opacity, --preview, "
-            "--cloud-mask, --stac and --mask out"
+            "--report, --cloud-mask, --stac and --mask out"
         )
     from geodecloud.batch.crew import Crew
     from geodecloud.batch.folder import Request, run_batch
