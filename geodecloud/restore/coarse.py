@@ -92,16 +92,19 @@ class Coarse:
 
     def at(self, cells: NDArray[Any], first: int, last: int) -> Floats:
         """Return pixel rows of (bands, rows, columns) of cells: float32 (bands, rows, width)."""
-        top = max(first // self.cell - 1, 0)
-        below = -(-last // self.cell) + 1
-        part = cells[:, top:below].astype(np.float32)
-        shift = top * self.cell
+        rows = self._rows(first, last)
+        part = cells[:, rows].astype(np.float32)
+        shift = rows.start * self.cell
         return upsample(part, self.cell, (first - shift, last - shift), self.width)
+
+    def _rows(self, first: int, last: int) -> slice:
+        """Return the rows of cells that pixel rows are interpolated from."""
+        return slice(max(first // self.cell - 1, 0), -(-last // self.cell) + 1)
 
     def at_known(self, cells: NDArray[Any], first: int, last: int) -> Floats:
         """Return the same as ``at``, from cells with a valid pixel alone, which are 0 elsewhere."""
         pixels = self.at(cells, first, last)
-        if self.known is None:
+        if self.known is None or self.known[self._rows(first, last)].all():
             return pixels
         weight = self.at(self.known[None], first, last)
         return np.divide(pixels, weight, out=pixels, where=weight > 0)
@@ -111,19 +114,19 @@ class Coarse:
 
         Channels: restored R, G, B in model range; opacity; shadow.
         """
-        left = max(column // self.cell - 1, 0)
-        part = np.s_[..., left : -(-(column + width) // self.cell) + 1]
-        shift = column - left * self.cell
+        rows, columns = self._rows(row, row + height), self._rows(column, column + width)
+        part = np.s_[..., rows, columns]
+        down, right = row - rows.start * self.cell, column - columns.start * self.cell
         near = replace(
             self,
-            width=shift + width,
-            light=self.light[part],
-            answer=self.answer[part],
+            width=right + width,
             known=None if self.known is None else self.known[part],
         )
-        out = near.at_known(near.answer, row, row + height)
-        out[_CHANGE] += near.at_known(near.light, row, row + height)
-        return np.clip(out[..., shift:], 0, 1)
+        cells = np.concatenate([self.answer[part], self.light[part]])  # in one go
+        pixels = near.at_known(cells, down, down + height)[..., right:]
+        out = pixels[: len(self.answer)]
+        out[_CHANGE] += pixels[len(self.answer) :]
+        return np.clip(out, 0, 1)
 
     def is_needed(self, row: int, column: int, size: int) -> bool:
         """Return whether the gate lets a window of the fine pass through, by its top left pixel."""

@@ -1,5 +1,6 @@
 """Filter and resample arrays; no result depends on how a scene is cut into strips."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,17 +58,29 @@ def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int) -> Flo
         width: in pixels.
     """
     for axis, (first, last) in ((1, rows), (2, (0, width))):
-        position = (np.arange(first, last, dtype=np.float32) + 0.5) / cell - 0.5  # in cells
-        position = np.clip(position, 0, cells.shape[axis] - 1)
-        lower = position.astype(np.intp)
-        upper = np.minimum(lower + 1, cells.shape[axis] - 1)
-        weight = (position - lower).astype(np.float32)
+        lower, upper, weight = _between(cell, first, last, cells.shape[axis])
         weight = weight[:, None] if axis == 1 else weight
         below, cells = cells.take(lower, axis), cells.take(upper, axis)
         cells -= below
         cells *= weight
         cells += below
     return cells
+
+
+@lru_cache(16)  # windows and strips ask for the same few again and again
+def _between(
+    cell: int, first: int, last: int, count: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Return the cells before and after each pixel along an axis, and the weight of the latter.
+
+    Args:
+        first, last: the first pixel, and the one after the last.
+        count: number of cells.
+    """
+    position = (np.arange(first, last, dtype=np.float32) + 0.5) / cell - 0.5  # in cells
+    position = np.clip(position, 0, count - 1)
+    lower = position.astype(np.intp)
+    return lower, np.minimum(lower + 1, count - 1), (position - lower).astype(np.float32)
 
 
 def smoothstep(t: Floats) -> Floats:

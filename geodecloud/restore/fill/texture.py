@@ -39,6 +39,7 @@ _KEPT = 4096  # choices that are remembered: rows that follow each other share p
 
 _FROM_EDGE = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]).astype(np.float32)
 _WEIGHT = np.outer(*[np.minimum((_FROM_EDGE + 1) / _RAMP, 1)] * 2)
+_POWER = np.square(_WEIGHT)
 _WAVES = (
     np.hypot(SIZE * np.fft.fftfreq(SIZE)[:, None], np.arange(SIZE // 2 + 1)).round().astype(int)
 )
@@ -117,7 +118,7 @@ class Texture:
             at, of = _overlap(place.top - first, place.left, wanted.shape)
             if wanted[at].any():
                 detail[:, *at] += self._cut(self._choice(place), of) * _WEIGHT[of]
-                power[at] += np.square(_WEIGHT[of])
+                power[at] += _POWER[of]
         # Details that have nothing to do with each other add up by their powers.
         detail *= _AMOUNT / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return detail
@@ -140,7 +141,7 @@ class Texture:
         detail = _turned(self._details[choice.swatch], choice)[:, *of].astype(np.float32)
         chosen, copied = choice.enough * detail[:-1], choice.enough * detail[-1]
         if (copied < 1).any():
-            noise = np.roll(self._noise(choice.swatch), choice.rolled, axis=(1, 2))
+            noise = _rolled(self._noise(choice.swatch), *choice.rolled)
             chosen += np.sqrt(1 - np.square(copied)) * _turned(noise, choice)[:, *of]
         return chosen
 
@@ -170,8 +171,18 @@ class Texture:
 
 
 def _turned(detail: Halves, choice: _Choice) -> Halves:
-    turned = np.rot90(detail, choice.quarters, axes=(1, 2))
-    return turned[:, :, ::-1] if choice.mirrored else turned
+    # Views, as of `np.rot90`, which takes longer than all that is done with them.
+    if choice.quarters >= 2:
+        detail = detail[:, ::-1, ::-1]
+    if choice.quarters % 2:
+        detail = detail[:, :, ::-1].swapaxes(1, 2)
+    return detail[:, :, ::-1] if choice.mirrored else detail
+
+
+def _rolled(noise: Halves, down: int, right: int) -> Halves:
+    """Return noise shifted by less than its size; what leaves it enters on the other side."""
+    noise = np.concatenate([noise[:, -down:], noise[:, :-down]], axis=1)
+    return np.concatenate([noise[:, :, -right:], noise[:, :, :-right]], axis=2)
 
 
 def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
@@ -240,9 +251,11 @@ def _overlap(
     top: int, left: int, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Return the covered part of rows of this shape, and the part of the square."""
-    at, of = [], []
-    for start, length in zip((top, left), shape, strict=True):
-        begin, end = max(start, 0), max(min(start + SIZE, length), 0)
-        at.append(slice(begin, end))
-        of.append(slice(begin - start, end - start))
-    return (at[0], at[1]), (of[0], of[1])
+    rows, rows_of = _span(top, shape[0])
+    columns, columns_of = _span(left, shape[1])
+    return (rows, columns), (rows_of, columns_of)
+
+
+def _span(start: int, length: int) -> tuple[slice, slice]:
+    begin, end = max(start, 0), max(min(start + SIZE, length), 0)
+    return slice(begin, end), slice(begin - start, end - start)
