@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from geodecloud.raster.provenance import read_provenance
 from geodecloud.raster.report import pictures as pictures_module
 from geodecloud.raster.report.index import Result, write_index
 from geodecloud.raster.report.page import read_facts
+from geodecloud.raster.report.pictures import Pictures
 from geodecloud.restore_arrays import restore_array
 from geodecloud.settings import Settings
 from tests.conftest import darken, identity, noise, read, write_scene
@@ -200,6 +202,41 @@ def test_a_report_changes_no_other_output(tmp_path, scene):
     made(scene, tmp_path)
     assert (tmp_path / "alone.tif").read_bytes() == (tmp_path / "out.tif").read_bytes()
     assert json.loads((tmp_path / "r.html").read_text().split('id="facts">')[1].split("</")[0])
+
+
+def test_warnings_of_all_threads_of_a_run_are_its_own(tmp_path):
+    def opaque(patches, _):
+        return np.concatenate([patches, np.ones_like(patches[:, :1])], axis=1)
+
+    pages = {}
+
+    def restore(name: str) -> None:
+        (tmp_path / name).mkdir()
+        src = write_scene(tmp_path / name / f"{name}.tif", noise((3, 150, 150)))
+        pages[name], _ = made(src, tmp_path / name, opaque, force=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(restore, ("one", "two")))
+    for name, other in (("one", "two"), ("two", "one")):
+        assert "no ground is visible" in pages[name].text  # told by a thread of the fill
+        assert "100% of its valid pixels are invented" in pages[name].text  # after all rows
+        assert f"{name}.tif: does not name its bands" in pages[name].text
+        assert f"{other}.tif" not in pages[name].text
+
+
+def test_shadow_is_a_layer_where_the_network_finds_some(tmp_path, scene, monkeypatch):
+    found = np.zeros((2, 100, 90), np.uint8)
+    found[1, 20:40] = 60
+    add = Pictures.add
+
+    def with_shadow(pictures, first, rgb, codes, _):
+        add(pictures, first, rgb, codes, found[:, first : first + len(codes)])
+
+    monkeypatch.setattr(Pictures, "add", with_shadow)
+    images = made(scene, tmp_path)[0].named("img")
+    assert [one["alt"] for one in images[2:]] == ["Provenance", "Cloud opacity", "Cloud shadow"]
+    layers = [np.asarray(image_of(one["src"])) for one in images[3:]]
+    assert (np.stack(layers) == found).all()
 
 
 # --- batch ---------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from geodecloud.raster.style import Colour
 
 LONGEST = 4000  # pixels of a picture's longer side
 _THUMBNAIL = 240
-_ROWS = 64  # that are taken at once, so that their float32 need little memory
+_ROWS = 16  # that are taken at once, so that their float32 need little memory
 _PLANES = {"before": 3, "after": 3, "provenance": 1, "opacity": 1, "shadow": 1}  # channels
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 88, "subsampling": 0}
 OPACITY: Colour = (20, 90, 255, 255)
