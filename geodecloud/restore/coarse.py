@@ -221,8 +221,12 @@ def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, 
     if cell == 1:
         return light, valid
     after = [(0, -length % cell) for length in valid.shape]
-    counted = _sums(np.pad(valid.astype(np.float32), after)[None], cell)
-    sums = _sums(np.pad(np.where(valid, light, np.float32(0)), [(0, 0), *after]), cell)
+    counted, shown = valid.astype(np.float32)[None], light
+    if not valid.all():
+        shown = np.where(valid, light, np.float32(0))
+    if after != [(0, 0), (0, 0)]:
+        counted, shown = (np.pad(values, [(0, 0), *after]) for values in (counted, shown))
+    counted, sums = _sums(counted, cell), _sums(shown, cell)
     np.divide(sums, counted, out=sums, where=counted > 0)
     return sums, counted[0] > 0
 
