@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
@@ -272,6 +273,13 @@ def test_the_page_of_a_batch_shows_its_scenes_and_links_to_their_reports(tmp_pat
     assert (tmp_path / "i.html").read_bytes() == text
     for tag, attributes in page.elements:
         assert attributes.get("src", "data:").startswith("data:"), tag
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of any bytes")
+def test_the_page_of_a_batch_has_names_of_any_bytes(tmp_path):
+    name = os.fsdecode(b"sc\xe4ne.tif")  # which GDAL cannot open
+    write_index(tmp_path / "i.html", [Result(name, f"{name}: cannot be opened", None, {})])
+    assert Page(tmp_path / "i.html").text.count("sc\ufffdne.tif") == 2
 
 
 @pytest.mark.parametrize(

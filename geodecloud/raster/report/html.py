@@ -8,8 +8,9 @@ from typing import Any
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text of a page or of an attribute."""
-    return html.escape(str(value))
+    """Return a value as text of a page or of an attribute; what is no UTF-8 is replaced."""
+    known = str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return html.escape(known)
 
 
 def sentence(message: str) -> str:
@@ -24,7 +25,7 @@ def as_json(value: Any) -> str:
 
 def percent(share: float) -> str:
     """Return a share for people; one that is not 0 is not shown as 0."""
-    return "&lt; 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+    return "under 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def rows_of(facts: Mapping[str, Any]) -> str:

@@ -46,7 +46,10 @@
     draw();
   }
 
-  const divide = () => set("--split", `${split.value}%`);
+  function divide() {
+    set("--split", `${split.value}%`);
+    split.setAttribute("aria-valuetext", `${split.value} % before, ${100 - split.value} % after`);
+  }
   const fade = () => set("--strength", strength.value / 100);
 
   const keys = {
