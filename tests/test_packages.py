@@ -9,6 +9,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def find_python(name: str) -> str | Path | None:
 
 
 @pytest.fixture(scope="session", params=PYTHONS)
-def environment(request, built, tmp_path_factory) -> Environment:
+def environment(request, built, tmp_path_factory) -> Iterator[Environment]:
     """An empty environment, in which the steps of the Docker image have been run."""
     python = sys.executable if request.param == HERE else find_python(request.param)
     if not python:
@@ -131,7 +132,8 @@ def environment(request, built, tmp_path_factory) -> Environment:
         words = shlex.split(step.replace('--index-url "$TORCH_INDEX"', ""))
         words = [str(built[0]) if word.endswith("*.whl") else word for word in words]
         made.run(*words, "--no-compile", "--quiet")
-    return made
+    yield made
+    shutil.rmtree(made.path)  # a gigabyte
 
 
 @pytest.mark.slow
