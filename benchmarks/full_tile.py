@@ -1,7 +1,7 @@
 """Time a full Sentinel-2 tile, and other tools that run the same network over a scene.
 
     python benchmarks/full_tile.py CLEAR.tif [--size 10980] [--rows N] [--part 2048] [--threads 2]
-                                   [--against REVISION]
+                                   [--against REVISION] [--device cpu] [--only-full]
 
 CLEAR.tif is a real clear scene. In a temporary folder it is mirrored to the size of a tile and put
 under clouds. The script prints the seconds of one run from end to end, the seconds of the network
@@ -98,7 +98,7 @@ def checked_out(revision: str) -> Iterator[Path]:
             subprocess.check_call([*git, "remove", "--force", str(tree)])
 
 
-def run(scene: Path, threads: int, tree: Path = ROOT) -> dict[str, float]:
+def run(scene: Path, threads: int, tree: Path = ROOT, device: str = "auto") -> dict[str, float]:
     """Run ``geodecloud SRC DST`` as a process; return its JSON, and its peak memory in MiB.
 
     tree: the checkout whose package runs.
@@ -106,6 +106,7 @@ def run(scene: Path, threads: int, tree: Path = ROOT) -> dict[str, float]:
     out = scene.with_name("out.tif")
     command = [sys.executable, "-m", "geodecloud", str(scene), str(out), "--overwrite", "--json"]
     command += ["-q", "--scale", "10000", "--offset", "0", "--threads", str(threads)]
+    command += ["--device", device]
     environment = os.environ | {"PYTHONPATH": str(tree)}
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tree, env=environment)
@@ -144,20 +145,22 @@ def network_alone(predictor: Predictor, patches: NDArray[np.float32]) -> float:
 
 
 def full_tiles(
-    clear: Path, folder: Path, shape: tuple[int, int], threads: int, revision: str | None
+    clear: Path, folder: Path, shape: tuple[int, int], options: argparse.Namespace
 ) -> None:
     """Compare a whole run with the network alone, on a full tile and on a mostly empty one."""
+    threads, revision, device = options.threads, options.against, options.device
     print(
         f"{'scene':<24}{'end to end':>12}{'network':>10}{'ratio':>7}{'memory':>10}{'output':>9}"
         f"{'windows':>9}"
     )
-    predictor = load_predictor(ModelSpec(device="cpu"), threads)
+    predictor = load_predictor(ModelSpec(device=device), threads)
     seconds = {}
-    for name, empty in ((f"{shape[0]} x {shape[1]}", 0.0), ("60 % nodata", 0.6)):
+    scenes = [(f"{shape[0]} x {shape[1]}", 0.0), ("60 % nodata", 0.6)]
+    for name, empty in scenes[: 1 if options.only_full else 2]:
         scene = make_tile(clear, folder / "tile.tif", *shape, empty)
         patches = patches_of(scene, TIMED_WINDOWS)
         before = network_alone(predictor, patches)
-        report = run(scene, threads)
+        report = run(scene, threads, device=device)
         after = network_alone(predictor, patches)
         computed = report["windows"] - report["windows_skipped"]
         alone = (before + after) / 2 * computed
@@ -170,7 +173,8 @@ def full_tiles(
         )
         if revision and not empty:
             compare(scene, threads, revision, report["wall"])
-    print(f"60 % nodata costs {seconds[0.6] / seconds[0.0]:.0%} of a full one")
+    if not options.only_full:
+        print(f"60 % nodata costs {seconds[0.6] / seconds[0.0]:.0%} of a full one")
 
 
 def compare(scene: Path, threads: int, revision: str, seconds: float) -> None:
@@ -303,13 +307,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="rows of the tile [default: as many as columns]")
     parser.add_argument("--part", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=Limits().thread_count)
+    parser.add_argument("--device", default="cpu", help="of the full tiles: cpu, cuda")
+    parser.add_argument("--only-full", action="store_true", help="no tile with 60 %% nodata")
     parser.add_argument("--against", metavar="REVISION", help="an earlier revision to time, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as name:
         if options.size:
             shape = (options.rows or options.size, options.size)
-            full_tiles(options.clear, Path(name), shape, options.threads, options.against)
+            full_tiles(options.clear, Path(name), shape, options)
         if options.part:
             other_ways(options.clear, Path(name), options.part, options.threads)
 

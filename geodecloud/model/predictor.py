@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Literal
@@ -16,6 +17,7 @@ from geodecloud.model.checkpoint import default_model, load_generator
 from geodecloud.model.device import fast_bf16, find_device
 from geodecloud.model.inputs import generator_input
 from geodecloud.model.precision import difference, probe_patches
+from geodecloud.model.staging import GRAIN_FACTOR, GRAINS, Staging, parts_that_fit
 from geodecloud.model.unet import UNet
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import grain
@@ -55,7 +57,7 @@ class Predictor:
         threads: grains computed side by side on a CPU; None: one for each core.
 
     Attributes:
-        threads: grains computed side by side, 1 on a GPU.
+        threads: grains computed side by side; on a GPU, one is copied while one is computed.
         seconds: time that these threads spent in the network so far, divided by their number.
     """
 
@@ -69,11 +71,20 @@ class Predictor:
         generator, self.info = load_generator(model)
         self.device = find_device(device)
         self.seconds = 0.0
-        self.threads = (threads or available_threads()) if self.device.type == "cpu" else 1
+        on_cpu, on_cuda = self.device.type == "cpu", self.device.type == "cuda"
+        self._staging = Staging(self.device) if on_cuda else None
+        side_by_side = GRAINS if on_cuda else 1
+        self.threads = (threads or available_threads()) if on_cpu else side_by_side
         self._pool = ThreadPoolExecutor(self.threads, initializer=_compute_in_one_thread)
+        self._halving = Lock()
         self._parts = 1  # of a grain, where a GPU has no memory for a whole one
+        if on_cuda:
+            free = torch.cuda.mem_get_info(self.device)[0]
+            self._parts = parts_that_fit(self._grain(64), 64, free)
         self._network = _for_inference(generator).to(self.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if on_cuda:
+            torch.cuda.synchronize(self.device)  # the weights are there before other streams begin
         self.precision: Literal["fp32", "bf16"] = "fp32"
         if precision == "bf16" or (precision == "auto" and fast_bf16(self.device)):
             self.precision = self._choose_precision(bf16_required=precision == "bf16")
@@ -111,7 +122,7 @@ class Predictor:
             raise UsageError(
                 f"`window` is {patches.shape[2]}: this model needs a multiple of {multiple}"
             )
-        size = grain(patches.shape[2])
+        size = self._grain(patches.shape[2])
         each = np.array(np.broadcast_to(dark_object, (len(patches), 3)))
         grains = [slice(first, first + size) for first in range(0, len(patches), size)]
         outputs = self._pool.map(
@@ -145,29 +156,37 @@ class Predictor:
         begun = time.perf_counter()
         model_input = self.model_input(patches, dark_object)
         count, *shape = model_input.shape
-        if count < grain(shape[1]):
-            padded = np.zeros((grain(shape[1]), *shape), np.float32)
+        if count < self._grain(shape[1]):
+            padded = np.zeros((self._grain(shape[1]), *shape), np.float32)
             padded[:count] = model_input
             model_input = padded
         output = self._run_in_parts(model_input, self.precision)[:count]
         self.seconds += (time.perf_counter() - begun) / self.threads
         return output
 
+    def _grain(self, window: int) -> int:
+        """Return the number of windows that are computed together, by their size and the device."""
+        return grain(window) * (GRAIN_FACTOR if self.device.type == "cuda" else 1)
+
     def _run_in_parts(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
         """Run the network, on fewer patches at once where a GPU's memory ends."""
         while True:
+            tried = self._parts
             try:
-                parts = np.array_split(batch, min(self._parts, len(batch)))
+                parts = np.array_split(batch, min(tried, len(batch)))
                 return np.concatenate([self._run(part, precision) for part in parts])
             except torch.OutOfMemoryError as error:
-                if self._parts >= len(batch):
+                if tried >= len(batch):
                     raise GeodecloudError(
                         f"{self.device}: out of memory for one window; take a smaller `window`"
                     ) from error
             # Not in the clause above: as long as it lasts, the traceback keeps the tensors alive.
-            self._parts *= 2
             torch.cuda.empty_cache()
-            warn(DeviceWarning, f"{self.device}: out of memory; using batches of half the size")
+            with self._halving:
+                if self._parts == tried:  # or another thread was short of memory, too
+                    self._parts *= 2
+                    text = f"{self.device}: out of memory; using batches of half the size"
+                    warn(DeviceWarning, text)
 
     def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the factor of the generator's change, float32 of the opacity's shape.
@@ -182,13 +201,20 @@ class Predictor:
     @torch.inference_mode()
     def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
         """Run the network on a batch, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
-        patches = (
-            torch.from_numpy(batch).to(self.device).contiguous(memory_format=torch.channels_last)
-        )
+        if self._staging:
+            return self._staging(partial(self._forward, precision=precision), batch)
+        output = self._forward(torch.from_numpy(batch).to(self.device), precision)
+        result: NDArray[np.float32] = output.cpu().numpy()
+        return result
+
+    def _forward(self, batch: torch.Tensor, precision: str) -> torch.Tensor:
+        """Run the network on a batch that is on the device; float32, too."""
         enabled = precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            output: NDArray[np.float32] = self._network(patches).float().cpu().numpy()
-        return output
+            output: torch.Tensor = self._network(
+                batch.contiguous(memory_format=torch.channels_last)
+            )
+        return output.float()
 
     def _choose_precision(self, *, bf16_required: bool) -> Literal["fp32", "bf16"]:
         """Choose bf16 where it is close enough to fp32 or required; warn where it is not close."""
