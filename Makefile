@@ -10,10 +10,12 @@ DEMO := demo
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
 	$(BIN)/geodecloud sample_data/s2_cloudy.tif $(DEMO)/s2_restored.tif \
-		--provenance $(DEMO)/s2_provenance.tif --preview $(DEMO)/s2_preview.png --overwrite
+		--provenance $(DEMO)/s2_provenance.tif --preview $(DEMO)/s2_preview.png \
+		--report $(DEMO)/s2_report.html --overwrite
 	@echo "restored:    $(CURDIR)/$(DEMO)/s2_restored.tif"
 	@echo "provenance:  $(CURDIR)/$(DEMO)/s2_provenance.tif"
 	@echo "picture:     $(CURDIR)/$(DEMO)/s2_preview.png  (before | after | provenance)"
+	@echo "page:        $(CURDIR)/$(DEMO)/s2_report.html  (open it in a browser)"
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
