@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -160,6 +161,36 @@ def test_the_callers_threads_keep_their_number(tiny_model):
         "assert predictor._pool.submit(torch.get_num_threads).result() == 1\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tiny_model)], check=True, cwd=ROOT)
+
+
+def test_restoring_computes_in_the_pools_threads_alone_and_sets_no_number_of_threads(
+    tiny_model, monkeypatch
+):
+    """Two workers on two cores, each with one thread, would else use four."""
+    predictor = Predictor(tiny_model, "cpu", "fp32", 3)
+    used = []
+
+    def counted(function):
+        return lambda *args: used.append(torch.get_num_threads()) or function(*args)
+
+    for name in ("model_input", "_run"):
+        monkeypatch.setattr(predictor, name, counted(getattr(predictor, name)))
+    monkeypatch.setattr(torch, "set_num_threads", None)  # whoever calls it fails
+    predictor(np.zeros((50, 3, 64, 64), np.float32), np.zeros(3, np.float32))
+    assert used == [1] * 8
+
+
+def test_a_pool_that_gets_no_threads_ends(monkeypatch):
+    start, left = Thread.start, iter([True, True])
+
+    def refuse(thread):
+        if thread.name.startswith("ThreadPool") and not next(left, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    with pytest.raises(GeodecloudError, match=r"no 4 threads start .*: give fewer `threads`"):
+        predictor_module._pool_of(4)
 
 
 def test_a_predictor_is_loaded_as_its_specification_says(tiny_model):

@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Barrier, Lock, Thread
 from typing import Literal
 
 import numpy as np
@@ -75,7 +75,7 @@ class Predictor:
         self._staging = Staging(self.device) if on_cuda else None
         side_by_side = GRAINS if on_cuda else 1
         self.threads = (threads or available_threads()) if on_cpu else side_by_side
-        self._pool = ThreadPoolExecutor(self.threads, initializer=_compute_in_one_thread)
+        self._pool = _pool_of(self.threads)
         self._halving = Lock()
         self._parts = 1  # of a grain, where a GPU has no memory for a whole one
         if on_cuda:
@@ -240,6 +240,27 @@ class Predictor:
                 f"bf16 on {self.device} differs from fp32 by {found}; using {chosen}",
             )
         return chosen
+
+
+def _pool_of(threads: int) -> ThreadPoolExecutor:
+    """Return a pool whose threads have all begun: later ones would set PyTorch's threads later.
+
+    Raises:
+        GeodecloudError: the system gives no more threads.
+    """
+    pool, all_there = (
+        ThreadPoolExecutor(threads, initializer=_compute_in_one_thread),
+        Barrier(threads),
+    )
+    try:
+        list(pool.map(lambda _: all_there.wait(), range(threads)))
+    except RuntimeError as error:
+        all_there.abort()
+        pool.shutdown(cancel_futures=True)
+        raise GeodecloudError(
+            f"no {threads} threads start ({error}): give fewer `threads`"
+        ) from error
+    return pool
 
 
 def _compute_in_one_thread() -> None:
