@@ -11,6 +11,8 @@ import geodecloud
 from docs.hooks.command_line import command_line
 from docs.hooks.python_api import docstring, python_api
 from geodecloud.cli.options import option_fields
+from geodecloud.radiometry import L1C_TCI_SCALE, L2A_TCI_SCALE, PICTURE_SCALE, SCALE
+from geodecloud.raster import products
 from geodecloud.settings.option import flags_of, option_of
 from tests.conftest import ROOT
 
@@ -88,6 +90,18 @@ def test_the_command_line_page_has_every_command_and_option():
     commands = "remove mask batch info simulate evaluate train cloud-fields prepare qgis"
     for command in commands.split():
         assert f"## geodecloud {command}\n" in page
+
+
+def test_the_page_of_data_has_the_numbers_of_the_program():
+    page = (DOCS / "data.md").read_text("utf-8")
+    for scale, offset in (
+        (products.LANDSAT_2_SCALE, products.LANDSAT_2_OFFSET),
+        (products.LANDSAT_1_SCALE, products.LANDSAT_1_OFFSET),
+        (SCALE, 0),
+    ):
+        assert f"--scale {scale:.8g} --offset {offset:.8g}" in page
+    for white in (255 / PICTURE_SCALE, 254 / L2A_TCI_SCALE, 255 / L1C_TCI_SCALE):
+        assert f"{white:.4g}" in page
 
 
 def test_the_python_page_has_every_name_of_the_package():

@@ -27,9 +27,11 @@ class _Markdown:
     def section(self, title: str) -> Iterator[None]:
         self.tables += [f"**{title}**", ""]
         yield
+        if title == "Arguments":
+            self.tables = [line.replace("| option |", "| argument |") for line in self.tables]
 
     def write_dl(self, rows: list[tuple[str, str]]) -> None:
-        self.tables += ["| | |", "|---|---|"]
+        self.tables += ["| option | meaning |", "|---|---|"]
         for left, right in rows:
             self.tables.append(f"| `{_cell(left, code=True)}` | {_cell(right)} |")
         self.tables.append("")
@@ -65,4 +67,7 @@ def _described(command: Any, name: str) -> Iterator[str]:
 
 def _cell(text: str, *, code: bool = False) -> str:
     text = text.replace("|", "\\|")
-    return text if code else text.replace("<", "&lt;").replace("*", "\\*")
+    if code:
+        return text
+    text = text.replace("<", "&lt;").replace("*", "\\*")
+    return re.sub(r"(?<![\w-])(--[a-z][a-z-]+)", r"`\1`", text)
