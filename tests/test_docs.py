@@ -13,12 +13,15 @@ from docs.hooks.python_api import docstring, python_api
 from geodecloud.cli.options import option_fields
 from geodecloud.radiometry import L1C_TCI_SCALE, L2A_TCI_SCALE, PICTURE_SCALE, SCALE
 from geodecloud.raster import products
+from geodecloud.restore.classify import SHADOW_ABOVE, THIN_ABOVE
+from geodecloud.settings import Policy, Windows
 from geodecloud.settings.option import flags_of, option_of
 from tests.conftest import ROOT
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-WRITTEN = sorted({README, *DOCS.glob("*.md")} - {DOCS / "results.md"})  # results are generated
+# The page of results is generated.
+WRITTEN = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")} - {DOCS / "results.md"})
 LONGEST = 30  # words of a sentence
 # Pages that the site takes from elsewhere.
 FROM_ELSEWHERE = {"contributing.md", "changelog.md", "model-card.md", "preview.png", "icon.svg"}
@@ -51,7 +54,9 @@ def test_long_sentences_are_found():
 @page_by_page
 def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
-        if not re.match(r"https?:", target) and not (page != README and target in FROM_ELSEWHERE):
+        if not re.match(r"https?:", target) and not (
+            page.parent == DOCS and target in FROM_ELSEWHERE
+        ):
             assert (page.parent / target).exists(), target
 
 
@@ -102,6 +107,19 @@ def test_the_page_of_data_has_the_numbers_of_the_program():
         assert f"--scale {scale:.8g} --offset {offset:.8g}" in page
     for white in (255 / PICTURE_SCALE, 254 / L2A_TCI_SCALE, 255 / L1C_TCI_SCALE):
         assert f"{white:.4g}" in page
+
+
+def test_the_pages_have_the_limits_of_opacity_of_the_program():
+    policy = Policy()
+    limits = [policy.clear_below, policy.restored_above, policy.opaque_above]
+    way = (DOCS / "how-it-works.md").read_text("utf-8")
+    outputs = (DOCS / "outputs.md").read_text("utf-8")
+    for limit in limits:
+        assert re.search(rf"(?<![\d.]){limit:g}(?![\d.]\d)", way), limit
+        assert re.search(rf"(?<![\d.]){limit:g}(?![\d.]\d)", outputs), limit
+    assert f"thin cloud: opacity from {THIN_ABOVE:g} on" in outputs
+    assert f"cloud shadow: depth from {SHADOW_ABOVE:g} on" in outputs
+    assert f"Windows overlap by {Windows().overlap} pixels" in way
 
 
 def test_the_python_page_has_every_name_of_the_package():
