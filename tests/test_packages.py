@@ -169,11 +169,13 @@ def test_the_wheel_restores_a_scene_with_no_checkout_beside_it(environment):
             cut.descriptions = sample.descriptions
     where = environment.run("python", "-c", "import geodecloud; print(geodecloud.__file__)")
     assert str(environment.path) in where
-    environment.run("geodecloud", "scene.tif", "out.tif", "--provenance", "p.tif", "--force")
+    beside = ("--provenance", "p.tif", "--preview", "p.png", "--report", "report.html")
+    environment.run("geodecloud", "scene.tif", "out.tif", *beside, "--force")
     with rasterio.open(environment.folder / "out.tif") as out:
         dn = out.read()
     with rasterio.open(environment.folder / "p.tif") as codes:
         measured = np.isin(codes.read(1), (0, 255))
+    assert "<html" in (environment.folder / "report.html").read_text("utf-8")[:500]
     assert (dn[:, measured] == sample_dn[:, measured]).all()
     assert (dn[:, ~measured] != sample_dn[:, ~measured]).any()
 
