@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geodecloud.errors import DeviceWarning, GeodecloudError, UsageError, warn
 from geodecloud.model.checkpoint import default_model, load_generator
@@ -287,11 +286,24 @@ def _for_inference(generator: UNet) -> UNet:
     for block in blocks:
         layers = block.layers
         for i in (0, 3):
-            layers[i] = fuse_conv_bn_eval(layers[i], layers[i + 1])
+            _fold(layers[i], layers[i + 1])
             layers[i + 1] = torch.nn.Identity()
     for block, i in ((blocks[0], 0), (blocks[0], 3), (blocks[1], 0), (blocks[-1], 3)):
         block.layers[i] = _Exact(block.layers[i])
     return generator
+
+
+@torch.no_grad()
+def _fold(convolution: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
+    """Fold a BatchNorm into the convolution before it, in place: memory is slow to be had."""
+    assert convolution.bias is not None  # noqa: S101  for the type check
+    assert norm.running_mean is not None  # noqa: S101
+    assert norm.running_var is not None  # noqa: S101
+    inverse = torch.rsqrt(norm.running_var + norm.eps)
+    convolution.weight *= (norm.weight * inverse).reshape(-1, 1, 1, 1)
+    convolution.bias.copy_(
+        (convolution.bias - norm.running_mean) * inverse * norm.weight + norm.bias
+    )
 
 
 class _Exact(torch.nn.Module):
