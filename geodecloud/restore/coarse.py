@@ -35,7 +35,7 @@ _MOST_FINE = 1 << 22  # pixels of a scene that is kept at full resolution, as it
 _CHANGE, _OPACITY, _SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # Coarse opacity above which the fine pass is needed, if the veil is certain somewhere: clear sea
 # and pale fields look like a faint, even veil, which is nowhere more than that.
-_THIN_VEIL, _CERTAIN = 0.04, 0.15
+_THIN_VEIL, _CERTAIN = 0.05, 0.12
 CERTAIN_ALONE = 0.2  # the same for windows without a scene around them
 _SHADED = 0.15  # coarse shadow above which the fine pass is needed
 _MARGIN = 5  # cells around by which that is widened

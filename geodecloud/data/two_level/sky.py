@@ -147,7 +147,8 @@ def _first_layer(draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor) -> _L
     step = (step.exp() * 1.5 ** (level > 1).float()).clamp_max(8.0)
     real = draw_placement(draw, "field", step, count=bank.real)
     again = draw_placement(draw, "field again", step, count=bank.real)
-    real = real.where(_centre(bank, real) >= _centre(bank, again), again)
+    denser = _centre(bank, real) >= _centre(bank, again)
+    real = real.where(denser | draw.chance("field sparse", 0.4, n), again)
     stretch = draw.log_uniform("stretch", n, low=3, high=12)
     stretch = torch.where(kind == CIRRUS, stretch, torch.ones_like(stretch))
     step = draw.log_uniform("noise step", n, low=0.3, high=3) * level**0.5
@@ -170,7 +171,7 @@ def _ramp(draw: Draw, kind: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
     """Draw slope and level that make an opacity of a field's values, float32 (N,) each."""
     n = len(kind)
     slope = 1 / draw.log_uniform("noise width", n, low=0.15, high=3)
-    level = -slope * draw.uniform("noise from", n, low=-1.2, high=1.2)
+    level = -slope * draw.uniform("noise from", n, low=-1.2, high=2.2)  # up to a few lone clouds
     even = draw.uniform("haze from", n, low=0.3, high=1.2)
     uneven = 0.15 * draw.uniform("haze slope", n)
     is_haze = kind == HAZE
@@ -226,7 +227,7 @@ def _cloud_light(draw: Draw, bank: FieldBank, name: str, kind: Tensor) -> Tensor
     """Draw the light of a layer itself, (N, 3, 64, 64), model range: 1 is reflectance 0.275."""
     n = len(kind)
     bright = draw.log_uniform(f"{name} light", n, 1, 1, 1, low=0.8, high=3.0)
-    thin = draw.uniform(f"{name} thin light", n, 1, 1, 1, low=0.6, high=1.7)
+    thin = draw.uniform(f"{name} thin light", n, 1, 1, 1, low=0.7, high=2.3)
     is_thin = ((kind == CIRRUS) | (kind == HAZE))[:, None, None, None]
     light = thin if name == "second" else torch.where(is_thin, thin, bright)
     tint = draw.uniform(f"{name} tint", n, 3, 1, 1, low=0.94, high=1.06)
