@@ -124,7 +124,7 @@ def test_after_an_error_nothing_reads_the_scene(tmp_path, some_scene, where, mon
 def some_scene(tmp_path_factory):
     path = tmp_path_factory.mktemp("scene") / "in.tif"
     dn = noise((3, 200, 120)) // 30 + 600
-    dn[:, 60:160, 20:100] += 1500  # something like cloud
+    dn[:, 60:160, 20:100] += 6000  # something like cloud
     return write_scene(path, dn, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
 
 
