@@ -146,11 +146,13 @@ def decloud_scene(
             facts = replace(facts, others=law)
         if policy.shadows == "restore":
             coarse = relit(coarse)
-        coarse, land = gated(coarse, settings.windows), survey and survey.finish()
+        asked = settings.output.opacity is not None or settings.output.report is not None
+        shadows = policy.shadows == "restore" or asked or settings.output.cloud_mask is not None
+        coarse = gated(coarse, settings.windows, shadows=shadows)
+        land = survey and survey.finish()
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
             rows = screen(cancellable(restored, cancelled), mask, policy)
-            asked = settings.output.opacity is not None or settings.output.report is not None
             if settings.output.cloud_mask:
                 rows = (replace(some, classes=classify(some, policy)) for some in rows)
             rows = (composite(some, facts, policy, with_percent=asked) for some in rows)

@@ -121,8 +121,8 @@ def joined(rows):
 
 
 def gate_of(coarse, height):
-    """The weight of the gate, (rows, width)."""
-    return coarse.at(coarse.gate[None], 0, height)[0]
+    """The larger weight of the gate, (rows, width)."""
+    return coarse.at(coarse.gate, 0, height).max(axis=0)
 
 
 # --- means of cells ------------------------------------------------------------------------
@@ -326,6 +326,21 @@ def test_a_window_is_computed_wherever_the_gate_has_weight(rows, columns, seed, 
             assert not needed or weight[near].any()
 
 
+@given(st.integers(0, 99))
+def test_what_is_said_of_cloud_does_not_depend_on_shadows(seed):
+    rng = np.random.default_rng(seed)
+    answer = (rng.random((5, 40, 50)) > 0.999).astype(np.float16)
+    plain = coarse_of(200, answer[:3], answer)
+    both, clouds = (gated(plain, Windows(), shadows=asked) for asked in (True, False))
+    assert np.array_equal(both.gate[0], clouds.gate[0])
+    assert not clouds.gate[1].any()
+    over_cloud = clouds.at(clouds.gate, 0, 160)[0] > 0
+    for row in range(0, 160, 16):
+        for column in range(0, 200, 16):
+            here = over_cloud[row : row + 16, column : column + 16].any()
+            assert clouds.is_needed(row, column, 16) or not here
+
+
 @pytest.mark.parametrize("gate", ["on", "off"])
 def test_a_network_without_context_sees_all_windows_by_itself(gate):
     """Its coarse answer is shown to the survey alone."""
@@ -391,7 +406,7 @@ def test_a_thin_haze_that_the_coarse_pass_alone_sees_is_undone_exactly(ground, a
 @given(
     hnp.arrays(np.float32, (5, 13, 9), elements=unit),
     hnp.arrays(np.float32, (5, 50, 34), elements=unit),
-    hnp.arrays(np.float32, (13, 9), elements=unit),
+    hnp.arrays(np.float32, (2, 13, 9), elements=unit),
     st.integers(0, 49),
 )
 def test_merging_does_not_depend_on_the_rows(answer, fine, gate, first):

@@ -69,7 +69,8 @@ class Coarse:
     guides: whether the network takes context: the fine pass, where there is one, is told of it.
     computed: number of windows that were computed, by their top row.
     shadow_region: float16 (rows, columns), 0..1, where shadows may lie.
-    gate: float16 (rows, columns), 0..1, weight of the fine answer; None: 1.
+    gate: float16 (2, rows, columns), 0..1, weight of opacity and of shadow; None: 1. Where both are
+        0 the fine pass is not needed.
     known: bool (rows, columns), cells with a valid pixel; None: all.
     gain: float32 (3,), by which the change under shadows is multiplied; None: 1.
     """
@@ -134,7 +135,7 @@ class Coarse:
             return True
         top, left = max(row // self.cell - 1, 0), max(column // self.cell - 1, 0)
         below, right = (-(-(start + size) // self.cell) + 1 for start in (row, column))
-        return bool(self.gate[top:below, left:right].any())
+        return bool(self.gate[:, top:below, left:right].any())
 
     def merge(self, first: int, light: Floats, fine: Floats) -> Floats:
         """Return the answer of both passes for pixel rows: float32 (5, rows, width).
@@ -156,7 +157,7 @@ class Coarse:
         last = first + light.shape[1]
         coarse = self.at_known(self.answer, first, last)
         if self.gate is not None:
-            weight = self.at(self.gate[None], first, last)
+            weight = self.at(self.gate, first, last)
             fine[3:] *= weight
             coarse[3:] *= weight
         fine[_SHADOW] *= self.at(self.shadow_region[None], first, last)[0]
@@ -252,7 +253,7 @@ def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = N
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
-    each = 8 * (4 if cell == 1 else 2) + 2 + 2 + 1
+    each = 8 * (4 if cell == 1 else 2) + 4 + 2 + 1
     return -(-height // cell) * -(-width // cell) * each
 
 
@@ -323,10 +324,14 @@ def veil_exponent(coarse: Coarse) -> float:
     return fit_exponent(parts())
 
 
-def gated(coarse: Coarse, windows: Windows) -> Coarse:
+def gated(coarse: Coarse, windows: Windows, *, shadows: bool = True) -> Coarse:
     """Return the coarse answer with its gate.
 
     In a scene without a coarse pass, a veil that is nowhere certain is taken out of the answer.
+
+    Args:
+        shadows: whether anybody asks for shadows: they open the gate, too. What the fine pass says
+            of cloud does not depend on it, since every window over a veil is computed either way.
     """
     if windows.gate == "off" or not coarse.guides:
         return coarse
@@ -334,9 +339,10 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     if coarse.is_fine:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
-    found = certain_veil(opacity, _CERTAIN) | (shadow > _SHADED)
-    near = dilate(found, _MARGIN).astype(np.float32)
-    return replace(coarse, gate=box_mean(near, _SOFT).astype(np.float16))
+    found = certain_veil(opacity, _CERTAIN), shadows & (shadow > _SHADED)
+    near = [dilate(np.asarray(some, np.float32), _MARGIN) for some in found]
+    gate = np.stack([box_mean(some, _SOFT) for some in near]).astype(np.float16)
+    return replace(coarse, gate=gate)
 
 
 def relit(coarse: Coarse) -> Coarse:
