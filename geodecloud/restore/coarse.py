@@ -69,8 +69,8 @@ class Coarse:
     guides: whether the network takes context: the fine pass, where there is one, is told of it.
     computed: number of windows that were computed, by their top row.
     shadow_region: float16 (rows, columns), 0..1, where shadows may lie.
-    gate: float16 (2, rows, columns), 0..1, weight of opacity and of shadow; None: 1. Where both are
-        0 the fine pass is not needed.
+    gate: uint8 (2, rows, columns), 0..255, weight of opacity and of shadow; None: 255. Where both
+        are 0 the fine pass is not needed.
     known: bool (rows, columns), cells with a valid pixel; None: all.
     gain: float32 (3,), by which the change under shadows is multiplied; None: 1.
     """
@@ -82,7 +82,7 @@ class Coarse:
     guides: bool
     computed: dict[int, int]
     shadow_region: NDArray[np.float16]
-    gate: NDArray[np.float16] | None = None
+    gate: NDArray[np.uint8] | None = None
     known: NDArray[np.bool_] | None = None
     gain: Floats | None = None
 
@@ -157,7 +157,7 @@ class Coarse:
         last = first + light.shape[1]
         coarse = self.at_known(self.answer, first, last)
         if self.gate is not None:
-            weight = self.at(self.gate, first, last)
+            weight = self.at(self.gate, first, last) / np.float32(255)
             fine[3:] *= weight
             coarse[3:] *= weight
         fine[_SHADOW] *= self.at(self.shadow_region[None], first, last)[0]
@@ -253,7 +253,7 @@ def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = N
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
-    each = 8 * (4 if cell == 1 else 2) + 4 + 2 + 1
+    each = 8 * (4 if cell == 1 else 2) + 2 + 2 + 1
     return -(-height // cell) * -(-width // cell) * each
 
 
@@ -341,8 +341,8 @@ def gated(coarse: Coarse, windows: Windows, *, shadows: bool = True) -> Coarse:
         return coarse
     found = certain_veil(opacity, _CERTAIN), shadows & (shadow > _SHADED)
     near = [dilate(np.asarray(some, np.float32), _MARGIN) for some in found]
-    gate = np.stack([box_mean(some, _SOFT) for some in near]).astype(np.float16)
-    return replace(coarse, gate=gate)
+    gate = np.rint(255 * np.stack([box_mean(some, _SOFT) for some in near]))
+    return replace(coarse, gate=gate.astype(np.uint8))
 
 
 def relit(coarse: Coarse) -> Coarse:
