@@ -11,40 +11,26 @@ def pseudocolour(items: Iterable[tuple[int, str, Colour]], nodata: Colour) -> st
     Args:
         items: values, rising, their meaning and colour; what lies between two is painted between.
     """
-    lines = []
-    for value, text, (red, green, blue, alpha) in items:
-        colour = f"#{red:02x}{green:02x}{blue:02x}"
-        item = f'<item value="{value}" label="{text}" color="{colour}" alpha="{alpha}"/>'
-        lines.append(f"          {item}")
-    return _QML.format(nodata=",".join(map(str, nodata)), items="\n".join(lines))
+    painted = _elements("item", items, indent=10)
+    return _QML.format(
+        renderer=_PSEUDOCOLOUR.format(nodata=",".join(map(str, nodata)), items=painted)
+    )
 
 
 def paletted(items: Iterable[tuple[int, str, Colour]]) -> str:
     """Return the text of a .qml file that paints each value of the first band in its own colour."""
+    return _QML.format(renderer=_PALETTED.format(items=_elements("paletteEntry", items, indent=8)))
+
+
+def _elements(name: str, items: Iterable[tuple[int, str, Colour]], indent: int) -> str:
+    """Return an element for each value, a line each."""
     lines = []
     for value, text, (red, green, blue, alpha) in items:
         colour = f"#{red:02x}{green:02x}{blue:02x}"
-        entry = f'<paletteEntry value="{value}" label="{text}" color="{colour}" alpha="{alpha}"/>'
-        lines.append(f"        {entry}")
-    return _PALETTED.format(items="\n".join(lines))
+        element = f'<{name} value="{value}" label="{text}" color="{colour}" alpha="{alpha}"/>'
+        lines.append(" " * indent + element)
+    return "\n".join(lines)
 
-
-_PALETTED = """\
-<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis styleCategories="Symbology" version="3.22.16">
-  <pipe>
-    <provider>
-      <resampling enabled="false" zoomedInResamplingMethod="nearestNeighbour" \
-zoomedOutResamplingMethod="nearestNeighbour" maxOversampling="2"/>
-    </provider>
-    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
-      <colorPalette>
-{items}
-      </colorPalette>
-    </rasterrenderer>
-  </pipe>
-</qgis>
-"""
 
 _QML = """\
 <!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
@@ -54,6 +40,19 @@ _QML = """\
       <resampling enabled="false" zoomedInResamplingMethod="nearestNeighbour" \
 zoomedOutResamplingMethod="nearestNeighbour" maxOversampling="2"/>
     </provider>
+{renderer}
+  </pipe>
+</qgis>
+"""
+
+_PALETTED = """\
+    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
+      <colorPalette>
+{items}
+      </colorPalette>
+    </rasterrenderer>"""
+
+_PSEUDOCOLOUR = """\
     <rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" \
 classificationMin="0" classificationMax="255" nodataColor="{nodata}">
       <rastershader>
@@ -63,7 +62,4 @@ minimumValue="0" maximumValue="255">
           <rampLegendSettings useContinuousLegend="0"/>
         </colorrampshader>
       </rastershader>
-    </rasterrenderer>
-  </pipe>
-</qgis>
-"""
+    </rasterrenderer>"""
