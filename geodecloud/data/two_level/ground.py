@@ -69,7 +69,11 @@ def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> 
 
 def is_water(ground: Ground) -> Tensor:
     """Return which windows are open water, bool (N,): even and blue."""
-    bare = ground.light - ground.base
+    return _is_water(ground.light - ground.base)
+
+
+def _is_water(bare: Tensor) -> Tensor:
+    """Return the same of light without path radiance, (N, 3, 64, 64)."""
     even: Tensor = bare.mean(dim=1).std(dim=(1, 2)) < _EVEN
     _, green, blue = bare.mean(dim=(2, 3)).unbind(1)
     return even & (blue > _BLUE * green)
@@ -107,9 +111,7 @@ def _bright(draw: Draw, bare: Tensor, plan: GroundPlan) -> Tensor:
 def _pale(draw: Draw, bare: Tensor, share: float) -> Tensor:
     """Add light of one colour to some windows of water: turbid, shallow or glittering."""
     n = len(bare)
-    even = bare.mean(dim=1, keepdim=True).std(dim=(2, 3), keepdim=True) < _EVEN
-    _, green, blue = bare.mean(dim=(2, 3), keepdim=True).unbind(1)
-    water = even & (blue > _BLUE * green)[:, None]
+    water = _is_water(bare)[:, None, None, None]
     chosen = water & draw.chance("pale", share, n, 1, 1, 1)
     light = 0.45 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
     tint = draw.uniform("pale tint", n, 3, 1, 1, low=0.5, high=1.0)
