@@ -18,7 +18,7 @@ _NO_PICTURE = "<td></td>"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a scene.
+    """Outcome of a scene.
 
     source: its path.
     error: one line; None: it was restored.
