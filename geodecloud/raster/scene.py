@@ -38,8 +38,8 @@ from geodecloud.settings import Reading
 
 _AS_DECLARED = Validity()
 
-# For `Scene.overview`: most rows and columns that are read at once. Of a scene at least this wide
-# and high, one in so many squares is read, unless fewer valid pixels are found there.
+# For `Scene.overview`: most rows and columns that are read at once. Of a scene wider and
+# higher than this, one in so many squares is read, unless fewer valid pixels are found there.
 _MOST_ROWS, _MOST_COLUMNS = 512, 4096
 _LARGE_SIDE, _KNIGHT, _SQUARE, _ENOUGH = 4096, 5, 1024, 50_000
 
