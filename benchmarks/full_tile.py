@@ -36,6 +36,8 @@ from rasterio.windows import Window
 
 from geodecloud.data.simulate import Simulation, simulate_scene
 from geodecloud.errors import GeodecloudWarning
+from geodecloud.model.checkpoint import load_generator
+from geodecloud.model.inference import folded
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
@@ -210,7 +212,9 @@ class Network(torch.nn.Module):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
-        self.network, self.strength = predictor._network, predictor._strength
+        self.network = folded(load_generator(predictor.info.path)[0])
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.strength = predictor._strength
         self.model_input = predictor.model_input
 
     @torch.no_grad()

@@ -22,7 +22,9 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
+from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.device import fast_bf16
+from geodecloud.model.inference import folded
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.windows import WindowGrid
@@ -48,18 +50,18 @@ def patches_of(path: Path, count: int) -> NDArray[np.float32]:
     return np.stack([L1C.to_model(windows[i]) for i in chosen])
 
 
-def by_torch(predictor: Predictor, precision: str) -> Network:
+def by_torch(predictor: Predictor) -> Network:
     """Return the network as geodecloud runs it."""
-    return lambda batch: predictor._run(predictor.model_input(batch, DARK_OBJECT), precision)
+    kind = predictor.precision
+    return lambda batch: predictor._run(predictor.model_input(batch, DARK_OBJECT), kind)
 
 
 def by_openvino(predictor: Predictor, calibration: NDArray[np.float32]) -> Network:
     """Return the network quantized to int8 on some patches."""
     calibration = predictor.model_input(calibration, DARK_OBJECT)
     shape = [BATCH, *calibration.shape[1:]]
-    model = openvino.convert_model(
-        predictor._network, example_input=torch.zeros(shape), input=shape
-    )
+    network = folded(load_generator(predictor.info.path)[0])
+    model = openvino.convert_model(network, example_input=torch.zeros(shape), input=shape)
     batches = nncf.Dataset(np.split(calibration, len(calibration) // BATCH))
     quantized = nncf.quantize(
         model,
@@ -82,11 +84,14 @@ def main() -> None:
     torch.set_num_threads(1)
     half = options.windows // 2 // BATCH * BATCH
     patches = {path: patches_of(path, 2 * half) for path in options.scenes}
-    predictor = load_predictor(ModelSpec(device="cpu", precision="fp32"), threads=1)
+    exact, predictor = (
+        load_predictor(ModelSpec(device="cpu", precision=kind), threads=1)
+        for kind in ("fp32", "bf16")
+    )
     calibration = np.concatenate([some[:half] for some in patches.values()])
     networks = {
-        "fp32": by_torch(predictor, "fp32"),
-        "bf16": by_torch(predictor, "bf16"),
+        "fp32": by_torch(exact),
+        "bf16": by_torch(predictor),
         "int8": by_openvino(predictor, calibration),
     }
     timed = {"int8", "bf16"} if fast_bf16(predictor.device) else {"int8"}

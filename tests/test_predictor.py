@@ -12,11 +12,12 @@ import torch
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DeviceWarning, GeodecloudError
 from geodecloud.model import predictor as predictor_module
-from geodecloud.model.checkpoint import default_model
+from geodecloud.model.checkpoint import default_model, load_generator
+from geodecloud.model.inference import folded, forward_of
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
-from geodecloud.restore.memory import grain
+from geodecloud.restore.memory import fitting_grain, grain
 from geodecloud.settings import ModelSpec
 from tests.conftest import ROOT, write_scene
 
@@ -39,15 +40,15 @@ class ShortOfMemory(torch.nn.Module):
 
 def _short(model, most):
     predictor = Predictor(model, "cpu", "fp32", 1)
-    predictor._network = ShortOfMemory(most)
+    predictor._forwards["fp32"] = ShortOfMemory(most)
     return predictor
 
 
-@pytest.mark.parametrize("most", [1, 3, 8])
+@pytest.mark.parametrize("most", [1, 2, 3])
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, most):
     src = write_scene(tmp_path / "in.tif", (probe_patches(1, 300)[0] * 2750).astype(np.uint16))
     enough, short = _short(tiny_model, grain(64)), _short(tiny_model, most)
-    halvings = int(np.ceil(np.log2(grain(64) / most)))
+    halvings = int(np.ceil(np.log2(fitting_grain(36, grain(64)) / most)))
     for name, predictor in (("enough", enough), ("short", short)):
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
@@ -57,17 +58,33 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, most):
         assert all("out of memory; using batches of half the size" in text for text in texts)
         assert len(texts) == (halvings if name == "short" else 0)  # it does not try again
     assert (tmp_path / "short.tif").read_bytes() == (tmp_path / "enough.tif").read_bytes()
-    assert sum(short._network.counts) == sum(enough._network.counts)
+    assert sum(short._forwards["fp32"].counts) == sum(enough._forwards["fp32"].counts)
 
 
 def test_no_memory_for_one_window_is_one_clear_line(cli, tmp_path, scene, tiny_model, monkeypatch):
-    monkeypatch.setattr(predictor_module, "_for_inference", lambda _: ShortOfMemory(0))
+    monkeypatch.setattr(predictor_module, "forward_of", lambda *_: ShortOfMemory(0))
     assert (
         cli(scene, tmp_path / "out.tif", "--model", tiny_model, "--device", "cpu", "-q").code == 1
     )
     [line] = cli.err.splitlines()
     assert "out of memory for one window; take a smaller --window" in line
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+def test_the_packed_network_gives_what_the_module_gives(tiny_model):
+    network = folded(load_generator(tiny_model)[0])
+    batch = torch.rand(3, network.plan.channels, 64, 64)
+    packed = forward_of(network, torch.device("cpu"), "fp32", 4)
+    with torch.inference_mode():
+        torch.testing.assert_close(packed(batch), network(batch), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("windows", [1, 2, 5, 9, 25, 100, 127, 128, 1000])
+def test_a_pass_over_few_windows_is_hardly_padded(windows):
+    size = fitting_grain(windows, 16)
+    padded = -(-windows // size) * size
+    assert 1 <= size <= 16
+    assert padded <= max(1.1 * windows, windows + 1)
 
 
 # --- bf16 ----------------------------------------------------------------------------------
@@ -134,10 +151,10 @@ def test_auto_takes_bf16_only_where_it_is_exact_enough(tiny_model, monkeypatch):
 def test_real_bf16_of_the_built_in_model(monkeypatch):
     """Emulated where the processor has none: slow, but the same arithmetic."""
     monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
-    predictor = Predictor(default_model(), "cpu")
+    predictor, exact = Predictor(default_model(), "cpu"), Predictor(default_model(), "cpu", "fp32")
     assert predictor.precision == "bf16"
     patches = predictor.model_input(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
-    found = difference(predictor._run(patches, "bf16"), predictor._run(patches, "fp32"))
+    found = difference(predictor._run(patches, "bf16"), exact._run(patches, "fp32"))
     assert 0 < found.mean < 1
 
 

@@ -2,7 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier, Lock, Thread
 from typing import Literal
@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from geodecloud.errors import DeviceWarning, GeodecloudError, UsageError, warn
 from geodecloud.model.checkpoint import default_model, load_generator
 from geodecloud.model.device import fast_bf16, find_device
+from geodecloud.model.inference import Forward, folded, forward_of
 from geodecloud.model.inputs import generator_input
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.staging import GRAIN_FACTOR, GRAINS, Staging, parts_that_fit
-from geodecloud.model.unet import UNet
 from geodecloud.radiometry import L1C_DARK_OBJECT
-from geodecloud.restore.memory import grain
+from geodecloud.restore.memory import fitting_grain, grain
 from geodecloud.settings import ModelSpec, Precision
 from geodecloud.settings.cores import available_threads
 
 _FADING = (0.3, 0.6)  # opacity over which the model's strength fades: more turns dense cloud orange
 _DEFAULT_SPEC = ModelSpec()
+_BOTH: tuple[Literal["fp32"], Literal["bf16"]] = "fp32", "bf16"
 _THREAD_SETTING = Lock()
 
 
@@ -80,13 +81,21 @@ class Predictor:
         if on_cuda:
             free = torch.cuda.mem_get_info(self.device)[0]
             self._parts = parts_that_fit(self._grain(64), 64, free)
-        self._network = _for_inference(generator).to(self.device)
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = folded(generator).to(self.device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if on_cuda:
             torch.cuda.synchronize(self.device)  # the weights are there before other streams begin
+        wanted = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
+        self._forwards: dict[str, Forward] = {  # made in the pool, as one thread computes them
+            kind: self._pool.submit(
+                forward_of, network, self.device, kind, self._grain(64)
+            ).result()
+            for kind in (_BOTH if wanted else _BOTH[:1])
+        }
         self.precision: Literal["fp32", "bf16"] = "fp32"
-        if precision == "bf16" or (precision == "auto" and fast_bf16(self.device)):
+        if wanted:
             self.precision = self._choose_precision(bf16_required=precision == "bf16")
+            self._forwards = {self.precision: self._forwards[self.precision]}
 
     @property
     def name(self) -> str:
@@ -116,16 +125,27 @@ class Predictor:
         Raises:
             UsageError: S is not a multiple of what the model's depth needs, as a rule 16.
         """
+        return self.predict(patches, dark_object, self._grain(patches.shape[2]))
+
+    def fitted(self, windows: int, size: int) -> "Fitted":
+        """Return the same for a pass over so many windows, of ``size`` pixels a side."""
+        most = self._grain(size)
+        on_cpu = self.device.type == "cpu"
+        return Fitted(self, fitting_grain(windows, most) if on_cpu else most)
+
+    def predict(
+        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], size: int
+    ) -> NDArray[np.float32]:
+        """Restore patches in grains of ``size``; otherwise as calling the predictor does."""
         multiple = 2**self.info.plan.depth
         if patches.shape[2] % multiple or patches.shape[3] % multiple:
             raise UsageError(
                 f"`window` is {patches.shape[2]}: this model needs a multiple of {multiple}"
             )
-        size = self._grain(patches.shape[2])
         each = np.array(np.broadcast_to(dark_object, (len(patches), 3)))
         grains = [slice(first, first + size) for first in range(0, len(patches), size)]
         outputs = self._pool.map(
-            lambda part: self._predict_grain(patches[part], each[part]), grains
+            lambda part: self._predict_grain(patches[part], each[part], size), grains
         )
         channels = max(4, self.info.plan.outputs)
         result = np.full((len(patches), channels, *patches.shape[2:]), 0.5, np.float32)
@@ -144,19 +164,20 @@ class Predictor:
         return generator_input(self.info.plan, *tensors).numpy()
 
     def _predict_grain(
-        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
+        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], size: int
     ) -> NDArray[np.float32]:
         """Run the network on at most one grain: float32 (N, 3 to 5, S, S).
 
         Args:
             patches: (N, 3 or 8, S, S).
             dark_object: (N, 3).
+            size: windows of a grain.
         """
         begun = time.perf_counter()
         model_input = self.model_input(patches, dark_object)
         count, *shape = model_input.shape
-        if count < self._grain(shape[1]):
-            padded = np.zeros((self._grain(shape[1]), *shape), np.float32)
+        if count < size:
+            padded = np.zeros((size, *shape), np.float32)
             padded[:count] = model_input
             model_input = padded
         output = self._run_in_parts(model_input, self.precision)[:count]
@@ -201,19 +222,10 @@ class Predictor:
     def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
         """Run the network on a batch, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
         if self._staging:
-            return self._staging(partial(self._forward, precision=precision), batch)
-        output = self._forward(torch.from_numpy(batch).to(self.device), precision)
+            return self._staging(self._forwards[precision], batch)
+        output = self._forwards[precision](torch.from_numpy(batch).to(self.device))
         result: NDArray[np.float32] = output.cpu().numpy()
         return result
-
-    def _forward(self, batch: torch.Tensor, precision: str) -> torch.Tensor:
-        """Run the network on a batch that is on the device; float32, too."""
-        enabled = precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            output: torch.Tensor = self._network(
-                batch.contiguous(memory_format=torch.channels_last)
-            )
-        return output.float()
 
     def _choose_precision(self, *, bf16_required: bool) -> Literal["fp32", "bf16"]:
         """Choose bf16 where it is close enough to fp32 or required; warn where it is not close."""
@@ -239,6 +251,25 @@ class Predictor:
                 f"bf16 on {self.device} differs from fp32 by {found}; using {chosen}",
             )
         return chosen
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A predictor for a pass over a scene, with the grain that fits the number of its windows."""
+
+    predictor: Predictor
+    grain: int
+
+    @property
+    def takes_context(self) -> bool:
+        """True if the generator sees the coarse answer, and light beyond the model range."""
+        return self.predictor.takes_context
+
+    def __call__(
+        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Restore patches, see :class:`Predictor`."""
+        return self.predictor.predict(patches, dark_object, self.grain)
 
 
 def _pool_of(threads: int) -> ThreadPoolExecutor:
@@ -274,48 +305,3 @@ def _compute_in_one_thread() -> None:
         restoring = Thread(target=torch.set_num_threads, args=(default,))
         restoring.start()
         restoring.join()
-
-
-def _for_inference(generator: UNet) -> UNet:
-    """Fold each BatchNorm into the convolution before it: the same function, less work.
-
-    The first and last layers stay in fp32 under autocast. They are a fifth of the work and
-    nearly all of bf16's error (``benchmarks/PRECISION.md``).
-    """
-    blocks = [*generator.encoder, generator.bottom, *generator.decoder]
-    for block in blocks:
-        layers = block.layers
-        for i in (0, 3):
-            _fold(layers[i], layers[i + 1])
-            layers[i + 1] = torch.nn.Identity()
-    exact = ((blocks[0], 0), (blocks[0], 3), (blocks[1], 0), (blocks[1], 3), (blocks[-1], 3))
-    for block, i in exact:
-        block.layers[i] = _Exact(block.layers[i])
-    return generator
-
-
-@torch.no_grad()
-def _fold(convolution: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
-    """Fold a BatchNorm into the convolution before it, in place: memory is slow to be had."""
-    assert convolution.bias is not None  # noqa: S101  for the type check
-    assert norm.running_mean is not None  # noqa: S101
-    assert norm.running_var is not None  # noqa: S101
-    inverse = torch.rsqrt(norm.running_var + norm.eps)
-    convolution.weight *= (norm.weight * inverse).reshape(-1, 1, 1, 1)
-    convolution.bias.copy_(
-        (convolution.bias - norm.running_mean) * inverse * norm.weight + norm.bias
-    )
-
-
-class _Exact(torch.nn.Module):
-    """A module in fp32, even under autocast."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the module in fp32."""
-        with torch.autocast(x.device.type, enabled=False):
-            out: torch.Tensor = self.module(x.float())
-        return out

@@ -28,7 +28,9 @@ FILLED_ROWS = 64  # at once, by one thread; a swatch is as high
 FILLING = 2  # threads at most that fill
 CALLS = 2  # of the network at once, so that it never waits
 _BATCHES = CALLS + 2  # asked; and one waiting, one answered
-_PATCH_PIXELS = 16 * 64 * 64  # of a batch, where they are small enough
+_PATCH_PIXELS = 16 * 64 * 64  # of a grain, where they are small enough
+_FEW, _SMALL = 128, (4, 8)  # windows of a pass, below which its grains are of so many
+_CALL = 0.25  # cost of a call of the network, in windows
 
 _MOST_ROWS = 512  # of a strip; more would save nothing
 
@@ -85,9 +87,21 @@ def grain(window: int) -> int:
     """Return how many windows the network computes together: a grain.
 
     It depends on the window alone: a patch's answer may change in its last bits with the number of
-    patches beside it, and the same scene must give the same bytes.
+    patches beside it, and the same scene must give the same bytes. A pass over few windows has a
+    smaller one, see :func:`fitting_grain`.
     """
     return max(1, _PATCH_PIXELS // window**2)
+
+
+def fitting_grain(windows: int, most: int) -> int:
+    """Return the grain of a pass over so many windows: the last one is padded as little as may be.
+
+    Like :func:`grain`, it depends on the scene alone.
+    """
+    if windows >= _FEW:
+        return most
+    least, largest = (max(1, min(size, windows, most)) for size in _SMALL)
+    return min(range(least, largest + 1), key=lambda size: -(-windows // size) * (size + _CALL))
 
 
 def side_by_side(window: int, limits: Limits) -> int:

@@ -1,7 +1,7 @@
 """Cut a scene into patches for the network, in batches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,19 @@ class Network:
     def takes_context(self) -> bool:
         """True if the network sees the coarse answer, and light beyond the model range."""
         return bool(getattr(self.predict, "takes_context", False))
+
+    @property
+    def grain(self) -> int:
+        """Number of windows that the network computes together; 1 where it does not say."""
+        return int(getattr(self.predict, "grain", 1))
+
+    def fitted(self, windows: int, size: int) -> "Network":
+        """Return the network for a pass over so many windows, of ``size`` pixels a side.
+
+        A network with a method ``fitted`` can then compute fewer together, to pad less.
+        """
+        fit = getattr(self.predict, "fitted", None)
+        return replace(self, predict=fit(windows, size)) if fit else self
 
     def light(self, dn: NDArray[Any]) -> Floats:
         """Return what it sees of DN of R, G, B: float32 (3, rows, width) in model range."""

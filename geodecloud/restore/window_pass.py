@@ -67,6 +67,9 @@ def window_pass(
     """
     grid, per_swath = grid_of(windows), plan.rows_of_windows
     height = (per_swath - 1) * grid.stride + grid.size
+    rows, columns = (len(grid.starts(length)) for length in scene.shape)
+    network = network.fitted(rows * columns, grid.size)
+    batch_size = max(1, plan.batch_size // network.grain) * network.grain
     light_of = light_of or network.light
     blend = StripBlend(CHANNELS, height, scene.shape[1], grid, windows.ramp)
     pending: deque[tuple[Swath, Floats]] = deque()
@@ -75,7 +78,7 @@ def window_pass(
         for swath in swaths:
             light = light_of(swath.dn[scene.rgb])
             pending.append((swath, light))
-            yield from patch_batches(swath, light, guide, grid.size, plan.batch_size)
+            yield from patch_batches(swath, light, guide, grid.size, batch_size)
 
     # Whatever ends the stages, their threads read no scene after that.
     with (
