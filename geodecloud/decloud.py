@@ -35,7 +35,7 @@ from geodecloud.restore.coarse import (
     coarse_pass,
     gated,
     relit,
-    veil_exponent,
+    with_veil,
 )
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
@@ -142,8 +142,7 @@ def decloud_scene(
         witness = survey.add if survey else None
         coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell, facts.others)
         if others:
-            law = replace(facts.others, exponent=veil_exponent(coarse))
-            facts = replace(facts, others=law)
+            facts = replace(facts, others=with_veil(facts.others, coarse))
         if policy.shadows == "restore":
             coarse = relit(coarse)
         asked = settings.output.opacity is not None or settings.output.report is not None

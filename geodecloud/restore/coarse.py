@@ -24,6 +24,7 @@ from geodecloud.restore.other_bands import NO_OTHERS, OtherBands, fit_exponent
 from geodecloud.restore.patches import Network, RowSource
 from geodecloud.restore.rows import given
 from geodecloud.restore.shadows import relight_gain, shadow_region
+from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
 
@@ -43,6 +44,7 @@ _SOFT = 2  # cells to each side over which the gate's edge is made soft
 _THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
 _ROWS = 16  # that are merged at once
 _EXPONENT_ROWS = 256  # of cells, at once
+_BRIGHT = 60_000.0  # model range: light beyond that of half floats is no ground
 _RELIT = (0.1, 0.25)  # shadow: none of the gain, and all of it
 _HAZY_SHADOW = 0.3  # opacity from which a change is cloud's, whatever lies below
 _SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
@@ -73,6 +75,7 @@ class Coarse:
         are 0 the fine pass is not needed.
     known: bool (rows, columns), cells with a valid pixel; None: all.
     gain: float32 (3,), by which the change under shadows is multiplied; None: 1.
+    sampled: the other bands' light in some of the cells; None: there are no such bands.
     """
 
     cell: int
@@ -85,6 +88,7 @@ class Coarse:
     gate: NDArray[np.uint8] | None = None
     known: NDArray[np.bool_] | None = None
     gain: Floats | None = None
+    sampled: SampledCells | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -198,6 +202,8 @@ class PooledScene:
         self._bands = [*scene.rgb, *others.indices]
         self._scene, self._network, self._cell, self._kept = scene, network, cell, kept
         self.shape = -(-scene.shape[0] // cell), -(-scene.shape[1] // cell)
+        self._others = others
+        self.sampled = SampledCells.empty(len(others.bands), *self.shape) if others else None
         self.rgb = [0, 1, 2]
         self.read_rows: SimpleQueue[tuple[NDArray[Any], NDArray[np.bool_]]] = SimpleQueue()
 
@@ -209,14 +215,34 @@ class PooledScene:
         if len(valid) and self._kept:
             shown = rgb if len(self._bands) == len(rgb) else dn[self._bands]
             self.read_rows.put((shown, valid))
+        if self.sampled:
+            self._sample(self.sampled, first, last, dn, valid)
         return pooled(self._network.light(rgb), valid, cell)
+
+    def _sample(
+        self,
+        sampled: SampledCells,
+        first: int,
+        last: int,
+        dn: NDArray[Any],
+        valid: NDArray[np.bool_],
+    ) -> None:
+        """Keep the other bands' light of the rows of cells that are sampled."""
+        others, cell = self._others, self._cell
+        for rows, start in sampled.runs(first, last):
+            part = slice((rows.start - first) * cell, (rows.stop - first) * cell)
+            seen = dn[others.indices, part]
+            light = np.where(others.has_data(seen), others.light(seen), np.float32(np.nan))
+            cells, there = pooled(light, valid[part], cell)
+            kept = sampled.light[:, start : start + len(there)]
+            kept[:] = np.where(there & (np.abs(cells) < _BRIGHT), cells, np.float32(np.nan))
 
 
 def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the means of the valid pixels of each cell, and which cells have any.
 
     Args:
-        light: float32 (3, rows, width).
+        light: float32 (bands, rows, width).
         valid: bool (rows, width).
     """
     if cell == 1:
@@ -286,6 +312,7 @@ def coarse_pass(
         computed={},
         shadow_region=np.zeros((height, width), np.float16),
         known=np.zeros((height, width), np.bool_),
+        sampled=source.sampled,
     )
     shown = None
     if witness:
@@ -306,6 +333,13 @@ def coarse_pass(
         coarse.shadow_region[:] = shadow_region(opacity, shadow)
     coarse.answer[_SHADOW] *= coarse.shadow_region
     return coarse
+
+
+def with_veil(others: OtherBands, coarse: Coarse) -> OtherBands:
+    """Return the other bands with the law of the scene's veil, by the coarse answer."""
+    others = replace(others, exponent=veil_exponent(coarse))
+    ratios = fit_ratios(others, given(coarse.sampled), coarse.light, coarse.answer)
+    return replace(others, ratios=ratios)
 
 
 def veil_exponent(coarse: Coarse) -> float:

@@ -19,6 +19,10 @@ from geodecloud.restore.rows import Rows, SceneFacts, given
 from geodecloud.settings import Policy
 
 _SHADOW = (0.15, 0.28)  # shadow: of ground in full light, and relit wholly
+# Opacity below ``opaque_above`` over which fringes of opaque cloud count as seen in other bands, and
+# how far these then keep their own light: ground is brighter there than in red, so what is left of a
+# veil matters less. The fill knows the level of the land, the light its detail: half of each.
+_FRINGE, _OWN_LIGHT = 0.1, 0.5
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
 _OPAQUE = {
     "fill": Provenance.FILLED,
@@ -52,8 +56,18 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bo
             out[facts.others.indices, part] = _others(piece, rgb, codes, facts, policy)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
     found = percent(rows) if with_percent else None
+    weight = (
+        _others_fill_weight(rows, policy) if facts.others and rows.fill_weight is not None else None
+    )
     return replace(
-        rows, out=out, provenance=provenance, found=found, change=None, opacity=None, shadow=None
+        rows,
+        out=out,
+        provenance=provenance,
+        found=found,
+        others_fill_weight=weight,
+        change=None,
+        opacity=None,
+        shadow=None,
     )
 
 
@@ -119,6 +133,13 @@ def _others(
         changed |= (provenance == Provenance.FILLED) | (given(rows.fill_weight) > 0)
     out[:, changed & rows.valid] = facts.nodata
     return out
+
+
+def _others_fill_weight(rows: Rows, policy: Policy) -> Floats:
+    """Return how far the other bands take the colour of the fill: float32 (rows, width)."""
+    ends = policy.opaque_above - _FRINGE, policy.opaque_above
+    own = np.float32(_OWN_LIGHT) * smoothstep(1 - _along(given(rows.opacity), ends))
+    return given(rows.fill_weight) * (1 - own)
 
 
 def _along(values: Floats, ends: tuple[float, float]) -> Floats:

@@ -8,8 +8,9 @@ and sends a part of the ground's light back to it. Over ground g it is seen as
 (adding method: van de Hulst, "Multiple Light Scattering", 1980, chapter 4). R is known in red,
 green and blue, from what was seen there and what was restored. Its depth x = R / (1 - R) follows
 Angstrom's law over wavelength, x ~ wavelength^-a (Angstrom, "On the Atmospheric Transmission of Sun
-Radiation", Geografiska Annaler 1929); the exponent is fitted once per scene. So R is known in every
-band, and s = R + ... is solved for its ground. Opaque pixels are filled later, like the colours.
+Radiation", Geografiska Annaler 1929); the exponent is fitted once per scene. Where the scene itself
+shows the depth in a band, see ``veil_ratio``, the law counts less. So R is known in every band, and
+s = R + ... is solved for its ground. Opaque pixels are filled later, like the colours.
 
 Nothing here depends on the network but the colours that it restores.
 """
@@ -52,13 +53,15 @@ class OtherBands:
 
     bands: none: nothing is restored.
     radiometry: of the scene.
-    exponent: of the veil's depth over wavelength.
+    exponent: of the veil's depth over wavelength, by the colours.
+    ratios: of the veil's depth in each band and in red; none: as the exponent says.
     nodata: the DN that means nodata; a band's pixels that have it stay.
     """
 
     bands: tuple[OtherBand, ...] = ()
     radiometry: Radiometry = field(default_factory=Radiometry)
     exponent: float = USUAL
+    ratios: tuple[float, ...] = ()
     nodata: float | None = None
 
     def __bool__(self) -> bool:
@@ -68,6 +71,11 @@ class OtherBands:
     def indices(self) -> list[int]:
         """Indices among the scene's bands."""
         return [band.index for band in self.bands]
+
+    @property
+    def law(self) -> tuple[float, ...]:
+        """The depth of the veil in each band over its depth in red, as the exponent says."""
+        return tuple(float((band.wavelength / COLOURS[0]) ** -self.exponent) for band in self.bands)
 
     @property
     def land(self) -> Floats:
@@ -104,10 +112,9 @@ class OtherBands:
         white = np.float32(MODEL_WHITE)
         depth = veil_depth(white * seen, white * restored, self.exponent)
         out = np.empty_like(light)
-        for new, old, band in zip(out, light, self.bands, strict=True):
-            ratio = np.float32((band.wavelength / COLOURS[0]) ** -self.exponent)
+        for new, old, ratio in zip(out, light, self.ratios or self.law, strict=True):
             shown = white * old
-            new[:] = old + (ground_under(shown, depth * ratio) - shown) / white
+            new[:] = old + (ground_under(shown, depth * np.float32(ratio)) - shown) / white
         return out
 
     def relit(self, light: Floats, seen: Floats, restored: Floats) -> Floats:
