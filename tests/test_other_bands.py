@@ -12,8 +12,10 @@ from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands, wavelength_of
+from geodecloud.restore.composite import fringe_weight
 from geodecloud.restore.other_bands import COLOURS, USUAL, OtherBands, fit_exponent
-from geodecloud.settings import Settings
+from geodecloud.restore.veil_ratio import BLOCK, SampledCells, fit_ratios
+from geodecloud.settings import Policy, Settings
 from tests.conftest import noise, read, write_scene
 
 SIZE, NIR, SWIR = 192, 842.0, 1610.0
@@ -63,6 +65,59 @@ def test_a_veil_of_known_exponent_is_undone(exponent):
     found = others.grounds(seen_light[[3, 5]], seen_light[:3], ground_light[:3])
     worst = np.abs(found - ground_light[[3, 5]]).max()
     assert worst < 0.05 * np.abs(seen_light[[3, 5]] - ground_light[[3, 5]]).max() + 1e-4
+
+
+def sampled_cells(light):
+    """All cells of bands 3 and 5, as the coarse pass keeps them."""
+    cells = SampledCells.empty(2, *light.shape[1:])
+    cells.light[:] = light[[3, 5]]
+    return cells
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0])
+def test_the_scene_itself_shows_the_depth_of_its_veil_where_angstroms_law_errs(true):
+    ground, seen, depth = scene_of(2.0)
+    for band in (3, 5):
+        x = true * depth
+        reflected = x / (1 + x)
+        seen[band] = reflected + (1 - reflected) ** 2 * ground[band] / (
+            1 - reflected * ground[band]
+        )
+    seen_light, ground_light = lights(ground, seen)
+    answer = np.zeros((5, SIZE, SIZE), np.float32)
+    answer[:3] = ground_light[:3] - seen_light[:3]
+    others = OtherBands((OtherBand(3, NIR), OtherBand(5, SWIR)), exponent=2.0)
+    found = fit_ratios(others, sampled_cells(seen_light), seen_light[:3], answer)
+    for ratio, law in zip(found, others.law, strict=True):
+        assert abs(ratio - true) < max(0.8 * abs(law - true), 0.05)
+    cells = sampled_cells(seen_light)
+    cells.light[:] = np.nan
+    assert fit_ratios(others, cells, seen_light[:3], answer) == others.law
+
+
+def test_only_fringes_below_opaque_keep_light_of_their_own_and_no_more_than_half():
+    opacity = np.linspace(0, 1, 101, dtype=np.float32)[None]
+    kept = fringe_weight(opacity, Policy(opaque_above=0.6))[0]
+    assert (kept[60:] == 0).all()
+    np.testing.assert_allclose(kept[:50], 0.5)
+    assert (np.diff(kept) <= 0).all()
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.lists(st.integers(1, 60), min_size=1))
+def test_sampled_rows_do_not_depend_on_how_they_are_read(height, width, heights):
+    cells = SampledCells.empty(1, height, width)
+    cells = SampledCells(cells.light, 1 + height % 3)
+    numbers = np.arange(height, dtype=np.float32)[None, :, None] + np.zeros((1, 1, 2), np.float32)
+    light = np.full((1, -(-height // (BLOCK * cells.step)) * BLOCK, 2), np.nan, np.float32)
+    first = 0
+    while first < height:
+        last = min(first + heights[first % len(heights)], height)
+        for rows, start in cells.runs(first, last):
+            light[:, start : start + rows.stop - rows.start] = numbers[:, rows]
+        first = last
+    whole = cells.of(numbers)
+    np.testing.assert_array_equal(light[:, : whole.shape[1]], whole)
+    assert np.isnan(light[:, whole.shape[1] :]).all()
 
 
 def test_without_a_veil_the_exponent_is_the_usual_one():

@@ -19,9 +19,9 @@ from geodecloud.restore.rows import Rows, SceneFacts, given
 from geodecloud.settings import Policy
 
 _SHADOW = (0.15, 0.28)  # shadow: of ground in full light, and relit wholly
-# Opacity below ``opaque_above`` over which fringes of opaque cloud count as seen in other bands, and
-# how far these then keep their own light: ground is brighter there than in red, so what is left of a
-# veil matters less. The fill knows the level of the land, the light its detail: half of each.
+# Fringes of opaque cloud, by their opacity below ``opaque_above``. There the fill knows the level
+# of the land, and the other bands' own light its detail, since their ground is brighter than red's.
+# The mean of two independent estimates errs less than either.
 _FRINGE, _OWN_LIGHT = 0.1, 0.5
 _EDGE = 0.1  # share of the model range over which values beyond it fade in
 _OPAQUE = {
@@ -56,15 +56,13 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bo
             out[facts.others.indices, part] = _others(piece, rgb, codes, facts, policy)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
     found = percent(rows) if with_percent else None
-    weight = (
-        _others_fill_weight(rows, policy) if facts.others and rows.fill_weight is not None else None
-    )
+    fringe = fringe_weight(given(rows.opacity), policy) if facts.others else None
     return replace(
         rows,
         out=out,
         provenance=provenance,
         found=found,
-        others_fill_weight=weight,
+        fringe=fringe,
         change=None,
         opacity=None,
         shadow=None,
@@ -135,11 +133,10 @@ def _others(
     return out
 
 
-def _others_fill_weight(rows: Rows, policy: Policy) -> Floats:
-    """Return how far the other bands take the colour of the fill: float32 (rows, width)."""
-    ends = policy.opaque_above - _FRINGE, policy.opaque_above
-    own = np.float32(_OWN_LIGHT) * smoothstep(1 - _along(given(rows.opacity), ends))
-    return given(rows.fill_weight) * (1 - own)
+def fringe_weight(opacity: Floats, policy: Policy) -> Floats:
+    """Return how far other bands keep their own light where colours are filled: (rows, width)."""
+    ends = policy.opaque_above, policy.opaque_above - _FRINGE
+    return np.float32(_OWN_LIGHT) * smoothstep(_along(opacity, ends))
 
 
 def _along(values: Floats, ends: tuple[float, float]) -> Floats:

@@ -64,7 +64,8 @@ class Rows:
     shadow: float32 (rows, width), 0..1, of a cloud, by the network; None where it finds none.
     windows, windows_skipped: windows that end in these rows, and those not computed.
     fill_weight: float32 (rows, width), 0..1, how far a pixel takes the colour of the fill.
-    others_fill_weight: the same of the other bands; None: there are none.
+    fringe: float32 (rows, width), 0..1, how far the other bands keep their own light beside opaque
+        cloud; None: there are none.
     out: (bands, rows, width), dtype of ``dn``, the output's DN.
     provenance: uint8 (rows, width).
     found: uint8 (2, rows, width), opacity and shadow in percent, 255 without data; None: not asked.
@@ -80,7 +81,7 @@ class Rows:
     windows: int = 0
     windows_skipped: int = 0
     fill_weight: Floats | None = None
-    others_fill_weight: Floats | None = None
+    fringe: Floats | None = None
     out: NDArray[Any] | None = None
     provenance: NDArray[np.uint8] | None = None
     found: NDArray[np.uint8] | None = None

@@ -114,19 +114,16 @@ class _Fill:
         over = (weight > 0) & ~beyond
         left = (weight >= 0.5) & beyond  # the softer edge stays as restored
         shown = facts.rgb if facts.others_nodata else facts.restored
-        others_weight = weight  # a reference shows real ground, in all bands
-        if rows.others_fill_weight is not None:
-            invented = provenance == Provenance.FILLED
-            others_weight = np.where(invented, rows.others_fill_weight, weight)
         for number, band in enumerate(shown):
-            dn, new, part = given(rows.out)[band], colour[number], over
+            dn, part, most = given(rows.out)[band], over, 1.0
             if number >= len(facts.rgb):
-                part = over & facts.others.has_data(rows.dn[band])
-            most = 1.0 if number < len(facts.rgb) else BRIGHTEST
-            mixed = weight if number < len(facts.rgb) else others_weight
-            dn[part] = lay_over(
-                dn[part], mixed[part], new[part], facts.radiometry, facts.nodata, most
-            )
+                part, most = over & facts.others.has_data(rows.dn[band]), BRIGHTEST
+            new, share = colour[number][part], weight[part]
+            if number >= len(facts.rgb):
+                # A reference shows real ground in all bands.
+                invented = provenance[part] == Provenance.FILLED
+                share = share * (1 - given(rows.fringe)[part] * invented)
+            dn[part] = lay_over(dn[part], share, new, facts.radiometry, facts.nodata, most)
             dn[left] = rows.dn[band][left]
         # Real ground of another date is that alone; mixed with the scene's it is restored.
         mixed = over & (provenance != Provenance.FILLED) & (weight < _WHOLE)
