@@ -16,6 +16,7 @@ from geodecloud.errors import DataError, DataWarning, GeodecloudError, OutputErr
 from geodecloud.model import checkpoint
 from geodecloud.model.checkpoint import load_generator, read_info
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
+from geodecloud.training import json_lines
 from geodecloud.training import step as steps
 from geodecloud.training import trainer as loop
 from geodecloud.training import writer as writing
@@ -214,7 +215,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
         with pytest.raises(OutputError, match=r"best\.safetensors: cannot be written .*No space"):
             train(TINY, _data(), tmp_path / "model")
     monkeypatch.setattr(
-        writing.json, "dumps", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+        json_lines.json, "dumps", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OutputError, match=r"run: cannot be written .*full"):
         train(TINY, _data(), tmp_path / "run")

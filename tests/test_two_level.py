@@ -84,8 +84,8 @@ def trained(library, count, recipe=SMALL):
     ]
 
 
-def log(run: Path):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+def log(run: Path, name="metrics.jsonl"):
+    lines = [json.loads(line) for line in (run / name).read_text().splitlines()]
     return [{**line, "images_per_second": 0} for line in lines]
 
 
@@ -126,6 +126,7 @@ def test_a_run_that_was_cut_is_the_same_run(tmp_path, sources):
             file.write(json.dumps({"step": 9}) + "\n" + '{"step": 9, "half a l')
         train(EACH_STEP, sources, cut, device="cpu", resume=True)
         assert log(cut) == log(whole)
+        assert log(cut, "losses.jsonl") == log(whole, "losses.jsonl")
         for name in ("last", "best", "models/step_000003", "models/step_000004"):
             ours, theirs = (folder / f"{name}.safetensors" for folder in (cut, whole))
             assert ours.read_bytes() == theirs.read_bytes()
@@ -286,7 +287,9 @@ def test_scores_are_of_the_same_windows_each_time(library):
     run, _ = trained(library, 2)
     judge = Judge(run, library)
     assert judge.scores() == judge.scores()
-    rows = judge.examples()
+    rows, captions = judge.examples()
+    assert len(captions) == 9
+    assert {caption.split("\n")[1] for caption in captions} <= {"10 m", "20 m", "40 m"}
     assert {len(pictures) for pictures in rows.values()} == {9}
     assert all(0 <= float(p.min()) <= float(p.max()) <= 1 for p in rows.values())
 

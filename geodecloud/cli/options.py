@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from geodecloud.cli.console import ProgressStyle
-from geodecloud.settings import Limits, ModelSpec, Output, Policy, Reading, Settings, Windows
+from geodecloud.settings import (
+    Limits,
+    ModelSpec,
+    Monitoring,
+    Output,
+    Policy,
+    Reading,
+    Settings,
+    Windows,
+)
 from geodecloud.settings.option import Option, choices_of, flags_of, hints, option_of
 
 _PANELS = {
@@ -56,7 +65,7 @@ def declared(part: type, name: str) -> Any:
         metavar="|".join(choices) or option.unit or None,
         show_default=shown or False,
         case_sensitive=False,
-        rich_help_panel="Clouds" if name in _CLOUDS else _PANELS[part],
+        rich_help_panel="Clouds" if name in _CLOUDS else _PANELS.get(part, "Output"),
     )
 
 
@@ -72,6 +81,9 @@ DeclaredNodataOnlyOption = Annotated[bool, declared(Reading, "declared_nodata_on
 ResolutionOption = Annotated[int | None, declared(Reading, "resolution")]
 WindowOption = Annotated[int | None, declared(Windows, "window")]
 ModelOption = Annotated[Path | None, declared(ModelSpec, "model")]
+ThreadsOption = Annotated[str | None, declared(Limits, "threads")]
+LogEveryOption = Annotated[int, declared(Monitoring, "log_every")]
+LogDirOption = Annotated[Path | None, declared(Monitoring, "log_dir")]
 OverwriteOption = Annotated[bool, declared(Output, "overwrite")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout at the end")

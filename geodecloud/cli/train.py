@@ -2,21 +2,26 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from geodecloud.cli.console import begin_command
 from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
+    LogDirOption,
+    LogEveryOption,
     OffsetOption,
     OnBadOption,
+    QuietOption,
     ScaleOption,
+    ThreadsOption,
+    VerboseOption,
     input_option,
     output_option,
 )
 from geodecloud.errors import UsageError
-from geodecloud.settings import Settings
+from geodecloud.settings import Monitoring, Settings
 
 if TYPE_CHECKING:
     from geodecloud.training.loader import Sources as Tiles
@@ -72,6 +77,7 @@ def train(
             show_default="a GPU if there is one",
         ),
     ] = "auto",
+    threads: ThreadsOption = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="COUNT", help="Training steps", show_default="as --config says"),
@@ -80,6 +86,10 @@ def train(
     scale: ScaleOption = None,
     offset: OffsetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out")] = False,
+    log_every: LogEveryOption = Monitoring.log_every,
+    log_dir: LogDirOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,  # noqa: ARG001  the program heeds it
 ) -> None:
     """Train a model on EuroSAT tiles and clear scenes under real and synthetic clouds.
 
@@ -89,10 +99,13 @@ def train(
     if not first:
         begin_command({}, quiet=True, verbose=False)  # the first process speaks for all
     from geodecloud.training.config import recipe_of
+    from geodecloud.training.distributed import use_threads
 
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
-    reading = Settings(scale=scale, offset=offset).reading
-    run = Options(start, resume, device, steps)
+    settings = Settings(scale=scale, offset=offset, threads=threads)
+    reading = settings.reading
+    use_threads(settings.limits.threads)
+    run = Options(start, resume, device, steps, Monitoring(log_every, log_dir, quiet))
     if config and recipe_of(config) != "two-level":
         if cloud_fields:
             raise UsageError(
@@ -108,8 +121,9 @@ def train(
         fields = cloud_fields or find_cloud_fields()
         sources = Sources(data, fields, scenes, chosen, on_bad, reading)
         model = _train_two_levels(config, sources, out, run)
-    if first:
+    if first and not quiet:
         say(f"model: {model}")
+        say(f"all that the run has written: {out / 'README.md'}")
 
 
 class Options(NamedTuple):
@@ -119,6 +133,16 @@ class Options(NamedTuple):
     resume: bool
     device: str
     steps: int | None
+    monitoring: Monitoring
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of either recipe's ``train``."""
+        return {
+            "start": self.start,
+            "resume": self.resume,
+            "device": self.device,
+            "monitoring": self.monitoring,
+        }
 
 
 def _train_one_level(config: Path, sources: "Tiles", out: Path, run: Options) -> Path:
@@ -130,7 +154,7 @@ def _train_one_level(config: Path, sources: "Tiles", out: Path, run: Options) ->
     if run.steps is not None:
         plan = with_steps(plan, run.steps)
     tiles = sources.read(plan.training.validation_tiles, plan.training.split_seed)
-    return train_model(plan, tiles, out, start=run.start, resume=run.resume, device=run.device)
+    return train_model(plan, tiles, out, **run.arguments())
 
 
 def _train_two_levels(config: Path | None, sources: "Sources", out: Path, run: Options) -> Path:
@@ -141,7 +165,7 @@ def _train_two_levels(config: Path | None, sources: "Sources", out: Path, run: O
     recipe = load_recipe(config) if config else Recipe()
     if run.steps is not None:
         recipe = recipe.with_schedule(steps=run.steps)
-    return train_model(recipe, sources, out, start=run.start, resume=run.resume, device=run.device)
+    return train_model(recipe, sources, out, **run.arguments())
 
 
 def prepare(

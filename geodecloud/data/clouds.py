@@ -84,11 +84,18 @@ def cloud_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
     return draw_numbers(seed, epoch, items, CLOUD_NUMBERS)
 
 
-def draw_kind(draw: Draw, mix: CloudMix) -> Tensor:
-    """Return a kind of cloud for each tile, as frequent as in the mix: int64 (N, 1, 1, 1)."""
+def draw_kind(draw: Draw, mix: CloudMix, spared: Tensor | None = None) -> Tensor:
+    """Return a kind of cloud for each tile, as frequent as in the mix: int64 (N, 1, 1, 1).
+
+    Args:
+        spared: bool (N,), the tiles over which haze becomes no cloud; None: no tile.
+    """
     fractions = [getattr(mix, name) for name in KINDS]
     limits = torch.tensor(fractions, device=draw.values.device).cumsum(0)[:-1]
-    return torch.bucketize(draw.uniform("kind").contiguous(), limits, right=True)
+    kind = torch.bucketize(draw.uniform("kind").contiguous(), limits, right=True)
+    if spared is None:
+        return kind
+    return torch.where((kind == HAZE) & spared[:, None, None, None], NONE, kind)
 
 
 def simulate_clouds(
@@ -107,9 +114,7 @@ def simulate_clouds(
             none; None: there is none anywhere.
         spared: bool (N,), the tiles over which haze becomes no cloud; None: no tile.
     """
-    kind = draw_kind(draw, mix)
-    if spared is not None:
-        kind = torch.where((kind == HAZE) & spared[:, None, None, None], NONE, kind)
+    kind = draw_kind(draw, mix, spared)
     clouds = draw_clouds(draw, kind, PixelGrid(*clear.shape[-2:]))
     target = clouds.shadow * clear
     light = clouds.light * _tint_by_land(clear, draw)

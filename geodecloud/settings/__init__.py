@@ -337,6 +337,19 @@ class ModelSpec(Part):
     )
 
 
+@dataclass(frozen=True)
+class Monitoring(Part):
+    """How a training run shows and logs its progress."""
+
+    log_every: int = option(
+        20, "Steps from one logged line of losses to the next", unit="COUNT", minimum=1
+    )
+    log_dir: Path | None = option(
+        None, "Folder to log to for TensorBoard: losses, rates, scores, windows", unit="DIR"
+    )
+    quiet: bool = option(False, "Print errors only", flags=("-q", "--quiet"))
+
+
 _RENAMED = {"keep_veil": "keep_haze", "reference": "references", "co": "creation_options"}
 
 

@@ -64,6 +64,12 @@ class Processes:
             distributed.barrier()
 
 
+def use_threads(count: int | None) -> None:
+    """Compute with this number of threads on the CPU; None: as many as torch takes."""
+    if count:
+        torch.set_num_threads(count)
+
+
 @contextmanager
 def joined_processes(name: str = "auto") -> Iterator[Processes]:
     """Yield this process among those that ``torchrun`` has started, or as the only one.

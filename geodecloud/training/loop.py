@@ -1,39 +1,16 @@
 """Take the steps of a run, show how it goes, and write when that is due."""
 
-import json
-import time
-from collections import defaultdict
+import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
-from geodecloud.errors import GeodecloudError
+from geodecloud.errors import GeodecloudError, UsageError
+from geodecloud.raster.signals import Stopped, held_back
+from geodecloud.settings import Monitoring
+from geodecloud.training.progress import Progress
 from geodecloud.training.state import State
 from geodecloud.training.writer import RunWriter
-
-_LINE_EVERY = 10.0  # seconds from one line to the next where stderr is no terminal
-
-
-class Means:
-    """Means of losses over the steps in which they occurred."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
-
-    def add(self, losses: dict[str, float]) -> None:
-        """Add the losses of a step."""
-        for name, value in losses.items():
-            self._sums[name] += value
-            self._counts[name] += 1
-
-    def take(self) -> dict[str, float]:
-        """Return the means, and begin anew."""
-        means = {name: self._sums[name] / self._counts[name] for name in self._sums}
-        self._sums.clear()
-        self._counts.clear()
-        return means
 
 
 def begin(run: State, out: Path, start: Path | None) -> None:
@@ -46,14 +23,17 @@ def begin(run: State, out: Path, start: Path | None) -> None:
     run.processes.agree(facts)
 
 
-def refuse_to_restart(out: Path, *, resume: bool) -> None:
-    """Check that a folder holds no run, or that the run is to be resumed.
+def check_run(out: Path, monitoring: Monitoring, *, resume: bool) -> None:
+    """Check that a folder holds no run, or that the run is to be resumed, and that it can be shown.
 
     Raises:
         GeodecloudError: ``out`` holds a run.
+        UsageError: TensorBoard is asked for, but not installed.
     """
     if (out / "last.pt").exists() and not resume:
         raise GeodecloudError(f"{out}: holds a run; give `resume`, or another `out`")
+    if monitoring.log_dir and not importlib.util.find_spec("tensorboard"):
+        raise UsageError("`log_dir` needs TensorBoard: pip install 'geodecloud[tensorboard]'")
 
 
 def take_steps(
@@ -61,36 +41,51 @@ def take_steps(
     losses: Iterator[dict[str, float]],
     is_due: Callable[[], bool],
     writer: RunWriter | None,
+    monitoring: Monitoring,
 ) -> None:
-    """Take all steps that remain.
+    """Take all steps that remain. Ctrl-C and a request to end save the state first.
 
     Args:
         losses: yields the losses of each step after it was taken.
-        is_due: whether the state is to be written after a step; after the last it is.
+        is_due: whether everything is to be written after a step; after the last it is.
         writer: None in processes that do not write.
     """
-    begun = shown = time.monotonic()
-    first, (steps, batch_size) = run.step, run.size
-    written, printed = Means(), Means()
-    bar = tqdm(
-        total=steps, initial=first, unit="step", disable=None if run.processes.writes else True
-    )
-    for step in losses:
-        written.add(step)
-        printed.add(step)
-        now = time.monotonic()
-        speed = batch_size * (run.step - first) / (now - begun)
-        bar.set_postfix(
-            {k: f"{v:.3f}" for k, v in step.items()} | {"images/s": f"{speed:.0f}"}, refresh=False
-        )
-        bar.update()
-        if bar.disable and writer and (now - shown >= _LINE_EVERY or run.step == steps):
-            line = {"step": run.step, "images/s": round(speed, 1)}
-            bar.write(json.dumps(line | {k: round(v, 4) for k, v in printed.take().items()}))
-            shown = now
-        if run.step == steps or is_due():
-            means = written.take()
-            if writer:
-                bar.write(writer.write(means | {"images_per_second": speed}))
-    bar.close()
+    progress = Progress(run, hidden=monitoring.quiet or not writer)
+    if run.step:
+        progress.say(f"resumed after step {run.step} of {run.size[0]}")
+    try:
+        while _take_step(run, losses, writer, progress):
+            if (run.step == run.size[0] or is_due()) and writer:
+                progress.say(writer.write(progress.images_per_second))
+    except (KeyboardInterrupt, Stopped):
+        if writer:
+            progress.say(f"stopped after step {run.step}; {writer.saved}")
+        raise
+    finally:
+        progress.close()
+        if writer:
+            writer.close()
     run.processes.wait()
+
+
+def _take_step(
+    run: State, losses: Iterator[dict[str, float]], writer: RunWriter | None, progress: Progress
+) -> bool:
+    """Take a step and return True, or False where none remains.
+
+    A request to end waits for the end of the step, and the state is saved then. Not so where
+    there are several processes: they may wait in the step for one that has gone.
+    """
+    alone = run.processes.count == 1
+    try:
+        with held_back() if alone else contextlib.nullcontext():
+            step = next(losses, None)
+            if step is not None:
+                progress.add(step)
+                if writer:
+                    writer.add(step)
+    except (KeyboardInterrupt, Stopped):
+        if alone and writer and run.step < run.size[0]:
+            writer.save()
+        raise
+    return step is not None

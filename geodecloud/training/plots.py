@@ -4,44 +4,64 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import Tensor
 
-_PANELS = (
-    ("losses", ("restored", "colour", "opacity", "shadow")),
-    ("adversarial losses", ("discriminator", "adversarial")),
-    ("PSNR on held-out tiles, dB", ("psnr_input", "psnr_restored")),
-)
+from geodecloud.training.writer import Examples
+
+_LOSSES = ("restored", "colour", "opacity", "shadow")
+_ADVERSARIAL = ("discriminator", "adversarial")
+_SCORES = {"psnr_input": "under cloud", "psnr_restored": "restored"}
+_FEW = 40  # points up to which each has a dot
 
 
-def plot_losses(lines: list[dict[str, Any]], path: Path) -> None:
+def plot_losses(losses: list[dict[str, Any]], scores: list[dict[str, Any]], path: Path) -> None:
     """Plot losses and scores over the steps, as PNG.
 
     Args:
-        lines: of ``metrics.jsonl``.
+        losses: lines of ``losses.jsonl``.
+        scores: lines of ``metrics.jsonl``.
     """
-    figure = Figure(figsize=(12, 3.5), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(1, 3), _PANELS, strict=True):
-        for name in names:
-            points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker=".", label=name)
-                axes.legend()
-        axes.set(title=title, xlabel="step")
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    _plot(left, losses, {name: name for name in _LOSSES})
+    left.set(title="Losses of the generator", ylabel="loss")
+    _plot(middle, losses, {name: name for name in _ADVERSARIAL})
+    middle.set(title="Generator against discriminator", ylabel="loss", yscale="log")
+    _plot(right, scores, _SCORES)
+    right.set(title="Held-out land", ylabel="PSNR, dB (higher is better)")
+    last = max([line["step"] for line in (*losses, *scores)], default=1)
+    for axes in (left, middle, right):
+        axes.set(xlabel="step", xlim=(0, 1.03 * last))
+        axes.grid(alpha=0.3)
     _write(figure, path)
 
 
-def plot_tiles(rows: dict[str, Tensor], path: Path) -> None:
-    """Plot pictures as PNG, a row for each name: float32 (N, 3 or 1, H, W), 0..1."""
-    count = len(next(iter(rows.values())))
-    figure = Figure(figsize=(1.3 * count, 1.35 * len(rows)), layout="constrained")
-    cells = figure.subplots(len(rows), count, squeeze=False)
+def _plot(axes: Axes, lines: list[dict[str, Any]], names: dict[str, str]) -> None:
+    for name, label in names.items():
+        points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+        if points:
+            marker = "." if len(points) <= _FEW else ""
+            axes.plot(*zip(*points, strict=True), marker=marker, linewidth=1.2, label=label)
+    if axes.lines:
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "none yet", transform=axes.transAxes, ha="center", color="gray")
+
+
+def plot_tiles(examples: Examples, path: Path) -> None:
+    """Plot pictures as PNG, a row for each name, a column for each caption."""
+    rows, captions = examples
+    figure = Figure(figsize=(1.3 * len(captions), 1.35 * len(rows) + 0.3), layout="constrained")
+    cells = figure.subplots(len(rows), len(captions), squeeze=False)
     for line, (name, pictures) in zip(cells, rows.items(), strict=True):
         for axes, picture in zip(line, pictures.cpu().numpy(), strict=True):
             axes.imshow(np.moveaxis(picture, 0, -1).squeeze(), vmin=0, vmax=1, cmap="gray")
             axes.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)
+    for axes, caption in zip(cells[0], captions, strict=True):
+        axes.set_title(caption, fontsize=8)
     _write(figure, path)
 
 

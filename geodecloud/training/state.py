@@ -43,6 +43,7 @@ class State:
     """
 
     average: UNet  # the generator's weights, averaged over the steps
+    generator_optimizer: AdamW
 
     def __init__(self, config: Configuration, processes: Processes, data: str) -> None:
         self.config, self.processes, self.data = config, processes, data
@@ -53,6 +54,11 @@ class State:
     def size(self) -> tuple[int, int]:
         """Number of steps, and images of each."""
         raise NotImplementedError
+
+    @property
+    def learning_rate(self) -> float:
+        """The generator's learning rate."""
+        return float(self.generator_optimizer.param_groups[0]["lr"])
 
     def start_from(self, model: Path) -> None:
         """Take over the weights of a model file."""

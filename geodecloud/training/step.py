@@ -7,7 +7,8 @@ from torch import Tensor
 
 from geodecloud.data.article import article_draw, overlay_noise
 from geodecloud.data.augment import augment, augmentation_draw, is_water
-from geodecloud.data.clouds import Clouded, cloud_draw, simulate_clouds
+from geodecloud.data.cloud_kinds import KINDS
+from geodecloud.data.clouds import Clouded, cloud_draw, draw_kind, simulate_clouds
 from geodecloud.errors import DataError
 from geodecloud.model.unet import UNet, with_dark_object
 from geodecloud.training.config import Config
@@ -70,9 +71,23 @@ def put_clouds(
     seed = config.training.seed
     if config.recipe == "article":
         return overlay_noise(clear, article_draw(seed, epoch, items).to(clear.device))
-    spared = is_water(clear) if config.clouds.none > 0 else None
     draw = cloud_draw(seed, epoch, items).to(clear.device)
-    return simulate_clouds(clear, draw, config.clouds, around, spared)
+    return simulate_clouds(clear, draw, config.clouds, around, _spared(clear, config))
+
+
+def cloud_names(clear: Tensor, config: Config, epoch: int, items: Sequence[int]) -> tuple[str, ...]:
+    """Return the kind of cloud that :func:`put_clouds` puts over each tile."""
+    if config.recipe == "article":
+        return ("Perlin noise",) * len(items)
+    draw = cloud_draw(config.training.seed, epoch, items).to(clear.device)
+    kinds = draw_kind(draw, config.clouds, _spared(clear, config)).flatten().tolist()
+    texts = [kind.text for kind in KINDS.values()]
+    return tuple(texts[kind] for kind in kinds)
+
+
+def _spared(clear: Tensor, config: Config) -> Tensor | None:
+    """Return the tiles over which no haze is put, bool (N,); None: no tile."""
+    return is_water(clear) if config.clouds.none > 0 else None
 
 
 def model_input(clouded: Clouded, config: Config) -> Tensor:

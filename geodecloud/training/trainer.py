@@ -6,14 +6,17 @@ from pathlib import Path
 
 from geodecloud.errors import DataError
 from geodecloud.model.device import fast_bf16
+from geodecloud.settings import Monitoring
 from geodecloud.training.config import Config
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loader import Data, batches
-from geodecloud.training.loop import begin, refuse_to_restart, take_steps
+from geodecloud.training.loop import begin, check_run, take_steps
 from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
 from geodecloud.training.validate import Judge
 from geodecloud.training.writer import RunWriter
+
+_DEFAULT_MONITORING = Monitoring()
 
 
 def train(
@@ -24,26 +27,29 @@ def train(
     start: Path | None = None,
     resume: bool = False,
     device: str = "auto",
+    monitoring: Monitoring = _DEFAULT_MONITORING,
 ) -> Path:
     """Train and return the path of the last model, ``out/last.safetensors``.
 
     The folder ``out`` gets ``last.pt`` (the state, for ``resume``), ``last.safetensors`` and
     ``best.safetensors`` (averaged weights; best by the PSNR over the held-out tiles),
-    ``metrics.jsonl``, ``losses.png`` and, for each validation, ``models/step_N.safetensors`` and
-    ``figures/step_N.png``.
+    ``losses.jsonl``, ``metrics.jsonl``, ``losses.png``, ``README.md`` and, for each validation,
+    ``models/step_N.safetensors`` and ``figures/step_N.png``.
 
     Args:
         out: a folder, made if it does not exist.
         start: a model file whose weights to start with.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
+        monitoring: how the run shows and logs its progress.
 
     Raises:
         DataError: too few tiles, processes that disagree, or a loss that is not finite.
         GeodecloudError: ``out`` holds a run, or one of another configuration or of other tiles.
         OutputError: a file cannot be written.
+        UsageError: the device is not there, or TensorBoard is not installed.
     """
-    refuse_to_restart(out, resume=resume)
+    check_run(out, monitoring, resume=resume)
     with joined_processes(device) as processes:
         config = _settled(config, len(data.training), processes)
         run = Run(config, processes, data.training.digest())
@@ -51,9 +57,11 @@ def train(
         about = {"config": config.to_dict(), "training_tiles": len(data.training), **data.about}
         if run.started_from:
             about["started_from"] = run.started_from
-        writer = RunWriter(out, about, run, Judge(run, data)) if processes.writes else None
+        writer = None
+        if processes.writes:
+            writer = RunWriter(out, about, run, Judge(run, data), monitoring)
         every = config.training.validate_every
-        take_steps(run, _losses(run, data), lambda: run.step % every == 0, writer)
+        take_steps(run, _losses(run, data), lambda: run.step % every == 0, writer, monitoring)
     return out / "last.safetensors"
 
 

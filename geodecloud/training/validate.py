@@ -14,7 +14,8 @@ from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Policy
 from geodecloud.training.loader import Data
 from geodecloud.training.state import Run
-from geodecloud.training.step import model_input, predict, put_clouds
+from geodecloud.training.step import cloud_names, model_input, predict, put_clouds
+from geodecloud.training.writer import Examples
 
 _EPOCH = 1 << 20  # training never sees this epoch's clouds
 _FIGURE_TILES = 10
@@ -45,7 +46,7 @@ class Judge:
         epoch = self.run.step * self.run.config.training.batch_size / self.tiles
         return {"epoch": round(epoch, 3), **validate(self.run, self.held_out)}
 
-    def examples(self) -> dict[str, Tensor]:
+    def examples(self) -> Examples:
         """Return ten held-out tiles before and after."""
         count = min(_FIGURE_TILES, len(self.held_out))
         shown = np.linspace(0, len(self.held_out) - 1, count).astype(int).tolist()
@@ -54,17 +55,22 @@ class Judge:
         rows["generated"] = tiles.restored
         if self.run.config.generator.opacity:
             rows["opacity"] = tiles.opacity
-        return rows
+        clear = _clear_tiles(self.run, self.held_out, shown)
+        return Examples(rows, cloud_names(clear, self.run.config, _EPOCH, shown))
 
 
 @torch.inference_mode()
 def restore_tiles(run: Run, tiles: Tiles, items: list[int]) -> RestoredTiles:
     """Restore the tiles of these numbers under the clouds of validation, always the same."""
-    pixels = torch.from_numpy(eurosat_to_model(tiles.pixels[items]))
-    clouded = put_clouds(pixels.to(run.processes.device), run.config, _EPOCH, items)
+    clouded = put_clouds(_clear_tiles(run, tiles, items), run.config, _EPOCH, items)
     output = predict(run, run.average, model_input(clouded, run.config))
     opacity = output[:, 3:] if run.config.generator.opacity else output[:, :1] * torch.nan
     return RestoredTiles(clouded, output[:, :3].clamp(0, 1), opacity)
+
+
+def _clear_tiles(run: Run, tiles: Tiles, items: list[int]) -> Tensor:
+    """Return the tiles of these numbers on the run's device: float32 (N, 3, 64, 64)."""
+    return torch.from_numpy(eurosat_to_model(tiles.pixels[items])).to(run.processes.device)
 
 
 def validate(run: Run, held_out: Tiles) -> dict[str, float]:

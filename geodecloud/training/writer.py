@@ -1,10 +1,12 @@
-"""Write what a run has made so far: scores, models, figures and its state."""
+"""Write what a run has made so far: losses, scores, models, figures and its state."""
 
 import importlib
 import importlib.util
-import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -12,7 +14,41 @@ from geodecloud.errors import DataWarning, OutputError, warn
 from geodecloud.evaluation.tables import json_scores
 from geodecloud.model.checkpoint import save_generator
 from geodecloud.raster.atomic import atomic_write
+from geodecloud.settings import Monitoring
+from geodecloud.training.json_lines import JsonLines
+from geodecloud.training.means import Means
 from geodecloud.training.state import State
+
+_README = """\
+# A training run of geodecloud
+
+At step {step} of {steps}. This page is written anew with each saved state.
+
+| file | what it holds |
+|---|---|
+| `best.safetensors` | the model of the highest PSNR on held-out land, for `--model` |
+| `last.safetensors` | the model of the last saved state |
+| `models/` | the model of each saved state, {model} each; delete those that you do not need |
+| `last.pt` | the state of the run, {state}: the same command with `--resume` goes on from it |
+| `losses.jsonl` | every {every} steps: mean losses, learning rate, speed |
+| `metrics.jsonl` | with each saved state: mean losses, scores on held-out land |
+| `losses.png` | curves of losses and scores |
+| `figures/` | with each saved state: held-out windows before and after |
+
+    geodecloud SRC DST --model best.safetensors    # restore a scene with the model
+    geodecloud info best.safetensors               # what the model says of itself
+"""
+
+
+class Examples(NamedTuple):
+    """Pictures for a figure.
+
+    rows: a row of pictures for each name: (N, 3 or 1, H, W), 0..1.
+    captions: of the N columns.
+    """
+
+    rows: dict[str, Tensor]
+    captions: tuple[str, ...]
 
 
 class Judge(Protocol):
@@ -22,73 +58,158 @@ class Judge(Protocol):
         """Return the scores by name; the best model is that with the highest ``psnr_restored``."""
         ...
 
-    def examples(self) -> dict[str, Tensor]:
-        """Return pictures for a figure, a row each: (N, 3 or 1, H, W), 0..1."""
+    def examples(self) -> Examples:
+        """Return windows before and after, each with its kind of cloud."""
         ...
 
 
 class RunWriter:
-    """Writer of a run's scores, models, figures and state.
+    """Writer of a run's losses, scores, models, figures and state.
 
     Args:
-        out: folder of the run. Lines of its ``metrics.jsonl`` that are of later steps than the
-            run's are removed, since they will be written again.
+        out: folder of the run. Lines of its files that are of later steps than the run's are
+            removed, since they will be written again.
         about: metadata of the models.
     """
 
-    def __init__(self, out: Path, about: dict[str, Any], run: State, judge: Judge) -> None:
+    def __init__(
+        self, out: Path, about: dict[str, Any], run: State, judge: Judge, monitoring: Monitoring
+    ) -> None:
         self.out, self.about, self.run, self.judge = out, about, run, judge
         for folder in ("figures", "models"):
             (out / folder).mkdir(parents=True, exist_ok=True)
-        lines = [line for line in self._lines() if line["step"] <= run.step]
-        kept = "".join(json.dumps(line) + "\n" for line in lines)
-        if self._metrics.exists() and self._metrics.read_text(encoding="utf-8") != kept:
-            with atomic_write(self._metrics) as part:
-                part.write_text(kept, encoding="utf-8")
-        self._plots = None
+        self._log_every = monitoring.log_every
+        self._losses = JsonLines(out / "losses.jsonl", run.step)
+        self._metrics = JsonLines(out / "metrics.jsonl", run.step)
+        self._since_log, self._since_write = Means(), Means()
+        self._logged, self._logged_at = run.step, time.monotonic()
+        self._saved_step = run.step
+        self._plots = self._board = None
         if importlib.util.find_spec("matplotlib"):
             self._plots = importlib.import_module("geodecloud.training.plots")
         else:
             warn(DataWarning, "no figures without matplotlib: pip install 'geodecloud[train]'")
+        if monitoring.log_dir:
+            board = importlib.import_module("geodecloud.training.board")
+            self._board = board.Board(monitoring.log_dir, run.step)
 
     @property
-    def _metrics(self) -> Path:
-        return self.out / "metrics.jsonl"
+    def saved(self) -> str:
+        """The state that a resumed run goes on from, as text."""
+        path = self.out / "last.pt"
+        if not path.exists():
+            return "no state was saved yet"
+        return f"saved in {path} ({_size(path)}): step {self._saved_step}"
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """Read the lines of ``metrics.jsonl``, but for a last line that was cut off."""
-        if not self._metrics.exists():
-            return []
-        complete = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in complete if line.strip()]
+    def add(self, losses: dict[str, float]) -> None:
+        """Take the losses of a step, and log their means every so many steps.
 
-    def write(self, means: dict[str, float]) -> str:
+        Raises:
+            OutputError: a file cannot be written, for example to a full disk.
+        """
+        self._since_log.add(losses)
+        self._since_write.add(losses)
+        if self.run.step % self._log_every == 0:
+            with _writing(self.out):
+                self._log()
+
+    def write(self, images_per_second: float) -> str:
         """Validate, write everything, and return the scores as a line of text.
 
         Raises:
             OutputError: a file cannot be written, for example to a full disk.
         """
-        try:
-            return self._write(means)
-        except OSError as error:
-            raise OutputError(f"{self.out}: cannot be written ({error})") from error
+        with _writing(self.out):
+            return self._write(images_per_second)
 
-    def _write(self, means: dict[str, float]) -> str:
+    def save(self) -> None:
+        """Write the losses so far, and the state.
+
+        Raises:
+            OutputError: a file cannot be written, for example to a full disk.
+        """
+        with _writing(self.out):
+            self._log()
+            self.run.save(self.out / "last.pt")
+        self._saved_step = self.run.step
+
+    def close(self) -> None:
+        """End the log of TensorBoard."""
+        if self._board:
+            self._board.close()
+
+    def _log(self) -> None:
+        """Write the mean losses of the steps since the last line."""
+        run, now = self.run, time.monotonic()
+        if run.step == self._logged:
+            return
+        _, batch_size = run.size
+        images = batch_size * (run.step - self._logged)
+        line = {
+            "step": run.step,
+            **self._since_log.take(),
+            "learning_rate": run.learning_rate,
+            "images_per_second": images / max(now - self._logged_at, 1e-9),
+        }
+        self._losses.append(line)
+        if self._board:
+            self._board.log_losses(line)
+        self._logged, self._logged_at = run.step, now
+
+    def _write(self, images_per_second: float) -> str:
         """Write the state last: every file of its step then exists."""
+        self._log()
         run = self.run
         scores = self.judge.scores()
+        means = self._since_write.take() | {"images_per_second": images_per_second}
         line = {"step": run.step, **means, **scores}
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(json_scores(line)) + "\n")
+        self._metrics.append(line)
         about = self.about | {"steps": run.step, "scores": json_scores(scores)}
-        name = f"step_{run.step:06d}"
+        model = self.out / "models" / f"step_{run.step:06d}.safetensors"
         if scores["psnr_restored"] > run.best:
             run.best = scores["psnr_restored"]
             save_generator(run.average, self.out / "best.safetensors", about)
         save_generator(run.average, self.out / "last.safetensors", about)
-        save_generator(run.average, self.out / "models" / f"{name}.safetensors", about)
+        save_generator(run.average, model, about)
+        figure = self.out / "figures" / f"{model.stem}.png"
         if self._plots:
-            self._plots.plot_losses(self._lines(), self.out / "losses.png")
-            self._plots.plot_tiles(self.judge.examples(), self.out / "figures" / f"{name}.png")
-        run.save(self.out / "last.pt")
-        return " ".join(f"{k} {v:.4g}" for k, v in line.items())
+            self._plots.plot_losses(
+                self._losses.read(), self._metrics.read(), self.out / "losses.png"
+            )
+            self._plots.plot_tiles(self.judge.examples(), figure)
+        if self._board:
+            self._board.log_state(scores, run.step, figure)
+        self.save()
+        self._explain(model)
+        self._logged_at = time.monotonic()  # the rate of the steps alone
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        return f"step {run.step}: {shown}; {self.saved}"
+
+    def _explain(self, model: Path) -> None:
+        """Write what lies in the folder."""
+        text = _README.format(
+            step=self.run.step,
+            steps=self.run.size[0],
+            model=_size(model),
+            state=_size(self.out / "last.pt"),
+            every=self._log_every,
+        )
+        with atomic_write(self.out / "README.md") as part:
+            part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Name the folder where a file cannot be written, unless the error names the file."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error})") from error
+
+
+def _size(path: Path) -> str:
+    """Return the size of a file for people."""
+    megabytes = path.stat().st_size / 1e6
+    return f"{megabytes:.1f} MB" if megabytes < 10 else f"{megabytes:.0f} MB"

@@ -18,6 +18,7 @@ from geodecloud.data.two_level.field_bank import FieldBank, Placement, draw_plac
 from geodecloud.data.two_level.ground import Ground, is_water
 
 NONE, FIELD, NOISE, CIRRUS, HAZE, SHADE = range(6)
+KIND_NAMES = ("no cloud", "real cloud", "made cloud", "cirrus", "haze", "shadow alone")
 # Wavelengths of red, green and blue over green's (Sentinel-2 bands 4, 3, 2: 665, 560, 492 nm).
 _WAVES = (665 / 560, 1.0, 492 / 560)
 
@@ -65,6 +66,7 @@ class Sky:
     shadow: (N, 1, 64, 64), share of the ground's green light that the shadow takes, 0..1.
     haze_share: (N, 1, 1, 1), least opacity over the window.
     haze_light: (N, 3, 1, 1), light of the cloud itself.
+    kind: int64 (N,), index in ``KIND_NAMES``.
     """
 
     seen: Tensor
@@ -72,6 +74,7 @@ class Sky:
     shadow: Tensor
     haze_share: Tensor
     haze_light: Tensor
+    kind: Tensor
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: S
         clear_share = clear_share * (1 - opacity[:, 1:2])
     opacity = 1 - clear_share
     least = opacity.amin(dim=(2, 3), keepdim=True)
-    return Sky(seen, opacity, shadow * depth[:, 1:2], least, light[0].mean((2, 3), keepdim=True))
+    haze_light = light[0].mean((2, 3), keepdim=True)
+    return Sky(seen, opacity, shadow * depth[:, 1:2], least, haze_light, kind)
 
 
 def _parallax(draw: Draw, kind: Tensor, plan: SkyPlan) -> Tensor:

@@ -45,6 +45,7 @@ class Batch:
     clear: (N, 3, 64, 64), the same as the sensor shows it, with its noise and its 8 bits.
     opacity, shadow: (N, 1, 64, 64), 0..1.
     level: (N,), pixels of 10 m along a side of a pixel: 1, 2 or 4.
+    kind: int64 (N,), kind of cloud, an index in ``sky.KIND_NAMES``.
     """
 
     model_input: Tensor
@@ -53,6 +54,7 @@ class Batch:
     opacity: Tensor
     shadow: Tensor
     level: Tensor
+    kind: Tensor
 
 
 def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: SynthesisPlan) -> Batch:
@@ -74,7 +76,8 @@ def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: Synthes
     unknown = draw.chance("dark unknown", plan.context.dark_unknown, size)[:, None, None, None]
     dark = torch.where(unknown, assumed_dark(seen), dark)
     seen_by_network = model_input(seen, told, dark)
-    return Batch(seen_by_network, target, clear.clamp(0, 1), sky.opacity, sky.shadow, level)
+    clear = clear.clamp(0, 1)
+    return Batch(seen_by_network, target, clear, sky.opacity, sky.shadow, level, sky.kind)
 
 
 def model_input(seen: Tensor, told: Tensor, dark: Tensor) -> Tensor:

@@ -8,14 +8,17 @@ from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.errors import DataError
 from geodecloud.model.device import fast_bf16
+from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
-from geodecloud.training.loop import begin, refuse_to_restart, take_steps
+from geodecloud.training.loop import begin, check_run, take_steps
 from geodecloud.training.two_level.library import Library, Sources
 from geodecloud.training.two_level.recipe import Recipe
 from geodecloud.training.two_level.state import Run
 from geodecloud.training.two_level.step import read_losses, train_step
 from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.writer import RunWriter
+
+_DEFAULT_MONITORING = Monitoring()
 
 
 def train(
@@ -26,6 +29,7 @@ def train(
     start: Path | None = None,
     resume: bool = False,
     device: str = "auto",
+    monitoring: Monitoring = _DEFAULT_MONITORING,
 ) -> Path:
     """Train and return the path of the last model, ``out/last.safetensors``.
 
@@ -36,32 +40,37 @@ def train(
         start: a model file, or the state (``.pt``) of a run, whose weights to start with.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
+        monitoring: how the run shows and logs its progress.
 
     Raises:
         DataError: data that is missing, processes that disagree, or a loss that is not finite.
         GeodecloudError: ``out`` holds a run, or one of another recipe or of other data.
         OutputError: a file cannot be written.
+        UsageError: the device is not there, or TensorBoard is not installed.
     """
-    refuse_to_restart(out, resume=resume)
+    check_run(out, monitoring, resume=resume)
     with joined_processes(device) as processes:
         recipe = _settled(recipe, processes)
         library = sources.read(recipe, processes.device)
         run = Run(recipe, processes, library.digest)
         begin(run, out, start)
-        train_run(run, library, out)
+        train_run(run, library, out, monitoring)
     return out / "last.safetensors"
 
 
-def train_run(run: Run, library: Library, out: Path) -> None:
+def train_run(
+    run: Run, library: Library, out: Path, monitoring: Monitoring = _DEFAULT_MONITORING
+) -> None:
     """Train a run from its step to the last."""
     about = {"config": run.config.to_dict(), **library.about}
     if run.started_from:
         about["started_from"] = run.started_from
-    judge = Judge(run, library)
-    writer = RunWriter(out, about, run, judge) if run.processes.writes else None
+    writer = None
+    if run.processes.writes:
+        writer = RunWriter(out, about, run, Judge(run, library), monitoring)
     # Only the process that writes asks the clock; the others need not know.
     is_due = _every(run.config.schedule.save_every) if writer else lambda: False
-    take_steps(run, _losses(run, library), is_due, writer)
+    take_steps(run, _losses(run, library), is_due, writer, monitoring)
 
 
 def _settled(recipe: Recipe, processes: Processes) -> Recipe:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from geodecloud.data.two_level.draw import Draw
+from geodecloud.data.two_level.sky import KIND_NAMES
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.evaluation.metrics import to_psnr
 from geodecloud.settings import Policy
@@ -14,6 +15,7 @@ from geodecloud.training.two_level.library import Library
 from geodecloud.training.two_level.losses import Answer
 from geodecloud.training.two_level.state import Run
 from geodecloud.training.two_level.step import ask
+from geodecloud.training.writer import Examples
 
 _SEED = 1_000_003  # training never sees these clouds
 _AT_ONCE = 64  # windows
@@ -64,7 +66,7 @@ class Judge:
         }
 
     @torch.inference_mode()
-    def examples(self) -> dict[str, Tensor]:
+    def examples(self) -> Examples:
         """Return windows of all levels before and after."""
         batch = next(self._batches())
         chosen = torch.linspace(0, len(batch.level) - 1, min(_EXAMPLES, len(batch.level))).long()
@@ -76,7 +78,14 @@ class Judge:
             "opacity": answer.opacity,
             "shadow": answer.shadow,
         }
-        return {name: pictures[chosen.to(pictures.device)] for name, pictures in rows.items()}
+        chosen = chosen.to(batch.level.device)
+        kinds, levels = batch.kind[chosen].tolist(), batch.level[chosen].tolist()
+        captions = [
+            f"{KIND_NAMES[kind]},\n{10 * level:g} m"
+            for kind, level in zip(kinds, levels, strict=True)
+        ]
+        shown = {name: pictures[chosen] for name, pictures in rows.items()}
+        return Examples(shown, tuple(captions))
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the held-out windows."""

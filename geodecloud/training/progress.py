@@ -1,0 +1,74 @@
+"""Show how a run goes: a bar on a terminal, elsewhere a line every so often."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from geodecloud.training.means import Means
+from geodecloud.training.state import State
+
+_LINE_EVERY = 30.0  # seconds from one line to the next where stderr is no terminal
+
+
+class Progress:
+    """Progress of a run, on stderr.
+
+    Args:
+        hidden: show nothing.
+    """
+
+    def __init__(self, run: State, *, hidden: bool) -> None:
+        self.run, self.hidden = run, hidden
+        self._first, self._begun = run.step, time.monotonic()
+        self._shown, self._means = self._begun, Means()
+        steps, _ = run.size
+        # None: a bar on a terminal only.
+        self._bar = tqdm(
+            total=steps, initial=run.step, unit="step", disable=True if hidden else None
+        )
+
+    @property
+    def images_per_second(self) -> float:
+        """Mean rate since the run began or was resumed, with all that was written."""
+        _, batch_size = self.run.size
+        return batch_size * self._rate
+
+    @property
+    def _rate(self) -> float:
+        """Steps per second."""
+        return (self.run.step - self._first) / max(time.monotonic() - self._begun, 1e-9)
+
+    def add(self, losses: dict[str, float]) -> None:
+        """Show the losses of a step that was taken."""
+        if self.hidden:
+            return
+        if not self._bar.disable:
+            shown = {name: f"{value:.3f}" for name, value in losses.items()}
+            shown["images/s"] = f"{self.images_per_second:.0f}"
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update()
+            return
+        self._means.add(losses)
+        now, (steps, _) = time.monotonic(), self.run.size
+        if now - self._shown >= _LINE_EVERY or self.run.step == steps:
+            self._shown = now
+            self.say(self._line())
+
+    def _line(self) -> str:
+        step, (steps, _) = self.run.step, self.run.size
+        left = tqdm.format_interval((steps - step) / max(self._rate, 1e-9))
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in self._means.take().items())
+        return (
+            f"step {step} of {steps} ({step / steps:.0%}), {left} left, "
+            f"{self.images_per_second:.1f} images/s: {losses}"
+        )
+
+    def say(self, line: str) -> None:
+        """Show a line, above the bar where there is one."""
+        if not self.hidden:
+            self._bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()

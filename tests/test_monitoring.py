@@ -1,0 +1,148 @@
+"""Laws of what a training run shows and logs: losses, figures, TensorBoard, an interruption."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from geodecloud.data.config import CloudMix
+from geodecloud.data.tiles import Tiles
+from geodecloud.errors import UsageError
+from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
+from geodecloud.raster.signals import Stopped, stopped_by
+from geodecloud.settings import Monitoring
+from geodecloud.training import loop
+from geodecloud.training import trainer as trained_by
+from geodecloud.training import writer as writing
+from geodecloud.training.config import Config, Training
+from geodecloud.training.loader import Data
+from geodecloud.training.step import cloud_names
+from geodecloud.training.trainer import train
+
+CONFIG = Config(
+    generator=GeneratorPlan(width=4),
+    discriminator=DiscriminatorPlan(blocks=(1,), widths=(8,)),
+    training=Training(
+        steps=5, batch_size=2, validate_every=3, warm_up=0.2, validation_tiles=1, precision="fp32"
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def no_figures(request, monkeypatch):
+    """Most runs draw nothing: figures take longer than training does."""
+    if "needs_train" not in request.keywords:
+        monkeypatch.setattr(writing.importlib.util, "find_spec", lambda _: None)
+
+
+def data():
+    rng = np.random.default_rng(0)
+    tiles = Tiles(rng.integers(1, 255, (9, 3, 64, 64), np.uint8), tuple("abcdefghi"))
+    return Data(tiles, tiles)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_losses_are_logged_every_so_many_steps_and_with_each_saved_state(tmp_path):
+    train(CONFIG, data(), tmp_path, monitoring=Monitoring(log_every=2))
+    logged, states = lines(tmp_path / "losses.jsonl"), lines(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in logged] == [2, 3, 4, 5]
+    assert [line["step"] for line in states] == [3, 5]
+    assert all(line["learning_rate"] > 0 and line["images_per_second"] > 0 for line in logged)
+    mean = (2 * logged[0]["restored"] + logged[1]["restored"]) / 3
+    assert states[0]["restored"] == pytest.approx(mean)
+
+
+@pytest.mark.slow
+def test_how_often_losses_are_logged_changes_no_loss(tmp_path):
+    for every in (1, 100):
+        train(CONFIG, data(), tmp_path / str(every), monitoring=Monitoring(log_every=every))
+    one, other = (tmp_path / name / "last.safetensors" for name in ("1", "100"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_run_shows_how_far_it_is_unless_it_is_quiet(tmp_path, capfd):
+    train(CONFIG, data(), tmp_path / "shown")
+    shown = capfd.readouterr()
+    assert "step 5 of 5 (100%), 00:00 left, " in shown.err
+    assert " images/s: restored 0." in shown.err
+    assert "last.pt (2.0 MB): step 5" in shown.err
+    train(CONFIG, data(), tmp_path / "quiet", monitoring=Monitoring(quiet=True))
+    assert capfd.readouterr().err == shown.out == ""
+
+
+def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(tmp_path, monkeypatch, capfd):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(CONFIG, data(), whole)
+    step = trained_by.train_step
+
+    def interrupted(run, batch):
+        if run.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(run, batch)
+
+    with monkeypatch.context() as patch, stopped_by(signal.SIGINT):
+        patch.setattr(trained_by, "train_step", interrupted)
+        with pytest.raises(Stopped) as stopped:
+            train(CONFIG, data(), cut)
+        stopped.value.arrived = True
+    assert "stopped after step 2; saved in " in capfd.readouterr().err
+    assert [line["step"] for line in lines(cut / "losses.jsonl")] == [2]
+    train(CONFIG, data(), cut, resume=True)
+    assert "resumed after step 2 of 5" in capfd.readouterr().err
+    assert (cut / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.needs_train
+def test_a_run_is_logged_for_tensorboard_and_says_what_lies_in_its_folder(tmp_path):
+    reason = "TensorBoard is not installed (extra tensorboard)"
+    events = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason=reason
+    )
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra train)")
+    folder = tmp_path / "board"
+    train(CONFIG, data(), tmp_path / "run", monitoring=Monitoring(log_every=2, log_dir=folder))
+    found = events.EventAccumulator(str(folder))
+    found.Reload()
+    losses = found.Scalars("loss/restored")
+    logged = lines(tmp_path / "run" / "losses.jsonl")
+    assert [one.step for one in losses] == [line["step"] for line in logged]
+    assert [one.value for one in losses] == pytest.approx([line["restored"] for line in logged])
+    assert {"learning_rate/generator", "speed/images_per_second", "adversarial/discriminator"} <= {
+        *found.Tags()["scalars"]
+    }
+    assert [one.step for one in found.Scalars("score/psnr_restored")] == [3, 5]
+    with Image.open(tmp_path / "run" / "figures" / "step_000005.png") as figure:
+        size = figure.size
+    assert {(one.width, one.height) for one in found.Images("windows")} == {size}
+    readme = (tmp_path / "run" / "README.md").read_text()
+    named = {row.split("|")[1].strip(" `/") for row in readme.splitlines() if "| `" in row}
+    assert named == {path.name for path in (tmp_path / "run").iterdir()} - {"README.md"}
+
+
+def test_a_log_for_tensorboard_without_tensorboard_is_refused_before_the_run(tmp_path):
+    wanted = Monitoring(log_dir=tmp_path / "board")
+    with pytest.raises(UsageError, match=r"^`log_dir` needs .*: pip install 'geodecloud\["):
+        loop.check_run(tmp_path / "run", wanted, resume=False)
+
+
+def test_each_example_names_its_kind_of_cloud():
+    clear = torch.rand(3, 3, 64, 64)
+    for kind, text in (("none", "no cloud"), ("haze", "even haze"), ("deck", "opaque deck")):
+        config = dataclasses.replace(CONFIG, clouds=CloudMix.only(kind))
+        assert cloud_names(clear, config, 0, range(3)) == (text,) * 3
+    article = dataclasses.replace(CONFIG, recipe="article")
+    assert cloud_names(clear, article, 0, range(3)) == ("Perlin noise",) * 3
+
+
+def test_steps_between_lines_are_one_or_more():
+    with pytest.raises(UsageError, match="`log_every` is 0: give 1 or more"):
+        Monitoring(log_every=0)
