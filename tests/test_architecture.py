@@ -101,3 +101,17 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_the_raster_side_does_not_import_torch():
     script = "import sys, geodecloud.decloud; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_a_quick_start_leaves_the_compiler_out_until_it_is_used():
+    script = """
+import sys
+from geodecloud.model.startup import _TRIED, quick_imports
+with quick_imports():
+    import torch
+early = "torch._decomp.decompositions" in sys.modules
+assert early != torch.__version__.startswith(_TRIED)
+assert torch.export.Dim  # the first use imports it
+assert "torch._decomp.decompositions" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from geodecloud.batch.events import Done, RowsDone
 from geodecloud.batch.worker import Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError
+from geodecloud.model.startup import quick_imports
 from geodecloud.raster.process import own_process
 from geodecloud.raster.signals import Stopped, stopped_by
 from geodecloud.restore.heap import use_one_heap
@@ -48,7 +49,8 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
 def _restorer(connection: Connection, spec: WorkerSpec) -> Restorer | None:
     """Return what restores scenes; None after an error, which the owner raises."""
     try:
-        restorer = Restorer(spec)
+        with quick_imports():
+            restorer = Restorer(spec)
     except GeodecloudError as error:
         connection.send(error)
         return None

@@ -50,11 +50,14 @@ def mask(
     Values: 0 clear, 1 thick cloud, 2 thin cloud, 3 cloud shadow, 255 nodata. "geodecloud batch
     --mask-only" writes the masks of many scenes.
     """
-    from geodecloud.masking import mask_scene  # seconds to import, like torch
-    from geodecloud.model.predictor import load_predictor
-    from geodecloud.raster.cloud_mask import CloudClass
+    from geodecloud.model.startup import quick_imports
 
-    predictor = load_predictor(model, settings.limits.threads)
+    with quick_imports():
+        from geodecloud.masking import mask_scene  # seconds to import, like torch
+        from geodecloud.model.predictor import load_predictor
+        from geodecloud.raster.cloud_mask import CloudClass
+
+        predictor = load_predictor(model, settings.limits.threads)
     with progress_bar(progress, hidden=quiet) as show:
         report = mask_scene(src, dst, predictor, settings, progress=show)
     if as_json:

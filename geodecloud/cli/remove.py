@@ -71,9 +71,12 @@ def remove(
 
         print_facts(describe_run(scene, target, settings, model), as_json=as_json)
         return
-    from geodecloud.model.predictor import load_predictor  # a second to import: torch
+    from geodecloud.model.startup import quick_imports
 
-    with ThreadPoolExecutor(1) as pool:  # the rest is imported while the model is loaded and tried
+    with quick_imports(), ThreadPoolExecutor(1) as pool:
+        from geodecloud.model.predictor import load_predictor  # most of a second: torch
+
+        # The rest is imported while the model is loaded and tried.
         loading = pool.submit(load_predictor, model, settings.limits.threads)
         from geodecloud.decloud import decloud_scene
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
@@ -57,7 +56,7 @@ class Preview:
         if kind is not None:
             return
         try:
-            Image.fromarray(self._canvas).save(self._path, format="PNG")
+            _save(self._canvas, self._path)
         except OSError as error:
             raise OutputError(
                 f"{self._path.parent}: cannot write preview ({error.strerror})"
@@ -90,7 +89,7 @@ def save_grid(path: Path, rows: list[list[NDArray[np.float32]]]) -> None:
     """
     lines = [np.concatenate([_with_gap(picture) for picture in row], axis=1) for row in rows]
     try:
-        Image.fromarray(np.concatenate(lines)[:-_GAP, :-_GAP]).save(path, format="PNG")
+        _save(np.concatenate(lines)[:-_GAP, :-_GAP], path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -99,3 +98,10 @@ def _with_gap(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return a picture as R, G, B (height, width, 3), with white to the right and below."""
     pixels = np.rint(np.nan_to_num(picture) * 255).astype(np.uint8).transpose(1, 2, 0)
     return np.pad(pixels, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255)
+
+
+def _save(picture: NDArray[np.uint8], path: Path) -> None:
+    """Save (rows, columns, 3) as PNG."""
+    from PIL import Image  # only who wants a picture waits for the import
+
+    Image.fromarray(picture).save(path, format="PNG")
