@@ -1,11 +1,13 @@
 # make demo: install, restore the sample scene.   make test: install, run the whole suite.
 # make docs: build the site.                       make dist: build sdist and wheel.
+# make pictures: make again every picture that README and docs show; DATA=... has the Landsat scene.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+DATA ?= ../shared/data
 
-.PHONY: demo test docs dist clean
+.PHONY: demo test docs dist pictures clean
 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
@@ -24,6 +26,9 @@ test: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "the site: $(CURDIR)/site/index.html"
+
+pictures: $(VENV)/installed
+	$(BIN)/python benchmarks/pictures.py --data $(DATA)
 
 dist: $(VENV)/installed-dist
 	@rm -rf dist
