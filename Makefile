@@ -1,13 +1,15 @@
 # make demo: install, restore the sample scene.   make test: install, run the whole suite.
 # make docs: build the site.                       make dist: build sdist and wheel.
+# make notebooks: run the scripts of examples/, and keep them as notebooks with their figures.
 # make pictures: make again every picture that README and docs show; DATA=... has the Landsat scene.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 DATA ?= ../shared/data
+NOTEBOOKS := $(patsubst %.py,%.ipynb,$(wildcard examples/*.py))
 
-.PHONY: demo test docs dist pictures clean
+.PHONY: demo test docs notebooks dist pictures clean
 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
@@ -23,9 +25,14 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 # MkDocs without the warning that its theme has a successor.
-docs: $(VENV)/installed-docs
+docs: $(VENV)/installed-docs $(NOTEBOOKS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "the site: $(CURDIR)/site/index.html"
+
+notebooks: $(NOTEBOOKS)
+
+examples/%.ipynb: examples/%.py $(wildcard examples/helpers/*.py) | $(VENV)/installed-docs
+	$(BIN)/python -m jupytext --quiet --set-kernel python3 --to ipynb --execute --output $@ $<
 
 pictures: $(VENV)/installed
 	$(BIN)/python benchmarks/pictures.py --data $(DATA)
@@ -55,4 +62,4 @@ $(VENV)/installed-dist: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) site dist
+	rm -rf $(VENV) $(DEMO) site dist $(NOTEBOOKS) examples/results

@@ -25,6 +25,7 @@ WRITTEN = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")} - {DOCS 
 LONGEST = 30  # words of a sentence
 # Pages that the site takes from elsewhere.
 FROM_ELSEWHERE = {"contributing.md", "changelog.md", "model-card.md", "preview.png", "icon.svg"}
+NOTEBOOKS = {f"examples/{script.stem}.md" for script in (ROOT / "examples").glob("*.py")}
 
 page_by_page = pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
 
@@ -75,9 +76,8 @@ def test_the_line_of_the_readme_masks_by_provenance():
 def test_every_page_stands_in_the_menu():
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
     listed = {page for part in site["nav"] for page in _pages(part)}
-    assert listed == {page.name for page in DOCS.glob("*.md")} | {
-        name for name in FROM_ELSEWHERE if name.endswith(".md")
-    }
+    elsewhere = {name for name in FROM_ELSEWHERE if name.endswith(".md")}
+    assert listed == {page.name for page in DOCS.glob("*.md")} | elsewhere | NOTEBOOKS
 
 
 def _pages(part: object) -> list[str]:

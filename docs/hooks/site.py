@@ -3,6 +3,7 @@
 MkDocs calls these functions while it builds, see ``hooks`` in ``mkdocs.yml``.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from docs.hooks.command_line import command_line  # noqa: E402
+from docs.hooks.notebooks import notebook_pages  # noqa: E402
 from docs.hooks.python_api import python_api  # noqa: E402
 
 _GENERATED = {
@@ -33,6 +35,8 @@ def on_files(files: Any, config: Any) -> Any:
     """Add files of the repository that stand outside of the folder of the docs."""
     for path, source in _COPIED.items():
         files.append(File.generated(config, path, abs_src_path=str(ROOT / source)))
+    for path, content in notebook_pages(ROOT / "examples"):
+        files.append(File.generated(config, path, content=content))
     return files
 
 
@@ -41,4 +45,4 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for mark, generate in _GENERATED.items():
         if mark in markdown:
             markdown = markdown.replace(mark, generate())
-    return markdown
+    return re.sub(r"\]\(\.\./examples/(\w+)\.py", r"](examples/\1.md", markdown)
