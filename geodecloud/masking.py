@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from geodecloud.errors import UsageError
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.cloud_mask import CloudClass, create_cloud_mask, style
+from geodecloud.raster.extra_bands import NONE
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.raster.source import Src
+from geodecloud.raster.source import Src, has_extra_bands
 from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import cell_of, coarse_pass, gated
 from geodecloud.restore.fine import fine_pass
@@ -26,7 +27,7 @@ from geodecloud.restore.memory import cache_bytes
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.rows import Rows
 from geodecloud.restore.stages import cancellable, prefetch
-from geodecloud.settings import Settings
+from geodecloud.settings import Reading, Settings
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def mask_scene(
     limits, output = settings.limits, settings.output
     with (
         gdal_resources(cache_bytes(limits), limits.thread_count),
-        open_scene(src, reading=settings.reading) as scene,
+        open_scene(src, reading=_colours_only(src, settings.reading)) as scene,
         AtomicFiles(input_files(scene, settings), overwrite=output.overwrite) as files,
     ):
         path, beside = files.add(dst), dst.with_suffix(".qml")
@@ -112,6 +113,11 @@ def mask_scene(
         pixels = {code: int(counts[code]) for code in CloudClass}
         seconds = time.perf_counter() - begun
         return MaskReport(scene.path, dst, height, width, scene.bands, pixels, seconds)
+
+
+def _colours_only(src: Src, reading: Reading) -> Reading:
+    """Return the reading without bands that a mask does not need."""
+    return replace(reading, extra_bands=(NONE,)) if has_extra_bands(src) else reading
 
 
 def _classified(

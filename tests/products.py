@@ -12,6 +12,7 @@ _NAME = "S2A_MSI{level}_20221005T115411_N{baseline}_R023_T29UNU_20221005T164454.
 _GRANULE = "{level}_T29UNU_A038058_20221005T115407"
 _TILE = "T29UNU_20221005T115411"
 _BANDS = ("B02", "B03", "B04", "B08")
+COARSE = {"B05": 20, "B8A": 20, "B11": 20, "SCL": 20, "B09": 60}  # metres
 
 _PRODUCT = """<?xml version="1.0" encoding="UTF-8"?>{doctype}
 <n1:Level-{short}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-{short}.xsd">
@@ -52,10 +53,14 @@ def write_product(
     baseline: str = "04.00",
     offset: int | None = -1000,
     doctype: str = "",
+    coarse: dict[str, NDArray[Any]] | None = None,
 ) -> Path:
     """Write a product whose red, green and blue are ``dn``, uint16 (3, rows, columns), at 10 m.
 
+    Its near infrared is half of red.
+
     Args:
+        coarse: further bands at the resolutions of ``COARSE``, by name.
         offset: of each band, in the metadata; None: not there, as before baseline 04.00.
     """
     root = folder / _NAME.format(level=level, baseline=baseline.replace(".", ""))
@@ -63,6 +68,12 @@ def write_product(
     images = f"GRANULE/{granule}/IMG_DATA" + ("/R10m" if level == "L2A" else "")
     end = "_10m" if level == "L2A" else ""
     (root / images).mkdir(parents=True)
+    more = {}
+    for band in coarse or {}:
+        metres = COARSE[band]
+        own = f"/R{metres}m" if level == "L2A" else ""
+        tail = f"_{metres}m" if level == "L2A" else ""
+        more[band] = f"GRANULE/{granule}/IMG_DATA{own}/{_TILE}_{band}{tail}"
     stems = {band: f"{images}/{_TILE}_{band}{end}" for band in _BANDS}
     offsets = "".join(
         f'<{_OFFSET[level]} band_id="{band}">{offset}</{_OFFSET[level]}>' for band in range(13)
@@ -72,7 +83,9 @@ def write_product(
         "short": level[1:],
         "uri": root.name,
         "baseline": baseline,
-        "images": "".join(f"<IMAGE_FILE>{stem}</IMAGE_FILE>" for stem in stems.values()),
+        "images": "".join(
+            f"<IMAGE_FILE>{stem}</IMAGE_FILE>" for stem in [*stems.values(), *more.values()]
+        ),
         "values": _VALUES[level].format(offsets="" if offset is None else offsets),
         "doctype": doctype,
     }
@@ -89,13 +102,17 @@ def write_product(
     (root / "GRANULE" / granule / "MTD_TL.xml").write_text(_TILE_XML.format_map(words))
     for band, values in zip(_BANDS, [dn[2], dn[1], dn[0], dn[0] // 2], strict=True):
         write_jp2(root / f"{stems[band]}.jp2", values)
+    for band, values in (coarse or {}).items():
+        path = root / f"{more[band]}.jp2"
+        path.parent.mkdir(exist_ok=True)
+        write_jp2(path, values, COARSE[band])
     return root
 
 
-def write_jp2(path: Path, values: NDArray[Any]) -> Path:
+def write_jp2(path: Path, values: NDArray[Any], metres: int = 10) -> Path:
     """Write one band without loss, on the grid of the products."""
     shape = {"count": 1, "height": values.shape[0], "width": values.shape[1]}
-    grid = {"crs": "EPSG:32629", "transform": from_origin(499980, 5900040, 10, 10)}
+    grid = {"crs": "EPSG:32629", "transform": from_origin(499980, 5900040, metres, metres)}
     options = {"QUALITY": "100", "REVERSIBLE": "YES", "driver": "JP2OpenJPEG"}
     with rasterio.open(path, "w", **shape, **grid, **options, dtype=values.dtype) as out:
         out.write(np.asarray(values), 1)

@@ -127,7 +127,7 @@ def test_a_folder_of_an_old_landsat_is_read_by_its_own_numbers(tmp_path):
     for band in (1, 2, 3, 4):
         write_scene(tmp_path / f"LE07_L1TP_{band}_B{band}.TIF", dn[band - 1 : band])
     with open_scene(tmp_path) as scene:
-        np.testing.assert_array_equal(scene.read(0, 20)[0], dn[[2, 1, 0]])
+        np.testing.assert_array_equal(scene.read(0, 20)[0], dn[[2, 1, 0, 3]])
     write_scene(tmp_path / "LM05_L1TP_B4.TIF", dn[:1])
     with pytest.raises(SceneError, match="no blue"):
         find_source(tmp_path)

@@ -20,6 +20,7 @@ from tests.conftest import darken, identity, noise, read, write_scene
 from tests.products import write_jp2, write_product
 
 DN = noise((3, 120, 180)) + np.uint16(1001)
+WITH_NIR = np.concatenate([DN, DN[:1] // 2])  # as products and their folders are read
 
 
 def _as_named(root: Path, kind: str) -> str:
@@ -44,13 +45,13 @@ def test_a_product_is_opened_however_it_is_named(tmp_path, kind):
     src = _as_named(write_product(tmp_path, DN), kind)
     out = tmp_path / "out.tif"
     report = decloud_scene(src, out, identity)
-    np.testing.assert_array_equal(read(out), DN)
+    np.testing.assert_array_equal(read(out), WITH_NIR)
     assert (report.radiometry.scale, report.radiometry.offset) == (10000, -1000)
     with rasterio.open(out) as file:
-        assert file.descriptions == ("B04", "B03", "B02")
+        assert file.descriptions == ("B04", "B03", "B02", "B08")
         assert (file.nodata, file.crs.to_epsg()) == (0, 32629)
         assert (file.transform.c, file.transform.f) == (499980, 5900040)
-        assert [file.tags(band)["BANDNAME"] for band in (1, 2, 3)] == ["B4", "B3", "B2"]
+        assert [file.tags(band)["BANDNAME"] for band in file.indexes] == ["B4", "B3", "B2", "B8"]
         assert file.tags()["GEODECLOUD_RADIOMETRY"] == "the product's metadata"
         name = Path(src).parent if kind in ("xml", "subdataset", "in zip") else Path(src)
         assert file.tags()["GEODECLOUD_SOURCE"] == name.name
@@ -118,7 +119,7 @@ def test_a_file_for_each_band(cli, tmp_path, tiny_model):
     assert cli(*colours, out, "--offset", -1000, "--model", tiny_model).code == 0
     assert read(out).shape == DN.shape
     decloud_scene(tmp_path, out, identity, Settings(overwrite=True, offset=-1000))
-    np.testing.assert_array_equal(read(out), DN)
+    np.testing.assert_array_equal(read(out), [*DN, DN[0]])
     with pytest.raises(OutputError, match="input itself"):
         decloud_scene([red, green, blue], green, identity, Settings(overwrite=True))
     assert cli(red, *colours, out, "--model", tiny_model).code == 2
@@ -249,6 +250,17 @@ def test_the_real_skeleton_with_images_at_10_m(shared, tmp_path):
     report = decloud_scene(root, tmp_path / "o.tif", identity)
     np.testing.assert_array_equal(read(tmp_path / "o.tif"), DN)
     assert report.radiometry.offset == -1000
+    write_jp2(images / "T29UNU_20221005T115411_B08_10m.jp2", DN[1])
+    coarse = images.parent / "R20m" / "T29UNU_20221005T115411_B11_20m.jp2"
+    coarse.parent.mkdir()
+    write_jp2(coarse, DN[2, ::2, ::2], 20)
+    chosen = Settings(extra_bands="B08,B11", overwrite=True)
+    report = decloud_scene(root, tmp_path / "o.tif", identity, chosen)
+    repeated = DN[2, ::2, ::2].repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(read(tmp_path / "o.tif"), [*DN, DN[1], repeated])
+    assert report.radiometry.offset == -1000
+    with rasterio.open(tmp_path / "o.tif") as file:
+        assert [file.tags(band)["BANDNAME"] for band in (4, 5)] == ["B8", "B11"]
 
 
 def test_the_stretch_of_the_real_tci(shared):

@@ -10,11 +10,12 @@ import typer
 from geodecloud.cli.console import answer
 from geodecloud.cli.options import (
     DeclaredNodataOnlyOption,
+    ExtraBandsOption,
     JsonOption,
     NodataOption,
     ResolutionOption,
 )
-from geodecloud.settings import Reading
+from geodecloud.settings import Reading, Settings
 
 # Names of facts in JSON before they had the field's own, for scripts that read them.
 _OLD_NAMES = {
@@ -28,6 +29,7 @@ _OLD_NAMES = {
 def info(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Scene or model file")],
     resolution: ResolutionOption = None,
+    extra_bands: ExtraBandsOption = None,
     nodata: NodataOption = None,
     declared_nodata_only: DeclaredNodataOnlyOption = False,
     as_json: JsonOption = False,
@@ -44,10 +46,13 @@ def info(
         if counts := _provenance(file):
             print_facts(counts, as_json=as_json)
             return
-        reading = Reading(
-            resolution=resolution, nodata=nodata, declared_nodata_only=declared_nodata_only
+        settings = Settings(
+            resolution=resolution,
+            extra_bands=extra_bands,
+            nodata=nodata,
+            declared_nodata_only=declared_nodata_only,
         )
-        with open_scene(file, reading=reading) as scene:
+        with open_scene(file, reading=settings.reading) as scene:
             facts = scene_facts(scene)
     print_facts(facts, as_json=as_json)
 

@@ -21,7 +21,15 @@ _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 # Options of restoring, and of files that stand beside a restored scene.
 _OF_RESTORING = (
     *("mask", "mask_values", "mask_buffer", "references"),
-    *("other_bands", "wavelengths", "opaque", "fill_limit", "beyond_limit", "shadows"),
+    *(
+        "extra_bands",
+        "other_bands",
+        "wavelengths",
+        "opaque",
+        "fill_limit",
+        "beyond_limit",
+        "shadows",
+    ),
     *("provenance", "opacity", "cloud_mask", "preview", "report", "stac"),
     *("creation_options", "dst_nodata"),
 )

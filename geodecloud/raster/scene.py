@@ -277,7 +277,11 @@ def open_scene(
     whole = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
     with offline(allowed=reading.allow_network), thread_options(whole):
         require_proj()
-        source = src if isinstance(src, Source) else find_source(src, reading.resolution)
+        source = (
+            src
+            if isinstance(src, Source)
+            else find_source(src, reading.resolution, reading.extra_bands)
+        )
         path = Path(source.label)
         with (
             open_raster(source.name, source.label) as dataset,

@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp
 
 from geodecloud.errors import SceneError, UsageError
 from geodecloud.raster.bands import COMPOSITE, BandNames, colour_of_file
+from geodecloud.raster.extra_bands import NONE, ExtraFile, Pixels, choose, known_files
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
@@ -51,14 +52,20 @@ class Source:
 Src = str | Path | Sequence[str | Path] | Source  # a source is opened as it is
 
 
-def find_source(src: str | Path | Sequence[str | Path], resolution: int | None = None) -> Source:
+def find_source(
+    src: str | Path | Sequence[str | Path],
+    resolution: int | None = None,
+    extra_bands: Sequence[str] | None = None,
+) -> Source:
     """Return the name that GDAL opens for ``src``.
 
     Args:
         src: a raster of any kind that GDAL reads, also by ``/vsi...`` or as a subdataset; a
             ``.SAFE`` folder, its zip, or its ``MTD_MSIL1C.xml`` or ``MTD_MSIL2A.xml``; a folder
-            or a pattern (``*``) of files of one band each; or three such files: red, green, blue.
+            or a pattern (``*``) of files of one band each; or such files: red, green, blue, others.
         resolution: of a product's bands, in metres: 10, 20 or 60; None: 10.
+        extra_bands: of a product, folder or pattern, beside red, green and blue; see
+            :func:`geodecloud.raster.extra_bands.choose`.
 
     Raises:
         SceneError: the file is missing, or the product or set of bands is incomplete.
@@ -67,7 +74,7 @@ def find_source(src: str | Path | Sequence[str | Path], resolution: int | None =
     if resolution is not None and resolution not in RESOLUTIONS:
         raise UsageError(f"`resolution` is {resolution}: Sentinel-2 has 10, 20 and 60 metres")
     if not isinstance(src, str | Path):
-        return _stack([str(file) for file in src], label=str(src[0]))
+        return _files_given([str(file) for file in src], extra_bands)
     name = str(src)
     if not name:
         raise UsageError("SRC is empty: name a file")
@@ -75,21 +82,61 @@ def find_source(src: str | Path | Sequence[str | Path], resolution: int | None =
         raise UsageError("SRC is -: a raster cannot be read from a pipe; name a file")
     if _exists(name) and Path(name).is_fifo():
         raise SceneError(f"{name}: is a pipe; a raster cannot be read from one, name a file")
-    if product := _product(name, resolution):
+    if product := _product(name, resolution, extra_bands):
         return product
     if resolution is not None:
         raise UsageError(f"{name}: is no Sentinel-2 product; leave `resolution` out")
-    if is_gdal_name(name):
-        return Source(name, name)
-    if Path(name).is_dir():
-        files = [str(path) for path in Path(name).iterdir() if path.suffix.lower() in _RASTERS]
-        return _stack(_by_colour(files, name), label=name)
-    if glob.has_magic(name) and not _exists(name):
-        found = glob.glob(name)  # noqa: PTH207  a pattern may be absolute
-        return _stack(_by_colour(found, name), label=name)
-    if ":" not in name and not _exists(name):
-        raise SceneError(f"{name}: no such file")
+    if not is_gdal_name(name):
+        if Path(name).is_dir():
+            files = [str(path) for path in Path(name).iterdir() if path.suffix.lower() in _RASTERS]
+            return _folder(files, name, extra_bands)
+        if glob.has_magic(name) and not _exists(name):
+            found = glob.glob(name)  # noqa: PTH207  a pattern may be absolute
+            return _folder(found, name, extra_bands)
+        if ":" not in name and not _exists(name):
+            raise SceneError(f"{name}: no such file")
+    if extra_bands is not None:
+        raise UsageError(
+            f"{name}: is no product and no folder; all its bands are read: leave `extra_bands` out"
+        )
     return Source(name, name)
+
+
+def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
+    """Return the VRT of red, green, blue and further bands, a file each."""
+    colours, more = files[: len(COLOURS)], files[len(COLOURS) :]
+    if extra_bands is not None:
+        raise UsageError(
+            f"{files[0]}: the files are given one by one: leave `extra_bands` out, and give the "
+            "files of further bands after blue's"
+        )
+    known = known_files(more, ())
+    if unknown := set(more) - {one.path for one in known}:
+        raise UsageError(
+            f"{min(unknown)}: the band is not known by the file's name; name it like B08 or nir"
+        )
+    wanted = [one.name for one in sorted(known, key=lambda one: more.index(one.path))]
+    return _stack(colours, label=files[0], known=known, wanted=wanted or (NONE,))
+
+
+def _folder(files: list[str], where: str, extra_bands: Sequence[str] | None) -> Source:
+    """Return the VRT of the bands in a folder, or of a pattern."""
+    colours = _by_colour(files, where)
+    known = known_files(sorted(files), colours)
+    return _stack(colours, label=where, known=known, wanted=extra_bands)
+
+
+def has_extra_bands(src: Src) -> bool:
+    """Return whether ``src`` is a product, folder or pattern, of which extra bands are chosen."""
+    if not isinstance(src, str | Path):
+        return False
+    name = str(src)
+    if is_gdal_name(name):
+        return _SUBDATASET.fullmatch(name) is not None and ":TCI:" not in name
+    path = Path(name)
+    if not _exists(name):
+        return glob.has_magic(name)
+    return path.is_dir() or path.suffix.lower() == ".zip" or path.name.startswith("MTD_MSIL")
 
 
 def _exists(name: str) -> bool:
@@ -124,8 +171,8 @@ def _by_colour(files: list[str], where: str) -> list[str]:
     return chosen
 
 
-def _product(name: str, resolution: int | None) -> Source | None:
-    """Return the VRT of a product's red, green and blue; None where ``name`` is no product."""
+def _product(name: str, resolution: int | None, extra_bands: Sequence[str] | None) -> Source | None:
+    """Return the VRT of a product's bands; None where ``name`` is no product."""
     metadata, label = _metadata_file(name), name
     if match := _SUBDATASET.fullmatch(name):
         if match["what"] == "TCI":
@@ -141,20 +188,23 @@ def _product(name: str, resolution: int | None) -> Source | None:
         text = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
     if not match:
         raise SceneError(f"{label}: holds no Sentinel-2 product of level 1C or 2A")
-    files = _image_files(match, text, resolution or RESOLUTIONS[0], label)
-    return _stack(files, label=label, tags=_product_tags(match))
+    root = match["metadata"].rpartition("/")[0]
+    images = [
+        f"{root}/{image}.jp2" if root else f"{image}.jp2"
+        for image in _IMAGE.findall(text)
+        if ".." not in image
+    ]
+    metres = resolution or RESOLUTIONS[0]
+    files = _image_files(images, match["level"], metres, label)
+    known = [one for one in known_files(images, files, metres) if one.name not in BANDS]
+    return _stack(files, label=label, product=match, known=known, wanted=extra_bands)
 
 
-def _image_files(
-    subdataset: re.Match[str], metadata: str, resolution: int, label: str
-) -> list[str]:
-    """Return the product's images of red, green and blue, which its metadata names."""
-    root = subdataset["metadata"].rpartition("/")[0]
-    level = subdataset["level"]
-    images = [image for image in _IMAGE.findall(metadata) if ".." not in image]
+def _image_files(images: list[str], level: str, resolution: int, label: str) -> list[str]:
+    """Return the images of red, green and blue among those that the product's metadata names."""
     files = []
     for band in BANDS:
-        end = f"_{band}_{resolution}m" if level == "2A" else f"_{band}"
+        end = f"_{band}_{resolution}m.jp2" if level == "2A" else f"_{band}.jp2"
         found = [image for image in images if image.endswith(end)]
         if len(found) != 1 or (level == "1C" and resolution != RESOLUTIONS[0]):
             raise SceneError(
@@ -162,7 +212,7 @@ def _image_files(
                 "product has it at 10 m only; of an old product of many granules, give one "
                 "granule's files"
             )
-        files.append(f"{root}/{found[0]}.jp2" if root else f"{found[0]}.jp2")
+        files += found
     return files
 
 
@@ -182,35 +232,55 @@ def _metadata_file(name: str) -> str | None:
     return None
 
 
-def _product_tags(subdataset: re.Match[str]) -> Tags:
+def _product_tags(subdataset: re.Match[str], extra: Sequence[str] = ()) -> Tags:
     """Return the tags of a product and its bands: ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and the like.
 
     GDAL parses the XML, and expands no entities.
+
+    Args:
+        extra: names of bands beside red, green and blue.
     """
-    name = "SENTINEL2_L{level}:{metadata}:10m:EPSG_{epsg}".format_map(subdataset.groupdict())
-    with open_raster(name) as dataset:
-        of_band = {tags.get("BANDNAME"): tags for tags in map(dataset.tags, dataset.indexes)}
-        bands = tuple(of_band.get(band.replace("B0", "B"), {}) for band in BANDS)
-        return Tags(dataset.tags(), bands)
+    product: dict[str, str] = {}
+    bands: dict[str, dict[str, str]] = {}
+    for metres in RESOLUTIONS:
+        if bands and bands.keys() >= set(extra):
+            break
+        name = f"SENTINEL2_L{subdataset['level']}:{subdataset['metadata']}:{metres}m"
+        with open_raster(f"{name}:EPSG_{subdataset['epsg']}") as dataset:
+            product = product or dataset.tags()
+            for tags in map(dataset.tags, dataset.indexes):
+                number = re.sub(r"^B(?=\d\Z)", "B0", tags.get("BANDNAME", ""))
+                bands.setdefault(number, tags)
+    return Tags(product, bands)
 
 
-def _tags_above(file: str) -> Tags:
-    """Return the tags of the product that a file lies in, if any."""
+def _product_above(file: str) -> re.Match[str] | None:
+    """Return the first subdataset of the product that a file lies in, if any."""
     for folder in list(Path(file).absolute().parents)[:_PARENTS]:
         for metadata in folder.glob("MTD_MSIL??.xml"):
             with open_raster(str(metadata)) as dataset:
-                match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
-            return _product_tags(match) if match else Tags()
-    return Tags()
+                return _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
+    return None
 
 
-def _stack(files: list[str], *, label: str, tags: Tags | None = None) -> Source:
-    """Return a VRT of three files of one band each, on one grid: red, green, blue."""
+def _stack(
+    files: list[str],
+    *,
+    label: str,
+    product: re.Match[str] | None = None,
+    known: Sequence[ExtraFile] = (),
+    wanted: Sequence[str] | None = None,
+) -> Source:
+    """Return a VRT of files of one band each, on one grid: red, green, blue, then extra bands.
+
+    Args:
+        product: subdataset of the product that the files belong to; None: of the folders above.
+        known: files of further bands, of which ``wanted`` names those to read.
+    """
     if len(files) != len(COLOURS):
         raise UsageError(f"{label}: {len(files)} file(s); give three: red, green, blue")
-    if tags is None:
-        tags = _tags_above(files[0])
-    grids, layouts = [], []
+    product = product or _product_above(files[0])
+    grids, layouts, pixels = [], [], []
     for file in files:
         with open_raster(file) as band:
             colours = [colour for colour in band.colorinterp if colour != ColorInterp.alpha]
@@ -218,13 +288,16 @@ def _stack(files: list[str], *, label: str, tags: Tags | None = None) -> Source:
                 raise SceneError(f"{file}: {band.count} bands; a file for each colour has one")
             grids.append((Grid.of(band), band.dtypes[0], _control_points(band)))
             layouts.append(Layout.of(band))
+            pixels.append(Pixels.of(band))
     for file, grid in zip(files, grids, strict=True):
         if grid != grids[0]:
             raise SceneError(f"{file}: has another size, grid, CRS or type than {files[0]}")
     layout = layouts[0]
     if layout.driver != "GTiff":  # JP2 has smaller versions by nature; nobody asked for them
         layout = replace(layout, overviews=())
-    return Source(vrt_of(files, tags), label, layout)
+    extra = choose(known, wanted, pixels[0], label)
+    tags = _product_tags(product, [one.name for one in extra]) if product else Tags()
+    return Source(vrt_of(files, tags, extra), label, layout)
 
 
 def _control_points(raster: Any) -> list[tuple[float, ...]]:

@@ -1,11 +1,11 @@
 """Join rasters of one band each: write the text of a VRT, which GDAL opens like a file.
 
 GDAL itself describes each file, as a VRT of that one file; here the descriptions become one, and
-say all that a single file of three bands would say.
+say all that a single file of these bands would say.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from geodecloud.errors import SceneError
+from geodecloud.raster.extra_bands import ExtraFile
 from geodecloud.raster.gdal import open_raster, without_georeference_warning
 
 COLOURS = ("red", "green", "blue")
 BANDS = ("B04", "B03", "B02")  # Sentinel-2's red, green and blue
 # The name of a band's file in a Sentinel-2 product.
-_SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B0[234]")
+_SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B(?:\d\d|8A)")
 # What GDAL derives from the file itself, and what a VRT has in elements of its own.
 RESERVED_NAMESPACES = (
     *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS", "OVERVIEWS"),
@@ -38,10 +39,10 @@ Tagged = dict[str | None, dict[str, str]]  # namespace (None: the default) -> ta
 
 @dataclass(frozen=True)
 class Tags:
-    """Tags from a product's metadata: of the product, and of red, green and blue."""
+    """Tags from a product's metadata: of the product, and of its bands by their names."""
 
     product: dict[str, str] = field(default_factory=dict)
-    bands: tuple[dict[str, str], ...] = ({}, {}, {})
+    bands: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,15 @@ class _BandFile:
     alpha: bool
 
 
-def vrt_of(files: list[str], tags: Tags) -> str:
-    """Return the text of a VRT with three bands, red, green, blue, and alpha if a file has it.
+def vrt_of(files: list[str], tags: Tags, extra: Sequence[ExtraFile] = ()) -> str:
+    """Return the text of a VRT: red, green, blue, the extra bands, and alpha if a colour has it.
+
+    What it says beside its extra bands does not depend on them. Pixels of a coarser band are
+    repeated.
 
     Args:
-        files: one for each band, of one grid and one type.
+        files: of red, green and blue, of one grid and one type.
+        extra: files of the same type.
         tags: of the product that the files belong to; they count more than those of a file.
 
     Raises:
@@ -89,18 +94,15 @@ def vrt_of(files: list[str], tags: Tags) -> str:
     nodata = _shared_nodata(parts, tags)
     for number, part in enumerate(parts):
         band = _band(root, part, number + 1)
-        own: Tagged = {None: single[number]}
-        own |= {space: own.get(space, {}) | kept for space, kept in part.band_tags.items()}
-        own[None] = own.get(None, {}) | tags.bands[number]
-        _add_tags(band, own)
+        _add_tags(band, _band_tags(part, single[number], tags.bands.get(BANDS[number], {})))
         name = BANDS[number] if tags.product else part.description or COLOURS[number]
         _add(band, "Description", name)
         _add(band, "ColorInterp", COLOURS[number].title())
-        own_nodata = part.nodata if nodata is None else nodata
-        if own_nodata is not None:
-            _add(band, "NoDataValue", repr(own_nodata))
+        _add_nodata(band, part.nodata if nodata is None else nodata)
         _add_source(band, part.name, "1")
-    _add_alpha(root, [part for part in parts if part.alpha], nodata)
+    for number, file in enumerate(extra, start=len(parts) + 1):
+        _add_extra(root, file, number, common, tags, parts[0].nodata if nodata is None else nodata)
+    _add_alpha(root, [part for part in parts if part.alpha], nodata, len(parts) + len(extra) + 1)
     _add_mask(root, parts)
     return ET.tostring(root, encoding="unicode")
 
@@ -185,16 +187,50 @@ def _band(root: ET.Element, part: _BandFile, number: int, **more: str) -> ET.Ele
     return band
 
 
-def _add_alpha(root: ET.Element, parts: list[_BandFile], nodata: float | None) -> None:
+def _band_tags(part: _BandFile, single: dict[str, str], stated: dict[str, str]) -> Tagged:
+    """Return a band's tags: those of its file alone, of its band, and of the product."""
+    own: Tagged = {None: single}
+    own |= {space: own.get(space, {}) | kept for space, kept in part.band_tags.items()}
+    own[None] = own.get(None, {}) | stated
+    return own
+
+
+def _add_extra(
+    root: ET.Element,
+    file: ExtraFile,
+    number: int,
+    common: Tagged,
+    tags: Tags,
+    nodata: float | None,
+) -> None:
+    """Add a band beside red, green and blue, with its wavelength."""
+    part = _describe(file.path)
+    kept = common.get(None, {})
+    single = {key: text for key, text in part.tags[None].items() if kept.get(key) != text}
+    band = _band(root, part, number)
+    own = _band_tags(part, single, tags.bands.get(file.name, {}))
+    own[None] = {"WAVELENGTH": f"{file.wavelength:g}"} | own[None]
+    _add_tags(band, own)
+    _add(band, "Description", file.name if tags.product else part.description or file.name)
+    _add_nodata(band, nodata)
+    size = [int(part.described.attrib[key]) for key in ("rasterXSize", "rasterYSize")]
+    _add_source(band, part.name, "1", size, file.factor)
+
+
+def _add_nodata(band: ET.Element, nodata: float | None) -> None:
+    if nodata is not None:
+        _add(band, "NoDataValue", repr(nodata))
+
+
+def _add_alpha(root: ET.Element, parts: list[_BandFile], nodata: float | None, number: int) -> None:
     """Add the least of the files' alpha bands."""
     if not parts:
         return
-    band = _band(root, parts[0], len(COLOURS) + 1, subClass="VRTDerivedRasterBand")
+    band = _band(root, parts[0], number, subClass="VRTDerivedRasterBand")
     for leftover in list(band):
         band.remove(leftover)
     _add(band, "ColorInterp", "Alpha")
-    if nodata is not None:
-        _add(band, "NoDataValue", repr(nodata))
+    _add_nodata(band, nodata)
     _add_least(band, [part.name for part in parts], "2")
 
 
@@ -218,10 +254,18 @@ def _add_least(band: ET.Element, files: list[str], source: str) -> None:
         _add_source(band, file, source)
 
 
-def _add_source(band: ET.Element, file: str, source: str) -> None:
+def _add_source(
+    band: ET.Element, file: str, source: str, size: Sequence[int] = (), factor: int = 1
+) -> None:
+    """Let a band show a band of a file; each pixel of its (width, height) ``factor`` times."""
     element = ET.SubElement(band, "SimpleSource")
     ET.SubElement(element, "SourceFilename", {"relativeToVRT": "0"}).text = file
     _add(element, "SourceBand", source)
+    if factor > 1:
+        for kind, times in (("SrcRect", 1), ("DstRect", factor)):
+            width, height = (str(times * length) for length in size)
+            place = {"xOff": "0", "yOff": "0", "xSize": width, "ySize": height}
+            ET.SubElement(element, kind, place)
 
 
 def _set_control_points(root: ET.Element, parts: list[_BandFile]) -> None:

@@ -85,7 +85,7 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
         pairs = zip(others, given, strict=True)
         return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
     names = BandNames(dataset.descriptions, dataset.colorinterp, str(scene.path), dataset.tags())
-    numbers = _numbers(names)
+    numbers = numbers_of(names)
     found = []
     for band in others:
         wavelength: float | None = _of_tags(dataset, band)
@@ -130,8 +130,8 @@ def wavelength_of(name: str, numbers: Mapping[str, float] | None = None) -> floa
     return found.pop()
 
 
-def _numbers(names: BandNames) -> Mapping[str, float] | None:
-    """Return the wavelengths of names like B8; only those that are sure."""
+def numbers_of(names: BandNames) -> Mapping[str, float] | None:
+    """Return the wavelengths in nm of names like B8; None: such names mean nothing sure."""
     by_colour = {(3, 2, 1): _TM, (1, 4, 3): _MODIS}.get(names.numbers)
     if by_colour:
         return by_colour

@@ -46,6 +46,14 @@ class Reading(Part):
         shown_default="by name or colour",
         parse=parse.bands,
     )
+    extra_bands: tuple[str, ...] | None = option(
+        None,
+        "Bands beside red, green and blue to read from a Sentinel-2 product or from files of one "
+        "band each: names like B08,B8A,B11, all, or none",
+        unit="NAMES",
+        shown_default="near infrared, where it has the same pixels",
+        parse=parse.names,
+    )
     wavelengths: tuple[float, ...] | None = option(
         None,
         "Central wavelengths of the bands beside red, green and blue, in order; 0 for a band that "
@@ -425,6 +433,7 @@ class Settings:
             "beyond_limit": policy.beyond_limit,
             "shadows": policy.shadows,
             "other_bands": None if policy.other_bands == "restore" else policy.other_bands,
+            "extra_bands": reading.extra_bands,
             "wavelengths": reading.wavelengths,
             "references": [Path(path).name for path in policy.references] or None,
             "keep_veil": reading.keep_haze or None,

@@ -32,6 +32,15 @@ def values(value: Any) -> tuple[int, ...]:
     return tuple(number for part in _parts(value, remedy) for number in _range(part, remedy))
 
 
+def names(value: Any) -> tuple[str, ...]:
+    """Return names from "B08,B11" or any sequence of texts."""
+    remedy = "give names like B08,B11, all, or none"
+    found = tuple(str(part).strip() for part in _parts(value, remedy))
+    if not all(found) or ({"all", "none"} & {name.lower() for name in found} and len(found) > 1):
+        raise ValueError(remedy)
+    return found or ("none",)
+
+
 def numbers(value: Any) -> tuple[float, ...]:
     """Return numbers from "842,1610", one number or any sequence."""
     remedy = "give numbers like 842,1610"

@@ -10,6 +10,11 @@ CLOUDS = ["haze", "veil", "cirrus", "cumulus", "deck"]  # kinds that the program
 # Option of the program -> help text, default.
 OPTIONS = {
     "--bands": ("Band numbers of red, green and blue, counted from 1", "by name or colour"),
+    "--extra-bands": (
+        "Bands beside red, green and blue to read from a Sentinel-2 product or from files of one "
+        "band each: names like B08,B8A,B11, all, or none",
+        "near infrared, where it has the same pixels",
+    ),
     "--wavelengths": (
         "Central wavelengths of the bands beside red, green and blue, in order; 0 for a band that "
         "shows no ground",

@@ -12,7 +12,9 @@ from geodecloud.errors import BandsWarning, SceneError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.align import aligned
 from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.extra_bands import ALL
 from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.raster.source import has_extra_bands
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.fill.ground import Ground
 from geodecloud.restore.fill.pyramid import normalise, pull_push
@@ -190,8 +192,11 @@ def open_reference(
         SceneError: it cannot be read, or does not say where it lies and is of another size.
     """
     allowed = reading or Reading()
+    more = (ALL,) if len(others) > 1 and has_extra_bands(path) else None
     own_reading = Reading(
-        declared_nodata_only=allowed.declared_nodata_only, allow_network=allowed.allow_network
+        extra_bands=more,
+        declared_nodata_only=allowed.declared_nodata_only,
+        allow_network=allowed.allow_network,
     )
     with (
         open_scene(path, reading=own_reading) as own,

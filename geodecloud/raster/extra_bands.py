@@ -1,0 +1,196 @@
+"""Choose the bands beside red, green and blue among the files of a product, or of a folder."""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rasterio.enums import ColorInterp
+
+from geodecloud.errors import BandsWarning, SceneError, warn
+from geodecloud.raster.bands import BandNames, is_same_band, words_of
+from geodecloud.raster.gdal import open_raster
+from geodecloud.raster.grid import Grid
+from geodecloud.raster.wavelengths import numbers_of, shows_ground, wavelength_of
+
+log = logging.getLogger("geodecloud")
+
+ALL, NONE = "all", "none"
+NEAR_INFRARED = (760.0, 900.0)  # nm
+_NIR = 842.0  # nm; of several near infrared bands, the nearest to this one is read
+_RESOLUTION = re.compile(r"_(\d+)m\Z")  # at the end of a name, of Sentinel-2's bands
+_MOST_FACTOR = 10  # times that a coarser band's pixel may be as wide as red's
+_SAME_CORNER = 0.01  # of a pixel of red
+
+
+@dataclass(frozen=True)
+class ExtraFile:
+    """A file of one band beside red, green and blue.
+
+    path: as GDAL opens it.
+    name: of the band, like B08.
+    wavelength: of its centre, nm.
+    factor: width and height of its pixels in those of red.
+    """
+
+    path: str
+    name: str
+    wavelength: float
+    factor: int = 1
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a file says of its pixels: those of another band must fit red's."""
+
+    grid: Grid
+    dtype: str
+    nodata: float | None
+
+    @classmethod
+    def of(cls, dataset: Any) -> "Pixels":
+        """Return it from an open file."""
+        return cls(Grid.of(dataset), dataset.dtypes[0], dataset.nodata)
+
+
+def known_files(
+    files: Sequence[str], colours: Sequence[str], least_metres: int = 0
+) -> list[ExtraFile]:
+    """Return the files whose names are those of bands that show the ground, by wavelength.
+
+    Of a band that a product has at several resolutions, the finest comes first.
+
+    Args:
+        files: of the product or folder; those of ``colours`` are left out.
+        least_metres: resolution below which a file is left out, if its name ends with one.
+    """
+    stems = [Path(file).stem for file in files]
+    shown = [stem.replace("_", " ") for stem in stems]
+    folder = Path(files[0]).parent.name if files else ""
+    numbers = numbers_of(BandNames(shown, file="/".join([folder, *stems])))
+    found = []
+    for file, stem in zip(files, stems, strict=True):
+        if file in colours or not (band := _band_of(stem, numbers)):
+            continue
+        stated = _RESOLUTION.search(stem)
+        metres = int(stated[1]) if stated else least_metres
+        if metres >= least_metres:
+            found.append((band[1], metres, file, band[0]))
+    return [ExtraFile(file, name, wavelength) for wavelength, _, file, name in sorted(found)]
+
+
+def choose(
+    known: Sequence[ExtraFile], wanted: Sequence[str] | None, red: Pixels, where: str
+) -> list[ExtraFile]:
+    """Return the files to read, with their factors.
+
+    Args:
+        wanted: names of bands, ``all`` or ``none``; None: near infrared, if it has red's pixels.
+        where: the product or folder, for messages.
+
+    Raises:
+        SceneError: a band that is named is not there, or does not fit red.
+    """
+    if wanted is None:
+        return _near_infrared(known, red, where)
+    names = [name.lower() for name in wanted]
+    if names == [NONE]:
+        return []
+    if names == [ALL]:
+        each = {one.name: [same for same in known if same.name == one.name] for one in known}
+        return [fit for files in each.values() if (fit := _finest(files, red))]
+    chosen = []
+    for name in wanted:
+        files = [one for one in known if _plain(one.name) == _plain(name)]
+        fit = _finest(files, red)
+        if fit is None:
+            there = ", ".join(dict.fromkeys(one.name for one in known)) or "none"
+            reason = f"{_misfit(files[0], red)[1]}" if files else f"it has these: {there}"
+            raise SceneError(f"{where}: band {name} of `extra_bands` cannot be read; {reason}")
+        chosen.append(fit)
+    return chosen
+
+
+def _near_infrared(known: Sequence[ExtraFile], red: Pixels, where: str) -> list[ExtraFile]:
+    low, high = NEAR_INFRARED
+    near = [one for one in known if low <= one.wavelength <= high]
+    near.sort(key=lambda one: abs(one.wavelength - _NIR))
+    for one in near:
+        try:
+            factor, reason = _misfit(one, red)
+        except SceneError:
+            text = f"near infrared band {one.name} cannot be opened, and is left out"
+            warn(BandsWarning, f"{where}: {text}")
+            return []
+        if factor == 1:
+            return [one]
+        log.info("%s: near infrared band %s is not read: %s", where, one.name, reason)
+    return []
+
+
+def _finest(files: Sequence[ExtraFile], red: Pixels) -> ExtraFile | None:
+    """Return the first of some files of a band that fits red, with its factor."""
+    for one in files:
+        factor, _ = _misfit(one, red)
+        if factor:
+            return ExtraFile(one.path, one.name, one.wavelength, factor)
+    return None
+
+
+def _misfit(file: ExtraFile, red: Pixels) -> tuple[int, str]:
+    """Return how many pixels of red a pixel is wide, and why that is 0.
+
+    Raises:
+        SceneError: the file cannot be opened.
+    """
+    with open_raster(file.path) as dataset:
+        colours = [one for one in dataset.colorinterp if one != ColorInterp.alpha]
+        own, count = Pixels.of(dataset), len(colours)
+    name = Path(file.path).name
+    if count != 1:
+        return 0, f"{name} has {count} bands"
+    if own.dtype != red.dtype:
+        return 0, f"{name} has {own.dtype}, red has {red.dtype}"
+    if own.nodata is not None and repr(own.nodata) != repr(red.nodata):
+        return 0, f"{name} has nodata {own.nodata:g}, red has {red.nodata}"
+    factor = _factor(own.grid, red.grid)
+    return factor, "" if factor == 1 else f"the pixels of {name} are others than those of red"
+
+
+def _factor(own: Grid, red: Grid) -> int:
+    """Return how many pixels of red one pixel is wide and high; 0: no whole number."""
+    if own.crs != red.crs:
+        return 0
+    mine, theirs = own.transform, red.transform
+    ratio = mine.a / theirs.a if theirs.a else 0.0
+    factor = round(ratio)
+    if not 1 <= factor <= _MOST_FACTOR:
+        return 0
+    if own.shape != tuple(-(-length // factor) for length in red.shape):
+        return 0
+    far = ((factor * x, factor * y) for x, y in ((0, 0), (own.shape[1], own.shape[0])))
+    own_corners = (mine * (0, 0), mine * (own.shape[1], own.shape[0]))
+    for pixel, corner in zip(far, own_corners, strict=True):
+        column, row = ~theirs * corner
+        if max(abs(column - pixel[0]), abs(row - pixel[1])) > _SAME_CORNER:
+            return 0
+    return factor
+
+
+def _band_of(stem: str, numbers: Any) -> tuple[str, float] | None:
+    """Return a band's name and wavelength by its file's, which may begin with other words."""
+    words = words_of(stem)
+    for first in range(len(words)):
+        wavelength = wavelength_of("_".join(words[first:]), numbers)
+        if wavelength and shows_ground(wavelength):
+            name = "".join(word for word in words[first:] if not is_same_band(word))
+            return name.upper() if re.fullmatch(r"b\d+a?", name) else name, wavelength
+    return None
+
+
+def _plain(name: str) -> str:
+    """Return a band's name by which "B8", "b08" and "Band 8" are one."""
+    joined = "".join(words_of(name))
+    return re.sub(r"^(?:band|b)0*(?=\d)", "b", joined)
