@@ -52,6 +52,14 @@ def test_long_sentences_are_found():
     assert [len(one.split()) for one in found] == [1, LONGEST + 1, LONGEST + 1]
 
 
+def test_every_picture_is_made_by_one_command():
+    tracked = {*DOCS.glob("*.png"), *(ROOT / "sample_data").glob("*.png")}
+    made = (ROOT / "benchmarks" / "pictures.py").read_text("utf-8").split('"""')[1]
+    assert {one.relative_to(ROOT).as_posix() for one in tracked} == {
+        *re.findall(r"(?:docs|sample_data)/\w+\.png", made)
+    }
+
+
 @page_by_page
 def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):

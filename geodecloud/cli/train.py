@@ -72,6 +72,7 @@ def train(
     device: Annotated[
         str,
         typer.Option(
+            rich_help_panel="Performance",
             metavar="DEVICE",
             help="Device to train on: cpu, cuda, cuda:1 or mps",
             show_default="a GPU if there is one",
