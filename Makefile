@@ -31,7 +31,7 @@ docs: $(VENV)/installed-docs $(NOTEBOOKS)
 
 notebooks: $(NOTEBOOKS)
 
-examples/%.ipynb: examples/%.py $(wildcard examples/helpers/*.py) | $(VENV)/installed-docs
+examples/%.ipynb: examples/%.py $(wildcard examples/helpers/*.py geodecloud/model/weights/*) | $(VENV)/installed-docs
 	$(BIN)/python -m jupytext --quiet --set-kernel python3 --to ipynb --execute --output $@ $<
 
 pictures: $(VENV)/installed

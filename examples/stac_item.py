@@ -1,30 +1,33 @@
 # %% [markdown]
 # # From a STAC item to a result
 #
-# This notebook searches a STAC catalogue for a cloudy scene, restores a part of it without
-# downloading it as a whole, and writes a STAC item of the result. It is written for the [Planetary
-# Computer](https://planetarycomputer.microsoft.com/dataset/sentinel-2-l2a), and shows what differs
-# for [Earth Search](https://earth-search.aws.element84.com/v1).
+# This notebook searches a STAC catalogue for a cloudy scene, restores a part of
+# it without downloading it as a whole, and writes a STAC item of the result. It
+# is written for the [Planetary
+# Computer](https://planetarycomputer.microsoft.com/dataset/sentinel-2-l2a), and
+# shows what differs for [Earth
+# Search](https://earth-search.aws.element84.com/v1).
 #
-# So that it runs anywhere, a small server on this machine stands in for the catalogue. It has the
-# sample of the repository, in files of one band each, with addresses that must be signed. For the
-# real catalogue, change the two lines that are marked.
+# So that it runs anywhere, a small server on this machine stands in for the
+# catalogue. It has the sample of the repository, in files of one band each,
+# with addresses that must be signed. For the real catalogue, change the two
+# lines that are marked.
 
 # %%
 import tempfile
 from pathlib import Path
 
+import geodecloud
 import matplotlib.pyplot as plt
 import numpy as np
 import pystac
 import pystac_client
 import rasterio
-from helpers.figures import panels, read, show_colours, show_provenance
-from helpers.local_stac import serve_sample, sign
 from rasterio.warp import transform_bounds
 from rasterio.windows import from_bounds
 
-import geodecloud
+from helpers.figures import panels, read, show_colours, show_provenance
+from helpers.local_stac import serve_sample, sign
 
 RESULTS = Path("results")
 RESULTS.mkdir(exist_ok=True)
@@ -35,14 +38,14 @@ CATALOGUE = serve_sample(Path("../sample_data"), Path(tempfile.mkdtemp()))
 # %% [markdown]
 # ## Find a scene
 #
-# `sign` adds a signature to the addresses of an item's files. The real one is `sign_inplace` of the
-# package `planetary-computer`. Earth Search needs none.
+# `sign` adds a signature to the addresses of an item's files. The real one is
+# `sign_inplace` of the package `planetary-computer`. Earth Search needs none.
 
 # %%
 AREA = (-75.718, 37.690, -75.695, 37.705)  # west, south, east, north
 
 client = pystac_client.Client.open(CATALOGUE, modifier=sign)
-# Real: client = pystac_client.Client.open(CATALOGUE, modifier=planetary_computer.sign_inplace)
+# Real: modifier=planetary_computer.sign_inplace
 
 search = client.search(
     collections=["sentinel-2-l2a"],
@@ -52,15 +55,22 @@ search = client.search(
 )
 items = sorted(search.items(), key=lambda item: item.datetime)
 for item in items:
-    print(item.id, item.datetime.date(), f"{item.properties['eo:cloud_cover']} % cloud")
+    cloud_cover = item.properties["eo:cloud_cover"]
+    print(item.id, item.datetime.date(), f"{cloud_cover} % cloud")
 
 # %% [markdown]
 # ## Ask the item for the offset
 #
-# Sentinel-2 has an offset of -1000 from processing baseline 04.00 on. The Planetary Computer passes
-# DN on as they are, and its band files do not state the baseline. The item does, also for old
-# scenes that were processed again, so do not judge by the date. On Earth Search, the property
-# `earthsearch:boa_offset_applied` decides: if it is true, the offset is 0.
+# Sentinel-2 has an offset of -1000 from processing baseline 04.00 on. The
+# Planetary Computer passes DN on as they are, and its band files do not state
+# the baseline. The item does, also for old scenes that were processed again, so
+# do not judge by the date.
+#
+# On Earth Search, the assets are `red`, `green` and `blue`, and the property
+# `earthsearch:boa_offset_applied` decides: if it is true, the offset is 0. It
+# has been [wrong for some
+# scenes](https://github.com/Element84/earth-search/issues/71). Dark water shows
+# it: its reflectance must not be far below 0.
 
 # %%
 item = items[0]
@@ -71,12 +81,12 @@ print(f"{item.id}: baseline {baseline:05.2f}, so offset {offset}")
 # %% [markdown]
 # ## Restore a part of it
 #
-# The three files of red, green and blue are given in this order. `aoi` is in the CRS of the scene,
-# so the area is projected first. `allow_network` must be said: without it, geodecloud reads nothing
-# from the network.
+# The three files of red, green and blue are given in this order. `aoi` is in
+# the CRS of the scene, so the area is projected first. `allow_network` must be
+# said: without it, geodecloud reads nothing from the network.
 
 # %%
-crs = item.properties["proj:code"]  # older items have the number alone, as "proj:epsg"
+crs = item.properties["proj:code"]  # older items: "proj:epsg", a number
 bounds = transform_bounds("EPSG:4326", crs, *AREA)
 bands = [item.assets[name].href for name in ("B04", "B03", "B02")]
 
@@ -91,22 +101,26 @@ report = geodecloud.decloud_file(
     format="cog",
     overwrite=True,
 )
-print(f"{report.width} x {report.height} pixels, {report.invented_fraction:.0%} invented")
+print(f"{report.width} x {report.height} pixels")
+print(f"{report.invented_fraction:.0%} invented")
 
 # %% [markdown]
-# The result has three bands: red, green and blue. To restore near infrared, too, stack the four
-# files into one VRT first, for example by `gdalbuildvrt -separate`.
+# The result has three bands: red, green and blue. To restore near infrared,
+# too, stack the four files into one VRT first, for example by `gdalbuildvrt
+# -separate`.
 
 
 # %%
 def read_part(address):
-    """Return the part of a file of one band that lies in the area: (rows, columns)."""
+    """Return the part of a band that lies in the area: (rows, columns)."""
     with rasterio.open(address) as file:
-        return file.read(1, window=from_bounds(*bounds, file.transform).round())
+        window = from_bounds(*bounds, file.transform).round()
+        return file.read(1, window=window)
 
 
 figure, (before, after, codes) = panels(3)
-show_colours(before, np.stack([read_part(band) for band in bands]), f"{item.id}, before")
+rgb = np.stack([read_part(band) for band in bands])
+show_colours(before, rgb, f"{item.id}, before")
 show_colours(after, read(RESULTS / "from_stac.tif"), "After")
 show_provenance(codes, RESULTS / "from_stac_provenance.tif")
 plt.show()
@@ -114,8 +128,9 @@ plt.show()
 # %% [markdown]
 # ## The result as a STAC item
 #
-# `stac=True` wrote an item beside the result. It has the place, the bands, and the options and
-# model that were used, and it names the provenance as an asset. Add it to a catalogue of your own:
+# `stac=True` wrote an item beside the result. It has the place, the bands, and
+# the options and model that were used, and it names the provenance as an asset.
+# Add it to a catalogue of your own:
 
 # %%
 result = pystac.Item.from_file(RESULTS / "from_stac.json")
@@ -125,9 +140,11 @@ for name, asset in result.assets.items():
 # %% [markdown]
 # ## What to do next
 #
-# - `mask=item.assets["SCL"].href` restores only what Sentinel-2's scene classification calls cloud.
-# - The clear item of July could put real ground under the clouds of June. Stack its three files
-#   into one VRT, too, and see [Compare with a second date](second_date.py).
-# - For many items, write their addresses into a loop, or see [Batches and
-#   clusters](../docs/batch.md).
-# - Each provider's offset and scale: [Which options for my data](../docs/data.md).
+# - `mask=item.assets["SCL"].href` restores only what Sentinel-2's scene
+#   classification calls cloud.
+# - The clear item of July could put real ground under the clouds of June. Stack
+#   its three files into one VRT, too, and see [Compare with a second
+#   date](second_date.py).
+# - Many scenes at once: [Batches and clusters](../docs/batch.md).
+# - Each provider's offset and scale: [Which options for my
+#   data](../docs/data.md).

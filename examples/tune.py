@@ -1,39 +1,46 @@
 # %% [markdown]
 # # Tune the model to a region
 #
-# The built-in model was trained on Europe and on some bright land elsewhere. It may restore your
-# region better after some training on clear scenes of it. Or it may not: so the second half of this
-# notebook judges the tuned model, on land that it was not trained on.
+# The built-in model was trained mostly on Europe. It may restore your region
+# better after some training on clear scenes of it. Or it may not: so the second
+# half of this notebook judges the tuned model, on land that it was not trained
+# on.
 #
-# Everything is very small here, so that it takes half a minute on a CPU. The western part of the
-# sample stands for the scenes to train on, the eastern part for the scenes to judge by.
+# Everything is very small here, so that it takes half a minute on a CPU. The
+# western part of the sample stands for the scenes to train on, the eastern part
+# for the scenes to judge by.
 
 # %%
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import geodecloud
 import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
-from helpers.figures import RGB, panels, read, show_colours
+from geodecloud.model.checkpoint import (
+    default_model,
+    load_generator,
+    save_generator,
+)
 from PIL import Image
 
-import geodecloud
-from geodecloud.model.checkpoint import default_model, load_generator, save_generator
+from helpers.figures import RGB, panels, read, show_colours
 
 CLEAR = Path("../sample_data/s2_clear.tif")
-RESULTS = Path("results") / "tune"
+RESULTS = Path("results/tune")
 WEST = 230  # columns to train on; the others are to judge by
 for folder in ("scenes", "tiles/Region"):
     (RESULTS / folder).mkdir(parents=True, exist_ok=True)
 
 
-def run(*words):
-    """Run geodecloud as in a terminal, and print the last line that it says."""
-    command = [sys.executable, "-m", "geodecloud", *map(str, words)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+def run(command):
+    """Run geodecloud as in a terminal, and print its last line."""
+    words = [sys.executable, "-m", "geodecloud", *shlex.split(command)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
     print((done.stdout or done.stderr).splitlines()[-1])
     done.check_returncode()
 
@@ -43,22 +50,32 @@ def run(*words):
 #
 # Training needs two kinds of clear land:
 #
-# - **Clear scenes of the region**, for `--scenes`: GeoTIFFs. A mask beside a scene leaves out the
-#   clouds that it has.
-# - **EuroSAT**, for `--data`: it keeps the model from forgetting other land. `geodecloud
-#   download-eurosat` fetches its 90 MB. Here, tiles of the sample stand in for it, coded as
-#   EuroSAT's: reflectance 0.275 is white.
+# - **Clear scenes of the region**, for `--scenes`: GeoTIFFs. A mask beside a
+#   scene leaves out the clouds that it has.
+# - **EuroSAT**, for `--data`: it keeps the model from forgetting other land.
+#   `geodecloud download-eurosat` fetches its 90 MB. Here, tiles of the sample
+#   stand in for it, coded as EuroSAT's: reflectance 0.275 is white.
 
 # %%
 with rasterio.open(CLEAR) as scene:
     truth, profile, names = scene.read(), scene.profile, scene.descriptions
 west = truth[:, :, :WEST]
-with rasterio.open(RESULTS / "scenes/west.tif", "w", **profile | {"width": WEST}) as out:
+with rasterio.open(
+    RESULTS / "scenes/west.tif", "w", **profile | {"width": WEST}
+) as out:
     out.write(west)
     out.descriptions = names
 
-eight_bits = np.clip(west[RGB] * (254 / 2750) + 1.5, 1, 255).astype(np.uint8).transpose(1, 2, 0)
-corners = [(row, column) for row in range(0, 290, 32) for column in range(0, WEST - 63, 32)]
+eight_bits = (
+    np.clip(west[RGB] * (254 / 2750) + 1.5, 1, 255)
+    .astype(np.uint8)
+    .transpose(1, 2, 0)
+)
+corners = [
+    (row, column)
+    for row in range(0, 290, 32)
+    for column in range(0, WEST - 63, 32)
+]
 for number, (row, column) in enumerate(corners, 1):
     tile = Image.fromarray(eight_bits[row : row + 64, column : column + 64])
     tile.save(RESULTS / f"tiles/Region/Region_{number}.jpg", quality=95)
@@ -67,8 +84,9 @@ print(f"{len(corners)} tiles")
 # %% [markdown]
 # ## The model to start from
 #
-# The built-in model has a *strength*: a factor of its change, found on real clouds. A run does not
-# inherit it. To compare like with like, both models go without it here.
+# The built-in model has a *strength*: a factor of its change, found on real
+# clouds. A run does not inherit it. To compare like with like, both models go
+# without it here.
 
 # %%
 start = RESULTS / "start.safetensors"
@@ -79,8 +97,9 @@ print(f"strength of the built-in model: {info.strength:g}")
 # %% [markdown]
 # ## A recipe
 #
-# What is left out has its default. A real run takes `configs/tune.toml`: some thousand steps of 32
-# windows, an hour or two on a few cores. This one takes 16 steps of 8 windows.
+# What is left out has its default. A real run takes `configs/tune.toml`: some
+# thousand steps of 32 windows, an hour or two on a CPU. This one takes 16 steps
+# of 8 windows.
 
 # %%
 recipe = """\
@@ -105,39 +124,44 @@ validation_windows = 16
 # %% [markdown]
 # ## Train
 #
-# The clear windows are put under clouds while the model trains: real ones, cut from Landsat scenes,
-# and made ones.
+# The clear windows are put under clouds while the model trains: real ones, cut
+# from Landsat scenes, and made ones.
 
 # %%
 (RESULTS / "recipe.toml").write_text(recipe)
 shutil.rmtree(RESULTS / "run", ignore_errors=True)  # of an earlier time
-run(
-    *("train", "--data", RESULTS / "tiles", "--scenes", RESULTS / "scenes"),
-    *("--cloud-fields", CLEAR.parent / "cloud_fields", "--config", RESULTS / "recipe.toml"),
-    *("--start", start, "--out", RESULTS / "run"),
-)
+run("""
+    train --data results/tune/tiles --scenes results/tune/scenes
+    --cloud-fields ../sample_data/cloud_fields
+    --config results/tune/recipe.toml --start results/tune/start.safetensors
+    --out results/tune/run
+""")
 
 # %% [markdown]
 # ## Judge it
 #
-# Two figures decide. The error under thin cloud should fall. And clear land should stay as it is: a
-# model that changes it takes this land for cloud.
+# Two figures decide. The error under thin cloud should fall. And clear land
+# should stay as it is: a model that changes it takes this land for cloud.
 #
-# `geodecloud simulate` puts clouds over the clear scene, and writes their opacity. So the truth is
-# known. The clear scene itself shows what is changed without need.
+# `geodecloud simulate` puts clouds over the clear scene, and writes their
+# opacity. So the truth is known. The clear scene itself shows what is changed
+# without need.
 
 # %%
+run("""
+    simulate ../sample_data/s2_clear.tif results/tune/cloudy.tif
+    --opacity results/tune/opacity.tif --kind cirrus --seed 3
+    --offset 0 --overwrite
+""")
 cloudy, opacity = RESULTS / "cloudy.tif", RESULTS / "opacity.tif"
-run(
-    *("simulate", CLEAR, cloudy, "--opacity", opacity, "--kind", "cirrus", "--seed", 3),
-    *("--offset", 0, "--overwrite"),
-)
 
 
 def restore(path, model):
     """Return a scene after restoring, and its provenance."""
     result, codes = RESULTS / "restored.tif", RESULTS / "provenance.tif"
-    geodecloud.decloud_file(path, result, model=model, offset=0, provenance=codes, overwrite=True)
+    geodecloud.decloud_file(
+        path, result, model=model, offset=0, provenance=codes, overwrite=True
+    )
     return read(result), read(codes)[0]
 
 
@@ -147,12 +171,14 @@ thin = east & (veil > 0.03) & (veil < 0.6)
 
 
 def error_of(scene):
-    """Return the mean error of reflectance under thin cloud, over red, green and blue."""
-    return np.abs(scene[:3, thin] - truth[:3, thin].astype(float)).mean() / 10_000
+    """Return the mean error of reflectance under thin cloud, in colours."""
+    error = scene[:3, thin] - truth[:3, thin].astype(float)
+    return np.abs(error).mean() / 10_000
 
 
 restored, scores = {}, {}
-for name, model in {"before": start, "tuned": RESULTS / "run/last.safetensors"}.items():
+models = {"before": start, "tuned": RESULTS / "run/last.safetensors"}
+for name, model in models.items():
     restored[name], _ = restore(cloudy, model)
     _, codes = restore(CLEAR, model)
     changed = (codes[east] != geodecloud.Provenance.MEASURED).mean()
@@ -164,7 +190,7 @@ for name, (error, changed) in scores.items():
     print(f"{name:12}{error:24.4f}{changed:24.1%}")
 
 # %%
-figure, axes = panels(4, width=2.4, height=5.6)
+figure, axes = panels(4, size=(2.4, 5.6))
 pictures = {
     "East, under cirrus": read(cloudy),
     "Before tuning": restored["before"],
@@ -176,13 +202,14 @@ for axis, (title, scene) in zip(axes, pictures.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# So few steps change little, and one scene proves nothing. The way is the same for a real run.
+# So few steps change little, and one scene proves nothing. The way is the same
+# for a real run.
 #
 # ## What to do next
 #
-# - Train with EuroSAT, with ten clear scenes or more of all seasons, and with `configs/tune.toml`:
-#   [Training your own](../docs/training.md).
-# - Judge by scenes of other days and places. `geodecloud evaluate` scores pairs of real cloudy and
-#   clear scenes: [Judging a model](../docs/evaluate.md).
-# - Use a model by `--model RUN/best.safetensors`, or `model=` in Python. Keep it only if both
-#   figures are better.
+# - Train with EuroSAT, with ten clear scenes or more of all seasons, and with
+#   `configs/tune.toml`: [Training your own](../docs/training.md).
+# - Judge by scenes of other days and places. `geodecloud evaluate` scores pairs
+#   of real cloudy and clear scenes: [Judging a model](../docs/evaluate.md).
+# - Use a model by `--model RUN/best.safetensors`, or `model=` in Python. Keep
+#   it only if both figures are better.

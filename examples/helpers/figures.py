@@ -1,4 +1,4 @@
-"""Draw scenes, provenance and indices with Matplotlib: what all notebooks share."""
+"""Draw scenes, provenance and indices with Matplotlib, for all notebooks."""
 
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,31 @@ def read(path: Path | str) -> NDArray[Any]:
 
 
 def panels(
-    count: int, width: float = 4.2, height: float | None = None
-) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure and its axes: pictures side by side, without ticks; sizes in inches."""
-    size = (width * count, height or width + 0.7)
-    figure, axes = plt.subplots(1, count, figsize=size, layout="constrained", squeeze=False)
-    for axis in axes[0]:
+    count: int, columns: int = 0, size: tuple[float, float] = (4.2, 4.6)
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure and the axes of its panels, without ticks.
+
+    Args:
+        columns: panels side by side; 0: all.
+        size: of a panel, width and height in inches.
+    """
+    columns = columns or count
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(size[0] * columns, size[1] * rows),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    return figure, axes[0]
+    return figure, list(axes.flat)
 
 
-def show_colours(axis: Axes, rgb: NDArray[Any], title: str, metres: float = 10) -> None:
+def show_colours(
+    axis: Axes, rgb: NDArray[Any], title: str, metres: float = 10
+) -> None:
     """Draw red, green and blue, DN = reflectance x 10000, with a scale bar.
 
     Args:
@@ -56,21 +70,47 @@ def show_colours(axis: Axes, rgb: NDArray[Any], title: str, metres: float = 10) 
     axis.set_title(title)
     rows, columns = rgb.shape[1:]
     kilometres = 1 if columns * metres > 2500 else 0.5
-    left, bottom, length = 0.03 * columns, 0.96 * rows, 1000 * kilometres / metres
-    axis.plot([left, left + length], [bottom, bottom], color="white", linewidth=3)
-    axis.text(left, bottom - 0.02 * rows, f"{kilometres:g} km", color="white", fontweight="bold")
+    left, bottom, length = (
+        0.03 * columns,
+        0.96 * rows,
+        1000 * kilometres / metres,
+    )
+    axis.plot(
+        [left, left + length], [bottom, bottom], color="white", linewidth=3
+    )
+    axis.text(
+        left,
+        bottom - 0.02 * rows,
+        f"{kilometres:g} km",
+        color="white",
+        fontweight="bold",
+    )
 
 
-def show_provenance(axis: Axes, path: Path | str, title: str = "Provenance") -> None:
-    """Draw a provenance raster in the colours of its own table, with a legend below."""
+def show_provenance(
+    axis: Axes, path: Path | str, title: str = "Provenance"
+) -> None:
+    """Draw a provenance raster in its own colours, with a legend below."""
     with rasterio.open(path) as raster:
         codes, table = raster.read(1), raster.colormap(1)
     colours = np.array([table[code] for code in range(256)]) / 255
-    colours[:, 3] = 1  # "measured" is transparent in the file, and drawn black here
-    axis.imshow(codes, cmap=ListedColormap(colours), vmin=0, vmax=255, interpolation="nearest")
+    colours[:, 3] = (
+        1  # "measured" is transparent in the file, and drawn black here
+    )
+    axis.imshow(
+        codes,
+        cmap=ListedColormap(colours),
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+    )
     axis.set_title(title)
-    there = {code: text for code, text in LEGEND.items() if _is_there(code, codes)}
-    patches = [Patch(color=colours[code], label=text) for code, text in there.items()]
+    there = {
+        code: text for code, text in LEGEND.items() if _is_there(code, codes)
+    }
+    patches = [
+        Patch(color=colours[code], label=text) for code, text in there.items()
+    ]
     axis.legend(handles=patches, **_BELOW)
 
 
@@ -90,20 +130,30 @@ _BELOW: dict[str, Any] = {
 
 
 def show_values(
-    axis: Axes, values: NDArray[Any], title: str, limits: tuple[float, float], colours: str
+    axis: Axes,
+    values: NDArray[Any],
+    title: str,
+    limits: tuple[float, float],
+    colours: str,
 ) -> Any:
-    """Draw values such as an NDVI; NaN is grey. Return the image, for a colour bar."""
+    """Draw values, NaN in grey; return the image, for a colour bar."""
     axis.set_facecolor(GREY)
     image = axis.imshow(
-        values, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest"
+        values,
+        cmap=colours,
+        vmin=limits[0],
+        vmax=limits[1],
+        interpolation="nearest",
     )
     axis.set_title(title)
     return image
 
 
 def note_grey(axis: Axes, text: str, frame: str = "") -> None:
-    """Write below a panel what grey means, and a black frame where there is one."""
+    """Write below a panel what grey means, and a black frame if any."""
     patches = [Patch(color=GREY, label=text)]
     if frame:
-        patches.append(Patch(fill=False, edgecolor="black", linewidth=1.5, label=frame))
+        patches.append(
+            Patch(fill=False, edgecolor="black", linewidth=1.5, label=frame)
+        )
     axis.legend(handles=patches, **_BELOW)
