@@ -61,6 +61,12 @@ def test_the_citation_agrees_with_the_project():
     assert {"authors", "year", "url"} <= article.keys()
 
 
+def test_the_version_is_dated_in_the_changelog_as_in_the_citation():
+    titles = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert titles[:2] == ["Unreleased", f"{PROJECT['version']} - {cited['date-released']}"]
+
+
 def test_the_docker_image_is_slim_and_runs_the_program_as_a_user():
     base, last = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert base == last
