@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,15 @@ class Scene:
         """The DN that means nodata, the same for all bands."""
         return self.validity.nodata
 
+    @cached_property
+    def _mask_flags(self) -> Any:
+        """For each band, what says where it has data; rasterio asks GDAL again each time."""
+        return self.dataset.mask_flag_enums
+
     @property
     def masked(self) -> bool:
         """True if the file has a mask, inside or beside it; alpha is a band and no mask."""
-        flags = [flag for band in self.dataset.mask_flag_enums for flag in band]
+        flags = [flag for band in self._mask_flags for flag in band]
         return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
     @property
@@ -174,10 +180,11 @@ class Scene:
         if every > 1:
             groups = _groups(rows, 0, _SQUARE), _groups(columns, 0, _SQUARE)
         else:
-            block = self.dataset.block_shapes[0]
+            height, width = self.dataset.block_shapes[0]
+            height = min(height, _MOST_ROWS)
             groups = (
-                _groups(rows, self.area.row_off, min(block[0], _MOST_ROWS)),
-                _groups(columns, self.area.col_off, -(-_MOST_COLUMNS // block[1]) * block[1]),
+                _groups(rows, self.area.row_off, _MOST_ROWS // height * height),
+                _groups(columns, self.area.col_off, -(-_MOST_COLUMNS // width) * width),
             )
         parts = [
             self._sample_part(rows[down], columns[across])
@@ -217,7 +224,7 @@ class Scene:
 
     def _mask(self, dn: NDArray[Any], band: int, **where: Any) -> NDArray[np.bool_]:
         """Return where a band, read as ``dn``, has data, alpha aside: bool (rows, width)."""
-        nodata, flags = self.nodata, self.dataset.mask_flag_enums[band - 1]
+        nodata, flags = self.nodata, self._mask_flags[band - 1]
         declared = self.dataset.nodatavals[band - 1]
         if nodata is not None and nodata != self.dataset.nodata and not np.isnan(nodata):
             # The file declares another value, or none.

@@ -27,6 +27,8 @@ from geodecloud.settings import Format, Output
 
 OPACITY = "opacity, 0 to 1"  # description of the band
 _FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
+_LEAST_ROWS = 64  # of one write, where rows of blocks are lower
+_READ_BACK = 128  # rows that are read back at once, where rows of blocks are lower
 _DISK_FULL = 1 << 20  # bytes left, below which a failed write is put down to the disk
 
 
@@ -39,7 +41,7 @@ class RowWriter:
         masked_like: the scene whose mask is written too, where it has one.
 
     Attributes:
-        block: height of a row of blocks in pixels.
+        block: rows that are written at once: a row of blocks, or some rows of low ones.
         checksums: CRC-32 of what was written, by window.
     """
 
@@ -47,7 +49,8 @@ class RowWriter:
         self._dataset = dataset
         self._masked_like = masked_like
         self.checksums: list[tuple[Window, int]] = []
-        self.block = min(dataset.block_shapes[0][0], _FLUSH_ROWS)
+        height = min(dataset.block_shapes[0][0], _FLUSH_ROWS)
+        self.block = height * max(1, _LEAST_ROWS // height)
         self._held: list[NDArray[Any]] = []
         self._hidden: list[NDArray[np.bool_]] = []
         self._held_rows = 0
@@ -229,6 +232,25 @@ def _read_back(path: Path, written: RowWriter) -> None:
     GDAL writes much of a file when it closes it, and a failure then raises nothing.
     """
     with _failures(path), rasterio.open(path) as file:
-        for window, checksum in written.checksums:
-            if _checksum(file.read(window=window)) != checksum:
-                raise _write_failure(path, f"rows from {window.row_off} are not as written")
+        for some in _neighbours(written.checksums):
+            first, last = some[0][0].row_off, some[-1][0].row_off + some[-1][0].height
+            rows = file.read(window=Window(0, first, file.width, last - first))
+            for window, checksum in some:
+                start = window.row_off - first
+                if _checksum(rows[:, start : start + window.height]) != checksum:
+                    raise _write_failure(path, f"rows from {window.row_off} are not as written")
+
+
+def _neighbours(checksums: list[tuple[Window, int]]) -> Iterator[list[tuple[Window, int]]]:
+    """Yield runs of windows that follow each other and hold few rows, to be read at once."""
+    some: list[tuple[Window, int]] = []
+    for window, checksum in checksums:
+        if some:
+            first, above = some[0][0], some[-1][0]
+            follows = window.row_off == above.row_off + above.height
+            if not follows or window.row_off + window.height - first.row_off > _READ_BACK:
+                yield some
+                some = []
+        some.append((window, checksum))
+    if some:
+        yield some

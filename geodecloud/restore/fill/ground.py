@@ -17,6 +17,7 @@ _LEAST = 1e-3  # weight of a cell
 _SHADOW = 0.001  # weight of what surely is: it counts where nothing else is in reach
 _AROUND = 5  # doublings of the cell: "around" is some 256 pixels
 _CELL = 8  # pixels
+_AT_ONCE = 1 << 16  # pixels, of a few rows of cells
 _MOST_CELLS = 1 << 21  # 8 pixels suffice for a Sentinel-2 tile; larger scenes get larger cells
 
 # Red, green and blue of land at large, L1C in model range: the median over 1,500 tiles of EuroSAT
@@ -56,8 +57,9 @@ class Ground:
             colour: (bands, rows, width); may be anything where its weight is 0, NaN included.
             weight: (rows, width).
         """
-        for start in range(0, weight.shape[0], self.cell):  # few at once need little memory
-            some = slice(start, start + self.cell)
+        count = max(1, _AT_ONCE // (self.cell * self._width)) * self.cell
+        for start in range(0, weight.shape[0], count):  # few at once need little memory
+            some = slice(start, start + count)
             rows = np.concatenate([self._held, weighted(colour[:, some], weight[some])], axis=1)
             whole = rows.shape[1] // self.cell * self.cell
             if whole:
@@ -73,7 +75,9 @@ class Ground:
 
     def _store(self, rows: Floats) -> None:
         """Sum whole cells, in an order that does not depend on how many come at once."""
-        cells = np.pad(rows, ((0, 0), (0, 0), (0, -self._width % self.cell)))
+        cells, beyond = rows, -self._width % self.cell
+        if beyond:
+            cells = np.pad(rows, ((0, 0), (0, 0), (0, beyond)))
         cells = reduce(np.add, (cells[:, i :: self.cell] for i in range(self.cell)))
         cells = reduce(np.add, (cells[:, :, i :: self.cell] for i in range(self.cell)))
         self.sums[:, self._row : self._row + cells.shape[1]] = cells
