@@ -91,6 +91,7 @@ def test_the_scene_itself_shows_the_depth_of_its_veil_where_angstroms_law_errs(t
     for ratio, law in zip(found, others.law, strict=True):
         assert abs(ratio - true) < max(0.8 * abs(law - true), 0.05)
     cells = sampled_cells(seen_light)
+    assert fit_ratios(others, cells, seen_light[:3], 0 * answer) == others.law  # no veil
     cells.light[:] = np.nan
     assert fit_ratios(others, cells, seen_light[:3], answer) == others.law
 

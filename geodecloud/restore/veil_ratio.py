@@ -24,6 +24,7 @@ MOST_CELLS = 1 << 18  # that are looked at
 _LEAST_CELLS, _LEAST_BLOCKS = 30, 8  # in a block; in a scene
 _THIN, _SHADED = 0.45, 0.15  # opacity and shadow up to which the ground is seen in full light
 _RATIOS = np.linspace(0, 4, 17, dtype=np.float32)  # that are tried; between, lines
+_FARTHEST = 8.0  # ratio to which lines go on
 _MOST = 1.3  # times the law's ratio, or 1: the most that is believed
 # Standard deviation of the law's ratio: close to red, and for each e-fold of wavelength; and that
 # of a fitted ratio, beside its variance over the blocks.
@@ -129,26 +130,27 @@ def _covariances(
 
 def _combine(law: float, wavelength: float, sums: NDArray[np.float64]) -> float:
     """Return the ratio of a band by the law and by the blocks' sums, (blocks, ratios)."""
-    count = len(sums)
-    if count < _LEAST_BLOCKS:
+    count, total = len(sums), sums.sum(axis=0)
+    if count < _LEAST_BLOCKS or total[0] <= total[-1]:  # no veil that tells anything
         return law
-    total = sums.sum(axis=0)
-    fitted = _root(total[None])[0]
-    without = _root(total - sums)
+    fitted, without = _root(total[None])[0], _root(total - sums)
     variance = (count - 1) / count * np.square(without - without.mean()).sum()
-    fitted = min(fitted, _MOST * max(law, 1))
+    fitted = np.clip(fitted, 0, _MOST * max(law, 1))
     far = abs(np.log(wavelength / COLOURS[0]))
     of_law, of_fit = 1 / (_LAW + _LAW_FAR * far) ** 2, 1 / (_FITTED**2 + variance)
     return float((of_law * law + of_fit * fitted) / (of_law + of_fit))
 
 
 def _root(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the first ratio at which each row of sums, (rows, ratios), falls to 0: (rows,)."""
+    """Return the first ratio at which each row of sums, (rows, ratios), falls to 0: (rows,).
+
+    Beyond the ratios that are tried, lines go on: what varies with the blocks must not end there.
+    """
+    last, row = len(_RATIOS) - 1, np.arange(len(sums))
     ended = sums <= 0
-    after = np.where(ended.any(axis=1), ended.argmax(axis=1), len(_RATIOS) - 1)
-    before = np.maximum(after - 1, 0)
-    row = np.arange(len(sums))
-    high, low = sums[row, before], sums[row, after]
-    part = np.clip(high / np.maximum(high - low, 1e-300), 0, 1)
-    roots: NDArray[np.float64] = _RATIOS[before] + (_RATIOS[after] - _RATIOS[before]) * part
-    return np.where(after == 0, 0.0, roots)
+    after = np.where(ended.any(axis=1), ended.argmax(axis=1), last)
+    after = np.maximum(after, 1)
+    high, low = sums[row, after - 1], sums[row, after]
+    part = high / np.maximum(high - low, 1e-300)
+    found: NDArray[np.float64] = _RATIOS[after - 1] + (_RATIOS[after] - _RATIOS[after - 1]) * part
+    return np.clip(found, -_FARTHEST, _FARTHEST)
