@@ -10,6 +10,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import BandsWarning, SceneError, UsageError
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.wavelengths import find_other_bands
+from geodecloud.restore.fill.reference import open_reference
 from geodecloud.settings import Reading, Settings
 from tests.conftest import darken, noise, read, write_scene
 from tests.products import COARSE, write_product
@@ -92,6 +93,15 @@ def test_red_green_and_blue_do_not_depend_on_the_bands_that_are_read(tmp_path):
         "count": 5,
     }
     assert (outs[None][3] != DN[0] // 2).any()  # restored like the colours
+
+
+def test_a_product_as_reference_has_all_bands_of_the_scene(tmp_path):
+    root = write_product(tmp_path, DN, coarse=coarse_bands())
+    with (
+        open_scene(root, reading=Reading(extra_bands="B08,B11")) as scene,
+        open_reference(root, scene, None, find_other_bands(scene)) as reference,
+    ):
+        assert reference.bands == [0, 1, 2, 3, 4]
 
 
 def test_a_band_that_cannot_be_read_is_named(tmp_path):
