@@ -134,8 +134,8 @@ plt.show()
 
 # %% [markdown]
 # Measured pixels lie on the line. Restored pixels follow it: use them where
-# some error is better than a gap, and say so. Filled pixels do not follow it at
-# all: they have the NDVI of the land around them, not of the ground below.
+# some error is better than a gap, and say so. Filled pixels hardly do: they
+# have the NDVI of the land around them, not of the ground below.
 #
 # ## What to do next
 #

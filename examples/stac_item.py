@@ -81,14 +81,17 @@ print(f"{item.id}: baseline {baseline:05.2f}, so offset {offset}")
 # %% [markdown]
 # ## Restore a part of it
 #
-# The three files of red, green and blue are given in this order. `aoi` is in
-# the CRS of the scene, so the area is projected first. `allow_network` must be
-# said: without it, geodecloud reads nothing from the network.
+# The files are given one by one: red, green and blue in this order, then those
+# of further bands, here near infrared. `aoi` is in the CRS of the scene, so the
+# area is projected first. `allow_network` must be said: without it, geodecloud
+# reads nothing from the network. Signatures in addresses are secrets, and come
+# into no output.
 
 # %%
 crs = item.properties["proj:code"]  # older items: "proj:epsg", a number
+NAMES = ("B04", "B03", "B02", "B08")
 bounds = transform_bounds("EPSG:4326", crs, *AREA)
-bands = [item.assets[name].href for name in ("B04", "B03", "B02")]
+bands = [item.assets[name].href for name in NAMES]
 
 report = geodecloud.decloud_file(
     bands,
@@ -104,11 +107,6 @@ report = geodecloud.decloud_file(
 print(f"{report.width} x {report.height} pixels")
 print(f"{report.invented_fraction:.0%} invented")
 
-# %% [markdown]
-# The result has three bands: red, green and blue. To restore near infrared,
-# too, stack the four files into one VRT first, for example by `gdalbuildvrt
-# -separate`.
-
 
 # %%
 def read_part(address):
@@ -119,9 +117,9 @@ def read_part(address):
 
 
 figure, (before, after, codes) = panels(3)
-rgb = np.stack([read_part(band) for band in bands])
+rgb = np.stack([read_part(band) for band in bands[:3]])
 show_colours(before, rgb, f"{item.id}, before")
-show_colours(after, read(RESULTS / "from_stac.tif"), "After")
+show_colours(after, read(RESULTS / "from_stac.tif")[:3], "After")
 show_provenance(codes, RESULTS / "from_stac_provenance.tif")
 plt.show()
 
@@ -143,8 +141,8 @@ for name, asset in result.assets.items():
 # - `mask=item.assets["SCL"].href` restores only what Sentinel-2's scene
 #   classification calls cloud.
 # - The clear item of July could put real ground under the clouds of June. Stack
-#   its three files into one VRT, too, and see [Compare with a second
-#   date](second_date.py).
+#   its files into one VRT by `gdalbuildvrt -separate`, and see [Compare with a
+#   second date](second_date.py).
 # - Many scenes at once: [Batches and clusters](../docs/batch.md).
 # - Each provider's offset and scale: [Which options for my
 #   data](../docs/data.md).

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
 
 from tests.conftest import ROOT, SAMPLES
 from tests.test_docs import LONGEST, sentences_of
@@ -103,6 +104,12 @@ def test_a_stac_item_becomes_a_stac_item(tmp_path, monkeypatch):
     assert [item.id for item in found["items"]] == ["S2_20200615_CLOUDY", "S2_20200702_CLEAR"]
     assert {"data", "provenance"} <= found["result"].assets.keys()
     assert found["report"].width < 389  # a part of the scene
+    with rasterio.open("results/from_stac.tif") as raster:
+        assert raster.descriptions == ("red", "green", "blue", "B08")
+        assert "secret" not in str(raster.tags())
+    assert "secret" not in Path("results/from_stac.json").read_text("utf-8")
+    (source,) = found["result"].get_links("derived_from")
+    assert source.href == found["bands"][0].partition("?")[0]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from geodecloud.data import cloud_kinds
 from geodecloud.qgis.plugin.options import CLOUDS, OPTIONS
 from geodecloud.settings import ModelSpec, Policy
 from geodecloud.settings.option import choices_of, flags_of, hints, option_of
+from geodecloud.settings.parse import without_query
 from tests.conftest import ROOT, noise, read, write_scene
 
 PLUGIN = ROOT / "geodecloud" / "qgis" / "plugin"
@@ -264,3 +265,16 @@ def test_the_dialog_of_qgis_has_the_texts_of_the_settings(flag):
 
 def test_the_dialog_offers_the_clouds_that_the_program_simulates():
     assert tuple(CLOUDS) == cloud_kinds.CLOUDS
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("https://a.org/B04.tif?sig=secret", "https://a.org/B04.tif"),
+        ("/vsicurl/https://a.org/B04.tif?sv=1&sig=secret", "/vsicurl/https://a.org/B04.tif"),
+        ("vrt://scene.tif?bands=1,2,3", "vrt://scene.tif?bands=1,2,3"),
+        ("what?.tif", "what?.tif"),
+    ],
+)
+def test_the_signature_of_an_address_is_not_shown(name, shown):
+    assert without_query(name) == shown

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+plt.rcParams["font.size"] = 12
 WHITE = 0.275  # reflectance that is drawn as white
 RGB = [2, 1, 0]  # where the sample, B02 B03 B04 B08, has red, green and blue
 GREY = "0.35"  # nodata, as in the colours of the provenance

@@ -21,6 +21,7 @@ from geodecloud.errors import GeodecloudError, OutputError, SceneError
 from geodecloud.raster.origin import is_output, tags_of_output
 from geodecloud.raster.report.index import write_index
 from geodecloud.raster.stac import item_path
+from geodecloud.settings.parse import without_query
 from geodecloud.version import VERSION
 
 log = logging.getLogger("geodecloud")
@@ -198,7 +199,7 @@ class Planner:
 
     def _would_make_the_same(self, job: Job) -> bool:
         tags = tags_of_output(job.output)
-        wanted = {**self._tags, "SOURCE": Path(job.source).name}
+        wanted = {**self._tags, "SOURCE": Path(without_query(job.source)).name}
         return all(tags.get(name) == value for name, value in wanted.items())
 
 

@@ -36,6 +36,7 @@ from geodecloud.raster.source import Source, Src, find_source
 from geodecloud.raster.thread_options import thread_options
 from geodecloud.raster.validity import Fill, Validity, find_validity
 from geodecloud.settings import Reading
+from geodecloud.settings.parse import without_query
 
 _AS_DECLARED = Validity()
 
@@ -289,7 +290,7 @@ def open_scene(
             if isinstance(src, Source)
             else find_source(src, reading.resolution, reading.extra_bands)
         )
-        path = Path(source.label)
+        path = Path(without_query(source.label))
         with (
             open_raster(source.name, source.label) as dataset,
             late_failures_as(f"{path}: damaged"),

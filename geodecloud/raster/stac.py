@@ -21,6 +21,7 @@ _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schem
 # Where a file states when it was taken: Sentinel-2's tag, TIFF's, and a time or day in its name.
 _TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
 _TIME_IN_NAME = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d))?(?!\d)")
+_ADDRESS = re.compile(r"\b(https?):/+(.*)")
 _TIFF = "image/tiff; application=geotiff"
 
 
@@ -106,9 +107,16 @@ def make_item(scene: Scene, written: Written) -> dict[str, Any]:
     projection.shape = list(scene.shape)
     projection.transform = list(scene.transform)[:6]
     _add_assets(item, scene, written)
-    item.add_link(pystac.Link("derived_from", str(scene.path.absolute())))
+    item.add_link(pystac.Link("derived_from", _source_address(scene.path)))
     document: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return document
+
+
+def _source_address(path: Path) -> str:
+    """Return the address of a source; a path has garbled one on the network."""
+    if match := _ADDRESS.search(path.as_posix()):
+        return f"{match[1]}://{match[2]}"
+    return str(path.absolute())
 
 
 def _add_assets(item: Any, scene: Scene, written: Written) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 # No drive letter of Windows, which is one letter.
 _GDAL_NAME = re.compile(r"/vsi|[a-z][a-z0-9+.-]+://|[A-Z][A-Z0-9_]+:")
 
+_QUERY = re.compile(r"(https?://[^?]*)\?.*")
 _RANGE = re.compile(r"\s*(-?\d+)\s*-\s*(-?\d+)\s*")
 _LONGEST_RANGE = 65535  # numbers of 16 bits
 
@@ -95,6 +96,11 @@ def aoi(value: Any) -> str:
 def is_gdal_name(name: str) -> bool:
     """Return whether only GDAL can open a name: ``/vsi...``, ``vrt://`` or a subdataset's."""
     return bool(_GDAL_NAME.match(name))
+
+
+def without_query(name: str) -> str:
+    """Return a name without the query of its address: a signature in it is a secret."""
+    return _QUERY.sub(r"\1", name)
 
 
 def raster(value: Any) -> Path | str:
