@@ -10,6 +10,7 @@ from distributed import WorkerPlugin, get_worker
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import Outcome, Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError
+from geodecloud.restore.heap import keep_freed_memory
 from geodecloud.version import VERSION
 
 _REPORT_SECONDS = 0.5  # between two reports of the rows done
@@ -41,6 +42,7 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
                 f"{worker.address} has geodecloud {VERSION}, this machine {self._version}: "
                 "install the same version on all"
             )
+        keep_freed_memory()
         folder = self._folder(worker)
         folder.mkdir()
         path = folder / self._model_name

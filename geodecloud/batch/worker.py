@@ -80,6 +80,8 @@ class Restorer:
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
+        # Imported now, so that the first scene need not wait.
+        from geodecloud import decloud, masking  # noqa: F401
         from geodecloud.model.predictor import load_predictor
 
         self._settings, self._mask_only = spec.settings, spec.mask_only
