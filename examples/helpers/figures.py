@@ -157,4 +157,4 @@ def note_grey(axis: Axes, text: str, frame: str = "") -> None:
         patches.append(
             Patch(fill=False, edgecolor="black", linewidth=1.5, label=frame)
         )
-    axis.legend(handles=patches, **_BELOW)
+    axis.legend(handles=patches, **_BELOW | {"ncols": 1})
