@@ -105,7 +105,7 @@ plt.show()
 
 # %% [markdown]
 # Real ground looks better than invented ground, and it is better, for a map.
-# But it is the ground of July: the bare field in the north-east was green in
+# But it is the ground of July: the bare piece in the north-east was green in
 # June.
 #
 # ## Find the change

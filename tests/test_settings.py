@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import json
 import pickle
 import typing
 from pathlib import Path
@@ -278,3 +279,6 @@ def test_the_dialog_offers_the_clouds_that_the_program_simulates():
 )
 def test_the_signature_of_an_address_is_not_shown(name, shown):
     assert without_query(name) == shown
+    facts = json.loads(Settings(mask=name, references=name).to_json())
+    assert facts["mask"] == Path(shown).name
+    assert facts["references"] == [Path(shown).name]

@@ -435,11 +435,11 @@ class Settings:
             "other_bands": None if policy.other_bands == "restore" else policy.other_bands,
             "extra_bands": reading.extra_bands,
             "wavelengths": reading.wavelengths,
-            "references": [Path(path).name for path in policy.references] or None,
+            "references": [_file_name(path) for path in policy.references] or None,
             "keep_veil": reading.keep_haze or None,
             "nodata": reading.nodata,
             "declared_nodata_only": reading.declared_nodata_only or None,
-            "mask": Path(reading.mask).name if reading.mask else None,
+            "mask": _file_name(reading.mask) if reading.mask else None,
             "mask_values": reading.mask_values,
             "mask_buffer": reading.mask_buffer,
             "aoi": reading.aoi,
@@ -458,3 +458,7 @@ def _fields() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
 def _nearest(name: str, known: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _file_name(path: Path | str) -> str:
+    return Path(parse.without_query(str(path))).name
