@@ -2,6 +2,7 @@
 
     python benchmarks/full_tile.py CLEAR.tif [--size 10980] [--rows N] [--part 2048] [--threads 2]
                                    [--against REVISION] [--device cpu] [--only-full]
+    python benchmarks/full_tile.py CLEAR.tif --shares 0,10,30,60,100 [--rows N] [--part 1024]
 
 CLEAR.tif is a real clear scene. In a temporary folder it is mirrored to the size of a tile and put
 under clouds. The script prints the seconds of one run from end to end, the seconds of the network
@@ -14,6 +15,13 @@ Then four ways run the network over a part of the tile: ours; one window at a ti
 written by itself, as in the article; MONAI's sliding_window_inference; and geoai's predict_geotiff.
 The last two need ``pip install --no-deps monai geoai-py``. All have the same windows, overlap and
 weights, where these can be set. Pixels are compared with ours before the composite.
+
+With --shares, one table instead: for each share, in percent, so much of the tile's columns, from
+the left, is under clouds. Beside the run from end to end stand the share of the windows that was
+computed, the seconds of plain reading and of the network alone on those windows and on those of the
+coarse pass, and how many times as long the other ways take for the same tile. They compute all
+windows whatever there is, so they are timed on the part, and their seconds are those of a window
+times the number of windows.
 """
 
 import argparse
@@ -39,7 +47,7 @@ from geodecloud.errors import GeodecloudWarning
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded
 from geodecloud.model.predictor import Predictor, load_predictor
-from geodecloud.radiometry import Radiometry
+from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore import patches as restoring
 from geodecloud.restore.blend import ramp_weights
@@ -208,7 +216,7 @@ def _dn(model: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 class Network(torch.nn.Module):
-    """The same folded network as a module: R, G, B in model range, strength included."""
+    """The same folded network as a module: light as :func:`light` gives it, strength included."""
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
@@ -222,7 +230,13 @@ class Network(torch.nn.Module):
         model_input = torch.from_numpy(self.model_input(x.numpy(), DARK_OBJECT))
         output = self.network(model_input.contiguous(memory_format=torch.channels_last))
         factor = torch.from_numpy(self.strength(output[:, 3:4].numpy()))
-        return x + factor * (output[:, :3] - x)
+        base = x.clamp(0, 1)
+        return base + factor * (output[:, :3] - base)
+
+
+def light(dn: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return what the network sees of DN: model range, and light beyond it."""
+    return L1C.to_model(dn, BRIGHTEST)
 
 
 def one_by_one(scene: Path, network: Network, path: Path) -> None:
@@ -231,7 +245,7 @@ def one_by_one(scene: Path, network: Network, path: Path) -> None:
         for top in GRID.starts(file.height):
             for left in GRID.starts(file.width):
                 window = Window(left, top, GRID.size, GRID.size)
-                patch = torch.from_numpy(L1C.to_model(file.read(window=window)))[None]
+                patch = torch.from_numpy(light(file.read(window=window)))[None]
                 out.write(_dn(network(patch)[0].numpy()), window=window)
 
 
@@ -241,7 +255,7 @@ def by_monai(scene: Path, network: Network, path: Path) -> None:
 
     weights = ramp_weights(GRID)
     with rasterio.open(scene) as file, rasterio.open(path, "w", **file.profile) as out:
-        x = torch.from_numpy(L1C.to_model(file.read()))[None]
+        x = torch.from_numpy(light(file.read()))[None]
         restored = sliding_window_inference(
             inputs=x,
             roi_size=GRID.size,
@@ -263,7 +277,7 @@ def by_geoai(scene: Path, network: Network, path: Path) -> None:
         output_dtype="uint16",
         output_nodata=0,
         blend_mode="cosine",
-        preprocess_fn=L1C.to_model,
+        preprocess_fn=light,
         postprocess_fn=_dn,
         device="cpu",
         compress="deflate",
@@ -271,8 +285,76 @@ def by_geoai(scene: Path, network: Network, path: Path) -> None:
     )
 
 
-def other_ways(clear: Path, folder: Path, part: int, threads: int) -> None:
-    """Time each way on a part from end to end, and compare its pixels with ours."""
+def under_clouds(share: float, cloudy: Path, clear: Path, path: Path) -> Path:
+    """Write a tile whose left share, 0..1, is under clouds."""
+    with (
+        rasterio.open(cloudy) as covered,
+        rasterio.open(clear) as bare,
+        rasterio.open(path, "w", **bare.profile) as out,
+    ):
+        border = round(share * bare.width)
+        for top in range(0, bare.height, 512):
+            window = Window(0, top, bare.width, min(512, bare.height - top))
+            rows = bare.read(window=window)
+            rows[:, :, :border] = covered.read(window=window)[:, :, :border]
+            out.write(rows, window=window)
+    return path
+
+
+def reading_seconds(scene: Path) -> float:
+    """Return the seconds to read and decompress a scene once."""
+    begun = time.perf_counter()
+    with rasterio.open(scene) as file:
+        for top in range(0, file.height, 512):
+            file.read(window=Window(0, top, file.width, min(512, file.height - top)))
+    return time.perf_counter() - begun
+
+
+def by_share(
+    clear: Path, folder: Path, shape: tuple[int, int], options: argparse.Namespace
+) -> None:
+    """Compare whole runs over tiles of which more and more is under clouds."""
+    threads, device = options.threads, options.device
+    per_window = other_ways(clear, folder, options.part, threads)
+    cloudy = make_tile(clear, folder / "cloudy.tif", *shape)
+    predictor = load_predictor(ModelSpec(device=device), threads)
+    patches = patches_of(cloudy, TIMED_WINDOWS)
+    fine, coarse = (
+        len(GRID.starts(-(-shape[0] // cell))) * len(GRID.starts(-(-shape[1] // cell)))
+        for cell in (1, 4)
+    )
+    ways = [name for name in ("one window at a time", "MONAI", "geoai") if name in per_window]
+    megapixels = shape[0] * shape[1] / 1e6
+    print(f"\n{shape[0]} x {shape[1]}, {threads} threads, {predictor.precision}")
+    print(
+        "| under clouds | windows computed | end to end | a megapixel | reading | network | ratio "
+        f"| memory | {' | '.join(f'{name}, times as long' for name in ways)} |"
+    )
+    print("|---" * (8 + len(ways)) + "|")
+    for share in map(float, options.shares.split(",")):
+        scene = under_clouds(share / 100, cloudy, folder / "clear.tif", folder / "tile.tif")
+        before = network_alone(predictor, patches)
+        reading = reading_seconds(scene)
+        report = run(scene, threads, device=device)
+        after = network_alone(predictor, patches)
+        computed, wall = report["windows"] - report["windows_skipped"], report["wall"]
+        network = (before + after) / 2 * (computed + coarse)
+        longer = [f"{per_window[name] * fine / wall:.1f}" for name in ways]
+        print(
+            f"| {share:g} % | {computed / report['windows']:.0%} | {wall:.1f} s "
+            f"| {wall / megapixels:.2f} s | {reading:.1f} s | {network:.1f} s "
+            f"| {wall / (reading + network):.2f} | {report['memory']:.0f} MiB "
+            f"| {' | '.join(longer)} |",
+            flush=True,
+        )
+
+
+def other_ways(clear: Path, folder: Path, part: int, threads: int) -> dict[str, float]:
+    """Time each way on a part from end to end, and compare its pixels with ours.
+
+    Returns:
+        the seconds of each way for a window.
+    """
     scene = make_tile(clear, folder / "part.tif", part, part)
     predictor = load_predictor(ModelSpec(device="cpu", precision="fp32"), threads)
     network = Network(predictor)
@@ -284,7 +366,7 @@ def other_ways(clear: Path, folder: Path, part: int, threads: int) -> None:
         "ours again": lambda src, dst: blended(src, predictor, dst, threads),
     }
     print(f"\n{part} x {part}, fp32{'seconds':>16}{'ratio':>9}{'difference in DN':>24}")
-    first, ours = 0.0, None
+    first, ours, found = 0.0, None, {}
     for name, way in ways.items():
         path = folder / "way.tif"
         begun = time.perf_counter()
@@ -295,12 +377,14 @@ def other_ways(clear: Path, folder: Path, part: int, threads: int) -> None:
             continue
         seconds = time.perf_counter() - begun
         first = first or seconds
+        found[name] = seconds / len(GRID.starts(part)) ** 2
         with rasterio.open(path) as file:
             pixels = file.read().astype(np.int32)
         ours = pixels if ours is None else ours
         difference = np.abs(pixels - ours)
         text = f"mean {difference.mean():.3f}, max {difference.max()}"
         print(f"{name:<22}{seconds:>8.1f} s{seconds / first:>9.2f}{text:>24}", flush=True)
+    return found
 
 
 def main() -> None:
@@ -314,11 +398,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="of the full tiles: cpu, cuda")
     parser.add_argument("--only-full", action="store_true", help="no tile with 60 %% nodata")
     parser.add_argument("--against", metavar="REVISION", help="an earlier revision to time, too")
+    parser.add_argument("--shares", metavar="PERCENT,...", help="of the tile under clouds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as name:
+        shape = (options.rows or options.size, options.size)
+        if options.shares:
+            by_share(options.clear, Path(name), shape, options)
+            return
         if options.size:
-            shape = (options.rows or options.size, options.size)
             full_tiles(options.clear, Path(name), shape, options)
         if options.part:
             other_ways(options.clear, Path(name), options.part, options.threads)
