@@ -15,9 +15,9 @@ from geodecloud.settings import Policy
 
 # Fill, chosen on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
 _FRINGE = 10  # pixels around opaque cloud that are no ground yet: fringes, parallax, glare
-_CLOSE = 3  # pixels that count as the pixel itself
+_CLOSE = 1  # pixels that count as the pixel itself
 _OWN = (0.10, 0.20)  # opacity there: of ground all the same, and of what is filled
-_SOFT = 3  # pixels over which the edge of the fill is made soft, twice
+_SOFT = 2  # pixels over which the edge of the fill is made soft, twice
 _RISE = 0.05  # of opacity, over which the fill sets in below ``opaque_above``
 
 REACH = _FRINGE + 2 * _SOFT  # rows around a row on which its answer depends
