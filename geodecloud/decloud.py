@@ -146,8 +146,7 @@ def decloud_scene(
         if policy.shadows == "restore":
             coarse = relit(coarse)
         asked = settings.output.opacity is not None or settings.output.report is not None
-        shadows = policy.shadows == "restore" or asked or settings.output.cloud_mask is not None
-        coarse = gated(coarse, settings.windows, shadows=shadows)
+        coarse = gated(coarse, settings.windows)
         land = survey and survey.finish()
 
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:

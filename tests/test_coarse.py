@@ -1,5 +1,7 @@
 """Laws of the two passes: the same for any division, gated, merged, never from nodata."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,6 +25,8 @@ from geodecloud.restore.coarse import (
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network
+from geodecloud.restore.relight import Shade
+from geodecloud.restore.shadows import shadow_fraction
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.restore.windows import grid_of
 from geodecloud.restore_arrays import restore_array
@@ -101,7 +105,7 @@ def run(scene, predict, windows=Windows(), plan=PLANS[0]):  # noqa: B008
 
 def coarse_of(width, light, answer, gate=None):
     """A coarse answer of cells, with shadows wherever it says."""
-    anywhere = np.ones(answer.shape[1:], np.float32)
+    anywhere = np.ones((2, *answer.shape[1:]), np.float16)
     return Coarse(
         4,
         width,
@@ -109,7 +113,7 @@ def coarse_of(width, light, answer, gate=None):
         answer,
         guides=True,
         computed={},
-        shadow_region=anywhere,
+        thrown=anywhere,
         gate=gate,
     )
 
@@ -121,8 +125,8 @@ def joined(rows):
 
 
 def gate_of(coarse, height):
-    """The larger weight of the gate, (rows, width)."""
-    return coarse.at(coarse.gate, 0, height).max(axis=0) / 255
+    """The weight of the gate, (rows, width)."""
+    return coarse.at(coarse.gate[None], 0, height)[0] / 255
 
 
 # --- means of cells ------------------------------------------------------------------------
@@ -293,7 +297,7 @@ def test_a_window_has_its_light_and_what_is_known_of_the_land_around():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_inside_of_the_gate_all_is_as_without_one(seed):
-    """Outside there is nothing; on its soft edge there is less."""
+    """Outside there is no cloud; on its soft edge there is less."""
     scene = Pixels(some_sky((330, 350), seed), ~some_holes((330, 350)))
     coarse, with_gate, _ = run(scene, SeesHaze())
     ungated, without, _ = run(scene, SeesHaze(), Windows(gate="off"))
@@ -304,8 +308,8 @@ def test_inside_of_the_gate_all_is_as_without_one(seed):
     assert inside.mean() > 0.05
     assert outside.mean() > 0.05
     np.testing.assert_array_equal(with_gate[:, inside], without[:, inside])
-    assert not with_gate[3:, outside].any()
-    assert (with_gate[3:] <= without[3:] + 1e-6).all()
+    assert not with_gate[3, outside].any()
+    assert (with_gate[3] <= without[3] + 1e-6).all()
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 99), st.sampled_from([16, 64]))
@@ -315,7 +319,7 @@ def test_a_window_is_computed_wherever_the_gate_has_weight(rows, columns, seed, 
     plain = coarse_of(4 * columns - 3, answer[:3], answer)
     coarse, height = gated(plain, Windows()), 4 * rows - 1
     weight = gate_of(coarse, height)
-    seen = coarse.at(answer, 0, height)[3:].max(axis=0)
+    seen = coarse.at(answer, 0, height)[3]
     assert (weight[seen > 0.15] == 1).all()
     for row in {*range(0, height, 24), max(0, height - size)}:
         for column in {*range(0, coarse.width, 24), max(0, coarse.width - size)}:
@@ -324,21 +328,6 @@ def test_a_window_is_computed_wherever_the_gate_has_weight(rows, columns, seed, 
             assert needed or not weight[row : row + size, column : column + size].any()
             near = np.s_[max(0, row - 8) : row + size + 8, max(0, column - 8) : column + size + 8]
             assert not needed or weight[near].any()
-
-
-@given(st.integers(0, 99))
-def test_what_is_said_of_cloud_does_not_depend_on_shadows(seed):
-    rng = np.random.default_rng(seed)
-    answer = (rng.random((5, 40, 50)) > 0.999).astype(np.float16)
-    plain = coarse_of(200, answer[:3], answer)
-    both, clouds = (gated(plain, Windows(), shadows=asked) for asked in (True, False))
-    assert np.array_equal(both.gate[0], clouds.gate[0])
-    assert not clouds.gate[1].any()
-    over_cloud = clouds.at(clouds.gate, 0, 160)[0] > 0
-    for row in range(0, 160, 16):
-        for column in range(0, 200, 16):
-            here = over_cloud[row : row + 16, column : column + 16].any()
-            assert clouds.is_needed(row, column, 16) or not here
 
 
 @pytest.mark.parametrize("gate", ["on", "off"])
@@ -380,7 +369,35 @@ def test_where_the_coarse_opacity_is_no_stronger_the_fine_change_stays(answer, f
     fine[3] = np.maximum(fine[3], known[3])
     merged = coarse.merge(0, fine[:3] / 2, fine.copy())
     np.testing.assert_array_equal(merged[:4], fine[:4])
-    np.testing.assert_array_equal(merged[4], np.maximum(fine[4], known[4]))
+    hidden = shadow_fraction(np.ones((2, 50, 34), np.float32), fine[4])
+    np.testing.assert_allclose(merged[4], 0.6 * hidden, rtol=1e-6)
+
+
+@given(
+    hnp.arrays(np.float32, (5, 13, 9), elements=unit),
+    hnp.arrays(np.float32, (5, 50, 34), elements=unit),
+)
+def test_behind_the_gate_shadows_are_those_of_the_coarse_answer(answer, fine):
+    answer[4] *= 0.6
+    coarse = coarse_of(34, answer[:3], answer, np.zeros((13, 9), np.uint8))
+    merged = coarse.merge(0, fine[:3] / 2, fine.copy())
+    assert not merged[3].any()
+    np.testing.assert_allclose(merged[4], coarse.at(answer, 0, 50)[4], rtol=1e-5, atol=1e-6)
+
+
+@given(
+    hnp.arrays(np.float32, (5, 13, 9), elements=unit),
+    hnp.arrays(np.float32, (5, 50, 34), elements=unit),
+    hnp.arrays(np.float32, (2, 3, 1, 1), elements=st.floats(0.125, 0.75, width=32)),
+)
+def test_relighting_changes_shadows_alone(answer, fine, shade):
+    coarse = coarse_of(34, answer[:3], answer)
+    fine[4, :, :10] = 0
+    beside = np.full((13, 9), 0.5, np.float16)
+    relit = replace(coarse, shade=Shade(*shade), beside=beside)
+    plain, bright = (one.merge(0, fine[:3] / 2, fine.copy()) for one in (coarse, relit))
+    np.testing.assert_array_equal(plain[3], bright[3])
+    np.testing.assert_array_equal(plain[:, :, :10], bright[:, :, :10])
 
 
 @given(
@@ -406,7 +423,7 @@ def test_a_thin_haze_that_the_coarse_pass_alone_sees_is_undone_exactly(ground, a
 @given(
     hnp.arrays(np.float32, (5, 13, 9), elements=unit),
     hnp.arrays(np.float32, (5, 50, 34), elements=unit),
-    hnp.arrays(np.uint8, (2, 13, 9)),
+    hnp.arrays(np.uint8, (13, 9)),
     st.integers(0, 49),
 )
 def test_merging_does_not_depend_on_the_rows(answer, fine, gate, first):
@@ -417,7 +434,7 @@ def test_merging_does_not_depend_on_the_rows(answer, fine, gate, first):
     np.testing.assert_array_equal(part, whole[:, first:])
     assert (whole[3:] <= 1 + 1e-6).all()
     nothing = gate_of(coarse, 50) == 0
-    assert (whole[3:, nothing] == 0).all()
+    assert (whole[3, nothing] == 0).all()
 
 
 def test_haze_that_only_the_coarse_pass_sees_is_restored(tmp_path):
@@ -492,7 +509,7 @@ def test_a_narrow_scene_that_is_very_long_has_two_passes_too(monkeypatch):
 @pytest.mark.parametrize("shape", [(300, 260), (127, 260)])
 def test_the_memory_of_the_coarse_answer_is_known(shape):
     coarse, *_ = run(Pixels(some_sky(shape)), SeesHaze())
-    arrays = [coarse.light, coarse.answer, coarse.gate, coarse.shadow_region]
+    arrays = [coarse.light, coarse.answer, coarse.gate, coarse.thrown]
     held = sum(array.nbytes for array in arrays if array is not None)
     assert (
         0.8 * coarse_bytes(*shape, cell_of(shape)) <= held <= coarse_bytes(*shape, cell_of(shape))

@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from geodecloud.restore.shadows import find_displacement, relight_gain, shadow_region
+from geodecloud.restore.shadows import (
+    displaced,
+    find_displacement,
+    shadow_fraction,
+    thrown_shadows,
+)
 
 SHAPE = (180, 200)  # cells
+whole = st.integers(-30, 30)
+shift = st.floats(-20, 20)
 
 
 def clouds(seed=0, count=12, shape=SHAPE):
@@ -30,62 +39,103 @@ def lakes(seed=5):
     return clouds(seed) * np.float32(0.4)
 
 
+def found_in(opacity, looks):
+    """The share of the sun that is hidden, by both."""
+    return shadow_fraction(thrown_shadows(opacity, looks).astype(np.float32), looks)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("offset", [(-12, -7), (9, 14), (-20, 3), (4, -5)])
-def test_the_displacement_is_found_and_holds_the_shadows(offset, seed):
+def test_the_displacement_is_found_and_the_shadows_with_it(offset, seed):
     opacity = clouds(seed)
     shadow = thrown(opacity, *offset)
     found = find_displacement(opacity, shadow)
     assert abs(found.rows - offset[0]) <= 1
     assert abs(found.columns - offset[1]) <= 1
-    region = shadow_region(opacity, shadow)
-    assert (region.dtype, region.shape) == (np.float32, SHAPE)
-    assert ((region >= 0) & (region <= 1)).all()
+    parts = thrown_shadows(opacity, shadow)
+    assert (parts.dtype, parts.shape) == (np.float16, (2, *SHAPE))
+    assert ((parts >= 0) & (parts <= 1)).all()
+    hidden = found_in(opacity, shadow)
+    assert ((hidden >= 0) & (hidden <= 1)).all()
     inside = np.zeros(SHAPE, bool)
     inside[20:-20, 20:-20] = True  # the others come round from the other side
-    assert (region[inside & (shadow > 0)] > 0.99).all()
+    assert (hidden[inside & (shadow > 0)] > 0.9).mean() > 0.97
+    assert not hidden[inside & (shadow == 0)].any()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_dark_land_is_no_shadow(seed):
-    assert not shadow_region(np.zeros(SHAPE, np.float32), lakes()).any()  # without a cloud
-    assert not shadow_region(clouds(seed), np.zeros(SHAPE, np.float32)).any()
+    assert not thrown_shadows(np.zeros(SHAPE, np.float32), lakes()).any()  # without a cloud
+    assert not thrown_shadows(clouds(seed), np.zeros(SHAPE, np.float32)).any()
     everywhere = np.full(SHAPE, 0.4, np.float32)
-    assert not shadow_region(clouds(seed), everywhere).any()
+    assert not thrown_shadows(clouds(seed), everywhere).any()
 
 
-def test_far_from_any_cloud_nothing_is_in_shadow():
+def test_a_lake_stays_dark_beside_shadows():
+    opacity = clouds(0)
+    lake = lakes() * (opacity == 0) * (thrown(opacity, -12, -7) == 0)
+    hidden = found_in(opacity, np.maximum(thrown(opacity, -12, -7), lake))
+    assert hidden[(lake > 0)][:].mean() < 0.2
+    middle = np.s_[30:-30, 30:-30]
+    assert hidden[middle][lake[middle] > 0].mean() < 0.1
+
+
+def test_where_clouds_may_lie_outside_what_looks_like_shadow_is_believed():
     opacity = clouds()
     opacity[:, 120:] = 0
-    shadow = np.maximum(thrown(opacity, -12, -7), lakes() * (opacity == 0) * (np.arange(200) > 170))
-    region = shadow_region(opacity, shadow)
-    assert region[:, :100].any()
-    assert not region[30:-30, 150:170].any()
-    assert region[:, -3:].all()  # whose clouds may lie outside of the scene
+    looks = np.maximum(thrown(opacity, -12, -7), 0)
+    looks[60:90, 190:] = 0.4
+    hidden = found_in(opacity, looks)
+    assert (hidden[60:90, -5:] > 0.99).all()
+    assert not hidden[30:-30, 150:170].any()
 
 
-def test_shadows_are_relit_to_the_light_beside_them():
-    opacity = clouds()
-    shadow = thrown(opacity, -12, -7) * (opacity == 0)
-    land = np.random.default_rng(0).uniform(0.2, 0.4, (3, *SHAPE)).astype(np.float32)
-    depth = np.array([0.7, 0.65, 0.6], np.float32)[:, None, None]
-    light = land * (1 - depth * shadow)
-    for share in (0.5, 1.0):
-        gain = relight_gain(light, share * (land - light), opacity, shadow)
-        assert gain.shape == (3,)
-        assert np.allclose(gain, 0.75 / share if share < 0.75 else 1, rtol=0.1)
+@given(whole, whole)
+def test_cells_that_are_displaced_by_whole_cells_are_the_same(down, right):
+    cells = np.random.default_rng(0).random((40, 35), np.float32)
+    moved = displaced(cells, down, right, (0, 40))
+    back = displaced(moved, -down, -right, (0, 40))
+    inside = displaced(displaced(np.ones_like(cells), down, right, (0, 40)), -down, -right, (0, 40))
+    np.testing.assert_array_equal(back, cells * inside)
 
 
-def test_without_shadows_nothing_is_relit_more():
-    light = np.full((3, *SHAPE), 0.3, np.float32)
-    none = np.zeros(SHAPE, np.float32)
-    assert (relight_gain(light, 0 * light, none, none) == 1).all()
+@given(shift, shift, st.integers(0, 39), st.integers(1, 40))
+def test_displaced_rows_do_not_depend_on_how_many_are_asked_for(down, right, first, count):
+    cells = np.random.default_rng(1).random((40, 35), np.float32)
+    last = min(first + count, 40)
+    rows = displaced(cells, down, right, (first, last))
+    np.testing.assert_array_equal(rows, displaced(cells, down, right, (0, 40))[first:last])
+    assert ((rows >= 0) & (rows <= 1)).all()
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_more_evidence_never_means_less_shadow(cloud, may, looks):
+    def hidden(*values):
+        parts = np.array(values[:2], np.float32).reshape(2, 1, 1)
+        return float(shadow_fraction(parts, np.full((1, 1), values[2], np.float32))[0, 0])
+
+    at = hidden(cloud, may, looks)
+    assert 0 <= at <= 1
+    assert hidden(0, 0, looks) == 0
+    for more in ((1, may, looks), (cloud, 1, looks), (cloud, may, 1)):
+        assert hidden(*more) >= at - 1e-6
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 250), (250, 33), (1, 400), (3, 400), (400, 2)])
 def test_scenes_of_any_shape_have_an_answer(shape):
     rng = np.random.default_rng(0)
     opacity, shadow = rng.random((2, *shape), np.float32)
-    region = shadow_region(opacity, shadow)
-    assert np.isfinite(region).all()
-    assert not shadow_region(0 * opacity, shadow).any()
+    parts = thrown_shadows(opacity, shadow)
+    assert np.isfinite(parts).all()
+    assert not thrown_shadows(0 * opacity, shadow).any()
+
+
+def test_a_whole_tile_throws_the_shadows_of_its_parts():
+    """Displacement and heights are found from means where there are many cells."""
+    opacity = clouds(3, 60, (1100, 300))
+    shadow = thrown(opacity, -12, -7)
+    hidden = found_in(opacity, shadow)
+    inside = np.zeros(opacity.shape, bool)
+    inside[30:-30, 30:-30] = True
+    assert (hidden[inside & (shadow > 0)] > 0.8).mean() > 0.9
+    assert hidden[inside & (shadow == 0)].mean() < 0.02

@@ -22,8 +22,9 @@ from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, ups
 from geodecloud.restore.memory import FILLED_ROWS, MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands, fit_exponent
 from geodecloud.restore.patches import Network, RowSource
+from geodecloud.restore.relight import Shade, find_shade, light_beside
 from geodecloud.restore.rows import given
-from geodecloud.restore.shadows import relight_gain, shadow_region
+from geodecloud.restore.shadows import shadow_fraction, thrown_shadows
 from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
@@ -38,15 +39,16 @@ _CHANGE, _OPACITY, _SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # and pale fields look like a faint, even veil, which is nowhere more than that.
 _THIN_VEIL, _CERTAIN = 0.05, 0.12
 CERTAIN_ALONE = 0.2  # the same for windows without a scene around them
-_SHADED = 0.15  # coarse shadow above which the fine pass is needed
 _MARGIN = 5  # cells around by which that is widened
 _SOFT = 2  # cells to each side over which the gate's edge is made soft
 _THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
 _ROWS = 16  # that are merged at once
 _EXPONENT_ROWS = 256  # of cells, at once
 _BRIGHT = 60_000.0  # model range: light beyond that of half floats is no ground
-_RELIT = (0.1, 0.25)  # shadow: none of the gain, and all of it
 _HAZY_SHADOW = 0.3  # opacity from which a change is cloud's, whatever lies below
+_SHADE_BEGINS = 0.1  # of the sun that is hidden, from which a change is wholly the shadow's
+_DEPTH = 0.6  # share of the light that most shadows take, where this scene's are not known
+_LESS_SURE = 1.4  # times which the coarse level is less sure of shadows than the fine one
 _SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
 
 _DISTRUST = 14  # pixels around cloud from which no colour is taken
@@ -70,11 +72,13 @@ class Coarse:
     answer: (5, rows, columns), change of R, G, B; opacity; shadow.
     guides: whether the network takes context: the fine pass, where there is one, is told of it.
     computed: number of windows that were computed, by their top row.
-    shadow_region: float16 (rows, columns), 0..1, where shadows may lie.
-    gate: uint8 (2, rows, columns), 0..255, weight of opacity and of shadow; None: 255. Where both
-        are 0 the fine pass is not needed.
+    thrown: float16 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
+    gate: uint8 (rows, columns), 0..255, weight of the fine pass, which is not needed where it is 0;
+        None: 255.
     known: bool (rows, columns), cells with a valid pixel; None: all.
-    gain: float32 (3,), by which the change under shadows is multiplied; None: 1.
+    shade: how deep the scene's shadows are, if they are to be relit by that; None: as the network
+        says.
+    beside: float16 (rows, columns), light of the lit land around each cell; None with ``shade``.
     sampled: the other bands' light in some of the cells; None: there are no such bands.
     """
 
@@ -84,10 +88,11 @@ class Coarse:
     answer: NDArray[Any]
     guides: bool
     computed: dict[int, int]
-    shadow_region: NDArray[np.float16]
+    thrown: NDArray[np.float16]
     gate: NDArray[np.uint8] | None = None
     known: NDArray[np.bool_] | None = None
-    gain: Floats | None = None
+    shade: Shade | None = None
+    beside: NDArray[np.float16] | None = None
     sampled: SampledCells | None = None
 
     @property
@@ -139,7 +144,7 @@ class Coarse:
             return True
         top, left = max(row // self.cell - 1, 0), max(column // self.cell - 1, 0)
         below, right = (-(-(start + size) // self.cell) + 1 for start in (row, column))
-        return bool(self.gate[:, top:below, left:right].any())
+        return bool(self.gate[top:below, left:right].any())
 
     def merge(self, first: int, light: Floats, fine: Floats) -> Floats:
         """Return the answer of both passes for pixel rows: float32 (5, rows, width).
@@ -159,25 +164,41 @@ class Coarse:
 
     def _merge(self, first: int, light: Floats, fine: Floats) -> None:
         last = first + light.shape[1]
-        coarse = self.at_known(self.answer, first, last)
+        coarse, shown = self.at_known(self.answer, first, last), np.clip(light, 0, 1)
+        weight = np.ones_like(fine[0])
         if self.gate is not None:
-            weight = self.at(self.gate, first, last) / np.float32(255)
-            fine[3:] *= weight
-            coarse[3:] *= weight
-        fine[_SHADOW] *= self.at(self.shadow_region[None], first, last)[0]
-        share = np.clip((coarse[3] - fine[3]) / np.float32(_SURE), 0, 1)
+            weight = self.at(self.gate[None], first, last)[0] / np.float32(255)
+            for answer in (fine, coarse):
+                answer[_OPACITY] *= weight
+        share = np.clip((coarse[_OPACITY] - fine[_OPACITY]) / np.float32(_SURE), 0, 1)
         if share.any():
-            shown = np.clip(light, 0, 1)
             seen = np.clip(self.at_known(self.light, first, last), 0, 1)
-            opacity = np.minimum(coarse[3], np.float32(_THIN))
+            opacity = np.minimum(coarse[_OPACITY], np.float32(_THIN))
             veil = opacity * seen - (1 - opacity) * coarse[_CHANGE]  # a times its light
             ground = (shown - veil) / (1 - opacity)
             fine[_CHANGE] += share * (ground - shown - fine[_CHANGE])
-        np.maximum(fine[3:], coarse[3:], out=fine[3:])
-        if self.gain is not None:
-            shaded = smoothstep((fine[_SHADOW] - _RELIT[0]) / np.float32(_RELIT[1] - _RELIT[0]))
-            shaded *= np.clip(1 - fine[_OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)
-            fine[_CHANGE] *= 1 + (self.gain[:, None, None] - 1) * shaded
+        np.maximum(fine[_OPACITY], coarse[_OPACITY], out=fine[_OPACITY])
+        self._relight(first, shown, fine, coarse, weight)
+
+    def _relight(
+        self, first: int, shown: Floats, fine: Floats, coarse: Floats, weight: Floats
+    ) -> None:
+        """Relight what lies in shadow, in place; behind the gate by the coarse answer."""
+        last = first + shown.shape[1]
+        hidden = weight * shadow_fraction(self.at(self.thrown, first, last), fine[_SHADOW])
+        hidden += (1 - weight) * coarse[_SHADOW] / np.float32(_DEPTH)
+        fine[_SHADOW] = hidden * np.float32(_DEPTH)
+        if not hidden.any():
+            return
+        if self.shade is None:
+            change = weight * fine[_CHANGE] + (1 - weight) * coarse[_CHANGE]
+        else:
+            beside = self.at(given(self.beside)[None], first, last)[0]
+            change = self.shade.relit(shown, hidden, beside) - shown
+            fine[_SHADOW] = hidden * self.shade.depth[1]
+        shaded = np.clip(1 - fine[_OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)
+        shaded *= np.minimum(hidden / np.float32(_SHADE_BEGINS), 1)
+        fine[_CHANGE] += shaded * (change - fine[_CHANGE])
 
 
 class PooledScene:
@@ -279,7 +300,7 @@ def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = N
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
-    each = 8 * (4 if cell == 1 else 2) + 2 + 2 + 1
+    each = 8 * (4 if cell == 1 else 2) + 2 * 2 + 2 + 1 + 1
     return -(-height // cell) * -(-width // cell) * each
 
 
@@ -310,7 +331,7 @@ def coarse_pass(
         np.zeros((5, height, width), dtype),
         guides=network.takes_context,
         computed={},
-        shadow_region=np.zeros((height, width), np.float16),
+        thrown=np.zeros((2, height, width), np.float16),
         known=np.zeros((height, width), np.bool_),
         sampled=source.sampled,
     )
@@ -329,9 +350,10 @@ def coarse_pass(
             if shown:
                 shown.until(rows.stop)
     if coarse.guides and not coarse.is_fine:
-        opacity, shadow = coarse.answer[3:].astype(np.float32)
-        coarse.shadow_region[:] = shadow_region(opacity, shadow)
-    coarse.answer[_SHADOW] *= coarse.shadow_region
+        coarse.thrown[:] = thrown_shadows(*coarse.answer[3:].astype(np.float32))
+    for thrown, shadow in zip(coarse.thrown.swapaxes(0, 1), coarse.answer[_SHADOW], strict=True):
+        looks = np.float32(_LESS_SURE) * shadow.astype(np.float32)
+        shadow[:] = _DEPTH * shadow_fraction(thrown.astype(np.float32), looks)
     return coarse
 
 
@@ -358,34 +380,29 @@ def veil_exponent(coarse: Coarse) -> float:
     return fit_exponent(parts())
 
 
-def gated(coarse: Coarse, windows: Windows, *, shadows: bool = True) -> Coarse:
+def gated(coarse: Coarse, windows: Windows) -> Coarse:
     """Return the coarse answer with its gate.
 
     In a scene without a coarse pass, a veil that is nowhere certain is taken out of the answer.
-
-    Args:
-        shadows: whether anybody asks for shadows: they open the gate, too. What the fine pass says
-            of cloud does not depend on it, since every window over a veil is computed either way.
     """
     if windows.gate == "off" or not coarse.guides:
         return coarse
-    opacity, shadow = coarse.answer[3:]
+    opacity = coarse.answer[_OPACITY]
     if coarse.is_fine:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
-    found = certain_veil(opacity, _CERTAIN), shadows & (shadow > _SHADED)
-    near = [dilate(np.asarray(some, np.float32), _MARGIN) for some in found]
-    gate = np.rint(255 * np.stack([box_mean(some, _SOFT) for some in near]))
-    return replace(coarse, gate=gate.astype(np.uint8))
+    near = dilate(np.asarray(certain_veil(opacity, _CERTAIN), np.float32), _MARGIN)
+    gate = np.rint(255 * box_mean(near, _SOFT)).astype(np.uint8)
+    return replace(coarse, gate=gate)
 
 
 def relit(coarse: Coarse) -> Coarse:
-    """Return the coarse answer with the gain of shadows that are to be relit."""
+    """Return the coarse answer by which shadows are relit as deep as those of the scene are."""
     if coarse.is_fine or not coarse.guides:
         return coarse
-    light, answer = (part.astype(np.float32) for part in (coarse.light, coarse.answer))
-    gain = relight_gain(light, answer[_CHANGE], answer[_OPACITY], answer[_SHADOW])
-    return replace(coarse, gain=gain)
+    seen = coarse.light, coarse.answer[_OPACITY], coarse.thrown[0]
+    shade = find_shade(*seen)
+    return coarse if shade is None else replace(coarse, shade=shade, beside=light_beside(*seen))
 
 
 def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from geodecloud.restore.filters import Floats, smoothstep
 from geodecloud.restore.rows import Rows, SceneFacts, given
 from geodecloud.settings import Policy
 
-_SHADOW = (0.15, 0.28)  # shadow: of ground in full light, and relit wholly
+_SHADOW = (0.03, 0.1)  # shadow: of ground in full light, and relit wholly
 # Fringes of opaque cloud, by their opacity below ``opaque_above``. There the fill knows the level
 # of the land, and the other bands' own light its detail, since their ground is brighter than red's.
 # The mean of two independent estimates errs less than either.

@@ -2,31 +2,39 @@
 
 To the network a lake and a shadow are the same dark patch. But all clouds of a scene throw their
 shadows in one direction, nearly as far (Zhu and Woodcock 2012 match clouds and shadows so). The
-displacement is the one under which the displaced clouds cover the most of what looks like shadow.
+displacement is the one under which the displaced clouds cover what looks most like shadow. The
+shape of a shadow is that of its cloud; the network says where it is seen.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft
 
-from geodecloud.restore.filters import Floats, box_mean, dilate
+from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, upsample
 
 _CLOUD = (0.2, 0.5)  # opacity that throws no shadow to speak of, and a full one
+_VISIBLE = 0.2  # of the sun that a cloud hides, below which its cell counts as visible land
 _AROUND = 40  # cells to each side over which land is dark or bright for itself
+_DARKER = (-0.3, 0.5)  # from and to, by which a cell may look more like shadow than land around
 _REACH = (5, 75)  # cells from a cloud to its shadow: 3 km, of clouds up to 2 km above the ground
-_SEEN = 0.5  # share of the cloud that a displacement must leave inside of the scene, to count fully
 _LEAST_CLOUD = 20.0  # cells of cloud below which no displacement is believed
-_CERTAIN = 5.0  # robust standard deviations by which the best displacement must stand out
+_CERTAIN = 4.0  # robust standard deviations by which the best displacement must stand out
+_LEAST_SCORE = 15.0  # and the standard errors by which the land under it must look more like shadow
 _HEIGHTS = (0.55, 0.7, 0.85, 1.0, 1.15, 1.3, 1.45)  # of clouds, over that of most clouds
-_NEAR = 6  # cells around a displaced cloud: its shadow is wider than what of it is opaque
-_SOFT = 3  # cells over which that fades
-_LIT_BELOW, _DEEP = 0.05, 0.33  # shadow of land in full light, and of a shadow's core
-_BESIDE = 8  # cells around a core in which its land in full light lies
-_LEAST_CORES = 25.0  # cells of core below which no gain is found
-_BELIEVED = 0.75  # of the light that is missing: shadows seem deeper where the land is dark
-_MOST_GAIN = 2.0
-_MOST_CELLS = 1024  # along a side; of more, means are taken
+_SIMILAR = 30  # cells around that decide which height clouds have
+_SHARP, _UNUSUAL = 60.0, 0.5  # how clearly they decide, and what an unusual height must gain
+_MOST_CELLS = 1024  # along a side; of more, means are taken to find displacement and heights
+_NEAR = 3  # cells around: a shadow is wider than what is opaque of its cloud
+_SOFT = 1  # cells over which that fades
+_ROWS = 64  # whose shadows are thrown at once
+
+# What the network must say of a cell: under a thrown cloud, to be believed at all and beyond
+# doubt; and where a shadow may lie, but no cloud is seen that would throw it.
+_WHOLE = 0.7  # of the sun that the displaced clouds hide: from there on it is a shadow's core
+_SEEN, _CLEARLY, _ALONE = (0.0, 0.08), (0.06, 0.2), (0.1, 0.3)
+_BOOST = 0.3
 
 
 @dataclass(frozen=True)
@@ -36,89 +44,169 @@ class Displacement:
     certainty: robust standard deviations by which it stands out among all displacements.
     """
 
-    rows: int
-    columns: int
+    rows: float
+    columns: float
     certainty: float
 
 
-def shadow_region(opacity: Floats, shadow: Floats) -> Floats:
-    """Return where shadows may lie, float32 (rows, columns), 0..1; 0 where no cloud throws any.
+def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.float16]:
+    """Return where the clouds of a scene throw their shadows: float16 (2, rows, columns), 0..1.
 
-    A cloud may lie outside of the scene: as far from its edge as shadows are thrown, any shadow is
-    believed, once the displacement of the others is known.
+    The first is the share of the sun that a cloud hides. The second says where shadows may lie
+    besides: around those, and where the cloud would lie outside of the scene. Both are 0
+    everywhere if no displacement is found.
 
     Args:
         opacity, shadow: float32 (rows, columns), 0..1, of the coarse answer.
     """
     (height, width), factor = opacity.shape, -(-max(opacity.shape) // _MOST_CELLS)
-    if factor > 1:  # of a whole tile fewer cells tell as much
-        opacity, shadow = _means(opacity, factor), _means(shadow, factor)
     cloud = np.clip((opacity - _CLOUD[0]) / np.float32(_CLOUD[1] - _CLOUD[0]), 0, 1)
-    found = find_displacement(cloud, shadow, factor)
-    region = np.zeros_like(cloud)
-    if found is not None and found.certainty >= _CERTAIN:
-        for times in _HEIGHTS:
-            down, right = round(found.rows * times), round(found.columns * times)
-            np.maximum(region, _shifted(cloud, down, right), out=region)
-        region = box_mean(dilate(region, -(-_NEAR // factor)), -(-_SOFT // factor))
-    large = np.minimum(region, 1).repeat(factor, axis=0).repeat(factor, axis=1)
-    out: Floats = large[:height, :width]
+    out = np.zeros((2, height, width), np.float16)
+    few, looks = (cells if factor == 1 else _means(cells, factor) for cells in (cloud, shadow))
+    found = find_displacement(few, looks, factor)
+    if found is None:
+        return out
+    chosen = _heights(few, looks, found)
+    down, right = found.rows * factor, found.columns * factor
+    whole = np.ones_like(cloud)
+    for first in range(0, height, _ROWS):
+        rows = first, min(first + _ROWS, height)
+        part = slice(*rows)
+        shares = upsample(chosen, factor, rows, width) if factor > 1 else chosen[:, part]
+        for share, times in zip(shares, _HEIGHTS, strict=True):
+            out[0, part] += (share * displaced(cloud, down * times, right * times, rows)).astype(
+                np.float16
+            )
+        out[1, part] = 1 - displaced(whole, down, right, rows)
+    np.clip(out, 0, 1, out=out)
+    halo = _NEAR + _SOFT
+    for first in range(0, height, _ROWS):
+        last, top = min(first + _ROWS, height), max(first - halo, 0)
+        around = dilate(out[0, top : last + halo].astype(np.float32), _NEAR)
+        near = box_mean(around, _SOFT)[first - top : last - top]
+        out[1, first:last] = np.maximum(out[1, first:last], near)
     return out
 
 
-def relight_gain(light: Floats, change: Floats, opacity: Floats, shadow: Floats) -> Floats:
-    """Return how many times the change is too small under shadows: float32 (3,), 1 to 2.
-
-    How deep shadows are depends on sun, sky and ground, and the network answers the middle of what
-    may be. In one scene they are alike: over all of them, the land in the core of a shadow must be
-    relit to the light of the land beside it.
+def shadow_fraction(thrown: Floats, looks: Floats) -> Floats:
+    """Return the share of the sun that is hidden, float32 (rows, columns), 0..1.
 
     Args:
-        light: float32 (3, rows, columns) of cells, model range; 0 where nothing is known.
-        change: float32 (3, rows, columns), of the coarse answer.
-        opacity, shadow: float32 (rows, columns), of the coarse answer.
+        thrown: float32 (2, rows, columns), see :func:`thrown_shadows`.
+        looks: float32 (rows, columns), 0..1, how much the network takes for shadow.
     """
-    ground = (opacity < _LIT_BELOW) & (light > 0).any(axis=0)
-    lit = (ground & (shadow < _LIT_BELOW)).astype(np.float32)
-    near = box_mean(lit, _BESIDE)
-    core = ground & (shadow > _DEEP) & (near > 0.1)
-    if core.sum() < _LEAST_CORES:
-        return np.ones(len(light), np.float32)
-    beside = (box_mean(band * lit, _BESIDE)[core] / near[core] for band in light)
-    missing = [(around - band[core]).sum() for around, band in zip(beside, light, strict=True)]
-    given = np.maximum([band[core].sum() for band in change], 1e-6)
-    return np.clip(_BELIEVED * np.array(missing) / given, 1, _MOST_GAIN).astype(np.float32)
+    cloud, may = thrown
+    seen, clearly, alone = (
+        smoothstep((looks - start) / np.float32(end - start))
+        for start, end in (_SEEN, _CLEARLY, _ALONE)
+    )
+    under = smoothstep(cloud / np.float32(_WHOLE)) * (seen + np.float32(_BOOST) * clearly)
+    out: Floats = np.clip(np.maximum(under, may * alone), 0, 1)
+    return out
 
 
 def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displacement | None:
-    """Return the displacement of shadows; None where there is too little cloud.
+    """Return the displacement of shadows; None where none stands out.
+
+    Each displacement is scored by how much more the land under the displaced clouds looks like
+    shadow than all other land, in standard errors.
 
     Args:
         cloud: float32 (rows, columns), 0..1, how much of the sun each cell hides.
         shadow: float32 (rows, columns), 0..1.
         factor: cells of the coarse answer along a side of these.
     """
-    visible = (cloud < 0.5).astype(np.float32)
+    darker, visible = _darker(cloud, shadow, factor)
     if min(cloud.sum(), visible.sum()) < _LEAST_CLOUD / factor**2:
         return None
-    wide = _AROUND // factor
-    around = box_mean(shadow * visible, wide) / np.maximum(box_mean(visible, wide), 1e-3)
-    darker = np.maximum(shadow - around, 0) * visible
     nearest, reach = -(-_REACH[0] // factor), min(_REACH[1] // factor, min(cloud.shape) - 1)
     if reach < nearest:
         return None
-    under = _correlate(cloud, darker, reach)  # (2 reach + 1, 2 reach + 1), by displacement
-    counted = _correlate(cloud, visible, reach)
-    score = under / np.maximum(counted, np.float32(_SEEN) * cloud.sum())
+    count, total = float(visible.sum()), float(darker.sum())
+    spread = float(np.sqrt((darker**2).sum() / count - (total / count) ** 2))
+    under = np.maximum(_correlate(cloud, visible, reach), 1e-3)
+    sums = _correlate(cloud, darker, reach)
+    apart = sums / under - (total - sums) / np.maximum(count - under, 1)
+    weight = np.sqrt(under * np.maximum(count - under, 0) / count)
+    # (2 reach + 1, 2 reach + 1)
+    score: Floats = (apart * weight * factor / max(spread, 1e-3)).astype(np.float32)
     down, right = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    distance = np.hypot(down, right)
-    wanted = (distance >= nearest) & (distance <= reach)
+    wanted = (np.hypot(down, right) >= nearest) & (np.hypot(down, right) <= reach)
+    row, column = np.unravel_index(np.argmax(np.where(wanted, score, -np.inf)), score.shape)
     middle = float(np.median(score[wanted]))
-    spread = 1.4826 * float(np.median(np.abs(score[wanted] - middle)))
-    best = np.argmax(np.where(wanted, score, -np.inf))
-    row, column = np.unravel_index(best, score.shape)
-    certainty = (float(score[row, column]) - middle) / max(spread, 1e-4)
-    return Displacement(int(row) - reach, int(column) - reach, certainty)
+    robust = 1.4826 * float(np.median(np.abs(score[wanted] - middle)))
+    best = float(score[row, column])
+    certainty = (best - middle) / max(robust, 1e-4)
+    if certainty < _CERTAIN or best < _LEAST_SCORE:
+        return None
+    finer = [_peak(score[:, column], int(row)), _peak(score[row], int(column))]
+    return Displacement(finer[0] - reach, finer[1] - reach, certainty)
+
+
+def displaced(cells: Floats, down: float, right: float, rows: tuple[int, int]) -> Floats:
+    """Return rows of cells that are moved by parts of cells, bilinear: float32 (rows, columns).
+
+    What comes from outside of the scene is 0.
+    """
+    for axis, by, (first, last) in ((0, down, rows), (1, right, (0, cells.shape[1]))):
+        position = np.arange(first, last, dtype=np.float32) - np.float32(by)
+        before = np.floor(position).astype(np.intp)
+        after = position - before.astype(np.float32)
+        cells = _weighted(cells, axis, before, 1 - after) + _weighted(
+            cells, axis, before + 1, after
+        )
+    return cells
+
+
+def _weighted(cells: Floats, axis: int, index: NDArray[np.intp], weight: Floats) -> Floats:
+    """Return cells along an axis times their weights; 0 for those outside."""
+    inside = (index >= 0) & (index < cells.shape[axis])
+    weights = np.where(inside, weight, np.float32(0))
+    out: Floats = cells.take(index, axis, mode="clip")
+    out *= weights[:, None] if axis == 0 else weights
+    return out
+
+
+def _darker(cloud: Floats, shadow: Floats, factor: int) -> tuple[Floats, Floats]:
+    """Return how much more each cell looks like shadow than land around it; and visible land.
+
+    Both float32 (rows, columns); the first is 0 under cloud.
+    """
+    visible = (cloud < np.float32(_VISIBLE)).astype(np.float32)
+    wide = _AROUND // factor
+    around = box_mean(shadow * visible, wide) / np.maximum(box_mean(visible, wide), 1e-3)
+    least, most = _DARKER
+    darker: Floats = np.clip(shadow - around, least, most).astype(np.float32) * visible
+    return darker, visible
+
+
+def _heights(cloud: Floats, shadow: Floats, found: Displacement) -> Floats:
+    """Return the weight of each height at each cell: float32 (heights, rows, columns), sum 1.
+
+    It is larger the better clouds of that height, thrown, match what looks like shadow around.
+    """
+    darker, visible = _darker(cloud, shadow, 1)
+    darker = np.maximum(darker, 0)
+    rows, energy = (0, len(cloud)), box_mean(darker**2, _SIMILAR) + np.float32(1e-5)
+    match = np.empty((len(_HEIGHTS), *cloud.shape), np.float32)
+    for i, times in enumerate(_HEIGHTS):
+        thrown = displaced(cloud, found.rows * times, found.columns * times, rows) * visible
+        own = box_mean(thrown**2, _SIMILAR) + np.float32(1e-4)
+        match[i] = box_mean(thrown * darker, _SIMILAR) / np.sqrt(own * energy)
+        match[i] -= np.float32(_UNUSUAL * abs(times - 1))
+    match -= match.max(axis=0)
+    np.exp(np.float32(_SHARP) * match, out=match)
+    match /= match.sum(axis=0)
+    return match
+
+
+def _peak(scores: Floats, best: int) -> float:
+    """Return the place of the best of some scores, by the parabola through its neighbours."""
+    if not 0 < best < len(scores) - 1:
+        return float(best)
+    before, at, after = map(float, scores[best - 1 : best + 2])
+    bend = before - 2 * at + after
+    return best + (float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0)
 
 
 def _correlate(cloud: Floats, other: Floats, reach: int) -> Floats:
@@ -127,18 +215,7 @@ def _correlate(cloud: Floats, other: Floats, reach: int) -> Floats:
     spectrum = np.conj(fft.rfft2(cloud, shape)) * fft.rfft2(other, shape)
     sums = fft.irfft2(spectrum, shape)
     around = np.arange(-reach, reach + 1)
-    out: Floats = np.maximum(sums[np.ix_(around % shape[0], around % shape[1])], 0)
-    return out.astype(np.float32)
-
-
-def _shifted(cells: Floats, down: int, right: int) -> Floats:
-    """Return cells moved down and to the right; 1 where they come from outside of the scene."""
-    out = np.ones_like(cells)  # nobody knows that there is no cloud
-    height, width = cells.shape
-    if abs(down) < height and abs(right) < width:
-        to = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-        of = np.s_[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
-        out[to] = cells[of]
+    out: Floats = sums[np.ix_(around % shape[0], around % shape[1])].astype(np.float32)
     return out
 
 

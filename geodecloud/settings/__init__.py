@@ -203,7 +203,7 @@ class Policy(Part):
         parse=parse.rasters,
     )
     shadows: Shadows = option(
-        "keep", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
+        "restore", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
     )
     other_bands: OtherTreatment = option(
         "restore",

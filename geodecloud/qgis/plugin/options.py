@@ -67,7 +67,7 @@ OPTIONS = {
     ),
     "--shadows": (
         "Treatment of clouds' shadows: relight the ground, or keep it as measured",
-        "keep",
+        "restore",
     ),
     "--other-bands": (
         "Treatment of changed pixels in bands beside red, green and blue whose wavelength is "

@@ -1,0 +1,202 @@
+"""Relight the land under a cloud's shadow by the law of light, as deep as this scene's shadows are.
+
+A shadow takes the sun from the ground and leaves it the sky; the air above goes on shining:
+
+    seen = air + (ground - air) * (1 - hidden * depth)         in each band
+
+``hidden`` is the share of the sun that the cloud hides, see :mod:`geodecloud.restore.shadows`. Air
+and depth are alike in all shadows of a scene, and are found from their cores and the land beside.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.restore.filters import Floats, box_mean, dilate
+
+_CORE = 0.9  # of the sun that is hidden in a core, and around it
+_LIT = 0.05  # of the sun that may be hidden of lit land, and around it
+_CLEAR = 0.1  # opacity of land that counts
+_BESIDE = 30  # cells around a core in which its land in full light lies
+_LEAST_BESIDE = 0.05  # share of these that must be lit
+_NEAR = 0.02  # share of the cells around lit land that must be cores, if its contrast counts
+_LEAST_CORES = 30  # cells of core below which nothing is known of a scene's shadows
+_DETAIL = 2  # cells around, over which contrast is measured
+_DARKEST = 0.03  # quantile of the cores that air is darker than
+_SAME = 0.95  # ratio of contrasts from which nothing is learned of air
+_MOST_DEPTH = 0.8  # more would raise noise fivefold
+_LEAST_DEPTH = 0.1  # less is no shadow
+_BRIGHTER = np.float32(1.2)  # times the land beside, that relit land may be
+_SHADED = -0.3  # of that, from which a cell is taken for a core, once something is known
+_ROUNDS = 2
+_ROWS = 256  # of cells, at once
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A scene's shadows: float32 (3, 1, 1) each, of red, green and blue.
+
+    air: light that a shadow leaves as it is, model range.
+    depth: share of the other light that a shadow takes.
+    """
+
+    air: Floats
+    depth: Floats
+
+    def relit(self, light: Floats, hidden: Floats, beside: Floats) -> Floats:
+        """Return the light without shadow, float32 (3, rows, columns).
+
+        No land becomes much brighter than the lit land beside it: at the edge of a shadow it would
+        be lit twice.
+
+        Args:
+            light: float32 (3, rows, columns), model range.
+            hidden: float32 (rows, columns), 0..1, share of the sun that a cloud hides.
+            beside: float32 (rows, columns), see :func:`light_beside`.
+        """
+        most = _BRIGHTER * np.maximum(beside - self.air.mean(), np.float32(1e-3))
+        seen = np.maximum((light - self.air).mean(axis=0), 0)
+        hidden = np.minimum(hidden, np.maximum(1 - seen / most, 0) / self.depth.mean())
+        out: Floats = self.air + (light - self.air) / (1 - hidden * self.depth)
+        return out
+
+    def lack(self, light: Floats, beside: Floats) -> Floats:
+        """Return what land lacks of the light beside it, over what a shadow takes: (rows, columns).
+
+        1 in a shadow, 0 in full light, less where land is brighter.
+
+        Args:
+            light, beside: float32 (3, rows, columns), of cells, and of lit land around each.
+        """
+        left = np.maximum(light - self.air, 0).sum(axis=0)
+        left /= np.maximum((beside - self.air).sum(axis=0), 1e-6)
+        out: Floats = (1 - left) / self.depth.mean()
+        return out
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Rows of cells with their surroundings, which are to be left out.
+
+    own: rows that are to be used.
+    light: float32 (3, rows, columns).
+    core, lit: bool (rows, columns), in the core of a shadow; in full light.
+    share: float32 (rows, columns), of the land around that is lit.
+    """
+
+    own: slice
+    light: Floats
+    core: NDArray[np.bool_]
+    lit: NDArray[np.bool_]
+    share: Floats
+
+    @property
+    def beside(self) -> Floats:
+        """Light of the lit land around each cell, float32 (3, rows, columns)."""
+        sums = box_mean(self.light * self.lit, _BESIDE)
+        return np.divide(sums, self.share, out=sums, where=self.share > _LEAST_BESIDE)
+
+
+def find_shade(
+    light: NDArray[np.floating], opacity: NDArray[np.floating], hidden: NDArray[np.floating]
+) -> Shade | None:
+    """Return how deep a scene's shadows are; None where too little of them is seen.
+
+    Args:
+        light: (3, rows, columns) of cells, model range; 0 where nothing is known.
+        opacity: (rows, columns), 0..1.
+        hidden: (rows, columns), 0..1, by where the clouds throw their shadows alone: what looks
+            like shadow is darker land than the rest.
+    """
+    parts = [_samples(band) for band in _bands(light, opacity, hidden)]
+    core, beside, near, core_contrast, near_contrast = (
+        np.concatenate(some, axis=1) for some in zip(*parts, strict=True)
+    )
+    if min(core.shape[1], near.shape[1]) < _LEAST_CORES:
+        return None
+    near_level, near_contrast = near.mean(axis=1), np.median(np.abs(near_contrast), axis=1)
+    dark, shade = np.ones(core.shape[1], np.bool_), None
+    for _ in range(_ROUNDS):
+        ratio = np.median(np.abs(core_contrast[:, dark]), axis=1) / np.maximum(near_contrast, 1e-6)
+        shade = _fit(core[:, dark], beside[:, dark], near_level, ratio)
+        if shade is None:
+            return None
+        # A thrown shadow fits the real one badly here and there: land in full light is no core.
+        dark = shade.lack(core[..., None], beside[..., None])[:, 0] > _SHADED
+        if dark.sum() < _LEAST_CORES:
+            return None
+    return shade
+
+
+def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> Shade | None:
+    """Return the shade that makes the land beside out of that in the cores; None if it is none.
+
+    A shadow takes as much of the contrast as of the light, but nothing of the air.
+
+    Args:
+        core, beside: (3, n).
+        near, ratio: (3,), mean of lit land near, and contrast in cores over contrast there.
+    """
+    known = np.minimum(ratio, np.float32(_SAME))
+    air = (core.mean(axis=1) - known * near) / (1 - known)
+    air = np.clip(air, 0, 0.9 * np.quantile(core, _DARKEST, axis=1))[:, None]
+    left = (core - air).sum(axis=1) / np.maximum((beside - air).sum(axis=1), 1e-6)
+    depth = np.clip(1 - left, 0, _MOST_DEPTH)
+    if depth.min() < _LEAST_DEPTH:
+        return None
+    return Shade(*(v.astype(np.float32).reshape(3, 1, 1) for v in (air, depth)))
+
+
+def light_beside(
+    light: NDArray[np.floating], opacity: NDArray[np.floating], hidden: NDArray[np.floating]
+) -> NDArray[np.float16]:
+    """Return the light of the lit land around each cell, float16 (rows, columns).
+
+    It is the mean of the bands, and infinite where no lit land is near. For the arguments see
+    :func:`find_shade`.
+    """
+    out = np.full(opacity.shape, np.inf, np.float16)
+    first = 0
+    for band in _bands(light, opacity, hidden):
+        near = band.share[band.own] > _LEAST_BESIDE
+        last = first + len(near)
+        np.copyto(
+            out[first:last], band.beside.mean(axis=0)[band.own], where=near, casting="same_kind"
+        )
+        first = last
+    return out
+
+
+def _samples(band: _Band) -> tuple[Floats, ...]:
+    """Return light, (3, n), of cores, of land beside each, and of lit land near; and contrasts."""
+    own = np.zeros_like(band.core)
+    own[band.own] = True
+    near = own & band.lit & (box_mean(band.core.astype(np.float32), _BESIDE) > _NEAR)
+    core = own & band.core & (band.share > _LEAST_BESIDE)
+    contrast = band.light - box_mean(band.light, _DETAIL)
+    return (
+        band.light[:, core],
+        band.beside[:, core],
+        band.light[:, near],
+        contrast[:, core],
+        contrast[:, near],
+    )
+
+
+def _bands(
+    light: NDArray[np.floating], opacity: NDArray[np.floating], hidden: NDArray[np.floating]
+) -> Iterator[_Band]:
+    """Yield all cells in bands of rows, so that little is held at once."""
+    height = len(opacity)
+    for first in range(0, height, _ROWS):
+        top, below = max(first - 2 * _BESIDE, 0), min(first + _ROWS + 2 * _BESIDE, height)
+        some = np.asarray(light[:, top:below], np.float32)
+        sun = np.asarray(hidden[top:below], np.float32)
+        clear = (opacity[top:below] < _CLEAR) & (some > 0).any(axis=0)
+        core = clear & (-dilate(-sun, 1) > _CORE)
+        lit = clear & (dilate(sun, 1) < _LIT)
+        share = box_mean(lit.astype(np.float32), _BESIDE)
+        own = slice(first - top, min(first + _ROWS, height) - top)
+        yield _Band(own, some, core, lit, share)

@@ -1,0 +1,70 @@
+"""Laws of relighting: what a shadow took comes back, and nothing is lit twice."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geodecloud.restore.relight import Shade, find_shade, light_beside
+from tests.test_shadows import SHAPE, clouds, thrown
+
+fraction = st.floats(0, 1)
+
+
+def bands(*values):
+    return np.array(values, np.float32)[:, None, None]
+
+
+def shaded_land(air, depth, seed=0):
+    """Land, the same in the shade of small clouds, their opacity, the share of the sun hidden."""
+    opacity = clouds(seed, 25)
+    hidden = (thrown(opacity, -15, -9) > 0).astype(np.float32)
+    land = np.random.default_rng(seed).uniform(0.3, 0.5, (3, *SHAPE)).astype(np.float32)
+    return land, air + (land - air) * (1 - hidden * depth), opacity, hidden
+
+
+@given(fraction, st.floats(0.1, 0.8), st.floats(0, 0.3), st.floats(0.3, 1))
+def test_relighting_undoes_the_shadow(hidden, depth, air, ground):
+    shade = Shade(bands(air, air, air), bands(depth, depth, depth))
+    land = np.full((3, 2, 2), ground, np.float32)
+    sun = np.full((2, 2), hidden, np.float32)
+    seen = shade.air + (land - shade.air) * (1 - sun * shade.depth)
+    beside = np.full((2, 2), ground, np.float32)
+    np.testing.assert_allclose(shade.relit(seen, sun, beside), land, atol=1e-4)
+
+
+@given(fraction, st.floats(0.1, 0.8), st.floats(0, 0.2), st.floats(0, 2), st.floats(0.2, 1))
+def test_no_land_is_lit_twice(hidden, depth, air, seen, beside):
+    shade = Shade(bands(air, air, air), bands(depth, depth, depth))
+    light = np.full((3, 1, 1), seen, np.float32)
+    around = np.full((1, 1), beside, np.float32)
+    out = shade.relit(light, np.full((1, 1), hidden, np.float32), around)
+    assert (out >= light - 1e-5).all() or seen < air
+    most = max(seen, air + 1.2 * max(beside - air, 1e-3))
+    assert (out <= most + 1e-3).all()
+
+
+@pytest.mark.parametrize("air", [0.0, 0.1])
+@pytest.mark.parametrize("depth", [0.3, 0.6])
+def test_the_shade_of_a_scene_is_found(air, depth):
+    depths = bands(depth, 0.9 * depth, 0.8 * depth)
+    _, light, opacity, hidden = shaded_land(bands(air, air, air), depths)
+    shade = find_shade(light, opacity, hidden)
+    np.testing.assert_allclose(shade.depth, depths, atol=0.06)
+    np.testing.assert_allclose(shade.air, air, atol=0.06)
+
+
+def test_a_scene_without_shadows_has_no_shade():
+    land, *_ = shaded_land(bands(0, 0, 0), bands(0, 0, 0))
+    nothing = np.zeros(SHAPE, np.float32)
+    assert find_shade(land, nothing, nothing) is None
+    assert find_shade(land, nothing, clouds(1)) is None  # the land there is as light as beside
+    assert find_shade(land, nothing + 1, clouds(1)) is None
+
+
+def test_the_light_beside_is_that_of_lit_land():
+    land, light, opacity, hidden = shaded_land(bands(0, 0, 0), bands(0.6, 0.6, 0.6))
+    beside = light_beside(light, opacity, hidden)
+    assert (beside.dtype, beside.shape) == (np.float16, SHAPE)
+    assert abs(beside[hidden > 0] - land.mean()).max() < 0.02
+    assert np.isinf(light_beside(light, opacity, np.ones_like(hidden))).all()
