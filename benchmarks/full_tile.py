@@ -13,8 +13,9 @@ restores the same tile right after, with its own model.
 
 Then four ways run the network over a part of the tile: ours; one window at a time, each read and
 written by itself, as in the article; MONAI's sliding_window_inference; and geoai's predict_geotiff.
-The last two need ``pip install --no-deps monai geoai-py``. All have the same windows, overlap and
-weights, where these can be set. Pixels are compared with ours before the composite.
+The last two need ``pip install --no-deps monai geoai-py`` and ``pip install geopandas leafmap
+torchinfo``. All have the same windows, overlap and weights, where these can be set. Pixels are
+compared with ours before the composite.
 
 With --shares, one table instead: for each share, in percent, so much of the tile's columns, from
 the left, is under clouds. Beside the run from end to end stand the share of the windows that was

@@ -177,11 +177,14 @@ def _restored_dn(
     seen = radiometry.to_model(dn)
     ground = radiometry.without_haze(seen)
     restored = np.clip(ground + change, 0, 1)
-    beyond = exact - np.clip(exact, radiometry.black, radiometry.black + radiometry.span)
-    distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
-    dropped = beyond * np.clip(distance / _EDGE, 0, 1)
     span = np.float64(radiometry.span)
-    step = weight * ((restored - ground) * span - dropped)
+    step = (restored - ground) * span
+    darkest, brightest = radiometry.black, radiometry.black + radiometry.span
+    if dn.size and not (dn.min() >= darkest and dn.max() <= brightest):
+        beyond = exact - np.clip(exact, darkest, brightest)
+        distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
+        step -= beyond * np.clip(distance / _EDGE, 0, 1)
+    step *= weight
     if radiometry.haze:
         step += (ground - seen) * span
     return as_dtype(exact + step, dn.dtype, nodata)
