@@ -25,7 +25,7 @@ from geodecloud.batch.watch import Watch
 from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, UsageError
 from geodecloud.settings import ModelSpec, Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, noise, write_scene
 
 CONFIGURATION = {"settings": {"window": 64}, "model": "abc"}
 
@@ -67,6 +67,22 @@ def test_a_search_finds_scenes_and_products(tree, monkeypatch):
     assert _found(tree, tree / "odd[1].tif") == {"odd[1].tif"}
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"\n{tree}/a.tif\n{tree}/sub\n"))
     assert read_names(["x", "-"]) == ["x", f"{tree}/a.tif", f"{tree}/sub"]
+
+
+def test_a_folder_with_one_file_per_band_is_one_scene(tree):
+    folder = tree / "HLS.S30.T18SUJ.2021015T155551.v2.0"
+    folder.mkdir()
+    for band in ("B02", "B03", "B04", "B8A"):
+        write_scene(folder / f"{band}.tif", noise((1, 4, 4), "int16"))
+    assert folder.name in _found(tree, tree)
+    assert _found(tree, folder) == _found(tree, f"{tree}/HLS*") == {folder.name}
+    [scene] = Search(tree / "out").find(str(folder))
+    assert scene.stem == folder.name  # with all its dots
+    # A pattern that means files inside of it finds those.
+    inside = {f"{folder.name}/{band}.tif" for band in ("B02", "B03", "B04")}
+    assert _found(tree, folder, pattern=("B0*.tif",)) == inside
+    (folder / "B02.tif").unlink()
+    assert folder.name not in _found(tree, tree)
 
 
 def test_the_tree_below_a_folder_is_kept(tree):

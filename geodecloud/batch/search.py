@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.raster.source import holds_bands
 from geodecloud.settings.parse import is_gdal_name
 from geodecloud.settings.text import decode
 
@@ -59,6 +60,8 @@ class FoundScene:
         """The scene's name without suffix; for a product's metadata file, the product's."""
         path = Path(self.name)
         path = path.parent if fnmatch(path.name, _METADATA) else path
+        if path.is_dir() and path.suffix.upper() != ".SAFE":
+            return path.name  # with one file per band; its name may have dots, as HLS has
         return re.sub(r"(\.SAFE)?(\.zip)?$|\.[^.]+$", "", path.name, count=1, flags=re.IGNORECASE)
 
 
@@ -67,7 +70,8 @@ class Search:
     """The way folders are searched for scenes.
 
     out: the folder of the outputs, which is not searched.
-    pattern: globs for the names of scenes in a folder, of which one has to match.
+    pattern: globs for the names of scenes in a folder, of which one has to match. By default a
+        folder with one file per band is a scene, too.
     recursive: search the folders below a folder too.
     """
 
@@ -86,7 +90,7 @@ class Search:
         if is_gdal_name(name):
             return [FoundScene(name)]
         path = Path(name).absolute()
-        if path.is_dir() and not is_product(path):
+        if path.is_dir() and not self._is_scene(path):
             return list(self._in_folder(path))
         if path.exists() or not glob.has_magic(name):
             return [FoundScene(os.path.normpath(path))]
@@ -94,7 +98,7 @@ class Search:
         found: list[FoundScene] = []
         for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207  is absolute
             path = Path(match)
-            if path.is_dir() and not is_product(path):
+            if path.is_dir() and not self._is_scene(path):
                 found += self._in_folder(path, fixed)
             elif not any(is_product(parent) for parent in path.parents):
                 found.append(FoundScene(match, path.parent.relative_to(fixed)))
@@ -122,18 +126,29 @@ class Search:
             )
         for walked, folders, files in os.walk(folder):
             here = Path(walked)
-            products = sorted(name for name in folders if is_product(here / name))
+            stacks = {name for name in folders if self._is_stack(here / name)}
+            products = {name for name in folders if is_product(here / name)}
             folders[:] = sorted(
                 name
                 for name in folders
                 if self.recursive
-                and name not in products
+                and name not in stacks | products
                 and not name.startswith(".")
                 and (here / name).resolve() != self.out.resolve()
             )
-            for name in sorted([*products, *files]):
-                if not name.startswith(".") and self._matches(name):
+            named = {name for name in products.union(files) if self._matches(name)}
+            for name in sorted(stacks | named):
+                if not name.startswith("."):
                     yield FoundScene(str(here / name), here.relative_to(root or folder))
+
+    def _is_scene(self, folder: Path) -> bool:
+        """Return whether a folder is one scene."""
+        return is_product(folder) or self._is_stack(folder)
+
+    def _is_stack(self, folder: Path) -> bool:
+        """Return whether a folder is a scene with one file per band, and ``pattern`` allows it."""
+        wanted = self.pattern == SCENES or self._matches(folder.name)
+        return wanted and not is_product(folder) and holds_bands(folder)
 
     def _matches(self, name: str) -> bool:
         return any(fnmatch(name.lower(), pattern.lower()) for pattern in self.pattern)

@@ -33,8 +33,8 @@ SourcesArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SRC...",
-        help="Cloudy scenes: files, folders, Sentinel-2 products or patterns; - reads such names "
-        "from stdin, one per line",
+        help="Cloudy scenes: files, folders of them, Sentinel-2 products, folders with one file "
+        "per band, or patterns; - reads such names from stdin, one per line",
     ),
 ]
 FolderArgument = Annotated[
@@ -48,7 +48,7 @@ PatternOption = Annotated[
     input_option(
         metavar="PATTERN",
         help="Names of the scenes in a folder; repeatable",
-        show_default="*.tif, *.tiff, Sentinel-2 products",
+        show_default="*.tif, *.tiff, Sentinel-2 products, folders with one file per band",
     ),
 ]
 WatchOption = Annotated[bool, input_option("--watch", help="Wait for more scenes and restore each")]
@@ -186,12 +186,15 @@ def batch(
         run_batch(request, crew, show_batch(progress, hidden=quiet), summary)
     finally:
         if summary.planned or summary.skipped:
-            _report(summary, out, as_json=as_json, quiet=quiet)
+            _say(summary, out, report=bool(report), as_json=as_json, quiet=quiet)
     if summary.failed:
         raise typer.Exit(1)
 
 
-def _report(summary: "Summary", out: Path, *, as_json: bool, quiet: bool) -> None:
+def _say(summary: "Summary", out: Path, *, report: bool, as_json: bool, quiet: bool) -> None:
+    """Print what became of the scenes; ``report``: a page lists them."""
+    from geodecloud.batch.plan import INDEX
+
     left = summary.planned - len(summary.entries)
     counts = {"done": len(summary.done), "skipped": len(summary.skipped)}
     counts |= {"failed": len(summary.failed), "left": left}
@@ -207,4 +210,6 @@ def _report(summary: "Summary", out: Path, *, as_json: bool, quiet: bool) -> Non
         for entry in summary.failed:
             path, reason = entry["source"]["path"], with_options(entry["error"])
             lines.append(f"          {reason if path in reason else f'{path}: {reason}'}")
+        if report and (out / INDEX).exists():
+            lines.append(f"  report  {out / INDEX}")
         say("\n".join([f"{out}:", *lines]))

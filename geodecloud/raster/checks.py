@@ -54,7 +54,10 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
     if ColorInterp.palette in dataset.colorinterp:
         raise SceneError(f"{path}: a palette picture; expand it by gdal_translate -expand rgb")
     if dataset.count < 3:
-        raise SceneError(f"{path}: {dataset.count} band(s); red, green and blue are needed")
+        raise SceneError(
+            f"{path}: {dataset.count} band(s), but red, green and blue are needed; where each band "
+            "is a file, give their folder"
+        )
     if types not in DTYPES:
         raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(DTYPES)}")
     if len({str(value) for value in dataset.nodatavals}) > 1:

@@ -88,8 +88,7 @@ def find_source(
         raise UsageError(f"{name}: is no Sentinel-2 product; leave `resolution` out")
     if not is_gdal_name(name):
         if Path(name).is_dir():
-            files = [str(path) for path in Path(name).iterdir() if path.suffix.lower() in _RASTERS]
-            return _folder(files, name, extra_bands)
+            return _folder([str(path) for path in _rasters_in(Path(name))], name, extra_bands)
         if glob.has_magic(name) and not _exists(name):
             found = glob.glob(name)  # noqa: PTH207  a pattern may be absolute
             return _folder(found, name, extra_bands)
@@ -100,6 +99,10 @@ def find_source(
             f"{name}: is no product and no folder; all its bands are read: leave `extra_bands` out"
         )
     return Source(name, name)
+
+
+def _rasters_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix.lower() in _RASTERS]
 
 
 def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
@@ -124,6 +127,19 @@ def _folder(files: list[str], where: str, extra_bands: Sequence[str] | None) -> 
     colours = _by_colour(files, where)
     known = known_files(sorted(files), colours)
     return _stack(colours, label=where, known=known, wanted=extra_bands)
+
+
+def holds_bands(folder: Path) -> bool:
+    """Return whether a folder is one scene: files of one band each, named as red, green, blue."""
+    try:
+        colours = _by_colour([str(path) for path in _rasters_in(folder)], str(folder))
+        for file in colours:
+            with open_raster(file) as raster:
+                if raster.count > 2:  # one, and perhaps alpha
+                    return False
+    except (SceneError, OSError):  # no such files, or none that can be read
+        return False
+    return True
 
 
 def has_extra_bands(src: Src) -> bool:
@@ -165,7 +181,7 @@ def _by_colour(files: list[str], where: str) -> list[str]:
             names = f": {', '.join(Path(file).name for file in found)}" if found else ""
             raise SceneError(
                 f"{where}: found {len(found)} {colour} files, expected one{names}; give three "
-                "files, named like B04, B03, B02 or by colour"
+                "files, named like B04, B03, B02 or by colour; restore many scenes as a batch"
             )
         chosen += found
     return chosen

@@ -24,7 +24,7 @@ _HELP = """
 Removes the clouds of all scenes in a folder, one after the other. SCENE.tif becomes
 SCENE_clear.tif in the output folder. Beside it stands SCENE_provenance.tif, which says which pixels
 were measured, restored or invented. Sentinel-2 products (.SAFE folders and their archives) are
-scenes too.
+scenes too, and so are folders with one file per band, as Landsat and HLS have.
 
 A scene that fails is reported after all others are done. The next run restores only scenes that
 are new, have failed or have changed; geodecloud-manifest.jsonl in the output folder records them.
@@ -51,7 +51,8 @@ class RemoveFolder(ProgramAlgorithm):
         )
         self.add(
             QgsProcessingParameterString("PATTERN", "Names of the scenes", optional=True),
-            "Names of the scenes, like *.tif. Default: *.tif, *.tiff, Sentinel-2 products.",
+            "Names of the scenes, like *.tif. Default: *.tif, *.tiff, Sentinel-2 products, "
+            "folders with one file per band.",
         )
         add_restoring(self)
         self.add(number("OFFSET", "Offset"), help_of("--offset"))
