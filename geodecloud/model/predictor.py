@@ -26,6 +26,7 @@ from geodecloud.settings.cores import available_threads
 _FADING = (0.3, 0.6)  # opacity over which the model's strength fades: more turns dense cloud orange
 _DEFAULT_SPEC = ModelSpec()
 _BOTH: tuple[Literal["fp32"], Literal["bf16"]] = "fp32", "bf16"
+_PROBES = 16  # windows on which bf16 is compared with fp32
 _THREAD_SETTING = Lock()
 
 
@@ -230,7 +231,7 @@ class Predictor:
     def _choose_precision(self, *, bf16_required: bool) -> Literal["fp32", "bf16"]:
         """Choose bf16 where it is close enough to fp32 or required; warn where it is not close."""
         dark_object = np.array(L1C_DARK_OBJECT, np.float32)
-        patches = self.model_input(probe_patches(grain(64), 64), dark_object)
+        patches = self.model_input(probe_patches(_PROBES, 64), dark_object)
         outputs = [  # in the pool: the threads of a worker are its own, no others
             self._pool.submit(self._run_in_parts, patches, kind) for kind in ("bf16", "fp32")
         ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 GRAINS = 2  # on the way at once: one is copied while the other is computed
-GRAIN_FACTOR = 2  # windows of a grain for each one on a CPU: 32, the smallest call by default
+GRAIN_FACTOR = 4  # windows of a grain for each one on a CPU: 32, the smallest call by default
 _PER_PIXEL = 4000  # bytes of the network's layers, skips and workspace, in fp32
 _USED = 0.8  # of the free memory, at most
 

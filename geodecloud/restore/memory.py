@@ -28,7 +28,7 @@ FILLED_ROWS = 64  # at once, by one thread; a swatch is as high
 FILLING = 2  # threads at most that fill
 CALLS = 2  # of the network at once, so that it never waits
 _BATCHES = CALLS + 2  # asked; and one waiting, one answered
-_PATCH_PIXELS = 16 * 64 * 64  # of a grain, where they are small enough
+_PATCH_PIXELS = 8 * 64 * 64  # of a grain, where they are small enough
 _FEW, _SMALL = 128, (4, 8)  # windows of a pass, below which its grains are of so many
 _CALL = 0.25  # cost of a call of the network, in windows
 
