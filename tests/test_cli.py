@@ -66,6 +66,7 @@ def test_info_describes_a_scene_and_a_model(cli, tiny_model):
     assert scene["bands"] == [1, 2, 3]
     assert (scene["scale"], scene["offset"]) == pytest.approx((50000, -5000))
     assert "EPSG:32616" in cli("info", SAMPLES / "l8_cloudy.tif").out
+    assert "red, green, blue  1, 2, 3" in cli("info", SAMPLES / "l8_cloudy.tif").out
     assert json.loads(cli("info", tiny_model, "--json").out)["generator"]["width"] == 4
 
 
@@ -131,6 +132,11 @@ def test_a_bad_scene_is_one_clear_line(cli, tmp_path, tiny_model, kind):
         (["--bands", "1,2"], "three numbers"),
         (["--bands", "1,2,9"], "1 to 3"),
         (["--scale", "0"], "more than 0"),
+        (
+            ["--scale", "0.0000275", "--offset", "-0.2"],
+            "2.75e-05 x DN - 0.2 is --scale 36363.636 and --offset -7272.7273",
+        ),
+        (["--bounds", "0,0,1,1"], "--bounds is 0,0,1,1"),
         (["--opaque-above", "2"], "opaque-above is 2"),
         (["--opaque", "nodata"], "no nodata value"),
         (["--opaque", "hide"], "hide"),

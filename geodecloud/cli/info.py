@@ -24,17 +24,21 @@ _OLD_NAMES = {
     "darkest": "dark_object",
     "bands from": "bands_from",
 }
+_FOR_DEVELOPERS = {"path_radiance_removed", "dark_object"}  # JSON alone has them
+_LABELS = {"bands": "bands of red, green, blue"}  # for people
 
 
 def info(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Scene or model file")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Scene, provenance, cloud mask or model file")
+    ],
     resolution: ResolutionOption = None,
     extra_bands: ExtraBandsOption = None,
     nodata: NodataOption = None,
     declared_nodata_only: DeclaredNodataOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a model, a scene and what would be used to restore it, or its provenance."""
+    """Describe a scene and what would restore it, a provenance, a cloud mask or a model."""
     if Path(file).suffix == ".safetensors":
         from geodecloud.model.checkpoint import read_info
 
@@ -43,8 +47,8 @@ def info(
     else:
         from geodecloud.raster.scene import open_scene
 
-        if counts := _provenance(file):
-            print_facts(counts, as_json=as_json)
+        if shares := _provenance(file, each=as_json) or _cloud_mask(file):
+            print_facts(shares, as_json=as_json)
             return
         settings = Settings(
             resolution=resolution,
@@ -57,16 +61,42 @@ def info(
     print_facts(facts, as_json=as_json)
 
 
-def _provenance(name: str) -> dict[str, Any] | None:
-    """Return the fraction of the pixels that each code of provenance has; None: it is none."""
-    from geodecloud.raster.provenance import MEANINGS, count_codes
+def _provenance(name: str, *, each: bool) -> dict[str, Any] | None:
+    """Return the fraction of the pixels that codes of provenance have; None: it is none.
+
+    Args:
+        each: tell each percentage and each reference apart.
+    """
+    from geodecloud.raster.provenance import MEANINGS, count_codes, legend
 
     counts = count_codes(Path(name)) if Path(name).is_file() else None
     if counts is None:
         return None
-    total = sum(counts.values())
-    shares = {f"{code}: {MEANINGS[code][0]}": round(n / total, 6) for code, n in counts.items()}
-    return {"provenance": name, **shares}
+    texts = {str(code): MEANINGS[code][0] for code in counts} if each else legend()
+    return {"provenance": name, **_shares(counts, texts)}
+
+
+def _cloud_mask(name: str) -> dict[str, Any] | None:
+    """Return the fraction of the pixels that each class of a cloud mask has; None: it is none."""
+    from geodecloud.raster.cloud_mask import MEANINGS, TEXT
+    from geodecloud.raster.provenance import count_codes
+
+    counts = count_codes(Path(name), TEXT) if Path(name).is_file() else None
+    if counts is None:
+        return None
+    texts = {str(code.value): text for code, (text, _, _) in MEANINGS.items()}
+    return {"cloud_mask": name, **_shares(counts, texts)}
+
+
+def _shares(counts: Mapping[int, int], texts: Mapping[str, str]) -> dict[str, float]:
+    """Return the fraction of the pixels of each code, or range of codes like 1-100, that occurs."""
+    shares = {}
+    for codes, text in texts.items():
+        first, _, last = codes.partition("-")
+        pixels = sum(counts.get(code, 0) for code in range(int(first), int(last or first) + 1))
+        if pixels:
+            shares[f"{codes}: {text}"] = round(pixels / sum(counts.values()), 6)
+    return shares
 
 
 def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
@@ -111,16 +141,18 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
         old = {old: facts[new] for old, new in _OLD_NAMES.items() if new in facts}
         answer(json.dumps({**facts, **old}))
         return
-    names = max(map(len, facts))
-    for name, value in facts.items():
-        answer(f"{name.replace('_', ' '):>{names}}  {_readable(value)}")
+    shown = {_LABELS.get(name, name): facts[name] for name in facts if name not in _FOR_DEVELOPERS}
+    names = max(map(len, shown))
+    for name, value in shown.items():
+        lines = _readable(value).replace("\n", "\n" + " " * (names + 2))
+        answer(f"{name.replace('_', ' '):>{names}}  {lines}")
 
 
 def _readable(value: Any) -> str:
     if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
         return ", ".join(map(_readable, value)) or "none"
     if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
-        return "; ".join(f"{key} {text}" for key, text in value.items())
+        return "\n".join(f"{key} {text}" for key, text in value.items()) or "none"
     if isinstance(value, dict) and all(isinstance(one, float | int) for one in value.values()):
         return ", ".join(f"band {band}: {nm:g} nm" for band, nm in value.items()) or "none"
     if isinstance(value, dict | list):

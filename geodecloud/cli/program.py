@@ -99,11 +99,10 @@ class Program(Group):
 
 
 def user_name(parameter: Any) -> str:
-    """Return a parameter's name for the user: the flag named like it, or an argument's metavar."""
+    """Return a parameter's name for the user: its first long flag, or an argument's metavar."""
     if _is_argument(parameter):
         return str(parameter.metavar or parameter.name.upper()).strip("[].")
-    flag = f"--{parameter.name.replace('_', '-')}"
-    return flag if flag in parameter.opts else str(max(parameter.opts, key=len))
+    return str(next((flag for flag in parameter.opts if flag.startswith("--")), parameter.opts[0]))
 
 
 def write_sections(parameters: list[Any], formatter: Any) -> None:

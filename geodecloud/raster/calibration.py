@@ -36,6 +36,7 @@ from geodecloud.settings import Reading
 # Percentiles of the scene's DN that stand for its darkest and its brightest pixels.
 _DARK, _BRIGHT = 0.5, 98
 _HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
+_OVERCAST = 0.4  # reflectance; only opaque cloud makes the darkest pixels as bright
 _BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
 _BLACK = 0.02  # reflectance; a scene whose bright pixels are darker has another scale
 _BYTE = 255  # the largest DN of 8 bits
@@ -103,7 +104,11 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
 def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
     """Return what to do where most of a scene would be taken for opaque cloud."""
     if not radiometry.guessed:
-        return "if all that is cloud, `opaque` keep leaves it, and `references` show the ground"
+        return (
+            "if all that is cloud, give `opaque` keep to leave it, or `references` of real ground; "
+            f"if not, its scale {radiometry.scale:g} and offset {radiometry.offset:g} "
+            f"({radiometry.origin}) are wrong: give `scale` and `offset`"
+        )
     return _remedy(read_statements(scene), radiometry)
 
 
@@ -257,10 +262,13 @@ def _warn_of_contradictions(scene: Scene, radiometry: Radiometry, dn: NDArray[An
             f"{radiometry.scale:g} ({radiometry.origin}); if that is wrong, give `scale`",
         )
     elif dark > _HAZY and radiometry.guessed and scene.dtype != np.uint8:
+        looks = f"{scene.path}: its darkest pixels have reflectance {dark:.2f}, as under"
         warn(
             RadiometryWarning,
-            f"{scene.path}: its darkest pixels have reflectance {dark:.2f}, as under haze; if its "
-            f"DN have an offset like Sentinel-2's since 2022, give `offset` {BASELINE_4_OFFSET:g}",
+            f"{looks} opaque cloud; if that is wrong, give `scale` and `offset`"
+            if dark > _OVERCAST
+            else f"{looks} haze; if its DN have an offset like Sentinel-2's since 2022, give "
+            f"`offset` {BASELINE_4_OFFSET:g}",
         )
     elif dark < _BELOW_BLACK and radiometry.offset:
         warn(

@@ -65,4 +65,4 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
             f"{path}: nodata {dataset.nodatavals} differs by band; declare one value for all"
         )
     if dataset.crs is None and not dataset.gcps[0] and not dataset.rpcs:
-        warn(GeoreferenceWarning, f"{path}: has no CRS; the output will have none either")
+        warn(GeoreferenceWarning, f"{path}: has no CRS; outputs on its grid have none either")

@@ -110,14 +110,17 @@ def legend() -> dict[str, str]:
     return dict(text for code, text in texts.items() if code not in inside)
 
 
-def count_codes(path: Path) -> dict[int, int] | None:
+def count_codes(path: Path, name: str = NAME) -> dict[int, int] | None:
     """Return the number of pixels of each code of a raster; None: it is no provenance.
+
+    Args:
+        name: with which the description begins; of another raster of codes, its own.
 
     Raises:
         SceneError: it cannot be read.
     """
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
-        if file.count != 1 or not (file.descriptions[0] or "").startswith(NAME):
+        if file.count != 1 or not (file.descriptions[0] or "").startswith(name):
             return None
         counts = np.zeros(256, np.int64)
         for _, window in file.block_windows(1):

@@ -34,6 +34,21 @@ Format = Literal["gtiff", "cog"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
+_LEAST_SCALE = 0.1  # DN of reflectance 1; less is a factor that DN are to be multiplied by
+
+
+def _of_factor(factor: float, addend: float | None) -> str:
+    """Return the scale and offset that a provider's factor and addend mean, as a remedy."""
+    added = offset = ""
+    if addend and abs(addend) < 1:  # more is an offset in DN
+        added = f" {'-' if addend < 0 else '+'} {abs(addend):g}"
+        offset = f" and `offset` {addend / factor:.8g}"
+    return (
+        f"`scale` is {factor:g}: give the DN of reflectance 1; reflectance = {factor:g} x DN"
+        f"{added} is `scale` {1 / factor:.8g}{offset}"
+    )
+
+
 @dataclass(frozen=True)
 class Reading(Part):
     """How the scene is read: its bands, radiometry, area and cloud mask."""
@@ -136,6 +151,8 @@ class Reading(Part):
             raise UsageError(f"`resolution` is {self.resolution}: give 10, 20 or 60")
         if self.mask_buffer is not None and self.mask is None:
             raise UsageError("`mask_buffer` grows a given mask: give `mask`, too")
+        if self.scale is not None and self.scale < _LEAST_SCALE:
+            raise UsageError(_of_factor(self.scale, self.offset))
 
 
 @dataclass(frozen=True)
@@ -154,7 +171,9 @@ class Windows(Part):
     )
     ramp: Ramp = option("cosine", "Shape of the blending weight across an overlap")
     gate: Switch = option(
-        "on", "Computes only windows near what the coarse pass finds; off: computes all windows"
+        "on",
+        "Compute only windows near the clouds and shadows that a first, coarse pass finds; off: "
+        "compute all windows",
     )
 
     def __post_init__(self) -> None:
