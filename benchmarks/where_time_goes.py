@@ -30,7 +30,7 @@ from geodecloud.errors import GeodecloudWarning
 from geodecloud.raster import writer
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.scene import Scene
-from geodecloud.restore import blend, coarse, patches, window_pass
+from geodecloud.restore import blend, cells, coarse, coarse_pass, patches, showing, window_pass
 from geodecloud.restore.fill import opaque, survey
 from geodecloud.settings import Settings
 
@@ -65,10 +65,11 @@ def time_stages() -> None:
         ("open, calibrate", decloud, "calibrate"),
         ("read and decompress", Scene, "read"),
         ("light", patches.Network, "light"),
-        ("coarse means", coarse, "pooled"),
-        ("shadows' region", coarse, "shadow_region"),
+        ("coarse means", cells, "pooled"),
+        ("shadows' places", coarse_pass, "thrown_shadows"),
+        ("shadows' depth", decloud, "relit"),
         ("gate", decloud, "gated"),
-        ("survey of the land", coarse._Showing, "until"),
+        ("survey of the land", showing.Showing, "until"),
         ("land: colours and texture", survey.Survey, "finish"),
         ("context of windows", coarse.Coarse, "context"),
         ("gather windows", patches._Batch, "add"),

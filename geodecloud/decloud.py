@@ -28,15 +28,10 @@ from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands
+from geodecloud.restore.cells import cell_of
 from geodecloud.restore.classify import classify
-from geodecloud.restore.coarse import (
-    cell_of,
-    coarse_bytes,
-    coarse_pass,
-    gated,
-    relit,
-    with_veil,
-)
+from geodecloud.restore.coarse import coarse_bytes, gated, relit, with_veil
+from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.opaque import fill_opaque

@@ -20,8 +20,10 @@ from geodecloud.raster.extra_bands import NONE
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src, has_extra_bands
+from geodecloud.restore.cells import cell_of
 from geodecloud.restore.classify import classify
-from geodecloud.restore.coarse import cell_of, coarse_pass, gated
+from geodecloud.restore.coarse import gated
+from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import cache_bytes
 from geodecloud.restore.patches import Predict

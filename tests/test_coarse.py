@@ -13,15 +13,9 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.radiometry import PATH_RADIANCE, Radiometry
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.coarse import (
-    Coarse,
-    PooledScene,
-    cell_of,
-    coarse_bytes,
-    coarse_pass,
-    gated,
-    pooled,
-)
+from geodecloud.restore.cells import PooledScene, cell_of, pooled
+from geodecloud.restore.coarse import Coarse, coarse_bytes, gated
+from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network
@@ -105,7 +99,7 @@ def run(scene, predict, windows=Windows(), plan=PLANS[0]):  # noqa: B008
 
 def coarse_of(width, light, answer, gate=None):
     """A coarse answer of cells, with shadows wherever it says."""
-    anywhere = np.ones((2, *answer.shape[1:]), np.float16)
+    anywhere = np.full((2, *answer.shape[1:]), 255, np.uint8)
     return Coarse(
         4,
         width,
@@ -369,7 +363,7 @@ def test_where_the_coarse_opacity_is_no_stronger_the_fine_change_stays(answer, f
     fine[3] = np.maximum(fine[3], known[3])
     merged = coarse.merge(0, fine[:3] / 2, fine.copy())
     np.testing.assert_array_equal(merged[:4], fine[:4])
-    hidden = shadow_fraction(np.ones((2, 50, 34), np.float32), fine[4])
+    hidden = shadow_fraction(np.full((2, 50, 34), 255, np.float32), fine[4])
     np.testing.assert_allclose(merged[4], 0.6 * hidden, rtol=1e-6)
 
 
@@ -393,7 +387,7 @@ def test_behind_the_gate_shadows_are_those_of_the_coarse_answer(answer, fine):
 def test_relighting_changes_shadows_alone(answer, fine, shade):
     coarse = coarse_of(34, answer[:3], answer)
     fine[4, :, :10] = 0
-    beside = np.full((13, 9), 0.5, np.float16)
+    beside = np.full((2, 2), 0.5, np.float16)
     relit = replace(coarse, shade=Shade(*shade), beside=beside)
     plain, bright = (one.merge(0, fine[:3] / 2, fine.copy()) for one in (coarse, relit))
     np.testing.assert_array_equal(plain[3], bright[3])
@@ -501,7 +495,7 @@ def test_from_128_pixels_on_there_are_two_passes():
 def test_a_narrow_scene_that_is_very_long_has_two_passes_too(monkeypatch):
     """Else its answer would be kept at full resolution."""
     assert (cell_of((70_000, 61)), cell_of((60_000, 61))) == (4, 1)
-    monkeypatch.setattr("geodecloud.restore.coarse._MOST_FINE", 61 * 500)
+    monkeypatch.setattr("geodecloud.restore.cells._MOST_FINE", 61 * 500)
     coarse, *_ = run(Pixels(np.full((4, 700, 61), 500, np.uint16)), SeesHaze())
     assert not coarse.is_fine
 

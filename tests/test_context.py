@@ -22,7 +22,6 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore import rows as finished
-from geodecloud.restore.coarse import clear_weight
 from geodecloud.restore.fill import texture
 from geodecloud.restore.fill.ground import LAND, Ground
 from geodecloud.restore.fill.limit import FillLimit
@@ -33,6 +32,7 @@ from geodecloud.restore.filters import box_mean, dilate, upsample
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import fill_weight
+from geodecloud.restore.showing import clear_weight
 from geodecloud.settings import Policy, Settings
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 

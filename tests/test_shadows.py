@@ -53,8 +53,7 @@ def test_the_displacement_is_found_and_the_shadows_with_it(offset, seed):
     assert abs(found.rows - offset[0]) <= 1
     assert abs(found.columns - offset[1]) <= 1
     parts = thrown_shadows(opacity, shadow)
-    assert (parts.dtype, parts.shape) == (np.float16, (2, *SHAPE))
-    assert ((parts >= 0) & (parts <= 1)).all()
+    assert (parts.dtype, parts.shape) == (np.uint8, (2, *SHAPE))
     hidden = found_in(opacity, shadow)
     assert ((hidden >= 0) & (hidden <= 1)).all()
     inside = np.zeros(SHAPE, bool)
@@ -111,7 +110,7 @@ def test_displaced_rows_do_not_depend_on_how_many_are_asked_for(down, right, fir
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_more_evidence_never_means_less_shadow(cloud, may, looks):
     def hidden(*values):
-        parts = np.array(values[:2], np.float32).reshape(2, 1, 1)
+        parts = 255 * np.array(values[:2], np.float32).reshape(2, 1, 1)
         return float(shadow_fraction(parts, np.full((1, 1), values[2], np.float32))[0, 0])
 
     at = hidden(cloud, may, looks)
@@ -126,7 +125,7 @@ def test_scenes_of_any_shape_have_an_answer(shape):
     rng = np.random.default_rng(0)
     opacity, shadow = rng.random((2, *shape), np.float32)
     parts = thrown_shadows(opacity, shadow)
-    assert np.isfinite(parts).all()
+    assert parts.shape == (2, *shape)
     assert not thrown_shadows(0 * opacity, shadow).any()
 
 

@@ -31,7 +31,10 @@ _LEAST_DEPTH = 0.1  # less is no shadow
 _BRIGHTER = np.float32(1.2)  # times the land beside, that relit land may be
 _SHADED = -0.3  # of that, from which a cell is taken for a core, once something is known
 _ROUNDS = 2
-_ROWS = 256  # of cells, at once
+_MOST_SAMPLES = 20_000  # of each band of rows
+_NOTHING = 100.0  # model range: brighter than any land
+STEP = 8  # cells from one to the next of which the light beside is known
+_ROWS = 32 * STEP  # of cells, at once
 
 
 @dataclass(frozen=True)
@@ -100,18 +103,18 @@ class _Band:
 
 
 def find_shade(
-    light: NDArray[np.floating], opacity: NDArray[np.floating], hidden: NDArray[np.floating]
+    light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
 ) -> Shade | None:
     """Return how deep a scene's shadows are; None where too little of them is seen.
 
     Args:
         light: (3, rows, columns) of cells, model range; 0 where nothing is known.
         opacity: (rows, columns), 0..1.
-        hidden: (rows, columns), 0..1, by where the clouds throw their shadows alone: what looks
-            like shadow is darker land than the rest.
+        thrown: uint8 (rows, columns), 0..255, the share of the sun that thrown clouds hide. What
+            looks like shadow is of no use: it is darker land than the rest.
     """
-    parts = [_samples(band) for band in _bands(light, opacity, hidden)]
-    core, beside, near, core_contrast, near_contrast = (
+    parts = [_samples(band) for band in _bands(light, opacity, thrown)]
+    core, beside, core_contrast, near, near_contrast = (
         np.concatenate(some, axis=1) for some in zip(*parts, strict=True)
     )
     if min(core.shape[1], near.shape[1]) < _LEAST_CORES:
@@ -150,50 +153,53 @@ def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> Shade | N
 
 
 def light_beside(
-    light: NDArray[np.floating], opacity: NDArray[np.floating], hidden: NDArray[np.floating]
+    light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
 ) -> NDArray[np.float16]:
-    """Return the light of the lit land around each cell, float16 (rows, columns).
+    """Return the light of the lit land around every eighth cell, mean of the bands.
 
-    It is the mean of the bands, and infinite where no lit land is near. For the arguments see
-    :func:`find_shade`.
+    It is smooth, and 100 where no lit land is near. For the arguments see :func:`find_shade`.
+
+    Returns:
+        float16 (rows / 8, columns / 8), rounded up.
     """
-    out = np.full(opacity.shape, np.inf, np.float16)
-    first = 0
-    for band in _bands(light, opacity, hidden):
-        near = band.share[band.own] > _LEAST_BESIDE
-        last = first + len(near)
-        np.copyto(
-            out[first:last], band.beside.mean(axis=0)[band.own], where=near, casting="same_kind"
-        )
-        first = last
-    return out
+    rows = []
+    for band in _bands(light, opacity, thrown):
+        near = band.share > _LEAST_BESIDE
+        beside = np.where(near, band.beside.mean(axis=0), np.float32(_NOTHING))
+        padded = np.pad(beside[band.own], [(0, -n % STEP) for n in beside[band.own].shape], "edge")
+        rows.append(padded[STEP // 2 :: STEP, STEP // 2 :: STEP])
+    return np.concatenate(rows).astype(np.float16)
 
 
 def _samples(band: _Band) -> tuple[Floats, ...]:
-    """Return light, (3, n), of cores, of land beside each, and of lit land near; and contrasts."""
+    """Return samples, (3, n).
+
+    Of cores: light, light beside and contrast; of lit land near them: light and contrast.
+    """
     own = np.zeros_like(band.core)
     own[band.own] = True
     near = own & band.lit & (box_mean(band.core.astype(np.float32), _BESIDE) > _NEAR)
     core = own & band.core & (band.share > _LEAST_BESIDE)
     contrast = band.light - box_mean(band.light, _DETAIL)
-    return (
-        band.light[:, core],
-        band.beside[:, core],
-        band.light[:, near],
-        contrast[:, core],
-        contrast[:, near],
-    )
+    in_core = band.light[:, core], band.beside[:, core], contrast[:, core]
+    in_sun = band.light[:, near], contrast[:, near]
+    return (*map(_few, in_core), *map(_few, in_sun))
+
+
+def _few(values: Floats) -> Floats:
+    """Return evenly spread ones of many values, (3, n)."""
+    return values[:, :: -(-values.shape[1] // _MOST_SAMPLES) or 1]
 
 
 def _bands(
-    light: NDArray[np.floating], opacity: NDArray[np.floating], hidden: NDArray[np.floating]
+    light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
 ) -> Iterator[_Band]:
     """Yield all cells in bands of rows, so that little is held at once."""
     height = len(opacity)
     for first in range(0, height, _ROWS):
         top, below = max(first - 2 * _BESIDE, 0), min(first + _ROWS + 2 * _BESIDE, height)
         some = np.asarray(light[:, top:below], np.float32)
-        sun = np.asarray(hidden[top:below], np.float32)
+        sun = thrown[top:below].astype(np.float32) / np.float32(255)
         clear = (opacity[top:below] < _CLEAR) & (some > 0).any(axis=0)
         core = clear & (-dilate(-sun, 1) > _CORE)
         lit = clear & (dilate(sun, 1) < _LIT)

@@ -49,8 +49,8 @@ class Displacement:
     certainty: float
 
 
-def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.float16]:
-    """Return where the clouds of a scene throw their shadows: float16 (2, rows, columns), 0..1.
+def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.uint8]:
+    """Return where the clouds of a scene throw their shadows: uint8 (2, rows, columns), 0..255.
 
     The first is the share of the sun that a cloud hides. The second says where shadows may lie
     besides: around those, and where the cloud would lie outside of the scene. Both are 0
@@ -61,7 +61,7 @@ def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.float16]:
     """
     (height, width), factor = opacity.shape, -(-max(opacity.shape) // _MOST_CELLS)
     cloud = np.clip((opacity - _CLOUD[0]) / np.float32(_CLOUD[1] - _CLOUD[0]), 0, 1)
-    out = np.zeros((2, height, width), np.float16)
+    out = np.zeros((2, height, width), np.uint8)
     few, looks = (cells if factor == 1 else _means(cells, factor) for cells in (cloud, shadow))
     found = find_displacement(few, looks, factor)
     if found is None:
@@ -71,19 +71,18 @@ def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.float16]:
     whole = np.ones_like(cloud)
     for first in range(0, height, _ROWS):
         rows = first, min(first + _ROWS, height)
-        part = slice(*rows)
-        shares = upsample(chosen, factor, rows, width) if factor > 1 else chosen[:, part]
-        for share, times in zip(shares, _HEIGHTS, strict=True):
-            out[0, part] += (share * displaced(cloud, down * times, right * times, rows)).astype(
-                np.float16
-            )
-        out[1, part] = 1 - displaced(whole, down, right, rows)
-    np.clip(out, 0, 1, out=out)
+        shares = upsample(chosen, factor, rows, width) if factor > 1 else chosen[:, slice(*rows)]
+        thrown = sum(
+            share * displaced(cloud, down * times, right * times, rows)
+            for share, times in zip(shares, _HEIGHTS, strict=True)
+        )
+        outside = 1 - displaced(whole, down, right, rows)
+        out[:, slice(*rows)] = np.rint(255 * np.clip([thrown, outside], 0, 1))
     halo = _NEAR + _SOFT
     for first in range(0, height, _ROWS):
         last, top = min(first + _ROWS, height), max(first - halo, 0)
         around = dilate(out[0, top : last + halo].astype(np.float32), _NEAR)
-        near = box_mean(around, _SOFT)[first - top : last - top]
+        near = np.rint(box_mean(around, _SOFT)[first - top : last - top])
         out[1, first:last] = np.maximum(out[1, first:last], near)
     return out
 
@@ -92,10 +91,10 @@ def shadow_fraction(thrown: Floats, looks: Floats) -> Floats:
     """Return the share of the sun that is hidden, float32 (rows, columns), 0..1.
 
     Args:
-        thrown: float32 (2, rows, columns), see :func:`thrown_shadows`.
+        thrown: float32 (2, rows, columns), 0..255, see :func:`thrown_shadows`.
         looks: float32 (rows, columns), 0..1, how much the network takes for shadow.
     """
-    cloud, may = thrown
+    cloud, may = thrown / np.float32(255)
     seen, clearly, alone = (
         smoothstep((looks - start) / np.float32(end - start))
         for start, end in (_SEEN, _CLEARLY, _ALONE)

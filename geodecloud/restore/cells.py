@@ -1,0 +1,117 @@
+"""See a scene by the means of its cells, 4x4 pixels each."""
+
+from functools import reduce
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.restore.filters import Floats
+from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
+from geodecloud.restore.patches import Network, RowSource
+from geodecloud.restore.veil_ratio import SampledCells
+
+CELL = 4  # pixels of 10 m along a side of a cell
+_LARGE_PIXEL = 15.0  # metres; a cell of four such pixels would hide whole clouds, so it has two
+_MOST_CELLS = 1 << 23  # of a scene of large pixels; more would need more memory than a tile's
+LEAST = 128  # pixels; a scene that is lower or narrower has no coarse pass
+_MOST_FINE = 1 << 22  # pixels of a scene that is kept at full resolution, as it is so narrow
+_BRIGHT = 60_000.0  # model range: light beyond that of half floats is no ground
+
+
+def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = None) -> int:
+    """Return height and width of a scene's cells in pixels: 4, 2 of large ones, 1 if it is small.
+
+    Args:
+        pixel_metres: height and width of a pixel; None: not known.
+    """
+    pixels = shape[0] * shape[1]
+    if min(shape) < LEAST and pixels <= _MOST_FINE:
+        return 1
+    large = pixel_metres is not None and min(pixel_metres) >= _LARGE_PIXEL
+    return CELL // 2 if large and pixels <= 4 * _MOST_CELLS else CELL
+
+
+class PooledScene:
+    """A scene whose pixels are the means of the valid ones of ``cell`` x ``cell`` pixels.
+
+    It is a :class:`~geodecloud.restore.patches.RowSource` whose DN are light in model range.
+
+    Attributes:
+        read_rows: DN of R, G, B and the other bands, (count, rows, width), and validity of all
+            rows that were read, in order, if they are kept.
+    """
+
+    def __init__(
+        self,
+        scene: RowSource,
+        network: Network,
+        cell: int,
+        *,
+        kept: bool = True,
+        others: OtherBands = NO_OTHERS,
+    ) -> None:
+        self._bands = [*scene.rgb, *others.indices]
+        self._scene, self._network, self._cell, self._kept = scene, network, cell, kept
+        self.shape = -(-scene.shape[0] // cell), -(-scene.shape[1] // cell)
+        self._others = others
+        self.sampled = SampledCells.empty(len(others.bands), *self.shape) if others else None
+        self.rgb = [0, 1, 2]
+        self.read_rows: SimpleQueue[tuple[NDArray[Any], NDArray[np.bool_]]] = SimpleQueue()
+
+    def read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return light (3, rows, columns) and where there is any (rows, columns), of cells."""
+        cell, height = self._cell, self._scene.shape[0]
+        dn, valid = self._scene.read(first * cell, min(last * cell, height))
+        rgb = dn[self._scene.rgb]
+        if len(valid) and self._kept:
+            shown = rgb if len(self._bands) == len(rgb) else dn[self._bands]
+            self.read_rows.put((shown, valid))
+        if self.sampled:
+            self._sample(self.sampled, first, last, dn, valid)
+        return pooled(self._network.light(rgb), valid, cell)
+
+    def _sample(
+        self,
+        sampled: SampledCells,
+        first: int,
+        last: int,
+        dn: NDArray[Any],
+        valid: NDArray[np.bool_],
+    ) -> None:
+        """Keep the other bands' light of the rows of cells that are sampled."""
+        others, cell = self._others, self._cell
+        for rows, start in sampled.runs(first, last):
+            part = slice((rows.start - first) * cell, (rows.stop - first) * cell)
+            seen = dn[others.indices, part]
+            light = np.where(others.has_data(seen), others.light(seen), np.float32(np.nan))
+            cells, there = pooled(light, valid[part], cell)
+            kept = sampled.light[:, start : start + len(there)]
+            kept[:] = np.where(there & (np.abs(cells) < _BRIGHT), cells, np.float32(np.nan))
+
+
+def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the means of the valid pixels of each cell, and which cells have any.
+
+    Args:
+        light: float32 (bands, rows, width).
+        valid: bool (rows, width).
+    """
+    if cell == 1:
+        return light, valid
+    after = [(0, -length % cell) for length in valid.shape]
+    counted, shown = valid.astype(np.float32)[None], light
+    if not valid.all():
+        shown = np.where(valid, light, np.float32(0))
+    if after != [(0, 0), (0, 0)]:
+        counted, shown = (np.pad(values, [(0, 0), *after]) for values in (counted, shown))
+    counted, sums = _sums(counted, cell), _sums(shown, cell)
+    np.divide(sums, counted, out=sums, where=counted > 0)
+    return sums, counted[0] > 0
+
+
+def _sums(values: Floats, cell: int) -> Floats:
+    """Return sums over cells, in an order that depends on nothing else."""
+    rows = reduce(np.add, (values[:, i::cell] for i in range(cell)))
+    return reduce(np.add, (rows[:, :, i::cell] for i in range(cell)))

@@ -1,0 +1,79 @@
+"""Run the coarse pass."""
+
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.restore.cells import PooledScene, cell_of
+from geodecloud.restore.coarse import DEPTH, SHADOW, Coarse
+from geodecloud.restore.filters import Floats
+from geodecloud.restore.memory import MemoryPlan
+from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
+from geodecloud.restore.patches import Network, RowSource
+from geodecloud.restore.rows import given
+from geodecloud.restore.shadows import shadow_fraction, thrown_shadows
+from geodecloud.restore.showing import Showing, Witness
+from geodecloud.restore.window_pass import window_pass
+from geodecloud.settings import Windows
+
+_LESS_SURE = 1.4  # times which the coarse level is less sure of shadows than the fine one
+
+
+def coarse_pass(
+    scene: RowSource,
+    network: Network,
+    windows: Windows,
+    plan: MemoryPlan,
+    witness: Witness | None,
+    cell: int | None = None,
+    others: OtherBands = NO_OTHERS,
+) -> Coarse:
+    """Run the network over the means of 4x4 pixels of a scene.
+
+    Args:
+        cell: pixels along a side of a cell; None: as of pixels of 10 m.
+        witness: is shown the scene as the coarse answer restores it; None: nobody is.
+        others: bands that the witness is shown, too.
+    """
+    cell = cell or cell_of(scene.shape)
+    source = PooledScene(scene, network, cell, kept=witness is not None, others=others)
+    dtype = np.float32 if cell == 1 else np.float16
+    height, width = source.shape
+    coarse = Coarse(
+        cell,
+        scene.shape[1],
+        np.zeros((3, height, width), dtype),
+        np.zeros((5, height, width), dtype),
+        guides=network.takes_context,
+        computed={},
+        thrown=np.zeros((2, height, width), np.uint8),
+        known=np.zeros((height, width), np.bool_),
+        sampled=source.sampled,
+    )
+    shown = None
+    if witness:
+        shown = Showing(coarse, scene.shape[0], source, network, witness, others)
+    plan = replace(plan, rows_of_windows=1)
+    with closing(window_pass(source, network, windows, plan, light_of=_as_it_is)) as strips:
+        for strip in strips:
+            rows = slice(strip.first, strip.first + strip.answer.shape[1])
+            coarse.light[:, rows] = strip.light
+            valid = strip.swath.valid[: strip.answer.shape[1]]
+            coarse.answer[:, rows] = strip.answer * valid  # a cell without a pixel has no part
+            given(coarse.known)[rows] = valid
+            coarse.computed[strip.first] = strip.computed
+            if shown:
+                shown.until(rows.stop)
+    if coarse.guides and not coarse.is_fine:
+        coarse.thrown[:] = thrown_shadows(*coarse.answer[3:].astype(np.float32))
+    for thrown, shadow in zip(coarse.thrown.swapaxes(0, 1), coarse.answer[SHADOW], strict=True):
+        looks = np.float32(_LESS_SURE) * shadow.astype(np.float32)
+        shadow[:] = DEPTH * shadow_fraction(thrown.astype(np.float32), looks)
+    return coarse
+
+
+def _as_it_is(light: NDArray[Any]) -> Floats:
+    return light

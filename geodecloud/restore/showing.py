@@ -1,0 +1,111 @@
+"""Show the survey a scene as its coarse answer restores it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.restore.cells import PooledScene
+from geodecloud.restore.coarse import CHANGE, OPACITY, Coarse
+from geodecloud.restore.fill.survey import HAZY_WEIGHT
+from geodecloud.restore.filters import Floats, dilate, smoothstep, upsample
+from geodecloud.restore.memory import FILLED_ROWS
+from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
+from geodecloud.restore.patches import Network
+
+_DISTRUST = 14  # pixels around cloud from which no colour is taken
+# Opacity of ground that is used as it is, and not at all; and of ground that counts where nothing
+# else is seen.
+_SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
+_LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
+# Is shown strips of 64 rows from the top down: first row; light (bands, rows, width) in model range
+# as the coarse answer restores it, red, green, blue, then the other bands; the weight of each pixel
+# as visible land, (rows, width).
+Witness = Callable[[int, Floats, Floats], None]
+
+
+def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
+    """Return how far each pixel's colour may be used elsewhere: float32, 0..1; 0 beside cloud.
+
+    Args:
+        opacity: float32 (rows, columns), 0..1.
+        radius: pixels around cloud that are not used; the answer depends on as many.
+    """
+    if (opacity <= _SEEN[0]).all():
+        return np.ones_like(opacity)
+    near = dilate(opacity, radius)
+    clear, hazy = (
+        smoothstep((end - near) / np.float32(end - start)) for start, end in (_SEEN, _HAZY)
+    )
+    weight: Floats = np.maximum(clear, np.float32(HAZY_WEIGHT) * hazy)
+    return weight
+
+
+class Showing:
+    """Shows a witness the scene in bands, as soon as the cells under and around them are known."""
+
+    def __init__(
+        self,
+        coarse: Coarse,
+        height: int,
+        source: PooledScene,
+        network: Network,
+        witness: Witness,
+        others: OtherBands = NO_OTHERS,
+    ) -> None:
+        self._others = others
+        self._coarse, self._height, self._witness = coarse, height, witness
+        self._rows, self._network = source.read_rows, network
+        self._radius = -(-_DISTRUST // coarse.cell)  # cells
+        self._first = 0  # row of the next band
+        self._dn: list[NDArray[Any]] = []
+        self._valid: list[NDArray[np.bool_]] = []
+
+    def until(self, known: int) -> None:
+        """Show all bands for which the first ``known`` rows of cells suffice."""
+        cell, around = self._coarse.cell, self._radius + 1
+        whole = known == self._coarse.answer.shape[1]
+        while self._first < self._height:
+            last = min(self._first + FILLED_ROWS, self._height)
+            if not whole and last > (known - around) * cell:
+                return
+            self._show(last)
+            self._first = last
+
+    def _show(self, last: int) -> None:
+        first, coarse = self._first, self._coarse
+        dn, valid = self._take(last - first)
+        answer = coarse.at_known(coarse.answer, first, last)
+        radiometry = self._network.radiometry
+        seen = radiometry.to_model(dn[:3])
+        light = radiometry.without_haze(seen.copy())  # as the fill is laid over
+        change = radiometry.from_network(answer[CHANGE])
+        light += change * smoothstep((answer[OPACITY] - _LEFT[0]) / (_LEFT[1] - _LEFT[0]))
+        if self._others:
+            # The exponent of the veil is not known yet; the land that counts is nearly clear.
+            ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
+            light = np.concatenate([light, ground])
+        self._witness(first, light, self._clear_weight(first, last) * valid)
+
+    def _clear_weight(self, first: int, last: int) -> Floats:
+        coarse = self._coarse
+        top = max(first // coarse.cell - self._radius - 1, 0)
+        below = -(-last // coarse.cell) + self._radius + 1
+        opacity = coarse.answer[OPACITY, top:below].astype(np.float32)
+        weight = clear_weight(opacity, self._radius)[None]
+        shift = top * coarse.cell
+        pixels: Floats = upsample(weight, coarse.cell, (first - shift, last - shift), coarse.width)[
+            0
+        ]
+        return pixels
+
+    def _take(self, count: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return DN of R, G, B and the other bands, and validity, of the next rows."""
+        while sum(map(len, self._valid)) < count:
+            dn, valid = self._rows.get()
+            self._dn.append(dn)
+            self._valid.append(valid)
+        dn, valid = np.concatenate(self._dn, axis=1), np.concatenate(self._valid)
+        self._dn, self._valid = [dn[:, count:]], [valid[count:]]
+        return dn[:, :count], valid[:count]
