@@ -40,7 +40,7 @@ class Provenance(IntEnum):
 
     @staticmethod
     def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return where pixels show ground that was really seen: see :func:`is_real`."""
+        """Return where pixels are measured ground: see :func:`is_real`."""
         return is_real(codes)
 
 
@@ -58,7 +58,7 @@ def among(codes: NDArray[np.uint8], group: Iterable[int]) -> NDArray[np.bool_]:
 
 
 def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where pixels show ground that was really seen, in the scene or in a reference.
+    """Return where pixels are measured ground, of the scene or of a reference.
 
     Not real is what the network or the fill computed, restored and relit pixels included, and what
     shows no ground: cloud that was kept, and nodata.
