@@ -117,6 +117,8 @@ class _BarDisplay(_BatchDisplay):
         self._scenes.total, self._scenes.n = self.total_scenes, self.ended_scenes
         self._scenes.refresh()
         names = ", ".join(Path(source).name for source in self.running)
+        if not names and not self.ended_scenes:
+            names = "starting workers"
         self._rows.set_description(names, refresh=False)
         self._rows.total = sum(total for _, total in self.running.values())
         self._rows.n = sum(done for done, _ in self.running.values())

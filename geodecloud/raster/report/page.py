@@ -182,7 +182,7 @@ def _used(run: Run) -> dict[str, Any]:
         "Other bands restored": ", ".join(_band(scene, one) for one in run.others) or None,
         "Scale": f"{radiometry.scale:g}",
         "Offset": f"{radiometry.offset:g}",
-        "Both from": radiometry.origin + (", a guess" if radiometry.guessed else ""),
+        "Scale and offset from": radiometry.origin + (", a guess" if radiometry.guessed else ""),
         "Haze removed": percent(radiometry.haze) if radiometry.haze else None,
         "Nodata": "none" if run.nodata is None else f"{run.nodata:g}",
         "Model": run.model_name or None,
