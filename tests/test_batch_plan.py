@@ -326,7 +326,7 @@ def test_settings_come_back_from_the_manifest_equal(tmp_path):
         resolution=20,
         mask=mask,
         mask_values=(3, 8),
-        shadows="restore",
+        shadows="keep",
         dst_nodata="-9999",
     )
     assert json.loads(json.dumps(recorded, allow_nan=False)) == recorded
@@ -335,7 +335,7 @@ def test_settings_come_back_from_the_manifest_equal(tmp_path):
     assert (recorded["overlap"], recorded["stac"], recorded["scale"]) == (16, False, None)
     assert (recorded["mask_values"], recorded["dst_nodata"]) == ([3, 8], -9999)
     assert recorded["mask"][:2] == [str(mask), 7]
-    assert (recorded["shadows"], _recorded()["shadows"]) == ("restore", "keep")
+    assert (recorded["shadows"], _recorded()["shadows"]) == ("keep", "restore")
     assert not {"threads", "model", "provenance", "overwrite"} & set(recorded)
 
 

@@ -193,7 +193,7 @@ def _under_cloud(share: float):
     ("name", "share", "refused"),
     [
         ("scene.tif", 0.4, False),
-        ("scene.tif", 0.7, True),
+        ("scene.tif", 0.75, True),
         ("LC08_scene.tif", 1.0, True),
         ("S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU.tif", 0.7, False),
         ("S2A_MSIL2A_20221005T115411_N0301_R023_T29UNU.tif", 1.0, True),

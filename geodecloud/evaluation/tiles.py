@@ -145,9 +145,11 @@ def _screen_and_composite(
         output: float32 (4 or 5, 64, 64), of the network: R, G, B, opacity and shadow.
     """
     change, (opacity, *shadow) = output[:3] - cloudy, output[3:]
-    if shadow:  # a network for two passes: as in a scene without a coarse one
+    if (
+        shadow
+    ):  # a network for two passes: as in a scene without a coarse one, no shadow is believed
         opacity = opacity * certain_veil(opacity, CERTAIN_ALONE)
-    rows = Rows(0, dn, _EVERYWHERE, change, opacity, shadow[0] if shadow else None)
+    rows = Rows(0, dn, _EVERYWHERE, change, opacity)
     done = composite(rows, SceneFacts(TILE, TILE, [0, 1, 2], _EUROSAT), Policy())
     untouched = float(np.mean(given(done.provenance) == Provenance.MEASURED))
     return _EUROSAT.to_model(given(done.out)), untouched
