@@ -1,5 +1,6 @@
 """Bands in a file each equal one file of three bands, for all that a file can say."""
 
+import shutil
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,9 +16,9 @@ from rasterio.shutil import copy
 from rasterio.transform import from_origin
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import SceneError
+from geodecloud.errors import SceneError, UsageError
 from geodecloud.raster.scene import open_scene
-from geodecloud.settings import Settings
+from geodecloud.settings import Reading, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 
 COLOURS = ("red", "green", "blue")
@@ -195,6 +196,25 @@ def test_different_nodata_of_the_files_is_refused_by_name(tmp_path):
     write_scene(names[1], DN[1:2], nodata=9)
     with pytest.raises(SceneError, match=r"nodata \(0\.0, 9\.0, 0\.0\) differs"):
         decloud_scene(names, tmp_path / "o.tif", darken)
+
+
+def test_numbers_of_bands_in_files_are_refused(tmp_path):
+    _, names = write_files(tmp_path / "in", DN, as_it_is)
+    with (
+        pytest.raises(UsageError, match=r"`bands` are 4,3,2: .* leave `bands` out"),
+        open_scene(names, reading=Reading(bands="4,3,2")),
+    ):
+        pass
+    with open_scene(names, reading=Reading(bands="1,2,3")) as scene:
+        assert scene.bands == (1, 2, 3)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_an_archive_of_files_is_refused(tmp_path, suffix):
+    _, names = write_files(tmp_path / "in", DN, as_it_is)
+    archive = shutil.make_archive(str(tmp_path / "scene"), suffix[1:], Path(names[0]).parent)
+    with pytest.raises(SceneError, match="is an archive; unpack it"), open_scene(archive):
+        pass
 
 
 def zipped(file: Path) -> str:

@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning
 from rasterio.windows import Window
 
-from geodecloud.errors import NodataWarning, warn
+from geodecloud.errors import NodataWarning, UsageError, warn
 from geodecloud.raster.aoi import find_area
 from geodecloud.raster.bands import BY_FILE, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
@@ -298,13 +298,29 @@ def open_scene(
             area = find_area(dataset, aoi) if aoi else Window(0, 0, dataset.width, dataset.height)
             refuse_unfit(dataset, path)
             refuse_too_large(dataset, path, area)
-            found = (BY_FILE, "a file each") if source.layout and bands is None else None
-            found = found or find_bands(dataset, str(path), bands)
+            if source.layout:
+                _refuse_other_bands(path, bands)
+                found = BY_FILE, "a file each"
+            else:
+                found = find_bands(dataset, str(path), bands)
             validity = find_validity(dataset, path, found[0], area, reading)
             if validity.fill:
                 warn(NodataWarning, _undeclared(path, validity.fill))
             layout = source.layout or Layout.of(dataset)
             yield Scene(path, dataset, *found, area, layout, validity)
+
+
+def _refuse_other_bands(path: Path, bands: Bands | None) -> None:
+    """Refuse bands of a scene whose files are those of red, green and blue already.
+
+    Raises:
+        UsageError: the numbers in the files' names are meant, like 4,3,2, but they count from 1.
+    """
+    if bands not in (None, BY_FILE):
+        raise UsageError(
+            f"`bands` are {','.join(map(str, bands or ()))}: {path} has one file per band, which "
+            "are known by their names; leave `bands` out"
+        )
 
 
 def _names(src: Src) -> list[str]:

@@ -9,6 +9,7 @@ zeros for a missing JP2, knows no nodata value, and leaves out red, green and bl
 
 import glob
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ _SUBDATASET = re.compile(
 )
 _MSS = re.compile(r"LM0[1-5]_", re.IGNORECASE)  # Landsat's first scanner, without blue
 _RASTERS = (".jp2", ".tif", ".tiff")
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _IMAGE = re.compile(r"<IMAGE_FILE>\s*(GRANULE/[\w./-]+)\s*</IMAGE_FILE>")
 _PARENTS = 5  # folders up from IMG_DATA/R10m to the product's metadata
 
@@ -82,6 +84,7 @@ def find_source(
         raise UsageError("SRC is -: a raster cannot be read from a pipe; name a file")
     if _exists(name) and Path(name).is_fifo():
         raise SceneError(f"{name}: is a pipe; a raster cannot be read from one, name a file")
+    _refuse_archive(name)
     if product := _product(name, resolution, extra_bands):
         return product
     if resolution is not None:
@@ -99,6 +102,20 @@ def find_source(
             f"{name}: is no product and no folder; all its bands are read: leave `extra_bands` out"
         )
     return Source(name, name)
+
+
+def _refuse_archive(name: str) -> None:
+    """Refuse an archive, but a zip of a Sentinel-2 product.
+
+    Raises:
+        SceneError: GDAL would take it for a damaged raster.
+    """
+    packed = name.lower().endswith(_ARCHIVES) and not is_gdal_name(name) and _exists(name)
+    if name.lower().endswith(".zip") and _exists(name) and zipfile.is_zipfile(name):
+        with zipfile.ZipFile(name) as archive:
+            packed = not any("MTD_" in one for one in archive.namelist())
+    if packed:
+        raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
 
 
 def _rasters_in(folder: Path) -> list[Path]:
