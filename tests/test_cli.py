@@ -347,6 +347,8 @@ def test_every_option_with_a_value_says_of_which_kind():
         ("inof in.tif", "did you mean info?"),
         ("qgis instal", "Did you mean 'install'?"),
         ("in.tif out.tif --opaqe fill", "--opaque"),
+        ("in.tif out.tif --fill-limit 300m", "--fill-limit"),
+        ("mask in.tif", "missing argument 'MASK'; see geodecloud mask --help"),
         ("a.tif b.tif c.tif out", "use geodecloud batch SRC... OUT_DIR"),
         ("{folder} {folder}", "use geodecloud batch SRC... OUT_DIR"),
         ("{folder} out", "use geodecloud batch SRC... OUT_DIR"),
@@ -373,6 +375,7 @@ def test_a_fault_of_usage_is_told_with_its_remedy(cli, tmp_path, arguments, word
     assert done.code == 2
     assert words.format(**names) in done.err
     assert "`" not in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_what_users_of_gdal_and_rio_type_works(cli, tmp_path, tiny_model):

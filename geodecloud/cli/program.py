@@ -5,11 +5,14 @@ Help is written here, not by typer's rich panels: it stays fast, and readable in
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from geodecloud.cli.console import begin_command
@@ -26,11 +29,18 @@ _USAGES = {
         "--masks IMAGE_DIR MASK_DIR",
     ),
 }
+# Of click, or of the copy that newer versions of typer bring.
+_ClickUsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 _SECTIONS = ("Input", "Clouds", "Fill", "Windows", "Output", "Performance", "General")
 
 
 class Command(TyperCommand):
     """A command whose options stand in sections; messages name its options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read options and arguments; a fault is one line."""
+        with _faults_in_one_line(ctx):
+            return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         """Write each way of calling the command."""
@@ -55,6 +65,16 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands; commands and its own options stand in sections."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the group's own options; a fault is one line."""
+        with _faults_in_one_line(ctx):
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; a fault is one line."""
+        with _faults_in_one_line(ctx):
+            return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options."""
@@ -96,6 +116,19 @@ class Program(Group):
         known = {one.value for one in found}
         of_remove = self.commands[DEFAULT].shell_complete(ctx, incomplete)
         return [*found, *(one for one in of_remove if one.value not in known)]
+
+
+@contextlib.contextmanager
+def _faults_in_one_line(ctx: Any) -> Iterator[None]:
+    """Raise click's errors of usage as this program's, of one line."""
+    try:
+        yield
+    except _ClickUsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+            raise
+        message = error.format_message().rstrip(".")
+        message = message[:1].lower() + message[1:]
+        raise UsageError(f"{message}; see {ctx.command_path} --help") from error
 
 
 def user_name(parameter: Any) -> str:
