@@ -60,8 +60,8 @@ truth = ndvi_of(SAMPLES / "s2_clear.tif")
 # %% [markdown]
 # ## Leave out what was not seen
 #
-# One line does it. `is_real` is true where ground was seen: it drops what was
-# filled under opaque cloud, and what was computed under thin cloud.
+# One line does it. `is_real` is true where a pixel was measured: it drops what
+# was filled under opaque cloud, and what was computed under thin cloud.
 
 # %%
 provenance = read(RESULTS / "provenance.tif")[0]
