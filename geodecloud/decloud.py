@@ -140,15 +140,15 @@ def decloud_scene(
             facts = replace(facts, others=with_veil(facts.others, coarse))
         if policy.shadows == "restore":
             coarse = relit(coarse)
-        asked = settings.output.opacity is not None or settings.output.report is not None
         coarse = gated(coarse, settings.windows)
         land = survey and survey.finish()
 
+        with_percent = bool(settings.output.opacity or settings.output.report)
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
             rows = screen(cancellable(restored, cancelled), mask, policy)
             if settings.output.cloud_mask:
                 rows = (replace(some, classes=classify(some, policy)) for some in rows)
-            rows = (composite(some, facts, policy, with_percent=asked) for some in rows)
+            rows = (composite(some, facts, policy, with_percent=with_percent) for some in rows)
             rows = invented.watch(rows, facts.height * facts.width)
             rows = _report_progress(rows, scene, progress)
             if land:

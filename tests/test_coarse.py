@@ -1,5 +1,6 @@
 """Laws of the two passes: the same for any division, gated, merged, never from nodata."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -508,6 +509,17 @@ def test_the_memory_of_the_coarse_answer_is_known(shape):
     assert (
         0.8 * coarse_bytes(*shape, cell_of(shape)) <= held <= coarse_bytes(*shape, cell_of(shape))
     )
+
+
+def test_the_gate_needs_little_memory_beside_the_answer():
+    answer = np.zeros((5, 600, 600), np.float16)
+    answer[3, ::50, ::50] = 0.3
+    coarse = coarse_of(2400, answer[:3], answer)
+    tracemalloc.start()
+    assert gated(coarse, Windows()).gate.any()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 0.5 * coarse_bytes(2400, 2400)
 
 
 # --- the survey ----------------------------------------------------------------------------

@@ -280,14 +280,19 @@ def test_a_reference_fills_the_other_bands_too(cloudy):
     np.testing.assert_array_equal(less[:3], out[:3])
 
 
-def test_a_hole_in_another_band_stays_a_hole(cloudy):
-    dn = read(cloudy).astype(np.float32)
-    dn[:, :, :9] = np.nan
-    dn[3, 40:60, 50:60] = np.nan
-    dn[3, 110:120, 70:80] = np.nan
-    src = named(write_scene(cloudy.parent / "floats.tif", dn / 10000, nodata=np.nan))
+@pytest.mark.parametrize("nodata", [np.nan, np.finfo(np.float32).min, np.inf])
+def test_a_hole_in_another_band_stays_a_hole(cloudy, nodata):
+    dn = read(cloudy).astype(np.float32) / 10_000
+    dn[:, :, :9] = nodata
+    dn[3, 40:60, 50:60] = nodata
+    dn[3, 110:120, 70:80] = nodata
+    src = named(write_scene(cloudy.parent / "floats.tif", dn, nodata=nodata))
     out, _ = restore(src, "out", scale=1)
-    np.testing.assert_array_equal(np.isnan(out), np.isnan(dn))
+    np.testing.assert_array_equal(_is(out, nodata), _is(dn, nodata))
+
+
+def _is(values, nodata):
+    return np.isnan(values) if np.isnan(nodata) else values == nodata
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Laws of shadows: they lie where the clouds of the scene throw them, and nowhere else."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -127,6 +129,22 @@ def test_scenes_of_any_shape_have_an_answer(shape):
     parts = thrown_shadows(opacity, shadow)
     assert parts.shape == (2, *shape)
     assert not thrown_shadows(0 * opacity, shadow).any()
+
+
+@pytest.mark.parametrize("looks", [0.27889758, 0.1, 0.3, 0.5])
+def test_where_all_land_looks_alike_no_displacement_is_found(looks):
+    opacity = np.ones((300, 300), np.float32)
+    opacity[5::60, 5::60] = 0
+    assert find_displacement(opacity, np.float32(looks) * (1 - opacity)) is None
+
+
+def test_a_line_of_pixels_needs_little_memory():
+    line = np.full((1, 100_000), 0.4, np.float16)
+    tracemalloc.start()
+    assert not thrown_shadows(line, line).any()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * line.size
 
 
 def test_a_whole_tile_throws_the_shadows_of_its_parts():

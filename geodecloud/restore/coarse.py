@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geodecloud.restore.cells import CELL
-from geodecloud.restore.filters import Floats, box_mean, dilate, upsample
+from geodecloud.restore.filters import Floats, soft_dilations, upsample
 from geodecloud.restore.other_bands import OtherBands, fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade, light_beside
 from geodecloud.restore.rows import given
@@ -220,8 +220,9 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     if coarse.is_fine:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
-    near = dilate(np.asarray(certain_veil(opacity, _CERTAIN), np.float32), _MARGIN)
-    gate = np.rint(255 * box_mean(near, _SOFT)).astype(np.uint8)
+    gate = np.empty(opacity.shape, np.uint8)
+    for rows, near in soft_dilations(certain_veil(opacity, _CERTAIN), _MARGIN, _SOFT):
+        gate[rows] = np.rint(255 * near)
     return replace(coarse, gate=gate)
 
 

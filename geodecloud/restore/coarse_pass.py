@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.restore.cells import PooledScene, cell_of
-from geodecloud.restore.coarse import DEPTH, SHADOW, Coarse
+from geodecloud.restore.coarse import DEPTH, OPACITY, SHADOW, Coarse
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
@@ -68,7 +68,7 @@ def coarse_pass(
             if shown:
                 shown.until(rows.stop)
     if coarse.guides and not coarse.is_fine:
-        coarse.thrown[:] = thrown_shadows(*coarse.answer[3:].astype(np.float32))
+        coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
     for thrown, shadow in zip(coarse.thrown.swapaxes(0, 1), coarse.answer[SHADOW], strict=True):
         looks = np.float32(_LESS_SURE) * shadow.astype(np.float32)
         shadow[:] = DEPTH * shadow_fraction(thrown.astype(np.float32), looks)

@@ -1,5 +1,6 @@
 """Filter and resample arrays; no result depends on how a scene is cut into strips."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
+_ROWS = 64  # that are filtered at once where memory is short
 
 
 def dilate(values: Floats, radius: int) -> Floats:
@@ -24,6 +27,21 @@ def dilate(values: Floats, radius: int) -> Floats:
             known += step
         values = padded[_cut(axis, 0, length)]
     return values
+
+
+def soft_dilations(values: NDArray[Any], radius: int, soft: int) -> Iterator[tuple[slice, Floats]]:
+    """Yield rows of dilated values with a soft edge, few at once: their slice and float32 values.
+
+    Args:
+        values: (rows, columns), any dtype.
+        radius: of the square of which the largest is taken, in pixels.
+        soft: radius of the square of which the mean is taken then.
+    """
+    height, reach = len(values), radius + soft
+    for first in range(0, height, _ROWS):
+        last, top = min(first + _ROWS, height), max(first - reach, 0)
+        around = dilate(values[top : last + reach].astype(np.float32), radius)
+        yield slice(first, last), box_mean(around, soft)[first - top : last - top]
 
 
 def box_mean(values: Floats, radius: int) -> Floats:

@@ -14,6 +14,7 @@ _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 140  # bytes of model range, change, opacity, blend, composite
 _COARSE_ROWS = 4 * 64  # of the scene under a row of windows of the coarse pass
 _PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and the rows that wait to be surveyed
+_SEARCH = 0.5  # of the coarse answer's bytes, for the shadows and veils that are searched for in it
 _DN_COPIES = 9  # of a strip: read, waiting, being restored, being written
 _BLOCK_ROWS = 1.9  # rows of blocks of the output in hand: one put together, one written
 _PER_BLOCK_PIXEL = 3  # bytes beside the DN: provenance, opacity and shadow
@@ -123,9 +124,11 @@ def needed_bytes(
     strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
     more = footprint.more
     coarse_row = footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
-    coarse_pass = network + batches + round(more * (coarse_row + footprint.cells * _GATHER))
+    surveying = round(more * (coarse_row + footprint.cells * _GATHER))
+    coarse_pass = network + batches + surveying
+    # The network rests while shadows and veils are searched for, and while the land is spread.
+    searching = surveying + round(_SEARCH * footprint.coarse)
     details = round(more * _DETAILS)
-    # The network rests while the land is spread.
     match = _MATCH if footprint.references else 0
     spreading = round(more * footprint.cells * max(_SPREAD, _GATHER + match)) + details
     filling = min(limits.thread_count, FILLING) * FILLED_ROWS * footprint.width
@@ -134,7 +137,7 @@ def needed_bytes(
     always = _PROGRAM + cache_bytes(limits) + round(blocks) + round(more * _SWATCHES)
     always += footprint.coarse
     always += round(more * footprint.references * footprint.cells * _GATHER_BOTH)
-    return always + max(coarse_pass, spreading, fine_pass)
+    return always + max(coarse_pass, searching, spreading, fine_pass)
 
 
 def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> MemoryPlan:

@@ -84,6 +84,7 @@ class OtherBands:
         land = np.interp(wavelengths, *_LAND) / MODEL_WHITE
         return np.asarray(land, np.float32)
 
+    @np.errstate(over="ignore")  # nodata may be as far out as a float goes
     def light(self, dn: NDArray[Any]) -> Floats:
         """Return DN of any shape in model range, where reflectance 0.275 is 1: not clipped."""
         light = dn.astype(np.float32)
@@ -100,6 +101,7 @@ class OtherBands:
             there &= dn != self.nodata
         return there
 
+    @np.errstate(invalid="ignore", over="ignore")  # a band may have holes of its own
     def grounds(self, light: Floats, seen: Floats, restored: Floats) -> Floats:
         """Return the light of the ground in the other bands: float32 (count, ...), model range.
 
@@ -131,6 +133,7 @@ class OtherBands:
             new[:] = old / np.maximum(share + (1 - share) * sun, np.float32(_LEAST_LIGHT))
         return out
 
+    @np.errstate(invalid="ignore", over="ignore")
     def restore(
         self, dn: NDArray[Any], rgb: tuple[NDArray[Any], NDArray[Any]], shadow: NDArray[np.bool_]
     ) -> NDArray[Any]:
@@ -150,12 +153,11 @@ class OtherBands:
             return out
         seen, restored = (self.light(colours[:, changed]) for colours in rgb)
         light = self.light(out[:, changed])
-        with np.errstate(invalid="ignore", over="ignore"):  # a band may have holes of its own
-            new = self.grounds(light, seen, restored)
-            in_shadow = shadow[changed]
-            if in_shadow.any():
-                part = np.s_[:, in_shadow]
-                new[part] = self.relit(light[part], seen[part], restored[part])
+        new = self.grounds(light, seen, restored)
+        in_shadow = shadow[changed]
+        if in_shadow.any():
+            part = np.s_[:, in_shadow]
+            new[part] = self.relit(light[part], seen[part], restored[part])
         for band, was, light_of in zip(out, light, new, strict=True):
             old = band[changed]
             step = (light_of - was).astype(np.float64) * self.radiometry.span

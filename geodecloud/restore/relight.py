@@ -51,8 +51,8 @@ class Shade:
     def relit(self, light: Floats, hidden: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
 
-        No land becomes much brighter than the lit land beside it: at the edge of a shadow it would
-        be lit twice.
+        No land becomes darker. None becomes much brighter than the lit land beside it: at the edge
+        of a shadow it would be lit twice.
 
         Args:
             light: float32 (3, rows, columns), model range.
@@ -63,7 +63,7 @@ class Shade:
         seen = np.maximum((light - self.air).mean(axis=0), 0)
         hidden = np.minimum(hidden, np.maximum(1 - seen / most, 0) / self.depth.mean())
         out: Floats = self.air + (light - self.air) / (1 - hidden * self.depth)
-        return out
+        return np.maximum(out, light)  # light below air is noise, or water without any
 
     def lack(self, light: Floats, beside: Floats) -> Floats:
         """Return what land lacks of the light beside it, over what a shadow takes: (rows, columns).

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, upsample
+from geodecloud.restore.filters import Floats, box_mean, smoothstep, soft_dilations, upsample
 
 _CLOUD = (0.2, 0.5)  # opacity that throws no shadow to speak of, and a full one
 _VISIBLE = 0.2  # of the sun that a cloud hides, below which its cell counts as visible land
@@ -49,7 +49,9 @@ class Displacement:
     certainty: float
 
 
-def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.uint8]:
+def thrown_shadows(
+    opacity: NDArray[np.floating], shadow: NDArray[np.floating]
+) -> NDArray[np.uint8]:
     """Return where the clouds of a scene throw their shadows: uint8 (2, rows, columns), 0..255.
 
     The first is the share of the sun that a cloud hides. The second says where shadows may lie
@@ -57,18 +59,22 @@ def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.uint8]:
     everywhere if no displacement is found.
 
     Args:
-        opacity, shadow: float32 (rows, columns), 0..1, of the coarse answer.
+        opacity, shadow: (rows, columns), 0..1, of the coarse answer.
     """
     (height, width), factor = opacity.shape, -(-max(opacity.shape) // _MOST_CELLS)
-    cloud = np.clip((opacity - _CLOUD[0]) / np.float32(_CLOUD[1] - _CLOUD[0]), 0, 1)
     out = np.zeros((2, height, width), np.uint8)
-    few, looks = (cells if factor == 1 else _means(cells, factor) for cells in (cloud, shadow))
+    if factor > _REACH[1]:
+        return out  # a line of pixels, in which nothing is displaced
+    cloud = np.subtract(opacity, np.float32(_CLOUD[0]), dtype=np.float32)
+    cloud /= np.float32(_CLOUD[1] - _CLOUD[0])
+    np.clip(cloud, 0, 1, out=cloud)
+    few, looks = (_means(cells, factor) for cells in (cloud, shadow))
     found = find_displacement(few, looks, factor)
     if found is None:
         return out
     chosen = _heights(few, looks, found)
     down, right = found.rows * factor, found.columns * factor
-    whole = np.ones_like(cloud)
+    whole = np.broadcast_to(np.float32(1), cloud.shape)
     for first in range(0, height, _ROWS):
         rows = first, min(first + _ROWS, height)
         shares = upsample(chosen, factor, rows, width) if factor > 1 else chosen[:, slice(*rows)]
@@ -78,12 +84,8 @@ def thrown_shadows(opacity: Floats, shadow: Floats) -> NDArray[np.uint8]:
         )
         outside = 1 - displaced(whole, down, right, rows)
         out[:, slice(*rows)] = np.rint(255 * np.clip([thrown, outside], 0, 1))
-    halo = _NEAR + _SOFT
-    for first in range(0, height, _ROWS):
-        last, top = min(first + _ROWS, height), max(first - halo, 0)
-        around = dilate(out[0, top : last + halo].astype(np.float32), _NEAR)
-        near = np.rint(box_mean(around, _SOFT)[first - top : last - top])
-        out[1, first:last] = np.maximum(out[1, first:last], near)
+    for band, near in soft_dilations(out[0], _NEAR, _SOFT):
+        out[1, band] = np.maximum(out[1, band], np.rint(near))
     return out
 
 
@@ -122,7 +124,8 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
     if reach < nearest:
         return None
     count, total = float(visible.sum()), float(darker.sum())
-    spread = float(np.sqrt((darker**2).sum() / count - (total / count) ** 2))
+    variance = (darker**2).sum() / count - (total / count) ** 2
+    spread = float(np.sqrt(max(variance, 0)))  # by rounding, land that looks alike has less than 0
     under = np.maximum(_correlate(cloud, visible, reach), 1e-3)
     sums = _correlate(cloud, darker, reach)
     apart = sums / under - (total - sums) / np.maximum(count - under, 1)
@@ -218,10 +221,14 @@ def _correlate(cloud: Floats, other: Floats, reach: int) -> Floats:
     return out
 
 
-def _means(cells: Floats, factor: int) -> Floats:
-    """Return the means of factor x factor cells; the last ones go on over the edge."""
-    height, width = cells.shape
-    padded = np.pad(cells, [(0, -height % factor), (0, -width % factor)], mode="edge")
-    parts = padded.reshape(padded.shape[0] // factor, factor, -1, factor)
-    means: Floats = parts.mean(axis=(1, 3))
-    return means
+def _means(cells: NDArray[np.floating], factor: int) -> Floats:
+    """Return the means of factor x factor cells, float32; the last ones go on over the edge."""
+    if factor == 1:
+        return cells.astype(np.float32)
+    means = []
+    for first in range(0, len(cells), _ROWS * factor):
+        some = cells[first : first + _ROWS * factor].astype(np.float32)
+        padded = np.pad(some, [(0, -length % factor) for length in some.shape], mode="edge")
+        parts = padded.reshape(len(padded) // factor, factor, -1, factor)
+        means.append(parts.mean(axis=(1, 3)))
+    return np.concatenate(means)
