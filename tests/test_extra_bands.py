@@ -71,6 +71,7 @@ def test_bands_are_chosen_by_name_in_any_spelling_and_in_the_users_order(tmp_pat
     for wanted in ("B11,B8A,B5", ["b11", "b8a", "Band 5"], ("B11", "B08A", "B05")):
         found = names_and_wavelengths(root, extra_bands=wanted)
         assert list(found) == ["B11", "B8A", "B05", "count"]
+    assert names_and_wavelengths(root, extra_bands="B08,b8") == {"B08": 842, "count": 4}
     assert names_and_wavelengths(root, extra_bands="none") == {"count": 3}
     assert names_and_wavelengths(root, extra_bands=()) == {"count": 3}
     assert names_and_wavelengths(root) == {"B08": 842, "count": 4}

@@ -21,8 +21,10 @@ from geodecloud.training import trainer as trained_by
 from geodecloud.training import writer as writing
 from geodecloud.training.config import Config, Training
 from geodecloud.training.loader import Data
+from geodecloud.training.plots import plot_tiles
 from geodecloud.training.step import cloud_names
 from geodecloud.training.trainer import train
+from geodecloud.training.writer import Examples
 
 CONFIG = Config(
     generator=GeneratorPlan(width=4),
@@ -141,6 +143,12 @@ def test_each_example_names_its_kind_of_cloud():
         assert cloud_names(clear, config, 0, range(3)) == (text,) * 3
     article = dataclasses.replace(CONFIG, recipe="article")
     assert cloud_names(clear, article, 0, range(3)) == ("Perlin noise",) * 3
+
+
+def test_light_beyond_the_model_range_is_white_in_a_figure(tmp_path, caplog):
+    bright = torch.tensor([2.0, 0.5, -1.0]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
+    plot_tiles(Examples({"input": bright}, ("cirrus",)), tmp_path / "figure.png")
+    assert not caplog.records
 
 
 def test_steps_between_lines_are_one_or_more():

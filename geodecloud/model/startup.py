@@ -25,12 +25,11 @@ def quick_imports() -> Iterator[None]:
 
     Do not use it in a process that goes on to compile or export networks.
     """
-    finder = _Deferring()
-    collecting = gc.isenabled()
+    finder, collecting = _Deferring(), gc.isenabled()
     gc.disable()
-    if metadata.version("torch").startswith(_TRIED):
-        sys.meta_path.insert(0, finder)
     try:
+        if metadata.version("torch").startswith(_TRIED):
+            sys.meta_path.insert(0, finder)
         yield
     finally:
         if finder in sys.meta_path:

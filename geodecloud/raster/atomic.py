@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 from geodecloud.errors import OutputError
 from geodecloud.raster.lock import acquire, release
@@ -128,12 +127,7 @@ class AtomicFiles:
     def __enter__(self) -> "AtomicFiles":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 with held_back():  # a signal between two files

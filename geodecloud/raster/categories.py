@@ -1,9 +1,41 @@
-"""Name the values of a raster: GDAL's category names, in the file that GDAL keeps beside it."""
+"""Write rasters of codes: a colour for each, and its meaning in the file that GDAL keeps beside."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from geodecloud.raster.profile import band_profile
+from geodecloud.raster.scene import Scene
+from geodecloud.raster.style import Colour
+from geodecloud.raster.writer import RowWriter, create_band
+from geodecloud.settings import Output
+
 _HIGHEST = 255
+
+
+@contextmanager
+def create_codes(
+    scene: Scene,
+    path: Path,
+    output: Output,
+    description: str,
+    meanings: Mapping[int, tuple[str, Colour]],
+) -> Iterator[RowWriter]:
+    """Open a new raster of codes on the scene's grid to write rows to: uint8, 255 is nodata.
+
+    Args:
+        description: of the band.
+        meanings: of each code, and its colour.
+
+    Raises:
+        OutputError: it cannot be written (disk full, say).
+    """
+    profile = band_profile(scene, "uint8", _HIGHEST)
+    with create_band(scene, path, profile, output.format) as (out, writer):
+        out.write_colormap(1, {code: colour for code, (_, colour) in meanings.items()})
+        out.set_band_description(1, description)
+        yield writer
+    write_categories(path, {code: text for code, (text, _) in meanings.items()})
 
 
 def category_names(names: Mapping[int, str]) -> str:

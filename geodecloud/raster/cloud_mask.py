@@ -1,7 +1,6 @@
 """Write a cloud mask: one class for each pixel, in the codes of CloudSEN12 and OmniCloudMask."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from enum import IntEnum
 from pathlib import Path
 
@@ -9,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.array import read_array
-from geodecloud.raster.categories import write_categories
-from geodecloud.raster.profile import band_profile
+from geodecloud.raster.categories import create_codes
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour, paletted
-from geodecloud.raster.writer import RowWriter, create_band
+from geodecloud.raster.writer import RowWriter
 from geodecloud.settings import Output
 
 
@@ -36,14 +34,12 @@ MEANINGS: dict[CloudClass, tuple[str, str, Colour]] = {
     CloudClass.NODATA: ("nodata", "nodata", (90, 90, 90, 255)),
 }
 TEXT = "cloud mask: 0 clear, 1 thick cloud, 2 thin cloud, 3 cloud shadow, 255 nodata"
-_NAMES = {code.value: text for code, (text, _, _) in MEANINGS.items()}
-_COLOURS = {code.value: colour for code, (_, _, colour) in MEANINGS.items()}
 
 
 def style() -> str:
     """Return the style of a cloud mask for QGIS, as the text of a .qml file; clear has none."""
-    shown = [code for code in MEANINGS if code != CloudClass.NODATA]
-    return paletted((code.value, _NAMES[code], _COLOURS[code]) for code in shown)
+    items = ((code.value, text, colour) for code, (text, _, colour) in MEANINGS.items())
+    return paletted(item for item in items if item[0] != CloudClass.NODATA)
 
 
 def stac_classes() -> list[dict[str, object]]:
@@ -59,19 +55,12 @@ def stac_classes() -> list[dict[str, object]]:
     return classes
 
 
-@contextmanager
-def create_cloud_mask(scene: Scene, path: Path, output: Output) -> Iterator[RowWriter]:
-    """Open a new cloud mask on the scene's grid to write rows to: uint8, a colour table.
-
-    Raises:
-        OutputError: it cannot be written (disk full, say).
-    """
-    profile = band_profile(scene, "uint8", CloudClass.NODATA.value)
-    with create_band(scene, path, profile, output.format) as (out, writer):
-        out.write_colormap(1, _COLOURS)
-        out.set_band_description(1, TEXT)
-        yield writer
-    write_categories(path, _NAMES)
+def create_cloud_mask(
+    scene: Scene, path: Path, output: Output
+) -> AbstractContextManager[RowWriter]:
+    """Open a new cloud mask, see :func:`~geodecloud.raster.categories.create_codes`."""
+    meanings = {code.value: (text, colour) for code, (text, _, colour) in MEANINGS.items()}
+    return create_codes(scene, path, output, TEXT, meanings)
 
 
 def read_cloud_mask(path: Path) -> NDArray[np.uint8]:

@@ -110,7 +110,7 @@ def choose(
             reason = f"{_misfit(files[0], red)[1]}" if files else f"it has these: {there}"
             raise SceneError(f"{where}: band {name} of `extra_bands` cannot be read; {reason}")
         chosen.append(fit)
-    return chosen
+    return list(dict.fromkeys(chosen))  # B8 and B08 are one
 
 
 def _near_infrared(known: Sequence[ExtraFile], red: Pixels, where: str) -> list[ExtraFile]:

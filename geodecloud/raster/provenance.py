@@ -1,7 +1,7 @@
 """Say of every output pixel whether it was measured, restored or invented: the codes, once."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from enum import IntEnum
 from pathlib import Path
 
@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.array import read_array
-from geodecloud.raster.categories import write_categories
+from geodecloud.raster.categories import create_codes
 from geodecloud.raster.gdal import failures_as, open_raster
-from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour, pseudocolour
-from geodecloud.raster.writer import RowWriter, create_band
+from geodecloud.raster.writer import RowWriter
 from geodecloud.settings import Output
 
 MOST_REFERENCES = 100
@@ -134,19 +133,11 @@ def style() -> str:
     return pseudocolour(items, COLOURS[Provenance.NODATA])
 
 
-@contextmanager
-def create_provenance(scene: Scene, path: Path, output: Output) -> Iterator[RowWriter]:
-    """Open a new provenance raster on the scene's grid to write rows to: uint8, a colour table.
-
-    Raises:
-        OutputError: it cannot be written (disk full, say).
-    """
-    profile = band_profile(scene, "uint8", Provenance.NODATA.value)
-    with create_band(scene, path, profile, output.format) as (out, writer):
-        out.write_colormap(1, COLOURS)
-        out.set_band_description(1, TEXT)
-        yield writer
-    write_categories(path, {code: text for code, (text, _) in MEANINGS.items()})
+def create_provenance(
+    scene: Scene, path: Path, output: Output
+) -> AbstractContextManager[RowWriter]:
+    """Open a new provenance raster, see :func:`~geodecloud.raster.categories.create_codes`."""
+    return create_codes(scene, path, output, TEXT, MEANINGS)
 
 
 def read_provenance(path: Path) -> NDArray[np.uint8]:

@@ -51,12 +51,15 @@ def _plot(axes: Axes, lines: list[dict[str, Any]], names: dict[str, str]) -> Non
 
 
 def plot_tiles(examples: Examples, path: Path) -> None:
-    """Plot pictures as PNG, a row for each name, a column for each caption."""
+    """Plot pictures as PNG, a row for each name, a column for each caption.
+
+    Light beyond the model range is white.
+    """
     rows, captions = examples
     figure = Figure(figsize=(1.3 * len(captions), 1.35 * len(rows) + 0.3), layout="constrained")
     cells = figure.subplots(len(rows), len(captions), squeeze=False)
     for line, (name, pictures) in zip(cells, rows.items(), strict=True):
-        for axes, picture in zip(line, pictures.cpu().numpy(), strict=True):
+        for axes, picture in zip(line, pictures.cpu().clamp(0, 1).numpy(), strict=True):
             axes.imshow(np.moveaxis(picture, 0, -1).squeeze(), vmin=0, vmax=1, cmap="gray")
             axes.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)

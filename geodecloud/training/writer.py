@@ -43,7 +43,7 @@ At step {step} of {steps}. This page is written anew with each saved state.
 class Examples(NamedTuple):
     """Pictures for a figure.
 
-    rows: a row of pictures for each name: (N, 3 or 1, H, W), 0..1.
+    rows: a row of pictures for each name: float32 (N, 3 or 1, H, W), model range or 0..1.
     captions: of the N columns.
     """
 
