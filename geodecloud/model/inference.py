@@ -41,7 +41,7 @@ def folded(generator: UNet) -> UNet:
 
 @torch.no_grad()
 def _fold(convolution: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
-    """Fold a BatchNorm into the convolution before it, in place: memory is slow to be had."""
+    """Fold a BatchNorm into the convolution before it, in place: allocating memory takes time."""
     assert convolution.bias is not None  # noqa: S101  for the type check
     assert norm.running_mean is not None  # noqa: S101
     assert norm.running_var is not None  # noqa: S101
@@ -71,7 +71,7 @@ def forward_of(network: UNet, device: torch.device, precision: Precision, window
 
     Args:
         precision: "fp32" or "bf16".
-        windows: how many are computed in one call, as a rule.
+        windows: usual number in one call.
     """
     if device.type == "cpu" and network.plan.upsample == "bilinear":
         try:

@@ -43,7 +43,7 @@ class ExtraFile:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a file says of its pixels: those of another band must fit red's."""
+    """Statements of a file about its pixels; those of another band must fit red's."""
 
     grid: Grid
     dtype: str
@@ -51,7 +51,7 @@ class Pixels:
 
     @classmethod
     def of(cls, dataset: Any) -> "Pixels":
-        """Return it from an open file."""
+        """Return those of an open file."""
         return cls(Grid.of(dataset), dataset.dtypes[0], dataset.nodata)
 
 

@@ -35,7 +35,7 @@ _ROWS = 16  # that are merged at once
 _EXPONENT_ROWS = 256  # of cells, at once
 _HAZY_SHADOW = 0.3  # opacity from which a change is cloud's, whatever lies below
 _SHADE_BEGINS = 0.1  # of the sun that is hidden, from which a change is wholly the shadow's
-DEPTH = 0.6  # share of the light that most shadows take, where this scene's are not known
+DEPTH = 0.6  # fraction of the light that most shadows take, where this scene's are not known
 _SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
 
 
@@ -55,8 +55,8 @@ class Coarse:
     known: bool (rows, columns), cells with a valid pixel; None: all.
     shade: how deep the scene's shadows are, if they are to be relit by that; None: as the network
         says.
-    beside: light of the lit land around, see :func:`~geodecloud.restore.relight.light_beside`; None
-        with ``shade``.
+    beside: light of the sunlit land around, see
+        :func:`~geodecloud.restore.relight.light_beside`; None with ``shade``.
     sampled: the other bands' light in some of the cells; None: there are no such bands.
     """
 
@@ -148,13 +148,13 @@ class Coarse:
             weight = self.at(self.gate[None], first, last)[0] / np.float32(255)
             for answer in (fine, coarse):
                 answer[OPACITY] *= weight
-        share = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1)
-        if share.any():
+        thicker = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1)
+        if thicker.any():
             seen = np.clip(self.at_known(self.light, first, last), 0, 1)
             opacity = np.minimum(coarse[OPACITY], np.float32(_THIN))
             veil = opacity * seen - (1 - opacity) * coarse[CHANGE]  # a times its light
             ground = (shown - veil) / (1 - opacity)
-            fine[CHANGE] += share * (ground - shown - fine[CHANGE])
+            fine[CHANGE] += thicker * (ground - shown - fine[CHANGE])
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
         self._relight(first, shown, fine, coarse, weight)
 

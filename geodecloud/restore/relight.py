@@ -4,8 +4,9 @@ A shadow takes the sun from the ground and leaves it the sky; the air above goes
 
     seen = air + (ground - air) * (1 - hidden * depth)         in each band
 
-``hidden`` is the share of the sun that the cloud hides, see :mod:`geodecloud.restore.shadows`. Air
-and depth are alike in all shadows of a scene, and are found from their cores and the land beside.
+``hidden`` is the fraction of the sun that the cloud hides, see :mod:`geodecloud.restore.shadows`.
+Air and depth are alike in all shadows of a scene. They are found from the shadows' cores and the
+land beside.
 """
 
 from collections.abc import Iterator
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 from geodecloud.restore.filters import Floats, box_mean, dilate
 
 _CORE = 0.9  # of the sun that is hidden in a core, and around it
-_LIT = 0.05  # of the sun that may be hidden of lit land, and around it
+_SUNLIT = 0.05  # of the sun that may be hidden of sunlit land, and around it
 _CLEAR = 0.1  # opacity of land that counts
 _BESIDE = 30  # cells around a core in which its land in full light lies
-_LEAST_BESIDE = 0.05  # share of these that must be lit
-_NEAR = 0.02  # share of the cells around lit land that must be cores, if its contrast counts
+_LEAST_BESIDE = 0.05  # fraction of these that must be sunlit
+_NEAR = 0.02  # fraction of the cells around sunlit land that must be cores, if its contrast counts
 _LEAST_CORES = 30  # cells of core below which nothing is known of a scene's shadows
 _DETAIL = 2  # cells around, over which contrast is measured
 _DARKEST = 0.03  # quantile of the cores that air is darker than
@@ -31,7 +32,7 @@ _LEAST_DEPTH = 0.1  # less is no shadow
 _BRIGHTER = np.float32(1.2)  # times the land beside, that relit land may be
 _SHADED = -0.3  # of that, from which a cell is taken for a core, once something is known
 _ROUNDS = 2
-_MOST_SAMPLES = 20_000  # of each band of rows
+_MOST_SAMPLES = 20_000  # of each swath
 _NOTHING = 100.0  # model range: brighter than any land
 STEP = 8  # cells from one to the next of which the light beside is known
 _ROWS = 32 * STEP  # of cells, at once
@@ -42,7 +43,7 @@ class Shade:
     """A scene's shadows: float32 (3, 1, 1) each, of red, green and blue.
 
     air: light that a shadow leaves as it is, model range.
-    depth: share of the other light that a shadow takes.
+    depth: fraction of the other light that a shadow takes.
     """
 
     air: Floats
@@ -51,12 +52,12 @@ class Shade:
     def relit(self, light: Floats, hidden: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
 
-        No land becomes darker. None becomes much brighter than the lit land beside it: at the edge
-        of a shadow it would be lit twice.
+        No land becomes darker. None becomes much brighter than the sunlit land beside it: at the
+        edge of a shadow it would be lit twice.
 
         Args:
             light: float32 (3, rows, columns), model range.
-            hidden: float32 (rows, columns), 0..1, share of the sun that a cloud hides.
+            hidden: float32 (rows, columns), 0..1, fraction of the sun that a cloud hides.
             beside: float32 (rows, columns), see :func:`light_beside`.
         """
         most = _BRIGHTER * np.maximum(beside - self.air.mean(), np.float32(1e-3))
@@ -71,7 +72,7 @@ class Shade:
         1 in a shadow, 0 in full light, less where land is brighter.
 
         Args:
-            light, beside: float32 (3, rows, columns), of cells, and of lit land around each.
+            light, beside: float32 (3, rows, columns), of cells, and of sunlit land around each.
         """
         left = np.maximum(light - self.air, 0).sum(axis=0)
         left /= np.maximum((beside - self.air).sum(axis=0), 1e-6)
@@ -80,26 +81,26 @@ class Shade:
 
 
 @dataclass(frozen=True)
-class _Band:
+class _Swath:
     """Rows of cells with their surroundings, which are to be left out.
 
     own: rows that are to be used.
     light: float32 (3, rows, columns).
-    core, lit: bool (rows, columns), in the core of a shadow; in full light.
-    share: float32 (rows, columns), of the land around that is lit.
+    core, sunlit: bool (rows, columns), in the core of a shadow; in full light.
+    around: float32 (rows, columns), fraction of the land around that is sunlit.
     """
 
     own: slice
     light: Floats
     core: NDArray[np.bool_]
-    lit: NDArray[np.bool_]
-    share: Floats
+    sunlit: NDArray[np.bool_]
+    around: Floats
 
     @property
     def beside(self) -> Floats:
-        """Light of the lit land around each cell, float32 (3, rows, columns)."""
-        sums = box_mean(self.light * self.lit, _BESIDE)
-        return np.divide(sums, self.share, out=sums, where=self.share > _LEAST_BESIDE)
+        """Light of the sunlit land around each cell, float32 (3, rows, columns)."""
+        sums = box_mean(self.light * self.sunlit, _BESIDE)
+        return np.divide(sums, self.around, out=sums, where=self.around > _LEAST_BESIDE)
 
 
 def find_shade(
@@ -110,10 +111,10 @@ def find_shade(
     Args:
         light: (3, rows, columns) of cells, model range; 0 where nothing is known.
         opacity: (rows, columns), 0..1.
-        thrown: uint8 (rows, columns), 0..255, the share of the sun that thrown clouds hide. What
+        thrown: uint8 (rows, columns), 0..255, the fraction of the sun that thrown clouds hide. What
             looks like shadow is of no use: it is darker land than the rest.
     """
-    parts = [_samples(band) for band in _bands(light, opacity, thrown)]
+    parts = [_samples(swath) for swath in _swaths(light, opacity, thrown)]
     core, beside, core_contrast, near, near_contrast = (
         np.concatenate(some, axis=1) for some in zip(*parts, strict=True)
     )
@@ -140,7 +141,7 @@ def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> Shade | N
 
     Args:
         core, beside: (3, n).
-        near, ratio: (3,), mean of lit land near, and contrast in cores over contrast there.
+        near, ratio: (3,), mean of sunlit land near, and contrast in cores over contrast there.
     """
     known = np.minimum(ratio, np.float32(_SAME))
     air = (core.mean(axis=1) - known * near) / (1 - known)
@@ -155,34 +156,34 @@ def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> Shade | N
 def light_beside(
     light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
 ) -> NDArray[np.float16]:
-    """Return the light of the lit land around every eighth cell, mean of the bands.
+    """Return the light of the sunlit land around every eighth cell, mean of the bands.
 
-    It is smooth, and 100 where no lit land is near. For the arguments see :func:`find_shade`.
+    It is smooth, and 100 where no sunlit land is near. For the arguments see :func:`find_shade`.
 
     Returns:
         float16 (rows / 8, columns / 8), rounded up.
     """
     rows = []
-    for band in _bands(light, opacity, thrown):
-        near = band.share > _LEAST_BESIDE
-        beside = np.where(near, band.beside.mean(axis=0), np.float32(_NOTHING))
-        padded = np.pad(beside[band.own], [(0, -n % STEP) for n in beside[band.own].shape], "edge")
+    for swath in _swaths(light, opacity, thrown):
+        near = swath.around > _LEAST_BESIDE
+        beside = np.where(near, swath.beside.mean(axis=0), np.float32(_NOTHING))[swath.own]
+        padded = np.pad(beside, [(0, -length % STEP) for length in beside.shape], "edge")
         rows.append(padded[STEP // 2 :: STEP, STEP // 2 :: STEP])
     return np.concatenate(rows).astype(np.float16)
 
 
-def _samples(band: _Band) -> tuple[Floats, ...]:
+def _samples(swath: _Swath) -> tuple[Floats, ...]:
     """Return samples, (3, n).
 
-    Of cores: light, light beside and contrast; of lit land near them: light and contrast.
+    Of cores: light, light beside and contrast; of sunlit land near them: light and contrast.
     """
-    own = np.zeros_like(band.core)
-    own[band.own] = True
-    near = own & band.lit & (box_mean(band.core.astype(np.float32), _BESIDE) > _NEAR)
-    core = own & band.core & (band.share > _LEAST_BESIDE)
-    contrast = band.light - box_mean(band.light, _DETAIL)
-    in_core = band.light[:, core], band.beside[:, core], contrast[:, core]
-    in_sun = band.light[:, near], contrast[:, near]
+    own = np.zeros_like(swath.core)
+    own[swath.own] = True
+    near = own & swath.sunlit & (box_mean(swath.core.astype(np.float32), _BESIDE) > _NEAR)
+    core = own & swath.core & (swath.around > _LEAST_BESIDE)
+    contrast = swath.light - box_mean(swath.light, _DETAIL)
+    in_core = swath.light[:, core], swath.beside[:, core], contrast[:, core]
+    in_sun = swath.light[:, near], contrast[:, near]
     return (*map(_few, in_core), *map(_few, in_sun))
 
 
@@ -191,10 +192,10 @@ def _few(values: Floats) -> Floats:
     return values[:, :: -(-values.shape[1] // _MOST_SAMPLES) or 1]
 
 
-def _bands(
+def _swaths(
     light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
-) -> Iterator[_Band]:
-    """Yield all cells in bands of rows, so that little is held at once."""
+) -> Iterator[_Swath]:
+    """Yield all cells, some rows at a time, so that little is held at once."""
     height = len(opacity)
     for first in range(0, height, _ROWS):
         top, below = max(first - 2 * _BESIDE, 0), min(first + _ROWS + 2 * _BESIDE, height)
@@ -202,7 +203,7 @@ def _bands(
         sun = thrown[top:below].astype(np.float32) / np.float32(255)
         clear = (opacity[top:below] < _CLEAR) & (some > 0).any(axis=0)
         core = clear & (-dilate(-sun, 1) > _CORE)
-        lit = clear & (dilate(sun, 1) < _LIT)
-        share = box_mean(lit.astype(np.float32), _BESIDE)
+        sunlit = clear & (dilate(sun, 1) < _SUNLIT)
+        around = box_mean(sunlit.astype(np.float32), _BESIDE)
         own = slice(first - top, min(first + _ROWS, height) - top)
-        yield _Band(own, some, core, lit, share)
+        yield _Swath(own, some, core, sunlit, around)

@@ -17,7 +17,7 @@ from geodecloud.restore.filters import Floats, box_mean, smoothstep, soft_dilati
 _CLOUD = (0.2, 0.5)  # opacity that throws no shadow to speak of, and a full one
 _VISIBLE = 0.2  # of the sun that a cloud hides, below which its cell counts as visible land
 _AROUND = 40  # cells to each side over which land is dark or bright for itself
-_DARKER = (-0.3, 0.5)  # from and to, by which a cell may look more like shadow than land around
+_DARKER = (-0.3, 0.5)  # by how much a cell may look more like shadow than land around: least, most
 _REACH = (5, 75)  # cells from a cloud to its shadow: 3 km, of clouds up to 2 km above the ground
 _LEAST_CLOUD = 20.0  # cells of cloud below which no displacement is believed
 _CERTAIN = 4.0  # robust standard deviations by which the best displacement must stand out
@@ -54,7 +54,7 @@ def thrown_shadows(
 ) -> NDArray[np.uint8]:
     """Return where the clouds of a scene throw their shadows: uint8 (2, rows, columns), 0..255.
 
-    The first is the share of the sun that a cloud hides. The second says where shadows may lie
+    The first is the fraction of the sun that a cloud hides. The second says where shadows may lie
     besides: around those, and where the cloud would lie outside of the scene. Both are 0
     everywhere if no displacement is found.
 
@@ -68,37 +68,37 @@ def thrown_shadows(
     cloud = np.subtract(opacity, np.float32(_CLOUD[0]), dtype=np.float32)
     cloud /= np.float32(_CLOUD[1] - _CLOUD[0])
     np.clip(cloud, 0, 1, out=cloud)
-    few, looks = (_means(cells, factor) for cells in (cloud, shadow))
-    found = find_displacement(few, looks, factor)
+    means = _means(cloud, factor), _means(shadow, factor)
+    found = find_displacement(*means, factor)
     if found is None:
         return out
-    chosen = _heights(few, looks, found)
+    chosen = _heights(*means, found)
     down, right = found.rows * factor, found.columns * factor
     whole = np.broadcast_to(np.float32(1), cloud.shape)
     for first in range(0, height, _ROWS):
         rows = first, min(first + _ROWS, height)
-        shares = upsample(chosen, factor, rows, width) if factor > 1 else chosen[:, slice(*rows)]
+        weights = upsample(chosen, factor, rows, width) if factor > 1 else chosen[:, slice(*rows)]
         thrown = sum(
-            share * displaced(cloud, down * times, right * times, rows)
-            for share, times in zip(shares, _HEIGHTS, strict=True)
+            weight * displaced(cloud, down * times, right * times, rows)
+            for weight, times in zip(weights, _HEIGHTS, strict=True)
         )
         outside = 1 - displaced(whole, down, right, rows)
         out[:, slice(*rows)] = np.rint(255 * np.clip([thrown, outside], 0, 1))
-    for band, near in soft_dilations(out[0], _NEAR, _SOFT):
-        out[1, band] = np.maximum(out[1, band], np.rint(near))
+    for some, near in soft_dilations(out[0], _NEAR, _SOFT):
+        out[1, some] = np.maximum(out[1, some], np.rint(near))
     return out
 
 
-def shadow_fraction(thrown: Floats, looks: Floats) -> Floats:
-    """Return the share of the sun that is hidden, float32 (rows, columns), 0..1.
+def shadow_fraction(thrown: Floats, shadow: Floats) -> Floats:
+    """Return the fraction of the sun that is hidden, float32 (rows, columns), 0..1.
 
     Args:
         thrown: float32 (2, rows, columns), 0..255, see :func:`thrown_shadows`.
-        looks: float32 (rows, columns), 0..1, how much the network takes for shadow.
+        shadow: float32 (rows, columns), 0..1, by the network.
     """
     cloud, may = thrown / np.float32(255)
     seen, clearly, alone = (
-        smoothstep((looks - start) / np.float32(end - start))
+        smoothstep((shadow - start) / np.float32(end - start))
         for start, end in (_SEEN, _CLEARLY, _ALONE)
     )
     under = smoothstep(cloud / np.float32(_WHOLE)) * (seen + np.float32(_BOOST) * clearly)
@@ -125,13 +125,13 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
         return None
     count, total = float(visible.sum()), float(darker.sum())
     variance = (darker**2).sum() / count - (total / count) ** 2
-    spread = float(np.sqrt(max(variance, 0)))  # by rounding, land that looks alike has less than 0
+    deviation = float(np.sqrt(max(variance, 0)))  # rounding takes it below 0 where land is even
     under = np.maximum(_correlate(cloud, visible, reach), 1e-3)
     sums = _correlate(cloud, darker, reach)
     apart = sums / under - (total - sums) / np.maximum(count - under, 1)
     weight = np.sqrt(under * np.maximum(count - under, 0) / count)
     # (2 reach + 1, 2 reach + 1)
-    score: Floats = (apart * weight * factor / max(spread, 1e-3)).astype(np.float32)
+    score: Floats = (apart * weight * factor / max(deviation, 1e-3)).astype(np.float32)
     down, right = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     wanted = (np.hypot(down, right) >= nearest) & (np.hypot(down, right) <= reach)
     row, column = np.unravel_index(np.argmax(np.where(wanted, score, -np.inf)), score.shape)
@@ -203,7 +203,7 @@ def _heights(cloud: Floats, shadow: Floats, found: Displacement) -> Floats:
 
 
 def _peak(scores: Floats, best: int) -> float:
-    """Return the place of the best of some scores, by the parabola through its neighbours."""
+    """Return the position of the best of some scores, by the parabola through its neighbours."""
     if not 0 < best < len(scores) - 1:
         return float(best)
     before, at, after = map(float, scores[best - 1 : best + 2])

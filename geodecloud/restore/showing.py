@@ -43,7 +43,7 @@ def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
 
 
 class Showing:
-    """Shows a witness the scene in bands, as soon as the cells under and around them are known."""
+    """Shows a witness the scene in strips, as soon as the cells under and around them are known."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class Showing:
         self._coarse, self._height, self._witness = coarse, height, witness
         self._rows, self._network = source.read_rows, network
         self._radius = -(-_DISTRUST // coarse.cell)  # cells
-        self._first = 0  # row of the next band
+        self._first = 0  # row of the next strip
         self._dn: list[NDArray[Any]] = []
         self._valid: list[NDArray[np.bool_]] = []
 
     def until(self, known: int) -> None:
-        """Show all bands for which the first ``known`` rows of cells suffice."""
+        """Show all strips for which the first ``known`` rows of cells suffice."""
         cell, around = self._coarse.cell, self._radius + 1
         whole = known == self._coarse.answer.shape[1]
         while self._first < self._height:

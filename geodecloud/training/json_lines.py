@@ -1,4 +1,4 @@
-"""Write a file of one JSON object a line, which a resumed run goes on with."""
+"""Write a file of JSON objects, one a line, to which a resumed run adds."""
 
 import json
 from pathlib import Path
