@@ -21,11 +21,7 @@ import geodecloud
 import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
-from geodecloud.model.checkpoint import (
-    default_model,
-    load_generator,
-    save_generator,
-)
+from geodecloud.model.checkpoint import default_model
 from PIL import Image
 
 from helpers.figures import RGB, panels, read, show_colours
@@ -82,19 +78,6 @@ for number, (row, column) in enumerate(corners, 1):
 print(f"{len(corners)} tiles")
 
 # %% [markdown]
-# ## The model to start from
-#
-# The built-in model has a *strength*: a factor of its change, found on real
-# clouds. A run does not inherit it. To compare like with like, both models go
-# without it here.
-
-# %%
-start = RESULTS / "start.safetensors"
-generator, info = load_generator(default_model())
-save_generator(generator, start, {})
-print(f"strength of the built-in model: {info.strength:g}")
-
-# %% [markdown]
 # ## A recipe
 #
 # What is left out has its default. A real run takes `configs/tune.toml`: some
@@ -130,10 +113,11 @@ validation_windows = 16
 # %%
 (RESULTS / "recipe.toml").write_text(recipe)
 shutil.rmtree(RESULTS / "run", ignore_errors=True)  # of an earlier time
-run("""
+run(f"""
     train --data results/tune/tiles --scenes results/tune/scenes
     --cloud-fields ../sample_data/cloud_fields
-    --config results/tune/recipe.toml --start results/tune/start.safetensors
+    --config results/tune/recipe.toml
+    --start {shlex.quote(default_model().as_posix())}
     --out results/tune/run
 """)
 
@@ -177,7 +161,7 @@ def error_of(scene):
 
 
 restored, scores = {}, {}
-models = {"before": start, "tuned": RESULTS / "run/last.safetensors"}
+models = {"before": default_model(), "tuned": RESULTS / "run/last.safetensors"}
 for name, model in models.items():
     restored[name], _ = restore(cloudy, model)
     _, codes = restore(CLEAR, model)

@@ -339,11 +339,12 @@ def test_a_generator_of_another_width_is_refused(tmp_path):
 
 def test_tuning_begins_with_the_given_model(tmp_path, sources):
     given = UNet(dataclasses.replace(SMALL.generator, shadow=False))
-    save_generator(given, tmp_path / "m.safetensors", {"seen": "before"})
+    save_generator(given, tmp_path / "m.safetensors", {"seen": "before", "strength": 1.1})
     still = SMALL.with_schedule(rate=0.0, steps=1, frozen_statistics=True)
     made = train(still, sources, tmp_path / "run", start=tmp_path / "m.safetensors", device="cpu")
     generator, info = load_generator(made)
     assert info.metadata["started_from"]["seen"] == "before"
+    assert info.strength == 1.1
     theirs = dict(given.named_parameters())
     for name, ours in generator.named_parameters():
         if not name.startswith("head"):

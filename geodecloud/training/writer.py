@@ -75,7 +75,10 @@ class RunWriter:
     def __init__(
         self, out: Path, about: dict[str, Any], run: State, judge: Judge, monitoring: Monitoring
     ) -> None:
-        self.out, self.about, self.run, self.judge = out, about, run, judge
+        # A tuned model restores with the strength of the one that it began with.
+        strength = about.get("started_from", {}).get("strength")
+        self.about = about if strength is None else {"strength": strength} | about
+        self.out, self.run, self.judge = out, run, judge
         for folder in ("figures", "models"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         self._log_every = monitoring.log_every
