@@ -1,5 +1,7 @@
 """Laws of relighting: what a shadow took comes back, and nothing is lit twice."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -66,6 +68,22 @@ def test_a_scene_without_shadows_has_no_shade():
     some = bytes_of(clouds(1))
     assert find_shade(land, nothing, some) is None  # the land there is as light as beside
     assert find_shade(land, nothing + 1, some) is None
+
+
+def test_the_memory_to_find_a_shade_does_not_grow_with_the_scene(monkeypatch):
+    monkeypatch.setattr("geodecloud.restore.relight._MOST_SAMPLES", 100)
+    _, light, opacity, hidden = shaded_land(bands(0, 0, 0), bands(0.6, 0.6, 0.6))
+    most = []
+    for times in (4, 12):
+        scene = [
+            np.concatenate([part] * times, axis=-2)
+            for part in (light.astype(np.float16), opacity, bytes_of(hidden))
+        ]
+        tracemalloc.start()
+        assert find_shade(*scene)
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert most[1] < 1.05 * most[0]
 
 
 def test_the_light_beside_is_that_of_lit_land():
