@@ -18,6 +18,7 @@ from geodecloud.raster.mask import open_mask
 from geodecloud.raster.origin import is_output
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.classify import SHADOW_ABOVE, THIN_ABOVE, classify
+from geodecloud.restore.relight import Shade
 from geodecloud.restore.rows import Rows
 from geodecloud.settings import Policy, Settings
 from tests.conftest import noise, read, write_scene
@@ -83,6 +84,28 @@ def test_a_mask_lies_on_the_grid_and_says_what_its_values_are(cloudy, file_forma
     assert [one.get("value") for one in entries] == ["0", "1", "2", "3"]
     assert [one.get("alpha") for one in entries] == ["0", "255", "255", "255"]
     assert is_output(path)
+
+
+@pytest.mark.parametrize("shadows", ["restore", "keep"])
+def test_shadows_are_as_deep_in_a_mask_as_where_a_scene_is_restored(cloudy, monkeypatch, shadows):
+    def with_faint_shadows(patches, dark_object):
+        found = by_brightness(patches[:, :3], dark_object)
+        found[:, 4] *= 0.17
+        return found
+
+    monkeypatch.setattr(with_faint_shadows, "takes_context", True, raising=False)
+    coarse = "geodecloud.restore.coarse"
+    monkeypatch.setattr(
+        f"{coarse}_pass.thrown_shadows", lambda opacity, _: np.full((2, *opacity.shape), 255, "u1")
+    )
+    depth = np.full((3, 1, 1), 0.12, np.float32)
+    monkeypatch.setattr(f"{coarse}.find_shade", lambda *_: Shade(0 * depth, depth))
+    paths = alone, beside = cloudy.parent / "alone.tif", cloudy.parent / "beside.tif"
+    mask_scene(cloudy, alone, with_faint_shadows, Settings(shadows=shadows))
+    chosen = Settings(cloud_mask=beside, shadows=shadows)
+    decloud_scene(cloudy, cloudy.parent / "out.tif", with_faint_shadows, chosen)
+    np.testing.assert_array_equal(*map(read, paths))
+    assert (read(alone) == CloudClass.SHADOW).any()
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def test_names_that_cannot_be_meant(tmp_path, scene):
         (scene, 20, "no Sentinel-2 product"),
         (scene, 30, "10, 20 and 60"),
         ([scene, scene], None, "give three"),
+        ([], None, "SRC is empty"),
     ):
         with pytest.raises(UsageError, match=words):
             find_source(src, resolution)

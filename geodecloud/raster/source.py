@@ -75,11 +75,11 @@ def find_source(
     """
     if resolution is not None and resolution not in RESOLUTIONS:
         raise UsageError(f"`resolution` is {resolution}: Sentinel-2 has 10, 20 and 60 metres")
+    if not src:
+        raise UsageError("SRC is empty: name a file")
     if not isinstance(src, str | Path):
         return _files_given([str(file) for file in src], extra_bands)
     name = str(src)
-    if not name:
-        raise UsageError("SRC is empty: name a file")
     if name == "-":
         raise UsageError("SRC is -: a raster cannot be read from a pipe; name a file")
     if _exists(name) and Path(name).is_fifo():
