@@ -176,6 +176,9 @@ def test_files_after_that_of_blue_are_further_bands(tmp_path):
     assert names_and_wavelengths(files) == {"swir16": 1610, "nir": 842, "count": 5}
     with pytest.raises(UsageError, match=r"scl\.tif.*is not known"):
         names_and_wavelengths([*files[:3], folder / "scl.tif"])
+    other = write_bands(tmp_path / "other", ["nir"])
+    with pytest.raises(UsageError, match="two files of band nir"):
+        names_and_wavelengths([*files, other / "nir.tif"])
 
 
 def test_the_command_and_python_take_names(tmp_path, cli, tiny_model):

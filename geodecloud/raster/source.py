@@ -136,6 +136,8 @@ def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
             f"{min(unknown)}: the band is not known by the file's name; name it like B08 or nir"
         )
     wanted = [one.name for one in sorted(known, key=lambda one: more.index(one.path))]
+    if twice := {name for name in wanted if wanted.count(name) > 1}:
+        raise UsageError(f"{more[0]}: two files of band {min(twice)} are given; leave one out")
     return _stack(colours, label=files[0], known=known, wanted=wanted or (NONE,))
 
 

@@ -118,12 +118,12 @@ class _Fill:
             dn, part, most = given(rows.out)[band], over, 1.0
             if number >= len(facts.rgb):
                 part, most = over & facts.others.has_data(rows.dn[band]), BRIGHTEST
-            new, share = colour[number][part], weight[part]
+            new, colour_weight = colour[number][part], weight[part]
             if number >= len(facts.rgb):
                 # A reference shows real ground in all bands.
                 invented = provenance[part] == Provenance.FILLED
-                share = share * (1 - given(rows.fringe)[part] * invented)
-            dn[part] = lay_over(dn[part], share, new, facts.radiometry, facts.nodata, most)
+                colour_weight = colour_weight * (1 - given(rows.fringe)[part] * invented)
+            dn[part] = lay_over(dn[part], colour_weight, new, facts.radiometry, facts.nodata, most)
             dn[left] = rows.dn[band][left]
         # Real ground of another date is that alone; mixed with the scene's it is restored.
         mixed = over & (provenance != Provenance.FILLED) & (weight < _WHOLE)
