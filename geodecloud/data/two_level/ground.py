@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from geodecloud.data.two_level.draw import Draw
-from geodecloud.data.two_level.field_bank import FieldBank, Placement, draw_placement, sample
+from geodecloud.data.two_level.field_bank import FieldBank, draw_placement, sample
 from geodecloud.radiometry import PATH_RADIANCE
 
 _EVEN = 0.03  # standard deviation of brightness below which a window is water or one field
@@ -29,7 +29,6 @@ class GroundPlan:
     mixed: share in which two lands meet along a winding line, as on a shore.
     pale: share of the windows of water that become turbid, shallow or glittering.
     sea: share that becomes open sea: of one colour, with the sun's glint in waves.
-    lagoon: share in which turbid water lies beside the land, with a shore between them.
     """
 
     bright: float = 0.18
@@ -38,7 +37,6 @@ class GroundPlan:
     mixed: float = 0.15
     pale: float = 0.6
     sea: float = 0.03
-    lagoon: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,6 @@ def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> 
     bare = _recoloured(draw, bare)
     bare = _bright(draw, bare, plan)
     bare = _mixed(draw, bare, bank, plan.mixed)
-    bare = _lagoon(draw, bare, bank, plan.lagoon)
     base = air * draw.log_uniform("air", n, 1, 1, 1, low=0.6, high=1.5)
     base = base * draw.log_uniform("air colour", n, 3, 1, 1, low=0.9, high=1.1)
     bare = _not_white(bare, base, plan.whiteness)
@@ -134,33 +131,6 @@ def _sea(draw: Draw, bare: Tensor, bank: FieldBank, share: float) -> Tensor:
         0.15 * draw.uniform("sea waves", n, 1, 1, 1) * sample(bank, place, bare.shape[-1])[:, None]
     )
     return torch.where(chosen, (water + glint * (1 + waves)).clamp_min(0.002), bare)
-
-
-def _lagoon(draw: Draw, bare: Tensor, bank: FieldBank, share: float) -> Tensor:
-    """Flood a part of some windows with turbid water: blue to brown, with plumes of sediment.
-
-    Its light is that of haze over dark land. Its shore is sharp, and haze has none.
-    """
-    n, size = len(bare), bare.shape[-1]
-    shore, plumes = (
-        sample(bank, _placement(draw, bank, f"lagoon {name}", n, low), size)
-        for name, low in (("shore", 0.15), ("plumes", 0.05))
-    )
-    level = draw.uniform("lagoon level", n, 1, 1, low=-0.9, high=0.5)
-    hard = draw.log_uniform("lagoon hard", n, 1, 1, low=8, high=60)
-    flooded = ((shore - level) * hard + 0.5).clamp(0, 1)[:, None]
-    light = 0.02 + 0.28 * draw.uniform("lagoon light", n, 1, 1, 1)
-    tint = draw.uniform("lagoon tint", n, 3, 1, 1, low=0.6, high=1.0)
-    contrast = 0.3 * draw.uniform("lagoon contrast", n, 1, 1, 1)
-    water = (light * tint * (1 + contrast * plumes[:, None])).clamp_min(0.002)
-    chosen = draw.chance("lagoon", share, n, 1, 1, 1)
-    return torch.where(chosen, torch.lerp(bare, water, flooded), bare)
-
-
-def _placement(draw: Draw, bank: FieldBank, name: str, n: int, low: float) -> Placement:
-    """Draw a piece of noise for each window; a pixel of it is ``low`` to 1 pixels of noise."""
-    step = draw.log_uniform(f"{name} step", n, low=low, high=1.0)
-    return draw_placement(draw, name, step, count=bank.noise, first=bank.real)
 
 
 def _mixed(draw: Draw, bare: Tensor, bank: FieldBank, share: float) -> Tensor:
