@@ -193,7 +193,8 @@ class _Unfinished:
         """
         for attempt in range(_ATTEMPTS):
             try:
-                self._descriptor = acquire(self._lock)
+                with held_back():  # a signal in between would leave the lock behind
+                    self._descriptor = acquire(self._lock)
             except OSError:
                 return True
             if self._descriptor is not None:
@@ -288,7 +289,8 @@ def sweep(folder: Path) -> None:
     """Remove the unfinished files in ``folder`` that no run is writing any more."""
     matches = [_HIDDEN.fullmatch(path.name) for path in folder.glob(f"{_PREFIX}*")]
     for key in {match[1] for match in matches if match}:
-        with contextlib.suppress(OSError):  # another user's, or already removed
+        # An error: another user's, or already removed.
+        with contextlib.suppress(OSError), held_back():
             _sweep_key(folder, key)
 
 
