@@ -120,7 +120,7 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
     darker, visible = _darker(cloud, shadow, factor)
     if min(cloud.sum(), visible.sum()) < _LEAST_CLOUD / factor**2:
         return None
-    nearest, reach = -(-_REACH[0] // factor), min(_REACH[1] // factor, min(cloud.shape) - 1)
+    nearest, reach = -(-_REACH[0] // factor), min(_REACH[1] // factor, min(cloud.shape) // 2)
     if reach < nearest:
         return None
     count, total = float(visible.sum()), float(darker.sum())
