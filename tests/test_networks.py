@@ -87,18 +87,33 @@ def test_model_files_of_earlier_versions_are_read(tmp_path, old, dark_object):
     assert generator.plan == info.plan == plan
 
 
-def test_strength_multiplies_the_change_where_the_ground_is_seen(tiny_model, tmp_path):
-    copy_with_strength(tiny_model, 1.25, tmp_path / "stronger.safetensors")
+def test_strength_multiplies_the_change_of_each_band(tiny_model, tmp_path):
+    copy_with_strength(tiny_model, (1.25, 1.1, 0.9), tmp_path / "stronger.safetensors")
     patches = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
     plain = Predictor(tiny_model, "cpu", "fp32")(patches, DARK)
-    stronger = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")(patches, DARK)
-    change = plain[:, :3] - patches
-    factor = 1 + 0.25 * np.clip((1 - plain[:, 3:]) / 0.2, 0, 1)
-    np.testing.assert_allclose(stronger[:, :3] - patches, factor * change, atol=1e-6)
+    predictor = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")
+    stronger, factors = predictor(patches, DARK), predictor._strength(plain[:, 3:])
+    np.testing.assert_allclose(
+        stronger[:, :3] - patches, factors * (plain[:, :3] - patches), atol=1e-6
+    )
     np.testing.assert_array_equal(stronger[:, 3], plain[:, 3])
 
 
-@pytest.mark.parametrize("strength", [0, -1, 3, float("nan"), "much", None])
+def test_strength_counts_under_a_certain_veil_through_which_ground_is_seen(tiny_model, tmp_path):
+    copy_with_strength(tiny_model, (1.25, 1.1, 0.9), tmp_path / "stronger.safetensors")
+    opacity = np.linspace(0, 1, 101, dtype=np.float32)
+    predictor = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")
+    factors = predictor._strength(opacity.reshape(1, 1, 1, -1))[0, :, 0]
+    assert (factors[:, (opacity <= 0.1) | (opacity >= 0.8)] == 1).all()
+    whole = factors[:, (opacity >= 0.24) & (opacity <= 0.5)]
+    np.testing.assert_allclose(whole, np.tile([[1.25], [1.1], [0.9]], whole.shape[1]), rtol=1e-6)
+    assert (np.diff(factors[0, opacity < 0.5]) >= 0).all()
+    assert (np.diff(factors[0, opacity > 0.5]) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    "strength", [0, -1, 3, float("nan"), "much", None, [1, 1], [1, 1, 3], [1, 1, "much"]]
+)
 def test_a_strength_that_makes_no_sense_is_refused(tiny_model, tmp_path, strength):
     copy_with_strength(tiny_model, strength, tmp_path / "m.safetensors")
     with pytest.raises(ModelError, match="not a model of geodecloud"):

@@ -344,7 +344,7 @@ def test_tuning_begins_with_the_given_model(tmp_path, sources):
     made = train(still, sources, tmp_path / "run", start=tmp_path / "m.safetensors", device="cpu")
     generator, info = load_generator(made)
     assert info.metadata["started_from"]["seen"] == "before"
-    assert info.strength == 1.1
+    assert info.strength == (1.1, 1.1, 1.1)
     theirs = dict(given.named_parameters())
     for name, ours in generator.named_parameters():
         if not name.startswith("head"):

@@ -28,14 +28,15 @@ class ModelInfo:
 
     path, sha256: of the file.
     plan: the shape of the generator.
-    strength: factor of the generator's change where the ground can be seen, mostly 1.
+    strength: factors of the generator's change of red, green and blue under a veil that is
+        certain and lets the ground be seen; mostly 1.
     metadata: all entries as written: bands, radiometry, config, training data, version.
     """
 
     path: Path
     sha256: str
     plan: GeneratorPlan
-    strength: float
+    strength: tuple[float, float, float]
     metadata: dict[str, Any]
 
     @property
@@ -53,8 +54,8 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
     """Write weights (fp16, statistics fp32) and metadata; the file appears whole or not at all.
 
     Args:
-        about: more metadata: config, training data, step; ``strength`` where it is known, see
-            :class:`ModelInfo`.
+        about: more metadata: config, training data, step; ``strength`` where it is known, a number
+            or three, see :class:`ModelInfo`.
 
     Raises:
         OutputError: the file cannot be written, for example to a full disk.
@@ -101,8 +102,8 @@ def read_info(path: Path) -> ModelInfo:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
         plan = _plan_of(metadata)
-        strength = float(metadata.get("strength", 1.0))
-        ours = ours and 0 < strength <= _MAX_STRENGTH
+        strength = _strength_of(metadata.get("strength", 1.0))
+        ours = ours and all(0 < factor <= _MAX_STRENGTH for factor in strength)
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
         ours = False
     if not ours:
@@ -111,6 +112,12 @@ def read_info(path: Path) -> ModelInfo:
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return ModelInfo(path, digest, plan, strength, metadata)
+
+
+def _strength_of(value: Any) -> tuple[float, float, float]:
+    """Return the factors of red, green and blue; a number is that of all three."""
+    red, green, blue = value if isinstance(value, list | tuple) else (value,) * 3
+    return float(red), float(green), float(blue)
 
 
 def _plan_of(metadata: dict[str, Any]) -> GeneratorPlan:

@@ -19,11 +19,14 @@ from geodecloud.model.inputs import generator_input
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.staging import GRAIN_FACTOR, GRAINS, Staging, parts_that_fit
 from geodecloud.radiometry import L1C_DARK_OBJECT
+from geodecloud.restore.filters import smoothstep
 from geodecloud.restore.memory import fitting_grain, grain
 from geodecloud.settings import ModelSpec, Precision
 from geodecloud.settings.cores import available_threads
 
-_FADING = (0.3, 0.6)  # opacity over which the model's strength fades: more turns dense cloud orange
+# Opacity over which the model's strength sets in, and fades. A faint veil is removed as far as it
+# should be; under opaque cloud there is no ground. benchmarks/strength.py shows both.
+_RISING, _FADING = (0.1, 0.24), (0.5, 0.8)
 _DEFAULT_SPEC = ModelSpec()
 _BOTH: tuple[Literal["fp32"], Literal["bf16"]] = "fp32", "bf16"
 _PROBES = 16  # windows on which bf16 is compared with fp32
@@ -152,7 +155,7 @@ class Predictor:
         result = np.full((len(patches), channels, *patches.shape[2:]), 0.5, np.float32)
         for part, output in zip(grains, outputs, strict=True):
             result[part, : output.shape[1]] = output
-        if self.info.strength != 1:
+        if self.info.strength != (1, 1, 1):
             change = result[:, :3] - np.clip(patches[:, :3], 0, 1)
             result[:, :3] += (self._strength(result[:, 3:4]) - 1) * change
         return result
@@ -210,14 +213,20 @@ class Predictor:
                     warn(DeviceWarning, text)
 
     def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the factor of the generator's change, float32 of the opacity's shape.
+        """Return the factors of the generator's change, float32 (N, 3, S, S).
 
-        Where the ground shines through, an uncertain generator removes too little. Elsewhere its
-        output is a guess at the ground, and a larger change would only be another colour.
+        An uncertain generator removes too little of a veil, most in red.
+
+        Args:
+            opacity: float32 (N, 1, S, S), 0..1.
         """
-        thin, dense = _FADING
-        visible: NDArray[np.float32] = np.clip((dense - opacity) / (dense - thin), 0, 1)
-        return 1 + np.float32(self.info.strength - 1) * visible
+        rising, fading = (
+            smoothstep((opacity - start) / np.float32(end - start))
+            for start, end in (_RISING, _FADING)
+        )
+        more = np.array(self.info.strength, np.float32)[:, None, None] - 1
+        factors: NDArray[np.float32] = 1 + more * rising * (1 - fading)
+        return factors
 
     @torch.inference_mode()
     def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
