@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_data"
 L8 = Path("scenes") / "L8_L1_30m_cloudy_rgb_uint16DN.tif"
 L8_SCALE, L8_OFFSET = 50_000, -5000  # reflectance = DN * 2e-5 - 0.1 (USGS, Landsat 8 MTL)
-L8_CROP = Window(227, 203, 400, 400)  # thick and thin altocumulus, and clear land below them
+L8_CROP = Window(0, 110, 400, 400)  # thick and thin altocumulus, and clear land below them
 _QGIS = shutil.which("qgis.bin") or shutil.which("qgis")
 _QGIS_SECONDS = 300
 
