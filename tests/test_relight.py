@@ -37,7 +37,7 @@ def test_relighting_undoes_the_shadow(hidden, depth, air, ground):
     sun = np.full((2, 2), hidden, np.float32)
     seen = shade.air + (land - shade.air) * (1 - sun * shade.depth)
     beside = np.full((2, 2), ground, np.float32)
-    np.testing.assert_allclose(shade.relit(seen, sun, beside), land, atol=1e-4)
+    np.testing.assert_allclose(shade.relit(seen, sun, seen, beside), land, atol=1e-4)
 
 
 @given(fraction, st.floats(0.1, 0.8), st.floats(0, 0.2), st.floats(0, 2), st.floats(0.2, 1))
@@ -45,7 +45,7 @@ def test_no_land_is_lit_twice(hidden, depth, air, seen, beside):
     shade = Shade(bands(air, air, air), bands(depth, depth, depth))
     light = np.full((3, 1, 1), seen, np.float32)
     around = np.full((1, 1), beside, np.float32)
-    out = shade.relit(light, np.full((1, 1), hidden, np.float32), around)
+    out = shade.relit(light, np.full((1, 1), hidden, np.float32), light, around)
     assert (out >= light).all()
     most = max(seen, air + 1.2 * max(beside - air, 1e-3))
     assert (out <= most + 1e-3).all()

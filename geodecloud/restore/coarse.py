@@ -173,7 +173,8 @@ class Coarse:
         else:
             cells = given(self.beside).astype(np.float32)[None]
             beside = upsample(cells, STEP * self.cell, (first, last), self.width)[0]
-            change = self.shade.relit(shown, hidden, beside) - shown
+            around = np.clip(self.at_known(self.light, first, last), 0, 1)
+            change = self.shade.relit(shown, hidden, around, beside) - shown
             fine[SHADOW] = hidden * self.shade.depth[1]
         shaded = np.clip(1 - fine[OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)
         shaded *= np.minimum(hidden / np.float32(_SHADE_BEGINS), 1)

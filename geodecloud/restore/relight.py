@@ -49,19 +49,21 @@ class Shade:
     air: Floats
     depth: Floats
 
-    def relit(self, light: Floats, hidden: Floats, beside: Floats) -> Floats:
+    def relit(self, light: Floats, hidden: Floats, around: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
 
-        No land becomes darker. None becomes much brighter than the sunlit land beside it: at the
+        No land becomes darker. No cell becomes much brighter than the sunlit land beside it: at the
         edge of a shadow it would be lit twice.
 
         Args:
             light: float32 (3, rows, columns), model range.
             hidden: float32 (rows, columns), 0..1, fraction of the sun that a cloud hides.
+            around: float32 (3, rows, columns), mean light of the cell around each pixel.
             beside: float32 (rows, columns), see :func:`light_beside`.
         """
         most = _BRIGHTER * np.maximum(beside - self.air.mean(), np.float32(1e-3))
-        seen = np.maximum((light - self.air).mean(axis=0), 0)
+        # By the cell, not the pixel, as the limit would take the detail of the land.
+        seen = np.maximum((around - self.air).mean(axis=0), 0)
         hidden = np.minimum(hidden, np.maximum(1 - seen / most, 0) / self.depth.mean())
         out: Floats = self.air + (light - self.air) / (1 - hidden * self.depth)
         return np.maximum(out, light)  # light below air is noise, or water without any
