@@ -209,6 +209,15 @@ def test_numbers_of_bands_in_files_are_refused(tmp_path):
         assert scene.bands == (1, 2, 3)
 
 
+def test_a_zip_with_a_damaged_directory_is_refused(tmp_path):
+    path = tmp_path / "scene.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("MTD_MSIL1C.xml", "<xml/>")
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
+    with pytest.raises(SceneError, match=r"scene\.zip: damaged zip"), open_scene(path):
+        pass
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 def test_an_archive_of_files_is_refused(tmp_path, suffix):
     _, names = write_files(tmp_path / "in", DN, as_it_is)

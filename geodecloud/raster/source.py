@@ -112,8 +112,11 @@ def _refuse_archive(name: str) -> None:
     """
     packed = name.lower().endswith(_ARCHIVES) and not is_gdal_name(name) and _exists(name)
     if name.lower().endswith(".zip") and _exists(name) and zipfile.is_zipfile(name):
-        with zipfile.ZipFile(name) as archive:
-            packed = not any("MTD_" in one for one in archive.namelist())
+        try:
+            with zipfile.ZipFile(name) as archive:
+                packed = not any("MTD_" in one for one in archive.namelist())
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise SceneError(f"{name}: damaged zip ({error}); get it again") from error
     if packed:
         raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
 
