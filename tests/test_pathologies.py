@@ -170,8 +170,10 @@ def test_the_python_of_the_docs_runs(tmp_path, scene, monkeypatch):
     page = (ROOT / "docs" / "python.md").read_text("utf-8")
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    write_scene(scene, noise((3, 100, 90)) // 4 + 300)  # darker than clouds
-    for example, name in zip(code, ("decloud_file", "decloud_array"), strict=True):
+    write_scene(scene, noise((4, 100, 90)) // 4 + 300)  # darker than clouds
+    with rasterio.open(scene, "r+") as file:
+        file.descriptions = ("red", "green", "blue", "B8A")
+    for example, name in zip(code, ("decloud_file", "ndvi", "decloud_array"), strict=True):
         assert name in example
         exec(example, {"geodecloud": geodecloud})  # noqa: S102
     assert {p.name for p in tmp_path.iterdir()} == {
