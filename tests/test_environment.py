@@ -1,13 +1,14 @@
 """The process is the user's: the library changes nothing of it."""
 
-import http.server
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -110,18 +111,26 @@ def test_the_filters_of_warnings_stay_the_users_whatever_threads_do(tmp_path):
         }
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
+@contextmanager
+def served(folder):
+    """The port of a server of a folder, in a process of its own: GDAL holds Python's lock."""
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        [*command, "--directory", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            yield int(re.search(r"port (\d+)", process.stdout.readline())[1])
+        finally:
+            process.kill()
 
 
-@pytest.mark.slow  # a server and its readers in one process need the cores for themselves
 def test_other_threads_read_from_the_network_meanwhile(tmp_path):
     src = write_scene(tmp_path / "in.tif", noise((3, 100, 90)))
-    handler = partial(_Quiet, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        name = f"/vsicurl/http://127.0.0.1:{server.server_port}/in.tif"
+    with served(tmp_path) as port:
+        name = f"/vsicurl/http://127.0.0.1:{port}/in.tif"
 
         def read_remote():
             options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_TIMEOUT": "9"}
@@ -136,7 +145,6 @@ def test_other_threads_read_from_the_network_meanwhile(tmp_path):
         decloud_scene(src, tmp_path / "out.tif", look)
         with offline(allowed=False), pytest.raises(rasterio.errors.RasterioIOError):
             read_remote()
-        server.shutdown()
 
 
 def test_a_vrt_in_a_vrt_does_not_reach_the_network(tmp_path):
