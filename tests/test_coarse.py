@@ -389,7 +389,7 @@ def test_relighting_changes_shadows_alone(answer, fine, shade):
     coarse = coarse_of(34, answer[:3], answer)
     fine[4, :, :10] = 0
     beside = np.full((2, 2), 0.5, np.float16)
-    relit = replace(coarse, shade=Shade(*shade), beside=beside)
+    relit = replace(coarse, shade=Shade(*shade, beside))
     plain, bright = (one.merge(0, fine[:3] / 2, fine.copy()) for one in (coarse, relit))
     np.testing.assert_array_equal(plain[3], bright[3])
     np.testing.assert_array_equal(plain[:, :, :10], bright[:, :, :10])

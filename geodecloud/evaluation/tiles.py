@@ -145,9 +145,7 @@ def _screen_and_composite(
         output: float32 (4 or 5, 64, 64), of the network: R, G, B, opacity and shadow.
     """
     change, (opacity, *shadow) = output[:3] - cloudy, output[3:]
-    if (
-        shadow
-    ):  # a network for two passes: as in a scene without a coarse one, no shadow is believed
+    if shadow:  # a network for two passes: as in a scene of one pass, no shadow is believed
         opacity = opacity * certain_veil(opacity, CERTAIN_ALONE)
     rows = Rows(0, dn, _EVERYWHERE, change, opacity)
     done = composite(rows, SceneFacts(TILE, TILE, [0, 1, 2], _EUROSAT), Policy())

@@ -288,10 +288,8 @@ def _pool_of(threads: int) -> ThreadPoolExecutor:
     Raises:
         GeodecloudError: the system gives no more threads.
     """
-    pool, all_there = (
-        ThreadPoolExecutor(threads, initializer=_compute_in_one_thread),
-        Barrier(threads),
-    )
+    pool = ThreadPoolExecutor(threads, initializer=_compute_in_one_thread)
+    all_there = Barrier(threads)
     try:
         list(pool.map(lambda _: all_there.wait(), range(threads)))
     except RuntimeError as error:

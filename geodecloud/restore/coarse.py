@@ -17,7 +17,7 @@ from scipy import ndimage
 from geodecloud.restore.cells import CELL
 from geodecloud.restore.filters import Floats, soft_dilations, upsample
 from geodecloud.restore.other_bands import OtherBands, fit_exponent
-from geodecloud.restore.relight import STEP, Shade, find_shade, light_beside
+from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.rows import given
 from geodecloud.restore.shadows import shadow_fraction
 from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
@@ -55,8 +55,6 @@ class Coarse:
     known: bool (rows, columns), cells with a valid pixel; None: all.
     shade: how deep the scene's shadows are, if they are to be relit by that; None: as the network
         says.
-    beside: light of the sunlit land around, see
-        :func:`~geodecloud.restore.relight.light_beside`; None with ``shade``.
     sampled: the other bands' light in some of the cells; None: there are no such bands.
     """
 
@@ -70,7 +68,6 @@ class Coarse:
     gate: NDArray[np.uint8] | None = None
     known: NDArray[np.bool_] | None = None
     shade: Shade | None = None
-    beside: NDArray[np.float16] | None = None
     sampled: SampledCells | None = None
 
     @property
@@ -163,15 +160,16 @@ class Coarse:
     ) -> None:
         """Relight what lies in shadow, in place; behind the gate by the coarse answer."""
         last = first + shown.shape[1]
+        if not self.thrown[:, self._rows(first, last)].any():
+            fine[SHADOW] = 0
+            return
         hidden = weight * shadow_fraction(self.at(self.thrown, first, last), fine[SHADOW])
         hidden += (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
         fine[SHADOW] = hidden * np.float32(DEPTH)
-        if not hidden.any():
-            return
         if self.shade is None:
             change = weight * fine[CHANGE] + (1 - weight) * coarse[CHANGE]
         else:
-            cells = given(self.beside).astype(np.float32)[None]
+            cells = self.shade.beside.astype(np.float32)[None]
             beside = upsample(cells, STEP * self.cell, (first, last), self.width)[0]
             around = np.clip(self.at_known(self.light, first, last), 0, 1)
             change = self.shade.relit(shown, hidden, around, beside) - shown
@@ -231,9 +229,8 @@ def relit(coarse: Coarse) -> Coarse:
     """Return the coarse answer by which shadows are relit as deep as those of the scene are."""
     if coarse.is_fine or not coarse.guides:
         return coarse
-    seen = coarse.light, coarse.answer[OPACITY], coarse.thrown[0]
-    shade = find_shade(*seen)
-    return coarse if shade is None else replace(coarse, shade=shade, beside=light_beside(*seen))
+    shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
+    return replace(coarse, shade=shade)
 
 
 def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from geodecloud.restore.showing import Showing, Witness
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
 
+_ROWS = 64  # of cells, at once
 _LESS_SURE = 1.4  # times which the coarse level is less sure of shadows than the fine one
 
 
@@ -67,12 +68,22 @@ def coarse_pass(
             coarse.computed[strip.first] = strip.computed
             if shown:
                 shown.until(rows.stop)
+    _believe_shadows(coarse)
+    return coarse
+
+
+def _believe_shadows(coarse: Coarse) -> None:
+    """Leave of the answer's shadows, in place, what the clouds of the scene throw."""
     if coarse.guides and not coarse.is_fine:
         coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
-    for thrown, shadow in zip(coarse.thrown.swapaxes(0, 1), coarse.answer[SHADOW], strict=True):
-        looks = np.float32(_LESS_SURE) * shadow.astype(np.float32)
-        shadow[:] = DEPTH * shadow_fraction(thrown.astype(np.float32), looks)
-    return coarse
+    if not coarse.thrown.any():
+        coarse.answer[SHADOW] = 0
+        return
+    for first in range(0, coarse.answer.shape[1], _ROWS):
+        rows = slice(first, first + _ROWS)
+        looks = np.float32(_LESS_SURE) * coarse.answer[SHADOW, rows].astype(np.float32)
+        hidden = shadow_fraction(coarse.thrown[:, rows].astype(np.float32), looks)
+        coarse.answer[SHADOW, rows] = DEPTH * hidden
 
 
 def _as_it_is(light: NDArray[Any]) -> Floats:

@@ -43,7 +43,7 @@ def cache_bytes(limits: Limits) -> int:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How a run is divided.
+    """The division of a run.
 
     rows_of_windows: in a swath.
     batch_size: windows per call of the network.

@@ -40,14 +40,17 @@ _ROWS = 32 * STEP  # of cells, at once
 
 @dataclass(frozen=True)
 class Shade:
-    """A scene's shadows: float32 (3, 1, 1) each, of red, green and blue.
+    """A scene's shadows.
 
-    air: light that a shadow leaves as it is, model range.
-    depth: fraction of the other light that a shadow takes.
+    air: float32 (3, 1, 1), light that a shadow leaves as it is, model range.
+    depth: float32 (3, 1, 1), fraction of the other light that a shadow takes.
+    beside: float16 (rows / 8, columns / 8), rounded up: light of the sunlit land around every
+        eighth cell, mean of the bands; 100 where none is near.
     """
 
     air: Floats
     depth: Floats
+    beside: NDArray[np.float16]
 
     def relit(self, light: Floats, hidden: Floats, around: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
@@ -59,7 +62,7 @@ class Shade:
             light: float32 (3, rows, columns), model range.
             hidden: float32 (rows, columns), 0..1, fraction of the sun that a cloud hides.
             around: float32 (3, rows, columns), mean light of the cell around each pixel.
-            beside: float32 (rows, columns), see :func:`light_beside`.
+            beside: float32 (rows, columns), the light beside, at each pixel.
         """
         most = _BRIGHTER * np.maximum(beside - self.air.mean(), np.float32(1e-3))
         # By the cell, not the pixel, as the limit would take the detail of the land.
@@ -67,19 +70,6 @@ class Shade:
         hidden = np.minimum(hidden, np.maximum(1 - seen / most, 0) / self.depth.mean())
         out: Floats = self.air + (light - self.air) / (1 - hidden * self.depth)
         return np.maximum(out, light)  # light below air is noise, or water without any
-
-    def lack(self, light: Floats, beside: Floats) -> Floats:
-        """Return what land lacks of the light beside it, over what a shadow takes: (rows, columns).
-
-        1 in a shadow, 0 in full light, less where land is brighter.
-
-        Args:
-            light, beside: float32 (3, rows, columns), of cells, and of sunlit land around each.
-        """
-        left = np.maximum(light - self.air, 0).sum(axis=0)
-        left /= np.maximum((beside - self.air).sum(axis=0), 1e-6)
-        out: Floats = (1 - left) / self.depth.mean()
-        return out
 
 
 @dataclass(frozen=True)
@@ -116,28 +106,30 @@ def find_shade(
         thrown: uint8 (rows, columns), 0..255, the fraction of the sun that thrown clouds hide. What
             looks like shadow is of no use: it is darker land than the rest.
     """
-    parts = [_samples(swath) for swath in _swaths(light, opacity, thrown)]
+    if not thrown.any():
+        return None
+    parts, light_beside = zip(*map(_look_at, _swaths(light, opacity, thrown)), strict=True)
     core, beside, core_contrast, near, near_contrast = (
         np.concatenate(some, axis=1) for some in zip(*parts, strict=True)
     )
     if min(core.shape[1], near.shape[1]) < _LEAST_CORES:
         return None
     near_level, near_contrast = near.mean(axis=1), np.median(np.abs(near_contrast), axis=1)
-    dark, shade = np.ones(core.shape[1], np.bool_), None
+    dark = np.ones(core.shape[1], np.bool_)
     for _ in range(_ROUNDS):
         ratio = np.median(np.abs(core_contrast[:, dark]), axis=1) / np.maximum(near_contrast, 1e-6)
-        shade = _fit(core[:, dark], beside[:, dark], near_level, ratio)
-        if shade is None:
+        air, depth = _fit(core[:, dark], beside[:, dark], near_level, ratio)
+        if depth.min() < _LEAST_DEPTH:
             return None
         # A thrown shadow fits the real one badly here and there: land in full light is no core.
-        dark = shade.lack(core[..., None], beside[..., None])[:, 0] > _SHADED
+        dark = _lack(core, beside, air) / depth.mean() > _SHADED
         if dark.sum() < _LEAST_CORES:
             return None
-    return shade
+    return Shade(air[..., None], depth[..., None], np.concatenate(light_beside))
 
 
-def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> Shade | None:
-    """Return the shade that makes the land beside out of that in the cores; None if it is none.
+def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> tuple[Floats, Floats]:
+    """Return air and depth that make the land beside out of that in the cores: (3, 1) each.
 
     A shadow takes as much of the contrast as of the light, but nothing of the air.
 
@@ -149,32 +141,38 @@ def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> Shade | N
     air = (core.mean(axis=1) - known * near) / (1 - known)
     air = np.clip(air, 0, 0.9 * np.quantile(core, _DARKEST, axis=1))[:, None]
     left = (core - air).sum(axis=1) / np.maximum((beside - air).sum(axis=1), 1e-6)
-    depth = np.clip(1 - left, 0, _MOST_DEPTH)
-    if depth.min() < _LEAST_DEPTH:
-        return None
-    return Shade(*(v.astype(np.float32).reshape(3, 1, 1) for v in (air, depth)))
+    depth = np.clip(1 - left, 0, _MOST_DEPTH)[:, None]
+    return air.astype(np.float32), depth.astype(np.float32)
 
 
-def light_beside(
-    light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
-) -> NDArray[np.float16]:
-    """Return the light of the sunlit land around every eighth cell, mean of the bands.
+def _lack(core: Floats, beside: Floats, air: Floats) -> Floats:
+    """Return the fraction of the light beside that cores lack, (n,), less than 0 in brighter land.
 
-    It is smooth, and 100 where no sunlit land is near. For the arguments see :func:`find_shade`.
-
-    Returns:
-        float16 (rows / 8, columns / 8), rounded up.
+    Args:
+        core, beside: (3, n).
+        air: (3, 1).
     """
-    rows = []
-    for swath in _swaths(light, opacity, thrown):
-        near = swath.around > _LEAST_BESIDE
-        beside = np.where(near, swath.beside.mean(axis=0), np.float32(_NOTHING))[swath.own]
-        padded = np.pad(beside, [(0, -length % STEP) for length in beside.shape], "edge")
-        rows.append(padded[STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float16))
-    return np.concatenate(rows)
+    left = np.maximum(core - air, 0).sum(axis=0)
+    left /= np.maximum((beside - air).sum(axis=0), 1e-6)
+    out: Floats = 1 - left
+    return out
 
 
-def _samples(swath: _Swath) -> tuple[Floats, ...]:
+def _every_eighth(swath: _Swath, beside: Floats) -> NDArray[np.float16]:
+    """Return the light beside as a :class:`Shade` holds it, of the rows that are to be used."""
+    near = swath.around > _LEAST_BESIDE
+    known = np.where(near, beside.mean(axis=0), np.float32(_NOTHING))[swath.own]
+    padded = np.pad(known, [(0, -length % STEP) for length in known.shape], "edge")
+    return padded[STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float16)
+
+
+def _look_at(swath: _Swath) -> tuple[tuple[Floats, ...], NDArray[np.float16]]:
+    """Return the samples of a swath, and its light beside, which both need the same means."""
+    beside = swath.beside
+    return _samples(swath, beside), _every_eighth(swath, beside)
+
+
+def _samples(swath: _Swath, beside: Floats) -> tuple[Floats, ...]:
     """Return samples, (3, n).
 
     Of cores: light, light beside and contrast; of sunlit land near them: light and contrast.
@@ -184,7 +182,7 @@ def _samples(swath: _Swath) -> tuple[Floats, ...]:
     near = own & swath.sunlit & (box_mean(swath.core.astype(np.float32), _BESIDE) > _NEAR)
     core = own & swath.core & (swath.around > _LEAST_BESIDE)
     contrast = swath.light - _box_means(swath.light, _DETAIL)
-    in_core = swath.light[:, core], swath.beside[:, core], contrast[:, core]
+    in_core = swath.light[:, core], beside[:, core], contrast[:, core]
     in_sun = swath.light[:, near], contrast[:, near]
     return (*map(_few, in_core), *map(_few, in_sun))
 

@@ -51,7 +51,7 @@ def _of_factor(factor: float, addend: float | None) -> str:
 
 @dataclass(frozen=True)
 class Reading(Part):
-    """How the scene is read: its bands, radiometry, area and cloud mask."""
+    """The reading of the scene: its bands, radiometry, area and cloud mask."""
 
     bands: tuple[int, int, int] | None = option(
         None,
@@ -157,7 +157,7 @@ class Reading(Part):
 
 @dataclass(frozen=True)
 class Windows(Part):
-    """How the scene is cut into windows, and how they blend."""
+    """The windows that the scene is cut into, and their blending."""
 
     window: int = option(
         64,
@@ -312,7 +312,7 @@ class Output(Part):
 
 @dataclass(frozen=True)
 class Limits(Part):
-    """How much of the machine a run may use."""
+    """The share of the machine that a run may use."""
 
     threads: int | None = option(
         None,
@@ -366,7 +366,7 @@ class ModelSpec(Part):
 
 @dataclass(frozen=True)
 class Monitoring(Part):
-    """How a training run shows and logs its progress."""
+    """The progress and the logs of a training run."""
 
     log_every: int = option(
         20, "Steps from one logged line of losses to the next", unit="COUNT", minimum=1
