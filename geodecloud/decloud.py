@@ -30,7 +30,7 @@ from geodecloud.raster.source import Src
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.classify import classify
-from geodecloud.restore.coarse import coarse_bytes, gated, relit, with_veil
+from geodecloud.restore.coarse import coarse_bytes, for_fine_pass, with_veil
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.composite import composite
 from geodecloud.restore.fill.ground import cell_size
@@ -138,9 +138,7 @@ def decloud_scene(
         coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell, facts.others)
         if others:
             facts = replace(facts, others=with_veil(facts.others, coarse))
-        if policy.shadows == "restore":
-            coarse = relit(coarse)
-        coarse = gated(coarse, settings.windows)
+        coarse = for_fine_pass(coarse, settings)
         land = survey and survey.finish()
 
         with_percent = bool(settings.output.opacity or settings.output.report)

@@ -22,7 +22,7 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src, has_extra_bands
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.classify import classify
-from geodecloud.restore.coarse import gated, relit
+from geodecloud.restore.coarse import for_fine_pass
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import cache_bytes
@@ -129,10 +129,7 @@ def _classified(
     network = network_of(predict, calibrate(scene, settings.reading))
     plan, windows = plan_run(scene, settings), settings.windows
     cell, cancelled = cell_of(scene.shape, scene.pixel_metres), threading.Event()
-    coarse = coarse_pass(scene, network, windows, plan, None, cell)
-    if settings.policy.shadows == "restore":  # as restoring does: a shadow is as deep as there
-        coarse = relit(coarse)
-    coarse = gated(coarse, windows)
+    coarse = for_fine_pass(coarse_pass(scene, network, windows, plan, None, cell), settings)
     with (
         closing(fine_pass(scene, network, windows, plan, coarse)) as found,
         closing(prefetch(cancellable(found, cancelled), cancelled=cancelled)) as ahead,

@@ -99,7 +99,10 @@ def test_shadows_are_as_deep_in_a_mask_as_where_a_scene_is_restored(cloudy, monk
         f"{coarse}_pass.thrown_shadows", lambda opacity, _: np.full((2, *opacity.shape), 255, "u1")
     )
     depth = np.full((3, 1, 1), 0.12, np.float32)
-    monkeypatch.setattr(f"{coarse}.find_shade", lambda *_: Shade(0 * depth, depth))
+    monkeypatch.setattr(
+        f"{coarse}.find_shade",
+        lambda _, opacity, __: Shade(0 * depth, depth, opacity[::8, ::8].astype(np.float16)),
+    )
     paths = alone, beside = cloudy.parent / "alone.tif", cloudy.parent / "beside.tif"
     mask_scene(cloudy, alone, with_faint_shadows, Settings(shadows=shadows))
     chosen = Settings(cloud_mask=beside, shadows=shadows)

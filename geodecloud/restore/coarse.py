@@ -21,7 +21,7 @@ from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.rows import given
 from geodecloud.restore.shadows import shadow_fraction
 from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
-from geodecloud.settings import Windows
+from geodecloud.settings import Settings, Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # Coarse opacity above which the fine pass is needed, if the veil is certain somewhere: clear sea
@@ -231,6 +231,13 @@ def relit(coarse: Coarse) -> Coarse:
         return coarse
     shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
     return replace(coarse, shade=shade)
+
+
+def for_fine_pass(coarse: Coarse, settings: Settings) -> Coarse:
+    """Return the coarse answer as the fine pass needs it: with its gate, and its shade if asked."""
+    if settings.policy.shadows == "restore":
+        coarse = relit(coarse)
+    return gated(coarse, settings.windows)
 
 
 def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bool_]:
