@@ -23,7 +23,7 @@ from geodecloud.training import writer as writing
 from geodecloud.training.config import Config, LossWeights, Training, load_config
 from geodecloud.training.distributed import Processes
 from geodecloud.training.loader import Batch, Data, batches
-from geodecloud.training.losses import opacity_loss, restoration_loss
+from geodecloud.training.losses import pinball, restoration_loss
 from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
 from geodecloud.training.trainer import train
@@ -103,17 +103,17 @@ def test_pixels_without_cloud_or_ground_count_least():
 
 def test_the_opacity_is_best_where_it_is_true():
     opacity = torch.rand(2, 1, 8, 8)
-    assert opacity_loss(opacity, opacity, 0.35) == 0
-    torch.testing.assert_close(opacity_loss(opacity + 0.2, opacity, 0.5), torch.tensor(0.2))
+    assert pinball(opacity, opacity, 0.35) == 0
+    torch.testing.assert_close(pinball(opacity + 0.2, opacity, 0.5), torch.tensor(0.2))
 
 
 def test_a_low_quantile_fears_false_clouds_more():
     clear, half = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.5)
-    assert opacity_loss(half, clear, 0.35) > opacity_loss(clear, half, 0.35)
+    assert pinball(half, clear, 0.35) > pinball(clear, half, 0.35)
     # Its minimum over many draws is their quantile.
     draws = torch.rand(1, 1, 100, 100)
     answers = torch.linspace(0, 1, 101)
-    losses = [opacity_loss(torch.full_like(draws, float(a)), draws, 0.35) for a in answers]
+    losses = [pinball(torch.full_like(draws, float(a)), draws, 0.35) for a in answers]
     assert answers[int(torch.stack(losses).argmin())] == pytest.approx(0.35, abs=0.03)
 
 

@@ -23,10 +23,11 @@ from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.unet import UNet
 from geodecloud.training import writer as writing
 from geodecloud.training.distributed import Processes
+from geodecloud.training.losses import pinball
 from geodecloud.training.two_level import library as reading
 from geodecloud.training.two_level import trainer as loop
 from geodecloud.training.two_level.library import Library, Sources, find_cloud_fields
-from geodecloud.training.two_level.losses import cross_entropy, pinball
+from geodecloud.training.two_level.losses import cross_entropy
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
 from geodecloud.training.two_level.state import Run, rate_at
 from geodecloud.training.two_level.step import read_losses, train_step

@@ -1,17 +1,25 @@
 """Compute the losses of both networks."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from geodecloud.training.config import LossWeights
+if TYPE_CHECKING:
+    from geodecloud.training.config import LossWeights
+    from geodecloud.training.two_level.recipe import Losses
 
-_CLEAR = 0.01  # opacity below which there is no cloud
+_CLEAR = 0.01  # opacity or shadow below which there is none
 
 bce = nn.BCEWithLogitsLoss()
 
 
 def restoration_loss(
-    restored: Tensor, target: Tensor, opacity: Tensor, plan: LossWeights
+    restored: Tensor,
+    target: Tensor,
+    opacity: Tensor,
+    plan: "LossWeights | Losses",
+    shadow: Tensor | None = None,
 ) -> Tensor:
     """Return the L1 of the restored channels, with a weight for each pixel.
 
@@ -21,15 +29,18 @@ def restoration_loss(
 
     Args:
         restored, target: float32 (N, 3, H, W) in model range.
-        opacity: float32 (N, 1, H, W), 0..1.
+        opacity, shadow: float32 (N, 1, H, W), 0..1; no shadow: there is none in the data.
     """
     weight = 1 - (1 - plan.under_opaque) * opacity
-    weight = torch.where(opacity < _CLEAR, plan.without_cloud, weight)
+    clear = opacity < _CLEAR
+    if shadow is not None:
+        clear = clear & (shadow < _CLEAR)
+    weight = torch.where(clear, plan.without_cloud, weight)
     loss: Tensor = (weight * (restored - target).abs()).mean() / weight.mean()
     return loss
 
 
-def opacity_loss(predicted: Tensor, opacity: Tensor, quantile: float) -> Tensor:
+def pinball(predicted: Tensor, opacity: Tensor, quantile: float) -> Tensor:
     """Return the pinball loss of the opacity (Koenker and Bassett 1978).
 
     Its minimum is a quantile of the possible opacities. With a low quantile, pixels that may be

@@ -5,7 +5,7 @@ import math
 import struct
 from pathlib import Path
 from pickle import PickleError
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,19 +17,14 @@ from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object_input
 from geodecloud.raster.atomic import atomic_write
-from geodecloud.training.config import Config
+from geodecloud.training.config import Config, Training
 from geodecloud.training.distributed import Processes
+
+if TYPE_CHECKING:
+    from geodecloud.training.two_level.recipe import Recipe, Schedule
 
 _FACTS = ("step", "best", "data", "started_from")  # what is saved beside the networks
 DAMAGED = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
-
-
-class Configuration(Protocol):
-    """The configuration of a run."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as a plain nested dict."""
-        ...
 
 
 class State:
@@ -39,21 +34,50 @@ class State:
 
     Args:
         config: what a resumed run must have in common with this one.
-        data: digest of the training data, likewise.
+        plan: its schedule.
+        data: digest of the training data, which a resumed run must share, too.
+
+    Attributes:
+        average: the generator's weights, averaged over the steps.
+        synchronised: generator and discriminator, with gradients averaged over the processes.
+        best: the highest validation score so far.
+        started_from: metadata of the model that is tuned.
     """
 
-    average: UNet  # the generator's weights, averaged over the steps
+    generator: UNet
+    average: UNet
+    discriminator: ResNet
+    synchronised: dict[str, nn.Module]
     generator_optimizer: AdamW
+    discriminator_optimizer: AdamW
 
-    def __init__(self, config: Configuration, processes: Processes, data: str) -> None:
-        self.config, self.processes, self.data = config, processes, data
-        self.step, self.best = 0, -math.inf  # best: the highest validation score so far
-        self.started_from: dict[str, Any] | None = None  # metadata of the model that is tuned
+    def __init__(
+        self,
+        config: "Config | Recipe",
+        plan: "Training | Schedule",
+        processes: Processes,
+        data: str,
+    ) -> None:
+        self.config, self.plan, self.processes, self.data = config, plan, processes, data
+        self.step, self.best = 0, -math.inf
+        self.started_from: dict[str, Any] | None = None
+
+    def _hold(self, generator: UNet, average: UNet, discriminator: ResNet) -> None:
+        """Put the networks on the device; the average begins as the generator."""
+        average.load_state_dict(generator.state_dict())
+        average.requires_grad_(False).eval()
+        for network in (generator, average, discriminator):
+            network.to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.generator, self.average, self.discriminator = generator, average, discriminator
+        self.synchronised = {
+            "generator": self.processes.synchronise(generator),
+            "discriminator": self.processes.synchronise(discriminator),
+        }
 
     @property
     def size(self) -> tuple[int, int]:
         """Number of steps, and images of each."""
-        raise NotImplementedError
+        return self.plan.steps, self.plan.batch_size
 
     @property
     def learning_rate(self) -> float:
@@ -116,20 +140,12 @@ class Run(State):
     """
 
     def __init__(self, config: Config, processes: Processes, data: str = "") -> None:
-        super().__init__(config, processes, data)
-        self.config: Config = config
         plan = config.training
+        super().__init__(config, plan, processes, data)
+        self.config: Config = config
         torch.manual_seed(plan.seed)
-        self.generator = UNet(config.generator).to(processes.device)
-        self.discriminator = ResNet(config.discriminator).to(processes.device)
-        for network in (self.generator, self.discriminator):
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        # The same networks, with gradients averaged over the processes.
-        self.synchronised: dict[str, nn.Module] = {
-            "generator": processes.synchronise(self.generator),
-            "discriminator": processes.synchronise(self.discriminator),
-        }
+        generator, discriminator = UNet(config.generator), ResNet(config.discriminator)
+        self._hold(generator, copy.deepcopy(generator), discriminator)
         self.generator_optimizer = AdamW(
             self.generator.parameters(), plan.generator_rate, weight_decay=plan.weight_decay
         )
@@ -141,11 +157,6 @@ class Run(State):
         )
         self.schedule = self._schedule(self.generator_optimizer)
         self.discriminator_schedule = self._schedule(self.discriminator_optimizer)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Number of steps, and tiles of each."""
-        return self.config.training.steps, self.config.training.batch_size
 
     def _schedule(self, optimizer: AdamW) -> LRScheduler:
         plan = self.config.training

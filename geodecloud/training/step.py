@@ -10,16 +10,18 @@ from geodecloud.data.augment import augment, augmentation_draw, is_water
 from geodecloud.data.cloud_kinds import KINDS
 from geodecloud.data.clouds import Clouded, cloud_draw, draw_kind, simulate_clouds
 from geodecloud.errors import DataError
-from geodecloud.model.unet import UNet, with_dark_object
+from geodecloud.model.unet import with_dark_object
 from geodecloud.training.config import Config
 from geodecloud.training.loader import Batch
-from geodecloud.training.losses import (
-    adversarial_loss,
-    discriminator_loss,
-    opacity_loss,
-    restoration_loss,
-)
+from geodecloud.training.losses import pinball, restoration_loss
 from geodecloud.training.state import Run
+from geodecloud.training.update import (
+    judge_restored,
+    predict,
+    update_average,
+    update_discriminator,
+    update_generator,
+)
 
 
 def train_step(run: Run, batch: Batch) -> dict[str, float]:
@@ -33,19 +35,22 @@ def train_step(run: Run, batch: Batch) -> dict[str, float]:
     land = augment(batch.clear, batch.neighbours, batch.water, changes, config.augmentation)
     clouded = put_clouds(land.clear, config, epoch, items, land.around)
     run.generator.train()
-    output = predict(
-        run, run.synchronised["generator"], model_input(clouded, config)
-    )  # (N, 4 or 3, H, W)
+    network = run.synchronised["generator"]
+    output = predict(run, network, model_input(clouded, config))  # (N, 4 or 3, H, W)
     losses = {}
     weight = run.adversarial_weight
     if weight > 0:
-        losses["discriminator"] = _discriminator_step(run, clouded.target, output[:, :3].detach())
+        loss = update_discriminator(run, clouded.target, output[:, :3].detach())
+        losses["discriminator"] = loss.item()
+        run.discriminator_schedule.step()
     parts = _generator_losses(run, clouded, output, weight)
     loss = torch.stack([factor * part for factor, part in parts.values()]).sum()
     losses |= {name: part.item() for name, (_, part) in parts.items()}
     if not torch.isfinite(loss):
         raise DataError(f"step {run.step}: the loss is {loss.item()}; lower generator_rate")
-    _generator_step(run, loss)
+    update_generator(run, loss)
+    run.schedule.step()
+    update_average(run, min(run.plan.ema_decay, (1 + run.step) / (10 + run.step)))
     return losses
 
 
@@ -97,14 +102,6 @@ def model_input(clouded: Clouded, config: Config) -> Tensor:
     return with_dark_object(clouded.cloudy, clouded.dark_object)
 
 
-def predict(run: Run, network: torch.nn.Module, tiles: Tensor) -> Tensor:
-    """Return the output of a network for tiles, computed in the run's precision, in float32."""
-    bf16 = run.config.training.precision == "bf16"
-    with torch.autocast(tiles.device.type, torch.bfloat16, enabled=bf16):
-        out: Tensor = network(tiles.contiguous(memory_format=torch.channels_last))
-    return out.float()
-
-
 def _generator_losses(
     run: Run, clouded: Clouded, output: Tensor, adversarial_weight: float
 ) -> dict[str, tuple[float, Tensor]]:
@@ -113,50 +110,8 @@ def _generator_losses(
     loss = restoration_loss(output[:, :3], clouded.target, clouded.opacity, plan)
     parts = {"restored": (plan.l1, loss)}
     if run.config.generator.opacity:
-        loss = opacity_loss(output[:, 3:], clouded.opacity, plan.opacity_quantile)
+        loss = pinball(output[:, 3:], clouded.opacity, plan.opacity_quantile)
         parts["opacity"] = (plan.opacity, loss)
     if adversarial_weight > 0:
-        # The bare network: here the discriminator gets no gradient, and none is averaged.
-        run.discriminator.requires_grad_(False)
-        logits = predict(run, run.discriminator, output[:, :3])
-        run.discriminator.requires_grad_(True)
-        parts["adversarial"] = (adversarial_weight, adversarial_loss(logits))
+        parts["adversarial"] = (adversarial_weight, judge_restored(run, output[:, :3]))
     return parts
-
-
-def _generator_step(run: Run, loss: Tensor) -> None:
-    plan = run.config.training
-    run.generator_optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if plan.clip_gradient:
-        torch.nn.utils.clip_grad_norm_(run.generator.parameters(), plan.clip_gradient)
-    run.generator_optimizer.step()
-    run.schedule.step()
-    _update_average(run.average, run.generator, plan.ema_decay, run.step)
-
-
-def _discriminator_step(run: Run, target: Tensor, restored: Tensor) -> float:
-    """Update the discriminator; return its loss."""
-    network = run.synchronised["discriminator"]
-    loss = discriminator_loss(predict(run, network, target), predict(run, network, restored))
-    run.discriminator_optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    run.discriminator_optimizer.step()
-    run.discriminator_schedule.step()
-    return loss.item()
-
-
-@torch.no_grad()
-def _update_average(average: UNet, generator: UNet, decay: float, step: int) -> None:
-    """Update the exponential moving average of the weights, faster at the start.
-
-    ``torch.optim.swa_utils.AveragedModel`` has a constant decay, copies the weights of the first
-    step, and rounds the average of whole numbers.
-    """
-    decay = min(decay, (1 + step) / (10 + step))
-    averages = average.state_dict()
-    for name, value in generator.state_dict().items():
-        if value.is_floating_point():
-            averages[name].lerp_(value, 1 - decay)
-        else:
-            averages[name].copy_(value)

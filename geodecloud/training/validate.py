@@ -14,7 +14,8 @@ from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Policy
 from geodecloud.training.loader import Data
 from geodecloud.training.state import Run
-from geodecloud.training.step import cloud_names, model_input, predict, put_clouds
+from geodecloud.training.step import cloud_names, model_input, put_clouds
+from geodecloud.training.update import predict
 from geodecloud.training.writer import Examples
 
 _EPOCH = 1 << 20  # training never sees this epoch's clouds

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from geodecloud.errors import ModelError
 from geodecloud.model.checkpoint import load_generator
@@ -24,21 +23,12 @@ class Run(State):
     """
 
     def __init__(self, recipe: Recipe, processes: Processes, data: str = "") -> None:
-        super().__init__(recipe, processes, data)
-        self.config: Recipe = recipe
         plan = recipe.schedule
+        super().__init__(recipe, plan, processes, data)
+        self.config: Recipe = recipe
         torch.manual_seed(plan.seed)
-        self.generator = UNet(recipe.generator)
-        self.average = UNet(recipe.generator).eval().requires_grad_(False)
-        self.average.load_state_dict(self.generator.state_dict())
-        self.discriminator = ResNet(recipe.discriminator)
-        for network in (self.generator, self.average, self.discriminator):
-            network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # The same networks, with gradients averaged over the processes.
-        self.synchronised: dict[str, nn.Module] = {
-            "generator": processes.synchronise(self.generator),
-            "discriminator": processes.synchronise(self.discriminator),
-        }
+        generator, average = UNet(recipe.generator), UNet(recipe.generator)
+        self._hold(generator, average, ResNet(recipe.discriminator))
         head = list(self.generator.head.parameters())
         body = [part for name, part in self.generator.named_parameters() if "head" not in name]
         self.generator_optimizer = torch.optim.AdamW(
@@ -49,11 +39,6 @@ class Run(State):
         self.discriminator_optimizer = torch.optim.AdamW(
             self.discriminator.parameters(), plan.discriminator_rate, betas=(0.5, 0.999)
         )
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Number of steps, and windows of each."""
-        return self.config.schedule.steps, self.config.schedule.batch_size
 
     @property
     def adversarial_weight(self) -> float:

@@ -1,0 +1,63 @@
+"""Update the networks of a run of any recipe."""
+
+import torch
+from torch import Tensor, nn
+
+from geodecloud.training.losses import adversarial_loss, discriminator_loss
+from geodecloud.training.state import State
+
+
+def predict(run: State, network: nn.Module, images: Tensor) -> Tensor:
+    """Return the output of a network, computed in the run's precision, in float32."""
+    bf16 = run.plan.precision == "bf16"
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+        out: Tensor = network(images.contiguous(memory_format=torch.channels_last))
+    return out.float()
+
+
+def update_discriminator(run: State, clear: Tensor, restored: Tensor) -> Tensor:
+    """Teach the discriminator to tell clear images from restored ones; return its loss.
+
+    Each kind is a batch of its own, as restored images are when they are judged: the statistics
+    of a mixed batch would be others.
+    """
+    network = run.synchronised["discriminator"]
+    loss = discriminator_loss(predict(run, network, clear), predict(run, network, restored))
+    run.discriminator_optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    run.discriminator_optimizer.step()
+    return loss.detach()
+
+
+def judge_restored(run: State, restored: Tensor) -> Tensor:
+    """Return the generator's loss for images that the discriminator does not take for clear."""
+    # The bare network: here the discriminator gets no gradient, and none is averaged.
+    run.discriminator.requires_grad_(False)
+    loss = adversarial_loss(predict(run, run.discriminator, restored))
+    run.discriminator.requires_grad_(True)
+    return loss
+
+
+def update_generator(run: State, loss: Tensor) -> None:
+    """Take one step of the generator down its loss."""
+    run.generator_optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if run.plan.clip_gradient:
+        nn.utils.clip_grad_norm_(run.generator.parameters(), run.plan.clip_gradient)
+    run.generator_optimizer.step()
+
+
+@torch.no_grad()
+def update_average(run: State, decay: float) -> None:
+    """Move the average of the generator's weights and statistics towards the generator.
+
+    ``torch.optim.swa_utils.AveragedModel`` has a constant decay, copies the weights of the first
+    step, and rounds the average of whole numbers.
+    """
+    states = run.average.state_dict().values(), run.generator.state_dict().values()
+    pairs = list(zip(*states, strict=True))
+    ours, theirs = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+    torch._foreach_lerp_(list(ours), list(theirs), 1 - decay)  # one call: a GPU waits for calls
+    for own, other in pairs:
+        if not own.is_floating_point():
+            own.copy_(other)
