@@ -29,6 +29,16 @@ def test_windows_cover_every_pixel_and_stay_inside(grid, length):
     assert max(np.diff(starts), default=0) <= grid.stride
 
 
+@given(grids, st.integers(1, 700))
+def test_cores_cover_every_pixel_and_stay_in_their_windows(grid, length):
+    covered = np.zeros(length, bool)
+    for start in grid.starts(length):
+        core = grid.core(start, length)
+        assert start <= core.start < core.stop <= min(start + grid.size, length)
+        covered[core] = True
+    assert covered.all()
+
+
 @pytest.mark.parametrize("size", [0, -16, 8, 17, 63])
 def test_window_is_a_multiple_of_16(size):
     with pytest.raises(UsageError, match="`window`"):

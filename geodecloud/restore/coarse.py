@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geodecloud.restore.cells import CELL
-from geodecloud.restore.filters import Floats, soft_dilations, upsample
+from geodecloud.restore.filters import Floats, smoothstep, soft_dilations, upsample
 from geodecloud.restore.other_bands import OtherBands, fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.rows import given
@@ -28,7 +28,8 @@ CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # and pale fields look like a faint, even veil, which is nowhere more than that.
 _THIN_VEIL, _CERTAIN = 0.05, 0.12
 CERTAIN_ALONE = 0.2  # the same for windows without a scene around them
-_MARGIN = 5  # cells around by which that is widened
+_CERTAIN_FINE = (0.12, 0.22)  # fine opacity behind the gate: left out up to, and believed from
+_MARGIN = 4  # cells around by which that is widened
 _SOFT = 2  # cells to each side over which the gate's edge is made soft
 _THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
 _ROWS = 16  # that are merged at once
@@ -50,8 +51,9 @@ class Coarse:
     guides: whether the network takes context: the fine pass, where there is one, is told of it.
     computed: number of windows that were computed, by their top row.
     thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
-    gate: uint8 (rows, columns), 0..255, weight of the fine pass, which is not needed where it is 0;
+    gate: uint8 (rows, columns), 0..255, weight of a faint veil, which is left out where it is 0;
         None: 255.
+    all_windows: whether the fine pass is needed where the gate is 0, too.
     known: bool (rows, columns), cells with a valid pixel; None: all.
     shade: how deep the scene's shadows are, if they are to be relit by that; None: as the network
         says.
@@ -66,6 +68,7 @@ class Coarse:
     computed: dict[int, int]
     thrown: NDArray[np.uint8]
     gate: NDArray[np.uint8] | None = None
+    all_windows: bool = False
     known: NDArray[np.bool_] | None = None
     shade: Shade | None = None
     sampled: SampledCells | None = None
@@ -113,12 +116,12 @@ class Coarse:
         out[CHANGE] += pixels[len(self.answer) :]
         return np.clip(out, 0, 1)
 
-    def is_needed(self, row: int, column: int, size: int) -> bool:
-        """Return whether the gate lets a window of the fine pass through, by its top left pixel."""
-        if self.gate is None:
+    def is_needed(self, rows: slice, columns: slice) -> bool:
+        """Return whether the gate lets any of these pixels through."""
+        if self.gate is None or self.all_windows:
             return True
-        top, left = max(row // self.cell - 1, 0), max(column // self.cell - 1, 0)
-        below, right = (-(-(start + size) // self.cell) + 1 for start in (row, column))
+        top, left = (max(axis.start // self.cell - 1, 0) for axis in (rows, columns))
+        below, right = (-(-axis.stop // self.cell) + 1 for axis in (rows, columns))
         return bool(self.gate[top:below, left:right].any())
 
     def merge(self, first: int, light: Floats, fine: Floats) -> Floats:
@@ -143,8 +146,9 @@ class Coarse:
         weight = np.ones_like(fine[0])
         if self.gate is not None:
             weight = self.at(self.gate[None], first, last)[0] / np.float32(255)
-            for answer in (fine, coarse):
-                answer[OPACITY] *= weight
+            alone = _certain_alone(fine[OPACITY]) if self.all_windows else weight
+            coarse[OPACITY] *= weight
+            fine[OPACITY] *= np.maximum(weight, alone)
         thicker = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1)
         if thicker.any():
             seen = np.clip(self.at_known(self.light, first, last), 0, 1)
@@ -179,6 +183,12 @@ class Coarse:
         fine[CHANGE] += shaded * (change - fine[CHANGE])
 
 
+def _certain_alone(opacity: Floats) -> Floats:
+    """Return how far a fine opacity is believed where the coarse pass is certain of none."""
+    none, certain = _CERTAIN_FINE
+    return smoothstep((opacity - np.float32(none)) / np.float32(certain - none))
+
+
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
     each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1
@@ -209,11 +219,11 @@ def veil_exponent(coarse: Coarse) -> float:
 
 
 def gated(coarse: Coarse, windows: Windows) -> Coarse:
-    """Return the coarse answer with its gate.
+    """Return the coarse answer with its gate; the settings say if it leaves windows out.
 
     In a scene without a coarse pass, a veil that is nowhere certain is taken out of the answer.
     """
-    if windows.gate == "off" or not coarse.guides:
+    if not coarse.guides:
         return coarse
     opacity = coarse.answer[OPACITY]
     if coarse.is_fine:
@@ -222,7 +232,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     gate = np.empty(opacity.shape, np.uint8)
     for rows, near in soft_dilations(certain_veil(opacity, _CERTAIN), _MARGIN, _SOFT):
         gate[rows] = np.rint(255 * near)
-    return replace(coarse, gate=gate)
+    return replace(coarse, gate=gate, all_windows=windows.gate == "off")
 
 
 def relit(coarse: Coarse) -> Coarse:

@@ -77,8 +77,8 @@ class Guide(Protocol):
     def context(self, row: int, column: int, height: int, width: int) -> Floats:
         """Return what the network is told of a window: float32 (5, height, width)."""
 
-    def is_needed(self, row: int, column: int, size: int) -> bool:
-        """Return whether a window is to be computed, by its top left pixel."""
+    def is_needed(self, rows: slice, columns: slice) -> bool:
+        """Return whether any of these pixels needs the network."""
 
 
 class RowSource(Protocol):
@@ -104,6 +104,7 @@ class Swath:
     dn: (bands, rows, width).
     valid: bool (rows, width).
     corners: (row, column) of the windows' top left, in the scene.
+    cores: rows and columns of each window that are nowhere nearer to the middle of another one.
     end: the row above which no later window reaches.
     """
 
@@ -111,6 +112,7 @@ class Swath:
     dn: NDArray[Any]
     valid: NDArray[np.bool_]
     corners: list[tuple[int, int]]
+    cores: list[tuple[slice, slice]]
     end: int
 
 
@@ -146,7 +148,9 @@ def read_swaths(scene: RowSource, grid: WindowGrid, per_swath: int) -> Iterator[
         dn = np.concatenate([dn, more_dn], axis=1)
         valid = np.concatenate([valid, more_valid])
         end = rows[group + per_swath] if group + per_swath < len(rows) else height
-        yield Swath(first, dn, valid, [(top, left) for top in tops for left in columns], end)
+        corners = [(top, left) for top in tops for left in columns]
+        cores = [(grid.core(top, height), grid.core(left, width)) for top, left in corners]
+        yield Swath(first, dn, valid, corners, cores, end)
         first, dn, valid = end, dn[:, end - first :], valid[end - first :]
 
 
@@ -163,7 +167,7 @@ def patch_batches(
         guide: what else the network is told, and which windows are needed; None: all.
     """
     batch = _Batch(size, 3 if guide is None else 8)
-    for row, column in swath.corners:
+    for (row, column), core in zip(swath.corners, swath.cores, strict=True):
         top = row - swath.first
         window = np.s_[top : top + size, column : column + size]
         valid = swath.valid[window]
@@ -171,7 +175,7 @@ def patch_batches(
             continue
         patch = light[:, *window]
         if guide is not None:
-            if not guide.is_needed(row, column, size):
+            if not guide.is_needed(*core):
                 continue
             patch = np.concatenate([patch, guide.context(row, column, *valid.shape)])
         batch.add((row, column), filled_patch(patch, valid, size))

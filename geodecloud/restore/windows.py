@@ -28,6 +28,18 @@ class WindowGrid:
         last = length - self.size
         return [*range(0, last, self.stride), last]
 
+    def core(self, start: int, length: int) -> slice:
+        """Return the pixels of a window along an axis without half of the overlap.
+
+        The cores of all windows cover the axis.
+
+        Args:
+            start: the window's first pixel.
+            length: of the axis in pixels.
+        """
+        half, end = self.overlap // 2, start + self.size
+        return slice(start + half if start else 0, end - half if end < length else length)
+
 
 def grid_of(windows: Windows) -> WindowGrid:
     """Return the grid that the settings ask for."""

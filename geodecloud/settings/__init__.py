@@ -172,8 +172,8 @@ class Windows(Part):
     ramp: Ramp = option("cosine", "Shape of the blending weight across an overlap")
     gate: Switch = option(
         "on",
-        "Compute only windows near the clouds and shadows that a first, coarse pass finds; off: "
-        "compute all windows",
+        "Compute only windows near the clouds that a first, coarse pass finds; off: compute all, "
+        "which finds some small clouds more",
     )
 
     def __post_init__(self) -> None:
