@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -106,7 +106,8 @@ def train(
     settings = Settings(scale=scale, offset=offset, threads=threads)
     reading = settings.reading
     use_threads(settings.limits.threads)
-    run = Options(start, resume, device, steps, Monitoring(log_every, log_dir, quiet))
+    monitoring = Monitoring(log_every, log_dir, quiet)
+    how = {"start": start, "resume": resume, "device": device, "monitoring": monitoring}
     if config and recipe_of(config) != "two-level":
         if cloud_fields:
             raise UsageError(
@@ -115,58 +116,43 @@ def train(
         from geodecloud.training.loader import Sources as Tiles
 
         tiles = Tiles(data, scenes, chosen, on_bad, reading.scale, reading.offset)
-        model = _train_one_level(config, tiles, out, run)
+        model = _train_one_level(config, tiles, out, steps, how)
     else:
         from geodecloud.training.two_level.library import Sources, find_cloud_fields
 
         fields = cloud_fields or find_cloud_fields()
         sources = Sources(data, fields, scenes, chosen, on_bad, reading)
-        model = _train_two_levels(config, sources, out, run)
+        model = _train_two_levels(config, sources, out, steps, how)
     if first and not quiet:
         say(f"model: {model}")
         say(f"all that the run has written: {out / 'README.md'}")
 
 
-class Options(NamedTuple):
-    """Options of a run of any recipe."""
-
-    start: Path | None
-    resume: bool
-    device: str
-    steps: int | None
-    monitoring: Monitoring
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of either recipe's ``train``."""
-        return {
-            "start": self.start,
-            "resume": self.resume,
-            "device": self.device,
-            "monitoring": self.monitoring,
-        }
-
-
-def _train_one_level(config: Path, sources: "Tiles", out: Path, run: Options) -> Path:
-    """Train by the article's recipe, or by one like it."""
+def _train_one_level(
+    config: Path, sources: "Tiles", out: Path, steps: int | None, how: dict[str, Any]
+) -> Path:
+    """Train by the article's recipe, or by one like it; ``how``: arguments of its ``train``."""
     from geodecloud.training.config import load_config, with_steps
     from geodecloud.training.trainer import train as train_model
 
     plan = load_config(config)
-    if run.steps is not None:
-        plan = with_steps(plan, run.steps)
+    if steps is not None:
+        plan = with_steps(plan, steps)
     tiles = sources.read(plan.training.validation_tiles, plan.training.split_seed)
-    return train_model(plan, tiles, out, **run.arguments())
+    return train_model(plan, tiles, out, **how)
 
 
-def _train_two_levels(config: Path | None, sources: "Sources", out: Path, run: Options) -> Path:
-    """Train both levels in one network."""
+def _train_two_levels(
+    config: Path | None, sources: "Sources", out: Path, steps: int | None, how: dict[str, Any]
+) -> Path:
+    """Train both levels in one network; ``how``: arguments of its ``train``."""
     from geodecloud.training.two_level.recipe import Recipe, load_recipe
     from geodecloud.training.two_level.trainer import train as train_model
 
     recipe = load_recipe(config) if config else Recipe()
-    if run.steps is not None:
-        recipe = recipe.with_schedule(steps=run.steps)
-    return train_model(recipe, sources, out, **run.arguments())
+    if steps is not None:
+        recipe = recipe.with_schedule(steps=steps)
+    return train_model(recipe, sources, out, **how)
 
 
 def prepare(

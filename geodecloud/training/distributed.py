@@ -40,6 +40,21 @@ class Processes:
         # Statistics of BatchNorm stay each process's own: rank 0's are saved.
         return DistributedDataParallel(network, broadcast_buffers=False)
 
+    def refuse_uneven(self, batch_size: int, section: str) -> None:
+        """Refuse a batch that the processes cannot share evenly.
+
+        Args:
+            section: of the configuration, for the message.
+
+        Raises:
+            DataError: it cannot be shared.
+        """
+        if batch_size % self.count:
+            raise DataError(
+                f"[{section}] batch_size is {batch_size}: give a multiple of the "
+                f"{self.count} processes"
+            )
+
     def agree(self, facts: dict[str, Any]) -> None:
         """Check that all processes have the same facts.
 

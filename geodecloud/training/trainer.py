@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from geodecloud.errors import DataError
 from geodecloud.model.device import fast_bf16
 from geodecloud.settings import Monitoring
 from geodecloud.training.config import Config
@@ -54,11 +53,9 @@ def train(
         config = _settled(config, len(data.training), processes)
         run = Run(config, processes, data.training.digest())
         begin(run, out, start)
-        about = {"config": config.to_dict(), "training_tiles": len(data.training), **data.about}
-        if run.started_from:
-            about["started_from"] = run.started_from
         writer = None
         if processes.writes:
+            about = {"training_tiles": len(data.training), **data.about}
             writer = RunWriter(out, about, run, Judge(run, data), monitoring)
         every = config.training.validate_every
         take_steps(run, _losses(run, data), lambda: run.step % every == 0, writer, monitoring)
@@ -68,11 +65,7 @@ def train(
 def _settled(config: Config, tiles: int, processes: Processes) -> Config:
     """Return the configuration with steps and precision as the data and the machine decide."""
     plan = config.training
-    if plan.batch_size % processes.count:
-        raise DataError(
-            f"[training] batch_size is {plan.batch_size}: give a multiple of the "
-            f"{processes.count} processes"
-        )
+    processes.refuse_uneven(plan.batch_size, "training")
     epoch = max(tiles // plan.batch_size, 1)
     steps = round(plan.epochs * epoch) if plan.epochs else plan.steps
     precision = plan.precision

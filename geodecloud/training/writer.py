@@ -69,15 +69,18 @@ class RunWriter:
     Args:
         out: folder of the run. Lines of its files that are of later steps than the run's are
             removed, since they will be written again.
-        about: metadata of the models.
+        about: metadata of the models, beside the run's own.
     """
 
     def __init__(
         self, out: Path, about: dict[str, Any], run: State, judge: Judge, monitoring: Monitoring
     ) -> None:
-        # A tuned model restores with the strength of the one that it began with.
-        strength = about.get("started_from", {}).get("strength")
-        self.about = about if strength is None else {"strength": strength} | about
+        self.about = {"config": run.config.to_dict(), **about}
+        if run.started_from:
+            self.about["started_from"] = run.started_from
+            # A tuned model restores with the strength of the one that it began with.
+            if (strength := run.started_from.get("strength")) is not None:
+                self.about = {"strength": strength, **self.about}
         self.out, self.run, self.judge = out, run, judge
         for folder in ("figures", "models"):
             (out / folder).mkdir(parents=True, exist_ok=True)

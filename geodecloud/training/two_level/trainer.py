@@ -6,7 +6,6 @@ from pathlib import Path
 
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
-from geodecloud.errors import DataError
 from geodecloud.model.device import fast_bf16
 from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
@@ -62,25 +61,17 @@ def train_run(
     run: Run, library: Library, out: Path, monitoring: Monitoring = _DEFAULT_MONITORING
 ) -> None:
     """Train a run from its step to the last."""
-    about = {"config": run.config.to_dict(), **library.about}
-    if run.started_from:
-        about["started_from"] = run.started_from
     writer = None
     if run.processes.writes:
-        writer = RunWriter(out, about, run, Judge(run, library), monitoring)
-    # Only the process that writes asks the clock; the others need not know.
-    is_due = _every(run.config.schedule.save_every) if writer else lambda: False
+        writer = RunWriter(out, library.about, run, Judge(run, library), monitoring)
+    is_due = _every(run.config.schedule.save_every)
     take_steps(run, _losses(run, library), is_due, writer, monitoring)
 
 
 def _settled(recipe: Recipe, processes: Processes) -> Recipe:
     """Return the recipe with the precision as the machine decides."""
     plan = recipe.schedule
-    if plan.batch_size % processes.count:
-        raise DataError(
-            f"[schedule] batch_size is {plan.batch_size}: give a multiple of the "
-            f"{processes.count} processes"
-        )
+    processes.refuse_uneven(plan.batch_size, "schedule")
     if plan.precision != "auto":
         return recipe
     return recipe.with_schedule(precision="bf16" if fast_bf16(processes.device) else "fp32")
