@@ -132,12 +132,6 @@ def test_a_shadow_leaves_the_path_radiance(land, bank):
     assert (sky.seen <= below.light + 1e-5).all()
 
 
-def test_radiometries_can_be_undone(land, bank):
-    below = ground(land, bank)
-    radiometry = draw_sensor(Draw(0, 1), below.light, below.base, SensorPlan()).radiometry
-    assert torch.allclose(radiometry.invert(radiometry(below.light)), below.light, atol=1e-4)
-
-
 def test_a_plain_sensor_changes_nothing(land, bank):
     below = ground(land, bank)
     plan = SensorPlan(l1c=1, l2a=0, tci=0, picture=0, clipped=0, blurred=0, noise=(1e-9, 2e-9))

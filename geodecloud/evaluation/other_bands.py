@@ -1,5 +1,6 @@
 """Score bands beside red, green and blue, the spectra of all bands, and NDVI."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -87,38 +88,28 @@ def score_others(
     """
     if not others.bands:
         return {}
-    pictures = dict(zip(ROWS, (others.cloudy, others.restored), strict=True))
-    rgb = dict(zip(ROWS, colours[:2], strict=True))
-    everywhere = others.there.all(axis=0)
-    every = {row: np.concatenate([rgb[row], pictures[row]]) for row in ROWS}
-    every_clear = np.concatenate([colours[2], others.clear])
+    each = others.cloudy, others.restored, others.clear
+
+    def score_groups(pictures: Iterable[Picture], there: Mask, metric: str) -> Scores:
+        *images, truth = pictures
+        rows = dict(zip(ROWS, images, strict=True))
+        return {
+            name: {row: score(rows[row], truth, mask & there, (metric,)) for row in ROWS}
+            for name, mask in groups.items()
+        }
+
     scores: Scores = {}
     for number, band in enumerate(others.bands):
-        part = slice(number, number + 1)
-        scores[f"{band.wavelength:g} nm"] = {
-            name: {
-                row: score(
-                    pictures[row][part], others.clear[part], mask & others.there[number], ("psnr",)
-                )
-                for row in ROWS
-            }
-            for name, mask in groups.items()
-        }
-    scores["spectra"] = {
-        name: {row: score(every[row], every_clear, mask & everywhere, ("sam",)) for row in ROWS}
-        for name, mask in groups.items()
-    }
+        one = [pictures[number : number + 1] for pictures in each]
+        name = f"{band.wavelength:g} nm"
+        scores[name] = score_groups(one, others.there[number], "psnr")
+    spectra = map(np.concatenate, zip(colours, each, strict=True))
+    scores["spectra"] = score_groups(spectra, np.logical_and.reduce(others.there), "sam")
     near = _near_infrared(others.bands)
     if near is not None:
-        truth = ndvi(colours[2][0], others.clear[near])
-        found = {row: ndvi(rgb[row][0], pictures[row][near]) for row in ROWS}
-        scores["NDVI"] = {
-            name: {
-                row: score(found[row][None], truth[None], mask & others.there[near], ("mae",))
-                for row in ROWS
-            }
-            for name, mask in groups.items()
-        }
+        pairs = zip(colours, each, strict=True)
+        greenness = [ndvi(rgb[0], pictures[near])[None] for rgb, pictures in pairs]
+        scores["NDVI"] = score_groups(greenness, others.there[near], "mae")
     return scores
 
 

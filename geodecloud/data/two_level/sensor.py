@@ -45,10 +45,6 @@ class Radiometry:
         """Apply it to light of (N, 3, H, W)."""
         return (light - self.low) / self.span
 
-    def invert(self, shown: Tensor) -> Tensor:
-        """Undo it."""
-        return shown * self.span + self.low
-
 
 @dataclass(frozen=True)
 class Sensor:
