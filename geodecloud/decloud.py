@@ -21,9 +21,10 @@ from typing import Any
 from geodecloud.errors import UsageError, recorded_warnings
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.calibration import calibrate, suggest_remedy
+from geodecloud.raster.counts import Counts
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.mask import CloudMask, open_mask
-from geodecloud.raster.outputs import Counts, Outputs
+from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src

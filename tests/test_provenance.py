@@ -10,7 +10,7 @@ import rasterio
 import geodecloud
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import UsageError
-from geodecloud.raster.outputs import count
+from geodecloud.raster.counts import count
 from geodecloud.raster.provenance import (
     MEANINGS,
     REFERENCES,

@@ -6,25 +6,23 @@ Beside it may stand provenance, opacity, a cloud mask, a preview, a report and a
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster import atomic
 from geodecloud.raster.cloud_mask import create_cloud_mask
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
+from geodecloud.raster.counts import Counts, FinishedRows, count, given
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.opacity import create_percent
 from geodecloud.raster.opacity import style as style_of_opacity
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
-from geodecloud.raster.provenance import REFERENCES, Provenance, among, create_provenance
+from geodecloud.raster.provenance import Provenance, create_provenance
 from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.report.page import Run, write_page
 from geodecloud.raster.report.pictures import Pictures
@@ -36,121 +34,12 @@ from geodecloud.raster.writer import create_like
 from geodecloud.settings import Output
 from geodecloud.version import VERSION
 
-
-class FinishedRows(Protocol):
-    """Rows with their output: see :class:`geodecloud.restore.rows.Rows`."""
-
-    @property
-    def first(self) -> int:
-        """The first row."""
-
-    @property
-    def dn(self) -> NDArray[Any]:
-        """The scene's DN, (bands, rows, width)."""
-
-    @property
-    def valid(self) -> NDArray[np.bool_]:
-        """Mask of pixels where red, green and blue have data, (rows, width)."""
-
-    @property
-    def out(self) -> NDArray[Any] | None:
-        """The output's DN, (bands, rows, width)."""
-
-    @property
-    def provenance(self) -> NDArray[np.uint8] | None:
-        """Codes, (rows, width)."""
-
-    @property
-    def found(self) -> NDArray[np.uint8] | None:
-        """Opacity and shadow in percent, (2, rows, width)."""
-
-    @property
-    def classes(self) -> NDArray[np.uint8] | None:
-        """Classes of a cloud mask, (rows, width)."""
-
-    @property
-    def windows(self) -> int:
-        """Windows that end in these rows."""
-
-    @property
-    def windows_skipped(self) -> int:
-        """Windows among them that the network did not compute."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Pixels and windows of rows, or of a whole scene.
-
-    valid: pixels with data.
-    changed: of these, pixels that are not as measured: restored, relit, filled, from a reference,
-        or cloud made nodata.
-    filled: pixels with the colour of the land around.
-    referenced: pixels from a reference.
-    relit: pixels under a cloud's shadow that the network made brighter.
-    windows, windows_skipped: in all, and those that the network did not compute.
-    """
-
-    valid: int = 0
-    changed: int = 0
-    filled: int = 0
-    referenced: int = 0
-    relit: int = 0
-    windows: int = 0
-    windows_skipped: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*map(sum, zip(asdict(self).values(), asdict(other).values(), strict=True)))
-
-    @property
-    def changed_fraction(self) -> float:
-        """Share of the valid pixels that are not as measured: restored, relit, filled, replaced."""
-        return self.changed / max(self.valid, 1)
-
-    @property
-    def invented_fraction(self) -> float:
-        """Share of the valid pixels that are filled with the colour of the land around.
-
-        The network computes restored and relit pixels from the ground that is visible there, so
-        they are changed, not invented.
-        """
-        return self.filled / max(self.valid, 1)
-
-    @property
-    def reference_fraction(self) -> float:
-        """Share of the valid pixels that come from a reference."""
-        return self.referenced / max(self.valid, 1)
-
-    @property
-    def shadow_fraction(self) -> float:
-        """Share of the valid pixels that are relit under a cloud's shadow."""
-        return self.relit / max(self.valid, 1)
-
-    def fractions(self) -> dict[str, float]:
-        """Return all fractions by name; the others are parts of the first."""
-        kinds = ("changed", "invented", "reference", "shadow")
-        return {name: getattr(self, name) for name in map("{}_fraction".format, kinds)}
-
-
-def count(rows: FinishedRows, rgb: list[int]) -> Counts:
-    """Count the pixels and windows of rows.
-
-    Args:
-        rgb: indices of red, green and blue among the bands.
-    """
-    out, provenance = _set(rows.out), _set(rows.provenance)
-    kept = among(provenance, (Provenance.MEASURED, Provenance.CLOUD_KEPT))
-    beyond = provenance == Provenance.BEYOND_LIMIT
-    if beyond.any():
-        kept |= beyond & (out[rgb] == rows.dn[rgb]).all(axis=0)
-    return Counts(
-        valid=int(rows.valid.sum()),
-        changed=int((rows.valid & ~kept).sum()),
-        filled=int((provenance == Provenance.FILLED).sum()),
-        referenced=int(among(provenance, REFERENCES).sum()),
-        relit=int((provenance == Provenance.SHADOW).sum()),
-        windows=rows.windows,
-        windows_skipped=rows.windows_skipped,
-    )
+# Rasters beside the restored scene, as the settings name them: to open one, its style for QGIS.
+_BESIDE = {
+    "provenance": (create_provenance, style_of_provenance),
+    "opacity": (create_percent, style_of_opacity),
+    "cloud_mask": (create_cloud_mask, style_of_cloud_mask),
+}
 
 
 class Outputs:
@@ -181,8 +70,10 @@ class Outputs:
         others: Iterable[OtherBand] = (),
     ) -> None:
         self._others = [band.index + 1 for band in others]
-        for path in (dst, output.provenance, output.opacity, output.cloud_mask):
-            if path and path.suffix.lower() not in (".tif", ".tiff"):
+        named: dict[str, Path | None] = {name: getattr(output, name) for name in _BESIDE}
+        self._rasters = {name: path for name, path in named.items() if path}
+        for path in (dst, *self._rasters.values()):
+            if path.suffix.lower() not in (".tif", ".tiff"):
                 raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
         if output.report and output.report.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"{output.report}: the report is a web page; name it .html")
@@ -190,6 +81,7 @@ class Outputs:
             require_pystac()
         refuse_unknown_options(output)
         self._scene, self._dst, self._output = scene, dst, output
+        self._panels: Preview | None = None
         self._pictures: Pictures | None = None
         self._protected = list(protected)
         self.nodata = output_nodata(scene, output)
@@ -200,32 +92,20 @@ class Outputs:
         self._stale = self._find_stale()
         with ExitStack() as files:
             parts = files.enter_context(self._parts())
-            item = parts.add(item_path(self._dst)) if output.stac else None
+            self._item = parts.add(item_path(self._dst)) if output.stac else None
             restored = parts.add(self._dst)
-            provenance = parts.add(output.provenance) if output.provenance else None
-            opacity = parts.add(output.opacity) if output.opacity else None
-            cloud_mask = parts.add(output.cloud_mask) if output.cloud_mask else None
+            rasters = {name: parts.add(path) for name, path in self._rasters.items()}
             for path, text in self._styles().items():
                 parts.add(path).write_text(text, "utf-8")
-            self._item = item
             self._preview = parts.add(output.preview) if output.preview else None
             self._report = parts.add(output.report) if output.report else None
             self._restored = files.enter_context(
                 create_like(scene, restored, {}, output, {*scene.bands, *self._others})
             )
-            self._provenance = (
-                files.enter_context(create_provenance(scene, provenance, output))
-                if provenance
-                else None
-            )
-            self._opacity = (
-                files.enter_context(create_percent(scene, opacity, output)) if opacity else None
-            )
-            self._cloud_mask = (
-                files.enter_context(create_cloud_mask(scene, cloud_mask, output))
-                if cloud_mask
-                else None
-            )
+            self._beside = {
+                name: files.enter_context(_BESIDE[name][0](scene, path, output))
+                for name, path in rasters.items()
+            }
             self.block = self._restored.block
             self._files = files.pop_all()
         return self
@@ -254,9 +134,8 @@ class Outputs:
     def _paths(self) -> list[Path]:
         output = self._output
         item = item_path(self._dst) if output.stac else None
-        rasters = (output.provenance, output.opacity, output.cloud_mask)
-        beside = (*rasters, *self._styles(), output.preview, output.report, item)
-        return [self._dst, *(path for path in beside if path)]
+        beside = (*self._rasters.values(), *self._styles())
+        return [self._dst, *beside, *filter(None, (output.preview, output.report, item))]
 
     def _find_stale(self) -> StaleOutputs:
         """Return what the new picture makes untrue.
@@ -271,13 +150,8 @@ class Outputs:
 
     def _styles(self) -> dict[Path, str]:
         """Return the styles to write for QGIS, by path; one that exists is the user's."""
-        rasters = {
-            self._output.provenance: style_of_provenance(),
-            self._output.opacity: style_of_opacity(),
-            self._output.cloud_mask: style_of_cloud_mask(),
-        }
-        styles = {path.with_suffix(".qml"): text for path, text in rasters.items() if path}
-        return {path: text for path, text in styles.items() if not path.exists()}
+        paths = {path.with_suffix(".qml"): name for name, path in self._rasters.items()}
+        return {path: _BESIDE[name][1]() for path, name in paths.items() if not path.exists()}
 
     def _parts(self) -> atomic.AtomicFiles:
         return atomic.AtomicFiles(self._protected, overwrite=self._output.overwrite)
@@ -298,36 +172,26 @@ class Outputs:
             OutputError: the disk is full, say.
             UsageError: clear pixels hold ``dst_nodata``.
         """
+        scene, options = self._scene, json.loads(settings)
         self._restored.tag(self._tags(radiometry, settings, model_name))
-        with ExitStack() as files:
-            preview = None
-            if self._preview:
-                picture = Preview(self._preview, *self._scene.shape, radiometry)
-                preview = files.enter_context(picture)
-            if self._report:
-                folder = self._report.parent
-                taken = Pictures(folder, self._scene.shape, radiometry)
-                self._pictures = self._files.enter_context(taken)
-            counts = self._write_rows(rows, preview)
+        if self._preview:
+            panels = Preview(self._preview, *scene.shape, radiometry)
+            self._panels = self._files.enter_context(panels)
+        if self._report:
+            pictures = Pictures(self._report.parent, scene.shape, radiometry)
+            self._pictures = self._files.enter_context(pictures)
+        counts = self._write_rows(rows)
         fractions = counts.fractions()
         self._restored.tag({name.upper(): f"{share:.6f}" for name, share in fractions.items()})
         if self._item:
-            written = Written(
-                dst=self._dst,
-                provenance=self._output.provenance,
-                opacity=self._output.opacity,
-                cloud_mask=self._output.cloud_mask,
-                radiometry=radiometry,
-                cog=self._output.format == "cog",
-                facts={**json.loads(settings), "model": model_name, **fractions},
-                nodata=self.nodata,
-            )
-            write_item(self._item, self._scene, written)
+            facts = {**options, "model": model_name, **fractions}
+            written = Written(self._dst, self._output, radiometry, facts, self.nodata)
+            write_item(self._item, scene, written)
         self._run = Run(
-            scene=self._scene,
+            scene=scene,
             radiometry=radiometry,
             fractions=fractions,
-            settings=json.loads(settings),
+            settings=options,
             model_name=model_name,
             others=tuple(self._others),
             nodata=self.nodata,
@@ -347,30 +211,30 @@ class Outputs:
             run = replace(self._run, warnings=tuple(warnings))
             write_page(self._report, run, self._pictures)
 
-    def _write_rows(self, rows: Iterator[FinishedRows], preview: Preview | None) -> Counts:
-        rgb, counts = self._scene.rgb, Counts()
-        check = NodataCheck(self._scene, self._output)
+    def _write_rows(self, rows: Iterator[FinishedRows]) -> Counts:
+        counts, check = Counts(), NodataCheck(self._scene, self._output)
         for some in rows:
-            out, provenance = _set(some.out), _set(some.provenance)
-            hidden = provenance == Provenance.CLOUD_REMOVED
-            check.add(out, (provenance != Provenance.NODATA) & ~hidden)
-            counts += count(some, rgb)
-            self._restored.write(out, some.first, hidden)
-            if self._provenance:
-                self._provenance.write(provenance[None], some.first)
-            if self._opacity:
-                self._opacity.write(_set(some.found), some.first)
-            if self._cloud_mask:
-                self._cloud_mask.write(_set(some.classes)[None], some.first)
-            if preview:
-                preview.add(some.first, some.dn[rgb], out[rgb], provenance)
-            if self._pictures:
-                both = some.dn[rgb], out[rgb]
-                self._pictures.add(some.first, both, provenance, _set(some.found))
-                del both
-            del some, out, provenance  # while the next ones are waited for
+            counts += self._write_some(some, check)
+            del some  # while the next ones are waited for
         check.finish()
         return counts
+
+    def _write_some(self, rows: FinishedRows, check: NodataCheck) -> Counts:
+        """Write some rows to every output."""
+        rgb, first = self._scene.rgb, rows.first
+        out, provenance = given(rows.out), given(rows.provenance)
+        hidden = provenance == Provenance.CLOUD_REMOVED
+        check.add(out, (provenance != Provenance.NODATA) & ~hidden)
+        self._restored.write(out, first, hidden)
+        layers = {"provenance": provenance, "opacity": rows.found, "cloud_mask": rows.classes}
+        for name, writer in self._beside.items():
+            writer.write(given(layers[name]).reshape(-1, *provenance.shape), first)
+        if self._panels:
+            self._panels.add(first, rows.dn[rgb], out[rgb], provenance)
+        if self._pictures:
+            both = rows.dn[rgb], out[rgb]
+            self._pictures.add(first, both, provenance, given(rows.found))
+        return count(rows, rgb)
 
     def _tags(self, radiometry: Radiometry, settings: str, model_name: str) -> dict[str, str]:
         return {
@@ -387,9 +251,3 @@ class Outputs:
             "DARKEST": " ".join(f"{light:.3f}" for light in radiometry.dark_object),
             "CONFIG": settings,
         }
-
-
-def _set(array: NDArray[Any] | None) -> NDArray[Any]:
-    """Return an array that the stages before have set."""
-    assert array is not None, "a stage is missing before the outputs"  # noqa: S101
-    return array

@@ -14,6 +14,7 @@ from geodecloud.raster.cloud_mask import stac_classes
 from geodecloud.raster.grid import Bounds
 from geodecloud.raster.opacity import BANDS, NO_PERCENT
 from geodecloud.raster.scene import Scene
+from geodecloud.settings import Output
 from geodecloud.version import VERSION
 
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
@@ -29,23 +30,17 @@ class Written(NamedTuple):
     """Finished outputs.
 
     dst: the restored scene.
-    provenance: its provenance raster, if any.
-    opacity: its raster of opacity and shadow, if any.
-    cloud_mask: its cloud mask, if any.
+    output: what stands beside it, and the format.
     radiometry: of the scene, and so of the output.
-    cog: all are COGs.
     facts: for ``processing:expression``: options, model and fractions, as JSON can hold them.
     nodata: DN that means nodata in the output.
     """
 
     dst: Path
-    provenance: Path | None
-    opacity: Path | None
+    output: Output
     radiometry: Radiometry
-    cog: bool
     facts: dict[str, Any]
-    nodata: float | None = None
-    cloud_mask: Path | None = None
+    nodata: float | None
 
 
 def item_path(dst: Path) -> Path:
@@ -123,7 +118,8 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
     import pystac
     from pystac.extensions.raster import RasterBand, RasterExtension
 
-    kind = f"{_TIFF}; profile=cloud-optimized" if written.cog else _TIFF
+    output, folder = written.output, written.dst.absolute().parent
+    kind = f"{_TIFF}; profile=cloud-optimized" if output.format == "cog" else _TIFF
     data = pystac.Asset(f"./{written.dst.name}", media_type=kind, roles=["data"])
     item.add_asset("data", data)
     radiometry = written.radiometry
@@ -138,23 +134,21 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
             facts["offset"] = radiometry.offset / radiometry.scale
         bands.append(RasterBand.create(**facts))
     RasterExtension.ext(data, add_if_missing=True).bands = bands
-    folder = written.dst.absolute().parent
-    if written.provenance:
-        href = _href(written.provenance.absolute(), folder)
-        asset = pystac.Asset(href, "what was measured", media_type=kind, roles=["metadata"])
-        item.add_asset("provenance", asset)
-    if written.opacity:
-        href = _href(written.opacity.absolute(), folder)
-        roles = ["metadata", "cloud", "cloud-shadow"]
+
+    def add(name: str, path: Path, title: str, roles: list[str], **facts: Any) -> None:
+        href = _href(path.absolute(), folder)
+        item.add_asset(name, pystac.Asset(href, title, None, kind, roles, facts))
+
+    of_cloud = ["metadata", "cloud", "cloud-shadow"]
+    if output.provenance:
+        add("provenance", output.provenance, "what was measured", ["metadata"])
+    if output.opacity:
         percent = {"data_type": "uint8", "nodata": NO_PERCENT, "unit": "%"}
         described = [{"name": text.split()[0], "description": text, **percent} for text in BANDS]
-        title, more = "opacity and shadow in percent", {"bands": described}
-        item.add_asset("opacity", pystac.Asset(href, title, None, kind, roles, more))
-    if written.cloud_mask:
-        href = _href(written.cloud_mask.absolute(), folder)
-        roles = ["metadata", "cloud", "cloud-shadow"]
-        more = {"classification:classes": stac_classes()}
-        item.add_asset("cloud_mask", pystac.Asset(href, "cloud mask", None, kind, roles, more))
+        add("opacity", output.opacity, "opacity and shadow in percent", of_cloud, bands=described)
+    if output.cloud_mask:
+        classes = {"classification:classes": stac_classes()}
+        add("cloud_mask", output.cloud_mask, "cloud mask", of_cloud, **classes)
         item.stac_extensions.append(_CLASSIFICATION)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from geodecloud.errors import FillWarning, SceneError, warn
-from geodecloud.raster.outputs import Counts
+from geodecloud.raster.counts import Counts
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.rows import Rows, given
 from geodecloud.settings import Settings

@@ -23,7 +23,7 @@ class Result:
     source: its path.
     error: one line; None: it was restored.
     report: its own page; None: it has none.
-    fractions: by name, see :meth:`geodecloud.raster.outputs.Counts.fractions`.
+    fractions: by name, see :meth:`geodecloud.raster.counts.Counts.fractions`.
     warnings: how many there were.
     """
 

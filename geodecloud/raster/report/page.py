@@ -25,7 +25,7 @@ _PICTURE = "<!--picture-->"  # stands in for a data URI; no escaped text can loo
 class Run:
     """The facts that a report tells beside its pictures.
 
-    fractions: by name, see :meth:`geodecloud.raster.outputs.Counts.fractions`.
+    fractions: by name, see :meth:`geodecloud.raster.counts.Counts.fractions`.
     settings: by name, those that the pixels depend on.
     others: the bands beside red, green and blue that are restored, from 1.
     nodata: DN that means nodata in the output.

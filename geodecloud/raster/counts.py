@@ -1,0 +1,133 @@
+"""Count the pixels and windows of a run: what was changed, and how."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodecloud.raster.provenance import REFERENCES, Provenance, among
+
+T = TypeVar("T")
+
+
+class FinishedRows(Protocol):
+    """Rows with their output: see :class:`geodecloud.restore.rows.Rows`."""
+
+    @property
+    def first(self) -> int:
+        """The first row."""
+
+    @property
+    def dn(self) -> NDArray[Any]:
+        """The scene's DN, (bands, rows, width)."""
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Mask of pixels where red, green and blue have data, (rows, width)."""
+
+    @property
+    def out(self) -> NDArray[Any] | None:
+        """The output's DN, (bands, rows, width)."""
+
+    @property
+    def provenance(self) -> NDArray[np.uint8] | None:
+        """Codes, (rows, width)."""
+
+    @property
+    def found(self) -> NDArray[np.uint8] | None:
+        """Opacity and shadow in percent, (2, rows, width)."""
+
+    @property
+    def classes(self) -> NDArray[np.uint8] | None:
+        """Classes of a cloud mask, (rows, width)."""
+
+    @property
+    def windows(self) -> int:
+        """Windows that end in these rows."""
+
+    @property
+    def windows_skipped(self) -> int:
+        """Windows among them that the network did not compute."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels and windows of rows, or of a whole scene.
+
+    valid: pixels with data.
+    changed: of these, pixels that are not as measured: restored, relit, filled, from a reference,
+        or cloud made nodata.
+    filled: pixels with the colour of the land around.
+    referenced: pixels from a reference.
+    relit: pixels under a cloud's shadow that the network made brighter.
+    windows, windows_skipped: in all, and those that the network did not compute.
+    """
+
+    valid: int = 0
+    changed: int = 0
+    filled: int = 0
+    referenced: int = 0
+    relit: int = 0
+    windows: int = 0
+    windows_skipped: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*map(sum, zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+    @property
+    def changed_fraction(self) -> float:
+        """Share of the valid pixels that are not as measured: restored, relit, filled, replaced."""
+        return self.changed / max(self.valid, 1)
+
+    @property
+    def invented_fraction(self) -> float:
+        """Share of the valid pixels that are filled with the colour of the land around.
+
+        The network computes restored and relit pixels from the ground that is visible there, so
+        they are changed, not invented.
+        """
+        return self.filled / max(self.valid, 1)
+
+    @property
+    def reference_fraction(self) -> float:
+        """Share of the valid pixels that come from a reference."""
+        return self.referenced / max(self.valid, 1)
+
+    @property
+    def shadow_fraction(self) -> float:
+        """Share of the valid pixels that are relit under a cloud's shadow."""
+        return self.relit / max(self.valid, 1)
+
+    def fractions(self) -> dict[str, float]:
+        """Return all fractions by name; the others are parts of the first."""
+        kinds = ("changed", "invented", "reference", "shadow")
+        return {name: getattr(self, name) for name in map("{}_fraction".format, kinds)}
+
+
+def count(rows: FinishedRows, rgb: list[int]) -> Counts:
+    """Count the pixels and windows of rows.
+
+    Args:
+        rgb: indices of red, green and blue among the bands.
+    """
+    out, provenance = given(rows.out), given(rows.provenance)
+    kept = among(provenance, (Provenance.MEASURED, Provenance.CLOUD_KEPT))
+    beyond = provenance == Provenance.BEYOND_LIMIT
+    if beyond.any():
+        kept |= beyond & (out[rgb] == rows.dn[rgb]).all(axis=0)
+    return Counts(
+        valid=int(rows.valid.sum()),
+        changed=int((rows.valid & ~kept).sum()),
+        filled=int((provenance == Provenance.FILLED).sum()),
+        referenced=int(among(provenance, REFERENCES).sum()),
+        relit=int((provenance == Provenance.SHADOW).sum()),
+        windows=rows.windows,
+        windows_skipped=rows.windows_skipped,
+    )
+
+
+def given(value: T | None) -> T:
+    """Return a field of rows that an earlier stage has set."""
+    assert value is not None, "a stage is missing before the outputs"  # noqa: S101
+    return value
