@@ -10,7 +10,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.vrt import RESERVED_NAMESPACES
+from geodecloud.raster.vrt import tags_of
 
 
 def copy_metadata(scene: Scene, out: Any, changed: Collection[int]) -> None:
@@ -51,9 +51,6 @@ def copy_ground_control(scene: Scene, out: Any) -> None:
 
 def _copy_tags(source: Any, out: Any, band: int, *, without: str | None = None) -> None:
     """Copy tags of the file (band 0) or of a band, in all namespaces that can be written."""
-    for namespace in (None, *source.tag_namespaces(band)):
-        if namespace in RESERVED_NAMESPACES or (namespace or "").startswith("xml:"):
-            continue
-        tags = source.tags(band, ns=namespace)
+    for namespace, tags in tags_of(source, band).items():
         kept = {k: v for k, v in tags.items() if not (without and k.startswith(without))}
         out.update_tags(band, ns=namespace, **kept)

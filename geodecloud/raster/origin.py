@@ -15,11 +15,7 @@ _RASTERS = (".tif", ".tiff")
 
 def tags_of_output(path: Path) -> dict[str, str]:
     """Return this program's tags of a file, without their prefix; none where it has not made it."""
-    try:
-        with open_raster(path) as file:
-            tags = file.tags()
-    except SceneError:
-        return {}
+    tags, _ = _stated(path)
     return {name.removeprefix(TAG): tags[name] for name in tags if name.startswith(TAG)}
 
 
@@ -30,11 +26,29 @@ def is_output(path: Path) -> bool:
     """
     if path.suffix.lower() not in _RASTERS or not path.is_file():
         return False
-    if "SOURCE" in tags_of_output(path):
-        return True
+    tags, bands = _stated(path)
+    return f"{TAG}SOURCE" in tags or bands in ((OPACITY,), (TEXT,), BANDS) or _begins(bands)
+
+
+def is_provenance(path: Path) -> bool:
+    """Return whether a file is a provenance raster."""
+    return _begins(_stated(path)[1])
+
+
+def is_opacity(path: Path) -> bool:
+    """Return whether a file is a raster of opacity and shadow; that of a simulation is another."""
+    return _stated(path)[1] == BANDS
+
+
+def _stated(path: Path) -> tuple[dict[str, str], tuple[str | None, ...]]:
+    """Return a raster's tags, and the descriptions of its bands; none of a file that is none."""
     try:
         with open_raster(path) as file:
-            names = file.descriptions
-            return names in ((OPACITY,), (TEXT,), BANDS) or (names[0] or "").startswith(NAME)
+            return file.tags(), tuple(file.descriptions)
     except SceneError:
-        return False
+        return {}, ()
+
+
+def _begins(bands: tuple[str | None, ...]) -> bool:
+    """Return whether the first band is described as provenance."""
+    return bool(bands) and (bands[0] or "").startswith(NAME)

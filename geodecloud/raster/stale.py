@@ -4,14 +4,11 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from geodecloud.errors import OutputError, OutputWarning, SceneError, warn
+from geodecloud.errors import OutputError, OutputWarning, warn
 from geodecloud.raster import atomic
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
-from geodecloud.raster.gdal import open_raster
-from geodecloud.raster.opacity import BANDS
 from geodecloud.raster.opacity import style as style_of_opacity
-from geodecloud.raster.origin import tags_of_output
-from geodecloud.raster.provenance import NAME
+from geodecloud.raster.origin import is_opacity, is_provenance, tags_of_output
 from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.stac import item_path
 
@@ -57,7 +54,7 @@ class StaleOutputs:
         if source and self._dst.stem == source.stem + _CLEAR:
             stems.append(source.stem)
         for stem in stems:
-            for kind, is_ours in (("provenance", _is_provenance), ("opacity", _is_opacity)):
+            for kind, is_ours in (("provenance", is_provenance), ("opacity", is_opacity)):
                 yield from _existing(folder, f"{stem}_{kind}", is_ours)
         item = item_path(self._dst)
         if item.is_file() and _is_item(item):
@@ -76,24 +73,6 @@ def remove_output(path: Path) -> None:
 def _existing(folder: Path, stem: str, is_ours: Callable[[Path], bool]) -> Iterable[Path]:
     paths = [folder / f"{stem}{suffix}" for suffix in (".tif", ".tiff")]
     return [path for path in paths if path.is_file() and is_ours(path)]
-
-
-def _names(path: Path) -> tuple[str | None, ...]:
-    """Return the descriptions of a raster's bands; none where it is no raster."""
-    try:
-        with open_raster(path) as file:
-            return tuple(file.descriptions)
-    except SceneError:
-        return ()
-
-
-def _is_provenance(path: Path) -> bool:
-    names = _names(path)
-    return bool(names) and (names[0] or "").startswith(NAME)
-
-
-def _is_opacity(path: Path) -> bool:
-    return _names(path) == BANDS  # that of a simulation is another
 
 
 def _is_item(path: Path) -> bool:

@@ -25,7 +25,7 @@ BANDS = ("B04", "B03", "B02")  # Sentinel-2's red, green and blue
 # The name of a band's file in a Sentinel-2 product.
 _SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B(?:\d\d|8A)")
 # What GDAL derives from the file itself, and what a VRT has in elements of its own.
-RESERVED_NAMESPACES = (
+_RESERVED_NAMESPACES = (
     *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS", "OVERVIEWS"),
     *("GEOLOCATION", "COLOR_PROFILE"),
 )
@@ -120,8 +120,8 @@ def _describe(file: str) -> _BandFile:
         return _BandFile(
             name=name,
             described=ET.fromstring(text),  # noqa: S314  GDAL wrote it, without entities
-            tags=_tags_of(raster, 0),
-            band_tags=_tags_of(raster, 1),
+            tags=tags_of(raster, 0),
+            band_tags=tags_of(raster, 1),
             nodata=raster.nodata,
             gcps=raster.gcps[0],
             description=raster.descriptions[0],
@@ -130,12 +130,12 @@ def _describe(file: str) -> _BandFile:
         )
 
 
-def _tags_of(raster: Any, band: int) -> Tagged:
+def tags_of(raster: Any, band: int) -> Tagged:
     """Return the tags of a file (band 0) or of a band in all namespaces that a file may have."""
     spaces = [
         space
         for space in raster.tag_namespaces(band)
-        if space not in RESERVED_NAMESPACES and not space.startswith("xml:")
+        if space not in _RESERVED_NAMESPACES and not space.startswith("xml:")
     ]
     return {space: raster.tags(band, ns=space) for space in (None, *spaces)}
 
