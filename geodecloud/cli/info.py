@@ -15,6 +15,7 @@ from geodecloud.cli.options import (
     NodataOption,
     ResolutionOption,
 )
+from geodecloud.errors import SceneError, UsageError
 from geodecloud.settings import Reading, Settings
 
 # Names of facts in JSON before they had the field's own, for scripts that read them.
@@ -47,45 +48,44 @@ def info(
     else:
         from geodecloud.raster.scene import open_scene
 
-        if shares := _provenance(file, each=as_json) or _cloud_mask(file):
-            print_facts(shares, as_json=as_json)
-            return
         settings = Settings(
             resolution=resolution,
             extra_bands=extra_bands,
             nodata=nodata,
             declared_nodata_only=declared_nodata_only,
         )
-        with open_scene(file, reading=settings.reading) as scene:
-            facts = scene_facts(scene)
+        try:
+            with open_scene(file, reading=settings.reading) as scene:
+                facts = scene_facts(scene)
+        except (SceneError, UsageError):
+            if not (shares := _shares_of_codes(file, each=as_json)):
+                raise
+            facts = shares
     print_facts(facts, as_json=as_json)
 
 
-def _provenance(name: str, *, each: bool) -> dict[str, Any] | None:
-    """Return the fraction of the pixels that codes of provenance have; None: it is none.
+def _shares_of_codes(file: str, *, each: bool) -> dict[str, Any] | None:
+    """Return the fraction of the pixels that each code of provenance, or of a cloud mask, has.
 
     Args:
-        each: tell each percentage and each reference apart.
+        each: tell each percentage and each reference of provenance apart.
+
+    Returns:
+        None: it is neither.
     """
-    from geodecloud.raster.provenance import MEANINGS, count_codes, legend
+    from geodecloud.raster import cloud_mask, provenance
+    from geodecloud.raster.categories import count_codes
 
-    counts = count_codes(Path(name)) if Path(name).is_file() else None
-    if counts is None:
+    names = (provenance.NAME, cloud_mask.TEXT)
+    counted = count_codes(Path(file), names) if Path(file).is_file() else None
+    if counted is None:
         return None
-    texts = {str(code): MEANINGS[code][0] for code in counts} if each else legend()
-    return {"provenance": name, **_shares(counts, texts)}
-
-
-def _cloud_mask(name: str) -> dict[str, Any] | None:
-    """Return the fraction of the pixels that each class of a cloud mask has; None: it is none."""
-    from geodecloud.raster.cloud_mask import MEANINGS, TEXT
-    from geodecloud.raster.provenance import count_codes
-
-    counts = count_codes(Path(name), TEXT) if Path(name).is_file() else None
-    if counts is None:
-        return None
-    texts = {str(code.value): text for code, (text, _, _) in MEANINGS.items()}
-    return {"cloud_mask": name, **_shares(counts, texts)}
+    name, counts = counted
+    if name == cloud_mask.TEXT:
+        texts = {str(code.value): text for code, (text, _, _) in cloud_mask.MEANINGS.items()}
+        return {"cloud_mask": file, **_shares(counts, texts)}
+    every = {str(code): provenance.MEANINGS[code][0] for code in counts}
+    return {"provenance": file, **_shares(counts, every if each else provenance.legend())}
 
 
 def _shares(counts: Mapping[int, int], texts: Mapping[str, str]) -> dict[str, float]:

@@ -1,9 +1,15 @@
-"""Write rasters of codes: a colour for each, and its meaning in the file that GDAL keeps beside."""
+"""Write rasters of codes, and count them.
 
-from collections.abc import Iterator, Mapping
+A file has a colour for each code, and its meaning in the file that GDAL keeps beside.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour
@@ -36,6 +42,29 @@ def create_codes(
         out.set_band_description(1, description)
         yield writer
     write_categories(path, {code: text for code, (text, _) in meanings.items()})
+
+
+def count_codes(path: Path, names: Sequence[str]) -> tuple[str, dict[int, int]] | None:
+    """Return which raster of codes a file is, and the number of its pixels of each code.
+
+    Args:
+        names: with which the descriptions of such rasters begin.
+
+    Returns:
+        None: it is none of them.
+
+    Raises:
+        SceneError: it cannot be read.
+    """
+    with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
+        description = (file.descriptions[0] or "") if file.count == 1 else ""
+        name = next(filter(description.startswith, names), None)
+        if name is None:
+            return None
+        counts = np.zeros(_HIGHEST + 1, np.int64)
+        for _, window in file.block_windows(1):
+            counts += np.bincount(file.read(1, window=window).ravel(), minlength=_HIGHEST + 1)
+    return name, {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
 
 def category_names(names: Mapping[int, str]) -> str:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.array import read_array
 from geodecloud.raster.categories import create_codes
-from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour, pseudocolour
 from geodecloud.raster.writer import RowWriter
@@ -107,24 +106,6 @@ def legend() -> dict[str, str]:
     texts = {code: ranges.get(code, (str(code), MEANINGS[code][0])) for code in sorted(MEANINGS)}
     inside = {*RESTORED[1:], *REFERENCES[1:]}
     return dict(text for code, text in texts.items() if code not in inside)
-
-
-def count_codes(path: Path, name: str = NAME) -> dict[int, int] | None:
-    """Return the number of pixels of each code of a raster; None: it is no provenance.
-
-    Args:
-        name: with which the description begins; of another raster of codes, its own.
-
-    Raises:
-        SceneError: it cannot be read.
-    """
-    with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
-        if file.count != 1 or not (file.descriptions[0] or "").startswith(name):
-            return None
-        counts = np.zeros(256, np.int64)
-        for _, window in file.block_windows(1):
-            counts += np.bincount(file.read(1, window=window).ravel(), minlength=256)
-    return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
 
 def style() -> str:
