@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from geodecloud.model import inference
-from geodecloud.model.checkpoint import default_model, load_generator
+from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inputs import generator_input
+from geodecloud.model.model_file import default_model
 from geodecloud.model.precision import probe_patches
 from geodecloud.radiometry import L1C_DARK_OBJECT
 

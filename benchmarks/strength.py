@@ -19,7 +19,7 @@ import numpy as np
 from finish import copy_with_strength
 from numpy.typing import NDArray
 
-from geodecloud.model.checkpoint import default_model
+from geodecloud.model.model_file import default_model
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene

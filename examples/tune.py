@@ -21,7 +21,7 @@ import geodecloud
 import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
-from geodecloud.model.checkpoint import default_model
+from geodecloud.model.model_file import default_model
 from PIL import Image
 
 from helpers.figures import RGB, panels, read, show_colours

@@ -70,6 +70,12 @@ def read(path: Path) -> NDArray[Any]:
         return scene.read()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What these tests keep for later starts is not the user's."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def loud_logger() -> Iterator[None]:
     """Each test sees the warnings of geodecloud, whatever a command line before it has set."""

@@ -10,7 +10,7 @@ import time
 import pytest
 from PIL import Image
 
-from geodecloud.model.checkpoint import read_info
+from geodecloud.model.model_file import read_info
 from tests.conftest import ROOT
 from tests.conftest import noise as random_dn
 

@@ -14,8 +14,9 @@ from geodecloud.data.config import CloudMix
 from geodecloud.data.tiles import Tiles
 from geodecloud.errors import DataError, DataWarning, GeodecloudError, OutputError
 from geodecloud.model import checkpoint
-from geodecloud.model.checkpoint import load_generator, read_info
+from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
+from geodecloud.model.model_file import read_info
 from geodecloud.training import json_lines
 from geodecloud.training import step as steps
 from geodecloud.training import trainer as loop

@@ -18,8 +18,9 @@ from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import SIDE
 from geodecloud.data.two_level.synthesis import make_batch
 from geodecloud.errors import ConfigError, DataError, GeodecloudError, ModelError
-from geodecloud.model.checkpoint import load_generator, read_info, save_generator
+from geodecloud.model.checkpoint import load_generator, save_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
+from geodecloud.model.model_file import read_info
 from geodecloud.model.unet import UNet
 from geodecloud.training import writer as writing
 from geodecloud.training.distributed import Processes

@@ -6,8 +6,8 @@ from geodecloud.batch.events import Workers
 from geodecloud.batch.local import LocalWorkers, divide
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import UsageError
-from geodecloud.model.checkpoint import ModelInfo, default_model, read_info
 from geodecloud.model.device import gpu_count
+from geodecloud.model.model_file import ModelInfo, default_model, read_info
 from geodecloud.raster.profile import refuse_unknown_options
 
 

@@ -12,7 +12,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return facts about a run, for JSON."""
     from geodecloud.decloud import input_files, plan_run, refuse_impossible
-    from geodecloud.model.checkpoint import default_model, read_info
+    from geodecloud.model.model_file import default_model, read_info
     from geodecloud.raster.outputs import Outputs
     from geodecloud.raster.scene import open_scene
     from geodecloud.raster.wavelengths import find_other_bands

@@ -41,7 +41,7 @@ def info(
 ) -> None:
     """Describe a scene and what would restore it, a provenance, a cloud mask or a model."""
     if Path(file).suffix == ".safetensors":
-        from geodecloud.model.checkpoint import read_info
+        from geodecloud.model.model_file import read_info
 
         model = read_info(Path(file))
         facts = {"model": file, "sha256": model.sha256, **model.metadata}

@@ -7,7 +7,7 @@ import numpy as np
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.filters import Floats, upsample
 
-_MAX_MEAN, _MAX_P999 = 1.0, 8.0  # DN
+MAX_MEAN, MAX_P999 = 1.0, 8.0  # DN
 _LAND = (0.28, 0.33, 0.38)  # model range: R, G, B of land in top-of-atmosphere scenes
 _OCTAVES = (2, 4, 8, 16, 32)  # cells of the noise along a patch
 
@@ -22,7 +22,7 @@ class Difference:
     @property
     def small(self) -> bool:
         """True where the difference may be neglected."""
-        return self.mean <= _MAX_MEAN and self.p999 <= _MAX_P999
+        return self.mean <= MAX_MEAN and self.p999 <= MAX_P999
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} DN on average, {self.p999:.0f} at the 99.9th percentile"

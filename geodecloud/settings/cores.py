@@ -1,11 +1,13 @@
-"""Count the cores that this process may use: its affinity, and the quota of its container."""
+"""Know the processor, and count the cores that this process may use."""
 
 import math
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 _ROOT = Path("/")
+_MOST_LINES = 100  # of what Linux says of a processor; no more are read from a file without an end
 
 
 def available_threads(root: Path = _ROOT) -> int:
@@ -18,6 +20,21 @@ def available_threads(root: Path = _ROOT) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quotas = (math.ceil(quota) for quota in _quotas(root))
     return max(1, min([cores or 1, *quotas]))
+
+
+def processor(root: Path = _ROOT) -> dict[str, str]:
+    """Return what Linux says of the first processor, such as its flags; nothing elsewhere.
+
+    Args:
+        root: of the file system that has ``proc``.
+    """
+    try:
+        with (root / "proc" / "cpuinfo").open(encoding="utf-8") as file:
+            lines = iter(file.readline, "\n")  # an empty line ends a processor
+            entries = [line.partition(":") for line in islice(lines, _MOST_LINES)]
+    except (OSError, ValueError):
+        return {}
+    return {name.strip(): value.strip() for name, _, value in entries}
 
 
 def _quotas(root: Path) -> Iterator[float]:

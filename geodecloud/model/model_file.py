@@ -1,0 +1,101 @@
+"""Read what a model file holds, without PyTorch."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from geodecloud.errors import ConfigError, ModelError
+from geodecloud.model.config import GeneratorPlan, build
+
+KIND = "geodecloud-generator"
+_MAX_STRENGTH = 2.0  # a model that removes less than half of a cloud is not usable
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Description of a model file.
+
+    path, sha256: of the file.
+    plan: the shape of the generator.
+    strength: factors of the generator's change of red, green and blue under a veil that is
+        certain and lets the ground be seen; mostly 1.
+    metadata: all entries as written: bands, radiometry, config, training data, version.
+    """
+
+    path: Path
+    sha256: str
+    plan: GeneratorPlan
+    strength: tuple[float, float, float]
+    metadata: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the model file and the start of its hash, for tags and reports."""
+        return f"{self.path.name} sha256:{self.sha256[:16]}"
+
+
+def default_model() -> Path:
+    """Return the path of the model that comes with the package."""
+    return Path(str(resources.files("geodecloud.model") / "weights" / "default.safetensors"))
+
+
+def read_info(path: Path) -> ModelInfo:
+    """Read the metadata of a model file.
+
+    Raises:
+        ModelError: the file is missing, damaged or not a model of geodecloud.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; leave out `model` to use the built-in one")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("geodecloud")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
+    try:
+        metadata = json.loads(text or "")
+        ours = metadata["kind"] == KIND
+        plan = _plan_of(metadata)
+        strength = _strength_of(metadata.get("strength", 1.0))
+        ours = ours and all(0 < factor <= _MAX_STRENGTH for factor in strength)
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
+        ours = False
+    if not ours:
+        raise ModelError(
+            f"{path}: not a model of geodecloud; leave out `model` to use the built-in one"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ModelInfo(path, digest, plan, strength, metadata)
+
+
+def _strength_of(value: Any) -> tuple[float, float, float]:
+    """Return the factors of red, green and blue; a number is that of all three."""
+    red, green, blue = value if isinstance(value, list | tuple) else (value,) * 3
+    return float(red), float(green), float(blue)
+
+
+def _plan_of(metadata: dict[str, Any]) -> GeneratorPlan:
+    """Return the generator's plan from the metadata of any version.
+
+    The first models had no dark object; later ones called it ``darkest``.
+    """
+    table = metadata["generator"]
+    absent = {} if table.keys() & {"darkest", "dark_object"} else {"dark_object": False}
+    return build(GeneratorPlan, absent | table)
+
+
+def read_weights(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return the weights of a model file by their names, as they are stored.
+
+    Raises:
+        SafetensorError, OSError: the file cannot be read.
+    """
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -1,0 +1,87 @@
+"""Remember that bf16 is close to fp32, so that a start need not compare them again.
+
+Only the good verdict is kept: a bad one is a warning, which each run gives. The name of its file
+is the hash of all that the comparison depends on, and the file holds that in full. Where any of it
+changes, or the folder cannot be read or written, the two are compared as if nothing was known. The
+processor is known well enough on Linux alone.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from geodecloud.model import libtorch
+from geodecloud.model.precision import MAX_MEAN, MAX_P999
+from geodecloud.raster.atomic import atomic_write
+from geodecloud.settings.cores import processor
+from geodecloud.version import VERSION
+
+_OF_THE_MOMENT = ("cpu MHz", "bogomips")  # measured by the system
+_STEERING = ("ATEN_", "DNNL_", "MKL_", "ONEDNN_", "TORCH_")  # variables that PyTorch reads
+
+
+def is_known_good(sha256: str, probes: int) -> bool:
+    """Return whether bf16 was close to fp32 here before.
+
+    Args:
+        sha256: of the model file.
+        probes: number of windows that were compared.
+    """
+    try:
+        basis = _basis(sha256, probes)
+        return bool(basis) and _file(basis).read_text(encoding="utf-8") == basis
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: no home
+        return False
+
+
+def remember_good(sha256: str, probes: int) -> None:
+    """Keep the verdict for later starts, where that is possible."""
+    with contextlib.suppress(OSError, RuntimeError):
+        basis = _basis(sha256, probes)
+        if basis:
+            file = _file(basis)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(file) as part:
+                part.write_text(basis, encoding="utf-8")
+
+
+def _basis(sha256: str, probes: int) -> str:
+    """Return all that the verdict depends on; nothing where the processor is not known so well.
+
+    Raises:
+        OSError: this PyTorch has no such library.
+    """
+    known = processor()
+    if "flags" not in known:
+        return ""
+    facts = {
+        "model": sha256,
+        "geodecloud": VERSION,
+        "torch": [metadata.version("torch"), *_library()],
+        "numpy": np.__version__,
+        "bounds": [probes, MAX_MEAN, MAX_P999],
+        "system": [platform.machine(), platform.release()],
+        "processor": {n: v for n, v in known.items() if n not in _OF_THE_MOMENT},
+        "variables": {n: v for n, v in os.environ.items() if n.startswith(_STEERING)},
+    }
+    return json.dumps(facts, indent=1, sort_keys=True)
+
+
+def _library() -> list[int]:
+    """Return the size and time of PyTorch's library: another build may have the same version."""
+    place = libtorch.folder()
+    status = (place / "libtorch_cpu.so").stat() if place else None
+    return [status.st_size, status.st_mtime_ns] if status else []
+
+
+def _file(basis: str) -> Path:
+    """Return the path of a verdict in the user's folder for caches."""
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one is to be ignored
+    folder = chosen if chosen.is_absolute() else Path.home() / ".cache"
+    return folder / "geodecloud" / f"bf16-{hashlib.sha256(basis.encode()).hexdigest()[:32]}.json"
