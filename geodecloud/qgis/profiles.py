@@ -185,15 +185,11 @@ def examine(name: str | None = None) -> Iterator[Finding]:
         if version is None:
             yield Finding("plugin", False, "not installed: run 'geodecloud qgis install'")
             continue
-        if version != VERSION:
-            message = f"version {version}, this is {VERSION}: run 'geodecloud qgis install'"
-            yield Finding("plugin", False, message)
-        else:
-            yield Finding("plugin", True, f"version {version}")
-        message = (
-            "switched on" if profile.enabled else "switched off: tick geodecloud in QGIS under "
-        )
-        message += "" if profile.enabled else "Plugins > Manage and Install Plugins > Installed"
+        same = version == VERSION
+        remedy = "" if same else f", this is {VERSION}: run 'geodecloud qgis install'"
+        yield Finding("plugin", same, f"version {version}{remedy}")
+        switch = "tick geodecloud in QGIS under Plugins > Manage and Install Plugins > Installed"
+        message = "switched on" if profile.enabled else f"switched off: {switch}"
         yield Finding("plugin", profile.enabled, message)
         yield _examine_program(profile)
 

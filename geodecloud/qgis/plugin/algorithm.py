@@ -133,6 +133,15 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         text = self.parameterAsString(parameters, name, context)
         return [flag, text] if text else []
 
+    def options(self, flags: dict[str, str], parameters: Any, context: Any) -> list[str]:
+        """Return the options of the program for the parameters that are set.
+
+        Args:
+            flags: the program's option for each parameter.
+        """
+        given = (self.option(flag, name, parameters, context) for name, flag in flags.items())
+        return [part for option in given for part in option]
+
     def run_program(self, arguments: list[str], folders: set[Path], feedback: Any) -> str | None:
         """Run a command of the program; return its output, or None if the user cancelled.
 

@@ -47,15 +47,11 @@ def source_of(layer: Any) -> str:
     return os.path.abspath(source) if os.path.exists(source) else source  # noqa: PTH100, PTH110
 
 
-def put_provenance_style(raster: Path) -> Path:
-    """Write the style of provenance beside a raster, and return the style's path.
-
-    A style that exists already is the user's and stays.
-    """
+def put_provenance_style(raster: Path) -> None:
+    """Write the style of provenance beside a raster; one that exists is the user's and stays."""
     style = raster.with_suffix(".qml")
     if not style.exists():
         shutil.copyfile(_PROVENANCE, style)
-    return style
 
 
 class Style(QgsProcessingLayerPostProcessorInterface):

@@ -53,14 +53,9 @@ class MaskClouds(SceneAlgorithm):
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
         """Run the program, and style its layer."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
-        arguments = [
-            "mask",
-            self.source,
-            absolute(output),
-            *self.scene_options(parameters, context),
-        ]
-        for name, flag in _OPTIONS.items():
-            arguments += self.option(flag, name, parameters, context)
+        arguments = ["mask", self.source, absolute(output)]
+        arguments += self.scene_options(parameters, context)
+        arguments += self.options(_OPTIONS, parameters, context)
         folders = {Path(output).parent}
         report = self.run_program([*arguments, "--overwrite", "--json"], folders, feedback)
         if report is None:

@@ -18,7 +18,7 @@ from qgis.core import (
 from .algorithm import absolute, number
 from .layers import Style, put_provenance_style, source_of
 from .options import help_of
-from .restoring import add_restoring, restoring_options
+from .restoring import RESTORING, add_restoring
 from .scene import SceneAlgorithm
 
 _HELP = """
@@ -42,6 +42,20 @@ Red, green and blue are restored, and by them other bands whose wavelength is kn
 all others pass through. For Sentinel-2 from 2022 on, set the
 offset to -1000 unless your provider has applied it or the product's metadata is beside the file.
 """
+# Options of the program, by parameter.
+_OPTIONS = {
+    "MASK_VALUES": "--mask-values",
+    "WAVELENGTHS": "--wavelengths",
+    "MASK_BUFFER": "--mask-buffer",
+}
+_BESIDE = {"PROVENANCE": "--provenance", "OPACITY": "--opacity", "CLOUD_MASK": "--cloud-mask"}
+# Numbers that the algorithm returns: the program's name and a text for each.
+_FRACTIONS = {
+    "CHANGED": ("changed", "changed"),
+    "INVENTED": ("invented", "invented"),
+    "REFERENCED": ("reference", "from references"),
+    "RELIT": ("shadow", "relit in shadow"),
+}
 
 
 class RemoveClouds(SceneAlgorithm):
@@ -70,44 +84,23 @@ class RemoveClouds(SceneAlgorithm):
         )
         add_restoring(self)
         self.add_radiometry()
-        self.add(
+        for parameter in (
             QgsProcessingParameterString("MASK_VALUES", "Mask values", optional=True),
-            help_of("--mask-values"),
-            advanced=True,
-        )
-        self.add(
             QgsProcessingParameterString("WAVELENGTHS", "Wavelengths in nm", optional=True),
-            help_of("--wavelengths"),
-            advanced=True,
-        )
-        self.add(
             number("MASK_BUFFER", "Mask buffer in metres", minValue=0),
-            help_of("--mask-buffer"),
-            advanced=True,
-        )
-        self.add(QgsProcessingParameterRasterDestination("OUTPUT", "Restored"))
-        self.add(
-            QgsProcessingParameterRasterDestination("PROVENANCE", "Provenance", optional=True),
-            help_of("--provenance"),
-        )
-        self.add(
-            QgsProcessingParameterRasterDestination(
-                "OPACITY", "Opacity and shadow", optional=True, createByDefault=False
-            ),
-            help_of("--opacity"),
-        )
-        self.add(
-            QgsProcessingParameterRasterDestination(
-                "CLOUD_MASK", "Cloud mask", optional=True, createByDefault=False
-            ),
-            help_of("--cloud-mask"),
-        )
-        self.addOutput(QgsProcessingOutputNumber("CHANGED", "Fraction of pixels changed"))
-        self.addOutput(QgsProcessingOutputNumber("INVENTED", "Fraction of pixels invented"))
-        self.addOutput(
-            QgsProcessingOutputNumber("REFERENCED", "Fraction of pixels from references")
-        )
-        self.addOutput(QgsProcessingOutputNumber("RELIT", "Fraction of pixels relit in shadow"))
+        ):
+            self.add(parameter, help_of(_OPTIONS[parameter.name()]), advanced=True)
+        destination = QgsProcessingParameterRasterDestination
+        self.add(destination("OUTPUT", "Restored"))
+        unless_asked = {"optional": True, "createByDefault": False}
+        for parameter in (
+            destination("PROVENANCE", "Provenance", optional=True),
+            destination("OPACITY", "Opacity and shadow", **unless_asked),
+            destination("CLOUD_MASK", "Cloud mask", **unless_asked),
+        ):
+            self.add(parameter, help_of(_BESIDE[parameter.name()]))
+        for name, (_, text) in _FRACTIONS.items():
+            self.addOutput(QgsProcessingOutputNumber(name, f"Fraction of pixels {text}"))
 
     def prepareAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> bool:
         """Read the layers in the main thread."""
@@ -120,38 +113,28 @@ class RemoveClouds(SceneAlgorithm):
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
         """Run the program, and style its layers."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
-        provenance = self.parameterAsOutputLayer(parameters, "PROVENANCE", context)
-        opacity = self.parameterAsOutputLayer(parameters, "OPACITY", context)
-        cloud_mask = self.parameterAsOutputLayer(parameters, "CLOUD_MASK", context)
+        beside = {name: self.parameterAsOutputLayer(parameters, name, context) for name in _BESIDE}
         arguments = ["remove", self.source, absolute(output)]
-        arguments += ["--provenance", absolute(provenance)] if provenance else []
-        arguments += ["--opacity", absolute(opacity)] if opacity else []
-        arguments += ["--cloud-mask", absolute(cloud_mask)] if cloud_mask else []
+        for name, flag in _BESIDE.items():
+            arguments += [flag, absolute(beside[name])] if beside[name] else []
         arguments += ["--mask", self._mask] if self._mask else []
-        arguments += self.option("--mask-values", "MASK_VALUES", parameters, context)
-        arguments += self.option("--wavelengths", "WAVELENGTHS", parameters, context)
-        arguments += self.option("--mask-buffer", "MASK_BUFFER", parameters, context)
+        arguments += self.options(_OPTIONS, parameters, context)
         for reference in self._references:
             arguments += ["--reference", reference]
-        arguments += restoring_options(self, parameters, context)
+        arguments += self.options(RESTORING, parameters, context)
         arguments += self.scene_options(parameters, context)
-        written = (output, provenance, opacity, cloud_mask)
-        folders = {Path(path).parent for path in written if path}
+        folders = {Path(path).parent for path in (output, *beside.values()) if path}
         report = self.run_program([*arguments, "--overwrite", "--json"], folders, feedback)
         if report is None:
             return {}
         facts = json.loads(report.splitlines()[-1])
-        changed, invented = facts["changed_fraction"], facts["invented_fraction"]
+        shares = {name: facts[f"{kind}_fraction"] for name, (kind, _) in _FRACTIONS.items()}
+        changed, invented = shares["CHANGED"], shares["INVENTED"]
         feedback.pushInfo(f"{changed:.1%} of the pixels changed, {invented:.1%} invented")
         self.style.wait_for(output, context, on_top=True)
-        if provenance:
-            style = put_provenance_style(Path(provenance))
-            Style.of_file(style).wait_for(provenance, context)
-        for layer in filter(None, (opacity, cloud_mask)):
+        if beside["PROVENANCE"]:
+            put_provenance_style(Path(beside["PROVENANCE"]))
+        for layer in filter(None, beside.values()):
             if (style := Path(layer).with_suffix(".qml")).exists():
                 Style.of_file(style).wait_for(layer, context)
-        layers = {"OUTPUT": output, "PROVENANCE": provenance or None, "OPACITY": opacity or None}
-        layers["CLOUD_MASK"] = cloud_mask or None
-        shares = {"CHANGED": changed, "INVENTED": invented}
-        shares |= {"REFERENCED": facts["reference_fraction"], "RELIT": facts["shadow_fraction"]}
-        return {**layers, **shares}
+        return {"OUTPUT": output, **{name: path or None for name, path in beside.items()}, **shares}

@@ -15,11 +15,24 @@ from qgis.core import (
 from .algorithm import ProgramAlgorithm, absolute, number
 from .layers import put_provenance_style
 from .options import help_of
-from .restoring import add_restoring, restoring_options
+from .restoring import RESTORING, add_restoring
 
 _PROVENANCE = "{stem}_provenance.tif"
-_OPACITY = "{stem}_opacity.tif"
-_CLOUD_MASK = "{stem}_mask.tif"
+# Rasters beside each scene: parameter, option of the program, and their names.
+_BESIDE = (
+    ("PROVENANCE", "--provenance", _PROVENANCE),
+    ("OPACITY", "--opacity", "{stem}_opacity.tif"),
+    ("CLOUD_MASK", "--cloud-mask", "{stem}_mask.tif"),
+)
+_OPTIONS = {
+    "RECURSIVE": "--recursive",
+    "PATTERN": "--pattern",
+    "OFFSET": "--offset",
+    "SCALE": "--scale",
+    "NODATA": "--nodata",
+    "OVERWRITE": "--overwrite",
+    "BANDS": "--bands",
+}
 _HELP = """
 Removes the clouds of all scenes in a folder, one after the other. SCENE.tif becomes
 SCENE_clear.tif in the output folder. Beside it stands SCENE_provenance.tif, which says which pixels
@@ -84,23 +97,11 @@ class RemoveFolder(ProgramAlgorithm):
         source = self.parameterAsFile(parameters, "INPUT", context)
         output = self.parameterAsString(parameters, "OUTPUT", context)
         arguments = ["batch", absolute(source), absolute(output)]
-        for flag, name in {
-            "--recursive": "RECURSIVE",
-            "--pattern": "PATTERN",
-            "--offset": "OFFSET",
-            "--scale": "SCALE",
-            "--nodata": "NODATA",
-            "--overwrite": "OVERWRITE",
-            "--bands": "BANDS",
-        }.items():
-            arguments += self.option(flag, name, parameters, context)
-        if self.parameterAsBoolean(parameters, "PROVENANCE", context):
-            arguments += ["--provenance", _PROVENANCE]
-        if self.parameterAsBoolean(parameters, "OPACITY", context):
-            arguments += ["--opacity", _OPACITY]
-        if self.parameterAsBoolean(parameters, "CLOUD_MASK", context):
-            arguments += ["--cloud-mask", _CLOUD_MASK]
-        arguments += restoring_options(self, parameters, context)
+        arguments += self.options(_OPTIONS, parameters, context)
+        for name, flag, pattern in _BESIDE:
+            if self.parameterAsBoolean(parameters, name, context):
+                arguments += [flag, pattern]
+        arguments += self.options(RESTORING, parameters, context)
         try:
             text = self.run_program(arguments, {Path(output)}, feedback)
         finally:

@@ -16,7 +16,7 @@ from .algorithm import ProgramAlgorithm, number
 from .options import help_of
 
 _INTEGER = QgsProcessingParameterNumber.Type.Integer
-_OPTIONS = {
+RESTORING = {  # option of the program for each parameter
     "OPAQUE": "--opaque",
     "OPAQUE_ABOVE": "--opaque-above",
     "FILL_LIMIT": "--fill-limit",
@@ -37,36 +37,12 @@ _OPTIONS = {
 def add_restoring(algorithm: ProgramAlgorithm) -> None:
     """Add the parameters; only the treatment of opaque pixels is not an advanced one."""
     for parameter in (
-        QgsProcessingParameterEnum(
-            "OPAQUE",
-            "Opaque cloud",
-            ["fill", "keep", "nodata"],
-            defaultValue="fill",
-            usesStaticStrings=True,
-        ),
+        _choice("OPAQUE", "Opaque cloud", "fill keep nodata", defaultValue="fill"),
         number("OPAQUE_ABOVE", "Opaque above this opacity", minValue=0, maxValue=1),
         number("FILL_LIMIT", "Fill limit in metres", minValue=0),
-        QgsProcessingParameterEnum(
-            "BEYOND_LIMIT",
-            "Opaque cloud beyond the fill limit",
-            ["keep", "nodata"],
-            optional=True,
-            usesStaticStrings=True,
-        ),
-        QgsProcessingParameterEnum(
-            "SHADOWS",
-            "Shadows of clouds",
-            ["restore", "keep"],
-            optional=True,
-            usesStaticStrings=True,
-        ),
-        QgsProcessingParameterEnum(
-            "OTHER_BANDS",
-            "Other bands",
-            ["restore", "keep", "nodata"],
-            optional=True,
-            usesStaticStrings=True,
-        ),
+        _choice("BEYOND_LIMIT", "Opaque cloud beyond the fill limit", "keep nodata", optional=True),
+        _choice("SHADOWS", "Shadows of clouds", "restore keep", optional=True),
+        _choice("OTHER_BANDS", "Other bands", "restore keep nodata", optional=True),
         QgsProcessingParameterString("EXTRA_BANDS", "Bands of a product", optional=True),
         number("DST_NODATA", "Nodata value of the output"),
         QgsProcessingParameterBoolean("KEEP_VEIL", "Keep uniform haze", False),
@@ -77,13 +53,8 @@ def add_restoring(algorithm: ProgramAlgorithm) -> None:
         QgsProcessingParameterString("DEVICE", "Device", optional=True),
     ):
         name = parameter.name()
-        algorithm.add(parameter, help_of(_OPTIONS[name]), advanced=name != "OPAQUE")
+        algorithm.add(parameter, help_of(RESTORING[name]), advanced=name != "OPAQUE")
 
 
-def restoring_options(algorithm: ProgramAlgorithm, parameters: Any, context: Any) -> list[str]:
-    """Return the options of the program for the parameters that are set."""
-    return [
-        argument
-        for name, flag in _OPTIONS.items()
-        for argument in algorithm.option(flag, name, parameters, context)
-    ]
+def _choice(name: str, title: str, choices: str, **how: Any) -> Any:
+    return QgsProcessingParameterEnum(name, title, choices.split(), usesStaticStrings=True, **how)

@@ -44,11 +44,8 @@ class SceneAlgorithm(ProgramAlgorithm):
 
     def scene_options(self, parameters: Any, context: Any) -> list[str]:
         """Return the options for the parameters of ``add_radiometry``."""
-        options = [
-            *self.option("--offset", "OFFSET", parameters, context),
-            *self.option("--scale", "SCALE", parameters, context),
-            *self.option("--nodata", "NODATA", parameters, context),
-        ]
+        flags = {"OFFSET": "--offset", "SCALE": "--scale", "NODATA": "--nodata"}
+        options = self.options(flags, parameters, context)
         bands = [self.option("", colour, parameters, context)[1:] for colour in COLOURS]
         if any(bands):
             options += ["--bands", ",".join(band for (band,) in bands)]

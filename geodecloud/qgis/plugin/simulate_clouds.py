@@ -64,8 +64,8 @@ class SimulateClouds(SceneAlgorithm):
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         opacity = self.parameterAsOutputLayer(parameters, "OPACITY", context)
         arguments = ["simulate", self.source, absolute(output), "--opacity", absolute(opacity)]
-        for flag, name in (("--kind", "KIND"), ("--seed", "SEED"), ("--zoom", "ZOOM")):
-            arguments += self.option(flag, name, parameters, context)
+        flags = {"KIND": "--kind", "SEED": "--seed", "ZOOM": "--zoom"}
+        arguments += self.options(flags, parameters, context)
         arguments += self.scene_options(parameters, context)
         folders = {Path(output).parent, Path(opacity).parent}
         text = self.run_program([*arguments, "--overwrite"], folders, feedback)
