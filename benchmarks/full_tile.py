@@ -55,7 +55,7 @@ from geodecloud.restore.blend import ramp_weights
 from geodecloud.restore.memory import Footprint, plan_memory
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.restore.windows import WindowGrid
-from geodecloud.settings import Limits, ModelSpec, Windows
+from geodecloud.settings import Limits, ModelSpec, Reading, Windows
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 warnings.simplefilter("ignore", GeodecloudWarning)
@@ -91,7 +91,9 @@ def make_tile(clear: Path, path: Path, height: int, width: int, nodata: float = 
             part = dn[:, rows[top : top + 512]][:, :, columns]
             part[:, :, : round(width * nodata)] = 0
             out.write(part, window=Window(0, top, width, part.shape[1]))
-    clouds = Simulation("cumulus", seed=3, zoom=6, bands=(1, 2, 3), scale=10000, offset=0)
+    clouds = Simulation(
+        "cumulus", seed=3, zoom=6, reading=Reading(bands=(1, 2, 3), scale=10000, offset=0)
+    )
     simulate_scene(bare, path, path.with_name("opacity.tif"), clouds, overwrite=True)
     return path
 

@@ -27,7 +27,7 @@ from geodecloud.evaluation.metrics import psnr
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import REFERENCES, among
-from geodecloud.settings import Policy, Settings
+from geodecloud.settings import Policy, Reading, Settings
 
 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
 warnings.simplefilter("ignore", GeodecloudWarning)
@@ -65,7 +65,7 @@ def read(path: Path) -> np.ndarray:
 def put_clouds(bare: Path, cloudy: Path, opacity: Path, seed: int) -> None:
     """Put the first cumulus over a scene that leaves a third of it clear and a tenth opaque."""
     while True:
-        clouds = Simulation("cumulus", seed=seed, zoom=2, **KNOWN)
+        clouds = Simulation("cumulus", seed=seed, zoom=2, reading=Reading(**KNOWN))
         simulate_scene(bare, cloudy, opacity, clouds, overwrite=True)
         hidden = read(opacity)[0]
         if (hidden == 0).mean() > 1 / 3 and (hidden >= Policy().opaque_above).mean() > 0.1:

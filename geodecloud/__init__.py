@@ -282,6 +282,15 @@ def _load(
     return load_predictor(model, settings.limits.threads)
 
 
+# Modules of what is exported, beside errors and settings.
+_HOMES = {
+    "CloudClass": "raster.cloud_mask",
+    "Provenance": "raster.provenance",
+    "Report": "decloud",
+    "is_real": "raster.provenance",
+}
+
+
 def __getattr__(name: str) -> Any:
     """Import what is exported when it is first used."""
     from importlib import import_module
@@ -290,14 +299,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'geodecloud' has no attribute {name!r}")
     if name == "__version__":
         return import_module("geodecloud.version").VERSION
-    if name == "Report":
-        return import_module("geodecloud.decloud").Report
-    if name in ("Provenance", "is_real"):
-        return getattr(import_module("geodecloud.raster.provenance"), name)
-    if name == "CloudClass":
-        return import_module("geodecloud.raster.cloud_mask").CloudClass
-    of_errors = name.endswith(("Error", "Warning"))
-    return getattr(import_module(f"geodecloud.{'errors' if of_errors else 'settings'}"), name)
+    home = "errors" if name.endswith(("Error", "Warning")) else _HOMES.get(name, "settings")
+    return getattr(import_module(f"geodecloud.{home}"), name)
 
 
 def __dir__() -> list[str]:

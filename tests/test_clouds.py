@@ -22,6 +22,7 @@ from geodecloud.data.clouds import (
 )
 from geodecloud.data.config import Augmentation, CloudMix
 from geodecloud.data.simulate import Simulation, find_draw, simulate_scene
+from geodecloud.settings import Reading
 from geodecloud.training.config import Config, Training
 from geodecloud.training.step import put_clouds
 from tests.conftest import noise as random_dn
@@ -259,7 +260,7 @@ def test_a_simulated_scene_is_the_clear_one_where_there_is_no_cloud(
     dn[:3, 10:20, 10:20] = 0
     dn[3, 30:40, 30:40] = 0  # of one band alone
     write_scene(folder / "clear.tif", dn, nodata=0)
-    plan = Simulation(kind, seed, zoom=1.0, bands=(3, 2, 1))
+    plan = Simulation(kind, seed, zoom=1.0, reading=Reading(bands=(3, 2, 1)))
     mean = simulate_scene(folder / "clear.tif", folder / "cloudy.tif", folder / "a.tif", plan)
     cloudy, opacity = read(folder / "cloudy.tif"), read(folder / "a.tif")[0]
     assert np.isnan(opacity[10:20, 10:20]).all()

@@ -5,7 +5,7 @@ import pytest
 from geodecloud.data.simulate import Simulation, simulate_scene
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, OutputWarning, SceneError
-from geodecloud.settings import Settings
+from geodecloud.settings import Reading, Settings
 from tests.conftest import identity, noise, write_scene
 
 
@@ -63,7 +63,7 @@ def test_files_of_others_beside_a_picture_stay(tmp_path):
     """A raster of the user's, the opacity of a simulation, any JSON."""
     _beside(tmp_path)
     write_scene(tmp_path / "out_provenance.tif", noise((1, 60, 70), "uint8"))
-    clouds = Simulation("haze", seed=1, bands=(1, 2, 3), scale=10000, offset=0)
+    clouds = Simulation("haze", seed=1, reading=Reading(bands=(1, 2, 3), scale=10000, offset=0))
     simulate_scene(tmp_path / "in.tif", tmp_path / "s.tif", tmp_path / "out_opacity.tif", clouds)
     (tmp_path / "out.json").write_text('{"properties": 1}')
     before = {path.name for path in tmp_path.iterdir()} - {"in.tif"}

@@ -65,9 +65,14 @@ def simulate(
     """Put synthetic clouds on a clear scene, and write their opacity."""
     from geodecloud.data.simulate import Simulation, simulate_scene
 
-    reading = Settings(bands=bands, scale=scale, offset=offset, nodata=nodata).reading
-    known = (reading.bands, reading.scale, reading.offset, reading.nodata, declared_nodata_only)
-    plan = Simulation(kind, seed, zoom, *known)
+    settings = Settings(
+        bands=bands,
+        scale=scale,
+        offset=offset,
+        nodata=nodata,
+        declared_nodata_only=declared_nodata_only,
+    )
+    plan = Simulation(kind, seed, zoom, settings.reading)
     beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
     with progress_bar(progress) as show:
         mean = simulate_scene(src, dst, beside, plan, overwrite=overwrite, progress=show)

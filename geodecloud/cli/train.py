@@ -104,7 +104,6 @@ def train(
 
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
     settings = Settings(scale=scale, offset=offset, threads=threads)
-    reading = settings.reading
     use_threads(settings.limits.threads)
     monitoring = Monitoring(log_every, log_dir, quiet)
     how = {"start": start, "resume": resume, "device": device, "monitoring": monitoring}
@@ -115,13 +114,13 @@ def train(
             )
         from geodecloud.training.loader import Sources as Tiles
 
-        tiles = Tiles(data, scenes, chosen, on_bad, reading.scale, reading.offset)
+        tiles = Tiles(data, scenes, chosen, on_bad, settings.reading)
         model = _train_one_level(config, tiles, out, steps, how)
     else:
         from geodecloud.training.two_level.library import Sources, find_cloud_fields
 
         fields = cloud_fields or find_cloud_fields()
-        sources = Sources(data, fields, scenes, chosen, on_bad, reading)
+        sources = Sources(data, fields, scenes, chosen, on_bad, settings.reading)
         model = _train_two_levels(config, sources, out, steps, how)
     if first and not quiet:
         say(f"model: {model}")

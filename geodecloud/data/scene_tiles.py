@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,11 +41,7 @@ class Mask(NamedTuple):
 
 
 def tiles_from_scenes(
-    folder: Path,
-    *,
-    on_bad: OnBad = "error",
-    scale: float | None = None,
-    offset: float | None = None,
+    folder: Path, reading: Reading | None = None, on_bad: OnBad = "error"
 ) -> Tiles:
     """Cut clear scenes, Sentinel-2 or any other with red, green and blue, into tiles.
 
@@ -61,8 +58,8 @@ def tiles_from_scenes(
 
     Args:
         folder: of the scenes.
+        reading: scale and offset of all scenes; None: each has its own radiometry.
         on_bad: treatment of a scene or mask that cannot be used: "error", or "skip" the scene.
-        scale, offset: of all scenes; None: each has its own radiometry.
 
     Raises:
         DataError: there is no clear tile, or a mask covers another area than its scene.
@@ -77,7 +74,7 @@ def tiles_from_scenes(
     for path in scenes:
         name = path.relative_to(folder).as_posix()
         with bad.tolerated(name):
-            tiles = list(_cut(path, masks_of(path, scenes, masks), scale, offset))
+            tiles = list(_cut(path, masks_of(path, scenes, masks), reading or Reading()))
             if not tiles:
                 warn(DataWarning, f"{path}: no tile of {TILE}x{TILE} clear pixels in it")
             pixels += [tile for _, _, tile in tiles]
@@ -123,11 +120,11 @@ def masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
 
 
 def _cut(
-    path: Path, masks: list[Mask], scale: float | None, offset: float | None
+    path: Path, masks: list[Mask], reading: Reading
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Yield the clear tiles of a scene: (top, left, uint8 (3, 64, 64) as EuroSAT RGB has it)."""
-    with open_scene(path) as scene:
-        radiometry = calibrate(scene, Reading(scale=scale, offset=offset, force=True))
+    with open_scene(path, reading=reading) as scene:
+        radiometry = calibrate(scene, replace(reading, force=True))
         hidden = [read_hidden(mask, scene) for mask in masks]
         height, width = scene.shape
         for top in range(0, height - TILE + 1, TILE):

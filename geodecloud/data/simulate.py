@@ -1,7 +1,7 @@
 """Put synthetic clouds over a clear scene: the clouds of training, over the whole scene."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +39,13 @@ class Simulation:
         seed: another seed, another cloud. Its clouds are drawn until the mean opacity of one is
             0.1 to the kind's ``most_opacity``.
         zoom: how many times larger than on a training tile of 640 m a cloud is.
-        bands, scale, offset, nodata, declared_nodata_only: as for restoring.
+        reading: bands, radiometry and nodata, as for restoring.
     """
 
     kind: str = "cumulus"
     seed: int = 0
     zoom: float = 3.0
-    bands: tuple[int, int, int] | None = None
-    scale: float | None = None
-    offset: float | None = None
-    nodata: float | None = None
-    declared_nodata_only: bool = False
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         if self.kind not in CLOUDS:
@@ -58,12 +54,6 @@ class Simulation:
             raise UsageError(f"`zoom` is {self.zoom:g}: give 0.1 to 100")
         if self.seed < 0:
             raise UsageError(f"`seed` is {self.seed}: give 0 or more")
-
-    @property
-    def reading(self) -> Reading:
-        """The reading of the scene."""
-        names = ("bands", "scale", "offset", "nodata", "declared_nodata_only")
-        return Reading(**{name: getattr(self, name) for name in names})
 
 
 def simulate_scene(
@@ -89,7 +79,7 @@ def simulate_scene(
     """
     total, count = 0.0, 0
     with (
-        open_scene(src, plan.reading.bands, reading=plan.reading) as scene,
+        open_scene(src, reading=plan.reading) as scene,
         AtomicFiles(map(Path, scene.dataset.files), overwrite=overwrite) as outputs,
     ):
         radiometry = calibrate(scene, replace(plan.reading, force=True))

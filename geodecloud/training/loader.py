@@ -18,6 +18,7 @@ from geodecloud.data.scene_tiles import tiles_from_scenes
 from geodecloud.data.tiles import OnBad, Tiles, join
 from geodecloud.errors import DataError
 from geodecloud.radiometry import eurosat_to_model
+from geodecloud.settings import Reading
 
 _WATER_SEED = 2_000_003  # keeps the choice of water apart from all other random numbers
 _TILES_AT_ONCE = 1024  # when all tiles are searched for water
@@ -44,15 +45,14 @@ class Sources:
         scenes: folder of clear GeoTIFFs for more training tiles.
         classes: read these of EuroSAT's land-cover classes only; none: all.
         on_bad: treatment of files that cannot be read: "error", or "skip" them and count.
-        scale, offset: of the scenes, as for restoring; None: each has its own radiometry.
+        reading: scale and offset of the scenes.
     """
 
     eurosat: Path
     scenes: Path | None = None
     classes: tuple[str, ...] = ()
     on_bad: OnBad = "error"
-    scale: float | None = None
-    offset: float | None = None
+    reading: Reading = field(default_factory=Reading)
 
     def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> Data:
         """Read EuroSAT's training part and the scenes' tiles, and some held-out tiles.
@@ -72,9 +72,7 @@ class Sources:
         if self.classes:
             about["classes"] = list(self.classes)
         if self.scenes:
-            cut = tiles_from_scenes(
-                self.scenes, on_bad=self.on_bad, scale=self.scale, offset=self.offset
-            )
+            cut = tiles_from_scenes(self.scenes, self.reading, self.on_bad)
             about["scene_tiles"] = len(cut)
             training = join(training, cut)
         if training.skipped:
