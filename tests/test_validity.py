@@ -19,9 +19,9 @@ from geodecloud.data.scene_tiles import tiles_from_scenes
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import NodataWarning, UsageError
 from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.collar import find_fill
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
-from geodecloud.raster.validity import find_fill
 from geodecloud.settings import Reading, Settings
 from tests.conftest import darken, noise, read, write_scene
 

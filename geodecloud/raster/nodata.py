@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
+from geodecloud.raster.dn import exact
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.validity import exact
 from geodecloud.settings import Output
 
 

@@ -22,6 +22,7 @@ from geodecloud.errors import NodataWarning, UsageError, warn
 from geodecloud.raster.aoi import find_area
 from geodecloud.raster.bands import BY_FILE, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
+from geodecloud.raster.collar import Fill
 from geodecloud.raster.gdal import (
     failures_as,
     late_failures_as,
@@ -34,7 +35,7 @@ from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import offline, refuse_remote
 from geodecloud.raster.source import Source, Src, find_source
 from geodecloud.raster.thread_options import thread_options
-from geodecloud.raster.validity import Fill, Validity, find_validity
+from geodecloud.raster.validity import Validity, find_validity
 from geodecloud.settings import Reading
 from geodecloud.settings.parse import without_query
 

@@ -6,18 +6,13 @@ A pixel has no data where, in red, green or blue,
   colour image of Sentinel-2, by that product's specification;
 - the file's mask or alpha hides it, or it is NaN or infinite;
 
-and where red, green and blue all have the value of a *fill* that nobody declared. Such a value lies
-along the border of the scene. Values that no light has, like 1e20, any below 0, or 0 in 16 bits,
-are nodata everywhere then, as if declared. Black in 8 bits may be a lake, and the end of a sensor's
-range a saturated cloud: they are a fill only if its edge is sharp, as that of a cloud is not, and
-nodata only where nothing else lies between them and the border, along the row or the column.
-(GDAL's ``nearblack`` looks from the border inwards too.) A scene may have several fills.
+and where red, green and blue all have the value of a *fill* that nobody declared, see
+:mod:`geodecloud.raster.collar`.
 
 The answer depends on the pixels alone, and is found before any row is restored.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,74 +23,12 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from geodecloud.errors import UsageError
+from geodecloud.raster.collar import Fill, find_fill
+from geodecloud.raster.dn import equal, exact, holds
 from geodecloud.raster.gdal import failures_as
 from geodecloud.settings import Reading
 
 TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)  # in the name of a file
-
-_USUAL = (-9999, -32768, 32767, 65535)  # beside 0 and the ends of the dtype
-_SATURATED = (127, 255, 32767, 65535)  # ends of sensors' and pictures' ranges: light, maybe
-_BRIGHTEST = 1e6  # no DN of light in floats is larger
-_CORNER_RUN = 4  # pixels along the border, from a corner on
-_SIDE_RUN = 32  # pixels along the border, anywhere
-_SAMPLES = 1024  # most pixels of the left and the right border that are looked at
-_NEAR_BLACK, _NEAR_WHITE = 3 / 255, 1 / 8  # of the range: a soft edge begins within it
-_STRIP = 1 << 21  # pixels that are looked at at once
-
-Samples = NDArray[Any]  # (3, count): red, green, blue of some pixels
-
-
-@dataclass(frozen=True)
-class Collar:
-    """The pixels of a scene that its border reaches in a straight line, through fill alone.
-
-    left, right: (rows,): the first column that the fill does not reach; the one behind the last.
-    top, bottom: (columns,): rows in the same way.
-    """
-
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
-    top: NDArray[np.int64]
-    bottom: NDArray[np.int64]
-
-    def holds(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of the pixels at ``rows`` and ``columns`` belong to it, one row each."""
-        down, across = rows[:, None], columns[None]
-        beside = (across < self.left[down]) | (across >= self.right[down])
-        held: NDArray[np.bool_] = beside | (down < self.top[across]) | (down >= self.bottom[across])
-        return held
-
-
-@dataclass(frozen=True)
-class Fill:
-    """A fill value that nobody declared, or several.
-
-    collar: where ``value`` is nodata; None: everywhere.
-    others: more values, which are nodata everywhere.
-    """
-
-    value: float
-    collar: Collar | None = None
-    others: tuple[float, ...] = ()
-
-    def __str__(self) -> str:
-        return " and ".join(map(exact, (self.value, *self.others)))
-
-    def covers(
-        self, rgb: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Return where pixels are fill: bool (rows, columns).
-
-        Args:
-            rgb: (3, rows, columns).
-            rows, columns: where in the scene they lie.
-        """
-        filled = _equal(rgb, self.value)
-        if self.collar and filled.any():
-            filled &= self.collar.holds(rows, columns)
-        for value in self.others:
-            filled |= _equal(rgb, value)
-        return filled
 
 
 @dataclass(frozen=True)
@@ -157,33 +90,6 @@ def find_validity(
     return Validity(dataset.nodata, fill, "found along the border, not declared by the file")
 
 
-def find_fill(dataset: Any, bands: tuple[int, int, int], area: Window) -> Fill | None:
-    """Return the fill that lies along the border of a scene, undeclared; None: none does."""
-    dtype, declared = np.dtype(dataset.dtypes[0]), dataset.nodata
-    borders = list(_corners(dataset, bands, area))
-    candidates = _candidates(borders, dtype, declared)
-    if declared is None or any(_fills(borders, value) for value in candidates):
-        borders = list(_borders(dataset, bands, area))
-        candidates = _candidates(borders, dtype, declared)
-    counts = {
-        value: sum(int(_equal(rgb, value).sum()) for rgb, _ in borders)
-        for value in candidates
-        if _fills(borders, value)
-    }
-    found: list[tuple[float, Collar | None]] = []
-    for value in sorted(counts, key=lambda value: -counts[value]):
-        if not _maybe_light(value, dtype):
-            found.append((value, None))
-        elif all(collar is None for _, collar in found):
-            collar, edge = _find_collar(dataset, bands, area, value)
-            if edge.size and _is_sharp(edge, value, dtype):
-                found.append((value, collar))
-    if not found:
-        return None
-    found.sort(key=lambda one: one[1] is None)  # the one with a collar first
-    return Fill(*found[0], others=tuple(value for value, _ in found[1:]))
-
-
 def is_doubtful(rgb: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where pixels prove nothing about the ground: 0 in more than 8 bits, in all bands.
 
@@ -195,7 +101,7 @@ def is_doubtful(rgb: NDArray[Any]) -> NDArray[np.bool_]:
     """
     if rgb.dtype.kind == "f" or rgb.dtype.itemsize == 1:
         return np.zeros(rgb.shape[1:], bool)
-    return _equal(rgb, 0)
+    return equal(rgb, 0)
 
 
 def is_no_class(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -206,138 +112,3 @@ def is_no_class(values: NDArray[Any]) -> NDArray[np.bool_]:
     ends = [np.finfo(values.dtype).min] if kind == "f" else [np.iinfo(values.dtype).min]
     odd: NDArray[np.bool_] = np.isnan(values) | np.isin(values, [-9999, -32768, *ends])
     return odd
-
-
-def exact(value: float) -> str:
-    """Return a number as short as it can be given back to the program."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
-
-
-def holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Return whether a dtype has a value."""
-    if dtype.kind == "f":
-        return bool(abs(value) <= np.finfo(dtype).max)
-    limits = np.iinfo(dtype)
-    return float(value).is_integer() and limits.min <= value <= limits.max
-
-
-def _candidates(
-    borders: list[tuple[Samples, int]], dtype: np.dtype[Any], declared: float | None
-) -> list[float]:
-    """Return the values that a fill may have: usual ones, and what on the border is no light."""
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    values = dict.fromkeys(map(float, (0, limits.min, limits.max, *_USUAL)))
-    for rgb, _ in borders:
-        grey = rgb[0, _equal(rgb, rgb[0])]
-        dark = (grey < 0) | (grey > _BRIGHTEST) if dtype.kind == "f" else grey < 0
-        odd, counts = np.unique(grey[dark], return_counts=True)
-        values |= dict.fromkeys(odd[counts >= _CORNER_RUN].astype(float).tolist())
-    return [value for value in values if holds(dtype, value) and value != declared]
-
-
-def _maybe_light(value: float, dtype: np.dtype[Any]) -> bool:
-    """Return whether a pixel may have the value: black of 8 bits, or the end of a range."""
-    return value in _SATURATED or (value == 0 and dtype.itemsize == 1)
-
-
-def _equal(rgb: NDArray[Any], value: float | NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where red, green and blue are all the value: the shape without its first axis."""
-    wanted = rgb.dtype.type(value)
-    equal: NDArray[np.bool_] = rgb[0] == wanted
-    for band in rgb[1:]:
-        equal &= band == wanted
-    return equal
-
-
-def _fills(borders: list[tuple[Samples, int]], value: float) -> bool:
-    """Return whether the value fills a piece of the border."""
-    return any(_is_long(_equal(rgb, value), step) for rgb, step in borders)
-
-
-def _is_long(filled: NDArray[np.bool_], step: int) -> bool:
-    """Return whether a run is long enough: (count,), ``step`` pixels from one to the next."""
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], filled, [False]]).astype(np.int8)))
-    runs = (ends[1::2] - ends[::2]) * step
-    if not runs.size:
-        return False
-    at_corner = (ends[0] == 0) * runs[0], (ends[-1] == len(filled)) * runs[-1]
-    return bool(max(at_corner) >= _CORNER_RUN or runs.max() >= _SIDE_RUN)
-
-
-def _corners(dataset: Any, bands: Any, area: Window) -> Iterator[tuple[Samples, int]]:
-    """Yield the border beside each corner, both ways, as far as a run must go."""
-    rows, columns = min(_CORNER_RUN, area.height), min(_CORNER_RUN, area.width)
-    for top in (0, area.height - rows):
-        for left in (0, area.width - columns):
-            rgb = _read(dataset, bands, area, (top, left, rows, columns))
-            yield rgb[:, 0 if top == 0 else -1], 1
-            yield rgb[:, :, 0 if left == 0 else -1], 1
-
-
-def _borders(dataset: Any, bands: Any, area: Window) -> Iterator[tuple[Samples, int]]:
-    """Yield the four borders, and the distance of the pixels that are looked at.
-
-    Of a tall scene not every row is, as a block of its file has to be read for each.
-    """
-    height, width = area.height, area.width
-    for row in (0, height - 1):
-        yield _read(dataset, bands, area, (row, 0, 1, width))[:, 0], 1
-    step = -(-height // _SAMPLES)
-    for column in (0, width - 1):
-        if step == 1:
-            yield _read(dataset, bands, area, (0, column, height, 1))[:, :, 0], 1
-            continue
-        pixels = [
-            _read(dataset, bands, area, (row, column, 1, 1)) for row in range(0, height, step)
-        ]
-        yield np.concatenate(pixels, axis=1)[:, :, 0], step
-
-
-def _find_collar(dataset: Any, bands: Any, area: Window, value: float) -> tuple[Collar, Samples]:
-    """Return the collar of a fill, and the pixels behind its edge.
-
-    Reads the scene once, in strips.
-    """
-    height, width = area.height, area.width
-    left, right = np.full(height, width), np.zeros(height, np.int64)
-    top, bottom = np.full(width, height), np.zeros(width, np.int64)
-    first, last = (np.zeros((3, width), dataset.dtypes[0]) for _ in range(2))
-    edge: list[Samples] = []
-    strip = max(1, _STRIP // width)
-    for start in range(0, height, strip):
-        rgb = _read(dataset, bands, area, (start, 0, min(strip, height - start), width))
-        other = ~_equal(rgb, value)
-        rows = np.flatnonzero(other.any(axis=1))
-        left[start + rows] = other[rows].argmax(axis=1)
-        right[start + rows] = width - other[rows, ::-1].argmax(axis=1)
-        for columns, beside in ((left, 0), (right, -1)):
-            at = rows[(columns[start + rows] > 0) & (columns[start + rows] < width)]
-            edge.append(rgb[:, at, columns[start + at] + beside])
-        columns = np.flatnonzero(other.any(axis=0))
-        new = columns[top[columns] == height]
-        top[new] = start + other[:, new].argmax(axis=0)
-        first[:, new] = rgb[:, top[new] - start, new]
-        ends = other.shape[0] - other[::-1, columns].argmax(axis=0)
-        bottom[columns] = start + ends
-        last[:, columns] = rgb[:, ends - 1, columns]
-    edge += [first[:, (top > 0) & (top < height)], last[:, (bottom > 0) & (bottom < height)]]
-    return Collar(left, right, top, bottom), np.concatenate(edge, axis=1)
-
-
-def _is_sharp(edge: Samples, value: float, dtype: np.dtype[Any]) -> bool:
-    """Return whether most pixels beside a fill have another light altogether.
-
-    Beside a saturated cloud, and on black water, the next pixels are nearly as bright or as dark.
-    """
-    reach = _NEAR_BLACK * np.iinfo(dtype).max if value == 0 else _NEAR_WHITE * value
-    near = (np.abs(edge.astype(np.float64) - value) <= reach).all(axis=0)
-    return bool(near.mean() < 0.5)
-
-
-def _read(dataset: Any, bands: Any, area: Window, part: tuple[int, int, int, int]) -> NDArray[Any]:
-    """Return red, green and blue of a part of a scene: its first row and column, rows, columns."""
-    top, left, rows, columns = part
-    window = Window(area.col_off + left, area.row_off + top, columns, rows)
-    pixels: NDArray[Any] = dataset.read(list(bands), window=window)
-    return pixels

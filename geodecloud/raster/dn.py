@@ -1,0 +1,29 @@
+"""Compare DN, and name them in messages."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def exact(value: float) -> str:
+    """Return a number as short as it can be given back to the program."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Return whether a dtype has a value."""
+    if dtype.kind == "f":
+        return bool(abs(value) <= np.finfo(dtype).max)
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
+def equal(rgb: NDArray[Any], value: float | NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where red, green and blue are all the value: the shape without its first axis."""
+    wanted = rgb.dtype.type(value)
+    equal: NDArray[np.bool_] = rgb[0] == wanted
+    for band in rgb[1:]:
+        equal &= band == wanted
+    return equal
