@@ -88,10 +88,8 @@ def perlin(x: Tensor, y: Tensor) -> Tensor:
     return top.lerp_(edge(2), fade_y)
 
 
-def fractal_perlin(
-    x: Tensor, y: Tensor, octaves: int, persistence: float | Tensor = 0.5, lacunarity: float = 2.0
-) -> Tensor:
-    """Return a sum of octaves, each ``lacunarity`` times finer and ``persistence`` times weaker.
+def fractal_perlin(x: Tensor, y: Tensor, octaves: int, persistence: float | Tensor = 0.5) -> Tensor:
+    """Return a sum of octaves, each twice as fine and ``persistence`` times weaker.
 
     The sum is divided by the sum of the amplitudes, as ``noise.pnoise2`` does.
 
@@ -102,15 +100,15 @@ def fractal_perlin(
     persistence = torch.as_tensor(persistence, dtype=x.dtype, device=x.device).expand_as(x)
     pixels = torch.stack([x, y, persistence]).flatten(1)
     parts = torch.split(pixels, _chunk(x.device), dim=1)
-    return torch.cat([_octaves(part, octaves, lacunarity) for part in parts]).view(x.shape)
+    return torch.cat([_octaves(part, octaves) for part in parts]).view(x.shape)
 
 
-def _octaves(pixels: Tensor, octaves: int, lacunarity: float) -> Tensor:
+def _octaves(pixels: Tensor, octaves: int) -> Tensor:
     """Return the sum of octaves at x, y with persistence, the rows of ``pixels``, (3, count)."""
     x, y, persistence = pixels
     total, amplitudes, amplitude = perlin(x, y), torch.ones_like(x), torch.ones_like(x)
     for octave in range(1, octaves):
-        frequency = lacunarity**octave
+        frequency = 2.0**octave
         amplitude.mul_(persistence)
         amplitudes.add_(amplitude)
         total.addcmul_(perlin(x * frequency, y * frequency), amplitude)

@@ -19,7 +19,7 @@ from geodecloud.model.predictor import load_predictor
 from geodecloud.raster.array import read_array
 from geodecloud.raster.cloud_mask import CloudClass, read_cloud_mask
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.raster.wavelengths import find_other_bands
+from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands
 from geodecloud.settings import ModelSpec, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png")
@@ -45,7 +45,6 @@ _KINDS = {
     "clear": ((0,), (0,)),
 }
 _MEASURES = ("users", "producers", "f1", "balanced")
-_NEAR_INFRARED = (760, 900)  # nm
 
 Classes = NDArray[np.uint8]
 OtherMask = Callable[[NDArray[Any]], Classes]  # R, G, near infrared (3, rows, columns) -> classes
@@ -249,6 +248,6 @@ def _others(image: Path, predict: OtherMask, settings: Settings) -> dict[str, Cl
 
 
 def _near_infrared(scene: Scene) -> int | None:
-    low, high = _NEAR_INFRARED
+    low, high = NEAR_INFRARED
     found = [one.index for one in find_other_bands(scene) if low <= one.wavelength <= high]
     return found[0] if found else None

@@ -11,10 +11,9 @@ from geodecloud.evaluation.metrics import Mask, Picture
 from geodecloud.evaluation.tables import Scores, score
 from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.wavelengths import find_other_bands
+from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands
 
 _SAME = 30.0  # nm between the same bands of two sensors
-_NEAR_INFRARED = (760.0, 900.0)  # nm, of NDVI; the band nearest to its middle counts
 _LEAST = 1e-3  # model range; a darker pixel has no NDVI
 ROWS = ("identity", "restored")
 
@@ -129,8 +128,8 @@ def ndvi(red: Picture, near_infrared: Picture) -> Picture:
 
 
 def _near_infrared(bands: tuple[SharedBand, ...]) -> int | None:
-    """Return the number of the band that NDVI takes; None: there is none."""
-    low, high = _NEAR_INFRARED
+    """Return the number of the band nearest to the middle of near infrared; None: there is none."""
+    low, high = NEAR_INFRARED
     far = [
         (abs(band.wavelength - (low + high) / 2), number)
         for number, band in enumerate(bands)

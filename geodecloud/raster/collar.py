@@ -1,10 +1,10 @@
 """Find a fill that nobody declared: a value along the border of a scene that is no light.
 
-Values that no light has, like 1e20, any below 0, or 0 in 16 bits, are nodata everywhere then, as if
-declared. Black in 8 bits may be a lake, and the end of a sensor's range a saturated cloud: they are
-a fill only if its edge is sharp, as that of a cloud is not, and nodata only where nothing else lies
-between them and the border, along the row or the column. (GDAL's ``nearblack`` looks from the
-border inwards too.) A scene may have several fills.
+A fill that no light has, like 1e20, any value below 0, or 0 in 16 bits, is nodata everywhere, as if
+declared. Black in 8 bits may be a lake, and the end of a sensor's range a saturated cloud: such a
+value is a fill only if its edge is sharp, as that of a cloud is not. It is nodata only where
+nothing else lies between it and the border, along the row or the column. (GDAL's ``nearblack``
+looks from the border inwards too.) A scene may have several fills.
 """
 
 from collections.abc import Iterator

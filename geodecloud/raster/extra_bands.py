@@ -13,12 +13,11 @@ from geodecloud.errors import BandsWarning, SceneError, warn
 from geodecloud.raster.bands import BandNames, is_same_band, words_of
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
-from geodecloud.raster.wavelengths import numbers_of, shows_ground, wavelength_of
+from geodecloud.raster.wavelengths import NEAR_INFRARED, numbers_of, shows_ground, wavelength_of
 
 log = logging.getLogger("geodecloud")
 
 ALL, NONE = "all", "none"
-NEAR_INFRARED = (760.0, 900.0)  # nm
 _NIR = 842.0  # nm; of several near infrared bands, the nearest to this one is read
 _RESOLUTION = re.compile(r"_(\d+)m\Z")  # at the end of a name, of Sentinel-2's bands
 _MOST_FACTOR = 10  # times that a coarser band's pixel may be as wide as red's

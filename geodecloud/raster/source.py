@@ -18,12 +18,12 @@ from typing import Any
 from rasterio.enums import ColorInterp
 
 from geodecloud.errors import SceneError, UsageError
-from geodecloud.raster.bands import COMPOSITE, BandNames, colour_of_file
+from geodecloud.raster.bands import COLOURS, COMPOSITE, BandNames, colour_of_file
 from geodecloud.raster.extra_bands import NONE, ExtraFile, Pixels, choose, known_files
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
-from geodecloud.raster.vrt import BANDS, COLOURS, Tags, vrt_of
+from geodecloud.raster.vrt import BANDS, Tags, vrt_of
 from geodecloud.settings.parse import is_gdal_name
 
 RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands

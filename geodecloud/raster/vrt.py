@@ -17,10 +17,10 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from geodecloud.errors import SceneError
+from geodecloud.raster.bands import COLOURS
 from geodecloud.raster.extra_bands import ExtraFile
 from geodecloud.raster.gdal import open_raster, without_georeference_warning
 
-COLOURS = ("red", "green", "blue")
 BANDS = ("B04", "B03", "B02")  # Sentinel-2's red, green and blue
 # The name of a band's file in a Sentinel-2 product.
 _SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B(?:\d\d|8A)")

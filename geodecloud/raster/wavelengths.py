@@ -40,6 +40,7 @@ _IN_UM = re.compile(r"(?i)(?<![\d.])(\d?\.\d+)\s*(?:um|µm|micromet)")
 _NUMBER = re.compile(r"(?:b|band)0*(\d{1,2}a?)")
 _TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
 _SHORTEST, _LONGEST = 400, 2500  # nm; beyond, the ground shines by itself or nothing is seen
+NEAR_INFRARED = (760.0, 900.0)  # nm, as of NDVI
 _CIRRUS = (1330, 1450)  # nm; water vapour hides the ground
 
 

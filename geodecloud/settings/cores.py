@@ -48,9 +48,10 @@ def _quotas(root: Path) -> Iterator[float]:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         names = controllers.split(",")
         if not controllers:  # version 2
-            read, mounts = _quota_2, [groups, groups / "unified"]
+            files, mounts = ["cpu.max"], [groups, groups / "unified"]
         elif "cpu" in names:  # version 1
-            read, mounts = _quota_1, [groups / "cpu", groups / controllers]
+            files = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            mounts = [groups / "cpu", groups / controllers]
         else:
             continue
         # Each group is held to those above it, too. In a container the path may be the host's, of
@@ -59,15 +60,8 @@ def _quotas(root: Path) -> Iterator[float]:
         for mount in mounts:
             for group in (inner, *inner.parents):
                 if ".." not in group.parts:
-                    yield from read(mount / group)
-
-
-def _quota_2(group: Path) -> Iterator[float]:
-    yield from _ratio(_words(group / "cpu.max"))
-
-
-def _quota_1(group: Path) -> Iterator[float]:
-    yield from _ratio(_words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us"))
+                    words = [word for file in files for word in _words(mount / group / file)]
+                    yield from _ratio(words)
 
 
 def _ratio(words: list[str]) -> Iterator[float]:

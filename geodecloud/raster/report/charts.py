@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.raster.bands import COLOURS
+
 _BINS = 64
 _WIDTH, _HEIGHT = 256, 110  # of a chart, in units of its own
 
@@ -19,8 +21,7 @@ def histograms(counts: NDArray[np.int64]) -> str:
     inner = shares[..., 1:-1]  # the ends hold all that is beyond them
     top = max(float(inner.max()), 1e-9)
     return "\n".join(
-        _chart(colour, *np.minimum(shares[:, i] / top, 1))
-        for i, colour in enumerate(("red", "green", "blue"))
+        _chart(colour, *np.minimum(shares[:, i] / top, 1)) for i, colour in enumerate(COLOURS)
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
+from geodecloud.raster.bands import COLOURS
 from geodecloud.raster.report.charts import histograms
 from geodecloud.raster.report.html import as_json, as_text, percent, rows_of, sentence
 from geodecloud.raster.report.legend import bar_of, legend_of, ramp_of
@@ -170,7 +171,7 @@ def _used(run: Run) -> dict[str, Any]:
     scene, radiometry = run.scene, run.radiometry
     height, width = scene.shape
     metres, crs = scene.pixel_metres, scene.dataset.crs
-    colours = zip(("red", "green", "blue"), scene.bands, strict=True)
+    colours = zip(COLOURS, scene.bands, strict=True)
     bands = ", ".join(f"{colour} {_band(scene, band)}" for colour, band in colours)
     facts = {
         "Scene": scene.path.name,
