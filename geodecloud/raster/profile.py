@@ -23,8 +23,12 @@ _logger = threading.Lock()  # one thread at a time changes the logger of rasteri
 
 _LOSSY = ("jpeg", "ycbcr jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd", "jxl", "jpeg2000")
 _LAYOUT = ("tiled", "blockxsize", "blockysize")
+_OF_COMPRESSION = ("predictor", "zlevel")
 _SECOND_FILES = ("tfw", "worldfile")
 _BLOCK = 256  # pixels, of tiles where the scene has none
+# With a predictor, GDAL's usual level 6 takes twice as long for the same pixels. Files of 16 bits
+# come out 2 % larger, those of 8 bits 4 % smaller.
+_DEFLATE_LEVEL = 1
 
 
 def creation_options(output: Output) -> dict[str, str]:
@@ -104,6 +108,8 @@ def profile_of(scene: Scene, output: Output) -> dict[str, Any]:
     source = scene.dataset
     profile = _grid_profile(scene) | {"dtype": scene.dtype, "count": source.count}
     profile |= {"nodata": output_nodata(scene, output)} | _compression(scene)
+    if profile["compress"] == "deflate":
+        profile["zlevel"] = _DEFLATE_LEVEL
     if source.colorinterp[0] == ColorInterp.red:
         profile["photometric"] = "RGB"
     if scene.masked:  # GDAL's threads trip over the directory of the mask, and print errors
@@ -114,7 +120,7 @@ def profile_of(scene: Scene, output: Output) -> dict[str, Any]:
     if set(options) & set(_LAYOUT):
         profile = {key: value for key, value in profile.items() if key not in _LAYOUT}
     if "compress" in options:
-        profile.pop("predictor", None)
+        profile = {key: value for key, value in profile.items() if key not in _OF_COMPRESSION}
     return profile | options
 
 
@@ -138,7 +144,10 @@ def cog_options(
     if profile["predictor"] != 1:
         options["PREDICTOR"] = "YES"  # which one follows from the type
     options["OVERVIEW_RESAMPLING"] = resampling.name
-    return options | {name.upper(): value for name, value in creation_options(output).items()}
+    given = {name.upper(): value for name, value in creation_options(output).items()}
+    if "zlevel" in profile and "COMPRESS" not in given:
+        options["LEVEL"] = str(profile["zlevel"])
+    return options | given
 
 
 def _grid_profile(scene: Scene) -> dict[str, Any]:
