@@ -413,6 +413,29 @@ def test_relighting_changes_shadows_alone(answer, fine, shade):
     np.testing.assert_array_equal(plain[:, :, :10], bright[:, :, :10])
 
 
+def test_behind_the_gate_merging_is_left_out_with_the_same_result():
+    """With the gate shut and no shadow thrown, merging would find nothing."""
+    rng = np.random.default_rng(1)
+    width, height, first = 1500, 21, 12
+    answer = rng.random((5, 13, width // 4), np.float32)
+    gate, thrown = np.zeros((13, width // 4), np.uint8), np.zeros((2, 13, width // 4), np.uint8)
+    gate[3, 70:75], gate[7, 128] = 200, 1
+    thrown[1, 5, 330:] = 9
+    answer[4] *= thrown.any(axis=0)
+    shade = Shade(*np.full((2, 3, 1, 1), 0.3, np.float32), np.full((2, 47), 0.5, np.float16))
+    fine = rng.random((5, height, width), np.float32)
+    for relit in (None, shade):
+        coarse = coarse_of(width, answer[:3], answer, gate)
+        coarse = replace(coarse, thrown=thrown, shade=relit)
+        columns = coarse.cloudy_columns(first, first + height)
+        assert 0 < sum(some.stop - some.start for some in columns) < width / 2
+        whole, lean = (coarse.merge(first, fine[:3], fine.copy(), c) for c in (None, columns))
+        np.testing.assert_array_equal(lean[3:], whole[3:])
+        for some in columns:
+            np.testing.assert_array_equal(lean[..., some], whole[..., some])
+        assert replace(coarse, gate=None).cloudy_columns(0, height) == (slice(0, width),)
+
+
 @given(
     hnp.arrays(np.float32, (3, 50, 34), elements=unit),
     st.floats(0.1, 0.5),

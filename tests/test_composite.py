@@ -21,8 +21,10 @@ from geodecloud.radiometry import (
     uniform_haze,
 )
 from geodecloud.raster.opacity import NO_PERCENT
+from geodecloud.raster.counts import Counts, count
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.composite import _SHADOW, composite, percent
+from geodecloud.restore.filters import runs
 from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import fill_weight, screen
 from geodecloud.settings import Policy
@@ -142,6 +144,38 @@ def test_the_screen_does_not_depend_on_the_portions_of_rows(opacity, heights):
     together = np.concatenate([strip.fill_weight for strip in out])
     np.testing.assert_array_equal(together, fill_weight(opacity, Policy()))
     np.testing.assert_array_equal(np.concatenate([strip.opacity for strip in out]), opacity)
+
+
+@pytest.mark.parametrize("haze", [0.0, 0.3])
+def test_the_columns_that_are_named_are_all_that_is_looked_at(haze):
+    """The result is the same as where all are: the cloud lies in them, and more is filled."""
+    rng, shape = np.random.default_rng(0), (70, 300)
+    opacity = np.zeros(shape, np.float32)
+    opacity[20:40, 100:130], opacity[60:, 290:], opacity[:5, 200] = 0.9, 0.2, 0.6
+    shadow = np.zeros_like(opacity)
+    shadow[10, 30:40] = 0.5
+    dn, valid = rng.integers(1, 5000, (3, *shape), np.uint16), rng.random(shape) < 0.9
+    facts = SceneFacts(*shape, [0, 1, 2], Radiometry(haze=haze))
+    changing = (opacity > 0) | (shadow > 0)
+    results = []
+    for known in (False, True):
+        strips = []
+        for part in (slice(0, 15), slice(15, 50), slice(50, 70)):
+            change = np.full((3, part.stop - part.start, shape[1]), -0.1, np.float32)
+            found = change, opacity[part], shadow[part]
+            columns = runs(changing[part].any(axis=0)) if known else None
+            strips.append(Rows(part.start, dn[:, part], valid[part], *found, columns=columns))
+        screened = screen(iter(strips), None, Policy())
+        done = [composite(rows, facts, Policy()) for rows in screened]
+        results.append(
+            [
+                np.concatenate([getattr(rows, name) for rows in done], axis=-2)
+                for name in ("out", "provenance", "fill_weight")
+            ]
+            + [sum((count(rows, [0, 1, 2]) for rows in done), Counts())]
+        )
+    for whole, lean in zip(*results, strict=True):
+        np.testing.assert_array_equal(lean, whole)
 
 
 def in_portions(opacity, heights):

@@ -134,9 +134,11 @@ def test_spreading_keeps_what_is_known_and_makes_no_new_colours(colour, seed):
 
 
 @given(hnp.arrays(np.float32, st.tuples(st.just(3), *[st.integers(1, 9)] * 2), elements=unit))
-def test_cells_as_pixels_do_not_depend_on_the_rows(cells):
+def test_cells_as_pixels_do_not_depend_on_rows_and_columns(cells):
     height, width = 8 * cells.shape[1] - 3, 8 * cells.shape[2] - 5
     whole = upsample(cells, 8, (0, height), width)
+    right = upsample(cells, 8, (0, height), width - width // 3, width // 3)
+    np.testing.assert_array_equal(right, whole[:, :, width // 3 :])
     np.testing.assert_array_equal(
         upsample(cells, 8, (height // 3, height), width), whole[:, height // 3 :]
     )

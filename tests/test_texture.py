@@ -55,6 +55,7 @@ def test_the_same_for_any_rows_and_whatever_else_is_wanted(first, count):
     whole = detail(0, everywhere)[:, first : first + count]
     rows = everywhere[first : first + count]
     np.testing.assert_array_equal(detail(first, rows), whole)
+    np.testing.assert_array_equal(detail(first, rows[:, first:], first), whole[..., first:])
     wanted = rows & (np.indices(rows.shape)[1] > 130)
     np.testing.assert_array_equal(detail(first, wanted)[:, wanted], whole[:, wanted])
 

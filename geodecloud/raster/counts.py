@@ -43,6 +43,10 @@ class FinishedRows(Protocol):
         """Classes of a cloud mask, (rows, width)."""
 
     @property
+    def changing(self) -> tuple[slice, ...]:
+        """The columns outside of which all pixels are as measured, or nodata."""
+
+    @property
     def windows(self) -> int:
         """Windows that end in these rows."""
 
@@ -111,20 +115,25 @@ def count(rows: FinishedRows, rgb: list[int]) -> Counts:
     Args:
         rgb: indices of red, green and blue among the bands.
     """
-    out, provenance = given(rows.out), given(rows.provenance)
-    kept = among(provenance, (Provenance.MEASURED, Provenance.CLOUD_KEPT))
-    beyond = provenance == Provenance.BEYOND_LIMIT
-    if beyond.any():
-        kept |= beyond & (out[rgb] == rows.dn[rgb]).all(axis=0)
-    return Counts(
-        valid=int(rows.valid.sum()),
-        changed=int((rows.valid & ~kept).sum()),
-        filled=int((provenance == Provenance.FILLED).sum()),
-        referenced=int(among(provenance, REFERENCES).sum()),
-        relit=int((provenance == Provenance.SHADOW).sum()),
+    counts = Counts(
+        valid=int(np.count_nonzero(rows.valid)),
         windows=rows.windows,
         windows_skipped=rows.windows_skipped,
     )
+    for columns in rows.changing:
+        provenance, valid = given(rows.provenance)[:, columns], rows.valid[:, columns]
+        kept = among(provenance, (Provenance.MEASURED, Provenance.CLOUD_KEPT))
+        beyond = provenance == Provenance.BEYOND_LIMIT
+        if beyond.any():
+            out, dn = given(rows.out)[rgb, :, columns], rows.dn[rgb, :, columns]
+            kept |= beyond & (out == dn).all(axis=0)
+        counts += Counts(
+            changed=int(np.count_nonzero(valid & ~kept)),
+            filled=int(np.count_nonzero(provenance == Provenance.FILLED)),
+            referenced=int(np.count_nonzero(among(provenance, REFERENCES))),
+            relit=int(np.count_nonzero(provenance == Provenance.SHADOW)),
+        )
+    return counts
 
 
 def given(value: T | None) -> T:

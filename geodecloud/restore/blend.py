@@ -8,6 +8,7 @@ than a window need no special case.
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.restore.filters import runs
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Ramp
 
@@ -45,6 +46,7 @@ class StripBlend:
         self._weight = weights[:, None] * weights[None, :]  # (size, size)
         self._sum = np.zeros((channels, height, width), np.float32)
         self._weights = np.zeros((height, width), np.float32)
+        self._below = np.zeros(width, np.intp)  # the row after the last patch in each column
 
     def add(self, patch: NDArray[np.float32], row: int, column: int) -> None:
         """Add a patch, (channels, size, size), whose top left is at ``row`` of the strip.
@@ -57,6 +59,7 @@ class StripBlend:
         weight = self._weight[:height, :width]
         self._sum[:, rows, columns] += patch[:, :height, :width] * weight
         self._weights[rows, columns] += weight
+        np.maximum(self._below[columns], rows.stop, out=self._below[columns])
 
     def take(self, rows: int) -> NDArray[np.float32]:
         """Return the blend of the top ``rows``, and roll the strip on by as many.
@@ -64,16 +67,15 @@ class StripBlend:
         Returns:
             float32 (channels, rows, width); 0 where no patch was added.
         """
-        weights = self._weights[:rows]
-        blended = np.divide(
-            self._sum[:, :rows],
-            weights,
-            out=np.zeros_like(self._sum[:, :rows]),
-            where=weights > 0,
-        )
-        kept = self._weights.shape[0] - rows
-        self._sum[:, :kept] = self._sum[:, rows:].copy()
-        self._weights[:kept] = self._weights[rows:].copy()
-        self._sum[:, kept:] = 0
-        self._weights[kept:] = 0
+        height = len(self._weights)
+        blended = np.zeros_like(self._sum[:, :rows])
+        kept = height - rows
+        for some in runs(self._below > 0):
+            sums, weights = self._sum[..., some], self._weights[:, some]
+            top = weights[:rows]
+            np.divide(sums[:, :rows], top, out=blended[..., some], where=top > 0)
+            for values in (*sums, weights):
+                values[:kept] = values[rows:]  # NumPy minds the overlap
+                values[kept:] = 0
+        self._below = np.maximum(self._below - rows, 0)
         return blended

@@ -6,7 +6,7 @@ colour of the land beside a cloud are larger. The coarse pass runs the same netw
 gives the colour that opaque pixels are filled with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geodecloud.restore.cells import CELL
-from geodecloud.restore.filters import Floats, smoothstep, soft_dilations, upsample
+from geodecloud.restore.filters import Floats, runs, smoothstep, soft_dilations, upsample, widened
 from geodecloud.restore.other_bands import OtherBands, fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.rows import given
@@ -33,6 +33,7 @@ _MARGIN = 4  # cells around by which that is widened
 _SOFT = 2  # cells to each side over which the gate's edge is made soft
 _THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
 _ROWS = 16  # that are merged at once
+_BLOCK = 64  # columns of cells that are looked at together
 _EXPONENT_ROWS = 256  # of cells, at once
 _HAZY_SHADOW = 0.3  # opacity from which a change is cloud's, whatever lies below
 _SHADE_BEGINS = 0.1  # of the sun that is hidden, from which a change is wholly the shadow's
@@ -78,23 +79,38 @@ class Coarse:
         """True if the scene has no coarse pass: the answer is fine already."""
         return self.cell == 1
 
-    def at(self, cells: NDArray[Any], first: int, last: int) -> Floats:
-        """Return pixel rows of (bands, rows, columns) of cells: float32 (bands, rows, width)."""
-        rows = self._rows(first, last)
-        part = cells[:, rows].astype(np.float32)
-        shift = rows.start * self.cell
-        return upsample(part, self.cell, (first - shift, last - shift), self.width)
+    def at(
+        self, cells: NDArray[Any], first: int, last: int, columns: slice | None = None
+    ) -> Floats:
+        """Return pixel rows of (bands, rows, columns) of cells: float32 (bands, rows, width).
 
-    def _rows(self, first: int, last: int) -> slice:
-        """Return the rows of cells that pixel rows are interpolated from."""
+        Args:
+            columns: of pixels; None: all.
+        """
+        columns = columns or slice(0, self.width)
+        rows, across = self._cells(first, last), self._cells(columns.start, columns.stop)
+        down, right = rows.start * self.cell, across.start * self.cell
+        return upsample(
+            cells[:, rows, across].astype(np.float32),
+            self.cell,
+            (first - down, last - down),
+            columns.stop - columns.start,
+            columns.start - right,
+        )
+
+    def _cells(self, first: int, last: int) -> slice:
+        """Return the rows of cells that pixel rows are interpolated from; or columns."""
         return slice(max(first // self.cell - 1, 0), -(-last // self.cell) + 1)
 
-    def at_known(self, cells: NDArray[Any], first: int, last: int) -> Floats:
+    def at_known(
+        self, cells: NDArray[Any], first: int, last: int, columns: slice | None = None
+    ) -> Floats:
         """Return the same as ``at``, from cells with a valid pixel alone, which are 0 elsewhere."""
-        pixels = self.at(cells, first, last)
-        if self.known is None or self.known[self._rows(first, last)].all():
+        pixels = self.at(cells, first, last, columns)
+        across = self._cells(columns.start, columns.stop) if columns else slice(None)
+        if self.known is None or self.known[self._cells(first, last), across].all():
             return pixels
-        weight = self.at(self.known[None], first, last)
+        weight = self.at(self.known[None], first, last, columns)
         return np.divide(pixels, weight, out=pixels, where=weight > 0)
 
     def context(self, row: int, column: int, height: int, width: int) -> Floats:
@@ -102,7 +118,7 @@ class Coarse:
 
         Channels: restored R, G, B in model range; opacity; shadow.
         """
-        rows, columns = self._rows(row, row + height), self._rows(column, column + width)
+        rows, columns = self._cells(row, row + height), self._cells(column, column + width)
         part = np.s_[..., rows, columns]
         down, right = row - rows.start * self.cell, column - columns.start * self.cell
         near = replace(
@@ -124,7 +140,24 @@ class Coarse:
         below, right = (-(-axis.stop // self.cell) + 1 for axis in (rows, columns))
         return bool(self.gate[top:below, left:right].any())
 
-    def merge(self, first: int, light: Floats, fine: Floats) -> Floats:
+    def cloudy_columns(self, first: int, last: int) -> tuple[slice, ...]:
+        """Return the columns of pixel rows outside of which nothing is found.
+
+        There the gate is shut, and no cloud throws its shadow.
+        """
+        if self.gate is None or self.all_windows:
+            return (slice(0, self.width),)
+        rows = self._cells(first, last)
+        found: NDArray[Any] = np.maximum.reduce([self.gate[rows], *self.thrown[:, rows]])
+        blocks = runs(found.max(axis=0) > 0, _BLOCK)
+        # Pixels are interpolated from the cells beside them.
+        cells = widened(blocks, 1, len(self.gate[0]))
+        ends = ((some.start * self.cell, some.stop * self.cell) for some in cells)
+        return tuple(slice(start, min(stop, self.width)) for start, stop in ends)
+
+    def merge(
+        self, first: int, light: Floats, fine: Floats, columns: Iterable[slice] | None = None
+    ) -> Floats:
         """Return the answer of both passes for pixel rows: float32 (5, rows, width).
 
         The coarse answer counts where its opacity is clearly the stronger one. A coarse change is
@@ -134,48 +167,66 @@ class Coarse:
         Args:
             light: float32 (3, rows, width), model range.
             fine: float32 (5, rows, width): change, opacity, shadow; it is changed in place.
+            columns: see :meth:`cloudy_columns`, from left to right; elsewhere there is neither
+                opacity nor shadow. None: all.
         """
-        for start in range(0, light.shape[1], _ROWS):  # few at once need little memory
-            part = np.s_[:, start : start + _ROWS]
-            self._merge(first + start, light[part], fine[part])
+        clear = 0  # column up to which all is done
+        for some in (slice(0, self.width),) if columns is None else columns:
+            fine[OPACITY:, :, clear : some.start] = 0
+            clear = some.stop
+            for start in range(0, light.shape[1], _ROWS):  # few at once need little memory
+                part = np.s_[:, start : start + _ROWS, some]
+                self._merge(first + start, some, light[part], fine[part])
+        fine[OPACITY:, :, clear:] = 0
         return fine
 
-    def _merge(self, first: int, light: Floats, fine: Floats) -> None:
-        last = first + light.shape[1]
-        coarse, shown = self.at_known(self.answer, first, last), np.clip(light, 0, 1)
+    def _merge(self, first: int, columns: slice, light: Floats, fine: Floats) -> None:
+        pixels = first, first + light.shape[1], columns
+        coarse, shown = self.at_known(self.answer, *pixels), np.clip(light, 0, 1)
         weight = np.ones_like(fine[0])
         if self.gate is not None:
-            weight = self.at(self.gate[None], first, last)[0] / np.float32(255)
+            weight = self.at(self.gate[None], *pixels)[0] / np.float32(255)
             alone = _certain_alone(fine[OPACITY]) if self.all_windows else weight
             coarse[OPACITY] *= weight
             fine[OPACITY] *= np.maximum(weight, alone)
         thicker = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1)
         if thicker.any():
-            seen = np.clip(self.at_known(self.light, first, last), 0, 1)
+            seen = np.clip(self.at_known(self.light, *pixels), 0, 1)
             opacity = np.minimum(coarse[OPACITY], np.float32(_THIN))
             veil = opacity * seen - (1 - opacity) * coarse[CHANGE]  # a times its light
             ground = (shown - veil) / (1 - opacity)
             fine[CHANGE] += thicker * (ground - shown - fine[CHANGE])
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
-        self._relight(first, shown, fine, coarse, weight)
+        self._relight(pixels, shown, fine, coarse, weight)
 
     def _relight(
-        self, first: int, shown: Floats, fine: Floats, coarse: Floats, weight: Floats
+        self,
+        pixels: tuple[int, int, slice],
+        shown: Floats,
+        fine: Floats,
+        coarse: Floats,
+        weight: Floats,
     ) -> None:
-        """Relight what lies in shadow, in place; behind the gate by the coarse answer."""
-        last = first + shown.shape[1]
-        if not self.thrown[:, self._rows(first, last)].any():
+        """Relight what lies in shadow, in place; behind the gate by the coarse answer.
+
+        Args:
+            pixels: the first row, the row after the last, and the columns.
+        """
+        first, last, columns = pixels
+        across = self._cells(columns.start, columns.stop)
+        if not self.thrown[:, self._cells(first, last), across].any():
             fine[SHADOW] = 0
             return
-        hidden = weight * shadow_fraction(self.at(self.thrown, first, last), fine[SHADOW])
+        hidden = weight * shadow_fraction(self.at(self.thrown, *pixels), fine[SHADOW])
         hidden += (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
         fine[SHADOW] = hidden * np.float32(DEPTH)
         if self.shade is None:
             change = weight * fine[CHANGE] + (1 - weight) * coarse[CHANGE]
         else:
             cells = self.shade.beside.astype(np.float32)[None]
-            beside = upsample(cells, STEP * self.cell, (first, last), self.width)[0]
-            around = np.clip(self.at_known(self.light, first, last), 0, 1)
+            width = columns.stop - columns.start
+            beside = upsample(cells, STEP * self.cell, (first, last), width, columns.start)[0]
+            around = np.clip(self.at_known(self.light, *pixels), 0, 1)
             change = self.shade.relit(shown, hidden, around, beside) - shown
             fine[SHADOW] = hidden * self.shade.depth[1]
         shaded = np.clip(1 - fine[OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)

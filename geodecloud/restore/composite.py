@@ -46,14 +46,21 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bo
     """
     if policy.opaque == "nodata" and not facts.has_nodata:
         raise UsageError("`opaque` is nodata, but the scene has no nodata value; use fill or keep")
-    out, provenance = rows.dn.copy(), np.empty(rows.valid.shape, np.uint8)
-    height = max(1, _PIECE // rows.valid.shape[1])
-    for piece in rows.pieces(height):
-        part = slice(piece.first - rows.first, piece.last - rows.first)
-        rgb, codes = _composite(piece, facts, policy)
-        out[facts.rgb, part], provenance[part] = rgb, codes
-        if facts.others:
-            out[facts.others.indices, part] = _others(piece, rgb, codes, facts, policy)
+    if facts.radiometry.haze:
+        rows = replace(rows, columns=None)
+    out = rows.dn.copy()
+    provenance = np.where(rows.valid, np.uint8(Provenance.MEASURED), np.uint8(Provenance.NODATA))
+    for columns in rows.changing:
+        height = max(1, _PIECE // (columns.stop - columns.start))
+        for start in range(0, len(rows.valid), height):
+            piece, part = (
+                rows.part(start, start + height, columns),
+                np.s_[start : start + height, columns],
+            )
+            rgb, codes = _composite(piece, facts, policy)
+            out[facts.rgb, *part], provenance[part] = rgb, codes
+            if facts.others:
+                out[facts.others.indices, *part] = _others(piece, rgb, codes, facts, policy)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
     found = percent(rows) if with_percent else None
     fringe = fringe_weight(given(rows.opacity), policy) if facts.others else None

@@ -1,6 +1,6 @@
 """Filter and resample arrays; no result depends on how a scene is cut into strips."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,35 @@ def dilate(values: Floats, radius: int) -> Floats:
             known += step
         values = padded[_cut(axis, 0, length)]
     return values
+
+
+def runs(flags: NDArray[np.bool_], block: int = 1) -> tuple[slice, ...]:
+    """Return the flagged elements as slices; of a block with a flagged one, all elements.
+
+    Args:
+        flags: bool (count,).
+        block: elements of a block; the last one may have fewer.
+    """
+    padded: NDArray[np.bool_] = np.pad(flags, (0, -len(flags) % block))
+    flagged = padded.reshape(-1, block).any(axis=1).astype(np.int8)
+    ends = np.flatnonzero(np.diff(flagged, prepend=0, append=0)) * block
+    return tuple(slice(int(a), min(int(b), len(flags))) for a, b in ends.reshape(-1, 2))
+
+
+def widened(columns: Iterable[slice], by: int, width: int) -> tuple[slice, ...]:
+    """Return columns with ``by`` more to each side, those that meet as one slice.
+
+    Args:
+        columns: in any order.
+        width: of all, in pixels.
+    """
+    out: list[slice] = []
+    for some in sorted(columns, key=lambda some: some.start):
+        start, stop = max(some.start - by, 0), min(some.stop + by, width)
+        if out and start <= out[-1].stop:
+            start, stop = out[-1].start, max(out.pop().stop, stop)
+        out.append(slice(start, stop))
+    return tuple(out)
 
 
 def soft_dilations(values: NDArray[Any], radius: int, soft: int) -> Iterator[tuple[slice, Floats]]:
@@ -64,7 +93,7 @@ def box_mean(values: Floats, radius: int) -> Floats:
     return values
 
 
-def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int) -> Floats:
+def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int, left: int = 0) -> Floats:
     """Return rows of pixels interpolated from cells, bilinear: float32 (bands, rows, width).
 
     Args:
@@ -72,8 +101,9 @@ def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int) -> Flo
         cell: height and width of a cell in pixels.
         rows: the first pixel row, and the one after the last.
         width: in pixels.
+        left: the first pixel column.
     """
-    for axis, (first, last) in ((1, rows), (2, (0, width))):
+    for axis, (first, last) in ((1, rows), (2, (left, left + width))):
         lower, upper, weight = _between(cell, first, last, cells.shape[axis])
         weight = weight[:, None] if axis == 1 else weight
         below, cells = cells.take(lower, axis), cells.take(upper, axis)

@@ -29,9 +29,11 @@ def fine_pass(
     guide = coarse if coarse.guides else None
     with closing(window_pass(scene, network, windows, plan, guide)) as strips:
         for strip in strips:
+            columns = None
             if coarse.guides:
-                coarse.merge(strip.first, strip.light, strip.answer)
-            yield _rows(strip, network.radiometry)
+                columns = coarse.cloudy_columns(strip.first, strip.swath.end)
+                coarse.merge(strip.first, strip.light, strip.answer, columns)
+            yield _rows(strip, network.radiometry, columns)
 
 
 def _known_rows(
@@ -46,18 +48,25 @@ def _known_rows(
             yield _rows(Strip(swath, light, answer, computed), radiometry)
 
 
-def _rows(strip: Strip, radiometry: Radiometry) -> Rows:
-    """Return the rows of a strip, in the radiometry of the scene."""
+def _rows(strip: Strip, radiometry: Radiometry, columns: tuple[slice, ...] | None = None) -> Rows:
+    """Return the rows of a strip, in the radiometry of the scene.
+
+    Args:
+        columns: see :class:`Rows`.
+    """
     swath, answer = strip.swath, strip.answer
     count = answer.shape[1]
-    valid = swath.valid[:count]
-    return Rows(
+    rows = Rows(
         first=swath.first,
         dn=swath.dn[:, :count],
-        valid=valid,
+        valid=swath.valid[:count],
         change=radiometry.from_network(answer[:3]),
-        opacity=answer[3] * valid,  # where there is no data there is no cloud
-        shadow=answer[4] * valid,
+        opacity=answer[3],
+        shadow=answer[4],
         windows=len(swath.corners),
         windows_skipped=len(swath.corners) - strip.computed,
+        columns=columns,
     )
+    for some in rows.changing:  # where there is no data there is no cloud
+        answer[3:, :, some] *= rows.valid[:, some]
+    return rows

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from geodecloud.errors import FillWarning, SceneError, warn
 from geodecloud.raster.counts import Counts
 from geodecloud.raster.provenance import Provenance
@@ -40,8 +42,10 @@ class InventedCheck:
         """
         valid = invented = 0
         for some in rows:
-            valid += int(some.valid.sum())
-            invented += int((given(some.provenance) == Provenance.FILLED).sum())
+            valid += int(np.count_nonzero(some.valid))
+            for columns in some.changing:
+                codes = given(some.provenance)[:, columns]
+                invented += int(np.count_nonzero(codes == Provenance.FILLED))
             if self._certain and invented > self._most * pixels:
                 self._refuse(f"{invented / valid:.0%} of the pixels read so far")
             yield some

@@ -68,6 +68,8 @@ class Rows:
         cloud; None: there are none.
     out: (bands, rows, width), dtype of ``dn``, the output's DN.
     provenance: uint8 (rows, width).
+    columns: slices outside of which there is neither cloud nor shadow, so that no pixel changes;
+        None: all columns.
     found: uint8 (2, rows, width), opacity and shadow in percent, 255 without data; None: not asked.
     classes: uint8 (rows, width), of a cloud mask; None: not asked.
     """
@@ -80,6 +82,7 @@ class Rows:
     shadow: Floats | None = None
     windows: int = 0
     windows_skipped: int = 0
+    columns: tuple[slice, ...] | None = None
     fill_weight: Floats | None = None
     fringe: Floats | None = None
     out: NDArray[Any] | None = None
@@ -92,10 +95,21 @@ class Rows:
         """The row after the last."""
         return self.first + len(self.valid)
 
-    def part(self, start: int, stop: int) -> "Rows":
-        """Return rows ``start`` to ``stop`` (not included) of these, as views."""
-        arrays = {name: array[..., start:stop, :] for name, array in _arrays(self).items()}
-        return dataclasses.replace(self, first=self.first + start, **arrays)
+    @property
+    def changing(self) -> tuple[slice, ...]:
+        """The columns in which pixels may change."""
+        return (slice(0, self.valid.shape[1]),) if self.columns is None else self.columns
+
+    def part(self, start: int, stop: int, columns: slice | None = None) -> "Rows":
+        """Return rows ``start`` to ``stop`` (not included) of these, as views.
+
+        Args:
+            columns: that the part has, of which all may change; None: all columns.
+        """
+        part = (..., slice(start, stop), columns or slice(None))
+        arrays = {name: array[part] for name, array in _arrays(self).items()}
+        more: dict[str, Any] = {"columns": None} if columns else {}
+        return dataclasses.replace(self, first=self.first + start, **arrays, **more)
 
     def pieces(self, height: int) -> Iterator["Rows"]:
         """Yield parts of ``height`` rows, so that what is computed of them needs little memory."""

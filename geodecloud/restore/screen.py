@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep
+from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, widened
 from geodecloud.restore.rows import Rows, given
 from geodecloud.settings import Policy
 
@@ -40,6 +40,7 @@ def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[
         mask: where alone pixels may change; None: everywhere.
     """
     above: list[Floats] = []  # opacity of the last rows that were given out
+    columns_above: tuple[slice, ...] = ()
     held: deque[Rows] = deque()
     for more in chain(rows, [None]):  # None: no more will come
         if more is not None:
@@ -52,8 +53,17 @@ def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[
             first = sum(map(len, above))
             inner = slice(first, first + len(current.valid))
             above = [around[max(0, inner.stop - REACH) : inner.stop].copy()]
-            weight = fill_weight(around[: inner.stop + REACH], policy)[inner] * current.valid
-            screened = replace(current, fill_weight=weight)
+            width = around.shape[1]
+            near = (columns_above, current.changing, *(below.changing for below in held))
+            columns_above = current.changing
+            columns = widened(chain(*near), REACH, width)
+            weight = np.zeros(current.valid.shape, np.float32)
+            for some in columns:
+                (wide,) = widened([some], REACH, width)
+                part = fill_weight(around[: inner.stop + REACH, wide], policy)
+                part = part[inner, some.start - wide.start :][:, : some.stop - some.start]
+                np.multiply(part, current.valid[:, some], out=weight[:, some])
+            screened = replace(current, fill_weight=weight, columns=columns)
             yield screened if mask is None else _within(screened, mask)
 
 

@@ -16,11 +16,12 @@ from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
 from geodecloud.restore.fill.limit import FillLimit
 from geodecloud.restore.fill.survey import Land
-from geodecloud.restore.filters import Floats, upsample
+from geodecloud.restore.filters import Floats, runs, upsample
 from geodecloud.restore.memory import FILLED_ROWS, FILLING
 from geodecloud.restore.rows import Rows, SceneFacts, given, set_aside, take_back
 from geodecloud.settings import Policy
 
+_BLOCK = 128  # columns that are looked at together
 _WHOLE = 0.99  # fill weight from which a pixel shows a reference alone
 
 
@@ -67,7 +68,7 @@ def fill_opaque(
 def _filled(rows: Iterator[Rows], fill: "_Fill", pool: ThreadPoolExecutor) -> Generator[Rows]:
     fill_piece, warned = inherited(fill), fill.land.is_seen
     for some in rows:
-        if given(some.fill_weight).any():
+        if _filled_columns(some):
             if not warned:
                 warn(FillWarning, "no ground is visible: the fill has the colour of average land")
                 warned = True
@@ -79,6 +80,14 @@ def _filled(rows: Iterator[Rows], fill: "_Fill", pool: ThreadPoolExecutor) -> Ge
 def _visible(rows: Rows) -> NDArray[np.bool_]:
     """Return where ground is visible, before any is filled: (rows, width)."""
     return among(given(rows.provenance), VISIBLE)
+
+
+def _filled_columns(rows: Rows) -> tuple[slice, ...]:
+    """Return the columns in which pixels are filled."""
+    wanted = np.zeros(rows.valid.shape[1], np.bool_)
+    for some in rows.changing:
+        wanted[some] = given(rows.fill_weight)[:, some].any(axis=0)
+    return runs(wanted, _BLOCK)
 
 
 class _Fill:
@@ -93,20 +102,33 @@ class _Fill:
         self._left = Provenance.BEYOND_LIMIT if keep else Provenance.CLOUD_REMOVED
 
     def __call__(self, rows: Rows) -> None:
-        land, weight = self.land, given(rows.fill_weight)
-        colour = upsample(land.colours, land.cell, (rows.first, rows.last), self._facts.width)
-        detail = land.texture(rows.first, weight > 0)
-        colour[: len(detail)] += detail
-        provenance = np.full(weight.shape, Provenance.FILLED, np.uint8)
+        wanted = _filled_columns(rows)
+        if not wanted:
+            return
+        codes = np.full(rows.valid.shape, Provenance.FILLED, np.uint8)
         if self._limit:
-            provenance[self._limit.beyond(rows.first, _visible(rows))] = self._left
-        for i, reference in reversed(list(enumerate(land.references))):
+            codes[self._limit.beyond(rows.first, _visible(rows))] = self._left
+        others: list[tuple[list[int], Floats, NDArray[np.bool_]]] = []
+        for i, reference in reversed(list(enumerate(self.land.references))):
             with self._reading:  # GDAL reads a file in one thread at once
-                other, there = reference.colours(rows.first, rows.last)
-            for number, band in zip(reference.bands, other, strict=True):
-                np.copyto(colour[number], band, where=there)
-            provenance[there] = REFERENCES[i]
-        self._lay_over(rows, colour, provenance)
+                colours, there = reference.colours(rows.first, rows.last)
+            others.append((reference.bands, colours, there))
+            codes[there] = REFERENCES[i]
+        for some in wanted:
+            colour = self._colour(rows, some)
+            for bands, colours, there in others:
+                for number, band in zip(bands, colours, strict=True):
+                    np.copyto(colour[number], band[:, some], where=there[:, some])
+            self._lay_over(rows.part(0, len(codes), some), colour, codes[:, some])
+
+    def _colour(self, rows: Rows, columns: slice) -> Floats:
+        """Return the colour of the land around, with its texture: float32 (bands, rows, width)."""
+        land, (left, right) = self.land, (columns.start, columns.stop)
+        span = rows.first, rows.last
+        colour = upsample(land.colours, land.cell, span, right - left, left)
+        detail = land.texture(rows.first, given(rows.fill_weight)[:, columns] > 0, left)
+        colour[: len(detail)] += detail
+        return colour
 
     def _lay_over(self, rows: Rows, colour: Floats, provenance: NDArray[np.uint8]) -> None:
         facts, weight = self._facts, given(rows.fill_weight)

@@ -101,11 +101,11 @@ class Texture:
         self._colours, self._cell, self._shape = colours, cell, shape
         self._choice = lru_cache(_KEPT)(self._choose)
 
-    def __call__(self, first: int, wanted: NDArray[np.bool_]) -> Floats:
+    def __call__(self, first: int, wanted: NDArray[np.bool_], left: int = 0) -> Floats:
         """Return the detail to add: float32 (bands, rows, width), model range; 3 of no swatches.
 
         Args:
-            first: row of the scene.
+            first, left: row and column of the scene.
             wanted: bool (rows, width); elsewhere the answer does not matter.
         """
         rows, width = wanted.shape
@@ -114,8 +114,10 @@ class Texture:
         if not self._details:
             return detail
         power = np.zeros((rows, width), np.float32)
-        for place in _places(first, first + rows, width):
-            at, of = _overlap(place.top - first, place.left, wanted.shape)
+        for place in _places(first, first + rows, self._shape[1]):
+            if not left - SIZE < place.left < left + width:
+                continue
+            at, of = _overlap(place.top - first, place.left - left, wanted.shape)
             if wanted[at].any():
                 detail[:, *at] += self._cut(self._choice(place), of) * _WEIGHT[of]
                 power[at] += _POWER[of]
