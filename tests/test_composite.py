@@ -20,8 +20,8 @@ from geodecloud.radiometry import (
     model_to_eurosat,
     uniform_haze,
 )
-from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.counts import Counts, count
+from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.composite import _SHADOW, composite, percent
 from geodecloud.restore.filters import runs
