@@ -212,7 +212,7 @@ def _flags_of_the_dialog() -> dict[str, str]:
     (options,) = [
         node.value
         for node in tree.body
-        if isinstance(node, ast.Assign) and node.targets[0].id == "_OPTIONS"
+        if isinstance(node, ast.Assign) and node.targets[0].id == "RESTORING"
     ]
     return ast.literal_eval(options)
 
