@@ -188,7 +188,7 @@ def _calls(name: str) -> dict[str, ast.Call]:
     for node in ast.walk(ast.parse((PLUGIN / name).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             maker = node.func.id if isinstance(node.func, ast.Name) else ""
-            if maker == "number" or maker.startswith("QgsProcessingParameter"):
+            if maker in ("number", "choice") or maker.startswith("QgsProcessingParameter"):
                 calls[node.args[0].value] = node
     return calls
 

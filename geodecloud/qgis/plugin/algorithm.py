@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingException,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
     QgsProcessingParameterNumber,
 )
 from qgis.PyQt.QtGui import QIcon
@@ -187,6 +188,11 @@ def number(
 ) -> Any:
     """Return an optional number; the program knows its default."""
     return QgsProcessingParameterNumber(name, title, kind, optional=True, **limits)
+
+
+def choice(name: str, title: str, choices: list[str], **how: Any) -> Any:
+    """Return an enumeration whose values are the program's own words."""
+    return QgsProcessingParameterEnum(name, title, choices, usesStaticStrings=True, **how)
 
 
 def absolute(path: str) -> str:

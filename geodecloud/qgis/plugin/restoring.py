@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qgis.core import (
     QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
 )
 
-from .algorithm import ProgramAlgorithm, number
+from .algorithm import ProgramAlgorithm, choice, number
 from .options import help_of
 
 _INTEGER = QgsProcessingParameterNumber.Type.Integer
@@ -37,14 +34,14 @@ RESTORING = {  # option of the program for each parameter
 def add_restoring(algorithm: ProgramAlgorithm) -> None:
     """Add the parameters; only the treatment of opaque pixels is not an advanced one."""
     for parameter in (
-        _choice("OPAQUE", "Opaque cloud", ["fill", "keep", "nodata"], defaultValue="fill"),
+        choice("OPAQUE", "Opaque cloud", ["fill", "keep", "nodata"], defaultValue="fill"),
         number("OPAQUE_ABOVE", "Opaque above this opacity", minValue=0, maxValue=1),
         number("FILL_LIMIT", "Fill limit in metres", minValue=0),
-        _choice(
+        choice(
             "BEYOND_LIMIT", "Opaque cloud beyond the fill limit", ["keep", "nodata"], optional=True
         ),
-        _choice("SHADOWS", "Shadows of clouds", ["restore", "keep"], optional=True),
-        _choice("OTHER_BANDS", "Other bands", ["restore", "keep", "nodata"], optional=True),
+        choice("SHADOWS", "Shadows of clouds", ["restore", "keep"], optional=True),
+        choice("OTHER_BANDS", "Other bands", ["restore", "keep", "nodata"], optional=True),
         QgsProcessingParameterString("EXTRA_BANDS", "Bands of a product", optional=True),
         number("DST_NODATA", "Nodata value of the output"),
         QgsProcessingParameterBoolean("KEEP_VEIL", "Keep uniform haze", False),
@@ -56,7 +53,3 @@ def add_restoring(algorithm: ProgramAlgorithm) -> None:
     ):
         name = parameter.name()
         algorithm.add(parameter, help_of(RESTORING[name]), advanced=name != "OPAQUE")
-
-
-def _choice(name: str, title: str, choices: list[str], **how: Any) -> Any:
-    return QgsProcessingParameterEnum(name, title, choices, usesStaticStrings=True, **how)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsProcessingParameterEnum,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
 )
 
-from .algorithm import absolute, number
+from .algorithm import absolute, choice, number
 from .options import CLOUDS
 from .scene import SceneAlgorithm
 
@@ -34,15 +33,7 @@ class SimulateClouds(SceneAlgorithm):
     def initAlgorithm(self, configuration: Any = None) -> None:
         """Add the parameters of the dialog."""
         self.add_scene("Clear scene")
-        self.add(
-            QgsProcessingParameterEnum(
-                "KIND",
-                "Kind of cloud",
-                CLOUDS,
-                defaultValue="cumulus",
-                usesStaticStrings=True,
-            )
-        )
+        self.add(choice("KIND", "Kind of cloud", CLOUDS, defaultValue="cumulus"))
         integer = QgsProcessingParameterNumber.Type.Integer
         self.add(
             QgsProcessingParameterNumber("SEED", "Seed", integer, 0, minValue=0),
