@@ -8,18 +8,18 @@ import typer
 from geodecloud.cli.console import progress_bar
 from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
-    BandsOption,
-    DeclaredNodataOnlyOption,
-    NodataOption,
-    OffsetOption,
+    OF_READING,
     OverwriteOption,
     ProgressOption,
-    ScaleOption,
     output_option,
+    takes_settings,
 )
 from geodecloud.settings import Settings
 
+_DEFAULTS = Settings()
 
+
+@takes_settings(only=OF_READING)
 def cloud_fields(
     cloudy: Annotated[Path, typer.Argument(metavar="CLOUDY", help="GeoTIFF of sea or forest")],
     clear: Annotated[Path, typer.Argument(metavar="CLEAR", help="The same place without cloud")],
@@ -28,26 +28,15 @@ def cloud_fields(
         Literal["png", "webp"],
         output_option("--format", metavar="png|webp", help="Format of the pictures"),
     ] = "png",
-    bands: BandsOption = None,
-    scale: ScaleOption = None,
-    offset: OffsetOption = None,
-    nodata: NodataOption = None,
-    declared_nodata_only: DeclaredNodataOnlyOption = False,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = "bar",
+    settings: Settings = _DEFAULTS,
 ) -> None:
     """Cut cloud fields from a cloudy and a clear scene, to train a model under real clouds."""
     from geodecloud.data.two_level.cut_fields import in_words, write_cloud_fields
 
-    reading = Settings(
-        bands=bands,
-        scale=scale,
-        offset=offset,
-        nodata=nodata,
-        declared_nodata_only=declared_nodata_only,
-    ).reading
     with progress_bar(progress) as show:
         written, left_out = write_cloud_fields(
-            cloudy, clear, out, reading, form=form, overwrite=overwrite, progress=show
+            cloudy, clear, out, settings.reading, form=form, overwrite=overwrite, progress=show
         )
     say(f"{out}: {len(written)} cloud fields of 512x512; left out: {in_words(left_out)}")

@@ -8,16 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from geodecloud.cli.console import answer
-from geodecloud.cli.options import (
-    DeclaredNodataOnlyOption,
-    ExtraBandsOption,
-    JsonOption,
-    NodataOption,
-    ResolutionOption,
-)
+from geodecloud.cli.options import JsonOption, takes_settings
 from geodecloud.errors import SceneError, UsageError
 from geodecloud.settings import Reading, Settings
 
+_DEFAULTS = Settings()
 # Names of facts in JSON before they had the field's own, for scripts that read them.
 _OLD_NAMES = {
     "corrected": "path_radiance_removed",
@@ -29,15 +24,13 @@ _FOR_DEVELOPERS = {"path_radiance_removed", "dark_object"}  # JSON alone has the
 _LABELS = {"bands": "bands of red, green, blue"}  # for people
 
 
+@takes_settings(only=("resolution", "extra_bands", "nodata", "declared_nodata_only"))
 def info(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Scene, provenance, cloud mask or model file")
     ],
-    resolution: ResolutionOption = None,
-    extra_bands: ExtraBandsOption = None,
-    nodata: NodataOption = None,
-    declared_nodata_only: DeclaredNodataOnlyOption = False,
     as_json: JsonOption = False,
+    settings: Settings = _DEFAULTS,
 ) -> None:
     """Describe a scene and what would restore it, a provenance, a cloud mask or a model."""
     if Path(file).suffix == ".safetensors":
@@ -48,12 +41,6 @@ def info(
     else:
         from geodecloud.raster.scene import open_scene
 
-        settings = Settings(
-            resolution=resolution,
-            extra_bands=extra_bands,
-            nodata=nodata,
-            declared_nodata_only=declared_nodata_only,
-        )
         try:
             with open_scene(file, reading=settings.reading) as scene:
                 facts = scene_facts(scene)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -69,20 +69,17 @@ def declared(part: type, name: str) -> Any:
     )
 
 
+# Fields of the settings by which a scene is read that is not to be restored.
+OF_READING = ("bands", "scale", "offset", "nodata", "declared_nodata_only")
+
 input_option = partial(typer.Option, rich_help_panel="Input")
 output_option = partial(typer.Option, rich_help_panel="Output")
 
 # Options that several commands have.
-BandsOption = Annotated[str | None, declared(Reading, "bands")]
 ScaleOption = Annotated[float | None, declared(Reading, "scale")]
 OffsetOption = Annotated[str | None, declared(Reading, "offset")]
-NodataOption = Annotated[float | None, declared(Reading, "nodata")]
-DeclaredNodataOnlyOption = Annotated[bool, declared(Reading, "declared_nodata_only")]
-ExtraBandsOption = Annotated[str | None, declared(Reading, "extra_bands")]
-ResolutionOption = Annotated[int | None, declared(Reading, "resolution")]
 WindowOption = Annotated[int | None, declared(Windows, "window")]
 ModelOption = Annotated[Path | None, declared(ModelSpec, "model")]
-ThreadsOption = Annotated[str | None, declared(Limits, "threads")]
 LogEveryOption = Annotated[int, declared(Monitoring, "log_every")]
 LogDirOption = Annotated[Path | None, declared(Monitoring, "log_dir")]
 OverwriteOption = Annotated[bool, declared(Output, "overwrite")]
@@ -109,21 +106,26 @@ OnBadOption = Annotated[
 ]
 
 
-def takes_settings(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a typer command an option for each field of the settings.
+def takes_settings(
+    *without: str, only: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a typer command an option for each field of the settings, or for some.
 
-    The command is called with ``settings`` and ``model`` (a ModelSpec), its last two arguments.
+    The command is called with ``settings`` and ``model`` (a ModelSpec), if it has such arguments.
 
     Args:
         without: names of fields for which the command has options of its own.
+        only: names of the fields, in the order of the options; none: all fields but ``without``.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command).parameters.values())[:-2]
-        fields = [(part, one) for part, one in option_fields() if one.name not in without]
         hinted = typing.get_type_hints(command, include_extras=True)
+        taken = inspect.signature(command).parameters.values()
+        own = [one for one in taken if hinted[one.name] not in (Settings, ModelSpec)]
         parameters = [_keyword(one.name, hinted[one.name], one.default) for one in own]
-        generated = [one for part, field in fields for one in _parameters(part, field)]
+        fields = {one.name: (part, one) for part, one in option_fields()}
+        names = only or [name for name in fields if name not in without]
+        generated = [one for name in names for one in _parameters(*fields[name])]
 
         @wraps(command)
         def expanded(**given: Any) -> None:
@@ -131,7 +133,8 @@ def takes_settings(*without: str) -> Callable[[Callable[..., None]], Callable[..
             chosen = {name: value for name, value in chosen.items() if _is_set(value)}
             model = {one.name for one in dataclasses.fields(ModelSpec)} & chosen.keys()
             spec = ModelSpec(**{name: chosen.pop(name) for name in model})
-            command(**given, settings=Settings(**chosen), model=spec)
+            made = {"settings": Settings(**chosen), "model": spec}
+            command(**given, **{one.name: made[one.name] for one in taken if one not in own})
 
         signature = inspect.Signature([*parameters, *generated])
         expanded.__signature__ = signature  # type: ignore[attr-defined]

@@ -8,21 +8,20 @@ import typer
 from geodecloud.cli.console import progress_bar
 from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
-    BandsOption,
-    DeclaredNodataOnlyOption,
-    NodataOption,
-    OffsetOption,
+    OF_READING,
     OverwriteOption,
     ProgressOption,
-    ScaleOption,
     output_option,
+    takes_settings,
 )
 from geodecloud.data.cloud_kinds import CLOUDS, KINDS
 from geodecloud.settings import Settings
 
+_DEFAULTS = Settings()
 Kind = Literal[CLOUDS]  # type: ignore[valid-type]  # typer reads it at run time
 
 
+@takes_settings(only=OF_READING)
 def simulate(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="Clear GeoTIFF")],
     dst: Annotated[Path, typer.Argument(metavar="DST", help="Cloudy GeoTIFF to write")],
@@ -54,24 +53,13 @@ def simulate(
             show_default="DST's name with _opacity.tif",
         ),
     ] = None,
-    bands: BandsOption = None,
-    scale: ScaleOption = None,
-    offset: OffsetOption = None,
-    nodata: NodataOption = None,
-    declared_nodata_only: DeclaredNodataOnlyOption = False,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = "bar",
+    settings: Settings = _DEFAULTS,
 ) -> None:
     """Put synthetic clouds on a clear scene, and write their opacity."""
     from geodecloud.data.simulate import Simulation, simulate_scene
 
-    settings = Settings(
-        bands=bands,
-        scale=scale,
-        offset=offset,
-        nodata=nodata,
-        declared_nodata_only=declared_nodata_only,
-    )
     plan = Simulation(kind, seed, zoom, settings.reading)
     beside = opacity or dst.with_name(f"{dst.stem}_opacity.tif")
     with progress_bar(progress) as show:

@@ -11,14 +11,12 @@ from geodecloud.cli.console import report as say
 from geodecloud.cli.options import (
     LogDirOption,
     LogEveryOption,
-    OffsetOption,
     OnBadOption,
     QuietOption,
-    ScaleOption,
-    ThreadsOption,
     VerboseOption,
     input_option,
     output_option,
+    takes_settings,
 )
 from geodecloud.errors import UsageError
 from geodecloud.settings import Monitoring, Settings
@@ -28,6 +26,10 @@ if TYPE_CHECKING:
     from geodecloud.training.two_level.library import Sources
 
 
+_DEFAULTS = Settings()
+
+
+@takes_settings(only=("scale", "offset", "threads"))
 def train(
     data: Annotated[Path, input_option(metavar="PATH", help="EuroSAT folder or zip")],
     out: Annotated[Path, output_option(metavar="DIR", help="Output folder")],
@@ -78,19 +80,17 @@ def train(
             show_default="a GPU if there is one",
         ),
     ] = "auto",
-    threads: ThreadsOption = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="COUNT", help="Training steps", show_default="as --config says"),
     ] = None,
     on_bad: OnBadOption = "error",
-    scale: ScaleOption = None,
-    offset: OffsetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out")] = False,
     log_every: LogEveryOption = Monitoring.log_every,
     log_dir: LogDirOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,  # noqa: ARG001  the program heeds it
+    settings: Settings = _DEFAULTS,
 ) -> None:
     """Train a model on EuroSAT tiles and clear scenes under real and synthetic clouds.
 
@@ -103,7 +103,6 @@ def train(
     from geodecloud.training.distributed import use_threads
 
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
-    settings = Settings(scale=scale, offset=offset, threads=threads)
     use_threads(settings.limits.threads)
     monitoring = Monitoring(log_every, log_dir, quiet)
     how = {"start": start, "resume": resume, "device": device, "monitoring": monitoring}

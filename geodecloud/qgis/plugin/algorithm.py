@@ -99,7 +99,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         for definition in self.parameterDefinitions():
             name = definition.name()
             if definition.type() == "enum" and name in named:
-                named[name] = _choice(definition, named[name])
+                named[name] = _named(definition, named[name])
         return super().checkParameterValues(named, context)
 
     def add(
@@ -127,7 +127,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         if kind == "number":
             return [flag, f"{self.parameterAsDouble(parameters, name, context):.12g}"]
         if kind == "enum":
-            chosen = _choice(definition, given)
+            chosen = _named(definition, given)
             known = chosen in definition.options()
             text = chosen if known else self.parameterAsEnumString(parameters, name, context)
             return [flag, text]
@@ -175,7 +175,7 @@ def _any_in(words: list[str], line: str) -> bool:
     return any(word and word in line for word in words)
 
 
-def _choice(definition: Any, given: Any) -> Any:
+def _named(definition: Any, given: Any) -> Any:
     """Return the choice of an enumeration that a number means; anything else as it is."""
     choices = definition.options()
     if isinstance(given, (int, str)) and str(given).isdigit() and int(given) < len(choices):
