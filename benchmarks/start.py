@@ -1,13 +1,10 @@
 """Divide the processor time of a start, as of ``geodecloud SRC DST``, among its parts.
 
-    OMP_NUM_THREADS=1 python benchmarks/start.py SRC [--scale 10000 --offset 0] [--import-torch]
+    OMP_NUM_THREADS=1 python benchmarks/start.py SRC [--scale 10000 --offset 0]
 
 One thread, one part after the other: on more cores, the model is loaded while the rest is imported.
-With --import-torch, PyTorch is imported, as on a machine where its library is not called alone, and
-bf16 is compared with fp32, as in the first start on a machine.
 """
 
-import os
 import tempfile
 import time
 import warnings
@@ -31,7 +28,6 @@ def main() -> None:
     parser.add_argument("src", type=Path)
     parser.add_argument("--scale", type=float)
     parser.add_argument("--offset", type=float, default=0.0)
-    parser.add_argument("--import-torch", action="store_true")
     given = parser.parse_args()
     mark("command line")
     from geodecloud.model.startup import quick_imports
@@ -40,20 +36,13 @@ def main() -> None:
         import numpy as np  # noqa: F401
 
         mark("NumPy")
-        from geodecloud.model import libtorch
+        import torch  # noqa: F401
 
-        if given.import_torch:
-            libtorch.serves = lambda _: False
-            os.environ["XDG_CACHE_HOME"] = os.devnull
-            import torch  # noqa: F401
-        else:
-            libtorch.load()
         mark("PyTorch")
         from geodecloud.model.predictor import load_predictor
-        from geodecloud.settings import ModelSpec
 
-        predictor = load_predictor(ModelSpec(device="cpu"), threads=1)
-        mark("model loaded" + " and compared" * given.import_torch)
+        predictor = load_predictor(threads=1)
+        mark("model loaded and compared")
         from geodecloud.decloud import decloud_scene
         from geodecloud.settings import Settings
 

@@ -15,7 +15,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.model.checkpoint import save_generator
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.inputs import BRIGHTEST, COARSE, generator_input
-from geodecloud.model.torch_predictor import TorchPredictor
+from geodecloud.model.predictor import Predictor
 from geodecloud.model.unet import UNet
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import MemoryPlan, grain
@@ -105,7 +105,7 @@ def test_each_patch_has_the_dark_object_of_its_scene(patches, dark):
 
 @pytest.mark.parametrize("size", [16, 64, 80])
 def test_a_generator_with_shadow_answers_with_five_channels(wide_model, size):
-    predictor = TorchPredictor(wide_model, "cpu", "fp32", 1)
+    predictor = Predictor(wide_model, "cpu", "fp32", 1)
     assert predictor.takes_context
     answer = predictor(patches_of(3, size), DARK)
     assert (answer.dtype, answer.shape) == (np.float32, (3, 5, size, size))
@@ -114,7 +114,7 @@ def test_a_generator_with_shadow_answers_with_five_channels(wide_model, size):
 
 def test_the_generator_is_what_the_predictor_runs(wide_model):
     patches = patches_of(3)
-    predictor = TorchPredictor(wide_model, "cpu", "fp32", 1)
+    predictor = Predictor(wide_model, "cpu", "fp32", 1)
     torch.manual_seed(0)
     generator = UNet(predictor.info.plan)
     with torch.no_grad():
@@ -126,16 +126,16 @@ def test_the_generator_is_what_the_predictor_runs(wide_model):
 
 def test_the_answer_is_the_same_for_any_batch_and_threads(wide_model):
     patches = patches_of(grain(64) + 5)
-    whole = TorchPredictor(wide_model, "cpu", "fp32", 1)(patches, DARK)
+    whole = Predictor(wide_model, "cpu", "fp32", 1)(patches, DARK)
     for threads, batch in [(1, 1), (2, 7), (3, grain(64) + 5)]:
-        predictor = TorchPredictor(wide_model, "cpu", "fp32", threads)
+        predictor = Predictor(wide_model, "cpu", "fp32", threads)
         parts = [predictor(patches[i : i + batch], DARK) for i in range(0, len(patches), batch)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_every_input_counts_and_no_context_is_zeros(wide_model):
     patches = patches_of(2)
-    predictor = TorchPredictor(wide_model, "cpu", "fp32", 1)
+    predictor = Predictor(wide_model, "cpu", "fp32", 1)
     answer = predictor(patches, DARK)
     for channel in range(8):
         other = patches.copy()
@@ -153,17 +153,16 @@ def test_strength_multiplies_the_change_of_bright_light_too(wide_model, tmp_path
     """The change is one of light within the model range: what lies beyond is no part of it."""
     copy_with_strength(wide_model, 1.25, tmp_path / "stronger.safetensors")
     patches = patches_of(3)
-    plain = TorchPredictor(wide_model, "cpu", "fp32")(patches, DARK)
-    predictor = TorchPredictor(tmp_path / "stronger.safetensors", "cpu", "fp32")
-    stronger = predictor(patches, DARK)
+    plain = Predictor(wide_model, "cpu", "fp32")(patches, DARK)
+    stronger = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")(patches, DARK)
     seen = np.clip(patches[:, :3], 0, 1)
-    factor = predictor._strength(plain[:, 3:4])
+    factor = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")._strength(plain[:, 3:4])
     np.testing.assert_allclose(stronger[:, :3] - seen, factor * (plain[:, :3] - seen), atol=1e-5)
     np.testing.assert_array_equal(stronger[:, 3:], plain[:, 3:])
 
 
 def test_a_generator_without_context_ignores_the_coarse_answer(tiny_model):
-    predictor = TorchPredictor(tiny_model, "cpu", "fp32", 1)
+    predictor = Predictor(tiny_model, "cpu", "fp32", 1)
     assert not predictor.takes_context
     patches = np.clip(patches_of(2), 0, 1)
     answer = predictor(patches, DARK)
@@ -179,7 +178,7 @@ def test_a_scene_is_the_same_bytes_for_any_division(wide_model, tmp_path, monkey
     for threads, batch, rows in [(1, 64, 1), (2, 3, 2), (3, 17, 9)]:
         work = MemoryPlan(rows, batch, threads)
         monkeypatch.setattr(decloud, "plan_run", lambda *_, work=work: work)
-        predictor = TorchPredictor(wide_model, "cpu", "fp32", threads)
+        predictor = Predictor(wide_model, "cpu", "fp32", threads)
         chosen = Settings(provenance=tmp_path / "p.tif", gate="off", overwrite=True)
         report = decloud_scene(src, tmp_path / "out.tif", predictor, chosen)
         assert report.changed > 1000

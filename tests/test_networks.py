@@ -11,8 +11,8 @@ from geodecloud.errors import ModelError, UsageError
 from geodecloud.model.checkpoint import load_generator, save_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.model_file import read_info
+from geodecloud.model.predictor import Predictor
 from geodecloud.model.resnet import ResNet
-from geodecloud.model.torch_predictor import TorchPredictor
 from geodecloud.model.unet import UNet, with_dark_object, with_dark_object_input
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.training.config import load_config
@@ -52,7 +52,7 @@ def test_a_generator_gets_the_dark_object_as_input_and_ignores_it_at_first(tmp_p
         one, other = (wider(with_dark_object(tiles, value)) for value in (dark, 1 - dark))
     assert (one - other).abs().max() > 0.01
     save_generator(wider.half().float(), tmp_path / "m.safetensors", {})
-    predictor = TorchPredictor(tmp_path / "m.safetensors", "cpu", "fp32")
+    predictor = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")
     for_each = predictor(tiles.numpy(), dark.numpy())
     np.testing.assert_allclose(for_each, one.numpy(), atol=1e-2)
     for i in range(5):  # one scene, and five scenes of a patch each
@@ -72,7 +72,7 @@ def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     with torch.inference_mode():
         expected = generator(patches)
         torch.testing.assert_close(again(patches), expected)
-    predicted = TorchPredictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy(), DARK)
+    predicted = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(patches.numpy(), DARK)
     np.testing.assert_allclose(predicted, expected.numpy(), atol=1e-4)
     assert read_info(tmp_path / "m.safetensors") == info
 
@@ -91,8 +91,8 @@ def test_model_files_of_earlier_versions_are_read(tmp_path, old, dark_object):
 def test_strength_multiplies_the_change_of_each_band(tiny_model, tmp_path):
     copy_with_strength(tiny_model, (1.25, 1.1, 0.9), tmp_path / "stronger.safetensors")
     patches = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
-    plain = TorchPredictor(tiny_model, "cpu", "fp32")(patches, DARK)
-    predictor = TorchPredictor(tmp_path / "stronger.safetensors", "cpu", "fp32")
+    plain = Predictor(tiny_model, "cpu", "fp32")(patches, DARK)
+    predictor = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")
     stronger, factors = predictor(patches, DARK), predictor._strength(plain[:, 3:])
     np.testing.assert_allclose(
         stronger[:, :3] - patches, factors * (plain[:, :3] - patches), atol=1e-6
@@ -103,7 +103,7 @@ def test_strength_multiplies_the_change_of_each_band(tiny_model, tmp_path):
 def test_strength_counts_under_a_certain_veil_through_which_ground_is_seen(tiny_model, tmp_path):
     copy_with_strength(tiny_model, (1.25, 1.1, 0.9), tmp_path / "stronger.safetensors")
     opacity = np.linspace(0, 1, 101, dtype=np.float32)
-    predictor = TorchPredictor(tmp_path / "stronger.safetensors", "cpu", "fp32")
+    predictor = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")
     factors = predictor._strength(opacity.reshape(1, 1, 1, -1))[0, :, 0]
     assert (factors[:, (opacity <= 0.1) | (opacity >= 0.8)] == 1).all()
     whole = factors[:, (opacity >= 0.24) & (opacity <= 0.5)]
@@ -137,7 +137,7 @@ def test_the_mean_of_models_is_the_mean_of_their_weights(tmp_path):
 
 
 def test_a_prediction_does_not_depend_on_how_many_are_asked_for(tiny_model):
-    predictor = TorchPredictor(tiny_model, "cpu", "fp32")
+    predictor = Predictor(tiny_model, "cpu", "fp32")
     patches = np.random.default_rng(0).random((37, 3, 64, 64), np.float32)
     whole = predictor(patches, DARK)
     np.testing.assert_array_equal(predictor(patches[:1], DARK), whole[:1])
@@ -150,7 +150,7 @@ def test_deeper_networks_are_a_configuration(tmp_path):
     again, info = load_generator(tmp_path / "deep.safetensors")
     assert info.plan == again.plan == plan
     assert again(torch.rand(1, 6, 64, 64)).shape == (1, 4, 64, 64)
-    predictor = TorchPredictor(tmp_path / "deep.safetensors", "cpu", "fp32")
+    predictor = Predictor(tmp_path / "deep.safetensors", "cpu", "fp32")
     with pytest.raises(UsageError, match="`window` is 48: this model needs a multiple of 32"):
         predictor(np.zeros((1, 3, 48, 48), np.float32), DARK)
     deeper = ResNet(DiscriminatorPlan((1, 1, 2, 1, 1), (8, 8, 16, 16, 16)))
@@ -166,7 +166,7 @@ def test_upsampling_leaves_no_checkerboard():
 
 def test_a_model_without_opacity_restores_everything(tmp_path):
     save_generator(UNet(replace(ARTICLE, width=4)), tmp_path / "m.safetensors", {})
-    output = TorchPredictor(tmp_path / "m.safetensors", "cpu", "fp32")(
+    output = Predictor(tmp_path / "m.safetensors", "cpu", "fp32")(
         np.zeros((3, 3, 64, 64), "f4"), DARK
     )
     assert output.shape == (3, 4, 64, 64)

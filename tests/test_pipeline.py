@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import UsageError
 from geodecloud.model.model_file import default_model
-from geodecloud.model.torch_predictor import TorchPredictor
+from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.coarse import coarse_bytes
 from geodecloud.restore.memory import MIB, Footprint, MemoryPlan, grain, plan_memory
@@ -136,7 +136,7 @@ def test_the_same_bytes_however_the_work_is_divided(tmp_path, some_scene, monkey
         monkeypatch.setattr("geodecloud.decloud.plan_memory", lambda *_, work=work: work)
         limits = Limits(threads, batch_size)
         out, marks = tmp_path / "out.tif", tmp_path / "marks.tif"
-        predictor = TorchPredictor(default_model(), "cpu", "fp32", threads)
+        predictor = Predictor(default_model(), "cpu", "fp32", threads)
         chosen = Settings(limits=limits, provenance=marks, overwrite=True)
         report = decloud_scene(some_scene, out, predictor, chosen)
         assert report.changed > 1000
@@ -145,7 +145,7 @@ def test_the_same_bytes_however_the_work_is_divided(tmp_path, some_scene, monkey
 
 
 def test_a_patchs_answer_does_not_depend_on_its_neighbours():
-    predictor = TorchPredictor(default_model(), "cpu", "fp32", 2)
+    predictor = Predictor(default_model(), "cpu", "fp32", 2)
     patches = np.random.default_rng(0).random((grain(64) + 3, 3, 64, 64), np.float32)
     together = predictor(patches, DARK)
     for i in (0, 7, grain(64) + 2):

@@ -11,14 +11,12 @@ import torch
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DeviceWarning, GeodecloudError
-from geodecloud.model import libtorch, torch_predictor
 from geodecloud.model import predictor as predictor_module
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded, forward_of
 from geodecloud.model.model_file import default_model
 from geodecloud.model.precision import difference, probe_patches
-from geodecloud.model.predictor import load_predictor
-from geodecloud.model.torch_predictor import TorchPredictor
+from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import fitting_grain, grain
 from geodecloud.settings import ModelSpec
@@ -42,7 +40,7 @@ class ShortOfMemory(torch.nn.Module):
 
 
 def _short(model, most):
-    predictor = TorchPredictor(model, "cpu", "fp32", 1)
+    predictor = Predictor(model, "cpu", "fp32", 1)
     predictor._forwards["fp32"] = ShortOfMemory(most)
     return predictor
 
@@ -65,8 +63,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, most):
 
 
 def test_no_memory_for_one_window_is_one_clear_line(cli, tmp_path, scene, tiny_model, monkeypatch):
-    monkeypatch.setattr(libtorch, "serves", lambda _: False)
-    monkeypatch.setattr(torch_predictor, "forward_of", lambda *_: ShortOfMemory(0))
+    monkeypatch.setattr(predictor_module, "forward_of", lambda *_: ShortOfMemory(0))
     assert (
         cli(scene, tmp_path / "out.tif", "--model", tiny_model, "--device", "cpu", "-q").code == 1
     )
@@ -122,7 +119,7 @@ def test_the_bounds_are_one_dn_and_eight(off, p999, small):
     assert difference(*opaque) == found
 
 
-class Inexact(TorchPredictor):
+class Inexact(Predictor):
     """A predictor whose bf16 is off by so many DN."""
 
     off: float | None = 0.0
@@ -137,7 +134,7 @@ class Inexact(TorchPredictor):
 
 
 def test_auto_takes_bf16_only_where_it_is_exact_enough(tiny_model, monkeypatch):
-    monkeypatch.setattr(torch_predictor, "fast_bf16", lambda _: True)
+    monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
     monkeypatch.setattr(predictor_module, "is_known_good", lambda *_: False)
     assert Inexact(tiny_model, "cpu").precision == "bf16"  # a warning would be an error
     monkeypatch.setattr(Inexact, "off", 2.0)
@@ -155,11 +152,8 @@ def test_auto_takes_bf16_only_where_it_is_exact_enough(tiny_model, monkeypatch):
 
 def test_real_bf16_of_the_built_in_model(monkeypatch):
     """Emulated where the processor has none: slow, but the same arithmetic."""
-    monkeypatch.setattr(torch_predictor, "fast_bf16", lambda _: True)
-    predictor, exact = (
-        TorchPredictor(default_model(), "cpu"),
-        TorchPredictor(default_model(), "cpu", "fp32"),
-    )
+    monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
+    predictor, exact = Predictor(default_model(), "cpu"), Predictor(default_model(), "cpu", "fp32")
     assert predictor.precision == "bf16"
     patches = predictor.model_input(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
     found = difference(predictor._run(patches, "bf16"), exact._run(patches, "fp32"))
@@ -169,25 +163,18 @@ def test_real_bf16_of_the_built_in_model(monkeypatch):
 # --- a library among others ----------------------------------------------------------------
 
 
-def test_a_start_imports_no_pytorch_and_the_callers_threads_keep_their_number(tiny_model):
-    """Both the one that calls and one that starts later; PyTorch may be imported after all."""
+def test_the_callers_threads_keep_their_number(tiny_model):
+    """Both the one that calls and one that starts later."""
     script = (
-        "import sys\n"
+        "import sys, torch\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
-        "from geodecloud.model.libtorch import serves\n"
         "from geodecloud.model.predictor import load_predictor\n"
         "from geodecloud.settings import ModelSpec\n"
-        "def restore():\n"
-        "    predictor = load_predictor(ModelSpec(model=Path(sys.argv[1]), device='cpu'), 2)\n"
-        "    predictor(np.zeros((40, 3, 64, 64), np.float32), np.zeros(3, np.float32))\n"
-        "    return predictor\n"
-        "restore()\n"
-        "assert ('torch' in sys.modules) != serves('cpu')\n"
-        "import torch\n"
         "torch.set_num_threads(3)\n"
-        "predictor = restore()\n"
+        "predictor = load_predictor(ModelSpec(model=Path(sys.argv[1]), device='cpu'), 2)\n"
+        "predictor(np.zeros((40, 3, 64, 64), np.float32), np.zeros(3, np.float32))\n"
         "assert torch.get_num_threads() == 3\n"
         "assert ThreadPoolExecutor(1).submit(torch.get_num_threads).result() == 3\n"
         "assert predictor._pool.submit(torch.get_num_threads).result() == 1\n"
@@ -199,7 +186,7 @@ def test_restoring_computes_in_the_pools_threads_alone_and_sets_no_number_of_thr
     tiny_model, monkeypatch
 ):
     """Two workers on two cores, each with one thread, would else use four."""
-    predictor = TorchPredictor(tiny_model, "cpu", "fp32", 3)
+    predictor = Predictor(tiny_model, "cpu", "fp32", 3)
     used = []
 
     def counted(function):
@@ -222,11 +209,11 @@ def test_a_pool_that_gets_no_threads_ends(monkeypatch):
 
     monkeypatch.setattr(Thread, "start", refuse)
     with pytest.raises(GeodecloudError, match=r"no 4 threads start .*: give fewer `threads`"):
-        predictor_module.pool_of(4, lambda: None)
+        predictor_module._pool_of(4)
 
 
 def test_a_predictor_is_loaded_as_its_specification_says(tiny_model):
     predictor = load_predictor(ModelSpec(model=tiny_model, device="cpu", precision="fp32"), 2)
     assert predictor.info.path == tiny_model
-    assert (str(predictor.device), predictor.precision, predictor.threads) == ("cpu", "fp32", 2)
+    assert (predictor.device.type, predictor.precision, predictor.threads) == ("cpu", "fp32", 2)
     assert load_predictor(ModelSpec(device="cpu")).info.path == default_model()

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from geodecloud.model import staging
+from geodecloud.model.predictor import Predictor
 from geodecloud.model.staging import Staging, parts_that_fit
-from geodecloud.model.torch_predictor import TorchPredictor
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def buffers(monkeypatch):
 
 
 def test_a_batch_comes_back_as_without_staging(buffers, tiny_model):
-    predictor = TorchPredictor(tiny_model, "cpu", "fp32", 1)
+    predictor = Predictor(tiny_model, "cpu", "fp32", 1)
     patches = np.random.default_rng(0).random((40, 3, 64, 64), np.float32)
     dark_object = np.zeros(3, np.float32)
     expected = predictor(patches, dark_object)

@@ -2,9 +2,8 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +20,6 @@ from geodecloud.cli.options import (
 )
 from geodecloud.errors import UsageError
 from geodecloud.settings import ModelSpec, Settings
-
-if TYPE_CHECKING:
-    from geodecloud.model.predictor import Predictor
 
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 
@@ -78,8 +74,11 @@ def remove(
     from geodecloud.model.startup import quick_imports
 
     with quick_imports(), ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_load, model, settings.limits.threads)
-        from geodecloud.decloud import decloud_scene  # while the model is loaded
+        from geodecloud.model.predictor import load_predictor  # most of a second: torch
+
+        # The rest is imported while the model is loaded and tried.
+        loading = pool.submit(load_predictor, model, settings.limits.threads)
+        from geodecloud.decloud import decloud_scene
 
         predictor = loading.result()
     log.info("%s on %s", predictor.name, predictor.device)
@@ -103,18 +102,6 @@ def remove(
         if report.relit:
             parts += [f"{report.shadow_fraction:.1%} relit under shadows"]
         say(f"{target}: {', '.join(parts)}, {report.seconds:.1f} s")
-
-
-def _load(model: ModelSpec, threads: int | None) -> "Predictor":
-    """Load the predictor; PyTorch's library first, which lets other modules be imported."""
-    from geodecloud.model import libtorch
-
-    if libtorch.serves(model.device):
-        with suppress(OSError, AttributeError):  # PyTorch itself will say what it lacks
-            libtorch.load()
-    from geodecloud.model.predictor import load_predictor
-
-    return load_predictor(model, threads)
 
 
 def _source_and_target(

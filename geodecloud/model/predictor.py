@@ -1,28 +1,30 @@
 """Load a model file as a plain function, NumPy arrays in and out."""
 
-import logging
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Barrier, Lock, Thread
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from geodecloud.errors import DeviceWarning, GeodecloudError, UsageError, warn
-from geodecloud.model.model_file import ModelInfo, default_model
+from geodecloud.model.checkpoint import load_generator
+from geodecloud.model.device import fast_bf16, find_device
+from geodecloud.model.inference import Forward, folded, forward_of
+from geodecloud.model.inputs import generator_input
+from geodecloud.model.model_file import default_model
 from geodecloud.model.precision import difference, probe_patches
+from geodecloud.model.staging import GRAIN_FACTOR, GRAINS, Staging, parts_that_fit
 from geodecloud.model.verdict import is_known_good, remember_good
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.filters import smoothstep
 from geodecloud.restore.memory import fitting_grain, grain
 from geodecloud.settings import ModelSpec, Precision
 from geodecloud.settings.cores import available_threads
-
-log = logging.getLogger("geodecloud")
 
 Kind = Literal["fp32", "bf16"]
 
@@ -37,9 +39,6 @@ _THREAD_SETTING = Lock()
 def load_predictor(spec: ModelSpec = _DEFAULT_SPEC, threads: int | None = None) -> "Predictor":
     """Load a model onto its device.
 
-    On a CPU PyTorch's C++ library is called alone where that is possible: it gives the same bytes,
-    and importing the Python around it takes as long as restoring a small scene.
-
     Args:
         threads: threads of the network on a CPU; None: one for each core.
 
@@ -48,20 +47,10 @@ def load_predictor(spec: ModelSpec = _DEFAULT_SPEC, threads: int | None = None) 
         UsageError: the device is not available on this machine.
         GeodecloudError: bf16 is asked for and does not work on this device.
     """
-    from geodecloud.model import library_predictor, libtorch
-
-    model = spec.model or default_model()
-    if libtorch.serves(spec.device):
-        try:
-            return library_predictor.LibraryPredictor(model, spec.precision, threads)
-        except library_predictor.NOT_POSSIBLE as error:
-            log.debug("PyTorch's library is not called alone: %s", error)
-    from geodecloud.model.torch_predictor import TorchPredictor
-
-    return TorchPredictor(model, spec.device, spec.precision, threads)
+    return Predictor(spec.model or default_model(), spec.device, spec.precision, threads)
 
 
-class Predictor(ABC):
+class Predictor:
     """The generator on a device: call it with patches, from any thread.
 
     Patches are computed in grains of a fixed number, the last one padded, each grain in one
@@ -69,26 +58,55 @@ class Predictor(ABC):
     with the number of threads, and the same scene must give the same bytes.
 
     Args:
-        threads: grains computed side by side.
-        compute_alone: called in each of these threads before all else.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+        precision: "fp32"; "bf16"; "auto", bf16 where the device is fast at it and, in a check at
+            the start, close enough to fp32, see :mod:`geodecloud.model.precision`.
+        threads: grains computed side by side on a CPU; None: one for each core.
 
     Attributes:
-        device: PyTorch's device, or its name.
-        precision: of the network.
-        threads: grains computed side by side on a CPU; on a GPU, one is copied while one is
-            computed.
+        threads: grains computed side by side; on a GPU, one is copied while one is computed.
         seconds: time that these threads spent in the network so far, divided by their number.
     """
 
-    device: Any
-    on_cpu = True
-
-    def __init__(self, info: ModelInfo, threads: int, compute_alone: Callable[[], None]) -> None:
-        self.info = info
+    def __init__(
+        self,
+        model: Path,
+        device: str = "auto",
+        precision: Precision = "auto",
+        threads: int | None = None,
+    ) -> None:
+        generator, self.info = load_generator(model)
+        self.device = find_device(device)
         self.seconds = 0.0
-        self.threads = threads
-        self.precision: Kind = "fp32"
-        self._pool = pool_of(threads, compute_alone)
+        on_cpu, on_cuda = self.device.type == "cpu", self.device.type == "cuda"
+        self._staging = Staging(self.device) if on_cuda else None
+        side_by_side = GRAINS if on_cuda else 1
+        self.threads = (threads or available_threads()) if on_cpu else side_by_side
+        self._pool = _pool_of(self.threads)
+        self._halving = Lock()
+        self._parts = 1  # of a grain, where a GPU has no memory for a whole one
+        if on_cuda:
+            free = torch.cuda.mem_get_info(self.device)[0]
+            self._parts = parts_that_fit(self._grain(64), 64, free)
+        network = folded(generator).to(self.device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if on_cuda:
+            torch.cuda.synchronize(self.device)  # the weights are there before other streams begin
+        wanted = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
+        known_good = wanted and on_cpu and is_known_good(self.info.sha256, _PROBES)
+        kinds: tuple[Kind, ...] = ("bf16",) if wanted else ("fp32",)
+        if wanted and not known_good:
+            kinds = "bf16", "fp32"
+        self._forwards: dict[str, Forward] = {  # made in the pool, as one thread computes them
+            kind: self._pool.submit(
+                forward_of, network, self.device, kind, self._grain(64)
+            ).result()
+            for kind in kinds
+        }
+        self.precision: Kind = kinds[0]
+        if len(kinds) > 1:
+            self.precision = self._choose_precision(bf16_required=precision == "bf16")
+            self._forwards = {self.precision: self._forwards[self.precision]}
 
     @property
     def name(self) -> str:
@@ -123,7 +141,8 @@ class Predictor(ABC):
     def fitted(self, windows: int, size: int) -> "Fitted":
         """Return the same for a pass over so many windows, of ``size`` pixels a side."""
         most = self._grain(size)
-        return Fitted(self, fitting_grain(windows, most) if self.on_cpu else most)
+        on_cpu = self.device.type == "cpu"
+        return Fitted(self, fitting_grain(windows, most) if on_cpu else most)
 
     def predict(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], size: int
@@ -148,23 +167,12 @@ class Predictor(ABC):
             result[:, :3] += (self._strength(result[:, 3:4]) - 1) * change
         return result
 
-    @abstractmethod
     def model_input(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Return the generator's input: float32 (N, channels, S, S)."""
-
-    @abstractmethod
-    def _prepare(self, kind: Kind) -> None:
-        """Make the network ready in one precision."""
-
-    @abstractmethod
-    def _forget(self, kind: Kind) -> None:
-        """Free the memory of the network in one precision."""
-
-    @abstractmethod
-    def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
-        """Run the network on a batch, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
+        tensors = torch.from_numpy(patches), torch.from_numpy(dark_object)
+        return generator_input(self.info.plan, *tensors).numpy()
 
     def _predict_grain(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], size: int
@@ -189,11 +197,27 @@ class Predictor(ABC):
 
     def _grain(self, window: int) -> int:
         """Return the number of windows that are computed together, by their size and the device."""
-        return grain(window)
+        return grain(window) * (GRAIN_FACTOR if self.device.type == "cuda" else 1)
 
     def _run_in_parts(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
-        """Run the network, on fewer patches at once where the device's memory ends."""
-        return self._run(batch, precision)
+        """Run the network, on fewer patches at once where a GPU's memory ends."""
+        while True:
+            tried = self._parts
+            try:
+                parts = np.array_split(batch, min(tried, len(batch)))
+                return np.concatenate([self._run(part, precision) for part in parts])
+            except torch.OutOfMemoryError as error:
+                if tried >= len(batch):
+                    raise GeodecloudError(
+                        f"{self.device}: out of memory for one window; take a smaller `window`"
+                    ) from error
+            # Not in the clause above: as long as it lasts, the traceback keeps the tensors alive.
+            torch.cuda.empty_cache()
+            with self._halving:
+                if self._parts == tried:  # or another thread was short of memory, too
+                    self._parts *= 2
+                    text = f"{self.device}: out of memory; using batches of half the size"
+                    warn(DeviceWarning, text)
 
     def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the factors of the generator's change, float32 (N, 3, S, S).
@@ -211,18 +235,14 @@ class Predictor(ABC):
         factors: NDArray[np.float32] = 1 + more * rising * (1 - fading)
         return factors
 
-    def _settle(self, precision: Precision, *, fast_bf16: bool) -> None:
-        """Make the network ready in the precision that is wanted, or found to be close enough."""
-        if precision == "fp32" or (precision == "auto" and not fast_bf16):
-            self._prepare("fp32")
-        elif self.on_cpu and is_known_good(self.info.sha256, _PROBES):
-            self._prepare("bf16")
-            self.precision = "bf16"
-        else:
-            self._prepare("fp32")
-            self._prepare("bf16")
-            self.precision = self._choose_precision(bf16_required=precision == "bf16")
-            self._forget("fp32" if self.precision == "bf16" else "bf16")
+    @torch.inference_mode()
+    def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
+        """Run the network on a batch, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
+        if self._staging:
+            return self._staging(self._forwards[precision], batch)
+        output = self._forwards[precision](torch.from_numpy(batch).to(self.device))
+        result: NDArray[np.float32] = output.cpu().numpy()
+        return result
 
     def _choose_precision(self, *, bf16_required: bool) -> Kind:
         """Choose bf16 where it is close enough to fp32 or required; warn where it is not close."""
@@ -242,7 +262,7 @@ class Predictor(ABC):
             return "fp32"
         found = difference(output, outputs[1].result())
         if found.small:
-            if self.on_cpu:
+            if self.device.type == "cpu":
                 remember_good(self.info.sha256, _PROBES)
             return "bf16"
         chosen: Kind = "bf16" if bf16_required else "fp32"
@@ -269,18 +289,13 @@ class Fitted:
         return self.predictor.predict(patches, dark_object, self.grain)
 
 
-def threads_for(wanted: int | None) -> int:
-    """Return the number of threads on a CPU: as wanted, or one for each core."""
-    return wanted or available_threads()
-
-
-def pool_of(threads: int, compute_alone: Callable[[], None]) -> ThreadPoolExecutor:
+def _pool_of(threads: int) -> ThreadPoolExecutor:
     """Return a pool whose threads have all begun: later ones would set PyTorch's threads later.
 
     Raises:
         GeodecloudError: the system gives no more threads.
     """
-    pool = ThreadPoolExecutor(threads, initializer=compute_alone)
+    pool = ThreadPoolExecutor(threads, initializer=_compute_in_one_thread)
     all_there = Barrier(threads)
     try:
         list(pool.map(lambda _: all_there.wait(), range(threads)))
@@ -293,17 +308,15 @@ def pool_of(threads: int, compute_alone: Callable[[], None]) -> ThreadPoolExecut
     return pool
 
 
-def compute_in_one_thread(
-    get_num_threads: Callable[[], int], set_num_threads: Callable[[int], object]
-) -> None:
+def _compute_in_one_thread() -> None:
     """Let this thread of the pool compute alone: the threads of the pool share the cores.
 
     PyTorch takes the last setting of any thread as the default of threads that start later, the
     user's too. So another thread puts the default back.
     """
     with _THREAD_SETTING:
-        default = get_num_threads()
-        set_num_threads(1)
-        restoring = Thread(target=set_num_threads, args=(default,))
+        default = torch.get_num_threads()
+        torch.set_num_threads(1)
+        restoring = Thread(target=torch.set_num_threads, args=(default,))
         restoring.start()
         restoring.join()

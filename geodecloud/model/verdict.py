@@ -11,12 +11,11 @@ import hashlib
 import json
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from geodecloud.model import libtorch
 from geodecloud.model.precision import MAX_MEAN, MAX_P999
 from geodecloud.raster.atomic import atomic_write
 from geodecloud.settings.cores import processor
@@ -52,18 +51,14 @@ def remember_good(sha256: str, probes: int) -> None:
 
 
 def _basis(sha256: str, probes: int) -> str:
-    """Return all that the verdict depends on; nothing where the processor is not known so well.
-
-    Raises:
-        OSError: this PyTorch has no such library.
-    """
+    """Return all that the verdict depends on; nothing where the processor is not known so well."""
     known = processor()
     if "flags" not in known:
         return ""
     facts = {
         "model": sha256,
         "geodecloud": VERSION,
-        "torch": [metadata.version("torch"), *_library()],
+        "torch": [torch.__version__, torch.__config__.show()],
         "numpy": np.__version__,
         "bounds": [probes, MAX_MEAN, MAX_P999],
         "system": [platform.machine(), platform.release()],
@@ -71,13 +66,6 @@ def _basis(sha256: str, probes: int) -> str:
         "variables": {n: v for n, v in os.environ.items() if n.startswith(_STEERING)},
     }
     return json.dumps(facts, indent=1, sort_keys=True)
-
-
-def _library() -> list[int]:
-    """Return the size and time of PyTorch's library: another build may have the same version."""
-    place = libtorch.folder()
-    status = (place / "libtorch_cpu.so").stat() if place else None
-    return [status.st_size, status.st_mtime_ns] if status else []
 
 
 def _file(basis: str) -> Path:
