@@ -17,9 +17,10 @@ import rasterio
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, SceneError
 from geodecloud.raster import atomic
-from geodecloud.raster.atomic import AtomicFiles, sweep
+from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.lock import acquire, release
 from geodecloud.raster.signals import Stopped, stopped_by
+from geodecloud.raster.unfinished import sweep
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, identity, write_scene
 

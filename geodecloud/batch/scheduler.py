@@ -9,7 +9,7 @@ from geodecloud.batch.events import Done, Lost, RowsDone, Workers
 from geodecloud.batch.plan import Job
 from geodecloud.batch.record import Recorder
 from geodecloud.batch.worker import Outcome
-from geodecloud.raster.atomic import sweep
+from geodecloud.raster.unfinished import sweep
 
 MAX_ATTEMPTS = 2
 _POLL_SECONDS = 0.5  # between two looks for new scenes and workers

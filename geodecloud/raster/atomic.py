@@ -1,36 +1,19 @@
 """Write files so that they appear whole or not at all: beside their destination, then renamed.
 
-Until then a file has a hidden name with a random part, which no other run has. While a run is at
-work it holds a lock of the operating system for each destination: so two runs never write one
-file, and what a killed run has left is told from what another run is writing, whatever container
-or machine either runs in. Imports the standard library alone, so that every room may use it.
+Until then a file has a hidden name, see :mod:`geodecloud.raster.unfinished`. Imports the standard
+library alone, so that every room may use it.
 """
 
 import contextlib
-import functools
 import hashlib
 import os
-import re
 import secrets
-import time
-import uuid
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from geodecloud.errors import OutputError
-from geodecloud.raster.lock import acquire, release
 from geodecloud.raster.signals import held_back
-
-# Hidden names: .geodecloud.KEY.lock and .geodecloud.KEY.MACHINE.RANDOM.part; KEY stands for the
-# destination. GDAL and the COG driver add suffixes to the latter.
-_PREFIX, _SUFFIX, _LOCK = ".geodecloud.", ".part", ".lock"
-_HIDDEN = re.compile(r"\.geodecloud\.([0-9a-f]{16})\.(?:lock|([0-9a-f]{8})\.[0-9a-f]{16}\.part.*)")
-_SIDECARS = (".ovr", ".msk", ".aux.xml")  # what GDAL keeps beside a GeoTIFF
-# On some shared disks a lock holds on one machine only. So another machine's unfinished files are
-# removed only when they have not changed for so many seconds.
-_OTHER_MACHINE = 24 * 3600.0
-_LONE_LOCK = 60.0  # seconds after which a lock without unfinished files is left from a killed run
-_ATTEMPTS, _PAUSE = 10, 0.1  # seconds; a sweep holds a lock for an instant
+from geodecloud.raster.unfinished import SIDECARS, Unfinished, beside, sweep
 
 
 @contextlib.contextmanager
@@ -43,7 +26,7 @@ def atomic_write(destination: Path) -> Iterator[Path]:
     Raises:
         OSError: as the file system raises it.
     """
-    with _Unfinished(destination.parent, secrets.token_hex(8)) as unfinished:
+    with Unfinished(destination.parent, secrets.token_hex(8)) as unfinished:
         part = unfinished.create()
         mode = part.stat().st_mode
         yield part
@@ -68,7 +51,7 @@ class AtomicFiles:
     def __init__(self, sources: Iterable[Path], *, overwrite: bool) -> None:
         self._sources = [path for path in sources if path.exists()]
         self._overwrite = overwrite
-        self._unfinished: dict[Path, _Unfinished] = {}  # by destination
+        self._unfinished: dict[Path, Unfinished] = {}  # by destination
 
     def check(self, destination: Path) -> None:
         """Refuse a destination that cannot be written, without writing anything.
@@ -111,7 +94,7 @@ class AtomicFiles:
         self.check(destination)
         folder, resolved = destination.parent, _free(destination, self._unfinished)
         sweep(folder)
-        unfinished = self._unfinished[resolved] = _Unfinished(folder, _key(destination))
+        unfinished = self._unfinished[resolved] = Unfinished(folder, _key(destination))
         try:
             if not unfinished.lock():
                 raise OutputError(
@@ -155,8 +138,8 @@ class AtomicFiles:
                 moved.append(destination)
         except OutputError:
             for destination in () if self._overwrite else moved:  # where there was none before
-                for suffix in ("", *_SIDECARS):
-                    _with(destination, suffix).unlink(missing_ok=True)
+                for suffix in ("", *SIDECARS):
+                    beside(destination, suffix).unlink(missing_ok=True)
             raise
 
 
@@ -172,75 +155,9 @@ def _free(destination: Path, taken: Container[Path]) -> Path:
     return resolved
 
 
-class _Unfinished:
-    """An unfinished file, and the lock that tells other runs of it.
-
-    Args:
-        folder: of the destination.
-        key: stands for the destination in hidden names.
-    """
-
-    def __init__(self, folder: Path, key: str) -> None:
-        # The names come before the files, so that a signal at any time leaves none behind.
-        self.part = folder / f"{_PREFIX}{key}.{_machine()}.{secrets.token_hex(8)}{_SUFFIX}"
-        self._lock = folder / f"{_PREFIX}{key}{_LOCK}"
-        self._descriptor: int | None = None
-
-    def lock(self) -> bool:
-        """Lock the destination; return False if another run holds the lock.
-
-        Where the file system has no locks, nothing tells the runs apart but their random names.
-        """
-        for attempt in range(_ATTEMPTS):
-            try:
-                with held_back():  # a signal in between would leave the lock behind
-                    self._descriptor = acquire(self._lock)
-            except OSError:
-                return True
-            if self._descriptor is not None:
-                return True
-            if attempt < _ATTEMPTS - 1:
-                time.sleep(_PAUSE)
-        return False
-
-    def create(self) -> Path:
-        """Create the empty file.
-
-        Raises:
-            OSError: as the file system raises it.
-        """
-        self.part.open("x").close()
-        return self.part
-
-    def remove(self) -> None:
-        """Remove all that is left, and release the lock."""
-        for suffix in ("", *_SIDECARS):
-            _with(self.part, suffix).unlink(missing_ok=True)
-        if self._descriptor is not None:
-            release(self._lock, self._descriptor)
-            self._descriptor = None
-
-    def __enter__(self) -> "_Unfinished":
-        self.lock()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
 def _key(destination: Path) -> str:
     name = os.path.normcase(destination.name)
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-
-
-@functools.cache
-def _machine() -> str:
-    """Return 8 letters for the running kernel, the same in all its containers."""
-    try:
-        name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except OSError:
-        name = str(uuid.getnode())
-    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def _move(part: Path, destination: Path, *, replace: bool) -> None:
@@ -253,11 +170,11 @@ def _move(part: Path, destination: Path, *, replace: bool) -> None:
         part.replace(destination)
     else:
         _move_to_free_name(part, destination)
-    for suffix in _SIDECARS:
-        if _with(part, suffix).exists():  # a CRS that GeoTIFF cannot hold, say
-            _with(part, suffix).replace(_with(destination, suffix))
+    for suffix in SIDECARS:
+        if beside(part, suffix).exists():  # a CRS that GeoTIFF cannot hold, say
+            beside(part, suffix).replace(beside(destination, suffix))
         else:
-            _with(destination, suffix).unlink(missing_ok=True)
+            beside(destination, suffix).unlink(missing_ok=True)
 
 
 def _move_to_free_name(part: Path, destination: Path) -> None:
@@ -272,50 +189,3 @@ def _move_to_free_name(part: Path, destination: Path) -> None:
     except OSError:  # a file system without hard links: take the name first
         destination.open("x").close()
         part.replace(destination)
-
-
-def remove(path: Path) -> None:
-    """Remove a raster, and what GDAL keeps beside it."""
-    for suffix in ("", *_SIDECARS):
-        with contextlib.suppress(OSError):
-            _with(path, suffix).unlink(missing_ok=True)
-
-
-def _with(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-def sweep(folder: Path) -> None:
-    """Remove the unfinished files in ``folder`` that no run is writing any more."""
-    matches = [_HIDDEN.fullmatch(path.name) for path in folder.glob(f"{_PREFIX}*")]
-    for key in {match[1] for match in matches if match}:
-        # An error: another user's, or already removed.
-        with contextlib.suppress(OSError), held_back():
-            _sweep_key(folder, key)
-
-
-def _sweep_key(folder: Path, key: str) -> None:
-    """Remove the unfinished files of one destination, unless a run holds its lock."""
-    lock = folder / f"{_PREFIX}{key}{_LOCK}"
-    new = not lock.exists()  # that run has ended since, and the next line makes a lock of ours
-    descriptor = acquire(lock)
-    if descriptor is None:
-        return
-    settled = False
-    try:
-        parts = [path for path in folder.glob(f"{_PREFIX}{key}.*") if path != lock]
-        abandoned = [path for path in parts if _is_abandoned(path)]
-        for path in abandoned:
-            path.unlink(missing_ok=True)
-        old = time.time() - lock.stat().st_mtime > _LONE_LOCK
-        settled = len(abandoned) == len(parts) and (bool(parts) or old or new)
-    finally:
-        release(lock, descriptor, remove=settled)
-
-
-def _is_abandoned(part: Path) -> bool:
-    """Return whether an unfinished file whose lock is free may be removed."""
-    match = _HIDDEN.fullmatch(part.name)
-    if match is None:
-        return False
-    return match[2] == _machine() or time.time() - part.stat().st_mtime > _OTHER_MACHINE

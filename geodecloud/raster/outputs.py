@@ -13,7 +13,7 @@ from typing import Self
 
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster import atomic
+from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.cloud_mask import create_cloud_mask
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
 from geodecloud.raster.counts import Counts, FinishedRows, count, given
@@ -153,8 +153,8 @@ class Outputs:
         paths = {path.with_suffix(".qml"): name for name, path in self._rasters.items()}
         return {path: _BESIDE[name][1]() for path, name in paths.items() if not path.exists()}
 
-    def _parts(self) -> atomic.AtomicFiles:
-        return atomic.AtomicFiles(self._protected, overwrite=self._output.overwrite)
+    def _parts(self) -> AtomicFiles:
+        return AtomicFiles(self._protected, overwrite=self._output.overwrite)
 
     def write(
         self, rows: Iterator[FinishedRows], radiometry: Radiometry, settings: str, model_name: str

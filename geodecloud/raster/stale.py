@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from geodecloud.errors import OutputError, OutputWarning, warn
-from geodecloud.raster import atomic
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
 from geodecloud.raster.opacity import style as style_of_opacity
 from geodecloud.raster.origin import is_opacity, is_provenance, tags_of_output
 from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.stac import item_path
+from geodecloud.raster.unfinished import remove
 
 _CLEAR = "_clear"  # with which a batch ends the name of a restored scene
 
@@ -67,7 +67,7 @@ def remove_output(path: Path) -> None:
     beside = path.with_suffix(".qml")
     if beside.is_file() and beside.read_text("utf-8", errors="replace") in ours:
         beside.unlink(missing_ok=True)  # another style is the user's
-    atomic.remove(path)
+    remove(path)
 
 
 def _existing(folder: Path, stem: str, is_ours: Callable[[Path], bool]) -> Iterable[Path]:
