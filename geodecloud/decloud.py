@@ -25,6 +25,7 @@ from geodecloud.raster.counts import Counts
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.mask import CloudMask, open_mask
 from geodecloud.raster.outputs import Outputs
+from geodecloud.raster.profile import output_block
 from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
@@ -40,7 +41,14 @@ from geodecloud.restore.fill.reference import ReferenceImage, open_reference
 from geodecloud.restore.fill.survey import Survey
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.invented import InventedCheck
-from geodecloud.restore.memory import Footprint, MemoryPlan, cache_bytes, plan_memory
+from geodecloud.restore.memory import (
+    Footprint,
+    MemoryPlan,
+    cache_bytes,
+    decoding_bytes,
+    keeping_bytes,
+    plan_memory,
+)
 from geodecloud.restore.other_bands import OtherBands
 from geodecloud.restore.patches import Network, Predict
 from geodecloud.restore.rows import Rows, SceneFacts
@@ -127,6 +135,7 @@ def decloud_scene(
         radiometry = network.radiometry
         facts = _facts_of(scene, radiometry, outputs.unwritten, others, policy)
         plan = plan_run(scene, settings, len(others))
+        scene.keep_rows(decoding_bytes(settings.limits), keeping_bytes(plan, settings.limits))
         remedy = suggest_remedy(scene, radiometry)
         # Who restores a part of a scene may have chosen a cloudy one.
         doubtful = radiometry.guessed and scene.whole
@@ -274,8 +283,8 @@ def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
     """
     height, width = scene.shape
     cell = cell_size(height, width)
-    block_height, block_width = scene.dataset.block_shapes[0]
-    columns = min(width + 2 * block_width, scene.dataset.width)  # of the blocks that are touched
+    block_height, block_width = output_block(scene)
+    columns = -(-width // block_width) * block_width
     footprint = Footprint(
         width=width,
         bytes_per_pixel=scene.dtype.itemsize * scene.dataset.count,

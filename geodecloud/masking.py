@@ -25,7 +25,7 @@ from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import for_fine_pass
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
-from geodecloud.restore.memory import cache_bytes
+from geodecloud.restore.memory import cache_bytes, decoding_bytes, keeping_bytes
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.rows import Rows
 from geodecloud.restore.stages import cancellable, prefetch
@@ -128,6 +128,7 @@ def _classified(
     """Yield the rows of a scene from the top down, with their classes."""
     network = network_of(predict, calibrate(scene, settings.reading))
     plan, windows = plan_run(scene, settings), settings.windows
+    scene.keep_rows(decoding_bytes(settings.limits), keeping_bytes(plan, settings.limits))
     cell, cancelled = cell_of(scene.shape, scene.pixel_metres), threading.Event()
     coarse = for_fine_pass(coarse_pass(scene, network, windows, plan, None, cell), settings)
     with (

@@ -42,6 +42,11 @@ _MOST_TEXT = 1 << 26  # bytes of a VRT that is looked into
 _DEEPEST = 8  # VRT in a VRT
 
 
+def is_remote(name: str) -> bool:
+    """Return whether a name that GDAL opens is on the network."""
+    return _REMOTE.search(name.lower()) is not None
+
+
 def refuse_remote(name: str, *, allowed: bool) -> None:
     """Refuse a name on the network, and a VRT that names a source there.
 
@@ -50,7 +55,7 @@ def refuse_remote(name: str, *, allowed: bool) -> None:
     """
     if allowed:
         return
-    if not name.lstrip().startswith("<") and _REMOTE.search(name.lower()):
+    if not name.lstrip().startswith("<") and is_remote(name):
         raise UsageError(f"{name}: is on the network; `allow_network` reads it")
     for source in _sources(name, _DEEPEST):
         raise UsageError(f"{_short(name)}: reads {source} on the network; `allow_network` does so")
@@ -78,7 +83,7 @@ def _sources(name: str, depth: int) -> Iterator[str]:
         yield _short(name)
     for attributes, escaped in _SOURCE.findall(text) if depth else ():
         source = html.unescape(escaped).strip()
-        if _REMOTE.search(source.lower()):
+        if is_remote(source):
             yield _short(source)
         else:
             beside = re.search(r"relativeToVRT\s*=\s*.1", attributes) and text is not name

@@ -158,12 +158,16 @@ def _grid_profile(scene: Scene) -> dict[str, Any]:
     return grid | _layout(scene)
 
 
+def output_block(scene: Scene) -> tuple[int, int]:
+    """Return height and width of an output's blocks, creation options aside."""
+    return scene.layout.block if scene.layout.driver == "GTiff" else (_BLOCK, _BLOCK)
+
+
 def _layout(scene: Scene) -> dict[str, Any]:
     """Return strips or tiles, and the interleaving of bands: as in a GeoTIFF, else tiles."""
-    like = scene.layout
+    like, (height, width) = scene.layout, output_block(scene)
     if like.driver != "GTiff":
-        return {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
-    height, width = like.block
+        return {"tiled": True, "blockxsize": width, "blockysize": height}
     layout = {"blockysize": height, "interleave": like.interleave}
     if like.tiled:
         layout |= {"tiled": True, "blockxsize": width}

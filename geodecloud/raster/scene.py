@@ -5,7 +5,7 @@ Bands are counted from 1, as GDAL counts them, in ``Scene.bands`` and in message
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +31,7 @@ from geodecloud.raster.gdal import (
     without_warning,
 )
 from geodecloud.raster.grid import Grid
+from geodecloud.raster.kept_rows import KeptRows, Portions, is_slow
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import offline, refuse_remote
 from geodecloud.raster.source import Source, Src, find_source
@@ -66,6 +67,7 @@ class Scene:
     layout: Layout
     validity: Validity = _AS_DECLARED
     lock: threading.Lock = field(default_factory=threading.Lock)  # GDAL reads in one thread at once
+    _kept: KeptRows | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -135,17 +137,44 @@ class Scene:
         Raises:
             SceneError: the file is truncated or damaged there.
         """
-        window = self.window(first, last)
-        with (
-            failures_as(f"{self.path}: damaged or truncated at rows {first}-{last}"),
-            self.lock,
-        ):
-            dn = self.dataset.read(window=window)
-            valid = self._valid(dn[self.rgb], window=window)
+        with self.lock:
+            if self._kept:
+                dn, valid = self._kept.read(first, last)
+            else:
+                dn, valid = self._decode(first, last, self.dataset.indexes)
         if self.validity.fill:
             rows, columns = np.arange(first, last), np.arange(self.shape[1])
             valid &= ~self.validity.fill.covers(dn[self.rgb], rows, columns)
         return dn, valid
+
+    def keep_rows(self, decoding: int = 96 << 20, keeping: int = 0) -> None:
+        """Keep rows from now on as they are read, where decoding them again would be slow.
+
+        Args:
+            decoding: most bytes of memory for rows that are decoded at once.
+            keeping: most bytes of memory for all rows; what needs more is kept in a file.
+        """
+        if is_slow(self.dataset, self.layout):
+            portions = Portions.of(self.dataset, self.layout, self.area, decoding)
+            shape = self.dataset.count, *self.shape
+            self._kept = KeptRows(self._decode, portions, shape, self.dtype, keeping)
+
+    def forget_rows(self) -> None:
+        """Keep no rows any more."""
+        if self._kept:
+            self._kept.close()
+
+    def _decode(
+        self, first: int, last: int, bands: Sequence[int]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read some bands of rows, and where those of R, G, B and alpha among them all have data.
+
+        An undeclared fill counts as data here.
+        """
+        window = self.window(first, last)
+        with failures_as(f"{self.path}: damaged or truncated at rows {first}-{last}"):
+            dn = self.dataset.read(list(bands), window=window)
+            return dn, self._valid(dn, bands, window=window)
 
     def read_mask(self, first: int, last: int) -> NDArray[np.uint8]:
         """Read the file's mask of rows ``first`` to ``last`` (not included): 0 or 255."""
@@ -206,22 +235,29 @@ class Scene:
         window = Window(
             area.col_off + left, area.row_off + top, columns[-1] - left + 1, rows[-1] - top + 1
         )
-        near = self.dataset.read(list(self.bands), window=window)
-        there = self._valid(near, window=window)
+        bands = [*self.bands, *filter(None, [self.alpha])]
+        near = self.dataset.read(bands, window=window)
+        there = self._valid(near, bands, window=window)
         chosen = np.ix_(rows - top, columns - left)
-        dn, valid = near[:, chosen[0], chosen[1]], there[chosen]
+        dn, valid = near[: len(self.bands), chosen[0], chosen[1]], there[chosen]
         if self.validity.fill:
             valid &= ~self.validity.fill.covers(dn, rows, columns)
         return dn, valid
 
-    def _valid(self, rgb: NDArray[Any], **where: Any) -> NDArray[np.bool_]:
-        """Return where red, green and blue, read as ``rgb``, all have data: bool (rows, width)."""
-        masks = [self._mask(dn, band, **where) for dn, band in zip(rgb, self.bands, strict=True)]
-        valid: NDArray[np.bool_] = np.logical_and.reduce(masks)
-        if self.alpha:
-            valid &= self.dataset.read(self.alpha, **where) > 0
-        if rgb.dtype.kind == "f":
-            valid &= np.isfinite(rgb).all(axis=0)
+    def _valid(self, dn: NDArray[Any], bands: Sequence[int], **where: Any) -> NDArray[np.bool_]:
+        """Return where those of red, green, blue and alpha that are among ``bands`` have data.
+
+        Args:
+            dn: (bands, rows, width), as read.
+        """
+        valid, alpha = np.ones(dn.shape[1:], np.bool_), self.alpha
+        for band, rows in zip(bands, dn, strict=True):
+            if band in self.bands:
+                valid &= self._mask(rows, band, **where)
+                if rows.dtype.kind == "f":
+                    valid &= np.isfinite(rows)
+            elif band == alpha:
+                valid &= rows > 0
         return valid
 
     def _mask(self, dn: NDArray[Any], band: int, **where: Any) -> NDArray[np.bool_]:
@@ -308,7 +344,11 @@ def open_scene(
             if validity.fill:
                 warn(NodataWarning, _undeclared(path, validity.fill))
             layout = source.layout or Layout.of(dataset)
-            yield Scene(path, dataset, *found, area, layout, validity)
+            scene = Scene(path, dataset, *found, area, layout, validity)
+            try:
+                yield scene
+            finally:
+                scene.forget_rows()
 
 
 def _refuse_other_bands(path: Path, bands: Bands | None) -> None:

@@ -10,6 +10,8 @@ from geodecloud.settings import MIB, Limits
 # keeps for itself is in it.
 _PROGRAM = 330 * MIB  # Python, PyTorch, GDAL and the default model
 _CACHE = 1 / 16  # of the memory is GDAL's: a row of blocks of the input, one of the output
+_DECODING = 3 / 32  # of the memory is for rows that are decoded at once, where they are kept
+_KEEPING = 1 / 2  # of the memory that is left over is for kept rows
 _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 140  # bytes of model range, change, opacity, blend, composite
 _COARSE_ROWS = 4 * 64  # of the scene under a row of windows of the coarse pass
@@ -57,13 +59,23 @@ class MemoryPlan:
     bytes: int = 0
 
 
+def decoding_bytes(limits: Limits) -> int:
+    """Return the memory for rows that are decoded at once, see ``Scene.keep_rows``."""
+    return int(limits.max_memory * _DECODING)
+
+
+def keeping_bytes(plan: MemoryPlan, limits: Limits) -> int:
+    """Return the memory for the rows of a scene that are kept for the fine pass."""
+    return int((limits.max_memory - plan.bytes) * _KEEPING)
+
+
 @dataclass(frozen=True)
 class Footprint:
     """The facts about a scene that decide how much memory a run needs.
 
     width: in pixels.
     bytes_per_pixel: of all bands.
-    block_row: pixels of a row of blocks, over the whole width of the file.
+    block_row: pixels of a row of blocks of the output.
     cells: number of cells of the ground, see :func:`geodecloud.restore.fill.ground.cell_size`.
     coarse: bytes of the coarse answer, see :mod:`geodecloud.restore.coarse`.
     references: number of references.

@@ -204,6 +204,7 @@ def open_reference(
     ):
         # Its colours are matched to the scene's, so that its own offset hardly counts.
         radiometry = calibrate(own, Reading(keep_haze=True, force=True))
+        on_grid.keep_rows()
         yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
 
 
