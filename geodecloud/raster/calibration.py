@@ -4,7 +4,8 @@ A radiometry that nothing states is asked for where the pixels contradict the us
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,35 @@ _CHIP = 64 * 64  # pixels; the darkest of fewer tell nothing
 _PERCENT = 100
 
 
+@dataclass(frozen=True)
+class _Pixels:
+    """The valid pixels of a scene, or some from all over it.
+
+    dn: (3, count), in the file's dtype.
+    count: number of valid pixels of the scene.
+    """
+
+    dn: NDArray[Any]
+    count: int
+
+    @cached_property
+    def _dark(self) -> Any:
+        return np.percentile(self.dn, _DARK, axis=1)
+
+    @cached_property
+    def _bright(self) -> Any:
+        return np.percentile(self.dn, _BRIGHT)
+
+    def dark(self, radiometry: Radiometry) -> NDArray[np.floating]:
+        """Return the reflectance of the darkest pixels of each band: (3,)."""
+        reflectance: NDArray[np.floating] = (self._dark + radiometry.offset) / radiometry.scale
+        return reflectance
+
+    def bright(self, radiometry: Radiometry) -> float:
+        """Return the reflectance of the brightest pixels of all bands."""
+        return float((self._bright + radiometry.offset) / radiometry.scale)
+
+
 def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     """Return a scene's radiometry: as the user gives it, else as the file states it.
 
@@ -68,18 +98,18 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     statements = read_statements(scene)
     level = stated_level(statements)
     overview, valid = scene.overview()
-    dn = overview[:, valid]  # (3, count)
+    dn = overview if valid.all() else overview[:, valid]
+    pixels = _Pixels(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
     stated = stated_radiometry(statements)
     if not dn.size:
         return _as_given(reading, stated)
     if reading.scale is None and reading.offset is None:
-        stated = _settle(statements, stated, dn, level)
+        stated = _settle(statements, stated, pixels, level)
     elif reading.scale is None:
         stated = _of_floats(statements, stated, dn)
     radiometry = _as_given(reading, stated)
-    pixels = round(scene.shape[0] * scene.shape[1] * valid.mean())
     model = radiometry.to_model(dn)
-    picture = radiometry.guessed and scene.dtype == np.uint8 and pixels >= LARGE
+    picture = radiometry.guessed and scene.dtype == np.uint8 and pixels.count >= LARGE
     if picture and not reading.keep_haze and reading.mask is None:
         dark_object = np.percentile(model, 100 * DARK_OBJECT_QUANTILE, axis=1)
         radiometry = replace(radiometry, haze=uniform_haze(dark_object))
@@ -91,14 +121,15 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
             "keeps it",
         )
     elif radiometry is stated:
-        if doubt := _find_doubt(statements, radiometry, dn, pixels):
-            message = f"{scene.path}: {doubt}; {_remedy(statements, radiometry, float(dn.max()))}"
+        if doubt := _find_doubt(statements, radiometry, pixels):
+            remedy = _remedy(statements, radiometry, float(pixels.dn.max()))
+            message = f"{scene.path}: {doubt}; {remedy}"
             if not reading.force:
                 raise SceneError(f"{message}; `force` goes on without")
             warn(RadiometryWarning, message)
         else:
-            _warn_of_contradictions(scene, radiometry, dn)
-    return _with_dark_pixels(radiometry, dn, model, pixels, level)
+            _warn_of_contradictions(scene, radiometry, pixels)
+    return _with_dark_pixels(radiometry, pixels, model, level)
 
 
 def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
@@ -113,20 +144,17 @@ def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
 
 
 def _settle(
-    statements: Statements, stated: Radiometry, dn: NDArray[Any], level: Level | None
+    statements: Statements, stated: Radiometry, pixels: _Pixels, level: Level | None
 ) -> Radiometry:
     """Return the stated radiometry, or what the pixels make of a guess.
 
     A date tells whether Sentinel-2's DN had an offset, but not whether a provider has applied it;
     a level tells how dark the darkest pixels are.
-
-    Args:
-        dn: (3, count).
     """
-    stated = _of_floats(statements, stated, dn)
+    stated = _of_floats(statements, stated, pixels.dn)
     if not stated.guessed or stated.scale != SCALE:
         return stated
-    dark = _reflectance(Radiometry(), dn, _DARK, axis=1)  # (3,), without an offset
+    dark = pixels.dark(Radiometry())  # without an offset
     if stated.offset == 0:
         if level and _looks_like(level, dark):
             origin = f"{stated.origin}; its darkest pixels are those of {level} without an offset"
@@ -181,55 +209,39 @@ def _as_given(reading: Reading, stated: Radiometry) -> Radiometry:
     )
 
 
-def _reflectance(radiometry: Radiometry, dn: NDArray[Any], percentile: float, **how: Any) -> Any:
-    return (np.percentile(dn, percentile, **how) + radiometry.offset) / radiometry.scale
-
-
 def _with_dark_pixels(
-    radiometry: Radiometry,
-    dn: NDArray[Any],
-    model: NDArray[np.float32],
-    pixels: int,
-    level: Level | None,
+    radiometry: Radiometry, pixels: _Pixels, model: NDArray[np.float32], level: Level | None
 ) -> Radiometry:
     """Return the radiometry with the removed path radiance and the dark object.
 
     Args:
-        dn, model: (3, count), the scene's pixels as DN and in model range.
-        pixels: number of valid pixels of the scene.
+        model: (3, count), the pixels in model range.
         level: of the product; None: not known.
     """
-    dark = _reflectance(radiometry, dn, _DARK, axis=1) / MODEL_WHITE  # below 0 in some L2A scenes
+    dark = pixels.dark(radiometry) / MODEL_WHITE  # below 0 in some L2A scenes
     ground = radiometry.without_haze(dark.astype(np.float32))
     removed = measure_path_radiance_removed(ground, level)
     radiometry = replace(radiometry, path_radiance_removed=removed)
     model_input = radiometry.to_network(model[:, None])[:, 0]  # (3, count)
-    return replace(radiometry, dark_object=find_dark_object(model_input, pixels))
+    return replace(radiometry, dark_object=find_dark_object(model_input, pixels.count))
 
 
-def _find_doubt(
-    statements: Statements, radiometry: Radiometry, dn: NDArray[Any], pixels: int
-) -> str | None:
-    """Return in words why a guess must be wrong; None: it may be right.
-
-    Args:
-        dn: (3, count).
-        pixels: number of valid pixels of the scene.
-    """
-    highest = float(dn.max())
+def _find_doubt(statements: Statements, radiometry: Radiometry, pixels: _Pixels) -> str | None:
+    """Return in words why a guess must be wrong; None: it may be right."""
+    highest = float(pixels.dn.max())
     if not radiometry.guessed or highest == 0:  # all black tells nothing
         return None
-    bright = float(_reflectance(radiometry, dn, _BRIGHT))
+    bright = pixels.bright(radiometry)
     byte = radiometry.scale == SCALE and highest <= _BYTE
     if byte or bright < _BLACK:
         return (
             f"its brightest pixels have reflectance {bright:.3f} at a scale of "
             f"{radiometry.scale:g} ({radiometry.origin})"
         )
-    dark = _reflectance(radiometry, dn, _DARK, axis=1)
+    dark = pixels.dark(radiometry)
     without = dark + BASELINE_4_OFFSET / SCALE
     shifted = any(_looks_like(level, without) for level in ("L2A", "L1C"))
-    if shifted and dark[0] > _HAZY and statements.dtype != np.uint8 and pixels >= _CHIP:
+    if shifted and dark[0] > _HAZY and statements.dtype != np.uint8 and pixels.count >= _CHIP:
         return (
             f"its darkest pixels have reflectance {dark[0]:.2f}, as with an offset that is not "
             f"stated ({radiometry.origin})"
@@ -251,10 +263,10 @@ def _remedy(statements: Statements, radiometry: Radiometry, highest: float = mat
     return suggest_radiometry(statements.names, highest)
 
 
-def _warn_of_contradictions(scene: Scene, radiometry: Radiometry, dn: NDArray[Any]) -> None:
+def _warn_of_contradictions(scene: Scene, radiometry: Radiometry, pixels: _Pixels) -> None:
     """Warn where the darkest red or the brightest pixels have unusual reflectances."""
-    dark = float(_reflectance(radiometry, dn, _DARK, axis=1)[0])
-    bright = float(_reflectance(radiometry, dn, _BRIGHT))
+    dark = float(pixels.dark(radiometry)[0])
+    bright = pixels.bright(radiometry)
     if bright < _BLACK:
         warn(
             RadiometryWarning,

@@ -85,9 +85,10 @@ class Fill:
 def find_fill(dataset: Any, bands: tuple[int, int, int], area: Window) -> Fill | None:
     """Return the fill that lies along the border of a scene, undeclared; None: none does."""
     dtype, declared = np.dtype(dataset.dtypes[0]), dataset.nodata
-    borders = list(_corners(dataset, bands, area))
+    whole = declared is None
+    borders = list((_borders if whole else _corners)(dataset, bands, area))
     candidates = _candidates(borders, dtype, declared)
-    if declared is None or any(_fills(borders, value) for value in candidates):
+    if not whole and any(_fills(borders, value) for value in candidates):
         borders = list(_borders(dataset, bands, area))
         candidates = _candidates(borders, dtype, declared)
     counts = {
@@ -115,7 +116,7 @@ def _candidates(
     """Return the values that a fill may have: usual ones, and what on the border is no light."""
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     values = dict.fromkeys(map(float, (0, limits.min, limits.max, *_USUAL)))
-    for rgb, _ in borders:
+    for rgb, _ in borders if dtype.kind != "u" else ():
         grey = rgb[0, equal(rgb, rgb[0])]
         dark = (grey < 0) | (grey > _BRIGHTEST) if dtype.kind == "f" else grey < 0
         odd, counts = np.unique(grey[dark], return_counts=True)

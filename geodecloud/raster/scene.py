@@ -270,6 +270,8 @@ class Scene:
             if MaskFlags.per_dataset in flags:
                 there &= self.dataset.read_masks(band, **where) > 0
             return there
+        if flags == [MaskFlags.all_valid]:  # what GDAL would say of each pixel
+            return np.ones(dn.shape, bool)
         by_value = flags == [MaskFlags.nodata]
         if by_value and dn.dtype.kind in "iu" and float(declared).is_integer():
             # As GDAL's mask, for which GDAL would read the band once more.
