@@ -49,12 +49,7 @@ class Here:
             return []
         for path in job.outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
-        settings = self.spec.settings.replace(
-            provenance=job.provenance,
-            opacity=job.opacity,
-            preview=job.preview,
-            overwrite=job.overwrite,
-        )
+        settings = self.spec.settings.replace(**job.beside, overwrite=job.overwrite)
         report = decloud_scene(job.source, job.output, identity, settings, model_name="m")
         return [Done("here", Outcome(report.to_dict()))]
 

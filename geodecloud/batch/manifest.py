@@ -203,7 +203,7 @@ class Manifest:
 
     def _identity(self, job: Job) -> Entry:
         fingerprint = job.fingerprint
-        beside = dict(zip(BESIDE, job.beside, strict=True))
+        made = {name: self._relative(path) for name, path in job.beside.items()}
         return {
             "source": {
                 "path": job.source,
@@ -211,7 +211,7 @@ class Manifest:
                 "mtime": fingerprint.mtime if fingerprint else None,
             },
             "output": self._relative(job.output),
-            **{name: self._relative(path) if path else None for name, path in beside.items()},
+            **{name: made.get(name) for name in BESIDE},
         }
 
     def _relative(self, path: Path) -> str:

@@ -3,20 +3,16 @@
 import dataclasses
 import os
 import string
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from geodecloud.batch.search import Fingerprint, FoundScene
 from geodecloud.errors import UsageError
 
 INDEX = "geodecloud-report.html"  # lists the reports, in the folder of the outputs
-BESIDE = (
-    "provenance",
-    "opacity",
-    "cloud_mask",
-    "preview",
-    "report",
-)  # outputs with names of their own
+# Outputs beside the restored scene, with names of their own.
+BESIDE = ("provenance", "opacity", "cloud_mask", "preview", "report")
 
 
 @dataclass(frozen=True)
@@ -24,6 +20,7 @@ class Job:
     """A scene and the files to make of it, all paths absolute.
 
     fingerprint: the scene's when it was found; None if it was missing.
+    beside: the files with names of their own, by the names of :data:`BESIDE`.
     item: the STAC item, beside the output.
     overwrite: existing outputs may be replaced.
     stale: files of an earlier output, which do not fit the new one.
@@ -32,25 +29,15 @@ class Job:
     source: str
     fingerprint: Fingerprint | None
     output: Path
-    provenance: Path | None = None
-    opacity: Path | None = None
-    preview: Path | None = None
-    cloud_mask: Path | None = None
-    report: Path | None = None
+    beside: Mapping[str, Path] = field(default_factory=dict)
     item: Path | None = None
     overwrite: bool = False
     stale: tuple[Path, ...] = ()
 
     @property
-    def beside(self) -> tuple[Path | None, ...]:
-        """The files with names of their own, in the order of :data:`BESIDE`."""
-        return tuple(getattr(self, name) for name in BESIDE)
-
-    @property
     def outputs(self) -> list[Path]:
         """All files to make."""
-        every = (self.output, *self.beside, self.item)
-        return [path for path in every if path]
+        return [self.output, *self.beside.values(), *([self.item] if self.item else [])]
 
 
 @dataclass(frozen=True)
@@ -90,11 +77,7 @@ class Naming:
             source=source.name,
             fingerprint=source.fingerprint(),
             output=paths["name"],
-            provenance=paths.get("provenance"),
-            opacity=paths.get("opacity"),
-            preview=paths.get("preview"),
-            cloud_mask=paths.get("cloud_mask"),
-            report=paths.get("report"),
+            beside={name: paths[name] for name in BESIDE if name in paths},
             overwrite=overwrite,
         )
 

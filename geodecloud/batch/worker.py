@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geodecloud.batch.plan import BESIDE, Job
+from geodecloud.batch.plan import Job
 from geodecloud.errors import GeodecloudError, GeodecloudWarning
 from geodecloud.settings import ModelSpec, Settings
 
@@ -105,10 +105,7 @@ class Restorer:
         from geodecloud.masking import mask_scene
 
         try:
-            settings = self._settings.replace(
-                **dict(zip(BESIDE, job.beside, strict=True)),
-                overwrite=job.overwrite,
-            )
+            settings = self._settings.replace(**job.beside, overwrite=job.overwrite)
             for path in job.outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)
             way = job.source, job.output, self._predictor, settings
