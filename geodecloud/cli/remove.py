@@ -23,39 +23,45 @@ from geodecloud.settings import ModelSpec, Settings
 
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 
+SrcArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC",
+        help="Cloudy scene: a raster; a Sentinel-2 product (.SAFE, .zip or MTD_MSIL*.xml); or "
+        "a folder or pattern of files of one band each",
+    ),
+]
+DstArgument = Annotated[Path | None, typer.Argument(metavar="DST", help="GeoTIFF to write")]
+MoreArgument = Annotated[list[str] | None, typer.Argument(hidden=True)]
+RedOption = Annotated[
+    str | None,
+    input_option(
+        metavar="FILE", help="File of the red band; --red, --green and --blue replace SRC"
+    ),
+]
+GreenOption = Annotated[
+    str | None,
+    input_option(metavar="FILE", help="File of the green band"),
+]
+BlueOption = Annotated[
+    str | None,
+    input_option(metavar="FILE", help="File of the blue band"),
+]
+DryRunOption = Annotated[
+    bool,
+    output_option("--dry-run", help="Say what would be read, used and written, and write nothing"),
+]
+
 
 @takes_settings()
 def remove(
-    src: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC",
-            help="Cloudy scene: a raster; a Sentinel-2 product (.SAFE, .zip or MTD_MSIL*.xml); or "
-            "a folder or pattern of files of one band each",
-        ),
-    ],
-    dst: Annotated[Path | None, typer.Argument(metavar="DST", help="GeoTIFF to write")] = None,
-    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
-    red: Annotated[
-        str | None,
-        input_option(
-            metavar="FILE", help="File of the red band; --red, --green and --blue replace SRC"
-        ),
-    ] = None,
-    green: Annotated[
-        str | None,
-        input_option(metavar="FILE", help="File of the green band"),
-    ] = None,
-    blue: Annotated[
-        str | None,
-        input_option(metavar="FILE", help="File of the blue band"),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        output_option(
-            "--dry-run", help="Say what would be read, used and written, and write nothing"
-        ),
-    ] = False,
+    src: SrcArgument,
+    dst: DstArgument = None,
+    more: MoreArgument = None,
+    red: RedOption = None,
+    green: GreenOption = None,
+    blue: BlueOption = None,
+    dry_run: DryRunOption = False,
     progress: ProgressOption = "bar",
     as_json: JsonOption = False,
     quiet: QuietOption = False,

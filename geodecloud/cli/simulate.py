@@ -20,39 +20,46 @@ from geodecloud.settings import Settings
 _DEFAULTS = Settings()
 Kind = Literal[CLOUDS]  # type: ignore[valid-type]  # typer reads it at run time
 
+SrcArgument = Annotated[Path, typer.Argument(metavar="SRC", help="Clear GeoTIFF")]
+DstArgument = Annotated[Path, typer.Argument(metavar="DST", help="Cloudy GeoTIFF to write")]
+KindOption = Annotated[
+    Kind,
+    typer.Option(
+        metavar="|".join(CLOUDS),
+        help=f"Kind of cloud: {', '.join(KINDS[name].text for name in CLOUDS)}",
+        rich_help_panel="Clouds",
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(metavar="NUMBER", help="Seed of the cloud's shape", rich_help_panel="Clouds"),
+]
+ZoomOption = Annotated[
+    float,
+    typer.Option(
+        metavar="FACTOR",
+        help="Factor of the clouds' size, 0.1 to 100; at 1 they suit a scene of 640 m",
+        rich_help_panel="Clouds",
+    ),
+]
+OpacityOption = Annotated[
+    Path | None,
+    output_option(
+        metavar="FILE",
+        help="GeoTIFF to write the opacity to",
+        show_default="DST's name with _opacity.tif",
+    ),
+]
+
 
 @takes_settings(only=OF_READING)
 def simulate(
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="Clear GeoTIFF")],
-    dst: Annotated[Path, typer.Argument(metavar="DST", help="Cloudy GeoTIFF to write")],
-    kind: Annotated[
-        Kind,
-        typer.Option(
-            metavar="|".join(CLOUDS),
-            help=f"Kind of cloud: {', '.join(KINDS[name].text for name in CLOUDS)}",
-            rich_help_panel="Clouds",
-        ),
-    ] = "cumulus",
-    seed: Annotated[
-        int,
-        typer.Option(metavar="NUMBER", help="Seed of the cloud's shape", rich_help_panel="Clouds"),
-    ] = 0,
-    zoom: Annotated[
-        float,
-        typer.Option(
-            metavar="FACTOR",
-            help="Factor of the clouds' size, 0.1 to 100; at 1 they suit a scene of 640 m",
-            rich_help_panel="Clouds",
-        ),
-    ] = 3.0,
-    opacity: Annotated[
-        Path | None,
-        output_option(
-            metavar="FILE",
-            help="GeoTIFF to write the opacity to",
-            show_default="DST's name with _opacity.tif",
-        ),
-    ] = None,
+    src: SrcArgument,
+    dst: DstArgument,
+    kind: KindOption = "cumulus",
+    seed: SeedOption = 0,
+    zoom: ZoomOption = 3.0,
+    opacity: OpacityOption = None,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = "bar",
     settings: Settings = _DEFAULTS,

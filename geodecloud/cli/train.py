@@ -28,64 +28,73 @@ if TYPE_CHECKING:
 
 _DEFAULTS = Settings()
 
+DataOption = Annotated[Path, input_option(metavar="PATH", help="EuroSAT folder or zip")]
+OutOption = Annotated[Path, output_option(metavar="DIR", help="Output folder")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Recipe of the run, a TOML file like those in configs/",
+        show_default="that of configs/default.toml",
+    ),
+]
+CloudFieldsOption = Annotated[
+    Path | None,
+    input_option(
+        metavar="DIR",
+        help="Folder of real cloud fields: grey PNG, WebP or GeoTIFF",
+        show_default="those of the repository",
+    ),
+]
+ScenesOption = Annotated[
+    Path | None,
+    input_option(metavar="DIR", help="Folder of clear GeoTIFFs to cut more training tiles from"),
+]
+ClassesOption = Annotated[
+    str | None,
+    input_option(
+        metavar="NAMES",
+        help="Land-cover classes to train on, like Forest,River",
+        show_default="all",
+    ),
+]
+StartOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Model file, or last.pt of a run, to start from",
+        show_default="random weights",
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel="Performance",
+        metavar="DEVICE",
+        help="Device to train on: cpu, cuda, cuda:1 or mps",
+        show_default="a GPU if there is one",
+    ),
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(metavar="COUNT", help="Training steps", show_default="as --config says"),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out")]
+
 
 @takes_settings(only=("scale", "offset", "threads"))
 def train(
-    data: Annotated[Path, input_option(metavar="PATH", help="EuroSAT folder or zip")],
-    out: Annotated[Path, output_option(metavar="DIR", help="Output folder")],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Recipe of the run, a TOML file like those in configs/",
-            show_default="that of configs/default.toml",
-        ),
-    ] = None,
-    cloud_fields: Annotated[
-        Path | None,
-        input_option(
-            metavar="DIR",
-            help="Folder of real cloud fields: grey PNG, WebP or GeoTIFF",
-            show_default="those of the repository",
-        ),
-    ] = None,
-    scenes: Annotated[
-        Path | None,
-        input_option(
-            metavar="DIR", help="Folder of clear GeoTIFFs to cut more training tiles from"
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        input_option(
-            metavar="NAMES",
-            help="Land-cover classes to train on, like Forest,River",
-            show_default="all",
-        ),
-    ] = None,
-    start: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Model file, or last.pt of a run, to start from",
-            show_default="random weights",
-        ),
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel="Performance",
-            metavar="DEVICE",
-            help="Device to train on: cpu, cuda, cuda:1 or mps",
-            show_default="a GPU if there is one",
-        ),
-    ] = "auto",
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="COUNT", help="Training steps", show_default="as --config says"),
-    ] = None,
+    data: DataOption,
+    out: OutOption,
+    config: ConfigOption = None,
+    cloud_fields: CloudFieldsOption = None,
+    scenes: ScenesOption = None,
+    classes: ClassesOption = None,
+    start: StartOption = None,
+    device: DeviceOption = "auto",
+    steps: StepsOption = None,
     on_bad: OnBadOption = "error",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out")] = False,
+    resume: ResumeOption = False,
     log_every: LogEveryOption = Monitoring.log_every,
     log_dir: LogDirOption = None,
     quiet: QuietOption = False,
