@@ -23,7 +23,7 @@ from geodecloud.settings import (
     Settings,
     Windows,
 )
-from geodecloud.settings.option import Option, choices_of, flags_of, hints, option_of
+from geodecloud.settings.option import Option, choices_of, flags_of, hints, kinds_of, option_of
 
 _PANELS = {
     Reading: "Input",
@@ -174,5 +174,4 @@ def _type_on_the_command_line(hint: Any, option: Option) -> Any:
         return list[str]
     if option.parse or hint is str:
         return str
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
-    return kinds[0]
+    return kinds_of(hint)[0]

@@ -91,18 +91,18 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
                 f"`bands` are {text}: give three different ones of 1 to {dataset.count}"
             )
         return wanted, "as given"
-    said = BandNames(dataset.descriptions, dataset.colorinterp, name, dataset.tags())
-    by_name = _by_name(said)
+    stated = BandNames(dataset.descriptions, dataset.colorinterp, name, dataset.tags())
+    by_name = _by_name(stated)
     if bands := _distinct(by_name):
         return bands, "by description"
     by_colour = [
-        said.interpretations.index(colour) + 1 if colour in said.interpretations else None
+        stated.interpretations.index(colour) + 1 if colour in stated.interpretations else None
         for colour in _INTERPRETATIONS
     ]
     if bands := _distinct(by_colour):
-        _refuse_contradiction(said, by_name, bands)
+        _refuse_contradiction(stated, by_name, bands)
         return bands, "by colour interpretation"
-    colours = [colour for colour in said.interpretations if colour != ColorInterp.alpha]
+    colours = [colour for colour in stated.interpretations if colour != ColorInterp.alpha]
     if _PLANETSCOPE.search(name) and len(colours) in _PLANETSCOPE_BANDS:
         return _PLANETSCOPE_BANDS[len(colours)], "by PlanetScope's order"
     if len(colours) > _MOST_UNNAMED or any(by_name):
@@ -176,18 +176,18 @@ def words_of(name: str) -> list[str]:
     return re.findall(r"\d+\.\d+(?:[a-zµ]+)?|[a-z0-9µ]+", joined)
 
 
-def _by_name(said: BandNames) -> list[int | None]:
+def _by_name(stated: BandNames) -> list[int | None]:
     """Return the band of each colour by the bands' names.
 
     Raises:
         UsageError: two bands have names that fit equally.
     """
-    names = said.names
+    names = stated.names
     if all(re.fullmatch(rf"(?i)band[ _]?0*{i}", name or "") for i, name in enumerate(names, 1)):
         return [None] * 3  # counted, not named
     fits: list[list[tuple[int, int]]] = [[], [], []]  # of each colour: looseness and band
     for band, name in enumerate(names, start=1):
-        if fit := colour_of(name or "", said.numbers):
+        if fit := colour_of(name or "", stated.numbers):
             fits[fit[0]].append((fit[1], band))
     found: list[int | None] = []
     for colour, candidates in zip(COLOURS, fits, strict=True):
@@ -195,7 +195,7 @@ def _by_name(said: BandNames) -> list[int | None]:
         best = [band for looseness, band in candidates if looseness == candidates[0][0]]
         if len(best) > 1:
             alike = " and ".join(f"{band} ({names[band - 1]})" for band in best[:3])
-            raise UsageError(f"{said.file}: bands {alike} may be {colour}; give `bands`")
+            raise UsageError(f"{stated.file}: bands {alike} may be {colour}; give `bands`")
         found.append(best[0] if best else None)
     return found
 
@@ -208,7 +208,7 @@ def _distinct(bands: list[int | None]) -> Bands | None:
     return None
 
 
-def _refuse_contradiction(said: BandNames, by_name: list[int | None], bands: Bands) -> None:
+def _refuse_contradiction(stated: BandNames, by_name: list[int | None], bands: Bands) -> None:
     """Refuse colours of a false-colour picture, whose bands are named otherwise.
 
     Raises:
@@ -217,6 +217,6 @@ def _refuse_contradiction(said: BandNames, by_name: list[int | None], bands: Ban
     for colour, named, shown in zip(COLOURS, by_name, bands, strict=True):
         if named not in (None, shown):
             raise UsageError(
-                f"{said.file}: band {shown} is shown in {colour}, but band {named} is named "
-                f"{said.names[named - 1] if named else ''}; give `bands`"
+                f"{stated.file}: band {shown} is shown in {colour}, but band {named} is named "
+                f"{stated.names[named - 1] if named else ''}; give `bands`"
             )

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def _finest(files: Sequence[ExtraFile], red: Pixels) -> ExtraFile | None:
     for one in files:
         factor, _ = _misfit(one, red)
         if factor:
-            return ExtraFile(one.path, one.name, one.wavelength, factor)
+            return replace(one, factor=factor)
     return None
 
 

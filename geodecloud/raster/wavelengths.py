@@ -136,13 +136,13 @@ def numbers_of(names: BandNames) -> Mapping[str, float] | None:
     by_colour = {(3, 2, 1): _TM, (1, 4, 3): _MODIS}.get(names.numbers)
     if by_colour:
         return by_colour
-    said = " ".join((names.file, *(f"{k}={v}" for k, v in (names.tags or {}).items())))
+    stated = " ".join((names.file, *(f"{k}={v}" for k, v in (names.tags or {}).items())))
     words = [words_of(name or "") for name in names.names]
     numbers = {match[1] for one in words for word in one if (match := _NUMBER.fullmatch(word))}
     padded = any(re.search(r"(?i)\bB0\d", name or "") for name in names.names)
     surface = any("sr" in one for one in words)  # SR_B5 is Landsat's
-    landsat = surface or bool(_LANDSAT_WORDS.search(said))
-    sentinel = bool({"8a", "12"} & numbers) or bool(_SENTINEL_WORDS.search(said)) or padded
+    landsat = surface or bool(_LANDSAT_WORDS.search(stated))
+    sentinel = bool({"8a", "12"} & numbers) or bool(_SENTINEL_WORDS.search(stated)) or padded
     if landsat:
         return _OLI
     return _SENTINEL_2 if sentinel else {"1": 443}

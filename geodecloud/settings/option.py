@@ -61,6 +61,11 @@ def choices_of(hint: Any) -> tuple[str, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
+def kinds_of(hint: Any) -> list[Any]:
+    """Return the types that a field may have, None aside."""
+    return [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
+
+
 class Part:
     """A part of the settings: checks its fields when it is made."""
 
@@ -83,7 +88,7 @@ def _taken(part: type, one: dataclasses.Field[Any], given: Any) -> Any:
 
 
 def _as_type(hint: Any, value: Any) -> Any:
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
+    kinds = kinds_of(hint)
     if choices_of(hint):
         return str(value)
     if bool in kinds:

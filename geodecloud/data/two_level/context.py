@@ -61,20 +61,21 @@ def spoiled_answer(
     left = (1 - found).clamp(-0.3, 1)
     colour = target + left * (clouded - target)
     colour = colour + 0.03 * _smooth(draw, "told colour", n, 3)
-    told = torch.cat([colour, opacity * found, _shadow_found(draw, shadow, plan)], dim=1)
-    told = torch.where(draw.chance("told wrong", plan.wrong, n, 1, 1, 1), _wrong(draw, told), told)
-    told = interpolate(told.clamp(0, 1), scale_factor=POOL, mode="bilinear", align_corners=False)
+    answer = torch.cat([colour, opacity * found, _shadow_found(draw, shadow, plan)], dim=1)
+    wrong = draw.chance("told wrong", plan.wrong, n, 1, 1, 1)
+    answer = torch.where(wrong, _wrong(draw, answer), answer).clamp(0, 1)
+    answer = interpolate(answer, scale_factor=POOL, mode="bilinear", align_corners=False)
     something = fine & ~draw.chance("told nothing", plan.nothing, n)
-    return told * something[:, None, None, None]
+    return answer * something[:, None, None, None]
 
 
-def _wrong(draw: Draw, told: Tensor) -> Tensor:
+def _wrong(draw: Draw, answer: Tensor) -> Tensor:
     """Replace the cloud of each window by the next one's: where it was not, land looks hazy."""
-    n = len(told)
-    opacity = told[:, 3:4].roll(1, dims=0) * draw.uniform("wrong share", n, 1, 1, 1, high=0.7)
+    n = len(answer)
+    opacity = answer[:, 3:4].roll(1, dims=0) * draw.uniform("wrong share", n, 1, 1, 1, high=0.7)
     # What is taken for haze is darkened.
-    colour = told[:, :3] - 0.5 * opacity * (1 - told[:, :3])
-    return torch.cat([colour.clamp_min(0), opacity, told[:, 4:].roll(2, dims=0)], dim=1)
+    colour = answer[:, :3] - 0.5 * opacity * (1 - answer[:, :3])
+    return torch.cat([colour.clamp_min(0), opacity, answer[:, 4:].roll(2, dims=0)], dim=1)
 
 
 def _shadow_found(draw: Draw, shadow: Tensor, plan: ContextPlan) -> Tensor:

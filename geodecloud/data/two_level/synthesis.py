@@ -71,24 +71,24 @@ def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: Synthes
     seen, clear = expose(draw, (sky.seen, ground.light), sensor, level, plan.sensor)
     target = sensor.radiometry(ground.light).clamp(0, 1)
     truth = (target, sky.opacity, sky.shadow)
-    told = spoiled_answer(draw, truth, seen.clamp(0, 1), level == 1, plan.context)
+    answer = spoiled_answer(draw, truth, seen.clamp(0, 1), level == 1, plan.context)
     dark = sensor.radiometry(_dark_object(draw, ground, sky)).clamp(0, 1)
     unknown = draw.chance("dark unknown", plan.context.dark_unknown, size)[:, None, None, None]
     dark = torch.where(unknown, assumed_dark(seen), dark)
-    seen_by_network = model_input(seen, told, dark)
+    seen_by_network = model_input(seen, answer, dark)
     clear = clear.clamp(0, 1)
     return Batch(seen_by_network, target, clear, sky.opacity, sky.shadow, level, sky.kind)
 
 
-def model_input(seen: Tensor, told: Tensor, dark: Tensor) -> Tensor:
+def model_input(seen: Tensor, answer: Tensor, dark: Tensor) -> Tensor:
     """Put together what the network sees: (N, 14, H, W), see :func:`generator_input`.
 
     Args:
         seen: (N, 3, H, W), the scene in model range, beyond 1 too.
-        told: (N, 5, H, W), the coarse answer: restored colour, opacity, shadow; zeros: none.
+        answer: (N, 5, H, W), the coarse answer: restored colour, opacity, shadow; zeros: none.
         dark: (N, 3, 1, 1), the dark object of the scene, or :func:`assumed_dark`.
     """
-    return generator_input(_PLAN, torch.cat([seen, told], dim=1), dark)
+    return generator_input(_PLAN, torch.cat([seen, answer], dim=1), dark)
 
 
 def assumed_dark(seen: Tensor) -> Tensor:
