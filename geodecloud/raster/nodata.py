@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
-from geodecloud.raster.dn import exact
+from geodecloud.raster.dn import exact, holds
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Output
 
@@ -35,16 +35,15 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
             f"`dst_nodata` is {exact(wanted)}, but {scene.path} is filled with "
             f"{exact(scene.validity.fill.value)} at its border; give that value"
         )
-    if scene.dtype.kind in "iu":
-        limits = np.iinfo(scene.dtype)
-        if not (wanted.is_integer() and limits.min <= wanted <= limits.max):
-            raise UsageError(
-                f"`dst_nodata` is {exact(wanted)}: {scene.path} has {scene.dtype} values; give a "
-                f"whole number of {limits.min} to {limits.max}"
-            )
-    elif abs(wanted) > np.finfo(scene.dtype).max:
+    if holds(scene.dtype, wanted):
+        return wanted
+    if scene.dtype.kind == "f":
         raise UsageError(f"`dst_nodata` is {exact(wanted)}: {scene.dtype} does not hold it")
-    return wanted
+    limits = np.iinfo(scene.dtype)
+    raise UsageError(
+        f"`dst_nodata` is {exact(wanted)}: {scene.path} has {scene.dtype} values; give a whole "
+        f"number of {limits.min} to {limits.max}"
+    )
 
 
 class NodataCheck:

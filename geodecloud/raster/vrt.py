@@ -65,6 +65,11 @@ class _BandFile:
     masked: bool
     alpha: bool
 
+    @property
+    def kind(self) -> str:
+        """The type of its pixels, as GDAL names it."""
+        return self.described.findall("VRTRasterBand")[0].attrib["dataType"]
+
 
 def vrt_of(files: list[str], tags: Tags, extra: Sequence[ExtraFile] = ()) -> str:
     """Return the text of a VRT: red, green, blue, the extra bands, and alpha if a colour has it.
@@ -176,14 +181,11 @@ def _shared_nodata(parts: list[_BandFile], tags: Tags) -> float | None:
     return None
 
 
-def _band(root: ET.Element, part: _BandFile, number: int, **more: str) -> ET.Element:
+def _band(root: ET.Element, part: _BandFile, number: int) -> ET.Element:
     """Add a band like the file's, without a source."""
-    described = part.described.find("VRTRasterBand")
-    assert described is not None  # noqa: S101  each raster has a band
-    kind = {"dataType": described.attrib["dataType"], "band": str(number)}
-    band = ET.SubElement(root, "VRTRasterBand", kind | more)
+    band = ET.SubElement(root, "VRTRasterBand", {"dataType": part.kind, "band": str(number)})
     for element in _OF_BAND:
-        band.extend(described.findall(element))
+        band.extend(part.described.findall(f"VRTRasterBand[1]/{element}"))
     return band
 
 
@@ -226,9 +228,8 @@ def _add_alpha(root: ET.Element, parts: list[_BandFile], nodata: float | None, n
     """Add the least of the files' alpha bands."""
     if not parts:
         return
-    band = _band(root, parts[0], number, subClass="VRTDerivedRasterBand")
-    for leftover in list(band):
-        band.remove(leftover)
+    kind = {"dataType": parts[0].kind, "band": str(number)}
+    band = ET.SubElement(root, "VRTRasterBand", kind)
     _add(band, "ColorInterp", "Alpha")
     _add_nodata(band, nodata)
     _add_least(band, [part.name for part in parts], "2")
@@ -239,17 +240,15 @@ def _add_mask(root: ET.Element, parts: list[_BandFile]) -> None:
     if not any(part.masked for part in parts):
         return
     mask = ET.SubElement(root, "MaskBand")
-    kind = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
-    band = ET.SubElement(mask, "VRTRasterBand", kind)
+    band = ET.SubElement(mask, "VRTRasterBand", {"dataType": "Byte"})
     _add_least(band, [part.name for part in parts if not part.alpha], "mask,1")
 
 
 def _add_least(band: ET.Element, files: list[str], source: str) -> None:
     """Let a derived band be the least value of a band, or mask, of several files."""
     if len(files) > 1:
+        band.attrib["subClass"] = "VRTDerivedRasterBand"
         _add(band, "PixelFunctionType", "min")
-    else:
-        del band.attrib["subClass"]
     for file in files:
         _add_source(band, file, source)
 
