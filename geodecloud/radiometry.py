@@ -97,6 +97,11 @@ class Radiometry:
         """DN between the bottom and the top of the model range, reflectance 0 to 0.275."""
         return MODEL_WHITE * self.scale
 
+    @property
+    def is_picture(self) -> bool:
+        """True of 8 bits of which nothing else is known."""
+        return self.guessed and self.scale == PICTURE_SCALE
+
     def to_model(self, dn: NDArray[Any], most: float = 1.0) -> NDArray[np.float32]:
         """Return DN of any shape and dtype in model range: float32, NaN stays.
 

@@ -15,7 +15,14 @@ from geodecloud.radiometry import PATH_RADIANCE, Radiometry
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.cells import PooledScene, cell_of, pooled
-from geodecloud.restore.coarse import CERTAIN_ALONE, Coarse, certain_veil, coarse_bytes, gated
+from geodecloud.restore.coarse import (
+    CERTAIN_ALONE,
+    Coarse,
+    bright_land,
+    certain_veil,
+    coarse_bytes,
+    gated,
+)
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import MemoryPlan
@@ -308,6 +315,32 @@ def test_inside_of_the_gate_all_is_as_without_one(seed):
     np.testing.assert_array_equal(with_gate[:, inside], without[:, inside])
     assert not with_gate[3, outside].any()
     assert (with_gate[3] <= without[3] + 1e-6).all()
+
+
+def bump(radius, edge, top, side=64):
+    """Opacity of cells that falls from the top to 0 within so many cells around a disc."""
+    far = np.hypot(*(np.indices((side, side)) - side / 2))
+    return np.clip(top * (radius + edge / 2 - far) / edge, 0, top).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("opacity", "is_land"),
+    [
+        (bump(16, 1, 0.4), True),
+        (bump(16, 16, 0.4), False),  # fades out
+        (bump(16, 1, 0.95), False),  # dense
+        (bump(5, 1, 0.4), False),  # small
+        (np.full((64, 64), 0.4, np.float32), False),  # its edges lie outside
+        (np.zeros((64, 64), np.float32), False),
+    ],
+)
+def test_in_a_picture_what_ends_as_sharply_as_land_is_land(opacity, is_land):
+    veil = certain_veil(opacity, 0.12)
+    np.testing.assert_array_equal(bright_land(opacity, veil), veil & is_land)
+    answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
+    for of_picture in (False, True):
+        coarse = replace(coarse_of(256, answer[:3], answer), of_picture=of_picture)
+        assert gated(coarse, Windows()).gate.any() == (veil.any() and not (of_picture and is_land))
 
 
 def test_all_windows_find_a_small_cloud_too_and_no_faint_veil_more():

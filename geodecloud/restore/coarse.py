@@ -28,6 +28,10 @@ CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # and pale fields look like a faint, even veil, which is nowhere more than that.
 _THIN_VEIL, _CERTAIN = 0.05, 0.12
 CERTAIN_ALONE = 0.2  # the same for windows without a scene around them
+# Steps of opacity from cell to cell at the rim of bright land, over the mean within; the opacity of
+# dense cloud; and the fewest cells of what is called land. Of the pictures of generality.py and of
+# the real pairs, veils have steps up to 0.16, bright fields from 0.24 on.
+_SHARP, _DENSE, _LARGE = 0.2, 0.75, 250
 _CERTAIN_FINE = (0.12, 0.22)  # fine opacity behind the gate: left out up to, and believed from
 _MARGIN = 4  # cells around by which that is widened
 _SOFT = 2  # cells to each side over which the gate's edge is made soft
@@ -52,6 +56,7 @@ class Coarse:
     guides: whether the network takes context: the fine pass, where there is one, is told of it.
     computed: number of windows that were computed, by their top row.
     thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
+    of_picture: whether the scene is a picture of 8 bits, whose land may be as bright as haze.
     gate: uint8 (rows, columns), 0..255, weight of a faint veil, which is left out where it is 0;
         None: 255.
     all_windows: whether the fine pass is needed where the gate is 0, too.
@@ -68,6 +73,7 @@ class Coarse:
     guides: bool
     computed: dict[int, int]
     thrown: NDArray[np.uint8]
+    of_picture: bool = False
     gate: NDArray[np.uint8] | None = None
     all_windows: bool = False
     known: NDArray[np.bool_] | None = None
@@ -281,7 +287,10 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
     gate = np.empty(opacity.shape, np.uint8)
-    for rows, near in soft_dilations(certain_veil(opacity, _CERTAIN), _MARGIN, _SOFT):
+    veil = certain_veil(opacity, _CERTAIN)
+    if coarse.of_picture:
+        veil &= ~bright_land(opacity, veil)
+    for rows, near in soft_dilations(veil, _MARGIN, _SOFT):
         gate[rows] = np.rint(255 * near)
     return replace(coarse, gate=gate, all_windows=windows.gate == "off")
 
@@ -312,3 +321,27 @@ def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bo
         opacity > certain, mask=opacity > _THIN_VEIL
     )
     return veil
+
+
+def bright_land(opacity: NDArray[np.floating], veil: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which parts of a veil are bright land: bool (rows, columns).
+
+    In a picture, land may be as bright as haze. But thin cloud fades out over many cells, where
+    land ends within one or two. Dense clouds end so, too, and small ones hardly otherwise: they
+    stay part of the veil.
+
+    Args:
+        opacity: (rows, columns) of cells, 0..1.
+        veil: bool (rows, columns).
+    """
+    parts, count = ndimage.label(veil)
+    every = np.arange(count + 1)
+    values = opacity.astype(np.float32)
+    rim = np.where(ndimage.binary_erosion(veil, border_value=1), 0, parts)
+    steps = np.hypot(*(ndimage.sobel(values, axis, mode="nearest") / 8 for axis in (0, 1)))
+    land = ndimage.mean(steps, rim, every) > _SHARP * ndimage.mean(values, parts, every)
+    land &= ndimage.maximum(values, parts, every) < _DENSE
+    land &= np.bincount(parts.ravel(), minlength=count + 1) >= _LARGE
+    land[0] = False
+    found: NDArray[np.bool_] = land[parts]
+    return found

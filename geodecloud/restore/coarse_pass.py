@@ -51,6 +51,7 @@ def coarse_pass(
         guides=network.takes_context,
         computed={},
         thrown=np.zeros((2, height, width), np.uint8),
+        of_picture=network.radiometry.is_picture,
         known=np.zeros((height, width), np.bool_),
         sampled=source.sampled,
     )
