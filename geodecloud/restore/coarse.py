@@ -337,11 +337,14 @@ def bright_land(opacity: NDArray[np.floating], veil: NDArray[np.bool_]) -> NDArr
     parts, count = ndimage.label(veil)
     every = np.arange(count + 1)
     values = opacity.astype(np.float32)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
     rim = np.where(ndimage.binary_erosion(veil, border_value=1), 0, parts)
+    rims = np.bincount(rim.ravel(), minlength=count + 1)
     steps = np.hypot(*(ndimage.sobel(values, axis, mode="nearest") / 8 for axis in (0, 1)))
-    land = ndimage.mean(steps, rim, every) > _SHARP * ndimage.mean(values, parts, every)
+    inside = ndimage.sum_labels(values, parts, every) / np.maximum(sizes, 1)
+    land = ndimage.sum_labels(steps, rim, every) > _SHARP * inside * rims
     land &= ndimage.maximum(values, parts, every) < _DENSE
-    land &= np.bincount(parts.ravel(), minlength=count + 1) >= _LARGE
+    land &= sizes >= _LARGE
     land[0] = False
     found: NDArray[np.bool_] = land[parts]
     return found
