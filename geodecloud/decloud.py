@@ -27,6 +27,7 @@ from geodecloud.raster.mask import CloudMask, open_mask
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.profile import output_block
 from geodecloud.raster.provenance import MOST_REFERENCES
+from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands
@@ -35,6 +36,7 @@ from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import coarse_bytes, for_fine_pass, with_veil
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.composite import composite
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.opaque import fill_opaque
 from geodecloud.restore.fill.reference import ReferenceImage, open_reference
@@ -51,7 +53,6 @@ from geodecloud.restore.memory import (
 )
 from geodecloud.restore.other_bands import OtherBands
 from geodecloud.restore.patches import Network, Predict
-from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import screen
 from geodecloud.restore.stages import cancellable, prefetch
 from geodecloud.restore.windows import grid_of

@@ -18,6 +18,7 @@ from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.cloud_mask import CloudClass, create_cloud_mask, style
 from geodecloud.raster.extra_bands import NONE
 from geodecloud.raster.gdal import gdal_resources
+from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src, has_extra_bands
 from geodecloud.restore.cells import cell_of
@@ -27,7 +28,6 @@ from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import cache_bytes, decoding_bytes, keeping_bytes
 from geodecloud.restore.patches import Predict
-from geodecloud.restore.rows import Rows
 from geodecloud.restore.stages import cancellable, prefetch
 from geodecloud.settings import Reading, Settings
 

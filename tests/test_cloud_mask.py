@@ -16,10 +16,10 @@ from geodecloud.masking import mask_scene
 from geodecloud.raster.cloud_mask import MEANINGS, CloudClass, style
 from geodecloud.raster.mask import open_mask
 from geodecloud.raster.origin import is_output
+from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.classify import SHADOW_ABOVE, THIN_ABOVE, classify
 from geodecloud.restore.relight import Shade
-from geodecloud.restore.rows import Rows
 from geodecloud.settings import Policy, Settings
 from tests.conftest import noise, read, write_scene
 

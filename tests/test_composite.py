@@ -23,9 +23,10 @@ from geodecloud.radiometry import (
 from geodecloud.raster.counts import Counts, count
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
+from geodecloud.raster.rows import Rows
 from geodecloud.restore.composite import _SHADOW, composite, percent
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import runs
-from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import fill_weight, screen
 from geodecloud.settings import Policy
 

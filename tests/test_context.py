@@ -19,9 +19,11 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import FillWarning, OutputError, UsageError
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
+from geodecloud.raster import rows as finished
 from geodecloud.raster.provenance import Provenance
+from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import open_scene
-from geodecloud.restore import rows as finished
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.fill import texture
 from geodecloud.restore.fill.ground import LAND, Ground
 from geodecloud.restore.fill.limit import FillLimit
@@ -30,7 +32,6 @@ from geodecloud.restore.fill.pyramid import pull_push
 from geodecloud.restore.fill.survey import Survey
 from geodecloud.restore.filters import box_mean, dilate, upsample
 from geodecloud.restore.memory import MemoryPlan
-from geodecloud.restore.rows import Rows, SceneFacts
 from geodecloud.restore.screen import fill_weight
 from geodecloud.restore.showing import clear_weight
 from geodecloud.settings import Policy, Settings

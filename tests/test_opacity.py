@@ -19,10 +19,10 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.opacity import BANDS, NO_PERCENT, style
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.provenance import Provenance
+from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.stale import remove_output
 from geodecloud.restore.composite import percent
-from geodecloud.restore.rows import Rows
 from geodecloud.settings import ModelSpec, Output, Settings
 from tests.conftest import noise, read, write_scene
 

@@ -20,7 +20,7 @@ from geodecloud.raster.provenance import (
     is_real,
     style,
 )
-from geodecloud.restore.rows import Rows
+from geodecloud.raster.rows import Rows
 from geodecloud.settings import Settings
 from tests.conftest import ROOT, noise, read, write_scene
 

@@ -30,10 +30,11 @@ from geodecloud.radiometry import (
 )
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance
+from geodecloud.raster.rows import Rows, given
 from geodecloud.restore.coarse import CERTAIN_ALONE, certain_veil
 from geodecloud.restore.composite import composite
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.patches import Predict
-from geodecloud.restore.rows import Rows, SceneFacts, given
 from geodecloud.settings import ModelSpec, Policy
 
 LABELS = {

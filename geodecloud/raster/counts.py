@@ -1,58 +1,11 @@
 """Count the pixels and windows of a run: what was changed, and how."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geodecloud.raster.provenance import REFERENCES, Provenance, among
-
-T = TypeVar("T")
-
-
-class FinishedRows(Protocol):
-    """Rows with their output: see :class:`geodecloud.restore.rows.Rows`."""
-
-    @property
-    def first(self) -> int:
-        """The first row."""
-
-    @property
-    def dn(self) -> NDArray[Any]:
-        """The scene's DN, (bands, rows, width)."""
-
-    @property
-    def valid(self) -> NDArray[np.bool_]:
-        """Mask of pixels where red, green and blue have data, (rows, width)."""
-
-    @property
-    def out(self) -> NDArray[Any] | None:
-        """The output's DN, (bands, rows, width)."""
-
-    @property
-    def provenance(self) -> NDArray[np.uint8] | None:
-        """Codes, (rows, width)."""
-
-    @property
-    def found(self) -> NDArray[np.uint8] | None:
-        """Opacity and shadow in percent, (2, rows, width)."""
-
-    @property
-    def classes(self) -> NDArray[np.uint8] | None:
-        """Classes of a cloud mask, (rows, width)."""
-
-    @property
-    def changing(self) -> tuple[slice, ...]:
-        """The columns outside of which all pixels are as measured, or nodata."""
-
-    @property
-    def windows(self) -> int:
-        """Windows that end in these rows."""
-
-    @property
-    def windows_skipped(self) -> int:
-        """Windows among them that the network did not compute."""
+from geodecloud.raster.rows import Rows, given
 
 
 @dataclass(frozen=True)
@@ -109,7 +62,7 @@ class Counts:
         return {name: getattr(self, name) for name in map("{}_fraction".format, kinds)}
 
 
-def count(rows: FinishedRows, rgb: list[int]) -> Counts:
+def count(rows: Rows, rgb: list[int]) -> Counts:
     """Count the pixels and windows of rows.
 
     Args:
@@ -134,9 +87,3 @@ def count(rows: FinishedRows, rgb: list[int]) -> Counts:
             relit=int(np.count_nonzero(provenance == Provenance.SHADOW)),
         )
     return counts
-
-
-def given(value: T | None) -> T:
-    """Return a field of rows that an earlier stage has set."""
-    assert value is not None, "a stage is missing before the outputs"  # noqa: S101
-    return value

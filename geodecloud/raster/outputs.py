@@ -16,7 +16,7 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.cloud_mask import create_cloud_mask
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
-from geodecloud.raster.counts import Counts, FinishedRows, count, given
+from geodecloud.raster.counts import Counts, count
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.opacity import create_percent
 from geodecloud.raster.opacity import style as style_of_opacity
@@ -26,6 +26,7 @@ from geodecloud.raster.provenance import Provenance, create_provenance
 from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.report.page import Run, write_page
 from geodecloud.raster.report.pictures import Pictures
+from geodecloud.raster.rows import Rows, given
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
 from geodecloud.raster.stale import StaleOutputs
@@ -157,7 +158,7 @@ class Outputs:
         return AtomicFiles(self._protected, overwrite=self._output.overwrite)
 
     def write(
-        self, rows: Iterator[FinishedRows], radiometry: Radiometry, settings: str, model_name: str
+        self, rows: Iterator[Rows], radiometry: Radiometry, settings: str, model_name: str
     ) -> Counts:
         """Write all rows of the scene, in the order in which they come; say what was done.
 
@@ -211,7 +212,7 @@ class Outputs:
             run = replace(self._run, warnings=tuple(warnings))
             write_page(self._report, run, self._pictures)
 
-    def _write_rows(self, rows: Iterator[FinishedRows]) -> Counts:
+    def _write_rows(self, rows: Iterator[Rows]) -> Counts:
         counts, check = Counts(), NodataCheck(self._scene, self._output)
         for some in rows:
             counts += self._write_some(some, check)
@@ -219,7 +220,7 @@ class Outputs:
         check.finish()
         return counts
 
-    def _write_some(self, rows: FinishedRows, check: NodataCheck) -> Counts:
+    def _write_some(self, rows: Rows, check: NodataCheck) -> Counts:
         """Write some rows to every output."""
         rgb, first = self._scene.rgb, rows.first
         out, provenance = given(rows.out), given(rows.provenance)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.cloud_mask import CloudClass
-from geodecloud.restore.rows import Rows, given
+from geodecloud.raster.rows import Rows, given
 from geodecloud.settings import Policy
 
 # Chosen on the labelled scenes of benchmarks/masks.py, where 0.08 to 0.13 differ little.

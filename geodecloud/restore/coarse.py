@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geodecloud.raster.rows import given
 from geodecloud.restore.cells import CELL
 from geodecloud.restore.filters import Floats, runs, smoothstep, soft_dilations, upsample, widened
 from geodecloud.restore.other_bands import OtherBands, fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
-from geodecloud.restore.rows import given
 from geodecloud.restore.shadows import shadow_fraction
 from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
 from geodecloud.settings import Settings, Windows

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.raster.rows import given
 from geodecloud.restore.cells import PooledScene, cell_of
 from geodecloud.restore.coarse import DEPTH, OPACITY, SHADOW, Coarse
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
-from geodecloud.restore.rows import given
 from geodecloud.restore.shadows import shadow_fraction, thrown_shadows
 from geodecloud.restore.showing import Showing, Witness
 from geodecloud.restore.window_pass import window_pass

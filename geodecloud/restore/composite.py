@@ -14,8 +14,9 @@ from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
+from geodecloud.raster.rows import Rows, given
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import Floats, smoothstep
-from geodecloud.restore.rows import Rows, SceneFacts, given
 from geodecloud.settings import Policy
 
 _SHADOW = (0.03, 0.1)  # shadow: of ground in full light, and relit wholly

@@ -4,10 +4,10 @@ from collections.abc import Generator
 from contextlib import closing
 
 from geodecloud.radiometry import Radiometry
+from geodecloud.raster.rows import Rows
 from geodecloud.restore.coarse import Coarse
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network, RowSource, read_swaths
-from geodecloud.restore.rows import Rows
 from geodecloud.restore.stages import prefetch
 from geodecloud.restore.window_pass import Strip, window_pass
 from geodecloud.restore.windows import grid_of

@@ -7,7 +7,7 @@ import numpy as np
 from geodecloud.errors import FillWarning, SceneError, warn
 from geodecloud.raster.counts import Counts
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.rows import Rows, given
+from geodecloud.raster.rows import Rows, given
 from geodecloud.settings import Settings
 
 # Fraction of the valid pixels that may be invented: where scale and offset are a guess, since then

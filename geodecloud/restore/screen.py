@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.raster.rows import Rows, given
 from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, widened
-from geodecloud.restore.rows import Rows, given
 from geodecloud.settings import Policy
 
 # Fill, chosen on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from geodecloud.errors import FillWarning, warn
 from geodecloud.radiometry import BRIGHTEST
 from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
+from geodecloud.raster.rows import Rows, given, set_aside, take_back
 from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.fill.limit import FillLimit
 from geodecloud.restore.fill.survey import Land
 from geodecloud.restore.filters import Floats, runs, upsample
 from geodecloud.restore.memory import FILLED_ROWS, FILLING
-from geodecloud.restore.rows import Rows, SceneFacts, given, set_aside, take_back
 from geodecloud.settings import Policy
 
 _BLOCK = 128  # columns that are looked at together

@@ -11,11 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.fill.ground import LAND, Ground, fill_colours, shadow_weight
 from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats
-from geodecloud.restore.rows import SceneFacts
 
 HAZY_WEIGHT = 0.02  # of hazy ground, which counts where no clear ground is seen
 

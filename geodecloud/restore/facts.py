@@ -1,0 +1,41 @@
+"""Hold the facts about a scene that the stages of restoring need."""
+
+from dataclasses import dataclass
+
+from geodecloud.radiometry import Radiometry
+from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
+
+
+@dataclass(frozen=True)
+class SceneFacts:
+    """The facts about a scene that the stages of restoring need.
+
+    rgb: indices of red, green and blue among the bands.
+    nodata: the DN that no restored pixel may take; None: there is none.
+    alpha: index of the alpha band; None: there is none.
+    masked: the file has a mask.
+    pixel_metres: height and width of a pixel; None where the scene does not say.
+    others: the bands beside red, green and blue that are restored.
+    others_nodata: they are made nodata where a pixel changes, in place of that.
+    """
+
+    height: int
+    width: int
+    rgb: list[int]
+    radiometry: Radiometry
+    nodata: float | None = None
+    pixel_metres: tuple[float, float] | None = None
+    alpha: int | None = None
+    masked: bool = False
+    others: OtherBands = NO_OTHERS
+    others_nodata: bool = False
+
+    @property
+    def restored(self) -> list[int]:
+        """Indices of the bands that are restored: red, green, blue, then the others."""
+        return [*self.rgb, *self.others.indices]
+
+    @property
+    def has_nodata(self) -> bool:
+        """True if a pixel can be nodata: by its DN, alpha or the mask."""
+        return self.nodata is not None or self.alpha is not None or self.masked
