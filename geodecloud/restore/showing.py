@@ -1,6 +1,6 @@
 """Show the survey a scene as its coarse answer restores it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geodecloud.restore.cells import PooledScene
 from geodecloud.restore.coarse import CHANGE, OPACITY, Coarse
 from geodecloud.restore.fill.survey import HAZY_WEIGHT
-from geodecloud.restore.filters import Floats, dilate, smoothstep, upsample
+from geodecloud.restore.filters import Floats, dilate, runs, smoothstep, upsample, widened
 from geodecloud.restore.memory import FILLED_ROWS
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network
@@ -18,6 +18,7 @@ _DISTRUST = 14  # pixels around cloud from which no colour is taken
 # Opacity of ground that is used as it is, and not at all; and of ground that counts where nothing
 # else is seen.
 _SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
+_BLOCK = 64  # columns of cells that are looked at together
 _LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
 # Is shown strips of 64 rows from the top down: first row; light (bands, rows, width) in model range
 # as the coarse answer restores it, red, green, blue, then the other bands; the weight of each pixel
@@ -76,29 +77,38 @@ class Showing:
     def _show(self, last: int) -> None:
         first, coarse = self._first, self._coarse
         dn, valid = self._take(last - first)
-        answer = coarse.at_known(coarse.answer, first, last)
         radiometry = self._network.radiometry
         seen = radiometry.to_model(dn[:3])
         light = radiometry.without_haze(seen.copy())  # as the fill is laid over
-        change = radiometry.from_network(answer[CHANGE])
-        light += change * smoothstep((answer[OPACITY] - _LEFT[0]) / (_LEFT[1] - _LEFT[0]))
+        weight = valid.astype(np.float32)
+        for columns, clear in self._cloudy(first, last):
+            answer = coarse.at_known(coarse.answer, first, last, columns)
+            change = radiometry.from_network(answer[CHANGE])
+            change *= smoothstep((answer[OPACITY] - _LEFT[0]) / (_LEFT[1] - _LEFT[0]))
+            light[..., columns] += change
+            weight[:, columns] *= clear
         if self._others:
             # The exponent of the veil is not known yet; the land that counts is nearly clear.
             ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
             light = np.concatenate([light, ground])
-        self._witness(first, light, self._clear_weight(first, last) * valid)
+        self._witness(first, light, weight)
 
-    def _clear_weight(self, first: int, last: int) -> Floats:
-        coarse = self._coarse
-        top = max(first // coarse.cell - self._radius - 1, 0)
-        below = -(-last // coarse.cell) + self._radius + 1
+    def _cloudy(self, first: int, last: int) -> Iterator[tuple[slice, Floats]]:
+        """Yield the columns with cloud in them or near, and the clear weight of their pixels.
+
+        Elsewhere that is 1, and the coarse answer is left out.
+        """
+        coarse, cell = self._coarse, self._coarse.cell
+        top = max(first // cell - self._radius - 1, 0)
+        below = -(-last // cell) + self._radius + 1
         opacity = coarse.answer[OPACITY, top:below].astype(np.float32)
-        weight = clear_weight(opacity, self._radius)[None]
-        shift = top * coarse.cell
-        pixels: Floats = upsample(weight, coarse.cell, (first - shift, last - shift), coarse.width)[
-            0
-        ]
-        return pixels
+        weight, down = clear_weight(opacity, self._radius)[None], top * cell
+        cells = runs((weight[0] < 1).any(axis=0), _BLOCK)
+        for some in widened(cells, 1, weight.shape[2]):  # pixels lie between cells
+            start, width = some.start * cell, (some.stop - some.start) * cell
+            width = min(width, coarse.width - start)
+            pixels = upsample(weight, cell, (first - down, last - down), width, start)
+            yield slice(start, start + width), pixels[0]
 
     def _take(self, count: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return DN of R, G, B and the other bands, and validity, of the next rows."""

@@ -60,7 +60,9 @@ class Ground:
         count = max(1, _AT_ONCE // (self.cell * self._width)) * self.cell
         for start in range(0, weight.shape[0], count):  # few at once need little memory
             some = slice(start, start + count)
-            rows = np.concatenate([self._held, weighted(colour[:, some], weight[some])], axis=1)
+            rows = weighted(colour[:, some], weight[some])
+            if self._held.shape[1]:
+                rows = np.concatenate([self._held, rows], axis=1)
             whole = rows.shape[1] // self.cell * self.cell
             if whole:
                 self._store(rows[:, :whole])
@@ -75,10 +77,10 @@ class Ground:
 
     def _store(self, rows: Floats) -> None:
         """Sum whole cells, in an order that does not depend on how many come at once."""
-        cells, beyond = rows, -self._width % self.cell
+        cells = reduce(np.add, (rows[:, i :: self.cell] for i in range(self.cell)))
+        beyond = -self._width % self.cell
         if beyond:
-            cells = np.pad(rows, ((0, 0), (0, 0), (0, beyond)))
-        cells = reduce(np.add, (cells[:, i :: self.cell] for i in range(self.cell)))
+            cells = np.pad(cells, ((0, 0), (0, 0), (0, beyond)))
         cells = reduce(np.add, (cells[:, :, i :: self.cell] for i in range(self.cell)))
         self.sums[:, self._row : self._row + cells.shape[1]] = cells
         self._row += cells.shape[1]
@@ -91,8 +93,13 @@ def weighted(colour: Floats, weight: Floats) -> Floats:
         colour: (bands, rows, width); may be anything where its weight is 0, NaN included.
         weight: (rows, width).
     """
-    product = np.where(weight > 0, colour * weight, np.float32(0))
-    return np.concatenate([product, weight[None]])
+    out = np.empty((len(colour) + 1, *weight.shape), np.float32)
+    np.multiply(colour, weight, out=out[:-1])
+    hidden = ~(weight > 0)
+    if hidden.any():
+        np.copyto(out[:-1], np.float32(0), where=hidden)
+    out[-1] = weight
+    return out
 
 
 def fill_colours(ground: Ground, shadow: Floats, prior: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """Gather swatches: patches of visible land whose detail is laid over the fill."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,13 +68,14 @@ class Swatches:
         if rows != SIZE:
             return
         steps = weight[:, : width // _STEP * _STEP].reshape(SIZE, -1, _STEP).sum(axis=(0, 2))
-        per_swatch = SIZE // _STEP
-        for place in range(len(steps) - per_swatch + 1):
-            column = place * _STEP
-            mean = float(steps[place : place + per_swatch].sum()) / SIZE**2
+        count = max(len(steps) - SIZE // _STEP + 1, 0)
+        sums: Floats = reduce(np.add, (steps[i : i + count] for i in range(SIZE // _STEP)))
+        for place in np.flatnonzero(sums >= np.float32(_SEEN * SIZE**2)):
+            column = int(place) * _STEP
+            mean = float(sums[place]) / SIZE**2
             region = first // self._region[0], column // self._region[1]
             held = self._best.get(region)
-            if mean >= _SEEN and (held is None or mean > held.weight):
+            if held is None or mean > held.weight:
                 part = slice(column, column + SIZE)
                 pixels = weighted(
                     np.clip(colour[:, :, part], -_BRIGHTEST, _BRIGHTEST), weight[:, part]
