@@ -67,8 +67,8 @@ class StripBlend:
         Returns:
             float32 (channels, rows, width); 0 where no patch was added.
         """
-        height = len(self._weights)
-        blended = np.zeros_like(self._sum[:, :rows])
+        channels, height, width = self._sum.shape
+        blended = np.zeros((channels, rows, width), np.float32)
         kept = height - rows
         for some in runs(self._below > 0):
             sums, weights = self._sum[..., some], self._weights[:, some]

@@ -101,10 +101,13 @@ def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, 
     if cell == 1:
         return light, valid
     after = [(0, -length % cell) for length in valid.shape]
-    counted, shown = valid.astype(np.float32)[None], light
-    if not valid.all():
-        shown = np.where(valid, light, np.float32(0))
-    if after != [(0, 0), (0, 0)]:
+    whole = after == [(0, 0), (0, 0)]
+    if whole and valid.all():
+        sums = _sums(light, cell)
+        sums /= np.float32(cell**2)
+        return sums, np.ones(sums.shape[1:], np.bool_)
+    counted, shown = valid.astype(np.float32)[None], np.where(valid, light, np.float32(0))
+    if not whole:
         counted, shown = (np.pad(values, [(0, 0), *after]) for values in (counted, shown))
     counted, sums = _sums(counted, cell), _sums(shown, cell)
     np.divide(sums, counted, out=sums, where=counted > 0)

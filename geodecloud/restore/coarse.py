@@ -195,7 +195,7 @@ class Coarse:
             alone = _certain_alone(fine[OPACITY]) if self.all_windows else weight
             coarse[OPACITY] *= weight
             fine[OPACITY] *= np.maximum(weight, alone)
-        thicker = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1)
+        thicker, seen = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1), None
         if thicker.any():
             seen = np.clip(self.at_known(self.light, *pixels), 0, 1)
             opacity = np.minimum(coarse[OPACITY], np.float32(_THIN))
@@ -203,12 +203,12 @@ class Coarse:
             ground = (shown - veil) / (1 - opacity)
             fine[CHANGE] += thicker * (ground - shown - fine[CHANGE])
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
-        self._relight(pixels, shown, fine, coarse, weight)
+        self._relight(pixels, (shown, seen), fine, coarse, weight)
 
     def _relight(
         self,
         pixels: tuple[int, int, slice],
-        shown: Floats,
+        light: tuple[Floats, Floats | None],
         fine: Floats,
         coarse: Floats,
         weight: Floats,
@@ -217,7 +217,9 @@ class Coarse:
 
         Args:
             pixels: the first row, the row after the last, and the columns.
+            light: of the pixels, and of the cells around them where it is known.
         """
+        shown, around = light
         first, last, columns = pixels
         across = self._cells(columns.start, columns.stop)
         if not self.thrown[:, self._cells(first, last), across].any():
@@ -232,7 +234,8 @@ class Coarse:
             cells = self.shade.beside.astype(np.float32)[None]
             width = columns.stop - columns.start
             beside = upsample(cells, STEP * self.cell, (first, last), width, columns.start)[0]
-            around = np.clip(self.at_known(self.light, *pixels), 0, 1)
+            if around is None:
+                around = np.clip(self.at_known(self.light, *pixels), 0, 1)
             change = self.shade.relit(shown, hidden, around, beside) - shown
             fine[SHADOW] = hidden * self.shade.depth[1]
         shaded = np.clip(1 - fine[OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _ROWS = 64  # that are filtered at once where memory is short
+_POWERS = (2, 4, 8, 16, 32, 64, 128, 256)  # of 2
+_AT_ONCE = 1 << 15  # values that fit into a cache
 
 
 def dilate(values: Floats, radius: int) -> Floats:
@@ -104,6 +106,8 @@ def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int, left: 
         left: the first pixel column.
     """
     for axis, (first, last) in ((1, rows), (2, (left, left + width))):
+        if axis == 2 and cell in _POWERS:
+            return _upsample_columns(cells, cell, first, last)
         lower, upper, weight = _between(cell, first, last, cells.shape[axis])
         weight = weight[:, None] if axis == 1 else weight
         below, cells = cells.take(lower, axis), cells.take(upper, axis)
@@ -111,6 +115,28 @@ def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int, left: 
         cells *= weight
         cells += below
     return cells
+
+
+def _upsample_columns(cells: Floats, cell: int, first: int, last: int) -> Floats:
+    """Return the same along the columns, in half the time, where weights are exact fractions.
+
+    Args:
+        first, last: the first pixel, and the one after the last.
+    """
+    start = max(first // cell - 1, 0)
+    cells = cells[..., start : -(-last // cell) + 1]
+    gaps = cells.shape[2] + 1  # between the middles of cells; half of one at each edge
+    before = np.empty((*cells.shape[:2], gaps), np.float32)
+    before[..., 1:], before[..., 0] = cells, cells[..., 0]
+    step = np.zeros_like(before)
+    np.subtract(cells[..., 1:], cells[..., :-1], out=step[..., 1:-1])
+    base, rise = before.ravel(), step.ravel()
+    out, shift = np.empty((len(base), cell), np.float32), cell // 2 - start * cell
+    for at in range(0, len(base), _AT_ONCE):
+        some = slice(at, at + _AT_ONCE)
+        for i in range(cell):
+            np.add(rise[some] * np.float32((i + 0.5) / cell), base[some], out=out[some, i])
+    return out.reshape(*cells.shape[:2], gaps * cell)[..., first + shift : last + shift]
 
 
 @lru_cache(16)  # windows and strips ask for the same few again and again

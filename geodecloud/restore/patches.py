@@ -77,6 +77,9 @@ class Guide(Protocol):
     def context(self, row: int, column: int, height: int, width: int) -> Floats:
         """Return what the network is told of a window: float32 (5, height, width)."""
 
+    def cloudy_columns(self, first: int, last: int) -> tuple[slice, ...]:
+        """Return the columns of rows outside of which no pixel is needed."""
+
     def is_needed(self, rows: slice, columns: slice) -> bool:
         """Return whether any of these pixels needs the network."""
 

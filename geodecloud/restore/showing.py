@@ -82,7 +82,7 @@ class Showing:
         light = radiometry.without_haze(seen.copy())  # as the fill is laid over
         weight = valid.astype(np.float32)
         for columns, clear in self._cloudy(first, last):
-            answer = coarse.at_known(coarse.answer, first, last, columns)
+            answer = coarse.at_known(coarse.answer[: OPACITY + 1], first, last, columns)
             change = radiometry.from_network(answer[CHANGE])
             change *= smoothstep((answer[OPACITY] - _LEFT[0]) / (_LEFT[1] - _LEFT[0]))
             light[..., columns] += change
@@ -116,6 +116,9 @@ class Showing:
             dn, valid = self._rows.get()
             self._dn.append(dn)
             self._valid.append(valid)
-        dn, valid = np.concatenate(self._dn, axis=1), np.concatenate(self._valid)
+        if len(self._valid) == 1:
+            (dn,), (valid,) = self._dn, self._valid
+        else:
+            dn, valid = np.concatenate(self._dn, axis=1), np.concatenate(self._valid)
         self._dn, self._valid = [dn[:, count:]], [valid[count:]]
         return dn[:, :count], valid[:count]

@@ -6,10 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.restore.blend import StripBlend
-from geodecloud.restore.filters import Floats
+from geodecloud.restore.filters import Floats, widened
 from geodecloud.restore.memory import CALLS, MemoryPlan
 from geodecloud.restore.patches import (
     CHANNELS,
@@ -31,7 +32,7 @@ class Strip:
     """The blended answer for some rows of a scene.
 
     swath: the rows as they were read, and some below them.
-    light: float32 (3, rows, width), model range.
+    light: float32 (3, rows, width), model range; anything where the guide needs none.
     answer: float32 (5, rows, width): change of R, G, B; opacity; shadow. 0 where no window lies.
     computed: windows that the network was given, of those that end in these rows.
     """
@@ -76,7 +77,7 @@ def window_pass(
 
     def batches(swaths: Iterator[Swath]) -> Iterator[PatchBatch]:
         for swath in swaths:
-            light = light_of(swath.dn[scene.rgb])
+            light = _light(swath, scene.rgb, light_of, guide, grid.size)
             pending.append((swath, light))
             yield from patch_batches(swath, light, guide, grid.size, batch_size)
 
@@ -98,3 +99,24 @@ def window_pass(
                 count = swath.end - swath.first
                 yield Strip(swath, light[:, :count], blend.take(count), computed)
                 computed = 0
+
+
+def _light(
+    swath: Swath,
+    rgb: list[int],
+    light_of: Callable[[NDArray[Any]], Floats],
+    guide: Guide | None,
+    size: int,
+) -> Floats:
+    """Return the light of a swath: float32 (3, rows, width); anything where no window needs it.
+
+    Args:
+        size: of the windows in pixels.
+    """
+    rows, width = swath.valid.shape
+    if guide is None:
+        return light_of(swath.dn[rgb])
+    light = np.empty((len(rgb), rows, width), np.float32)
+    for some in widened(guide.cloudy_columns(swath.first, swath.first + rows), size, width):
+        light[..., some] = light_of(swath.dn[rgb, :, some])
+    return light

@@ -114,9 +114,7 @@ class Texture:
         if not self._details:
             return detail
         power = np.zeros((rows, width), np.float32)
-        for place in _places(first, first + rows, self._shape[1]):
-            if not left - SIZE < place.left < left + width:
-                continue
+        for place in _places((first, first + rows), (left, left + width), self._shape[1]):
             at, of = _overlap(place.top - first, place.left - left, wanted.shape)
             if wanted[at].any():
                 detail[:, *at] += self._cut(self._choice(place), of) * _WEIGHT[of]
@@ -237,16 +235,27 @@ def _other_noise(
     return out
 
 
-def _places(first: int, last: int, width: int) -> Iterator[_Place]:
-    """Yield the places that may reach these rows."""
-    for i in range(max(first - SIZE - _JITTER, 0) // _STRIDE, (last + _JITTER) // _STRIDE + 2):
-        rng = np.random.default_rng(i)
-        count = (width + _JITTER) // _STRIDE + 2
-        jitter = rng.integers(-_JITTER, _JITTER, (count, 2), endpoint=True)
-        chances = rng.random((count, 5)).tolist()
-        for j in range(count):
-            top, left = (i - 1) * _STRIDE + jitter[j, 0], (j - 1) * _STRIDE + jitter[j, 1]
-            yield _Place(int(top), int(left), i % 2 * 2 + j % 2, tuple(chances[j]))
+def _places(rows: tuple[int, int], columns: tuple[int, int], width: int) -> Iterator[_Place]:
+    """Yield the places that may reach these pixels, of a scene of this width."""
+    near = [
+        range(max(start - SIZE - _JITTER, 0) // _STRIDE, (stop + _JITTER) // _STRIDE + 2)
+        for start, stop in (rows, columns)
+    ]
+    for i in near[0]:
+        yield from _row_of_places(i, width)[near[1].start : near[1].stop]
+
+
+@lru_cache(8)  # for all columns of some rows, and the rows below them
+def _row_of_places(i: int, width: int) -> list[_Place]:
+    """Return the places of a row of them, from left to right, of a scene of this width."""
+    rng = np.random.default_rng(i)
+    count = (width + _JITTER) // _STRIDE + 2
+    jitter = rng.integers(-_JITTER, _JITTER, (count, 2), endpoint=True).tolist()
+    chances = rng.random((count, 5)).tolist()
+    return [
+        _Place((i - 1) * _STRIDE + down, (j - 1) * _STRIDE + right, i % 2 * 2 + j % 2, tuple(each))
+        for j, ((down, right), each) in enumerate(zip(jitter, chances, strict=True))
+    ]
 
 
 def _overlap(
