@@ -103,7 +103,7 @@ def test_the_raster_side_does_not_import_torch():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
-def test_a_quick_start_leaves_the_compiler_out_until_it_is_used():
+def test_a_quick_start_leaves_compiler_and_training_out_until_they_are_used():
     script = """
 import sys
 from geodecloud.model.startup import _TRIED, quick_imports
@@ -111,7 +111,8 @@ with quick_imports():
     import torch
 early = "torch._decomp.decompositions" in sys.modules
 assert early != torch.__version__.startswith(_TRIED)
-assert torch.export.Dim  # the first use imports it
+assert torch.optim.AdamW  # the first use imports them
+assert torch.utils.data.DataLoader and torch.export.Dim
 assert "torch._decomp.decompositions" in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

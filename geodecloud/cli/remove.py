@@ -1,7 +1,6 @@
 """Remove the clouds of one scene."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -79,14 +78,11 @@ def remove(
         return
     from geodecloud.model.startup import quick_imports
 
-    with quick_imports(), ThreadPoolExecutor(1) as pool:
-        from geodecloud.model.predictor import load_predictor  # most of a second: torch
-
-        # The rest is imported while the model is loaded and tried.
-        loading = pool.submit(load_predictor, model, settings.limits.threads)
+    with quick_imports():
         from geodecloud.decloud import decloud_scene
+        from geodecloud.model.predictor import load_predictor  # half a second: torch
 
-        predictor = loading.result()
+        predictor = load_predictor(model, settings.limits.threads)
     log.info("%s on %s", predictor.name, predictor.device)
     with progress_bar(progress, hidden=quiet) as show:
         report = decloud_scene(
