@@ -231,7 +231,7 @@ _SLOW_RUN = """
 import signal, sys, time
 from pathlib import Path
 import numpy as np
-from geodecloud.cli.console import run
+from geodecloud.cli.run import run
 from geodecloud.decloud import decloud_scene
 from geodecloud.settings import Settings
 
@@ -477,7 +477,7 @@ def program():
 @pytest.mark.parametrize(
     ("around", "words"),
     [
-        ("from geodecloud.cli.console import run", "geodecloud: interrupted\n"),
+        ("from geodecloud.cli.run import run", "geodecloud: interrupted\n"),
         (
             "from geodecloud.raster.signals import *\n"
             "def run(program):\n"

@@ -167,7 +167,7 @@ RUN = """
 import sys
 from pathlib import Path
 import numpy as np
-from geodecloud.cli.console import run
+from geodecloud.cli.run import run
 from geodecloud.decloud import decloud_scene
 
 def restore():

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geodecloud.cli.console import report as say
-from geodecloud.cli.console import with_options
+from geodecloud.cli.console import say, with_options
 from geodecloud.cli.options import (
     JsonOption,
     OverwriteOption,

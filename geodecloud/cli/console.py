@@ -1,22 +1,16 @@
-"""The program around the commands: progress, messages, signals, exit codes."""
+"""Speak to people and programs: progress, messages, results."""
 
 import contextlib
-import io
 import json
 import logging
 import os
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal, NoReturn, TextIO
+from typing import Literal, TextIO
 
-from geodecloud.errors import GeodecloudError, GeodecloudWarning, OutputError
-from geodecloud.raster.process import own_process
-from geodecloud.raster.signals import Stopped, stopped_by
-from geodecloud.restore.heap import use_one_heap
+from geodecloud.errors import GeodecloudWarning, OutputError
 
 ProgressStyle = Literal["bar", "json", "none"]
 
@@ -136,48 +130,7 @@ def with_options(message: str) -> str:
     return re.sub(r"`(\w+)`", lambda name: _options.get(name[1], name[1]), message)
 
 
-@contextlib.contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Keep the file descriptor of stderr from C libraries while ``sys.stderr`` goes on.
-
-    libtiff prints there by itself, many lines when a disk is full; rasterio raises the same as an
-    exception.
-    """
-    if sys.stderr is not sys.__stderr__:  # replaced by the caller
-        yield
-        return
-    stderr, saved = sys.stderr, os.dup(2)
-    ours = os.fdopen(saved, "w", 1, errors="backslashreplace", closefd=False)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            sys.stderr = ours
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        sys.stderr = stderr
-        os.dup2(saved, 2)
-        with contextlib.suppress(OSError):  # what a full stderr has not taken
-            ours.close()
-        os.close(saved)
-
-
-def _note_lost_exception(lost: Any) -> None:
-    """Note an exception that came where Python drops it, as in a callback of GDAL.
-
-    GDAL quotes bytes that are no UTF-8, which rasterio fails to log, and raises the same error as
-    an exception. A request to end comes again, see :mod:`geodecloud.raster.signals`.
-    """
-    log.debug("%s", lost.exc_value)
-
-
-def _say_all_that_stdout_can() -> None:
-    """Let no character that the encoding of stdout or stderr lacks fail a finished run."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def report(line: str) -> None:
+def say(line: str) -> None:
     """Print the result of a finished run on stdout; a full or closed stdout undoes no work."""
     try:
         print(line, flush=True)
@@ -199,44 +152,3 @@ def answer(text: str) -> None:
     except (OSError, ValueError) as error:
         sys.stdout = None
         raise OutputError(f"stdout takes no output ({error})") from error
-
-
-def _outcome(program: Callable[[], object]) -> tuple[str, int]:
-    """Run a program; return its last words and its exit code."""
-    try:
-        with _silent_libraries(), warnings.catch_warnings():
-            show_warnings()
-            program()
-    except GeodecloudError as error:
-        return f"error: {with_options(str(error))}", error.exit_code
-    except (OSError, UnicodeError, MemoryError) as error:
-        return f"error: {error or 'out of memory'}", 1
-    except Stopped as stopped:
-        stopped.arrived = True
-        return "interrupted", 128 + stopped.number
-    return "", 0
-
-
-def run(program: Callable[[], object]) -> NoReturn:
-    """Run a program and exit: every expected failure becomes one line and an exit code."""
-    use_one_heap()
-    own_process()
-    _say_all_that_stdout_can()
-    if sys.stderr is None:  # closed, as some services start their programs
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    unraisablehook = sys.unraisablehook
-    sys.unraisablehook = _note_lost_exception
-    try:
-        with stopped_by(signal.SIGINT, signal.SIGTERM):
-            message, code = _outcome(program)
-    finally:
-        sys.unraisablehook = unraisablehook
-    with contextlib.suppress(OSError, ValueError):
-        if message:
-            print("geodecloud:", " ".join(message.split()), file=sys.stderr, flush=True)
-    try:
-        if sys.stdout:
-            sys.stdout.flush()
-    except (OSError, ValueError):
-        sys.stdout = None
-    sys.exit(code)

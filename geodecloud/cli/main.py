@@ -10,12 +10,13 @@ import typer
 from geodecloud.cli import qgis
 from geodecloud.cli.batch import batch
 from geodecloud.cli.cloud_fields import cloud_fields
-from geodecloud.cli.console import answer, run
+from geodecloud.cli.console import answer
 from geodecloud.cli.evaluate import evaluate
 from geodecloud.cli.info import info
 from geodecloud.cli.mask import mask
 from geodecloud.cli.program import Command, Group, Program
 from geodecloud.cli.remove import remove
+from geodecloud.cli.run import run
 from geodecloud.cli.simulate import simulate
 from geodecloud.cli.train import download_eurosat, prepare, train
 from geodecloud.version import VERSION

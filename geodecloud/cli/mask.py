@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geodecloud.cli.console import progress_bar
-from geodecloud.cli.console import report as say
+from geodecloud.cli.console import progress_bar, say
 from geodecloud.cli.options import (
     JsonOption,
     ProgressOption,

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from geodecloud.cli.console import answer
-from geodecloud.cli.console import report as say
+from geodecloud.cli.console import answer, say
 from geodecloud.cli.options import OverwriteOption
 from geodecloud.cli.program import Command
 

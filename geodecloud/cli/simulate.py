@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from geodecloud.cli.console import progress_bar
-from geodecloud.cli.console import report as say
+from geodecloud.cli.console import progress_bar, say
 from geodecloud.cli.options import (
     OF_READING,
     OverwriteOption,

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geodecloud.cli.console import begin_command
-from geodecloud.cli.console import report as say
+from geodecloud.cli.console import begin_command, say
 from geodecloud.cli.options import (
     LogDirOption,
     LogEveryOption,
