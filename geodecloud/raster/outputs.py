@@ -233,8 +233,7 @@ class Outputs:
         if self._panels:
             self._panels.add(first, rows.dn[rgb], out[rgb], provenance)
         if self._pictures:
-            both = rows.dn[rgb], out[rgb]
-            self._pictures.add(first, both, provenance, given(rows.found))
+            self._pictures.add(first, (rows.dn[rgb], out[rgb]), provenance, given(rows.found))
         return count(rows, rgb)
 
     def _tags(self, radiometry: Radiometry, settings: str, model_name: str) -> dict[str, str]:
