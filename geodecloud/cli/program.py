@@ -81,7 +81,11 @@ class Group(TyperGroup):
         commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in commands])
-        write_sections(self.get_params(ctx), formatter)
+        write_sections(self.listed(ctx), formatter)
+
+    def listed(self, ctx: Any) -> list[Any]:
+        """Return the parameters that help lists."""
+        return list(self.get_params(ctx))
 
 
 class Program(Group):
@@ -102,13 +106,9 @@ class Program(Group):
         formatter.write_usage("geodecloud", f"{_USAGES['remove'][1]} [OPTIONS]", "       ")
         formatter.write_usage("geodecloud", "COMMAND [ARGUMENTS] [OPTIONS]", "       ")
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands, then the options of ``geodecloud SRC DST`` and of the program."""
-        remove = self.commands[DEFAULT].get_params(ctx)
-        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in commands])
-        write_sections([*remove[:-1], *self.get_params(ctx)], formatter)
+    def listed(self, ctx: Any) -> list[Any]:
+        """Return the parameters of ``geodecloud SRC DST``, and the program's own."""
+        return [*self.commands[DEFAULT].get_params(ctx)[:-1], *super().listed(ctx)]
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Return commands and options, those of ``remove`` included."""
