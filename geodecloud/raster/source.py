@@ -2,9 +2,6 @@
 
 GDAL opens one name in each case. Files of one band each become a VRT in memory, with the tags of
 their product.
-
-GDAL's driver for Sentinel-2 reads only the product's metadata here, not its pixels: it returns
-zeros for a missing JP2, knows no nodata value, and leaves out red, green and blue at 20 and 60 m.
 """
 
 import glob
@@ -23,18 +20,19 @@ from geodecloud.raster.extra_bands import NONE, ExtraFile, Pixels, choose, known
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
+from geodecloud.raster.safe import (
+    RESOLUTIONS,
+    SafeProduct,
+    is_subdataset,
+    open_product,
+    product_above,
+)
 from geodecloud.raster.vrt import BANDS, Tags, vrt_of
 from geodecloud.settings.parse import is_gdal_name
 
-RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands
-_SUBDATASET = re.compile(
-    r"SENTINEL2_L(?P<level>1C|2A):\"?(?P<metadata>.*?)\"?:(?P<what>\w+):EPSG_(?P<epsg>\d+)"
-)
 _MSS = re.compile(r"LM0[1-5]_", re.IGNORECASE)  # Landsat's first scanner, without blue
 _RASTERS = (".jp2", ".tif", ".tiff")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
-_IMAGE = re.compile(r"<IMAGE_FILE>\s*(GRANULE/[\w./-]+)\s*</IMAGE_FILE>")
-_PARENTS = 5  # folders up from IMG_DATA/R10m to the product's metadata
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def has_extra_bands(src: Src) -> bool:
         return False
     name = str(src)
     if is_gdal_name(name):
-        return _SUBDATASET.fullmatch(name) is not None and ":TCI:" not in name
+        return is_subdataset(name)
     path = Path(name)
     if not _exists(name):
         return glob.has_magic(name)
@@ -211,113 +209,32 @@ def _by_colour(files: list[str], where: str) -> list[str]:
 
 def _product(name: str, resolution: int | None, extra_bands: Sequence[str] | None) -> Source | None:
     """Return the VRT of a product's bands; None where ``name`` is no product."""
-    metadata, label = _metadata_file(name), name
-    if match := _SUBDATASET.fullmatch(name):
-        if match["what"] == "TCI":
-            return None
-        metadata = label = match["metadata"]
-        resolution = resolution or int(match["what"].removesuffix("m"))
-    if metadata is None:
+    opened = open_product(name, resolution)
+    if opened is None:
         return None
-    if Path(label).name.startswith("MTD_"):
-        label = str(Path(label).absolute().parent)  # the folder has the product's name
-    with open_raster(metadata) as dataset:
-        match = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
-        text = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
-    if not match:
-        raise SceneError(f"{label}: holds no Sentinel-2 product of level 1C or 2A")
-    root = match["metadata"].rpartition("/")[0]
-    images = [
-        f"{root}/{image}.jp2" if root else f"{image}.jp2"
-        for image in _IMAGE.findall(text)
-        if ".." not in image
-    ]
-    metres = resolution or RESOLUTIONS[0]
-    files = _image_files(images, match["level"], metres, label)
-    known = [one for one in known_files(images, files, metres) if one.name not in BANDS]
-    return _stack(files, label=label, product=match, known=known, wanted=extra_bands)
-
-
-def _image_files(images: list[str], level: str, resolution: int, label: str) -> list[str]:
-    """Return the images of red, green and blue among those that the product's metadata names."""
-    files = []
-    for band in BANDS:
-        end = f"_{band}_{resolution}m.jp2" if level == "2A" else f"_{band}.jp2"
-        found = [image for image in images if image.endswith(end)]
-        if len(found) != 1 or (level == "1C" and resolution != RESOLUTIONS[0]):
-            raise SceneError(
-                f"{label}: names {len(found)} images of {band} at {resolution} m; a level 1C "
-                "product has it at 10 m only; of an old product of many granules, give one "
-                "granule's files"
-            )
-        files += found
-    return files
-
-
-def _metadata_file(name: str) -> str | None:
-    """Return the file to open for a product's metadata; None where ``name`` is no product."""
-    path = Path(name)
-    if re.fullmatch(r"MTD_MSIL(1C|2A)\.xml", path.name):
-        return name
-    if path.suffix.lower() == ".zip" and not name.startswith("/vsi"):
-        return name
-    if path.is_dir():
-        for pattern in ("MTD_MSIL??.xml", "*.SAFE/MTD_MSIL??.xml"):
-            if len(found := list(path.glob(pattern))) == 1:
-                return str(found[0])
-        if path.suffix == ".SAFE":
-            raise SceneError(f"{name}: there is no MTD_MSIL1C.xml or MTD_MSIL2A.xml in it")
-    return None
-
-
-def _product_tags(subdataset: re.Match[str], extra: Sequence[str] = ()) -> Tags:
-    """Return the tags of a product and its bands: ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and the like.
-
-    GDAL parses the XML, and expands no entities.
-
-    Args:
-        extra: names of bands beside red, green and blue.
-    """
-    product: dict[str, str] = {}
-    bands: dict[str, dict[str, str]] = {}
-    for metres in RESOLUTIONS:
-        if bands and bands.keys() >= set(extra):
-            break
-        name = f"SENTINEL2_L{subdataset['level']}:{subdataset['metadata']}:{metres}m"
-        with open_raster(f"{name}:EPSG_{subdataset['epsg']}") as dataset:
-            product = product or dataset.tags()
-            for tags in map(dataset.tags, dataset.indexes):
-                number = re.sub(r"^B(?=\d\Z)", "B0", tags.get("BANDNAME", ""))
-                bands.setdefault(number, tags)
-    return Tags(product, bands)
-
-
-def _product_above(file: str) -> re.Match[str] | None:
-    """Return the first subdataset of the product that a file lies in, if any."""
-    for folder in list(Path(file).absolute().parents)[:_PARENTS]:
-        for metadata in folder.glob("MTD_MSIL??.xml"):
-            with open_raster(str(metadata)) as dataset:
-                return _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
-    return None
+    product, label, metres = opened
+    files = product.colours(metres, label)
+    known = [one for one in known_files(product.images, files, metres) if one.name not in BANDS]
+    return _stack(files, label=label, product=product, known=known, wanted=extra_bands)
 
 
 def _stack(
     files: list[str],
     *,
     label: str,
-    product: re.Match[str] | None = None,
+    product: SafeProduct | None = None,
     known: Sequence[ExtraFile] = (),
     wanted: Sequence[str] | None = None,
 ) -> Source:
     """Return a VRT of files of one band each, on one grid: red, green, blue, then extra bands.
 
     Args:
-        product: subdataset of the product that the files belong to; None: of the folders above.
+        product: that the files belong to; None: that of the folders above them, if any.
         known: files of further bands, of which ``wanted`` names those to read.
     """
     if len(files) != len(COLOURS):
         raise UsageError(f"{label}: {len(files)} file(s); give three: red, green, blue")
-    product = product or _product_above(files[0])
+    product = product or product_above(files[0])
     grids, layouts, pixels = [], [], []
     for file in files:
         with open_raster(file) as band:
@@ -334,7 +251,7 @@ def _stack(
     if layout.driver != "GTiff":  # JP2 has smaller versions by nature; nobody asked for them
         layout = replace(layout, overviews=())
     extra = choose(known, wanted, pixels[0], label)
-    tags = _product_tags(product, [one.name for one in extra]) if product else Tags()
+    tags = product.tags([one.name for one in extra]) if product else Tags()
     return Source(vrt_of(files, tags, extra), label, layout)
 
 

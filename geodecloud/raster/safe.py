@@ -1,0 +1,153 @@
+"""Read the metadata of a Sentinel-2 product: the images of its bands, and their tags.
+
+GDAL's driver for Sentinel-2 reads only the product's metadata here, not its pixels: it returns
+zeros for a missing JP2, knows no nodata value, and leaves out red, green and blue at 20 and 60 m.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geodecloud.errors import SceneError
+from geodecloud.raster.gdal import open_raster
+from geodecloud.raster.vrt import BANDS, Tags
+
+RESOLUTIONS = (10, 20, 60)  # metres, of Sentinel-2's bands
+_SUBDATASET = re.compile(
+    r"SENTINEL2_L(?P<level>1C|2A):\"?(?P<metadata>.*?)\"?:(?P<what>\w+):EPSG_(?P<epsg>\d+)"
+)
+_IMAGE = re.compile(r"<IMAGE_FILE>\s*(GRANULE/[\w./-]+)\s*</IMAGE_FILE>")
+_PARENTS = 5  # folders up from IMG_DATA/R10m to the product's metadata
+
+
+@dataclass(frozen=True)
+class SafeProduct:
+    """A Sentinel-2 product.
+
+    level: 1C or 2A.
+    metadata: the file of its metadata, as GDAL names it; xml: its text.
+    epsg: code of its CRS.
+    """
+
+    level: str
+    metadata: str
+    epsg: str
+    xml: str
+
+    @classmethod
+    def of(cls, metadata: str) -> "SafeProduct | None":
+        """Return the product of a file of metadata; None: none of level 1C or 2A."""
+        with open_raster(metadata) as dataset:
+            first = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
+            xml = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
+        return cls(first["level"], first["metadata"], first["epsg"], xml) if first else None
+
+    @property
+    def images(self) -> list[str]:
+        """The images that the metadata name, as GDAL opens them."""
+        root = self.metadata.rpartition("/")[0]
+        return [
+            f"{root}/{image}.jp2" if root else f"{image}.jp2"
+            for image in _IMAGE.findall(self.xml)
+            if ".." not in image
+        ]
+
+    def colours(self, metres: int, label: str) -> list[str]:
+        """Return the images of red, green and blue at a resolution.
+
+        Args:
+            label: of the product, for messages.
+
+        Raises:
+            SceneError: there is none, or several.
+        """
+        files = []
+        for band in BANDS:
+            end = f"_{band}_{metres}m.jp2" if self.level == "2A" else f"_{band}.jp2"
+            found = [image for image in self.images if image.endswith(end)]
+            if len(found) != 1 or (self.level == "1C" and metres != RESOLUTIONS[0]):
+                raise SceneError(
+                    f"{label}: names {len(found)} images of {band} at {metres} m; a level 1C "
+                    "product has it at 10 m only; of an old product of many granules, give one "
+                    "granule's files"
+                )
+            files += found
+        return files
+
+    def tags(self, extra: Sequence[str]) -> Tags:
+        """Return the product's tags and its bands': ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and so on.
+
+        GDAL parses the XML, and expands no entities.
+
+        Args:
+            extra: names of bands beside red, green and blue.
+        """
+        product: dict[str, str] = {}
+        bands: dict[str, dict[str, str]] = {}
+        for metres in RESOLUTIONS:
+            if bands and bands.keys() >= set(extra):
+                break
+            name = f"SENTINEL2_L{self.level}:{self.metadata}:{metres}m:EPSG_{self.epsg}"
+            with open_raster(name) as dataset:
+                product = product or dataset.tags()
+                for tags in map(dataset.tags, dataset.indexes):
+                    number = re.sub(r"^B(?=\d\Z)", "B0", tags.get("BANDNAME", ""))
+                    bands.setdefault(number, tags)
+        return Tags(product, bands)
+
+
+def open_product(name: str, resolution: int | None) -> tuple[SafeProduct, str, int] | None:
+    """Return a product, its name for messages, and the metres of its bands; None: it is none.
+
+    Args:
+        name: of its folder, zip, metadata or subdataset.
+        resolution: in metres; None: that of the subdataset, else 10.
+
+    Raises:
+        SceneError: the product is of another level, or has no metadata.
+    """
+    metadata, label = _metadata_file(name), name
+    if subdataset := _SUBDATASET.fullmatch(name):
+        if not is_subdataset(name):
+            return None
+        metadata = label = subdataset["metadata"]
+        resolution = resolution or int(subdataset["what"].removesuffix("m"))
+    if metadata is None:
+        return None
+    if Path(label).name.startswith("MTD_"):
+        label = str(Path(label).absolute().parent)  # the folder has the product's name
+    product = SafeProduct.of(metadata)
+    if product is None:
+        raise SceneError(f"{label}: holds no Sentinel-2 product of level 1C or 2A")
+    return product, label, resolution or RESOLUTIONS[0]
+
+
+def is_subdataset(name: str) -> bool:
+    """Return whether a name is that of a product's bands; its true colour image is a raster."""
+    match = _SUBDATASET.fullmatch(name)
+    return match is not None and match["what"] != "TCI"
+
+
+def product_above(file: str) -> SafeProduct | None:
+    """Return the product that a file lies in; None: it lies in none."""
+    for folder in list(Path(file).absolute().parents)[:_PARENTS]:
+        for metadata in folder.glob("MTD_MSIL??.xml"):
+            return SafeProduct.of(str(metadata))
+    return None
+
+
+def _metadata_file(name: str) -> str | None:
+    """Return the file to open for a product's metadata; None where ``name`` is no product."""
+    path = Path(name)
+    if re.fullmatch(r"MTD_MSIL(1C|2A)\.xml", path.name):
+        return name
+    if path.suffix.lower() == ".zip" and not name.startswith("/vsi"):
+        return name
+    if path.is_dir():
+        for pattern in ("MTD_MSIL??.xml", "*.SAFE/MTD_MSIL??.xml"):
+            if len(found := list(path.glob(pattern))) == 1:
+                return str(found[0])
+        if path.suffix == ".SAFE":
+            raise SceneError(f"{name}: there is no MTD_MSIL1C.xml or MTD_MSIL2A.xml in it")
+    return None
