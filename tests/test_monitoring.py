@@ -20,11 +20,11 @@ from geodecloud.training import loop
 from geodecloud.training import trainer as trained_by
 from geodecloud.training import writer as writing
 from geodecloud.training.config import Config, Training
+from geodecloud.training.judge import Examples
 from geodecloud.training.loader import Data
 from geodecloud.training.plots import plot_tiles
 from geodecloud.training.step import cloud_names
 from geodecloud.training.trainer import train
-from geodecloud.training.writer import Examples
 
 CONFIG = Config(
     generator=GeneratorPlan(width=4),

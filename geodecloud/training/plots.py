@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from geodecloud.training.writer import Examples
+from geodecloud.training.judge import Examples
 
 _LOSSES = ("restored", "colour", "opacity", "shadow")
 _ADVERSARIAL = ("discriminator", "adversarial")

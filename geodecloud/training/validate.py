@@ -12,11 +12,11 @@ from geodecloud.data.tiles import Tiles
 from geodecloud.evaluation.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Policy
+from geodecloud.training.judge import Examples
 from geodecloud.training.loader import Data
 from geodecloud.training.state import Run
 from geodecloud.training.step import cloud_names, model_input, put_clouds
 from geodecloud.training.update import predict
-from geodecloud.training.writer import Examples
 
 _EPOCH = 1 << 20  # training never sees this epoch's clouds
 _FIGURE_TILES = 10

@@ -6,9 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-from torch import Tensor
+from typing import Any
 
 from geodecloud.errors import DataWarning, OutputError, warn
 from geodecloud.evaluation.tables import json_scores
@@ -16,6 +14,7 @@ from geodecloud.model.checkpoint import save_generator
 from geodecloud.raster.atomic import atomic_write
 from geodecloud.settings import Monitoring
 from geodecloud.training.json_lines import JsonLines
+from geodecloud.training.judge import Judge
 from geodecloud.training.means import Means
 from geodecloud.training.state import State
 
@@ -38,29 +37,6 @@ At step {step} of {steps}. This page is written anew with each saved state.
     geodecloud SRC DST --model best.safetensors    # restore a scene with the model
     geodecloud info best.safetensors               # what the model says of itself
 """
-
-
-class Examples(NamedTuple):
-    """Pictures for a figure.
-
-    rows: a row of pictures for each name: float32 (N, 3 or 1, H, W), model range or 0..1.
-    captions: of the N columns.
-    """
-
-    rows: dict[str, Tensor]
-    captions: tuple[str, ...]
-
-
-class Judge(Protocol):
-    """Scores the averaged generator of a run on held-out land."""
-
-    def scores(self) -> dict[str, float]:
-        """Return the scores by name; the best model is that with the highest ``psnr_restored``."""
-        ...
-
-    def examples(self) -> Examples:
-        """Return windows before and after, each with its kind of cloud."""
-        ...
 
 
 class RunWriter:

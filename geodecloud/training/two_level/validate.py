@@ -11,11 +11,11 @@ from geodecloud.data.two_level.sky import KIND_NAMES
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.evaluation.metrics import to_psnr
 from geodecloud.settings import Policy
+from geodecloud.training.judge import Examples
 from geodecloud.training.two_level.library import Library
 from geodecloud.training.two_level.losses import Answer
 from geodecloud.training.two_level.state import Run
 from geodecloud.training.two_level.step import ask
-from geodecloud.training.writer import Examples
 
 _SEED = 1_000_003  # training never sees these clouds
 _AT_ONCE = 64  # windows

@@ -1,0 +1,28 @@
+"""Declare what a run is judged by: scores and pictures of held-out land."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Examples(NamedTuple):
+    """Pictures for a figure.
+
+    rows: a row of pictures for each name: float32 (N, 3 or 1, H, W), model range or 0..1.
+    captions: of the N columns.
+    """
+
+    rows: dict[str, Tensor]
+    captions: tuple[str, ...]
+
+
+class Judge(Protocol):
+    """Scores the averaged generator of a run on held-out land."""
+
+    def scores(self) -> dict[str, float]:
+        """Return the scores by name; the best model is that with the highest ``psnr_restored``."""
+        ...
+
+    def examples(self) -> Examples:
+        """Return windows before and after, each with its kind of cloud."""
+        ...
