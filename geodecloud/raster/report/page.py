@@ -20,6 +20,9 @@ from geodecloud.raster.scene import Scene
 from geodecloud.version import VERSION
 
 _PICTURE = "<!--picture-->"  # stands in for a data URI; no escaped text can look like it
+_HEAD = 1 << 18  # characters of a report in which its facts stand: style and two thumbnails
+_ALWAYS = ("changed", "invented")  # figures that are shown when they are 0, too
+_TITLES = {"provenance": "Provenance", "opacity": "Cloud opacity", "shadow": "Cloud shadow"}
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,6 @@ def _figures(fractions: Mapping[str, float]) -> str:
     )
 
 
-_ALWAYS = ("changed", "invented")
-_TITLES = {"provenance": "Provenance", "opacity": "Cloud opacity", "shadow": "Cloud shadow"}
-
-
 def _layer(name: str) -> str:
     return (
         f'<div class="pane" id="layer-{name}" hidden>'
@@ -208,6 +207,3 @@ def read_facts(path: Path) -> dict[str, Any] | None:
     except (OSError, LookupError, ValueError):
         return None
     return facts if isinstance(facts, dict) and "geodecloud" in facts else None
-
-
-_HEAD = 1 << 18  # characters of a report in which its facts stand: style and two thumbnails
