@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         OutputError,
         OutputWarning,
         RadiometryWarning,
+        RoomWarning,
         SceneError,
         UsageError,
     )
@@ -77,6 +78,7 @@ __all__ = [
     "RadiometryWarning",
     "Reading",
     "Report",
+    "RoomWarning",
     "SceneError",
     "Settings",
     "UsageError",

@@ -79,6 +79,10 @@ class DeviceWarning(GeodecloudWarning):
     """The network runs otherwise than was asked for."""
 
 
+class RoomWarning(GeodecloudWarning):
+    """The work takes longer for want of room on a disk."""
+
+
 class DataWarning(GeodecloudWarning):
     """Training data is incomplete."""
 

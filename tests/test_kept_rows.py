@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rasterio.shutil import copy
 
 from geodecloud.decloud import decloud_scene
+from geodecloud.errors import RoomWarning
 from geodecloud.raster.kept_rows import KeptRows, Portions, is_slow
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.scene import Scene, open_scene
@@ -121,9 +122,10 @@ def test_a_scene_that_is_fast_to_decode_is_not_kept(tmp_path, monkeypatch):
 
 
 def test_too_little_room_means_decoding_again(slow, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=8 * 200 * 50 * 7 - 8))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=6 * 200 * 50 * 7 - 6))
     expected = unkept(slow)
-    found, counts = decoded(slow, monkeypatch, IN_A_FILE)
+    with pytest.warns(RoomWarning, match=r"slow\.tif: no room .*0 MiB are free"):
+        found, counts = decoded(slow, monkeypatch, IN_A_FILE)
     assert found == expected
     assert set(counts.values()) == {2}
 
@@ -132,20 +134,23 @@ def test_room_that_others_take_meanwhile_means_decoding_again(slow, monkeypatch)
     left = iter([1 << 30] * 4)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(left, 0)))
     expected = unkept(slow)
-    assert decoded(slow, monkeypatch, IN_A_FILE)[0] == expected
+    with pytest.warns(RoomWarning):
+        assert decoded(slow, monkeypatch, IN_A_FILE)[0] == expected
 
 
 def test_no_folder_for_temporary_files_means_decoding_again(slow, monkeypatch):
     expected = unkept(slow)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/no/such/folder")
-    assert decoded(slow, monkeypatch, IN_A_FILE)[0] == expected
+    with pytest.warns(RoomWarning, match="/no/such/folder"):
+        assert decoded(slow, monkeypatch, IN_A_FILE)[0] == expected
 
 
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="a system without /dev/full")
 def test_a_disk_that_is_full_means_decoding_again(slow, monkeypatch):
     expected = unkept(slow)
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: FULL_DISK.open("r+b"))
-    found, counts = decoded(slow, monkeypatch, IN_A_FILE)
+    with pytest.warns(RoomWarning, match="No space left"):
+        found, counts = decoded(slow, monkeypatch, IN_A_FILE)
     assert found == expected
     assert max(counts.values()) <= 3
 
@@ -160,7 +165,8 @@ def test_rows_that_come_back_changed_are_decoded_again(slow, monkeypatch):
         file.seek(2 * 50 * 200 + 5000)
         file.write(bytes(200))
         file.flush()
-        assert passes(scene) == expected
+        with pytest.warns(RoomWarning, match="damaged"):
+            assert passes(scene) == expected
 
 
 def test_a_killed_process_leaves_nothing_behind(slow, tmp_path):

@@ -7,7 +7,6 @@ file. Where there is no room for that, rows are decoded when they are read.
 """
 
 import io
-import logging
 import shutil
 import tempfile
 import zlib
@@ -21,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.vrt import WarpedVRT
 
+from geodecloud.errors import RoomWarning, warn
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import is_remote
-
-log = logging.getLogger("geodecloud")
 
 Rows = tuple[NDArray[Any], NDArray[np.bool_]]  # DN (bands, rows, width), validity (rows, width)
 # Decodes the rows from one to another (not included) of some bands, counted from 1.
@@ -36,7 +34,7 @@ _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".jpc")
 _SLOW_COMPRESSIONS = ("jpeg2000", "lzma")
 _LEAST_ROWS = 1024  # decoded at once, where blocks are lower; the tiles of a VRT are not known
 _LEAST_CUT = 64  # rows that are decoded at once even where a row of blocks takes too much memory
-_PART_OF_ROOM = 1 / 8  # of the folder of temporary files, at most; outputs need room, too
+_PART_OF_ROOM = 1 / 6  # of the folder of temporary files, at most; outputs need room, too
 
 
 def is_slow(dataset: Any, layout: Layout) -> bool:
@@ -89,15 +87,21 @@ class KeptRows:
     """The rows of a scene, kept as they are read from the top down; one thread at once reads."""
 
     def __init__(
-        self, decode: Decode, portions: Portions, shape: tuple[int, int, int], dtype: Any, room: int
+        self,
+        decode: Decode,
+        portions: Portions,
+        shape: tuple[int, int, int],
+        dtype: Any,
+        room: int,
+        label: str = "",
     ) -> None:
         """Keep no row yet.
 
         Args:
-            shape: bands, rows and width of the scene.
+            shape: bands, rows and width of the scene; label: its name in messages.
             room: bytes in memory; what needs more is kept in a file.
         """
-        self._decode, self._portions, self._shape = decode, portions, shape
+        self._decode, self._portions, self._shape, self._label = decode, portions, shape, label
         self._known = 0  # rows that are kept
         self._planes: _Planes | None = None
         with self._or_forget():
@@ -142,8 +146,12 @@ class KeptRows:
         try:
             yield
         except OSError as error:
-            log.info("rows are decoded again for each pass: %s", error)
             self.close()
+            warn(
+                RoomWarning,
+                f"{self._label}: no room to keep decoded rows ({error}), which takes longer; "
+                "make room, or name another folder by TMPDIR",
+            )
 
 
 class _Planes:

@@ -157,7 +157,8 @@ class Scene:
         if is_slow(self.dataset, self.layout):
             portions = Portions.of(self.dataset, self.layout, self.area, decoding)
             shape = self.dataset.count, *self.shape
-            self._kept = KeptRows(self._decode, portions, shape, self.dtype, keeping)
+            label = str(self.path)
+            self._kept = KeptRows(self._decode, portions, shape, self.dtype, keeping, label)
 
     def forget_rows(self) -> None:
         """Keep no rows any more."""
