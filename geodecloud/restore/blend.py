@@ -73,7 +73,8 @@ class StripBlend:
         for some in runs(self._below > 0):
             sums, weights = self._sum[..., some], self._weights[:, some]
             top = weights[:rows]
-            np.divide(sums[:, :rows], top, out=blended[..., some], where=top > 0)
+            top[top == 0] = 1  # where no patch was added, the sum is 0
+            np.divide(sums[:, :rows], top, out=blended[..., some])
             for values in (*sums, weights):
                 values[:kept] = values[rows:]  # NumPy minds the overlap
                 values[kept:] = 0

@@ -10,6 +10,7 @@ and where a copy has holes, noise takes its place, with the strength, colours an
 detail, but without its shapes.
 """
 
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -84,14 +85,11 @@ class Texture:
     def __init__(
         self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
     ) -> None:
+        # Made when first asked for: a clear scene needs none.
         self._details: list[Halves] = []
-        self._noises: dict[int, Halves] = {}  # made when first asked for
-        flaws: list[tuple[float, float]] = []
-        for swatch in swatches:
-            detail = swatch.detail()
-            self._details.append(detail.astype(np.float16))
-            flaws.append((1 - swatch.weight, float((detail[:3].mean(axis=0) > _GLARE).mean())))
-        self._flaws = np.square(np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)).sum(axis=1)
+        self._flaws = np.empty(0)
+        self._noises: dict[int, Halves] = {}
+        self._swatches, self._making = swatches, threading.Lock()
         places = np.array([(swatch.row, swatch.column) for swatch in swatches]).reshape(-1, 2)
         hues = np.array([swatch.colour() for swatch in swatches]).reshape(-1, 3)
         self._unit = np.array([_LIKE] * 3 + [max(_NEAR * max(shape), _NEAR_PIXELS)] * 2)
@@ -108,6 +106,9 @@ class Texture:
             first, left: row and column of the scene.
             wanted: bool (rows, width); elsewhere the answer does not matter.
         """
+        with self._making:
+            if not self._details:
+                self._make_details()
         rows, width = wanted.shape
         bands = len(self._details[0]) - 1 if self._details else 3
         detail = np.zeros((bands, rows, width), np.float32)
@@ -122,6 +123,15 @@ class Texture:
         # Details that have nothing to do with each other add up by their powers.
         detail *= _AMOUNT / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return detail
+
+    def _make_details(self) -> None:
+        flaws: list[tuple[float, float]] = []
+        for swatch in self._swatches:
+            detail = swatch.detail()
+            self._details.append(detail.astype(np.float16))
+            flaws.append((1 - swatch.weight, float((detail[:3].mean(axis=0) > _GLARE).mean())))
+        self._flaws = np.square(np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)).sum(axis=1)
+        self._swatches = []
 
     def _choose(self, place: _Place) -> _Choice:
         which, quarters, mirrored, down, right = place.chances
