@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise, repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.windows import WindowGrid
 
+_TOGETHER = 8  # windows whose context is interpolated at once
 CHANNELS = 5  # of an answer: change of R, G, B; opacity; shadow
 
 # A network: patches (N, C, S, S) and the scene's dark object (3,) -> (N, 4 or 5, S, S): restored
@@ -170,22 +172,52 @@ def patch_batches(
         guide: what else the network is told, and which windows are needed; None: all.
     """
     batch = _Batch(size, 3 if guide is None else 8)
-    for (row, column), core in zip(swath.corners, swath.cores, strict=True):
+    needed = _needed(swath, guide, size)
+    contexts = _contexts(needed, guide, swath, size) if guide else repeat(None, len(needed))
+    for (row, column), context in zip(needed, contexts, strict=True):
         top = row - swath.first
         window = np.s_[top : top + size, column : column + size]
-        valid = swath.valid[window]
-        if not valid.any():
-            continue
-        patch = light[:, *window]
-        if guide is not None:
-            if not guide.is_needed(*core):
-                continue
-            patch = np.concatenate([patch, guide.context(row, column, *valid.shape)])
+        patch, valid = light[:, *window], swath.valid[window]
+        if context is not None:
+            patch = np.concatenate([patch, context])
         batch.add((row, column), filled_patch(patch, valid, size))
         if len(batch.patches) == batch_size:
             yield batch.finished(swath.first)
             batch = _Batch(size, batch.channels)
     yield batch.finished(swath.end)
+
+
+def _needed(swath: Swath, guide: Guide | None, size: int) -> list[tuple[int, int]]:
+    """Return the corners of the windows of a swath that hold data and are to be computed."""
+    return [
+        (row, column)
+        for (row, column), core in zip(swath.corners, swath.cores, strict=True)
+        if (guide is None or guide.is_needed(*core))
+        and swath.valid[row - swath.first :][:size, column : column + size].any()
+    ]
+
+
+def _contexts(
+    corners: list[tuple[int, int]], guide: Guide, swath: Swath, size: int
+) -> Iterator[Floats]:
+    """Yield the context of each window; neighbours overlap, and are interpolated together."""
+    rows, width = swath.valid.shape
+    for row, columns in _neighbours(corners, size):
+        left, right = columns[0], min(columns[-1] + size, width)
+        height = min(size, swath.first + rows - row)
+        context = guide.context(row, left, height, right - left)
+        for column in columns:
+            yield context[..., column - left : column - left + size]
+
+
+def _neighbours(corners: list[tuple[int, int]], size: int) -> Iterator[tuple[int, list[int]]]:
+    """Yield the windows of a row that meet, some at a time: their row and columns."""
+    some: list[int] = []
+    for (row, column), (next_row, next_column) in pairwise([*corners, (-1, 0)]):
+        some.append(column)
+        if next_row != row or next_column > column + size or len(some) == _TOGETHER:
+            yield row, some
+            some = []
 
 
 @dataclass
