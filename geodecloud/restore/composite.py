@@ -49,15 +49,13 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bo
         raise UsageError("`opaque` is nodata, but the scene has no nodata value; use fill or keep")
     if facts.radiometry.haze:
         rows = replace(rows, columns=None)
-    out = rows.dn.copy()
+    out = rows.dn.copy() if rows.changing else rows.dn
     provenance = np.where(rows.valid, np.uint8(Provenance.MEASURED), np.uint8(Provenance.NODATA))
     for columns in rows.changing:
         height = max(1, _PIECE // (columns.stop - columns.start))
         for start in range(0, len(rows.valid), height):
-            piece, part = (
-                rows.part(start, start + height, columns),
-                np.s_[start : start + height, columns],
-            )
+            piece = rows.part(start, start + height, columns)
+            part = slice(start, start + height), columns
             rgb, codes = _composite(piece, facts, policy)
             out[facts.rgb, *part], provenance[part] = rgb, codes
             if facts.others:

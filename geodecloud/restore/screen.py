@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.rows import Rows, given
-from geodecloud.restore.filters import Floats, box_mean, dilate, smoothstep, widened
+from geodecloud.restore.filters import Floats, box_mean, dilate, runs, smoothstep, widened
 from geodecloud.settings import Policy
 
 # Fill, chosen on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
@@ -18,6 +18,7 @@ _FRINGE = 10  # pixels around opaque cloud that are no ground yet: fringes, para
 _CLOSE = 1  # pixels that count as the pixel itself
 _OWN = (0.10, 0.20)  # opacity there: of ground all the same, and of what is filled
 _SOFT = 2  # pixels over which the edge of the fill is made soft, twice
+_BLOCK = 128  # columns that are looked at together
 _RISE = 0.05  # of opacity, over which the fill sets in below ``opaque_above``
 
 REACH = _FRINGE + 2 * _SOFT  # rows around a row on which its answer depends
@@ -40,7 +41,6 @@ def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[
         mask: where alone pixels may change; None: everywhere.
     """
     above: list[Floats] = []  # opacity of the last rows that were given out
-    columns_above: tuple[slice, ...] = ()
     held: deque[Rows] = deque()
     for more in chain(rows, [None]):  # None: no more will come
         if more is not None:
@@ -53,18 +53,26 @@ def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[
             first = sum(map(len, above))
             inner = slice(first, first + len(current.valid))
             above = [around[max(0, inner.stop - REACH) : inner.stop].copy()]
-            width = around.shape[1]
-            near = (columns_above, current.changing, *(below.changing for below in held))
-            columns_above = current.changing
-            columns = widened(chain(*near), REACH, width)
-            weight = np.zeros(current.valid.shape, np.float32)
-            for some in columns:
-                (wide,) = widened([some], REACH, width)
-                part = fill_weight(around[: inner.stop + REACH, wide], policy)
-                part = part[inner, some.start - wide.start :][:, : some.stop - some.start]
-                np.multiply(part, current.valid[:, some], out=weight[:, some])
-            screened = replace(current, fill_weight=weight, columns=columns)
+            screened = _screened(current, around[: inner.stop + REACH], inner, policy)
             yield screened if mask is None else _within(screened, mask)
+
+
+def _screened(rows: Rows, around: Floats, inner: slice, policy: Policy) -> Rows:
+    """Return rows with their fill weight, which is 0 but near opaque cloud.
+
+    Args:
+        around: float32 (rows, width), opacity of the rows and of those on which they depend.
+        inner: the rows themselves.
+    """
+    weight, width = np.zeros(rows.valid.shape, np.float32), around.shape[1]
+    opaque = around.max(axis=0) >= np.float32(policy.opaque_above - _RISE)
+    near = widened(runs(opaque, _BLOCK), REACH, width)
+    for some in near:
+        (wide,) = widened([some], REACH, width)
+        part = fill_weight(around[:, wide], policy)[inner, some.start - wide.start :]
+        np.multiply(part[:, : some.stop - some.start], rows.valid[:, some], out=weight[:, some])
+    columns = widened((*rows.changing, *near), 0, width)
+    return replace(rows, fill_weight=weight, columns=columns)
 
 
 def _count(held: deque[Rows]) -> int:

@@ -13,7 +13,7 @@ detail, but without its shapes.
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ class Texture:
         self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
     ) -> None:
         # Made when first asked for: a clear scene needs none.
-        self._details: list[Halves] = []
+        self._details: list[Floats] = []  # rounded as if they were halves
         self._flaws = np.empty(0)
         self._noises: dict[int, Halves] = {}
         self._swatches, self._making = swatches, threading.Lock()
@@ -128,7 +128,7 @@ class Texture:
         flaws: list[tuple[float, float]] = []
         for swatch in self._swatches:
             detail = swatch.detail()
-            self._details.append(detail.astype(np.float16))
+            self._details.append(detail.astype(np.float16).astype(np.float32))
             flaws.append((1 - swatch.weight, float((detail[:3].mean(axis=0) > _GLARE).mean())))
         self._flaws = np.square(np.array(flaws).reshape(-1, 2) / (_HIDDEN, _GLARING)).sum(axis=1)
         self._swatches = []
@@ -148,8 +148,9 @@ class Texture:
 
     def _cut(self, choice: _Choice, of: tuple[slice, slice]) -> Floats:
         """Return part of the detail that was chosen: float32 (bands, rows, columns)."""
-        detail = _turned(self._details[choice.swatch], choice)[:, *of].astype(np.float32)
-        chosen, copied = choice.enough * detail[:-1], choice.enough * detail[-1]
+        detail = _turned(self._details[choice.swatch], choice)[:, *of]
+        copied: Floats = choice.enough * detail[-1]
+        chosen: Floats = choice.enough * detail[:-1]
         if (copied < 1).any():
             noise = _rolled(self._noise(choice.swatch), *choice.rolled)
             chosen += np.sqrt(1 - np.square(copied)) * _turned(noise, choice)[:, *of]
@@ -158,8 +159,9 @@ class Texture:
     def _noise(self, swatch: int) -> Halves:
         noise = self._noises.get(swatch)
         if noise is None:
-            detail = self._details[swatch].astype(np.float32)
-            noise = _noise_like(detail, np.random.default_rng(swatch)).astype(np.float16)
+            noise = _noise_like(self._details[swatch], np.random.default_rng(swatch)).astype(
+                np.float16
+            )
             self._noises[swatch] = noise
         return noise
 
@@ -180,7 +182,7 @@ class Texture:
         return smoothstep((different - _FEW) / np.float32(_MANY - _FEW))
 
 
-def _turned(detail: Halves, choice: _Choice) -> Halves:
+def _turned(detail: NDArray[Any], choice: _Choice) -> NDArray[Any]:
     # Views, as of `np.rot90`, which takes longer than all that is done with them.
     if choice.quarters >= 2:
         detail = detail[:, ::-1, ::-1]
