@@ -10,7 +10,7 @@ from rasterio.windows import Window
 
 import geodecloud
 from geodecloud.decloud import decloud_scene
-from geodecloud.raster import scene as scenes
+from geodecloud.raster import sampling
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
 from geodecloud.settings import Settings
@@ -99,7 +99,7 @@ def test_the_sample_is_of_the_pixels_in_the_middle(tmp_path, size):
     dn = noise((3, *size))
     path = write_scene(tmp_path / "s.tif", dn, **TILES)
     with open_scene(path) as scene:
-        found, valid = scene.overview()
+        found, valid = sampling.sample(scene)
         shape = [max(1, round(length / max(1, max(size) / 512))) for length in size]
         expected = scene.dataset.read(out_shape=(3, *shape), window=Window(0, 0, *size[::-1]))
         # The order of the samples is that of the blocks.
@@ -110,7 +110,7 @@ def test_the_sample_is_of_the_pixels_in_the_middle(tmp_path, size):
 
 def test_of_a_large_scene_a_part_is_read_all_over_it(tmp_path, monkeypatch):
     for name, value in {"_LARGE_SIDE": 300, "_SQUARE": 64, "_ENOUGH": 500}.items():
-        monkeypatch.setattr(scenes, name, value)
+        monkeypatch.setattr(sampling, name, value)
     dn = np.zeros((3, 700, 900), np.uint16)
     dn[0], dn[1] = np.arange(700)[:, None] + 1, np.arange(900) + 1
     dn[2] = noise((700, 900)) + 1
@@ -118,7 +118,7 @@ def test_of_a_large_scene_a_part_is_read_all_over_it(tmp_path, monkeypatch):
     for layout in (TILES, {}, {"tiled": True, "blockxsize": 256, "blockysize": 128}):
         path = write_scene(tmp_path / "s.tif", dn, **layout)
         with open_scene(path) as scene:
-            samples.append(scene.overview()[0])
+            samples.append(sampling.sample(scene)[0])
     for other in samples[1:]:
         np.testing.assert_array_equal(samples[0], other)
     squares = {(row // 64, column // 64) for row, column in samples[0][:2].T - 1}
@@ -127,6 +127,6 @@ def test_of_a_large_scene_a_part_is_read_all_over_it(tmp_path, monkeypatch):
     assert {column for _, column in squares} == set(range(15))
     dn[:, 2:] = 0  # too little is left in the part
     with open_scene(write_scene(tmp_path / "s.tif", dn, nodata=0)) as scene:
-        found, valid = scene.overview()
+        found, valid = sampling.sample(scene)
     assert found.shape[1] == 512 * 398
     assert 0 < valid.sum() < found.shape[1] / 50

@@ -25,6 +25,7 @@ from geodecloud.radiometry import (
     uniform_haze,
 )
 from geodecloud.raster.products import suggest_radiometry
+from geodecloud.raster.sampling import sample
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import (
     Statements,
@@ -97,8 +98,8 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     reading = reading or Reading()
     statements = read_statements(scene)
     level = stated_level(statements)
-    overview, valid = scene.overview()
-    dn = overview if valid.all() else overview[:, valid]
+    sampled, valid = sample(scene)
+    dn = sampled if valid.all() else sampled[:, valid]
     pixels = _Pixels(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
     stated = stated_radiometry(statements)
     if not dn.size:

@@ -3,7 +3,6 @@
 Bands are counted from 1, as GDAL counts them, in ``Scene.bands`` and in messages.
 """
 
-import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,11 +40,6 @@ from geodecloud.settings import Reading
 from geodecloud.settings.parse import without_query
 
 _AS_DECLARED = Validity()
-
-# For `Scene.overview`: most rows and columns that are read at once. Of a scene wider and
-# higher than this, one in so many squares is read, unless fewer valid pixels are found there.
-_MOST_ROWS, _MOST_COLUMNS = 512, 4096
-_LARGE_SIDE, _KNIGHT, _SQUARE, _ENOUGH = 4096, 5, 1024, 50_000
 
 
 @dataclass
@@ -188,57 +182,26 @@ class Scene:
         area = self.area
         return Window(area.col_off, area.row_off + first, area.width, last - first)
 
-    def overview(self, longest: int = 512) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read R, G, B and validity of pixels all over the scene, ``longest`` at most a side.
-
-        The pixels are the file's own. Its overviews may be averaged, stale or empty, and the
-        same pixels must give the same output. Of a scene of many blocks a fifth is decoded:
-        squares like a knight's moves, with closer pixels.
-
-        Returns:
-            dn (3, count) and validity (count,).
-        """
-        with failures_as(f"{self.path}: damaged or truncated"), self.lock:
-            if min(self.shape) > _LARGE_SIDE:
-                dn, valid = self._sample(2 * longest, _KNIGHT)
-                if valid.sum() >= _ENOUGH:
-                    return dn, valid
-            return self._sample(longest, 1)
-
-    def _sample(self, longest: int, every: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read pixels, ``longest`` at most a side, in one of ``every`` squares."""
-        factor = max(1.0, max(self.shape) / longest)
-        rows, columns = (_positions(length, factor) for length in self.shape)
-        if every > 1:
-            groups = _groups(rows, 0, _SQUARE), _groups(columns, 0, _SQUARE)
-        else:
-            height, width = self.dataset.block_shapes[0]
-            height = min(height, _MOST_ROWS)
-            groups = (
-                _groups(rows, self.area.row_off, _MOST_ROWS // height * height),
-                _groups(columns, self.area.col_off, -(-_MOST_COLUMNS // width) * width),
-            )
-        parts = [
-            self._sample_part(rows[down], columns[across])
-            for i, down in enumerate(groups[0])
-            for j, across in enumerate(groups[1])
-            if (i + 2 * j) % every == 0
-        ]
-        dn = np.concatenate([dn.reshape(3, -1) for dn, _ in parts], axis=1)
-        return dn, np.concatenate([valid.ravel() for _, valid in parts])
-
-    def _sample_part(
+    def read_pixels(
         self, rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read pixels, (3, rows, columns), and their validity; GDAL's cache keeps the blocks."""
+        """Read red, green and blue at some rows and columns, both rising.
+
+        Returns:
+            dn (3, rows, columns), and validity (rows, columns).
+
+        Raises:
+            SceneError: the file is truncated or damaged there.
+        """
         top, left = rows[0], columns[0]
         area = self.area
         window = Window(
             area.col_off + left, area.row_off + top, columns[-1] - left + 1, rows[-1] - top + 1
         )
         bands = [*self.bands, *filter(None, [self.alpha])]
-        near = self.dataset.read(bands, window=window)
-        there = self._valid(near, bands, window=window)
+        with failures_as(f"{self.path}: damaged or truncated"), self.lock:
+            near = self.dataset.read(bands, window=window)  # GDAL's cache keeps the blocks
+            there = self._valid(near, bands, window=window)
         chosen = np.ix_(rows - top, columns - left)
         dn, valid = near[: len(self.bands), chosen[0], chosen[1]], there[chosen]
         if self.validity.fill:
@@ -281,25 +244,6 @@ class Scene:
         with without_warning(NodataShadowWarning):  # `_valid` looks at alpha itself
             mask: NDArray[np.bool_] = self.dataset.read_masks(band, **where) > 0
         return mask
-
-
-def _positions(length: int, factor: float) -> NDArray[np.intp]:
-    """Return the pixels along a side that stand for ``factor`` pixels each: their middles."""
-    count = max(1, round(length / factor))
-    middles = (np.arange(count) + 0.5) * (length / count) + 1e-10  # as GDAL rounds
-    return np.minimum(middles.astype(np.intp), length - 1)
-
-
-def _groups(positions: NDArray[np.intp], offset: int, length: int) -> list[slice]:
-    """Return the runs of positions that lie in one part of the file, to be read at once.
-
-    Args:
-        offset: of position 0 in the file.
-        length: of a part: whole blocks, so that none is decoded twice.
-    """
-    numbers = (positions + offset) // length
-    bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), positions.size]
-    return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
 @contextmanager
