@@ -214,7 +214,7 @@ def test_a_jpeg_2000_gives_the_bytes_of_a_geotiff_of_its_pixels(tmp_path, monkey
     [
         (["scene.jp2"], "", True),
         (["<VRTDataset/>", "a/B04.JP2", "a/B03.JP2"], "", True),
-        (["all.vrt", "one.vrt", "/vsizip/s.zip/T33/B04.jp2"], "", True),
+        (["all.vrt", "/vsizip/s.zip/T33/B04.jp2"], "", True),
         (["/vsicurl/https://host/scene.tif"], "deflate", True),
         (["s3://bucket/scene.tif"], "", True),
         (["<VRTDataset>http://host/</VRTDataset>", "one.tif"], "deflate", False),
@@ -227,6 +227,18 @@ def test_jpeg_2000_lzma_and_the_network_are_slow(names, compression, expected):
     dataset = SimpleNamespace(name=names[0], files=names[1:] or names)
     layout = Layout("GTiff", (16, 16), True, "pixel", compression, 1, ())
     assert is_slow(dataset, layout) == expected
+
+
+def test_a_jpeg_2000_is_slow_behind_each_vrt(tmp_path):
+    tif = write_scene(tmp_path / "s.tif", noise((3, 20, 30)))
+    for name in ("s.jp2", "copy.tif"):
+        copy(tif, tmp_path / name, driver="JP2OpenJPEG" if name == "s.jp2" else "GTiff")
+    for source, expected in (("s.jp2", True), ("copy.tif", False)):
+        copy(tmp_path / source, tmp_path / "inner.vrt", driver="VRT")
+        text = (tmp_path / "inner.vrt").read_text().replace(source, "inner.vrt")
+        (tmp_path / "outer.vrt").write_text(text)
+        with open_scene(tmp_path / "outer.vrt") as scene:
+            assert is_slow(scene.dataset, scene.layout) == expected
 
 
 @given(st.integers(1, 5000), st.integers(1, 3000), st.integers(0, 5000), st.integers(1, 1 << 30))

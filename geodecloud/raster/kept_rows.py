@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.vrt import WarpedVRT
 
-from geodecloud.errors import RoomWarning, warn
+from geodecloud.errors import GeodecloudError, RoomWarning, warn
+from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import is_remote
 
@@ -42,13 +43,25 @@ def is_slow(dataset: Any, layout: Layout) -> bool:
 
     So it is with JPEG 2000, also in a VRT, and with LZMA. What is on the network is slow, too.
     """
-    names = [dataset.name, *dataset.files]
-    files = [name for name in names if not name.lstrip().startswith("<")]  # the text of a VRT
+    files = _files_of(dataset, set())
     return (
         layout.compression in _SLOW_COMPRESSIONS
         or any(Path(file).suffix.lower() in _JPEG_2000 for file in files)
         or any(map(is_remote, files))
     )
+
+
+def _files_of(dataset: Any, found: set[str]) -> set[str]:
+    """Add the files of a raster to those found, also those of a VRT in a VRT; return all."""
+    for file in {dataset.name, *dataset.files} - found:
+        if file.lstrip().startswith("<"):  # the text of a VRT
+            continue
+        found.add(file)
+        if file.lower().endswith(".vrt") and file != dataset.name:
+            # One that is missing may lie where nothing is read.
+            with suppress(GeodecloudError), open_raster(file) as inner:
+                _files_of(inner, found)
+    return found
 
 
 @dataclass(frozen=True)
