@@ -22,6 +22,7 @@ from geodecloud.restore.coarse import (
     certain_veil,
     coarse_bytes,
     gated,
+    small_clouds,
 )
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
@@ -321,6 +322,14 @@ def bump(radius, edge, top, side=64):
     """Opacity of cells that falls from the top to 0 within so many cells around a disc."""
     far = np.hypot(*(np.indices((side, side)) - side / 2))
     return np.clip(top * (radius + edge / 2 - far) / edge, 0, top).astype(np.float32)
+
+
+@pytest.mark.parametrize("veil", [0, 0.03, 0.06])
+def test_a_small_faint_cloud_is_certain_where_the_land_around_is_clear(veil):
+    opacity = np.maximum(bump(2, 2, 0.1), np.float32(veil))
+    found = small_clouds(opacity)
+    np.testing.assert_array_equal(found, (opacity > 0.05) & (veil == 0))
+    assert not certain_veil(opacity, 0.12).any()
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ from geodecloud.settings import Settings, Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # Coarse opacity above which the fine pass is needed, if the veil is certain somewhere: clear sea
-# and pale fields look like a faint, even veil, which is nowhere more than that.
+# and pale fields look like a faint, even veil, which is nowhere more than that. With clear land
+# around, less is certain: it is a small cloud.
 _THIN_VEIL, _CERTAIN = 0.05, 0.12
+_SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.07, 0.025, 6  # opacity, mean around; cells to each side
 CERTAIN_ALONE = 0.2  # the same for windows without a scene around them
 # Steps of opacity from cell to cell at the rim of bright land, over the mean within; the opacity of
 # dense cloud; and the fewest cells of what is called land. Of the pictures of generality.py and of
@@ -290,7 +292,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
     gate = np.empty(opacity.shape, np.uint8)
-    veil = certain_veil(opacity, _CERTAIN)
+    veil = certain_veil(opacity, _CERTAIN) | small_clouds(opacity)
     if coarse.of_picture:
         veil &= ~bright_land(opacity, veil)
     for rows, near in soft_dilations(veil, _MARGIN, _SOFT):
@@ -324,6 +326,19 @@ def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bo
         opacity > certain, mask=opacity > _THIN_VEIL
     )
     return veil
+
+
+def small_clouds(opacity: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return where a veil is that has clear land around: bool (rows, columns).
+
+    Args:
+        opacity: (rows, columns) of cells, 0..1.
+    """
+    tops = np.zeros(opacity.shape, np.bool_)
+    for rows, around in soft_dilations(opacity, 0, _AROUND):  # means alone, few rows at once
+        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND)
+    small: NDArray[np.bool_] = ndimage.binary_propagation(tops, mask=opacity > _THIN_VEIL)
+    return small
 
 
 def bright_land(opacity: NDArray[np.floating], veil: NDArray[np.bool_]) -> NDArray[np.bool_]:

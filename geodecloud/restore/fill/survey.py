@@ -17,7 +17,7 @@ from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats
 
-HAZY_WEIGHT = 0.02  # of hazy ground, which counts where no clear ground is seen
+HAZY_WEIGHT = 0.002  # of hazy ground, which counts where no clear ground is seen
 
 
 class Reference(Protocol):
