@@ -10,6 +10,7 @@ from geodecloud.errors import BandsWarning, SceneError, UsageError
 from geodecloud.raster.bands import colour_of_file
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.source import find_source
+from geodecloud.settings import Reading
 from tests.conftest import noise, write_scene
 
 PLANETSCOPE = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
@@ -79,7 +80,7 @@ def test_where_names_leave_it_open_bands_are_asked_for(tmp_path, names):
     path = scene_of(tmp_path / "s.tif", names)
     with pytest.raises(UsageError, match="give `bands`"), open_scene(path):
         pass
-    with open_scene(path, (3, 2, 1)) as scene:
+    with open_scene(path, Reading(bands=(3, 2, 1))) as scene:
         assert scene.bands == (3, 2, 1)
 
 

@@ -172,7 +172,7 @@ def test_bands_are_found_by_colour_or_assumed(tmp_path):
     with open_scene(path) as scene:
         assert scene.bands == (3, 2, 1)
     for wrong in ((0, 1, 2), (1, 2, 5), (1, 1, 2)):
-        with pytest.raises(UsageError, match="bands"), open_scene(path, wrong):
+        with pytest.raises(UsageError, match="bands"), open_scene(path, Reading(bands=wrong)):
             pass
 
 
@@ -236,7 +236,8 @@ def test_what_is_valid_is_as_gdal_has_it(tmp_path, dtype, nodata):
     dn = np.random.default_rng(0).integers(0, 9, (3, 40, 30)).astype(dtype)
     dn[:, 5:9, 3:20] = nodata or 0
     dn[1, 20:30] = nodata or 0
-    with open_scene(write_scene(tmp_path / "in.tif", dn, nodata=nodata), (3, 1, 2)) as scene:
+    path = write_scene(tmp_path / "in.tif", dn, nodata=nodata)
+    with open_scene(path, Reading(bands=(3, 1, 2))) as scene:
         valid = scene.read(2, 39)[1]
         gdal = scene.dataset.read_masks()[:, 2:39].all(axis=0)
     np.testing.assert_array_equal(valid, gdal)

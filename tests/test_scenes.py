@@ -17,7 +17,7 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.wavelengths import find_other_bands
-from geodecloud.settings import Settings
+from geodecloud.settings import Reading, Settings
 from tests.conftest import SAMPLES, identity, read
 
 REAL = {
@@ -52,7 +52,9 @@ def _check(src: Path, out: Path, marks: Path, bands: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(provenance == Provenance.NODATA, ~valid)
     same = np.isin(provenance, (Provenance.MEASURED, Provenance.NODATA))
     np.testing.assert_array_equal(new[:, same], old[:, same])
-    with open_scene(src, bands) as scene:  # of the samples, all that is not restored is kept
+    with open_scene(
+        src, Reading(bands=bands)
+    ) as scene:  # of the samples, all that is not restored is kept
         restored = {band.index + 1 for band in find_other_bands(scene)}
     others = [b for b in range(len(old)) if b + 1 not in {*bands, *restored}]
     np.testing.assert_array_equal(new[others], old[others])

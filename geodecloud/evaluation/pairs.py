@@ -214,8 +214,8 @@ def _restore(
     files = {name: folder / f"{name}.tif" for name in ("provenance", "opacity")}
     settings = settings.replace(**files, overwrite=True, force=True)
     report = decloud_scene(cloudy, restored, predict, settings)
-    settled = Reading(declared_nodata_only=True)
-    with open_scene(restored, report.bands, reading=settled) as after:
+    settled = Reading(bands=report.bands, declared_nodata_only=True)
+    with open_scene(restored, settled) as after:
         all_restored = after.read(0, after.shape[0])[0]
         restored_dn = all_restored[after.rgb]
     provenance, opacity = read_provenance(files["provenance"]), read_percent(files["opacity"])[0]

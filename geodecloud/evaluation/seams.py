@@ -38,8 +38,8 @@ def evaluate_seams(src: Path, model: Path | None, grid: WindowGrid) -> Scores:
             window=grid.size, overlap=grid.overlap, provenance=provenance_path, force=True
         )
         report = decloud_scene(src, out, load_predictor(ModelSpec(model=model)), settings)
-        settled = Reading(declared_nodata_only=True)
-        with open_scene(out, report.bands, reading=settled) as restored:
+        settled = Reading(bands=report.bands, declared_nodata_only=True)
+        with open_scene(out, settled) as restored:
             dn = restored.read(0, report.height)[0][restored.rgb]
         provenance = read_provenance(provenance_path)
     changed = among(provenance, (*COMPUTED, Provenance.FILLED))

@@ -247,42 +247,33 @@ class Scene:
 
 
 @contextmanager
-def open_scene(
-    src: Src, bands: Bands | None = None, *, reading: Reading | None = None
-) -> Iterator[Scene]:
+def open_scene(src: Src, reading: Reading | None = None) -> Iterator[Scene]:
     """Open a raster, a product or a set of bands to restore.
 
     Args:
         src: see :func:`geodecloud.raster.source.find_source`.
-        bands: of red, green and blue, where ``reading`` does not say.
         reading: bands, area, resolution, nodata and whether the network may be used.
 
     Raises:
         SceneError: missing, not a raster, fewer than 3 bands, palette or complex data.
-        UsageError: ``bands`` that the file does not have, or another argument does not fit it.
+        UsageError: the reading does not fit the file, which has no such bands, say.
     """
     reading = reading or Reading()
-    bands, aoi = reading.bands or bands, reading.aoi
+    bands, aoi = reading.bands, reading.aoi
     for name in _names(src):
         refuse_remote(name, allowed=reading.allow_network)
     # Read as a whole picture, a truncated PNG raises nothing.
     whole = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
     with offline(allowed=reading.allow_network), thread_options(whole):
         require_proj()
-        source = (
-            src
-            if isinstance(src, Source)
-            else find_source(src, reading.resolution, reading.extra_bands)
-        )
-        path = Path(without_query(source.label))
-        with (
-            open_raster(source.name, source.label) as dataset,
-            late_failures_as(f"{path}: damaged"),
-        ):
+        if not isinstance(src, Source):
+            src = find_source(src, reading.resolution, reading.extra_bands)
+        path = Path(without_query(src.label))
+        with open_raster(src.name, src.label) as dataset, late_failures_as(f"{path}: damaged"):
             area = find_area(dataset, aoi) if aoi else Window(0, 0, dataset.width, dataset.height)
             refuse_unfit(dataset, path)
             refuse_too_large(dataset, path, area)
-            if source.layout:
+            if src.layout:
                 _refuse_other_bands(path, bands)
                 found = BY_FILE, "a file each"
             else:
@@ -290,7 +281,7 @@ def open_scene(
             validity = find_validity(dataset, path, found[0], area, reading)
             if validity.fill:
                 warn(NodataWarning, _undeclared(path, validity.fill))
-            layout = source.layout or Layout.of(dataset)
+            layout = src.layout or Layout.of(dataset)
             scene = Scene(path, dataset, *found, area, layout, validity)
             try:
                 yield scene
