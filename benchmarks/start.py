@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/start.py SRC [--scale 10000 --offset 0]
 
-One part after the other, but for PyTorch's library, which another thread loads from the first import
-on. The first start on a machine compares bf16 with fp32; run this twice.
+One part after the other, but for PyTorch's library, which another thread loads while NumPy is
+imported. The first start on a machine compares bf16 with fp32, so run this twice.
 """
 
 import tempfile

@@ -13,7 +13,7 @@ from geodecloud.errors import GeodecloudError
 from geodecloud.restore.heap import keep_freed_memory
 from geodecloud.version import VERSION
 
-_REPORT_SECONDS = 0.5  # between two reports of the rows done
+_REPORT_SECONDS = 0.5  # between two reports of the rows done, and before the first one
 
 
 class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
@@ -63,7 +63,7 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         Args:
             key: Dask's name of the task; cancelling the task stops the work.
         """
-        worker, reported = get_worker(), 0.0
+        worker, reported = get_worker(), time.monotonic()
 
         def progress(done: int, total: int) -> None:
             nonlocal reported
