@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
-from geodecloud.cli.console import run
+from geodecloud.cli.run import run
 from geodecloud.decloud import Report, decloud_scene
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.restore_arrays import restore_array
