@@ -45,7 +45,8 @@ def quick_imports() -> Iterator[None]:
     process that goes on to train, compile or export networks.
     """
     finder, collecting = _Deferring(), gc.isenabled()
-    Thread(target=_load_library, daemon=True).start()
+    loading = Thread(target=_load_library, daemon=True)
+    loading.start()
     gc.disable()
     try:
         if metadata.version("torch").startswith(_TRIED):
@@ -54,6 +55,7 @@ def quick_imports() -> Iterator[None]:
     finally:
         if finder in sys.meta_path:
             sys.meta_path.remove(finder)
+        loading.join()
         gc.freeze()  # modules stay until the end
         if collecting:
             gc.enable()
