@@ -103,6 +103,15 @@ def test_the_raster_side_does_not_import_torch():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
+def test_what_loads_a_model_does_not_import_rasterio():
+    # The command line imports rasterio while another thread loads the model; two threads that
+    # begin to import it at once can fail.
+    used = [name for name in ROOMS["model"].split() if name.startswith(("restore.", "raster."))]
+    modules = ", ".join(f"geodecloud.{name}" for name in used)
+    script = f"import sys, {modules}; assert 'rasterio' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
 def test_a_quick_start_leaves_compiler_and_training_out_until_they_are_used():
     script = """
 import sys
