@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 _performance = partial(typer.Option, rich_help_panel="Performance")
-
+_pattern = partial(output_option, metavar="NAME")
 
 SourcesArgument = Annotated[
     list[str] | None,
@@ -68,32 +68,23 @@ NameOption = Annotated[
     ),
 ]
 ProvenanceOption = Annotated[
-    str | None,
-    output_option(
-        metavar="NAME", help="Names of provenance rasters to write, like {stem}_provenance.tif"
-    ),
+    str | None, _pattern(help="Names of provenance rasters to write, like {stem}_provenance.tif")
 ]
 OpacityOption = Annotated[
     str | None,
-    output_option(
-        metavar="NAME",
-        help="Names of rasters of opacity and shadow to write, like {stem}_opacity.tif",
-    ),
+    _pattern(help="Names of rasters of opacity and shadow to write, like {stem}_opacity.tif"),
 ]
 CloudMaskOption = Annotated[
-    str | None,
-    output_option(metavar="NAME", help="Names of cloud masks to write, like {stem}_mask.tif"),
+    str | None, _pattern(help="Names of cloud masks to write, like {stem}_mask.tif")
 ]
 PreviewOption = Annotated[
-    str | None,
-    output_option(metavar="NAME", help="Names of PNG previews to write, like {stem}.png"),
+    str | None, _pattern(help="Names of PNG previews to write, like {stem}.png")
 ]
 ReportOption = Annotated[
     str | None,
-    output_option(
-        metavar="NAME",
+    _pattern(
         help="Names of HTML reports to write, like {stem}.html; OUT_DIR/geodecloud-report.html "
-        "lists them",
+        "lists them"
     ),
 ]
 MaskOnlyOption = Annotated[

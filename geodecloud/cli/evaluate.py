@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,10 +19,6 @@ from geodecloud.cli.options import (
 )
 from geodecloud.errors import UsageError
 from geodecloud.settings import Settings, Windows
-
-if TYPE_CHECKING:
-    from geodecloud.cli.options import OnBad
-    from geodecloud.evaluation.tables import Scores
 
 _TILES = 600  # default of --limit
 # What is scored -> the options that belong to it.
@@ -142,22 +138,32 @@ def evaluate(
     )
     show_warnings(each_kind_once=True)
     windows = Windows() if window is None else Windows(window)
-    if tiles:
-        scores, text = _score_tiles(tiles, model, _TILES if limit is None else limit, png, on_bad)
-    elif seams:
-        scores, text = _score_seams(seams, model, windows)
-    elif masks and cloudy and clear:
-        settings = Settings(windows=windows, scale=scale, offset=offset)
-        scores, text = _score_masks((cloudy, clear), model, classes, settings)
-    elif cloudy and clear:
-        stems = [stem.strip() for stem in only.split(",")] if only else None
-        settings = Settings(windows=windows, scale=scale, offset=offset)
-        scores, text = _score_pairs((cloudy, clear), model, stems, png, settings)
-    else:
+    settings = Settings(windows=windows, scale=scale, offset=offset)
+    folders = (cloudy, clear) if cloudy and clear else None
+    if not (tiles or seams or folders):
         wanted = "IMAGE_DIR and MASK_DIR" if masks else "CLOUDY_DIR and CLEAR_DIR"
         raise UsageError(f"{wanted.split()[2]} is missing: give {wanted}")
-    from geodecloud.evaluation.tables import json_scores
+    from geodecloud.evaluation.masks import evaluate_masks, masks_table
+    from geodecloud.evaluation.pairs import evaluate_pairs
+    from geodecloud.evaluation.seams import evaluate_seams
+    from geodecloud.evaluation.tables import json_scores, pairs_table, seams_table, tiles_table
+    from geodecloud.evaluation.tiles import LABELS, evaluate_tiles
+    from geodecloud.restore.windows import grid_of
 
+    if tiles:
+        most = _TILES if limit is None else limit
+        scores = evaluate_tiles(tiles, model, most or None, png, on_bad)
+        text = tiles_table(scores, LABELS)
+    elif seams:
+        scores = evaluate_seams(seams, model, grid_of(windows))
+        text = seams_table(scores)
+    elif masks and folders:
+        scores = evaluate_masks(*folders, model, classes, settings)
+        text = masks_table(scores)
+    elif folders:
+        stems = [stem.strip() for stem in only.split(",")] if only else None
+        scores = evaluate_pairs(*folders, model, stems, png, settings)
+        text = pairs_table(scores)
     answer(json.dumps(json_scores(scores)) if as_json else text)
 
 
@@ -173,45 +179,3 @@ def _refuse_unused(scored: dict[str, object], options: dict[str, object]) -> Non
         if value is not None and name not in _OPTIONS[chosen[0]]:
             homes = " or ".join(home for home, names in _OPTIONS.items() if name in names)
             raise UsageError(f"{name} works only with {homes}: leave it out with {chosen[0]}")
-
-
-def _score_tiles(
-    root: Path, model: Path | None, limit: int, png: Path | None, on_bad: "OnBad"
-) -> "tuple[Scores, str]":
-    from geodecloud.evaluation.tables import tiles_table
-    from geodecloud.evaluation.tiles import LABELS, evaluate_tiles
-
-    scores = evaluate_tiles(root, model, limit or None, png, on_bad)
-    return scores, tiles_table(scores, LABELS)
-
-
-def _score_seams(src: Path, model: Path | None, windows: Windows) -> "tuple[Scores, str]":
-    from geodecloud.evaluation.seams import evaluate_seams
-    from geodecloud.evaluation.tables import seams_table
-    from geodecloud.restore.windows import grid_of
-
-    scores = evaluate_seams(src, model, grid_of(windows))
-    return scores, seams_table(scores)
-
-
-def _score_masks(
-    folders: tuple[Path, Path], model: Path | None, classes: str | None, settings: Settings
-) -> "tuple[Scores, str]":
-    from geodecloud.evaluation.masks import evaluate_masks, masks_table
-
-    scores = evaluate_masks(*folders, model, classes, settings)
-    return scores, masks_table(scores)
-
-
-def _score_pairs(
-    folders: tuple[Path, Path],
-    model: Path | None,
-    stems: list[str] | None,
-    png: Path | None,
-    settings: Settings,
-) -> "tuple[Scores, str]":
-    from geodecloud.evaluation.pairs import evaluate_pairs
-    from geodecloud.evaluation.tables import pairs_table
-
-    scores = evaluate_pairs(*folders, model, stems, png, settings)
-    return scores, pairs_table(scores)
