@@ -67,16 +67,14 @@ class StripBlend:
         Returns:
             float32 (channels, rows, width); 0 where no patch was added.
         """
-        channels, height, width = self._sum.shape
-        blended = np.zeros((channels, rows, width), np.float32)
-        kept = height - rows
+        strip, weights, kept = self._sum, self._weights, len(self._weights) - rows
+        # New memory is zero, and costs nothing where no patch is added.
+        self._sum, self._weights = np.zeros(strip.shape, np.float32), np.zeros_like(weights)
         for some in runs(self._below > 0):
-            sums, weights = self._sum[..., some], self._weights[:, some]
-            top = weights[:rows]
+            self._sum[:, :kept, some] = strip[:, rows:, some]
+            self._weights[:kept, some] = weights[rows:, some]
+            top = weights[:rows, some]
             top[top == 0] = 1  # where no patch was added, the sum is 0
-            np.divide(sums[:, :rows], top, out=blended[..., some])
-            for values in (*sums, weights):
-                values[:kept] = values[rows:]  # NumPy minds the overlap
-                values[kept:] = 0
+            strip[:, :rows, some] /= top
         self._below = np.maximum(self._below - rows, 0)
-        return blended
+        return strip[:, :rows]
