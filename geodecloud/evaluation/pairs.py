@@ -22,8 +22,8 @@ from geodecloud.evaluation.other_bands import (
 from geodecloud.evaluation.tables import COLOURS, METRICS, Scores, mean_scores, score
 from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
+from geodecloud.raster.array import read_array
 from geodecloud.raster.grid import lie_alike
-from geodecloud.raster.opacity import read_percent
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import Scene, open_scene
@@ -218,7 +218,7 @@ def _restore(
     with open_scene(restored, settled) as after:
         all_restored = after.read(0, after.shape[0])[0]
         restored_dn = all_restored[after.rgb]
-    provenance, opacity = read_provenance(files["provenance"]), read_percent(files["opacity"])[0]
+    provenance, opacity = read_provenance(files["provenance"]), read_array(files["opacity"])[0]
     measured = provenance == Provenance.MEASURED
     differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
     given = settings.reading.scale is not None or settings.reading.offset is not None

@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
-from geodecloud.raster.array import read_array
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour, pseudocolour
@@ -46,9 +43,3 @@ def create_percent(scene: Scene, path: Path, output: Output) -> Iterator[RowWrit
         out.descriptions = BANDS
         out.units = ("%",) * len(BANDS)
         yield writer
-
-
-def read_percent(path: Path) -> NDArray[np.uint8]:
-    """Return opacity and shadow of a whole raster in percent, uint8 (2, rows, columns)."""
-    percent: NDArray[np.uint8] = read_array(path)
-    return percent
