@@ -28,7 +28,7 @@ CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 # and pale fields look like a faint, even veil, which is nowhere more than that. With clear land
 # around, less is certain: it is a small cloud.
 _THIN_VEIL, _CERTAIN = 0.05, 0.12
-_SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.07, 0.025, 6  # opacity, mean around; cells to each side
+_SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
 CERTAIN_ALONE = 0.2  # the same for windows without a scene around them
 # Steps of opacity from cell to cell at the rim of bright land, over the mean within; the opacity of
 # dense cloud; and the fewest cells of what is called land. Of the pictures of generality.py and of
