@@ -15,17 +15,10 @@ from geodecloud.radiometry import PATH_RADIANCE, Radiometry
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.cells import PooledScene, cell_of, pooled
-from geodecloud.restore.coarse import (
-    CERTAIN_ALONE,
-    Coarse,
-    bright_land,
-    certain_veil,
-    coarse_bytes,
-    gated,
-    small_clouds,
-)
+from geodecloud.restore.coarse import Coarse, coarse_bytes, gated
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
+from geodecloud.restore.gate import CERTAIN_ALONE, bright_land, certain_veil, small_clouds
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network
 from geodecloud.restore.relight import Shade

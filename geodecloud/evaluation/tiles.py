@@ -31,9 +31,9 @@ from geodecloud.radiometry import (
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows, given
-from geodecloud.restore.coarse import CERTAIN_ALONE, certain_veil
 from geodecloud.restore.composite import composite
 from geodecloud.restore.facts import SceneFacts
+from geodecloud.restore.gate import CERTAIN_ALONE, certain_veil
 from geodecloud.restore.patches import Predict
 from geodecloud.settings import ModelSpec, Policy
 

@@ -7,8 +7,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from geodecloud.errors import ConfigError, ModelError
@@ -89,13 +87,3 @@ def _plan_of(metadata: dict[str, Any]) -> GeneratorPlan:
     table = metadata["generator"]
     absent = {} if table.keys() & {"darkest", "dark_object"} else {"dark_object": False}
     return build(GeneratorPlan, absent | table)
-
-
-def read_weights(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Return the weights of a model file by their names, as they are stored.
-
-    Raises:
-        SafetensorError, OSError: the file cannot be read.
-    """
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from geodecloud.raster.rows import given
 from geodecloud.restore.cells import CELL
-from geodecloud.restore.filters import Floats, runs, smoothstep, soft_dilations, upsample, widened
+from geodecloud.restore.filters import Floats, runs, upsample, widened
+from geodecloud.restore.gate import CERTAIN_ALONE, THIN_VEIL, certain_alone, certain_veil, find_gate
 from geodecloud.restore.other_bands import OtherBands, fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.shadows import shadow_fraction
@@ -24,19 +24,6 @@ from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
 from geodecloud.settings import Settings, Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
-# Coarse opacity above which the fine pass is needed, if the veil is certain somewhere: clear sea
-# and pale fields look like a faint, even veil, which is nowhere more than that. With clear land
-# around, less is certain: it is a small cloud.
-_THIN_VEIL, _CERTAIN = 0.05, 0.12
-_SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
-CERTAIN_ALONE = 0.2  # the same for windows without a scene around them
-# Steps of opacity from cell to cell at the rim of bright land, over the mean within; the opacity of
-# dense cloud; and the fewest cells of what is called land. Of the pictures of generality.py and of
-# the real pairs, veils have steps up to 0.16, bright fields from 0.24 on.
-_SHARP, _DENSE, _LARGE = 0.2, 0.75, 250
-_CERTAIN_FINE = (0.12, 0.22)  # fine opacity behind the gate: left out up to, and believed from
-_MARGIN = 4  # cells around by which that is widened
-_SOFT = 2  # cells to each side over which the gate's edge is made soft
 _THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
 _ROWS = 16  # that are merged at once
 _BLOCK = 64  # columns of cells that are looked at together
@@ -194,7 +181,7 @@ class Coarse:
         weight = np.ones_like(fine[0])
         if self.gate is not None:
             weight = self.at(self.gate[None], *pixels)[0] / np.float32(255)
-            alone = _certain_alone(fine[OPACITY]) if self.all_windows else weight
+            alone = certain_alone(fine[OPACITY]) if self.all_windows else weight
             coarse[OPACITY] *= weight
             fine[OPACITY] *= np.maximum(weight, alone)
         thicker, seen = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1), None
@@ -245,12 +232,6 @@ class Coarse:
         fine[CHANGE] += shaded * (change - fine[CHANGE])
 
 
-def _certain_alone(opacity: Floats) -> Floats:
-    """Return how far a fine opacity is believed where the coarse pass is certain of none."""
-    none, certain = _CERTAIN_FINE
-    return smoothstep((opacity - np.float32(none)) / np.float32(certain - none))
-
-
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
     each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1
@@ -274,7 +255,7 @@ def veil_exponent(coarse: Coarse) -> float:
                 cells[some].astype(np.float32) for cells in (coarse.light, coarse.answer)
             )
             opacity = answer[OPACITY]
-            changed = np.where(opacity > _THIN_VEIL, opacity, np.float32(0))
+            changed = np.where(opacity > THIN_VEIL, opacity, np.float32(0))
             yield light, np.clip(light, 0, 1) + answer[CHANGE], changed
 
     return fit_exponent(parts())
@@ -291,12 +272,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     if coarse.is_fine:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
-    gate = np.empty(opacity.shape, np.uint8)
-    veil = certain_veil(opacity, _CERTAIN) | small_clouds(opacity)
-    if coarse.of_picture:
-        veil &= ~bright_land(opacity, veil)
-    for rows, near in soft_dilations(veil, _MARGIN, _SOFT):
-        gate[rows] = np.rint(255 * near)
+    gate = find_gate(opacity, of_picture=coarse.of_picture)
     return replace(coarse, gate=gate, all_windows=windows.gate == "off")
 
 
@@ -313,56 +289,3 @@ def for_fine_pass(coarse: Coarse, settings: Settings) -> Coarse:
     if settings.policy.shadows == "restore":
         coarse = relit(coarse)
     return gated(coarse, settings.windows)
-
-
-def certain_veil(opacity: NDArray[np.floating], certain: float) -> NDArray[np.bool_]:
-    """Return where a veil lies that is certain somewhere: bool (rows, columns).
-
-    Args:
-        opacity: (rows, columns), 0..1.
-        certain: opacity that no clear land reaches.
-    """
-    veil: NDArray[np.bool_] = ndimage.binary_propagation(
-        opacity > certain, mask=opacity > _THIN_VEIL
-    )
-    return veil
-
-
-def small_clouds(opacity: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return where a veil is that has clear land around: bool (rows, columns).
-
-    Args:
-        opacity: (rows, columns) of cells, 0..1.
-    """
-    tops = np.zeros(opacity.shape, np.bool_)
-    for rows, around in soft_dilations(opacity, 0, _AROUND):  # means alone, few rows at once
-        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND)
-    small: NDArray[np.bool_] = ndimage.binary_propagation(tops, mask=opacity > _THIN_VEIL)
-    return small
-
-
-def bright_land(opacity: NDArray[np.floating], veil: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which parts of a veil are bright land: bool (rows, columns).
-
-    In a picture, land may be as bright as haze. But thin cloud fades out over many cells, where
-    land ends within one or two. Dense clouds end so, too, and small ones hardly otherwise: they
-    stay part of the veil.
-
-    Args:
-        opacity: (rows, columns) of cells, 0..1.
-        veil: bool (rows, columns).
-    """
-    parts, count = ndimage.label(veil)
-    every = np.arange(count + 1)
-    values = opacity.astype(np.float32)
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    rim = np.where(ndimage.binary_erosion(veil, border_value=1), 0, parts)
-    rims = np.bincount(rim.ravel(), minlength=count + 1)
-    steps = np.hypot(*(ndimage.sobel(values, axis, mode="nearest") / 8 for axis in (0, 1)))
-    inside = ndimage.sum_labels(values, parts, every) / np.maximum(sizes, 1)
-    land = ndimage.sum_labels(steps, rim, every) > _SHARP * inside * rims
-    land &= ndimage.maximum(values, parts, every) < _DENSE
-    land &= sizes >= _LARGE
-    land[0] = False
-    found: NDArray[np.bool_] = land[parts]
-    return found

@@ -1,0 +1,93 @@
+"""Decide by the coarse opacity where cloud lies, and so which windows of the fine pass are needed.
+
+Clear sea and pale fields look like a faint, even veil. So a veil counts only where it is certain
+somewhere: hysteresis thresholding, over the whole scene.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from geodecloud.restore.filters import Floats, smoothstep, soft_dilations
+
+Opacity = NDArray[np.floating[Any]]  # (rows, columns) of cells, 0..1
+Where = NDArray[np.bool_]  # (rows, columns) of cells
+
+THIN_VEIL = 0.05  # opacity from which there is a veil, if it is certain somewhere
+_CERTAIN = 0.12  # opacity that clear land does not reach; in a coarse pass
+CERTAIN_ALONE = 0.2  # and in windows without a scene around them
+_CERTAIN_FINE = (0.12, 0.22)  # fine opacity that is left out, and believed, where no veil is found
+_SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
+_MARGIN = 4  # cells around the veil in which windows are needed
+_SOFT = 2  # cells to each side over which the gate's edge is made soft
+# Steps of opacity from cell to cell at the rim of bright land, over the mean within; the opacity of
+# dense cloud; and the fewest cells of what is called land. Of the pictures of generality.py and of
+# the real pairs, veils have steps up to 0.16, bright fields from 0.24 on.
+_SHARP, _DENSE, _LARGE = 0.2, 0.75, 250
+
+
+def find_gate(opacity: Opacity, *, of_picture: bool) -> NDArray[np.uint8]:
+    """Return the gate: uint8 (rows, columns), 0..255, how far a veil is believed.
+
+    Windows of the fine pass are needed where it is above 0.
+
+    Args:
+        of_picture: whether the scene is a picture of 8 bits, whose land may be as bright as haze.
+    """
+    veil = certain_veil(opacity, _CERTAIN) | small_clouds(opacity)
+    if of_picture:
+        veil &= ~bright_land(opacity, veil)
+    gate = np.empty(opacity.shape, np.uint8)
+    for rows, near in soft_dilations(veil, _MARGIN, _SOFT):
+        gate[rows] = np.rint(255 * near)
+    return gate
+
+
+def certain_alone(opacity: Floats) -> Floats:
+    """Return how far a fine opacity is believed where the coarse pass found no veil: 0..1."""
+    none, certain = _CERTAIN_FINE
+    return smoothstep((opacity - np.float32(none)) / np.float32(certain - none))
+
+
+def certain_veil(opacity: Opacity, certain: float) -> Where:
+    """Return where a veil lies that is certain somewhere.
+
+    Args:
+        certain: opacity that no clear land reaches.
+    """
+    veil: Where = ndimage.binary_propagation(opacity > certain, mask=opacity > THIN_VEIL)
+    return veil
+
+
+def small_clouds(opacity: Opacity) -> Where:
+    """Return where a veil is that has clear land around."""
+    tops = np.zeros(opacity.shape, np.bool_)
+    for rows, around in soft_dilations(opacity, 0, _AROUND):  # means alone, few rows at once
+        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND)
+    small: Where = ndimage.binary_propagation(tops, mask=opacity > THIN_VEIL)
+    return small
+
+
+def bright_land(opacity: Opacity, veil: Where) -> Where:
+    """Return which parts of a veil are bright land.
+
+    In a picture, land may be as bright as haze. But thin cloud fades out over many cells, where
+    land ends within one or two. Dense clouds end so, too, and small ones hardly otherwise: they
+    stay part of the veil.
+    """
+    parts, count = ndimage.label(veil)
+    every = np.arange(count + 1)
+    values = opacity.astype(np.float32)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    rim = np.where(ndimage.binary_erosion(veil, border_value=1), 0, parts)
+    rims = np.bincount(rim.ravel(), minlength=count + 1)
+    steps = np.hypot(*(ndimage.sobel(values, axis, mode="nearest") / 8 for axis in (0, 1)))
+    inside = ndimage.sum_labels(values, parts, every) / np.maximum(sizes, 1)
+    land = ndimage.sum_labels(steps, rim, every) > _SHARP * inside * rims
+    land &= ndimage.maximum(values, parts, every) < _DENSE
+    land &= sizes >= _LARGE
+    land[0] = False
+    found: Where = land[parts]
+    return found
