@@ -156,15 +156,6 @@ SECTIONS = (
         (EUROSAT,),
     ),
     Section(
-        "all-tiles",
-        "All held-out tiles",
-        "The same over every held-out tile.",
-        "8,100 EuroSAT tiles that the model was not trained on.",
-        (f"geodecloud evaluate --tiles {EUROSAT} --limit 0",),
-        (EUROSAT,),
-        long=True,
-    ),
-    Section(
         "radiometries",
         "Other radiometries",
         "The gain of the seven thin pairs as other products show them, in dB: without path "
