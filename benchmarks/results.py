@@ -205,8 +205,8 @@ SECTIONS = (
     Section(
         "windows",
         "Windows computed under cumulus",
-        "The last column is the share of the windows that the network computed. The simulated clouds "
-        "come with a haze of opacity 0.1 all over, so that every window has some.",
+        "The last column is the share of the windows that the network computed. The simulated "
+        "clouds come with a haze of opacity 0.1 all over, so that every window has some.",
         "A real clear coast (Sentinel-2 L1C, T18) under simulated cumulus.",
         (f"python benchmarks/full_tile.py {COAST} --size 1947 --rows 1933 --part 0",),
         (COAST,),
