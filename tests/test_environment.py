@@ -176,7 +176,9 @@ def restore():
 """
 
 
-@pytest.mark.parametrize("variable", ["PROJ_LIB", "PROJ_DATA", "GDAL_DATA"])
+@pytest.mark.parametrize(
+    "variable", ["PROJ_LIB", pytest.param("PROJ_DATA", marks=pytest.mark.slow), "GDAL_DATA"]
+)
 def test_data_of_another_installation_never_lose_a_crs(tmp_path, variable):
     """The program has its own; the library, in a user's process, names the variable."""
     src = write_scene(tmp_path / "in.tif", noise((3, 40, 40)) // 4, crs="EPSG:2154")

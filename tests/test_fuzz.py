@@ -29,13 +29,15 @@ def _fuzz(*options: str) -> list[dict]:
 
 @pytest.mark.parametrize("kind", ["lying-geotiff"])  # all kinds are among the slow tests
 def test_damaged_files(kind):
-    (facts,) = _fuzz("--kind", kind, "--examples", "20")
-    assert facts["inputs"] == 20
+    (facts,) = _fuzz("--kind", kind, "--examples", "10")
+    assert facts["inputs"] == 10
     assert facts["refused"] > 0
     assert facts["restored"] > 0
 
 
-@pytest.mark.parametrize("kind", ["band-files", "undeclared-fill"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("band-files", marks=pytest.mark.slow), "undeclared-fill"]
+)
 def test_whole_files_that_say_too_little(kind):
     (facts,) = _fuzz("--kind", kind, "--examples", "10", "--seed", "3")
     assert facts["inputs"] == 10

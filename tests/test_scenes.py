@@ -104,7 +104,10 @@ def test_the_sample_is_nearer_to_its_truth_than_before(restored):
         assert scores[1] > scores[0] + 2
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if "S2A_L2A" in name else name for name in REAL],
+)
 def test_identity_on_real_scenes(shared, tmp_path, name):
     src = shared / "scenes" / f"{name}.tif"
     marks = tmp_path / "p.tif"

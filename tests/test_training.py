@@ -229,6 +229,7 @@ def test_scores_of_no_cloud_are_json_all_the_same(tmp_path):
     assert json.loads(text.splitlines()[0])["psnr_input"] is None
 
 
+@pytest.mark.slow
 def test_a_run_may_validate_once_an_epoch(tmp_path):
     plan = dataclasses.replace(TINY.training, epochs=2, validate_every=0)
     train(dataclasses.replace(TINY, training=plan), _data(), tmp_path)
