@@ -18,7 +18,13 @@ from geodecloud.restore.cells import PooledScene, cell_of, pooled
 from geodecloud.restore.coarse import Coarse, coarse_bytes, gated
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
-from geodecloud.restore.gate import CERTAIN_ALONE, bright_land, certain_veil, small_clouds
+from geodecloud.restore.gate import (
+    CERTAIN_ALONE,
+    bright_land,
+    certain_veil,
+    small_clouds,
+    veil_around,
+)
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network
 from geodecloud.restore.relight import Shade
@@ -320,7 +326,7 @@ def bump(radius, edge, top, side=64):
 @pytest.mark.parametrize("veil", [0, 0.03, 0.06])
 def test_a_small_faint_cloud_is_certain_where_the_land_around_is_clear(veil):
     opacity = np.maximum(bump(2, 2, 0.1), np.float32(veil))
-    found = small_clouds(opacity)
+    found = veil_around(small_clouds(opacity), opacity)
     np.testing.assert_array_equal(found, (opacity > 0.05) & (veil == 0))
     assert not certain_veil(opacity, 0.12).any()
 

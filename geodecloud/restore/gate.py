@@ -36,7 +36,7 @@ def find_gate(opacity: Opacity, *, of_picture: bool) -> NDArray[np.uint8]:
     Args:
         of_picture: whether the scene is a picture of 8 bits, whose land may be as bright as haze.
     """
-    veil = certain_veil(opacity, _CERTAIN) | small_clouds(opacity)
+    veil = veil_around((opacity > _CERTAIN) | small_clouds(opacity), opacity)
     if of_picture:
         veil &= ~bright_land(opacity, veil)
     gate = np.empty(opacity.shape, np.uint8)
@@ -57,17 +57,21 @@ def certain_veil(opacity: Opacity, certain: float) -> Where:
     Args:
         certain: opacity that no clear land reaches.
     """
-    veil: Where = ndimage.binary_propagation(opacity > certain, mask=opacity > THIN_VEIL)
+    return veil_around(opacity > certain, opacity)
+
+
+def veil_around(certain: Where, opacity: Opacity) -> Where:
+    """Return the veil that these cells belong to."""
+    veil: Where = ndimage.binary_propagation(certain, mask=opacity > THIN_VEIL)
     return veil
 
 
 def small_clouds(opacity: Opacity) -> Where:
-    """Return where a veil is that has clear land around."""
+    """Return the tops of small clouds: cells that are certain, as the land around is clear."""
     tops = np.zeros(opacity.shape, np.bool_)
     for rows, around in soft_dilations(opacity, 0, _AROUND):  # means alone, few rows at once
         tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND)
-    small: Where = ndimage.binary_propagation(tops, mask=opacity > THIN_VEIL)
-    return small
+    return tops
 
 
 def bright_land(opacity: Opacity, veil: Where) -> Where:
