@@ -113,27 +113,17 @@ class Coarse:
 
         Channels: restored R, G, B in model range; opacity; shadow.
         """
-        rows, columns = self._cells(row, row + height), self._cells(column, column + width)
-        part = np.s_[..., rows, columns]
-        down, right = row - rows.start * self.cell, column - columns.start * self.cell
-        near = replace(
-            self,
-            width=right + width,
-            known=None if self.known is None else self.known[part],
-        )
-        cells = np.concatenate([self.answer[part], self.light[part]])  # in one go
-        pixels = near.at_known(cells, down, down + height)[..., right:]
-        out = pixels[: len(self.answer)]
-        out[CHANGE] += pixels[len(self.answer) :]
-        return np.clip(out, 0, 1)
+        pixels = row, row + height, slice(column, column + width)
+        told, light = (self.at_known(cells, *pixels) for cells in (self.answer, self.light))
+        told[CHANGE] += light
+        return np.clip(told, 0, 1)
 
     def is_needed(self, rows: slice, columns: slice) -> bool:
         """Return whether the gate lets any of these pixels through."""
         if self.gate is None or self.all_windows:
             return True
-        top, left = (max(axis.start // self.cell - 1, 0) for axis in (rows, columns))
-        below, right = (-(-axis.stop // self.cell) + 1 for axis in (rows, columns))
-        return bool(self.gate[top:below, left:right].any())
+        cells = (self._cells(axis.start, axis.stop) for axis in (rows, columns))
+        return bool(self.gate[*cells].any())
 
     def cloudy_columns(self, first: int, last: int) -> tuple[slice, ...]:
         """Return the columns of pixel rows outside of which nothing is found.
@@ -144,10 +134,12 @@ class Coarse:
             return (slice(0, self.width),)
         rows = self._cells(first, last)
         found: NDArray[Any] = np.maximum.reduce([self.gate[rows], *self.thrown[:, rows]])
-        blocks = runs(found.max(axis=0) > 0, _BLOCK)
-        # Pixels are interpolated from the cells beside them.
-        cells = widened(blocks, 1, len(self.gate[0]))
-        ends = ((some.start * self.cell, some.stop * self.cell) for some in cells)
+        return self.pixels_of(found.max(axis=0) > 0)
+
+    def pixels_of(self, cells: NDArray[np.bool_]) -> tuple[slice, ...]:
+        """Return the columns of pixels that are interpolated from these columns of cells."""
+        near = widened(runs(cells, _BLOCK), 1, len(cells))  # pixels lie between cells
+        ends = ((some.start * self.cell, some.stop * self.cell) for some in near)
         return tuple(slice(start, min(stop, self.width)) for start, stop in ends)
 
     def merge(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geodecloud.restore.cells import PooledScene
 from geodecloud.restore.coarse import CHANGE, OPACITY, Coarse
 from geodecloud.restore.fill.survey import HAZY_WEIGHT
-from geodecloud.restore.filters import Floats, dilate, runs, smoothstep, upsample, widened
+from geodecloud.restore.filters import Floats, dilate, smoothstep, upsample
 from geodecloud.restore.memory import FILLED_ROWS
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network
@@ -18,7 +18,6 @@ _DISTRUST = 14  # pixels around cloud from which no colour is taken
 # Opacity of ground that is used as it is, and not at all; and of ground that counts where nothing
 # else is seen.
 _SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
-_BLOCK = 64  # columns of cells that are looked at together
 _LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
 # Is shown strips of 64 rows from the top down: first row; light (bands, rows, width) in model range
 # as the coarse answer restores it, red, green, blue, then the other bands; the weight of each pixel
@@ -103,12 +102,10 @@ class Showing:
         below = -(-last // cell) + self._radius + 1
         opacity = coarse.answer[OPACITY, top:below].astype(np.float32)
         weight, down = clear_weight(opacity, self._radius)[None], top * cell
-        cells = runs((weight[0] < 1).any(axis=0), _BLOCK)
-        for some in widened(cells, 1, weight.shape[2]):  # pixels lie between cells
-            start, width = some.start * cell, (some.stop - some.start) * cell
-            width = min(width, coarse.width - start)
-            pixels = upsample(weight, cell, (first - down, last - down), width, start)
-            yield slice(start, start + width), pixels[0]
+        span = first - down, last - down
+        for some in coarse.pixels_of((weight[0] < 1).any(axis=0)):
+            pixels = upsample(weight, cell, span, some.stop - some.start, some.start)
+            yield some, pixels[0]
 
     def _take(self, count: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return DN of R, G, B and the other bands, and validity, of the next rows."""
