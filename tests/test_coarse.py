@@ -351,6 +351,18 @@ def test_in_a_picture_what_ends_as_sharply_as_land_is_land(opacity, is_land):
         assert gated(coarse, Windows()).gate.any() == (veil.any() and not (of_picture and is_land))
 
 
+@pytest.mark.parametrize(("edge", "is_land"), [(1, True), (16, False)])
+def test_where_the_data_of_a_picture_end_no_veil_ends(edge, is_land):
+    known = np.ones((64, 64), np.bool_)
+    known[:28] = False
+    opacity = bump(16, edge, 0.4) * known
+    veil = certain_veil(opacity, 0.12)
+    np.testing.assert_array_equal(bright_land(opacity, veil, known), veil & is_land)
+    answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
+    coarse = replace(coarse_of(256, answer[:3], answer), of_picture=True, known=known)
+    assert gated(coarse, Windows()).gate.any() != is_land
+
+
 def test_all_windows_find_a_small_cloud_too_and_no_faint_veil_more():
     opacity = np.zeros((13, 9), np.float16)
     answer = np.concatenate([np.zeros((3, 13, 9), np.float16), [opacity, opacity]])

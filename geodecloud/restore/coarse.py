@@ -264,7 +264,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     if coarse.is_fine:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
-    gate = find_gate(opacity, of_picture=coarse.of_picture)
+    gate = find_gate(opacity, of_picture=coarse.of_picture, known=coarse.known)
     return replace(coarse, gate=gate, all_windows=windows.gate == "off")
 
 

@@ -28,17 +28,20 @@ _SOFT = 2  # cells to each side over which the gate's edge is made soft
 _SHARP, _DENSE, _LARGE = 0.2, 0.75, 250
 
 
-def find_gate(opacity: Opacity, *, of_picture: bool) -> NDArray[np.uint8]:
+def find_gate(
+    opacity: Opacity, *, of_picture: bool, known: Where | None = None
+) -> NDArray[np.uint8]:
     """Return the gate: uint8 (rows, columns), 0..255, how far a veil is believed.
 
     Windows of the fine pass are needed where it is above 0.
 
     Args:
         of_picture: whether the scene is a picture of 8 bits, whose land may be as bright as haze.
+        known: cells with a valid pixel; None: all.
     """
     veil = veil_around((opacity > _CERTAIN) | small_clouds(opacity), opacity)
     if of_picture:
-        veil &= ~bright_land(opacity, veil)
+        veil &= ~bright_land(opacity, veil, known)
     gate = np.empty(opacity.shape, np.uint8)
     for rows, near in soft_dilations(veil, _MARGIN, _SOFT):
         gate[rows] = np.rint(255 * near)
@@ -74,18 +77,23 @@ def small_clouds(opacity: Opacity) -> Where:
     return tops
 
 
-def bright_land(opacity: Opacity, veil: Where) -> Where:
+def bright_land(opacity: Opacity, veil: Where, known: Where | None = None) -> Where:
     """Return which parts of a veil are bright land.
 
     In a picture, land may be as bright as haze. But thin cloud fades out over many cells, where
     land ends within one or two. Dense clouds end so, too, and small ones hardly otherwise: they
-    stay part of the veil.
+    stay part of the veil. Where the scene's data end, the veil does not.
+
+    Args:
+        known: cells with a valid pixel, see :func:`find_gate`.
     """
     parts, count = ndimage.label(veil)
     every = np.arange(count + 1)
     values = opacity.astype(np.float32)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     rim = np.where(ndimage.binary_erosion(veil, border_value=1), 0, parts)
+    if known is not None and not known.all():
+        rim[ndimage.binary_dilation(~known, np.ones((3, 3)))] = 0
     rims = np.bincount(rim.ravel(), minlength=count + 1)
     steps = np.hypot(*(ndimage.sobel(values, axis, mode="nearest") / 8 for axis in (0, 1)))
     inside = ndimage.sum_labels(values, parts, every) / np.maximum(sizes, 1)
