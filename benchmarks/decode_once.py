@@ -21,8 +21,8 @@ from geodecloud.decloud import plan_run
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.restore.cells import CELL
-from geodecloud.restore.memory import cache_bytes, decoding_bytes
-from geodecloud.restore.windows import grid_of
+from geodecloud.restore.memory import MemoryPlan, cache_bytes
+from geodecloud.restore.windows import WindowGrid, grid_of
 from geodecloud.settings import Settings
 
 BANDS = ("B02", "B03", "B04", "B08")
@@ -47,9 +47,8 @@ def write_bands(src: Path, folder: Path, rows: int, columns: int) -> None:
             out.write(band[down][:, across], 1)
 
 
-def passes(scene: Scene, settings: Settings) -> Iterator[tuple[str, float]]:
+def passes(scene: Scene, plan: MemoryPlan, grid: WindowGrid) -> Iterator[tuple[str, float]]:
     """Read all rows twice, as the passes do; yield the name of each and its seconds."""
-    plan, grid = plan_run(scene, settings, scene.dataset.count - 3), grid_of(settings.windows)
     for name, rows in (("coarse", CELL), ("fine", plan.rows_of_windows)):
         step = rows * grid.stride
         begun = time.process_time()
@@ -73,9 +72,10 @@ def main() -> None:
         print(f"{'rows':<12}{'coarse pass':>12}{'fine pass':>12}  s")
         for kept, room in (("in a file", 0), ("in memory", 1 << 40), ("not kept", None)):
             with open_scene(folder) as scene:
+                plan = plan_run(scene, settings, scene.dataset.count - 3)
                 if room is not None:
-                    scene.keep_rows(decoding_bytes(settings.limits), room)
-                seconds = dict(passes(scene, settings))
+                    scene.keep_rows(plan.decoding, room)
+                seconds = dict(passes(scene, plan, grid_of(settings.windows)))
             print(f"{kept:<12}{seconds['coarse']:>12.2f}{seconds['fine']:>12.2f}", flush=True)
 
 

@@ -13,17 +13,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from geodecloud.errors import UsageError, recorded_warnings
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.calibration import calibrate, suggest_remedy
+from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.counts import Counts
 from geodecloud.raster.gdal import gdal_resources
-from geodecloud.raster.mask import CloudMask, open_mask
+from geodecloud.raster.mask import open_mask
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.profile import output_block
 from geodecloud.raster.provenance import MOST_REFERENCES
@@ -32,31 +32,22 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.cells import cell_of
-from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import coarse_bytes, for_fine_pass, with_veil
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.composite import composite
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.fill.ground import cell_size
 from geodecloud.restore.fill.opaque import fill_opaque
-from geodecloud.restore.fill.reference import ReferenceImage, open_reference
+from geodecloud.restore.fill.reference import open_references
 from geodecloud.restore.fill.survey import Survey
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.invented import InventedCheck
-from geodecloud.restore.memory import (
-    Footprint,
-    MemoryPlan,
-    cache_bytes,
-    decoding_bytes,
-    keeping_bytes,
-    plan_memory,
-)
-from geodecloud.restore.other_bands import OtherBands
+from geodecloud.restore.memory import Footprint, MemoryPlan, cache_bytes, plan_memory
 from geodecloud.restore.patches import Network, Predict
 from geodecloud.restore.screen import screen
 from geodecloud.restore.stages import cancellable, prefetch
 from geodecloud.restore.windows import grid_of
-from geodecloud.settings import MIB, Policy, Settings
+from geodecloud.settings import MIB, Settings
 
 log = logging.getLogger("geodecloud")
 
@@ -120,53 +111,43 @@ def decloud_scene(
         OutputError: ``dst`` cannot be written, or is there and may not be overwritten.
         UsageError: the settings do not fit the scene.
     """
-    settings = settings or Settings()
-    reading, policy = settings.reading, settings.policy
     begun = time.perf_counter()
+    settings = settings or Settings()
+    reading, policy, limits = settings.reading, settings.policy, settings.limits
     with (
         recorded_warnings() as messages,
-        gdal_resources(cache_bytes(settings.limits), settings.limits.thread_count),
-        open_scene(src, reading=reading) as scene,
-        _open_mask(scene, settings) as mask,
-        _open_references(scene, others := _find_others(scene, settings), settings) as references,
+        gdal_resources(cache_bytes(limits), limits.thread_count),
+        open_scene(src, reading) as scene,
+        open_mask(scene, reading) as mask,
+        open_references(scene, others := find_others(scene, settings), settings) as references,
         Outputs(scene, dst, settings.output, input_files(scene, settings), others) as outputs,
     ):
         refuse_impossible(scene, settings, outputs.nodata)
-        network = network_of(predict, calibrate(scene, settings.reading))
-        radiometry = network.radiometry
-        facts = _facts_of(scene, radiometry, outputs.unwritten, others, policy)
+        network = network_of(predict, calibrate(scene, reading))
+        facts = SceneFacts.of(scene, network.radiometry, outputs.unwritten, others, policy)
         plan = plan_run(scene, settings, len(others))
-        scene.keep_rows(decoding_bytes(settings.limits), keeping_bytes(plan, settings.limits))
-        remedy = suggest_remedy(scene, radiometry)
-        # Who restores a part of a scene may have chosen a cloudy one.
-        doubtful = radiometry.guessed and scene.whole
-        invented = InventedCheck(settings, str(scene.path), remedy, guessed=doubtful)
-        cancelled = threading.Event()
+        scene.keep_rows(plan.decoding, plan.keeping)
 
         survey = Survey(facts, references) if policy.opaque == "fill" else None
         cell = cell_of(scene.shape, scene.pixel_metres)
         witness = survey.add if survey else None
         coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell, facts.others)
-        if others:
-            facts = replace(facts, others=with_veil(facts.others, coarse))
+        facts = with_veil(facts, coarse)
         coarse = for_fine_pass(coarse, settings)
-        land = survey and survey.finish()
+        land = survey.finish() if survey else None
 
-        with_percent = bool(settings.output.opacity or settings.output.report)
+        invented = InventedCheck(scene, facts.radiometry, settings)
+        cancelled = threading.Event()
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
             rows = screen(cancellable(restored, cancelled), mask, policy)
-            if settings.output.cloud_mask:
-                rows = (replace(some, classes=classify(some, policy)) for some in rows)
-            rows = (composite(some, facts, policy, with_percent=with_percent) for some in rows)
-            rows = invented.watch(rows, facts.height * facts.width)
-            rows = _report_progress(rows, scene, progress)
+            rows = (composite(some, facts, policy, settings.output) for some in rows)
+            rows = _report_progress(invented.watch(rows), facts.height, progress)
             if land:
-                threads = settings.limits.thread_count
-                rows = fill_opaque(rows, facts, policy, land, dst.parent, threads)
+                rows = fill_opaque(rows, facts, policy, land, dst.parent, limits.thread_count)
             # Writing is this thread's. All else runs ahead of it in others, which end before the
             # files that they read from are closed.
             with closing(prefetch(rows, cancelled=cancelled)) as finished:
-                counts = outputs.write(finished, radiometry, settings.to_json(), model_name)
+                counts = outputs.write(finished, facts.radiometry, settings.to_json(), model_name)
         invented.finish(counts)
         outputs.write_report(messages)
     return Report(
@@ -176,7 +157,7 @@ def decloud_scene(
         height=facts.height,
         width=facts.width,
         bands=scene.bands,
-        radiometry=radiometry,
+        radiometry=facts.radiometry,
         seconds=time.perf_counter() - begun,
     )
 
@@ -187,7 +168,7 @@ def network_of(predict: Predict, radiometry: Radiometry) -> Network:
     return Network(predict, radiometry.as_measured()) if network.takes_context else network
 
 
-def _find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
+def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
     """Return the bands beside red, green and blue that are not left as they are."""
     if settings.policy.other_bands == "keep":
         return ()
@@ -196,49 +177,6 @@ def _find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
     if kept and settings.reading.wavelengths is None:
         log.info("%s: %d bands of unknown wavelength are kept as they are", scene.path, kept)
     return found
-
-
-def _facts_of(
-    scene: Scene,
-    radiometry: Radiometry,
-    nodata: float | None,
-    others: tuple[OtherBand, ...],
-    policy: Policy,
-) -> SceneFacts:
-    height, width = scene.shape
-    return SceneFacts(
-        height=height,
-        width=width,
-        rgb=scene.rgb,
-        radiometry=radiometry,
-        nodata=nodata,
-        pixel_metres=scene.pixel_metres,
-        alpha=scene.alpha - 1 if scene.alpha else None,
-        masked=scene.masked,
-        others=OtherBands(others, radiometry, nodata=nodata),
-        others_nodata=policy.other_bands == "nodata",
-    )
-
-
-@contextmanager
-def _open_mask(scene: Scene, settings: Settings) -> Iterator[CloudMask | None]:
-    reading = settings.reading
-    if reading.mask is None:
-        yield None
-        return
-    with open_mask(reading.mask, reading.mask_values, scene, reading.mask_buffer) as mask:
-        yield mask
-
-
-@contextmanager
-def _open_references(
-    scene: Scene, others: tuple[OtherBand, ...], settings: Settings
-) -> Iterator[list[ReferenceImage]]:
-    with ExitStack() as files:
-        yield [
-            files.enter_context(open_reference(path, scene, settings.reading, others))
-            for path in settings.policy.references
-        ]
 
 
 def input_files(scene: Scene, settings: Settings) -> list[Path]:
@@ -307,9 +245,9 @@ def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
 
 
 def _report_progress(
-    rows: Iterator[Rows], scene: Scene, progress: Progress | None
+    rows: Iterator[Rows], height: int, progress: Progress | None
 ) -> Iterator[Rows]:
     for some in rows:
         yield some
         if progress:
-            progress(some.last, scene.shape[0])
+            progress(some.last, height)

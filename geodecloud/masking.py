@@ -26,7 +26,7 @@ from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import for_fine_pass
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
-from geodecloud.restore.memory import cache_bytes, decoding_bytes, keeping_bytes
+from geodecloud.restore.memory import cache_bytes
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.stages import cancellable, prefetch
 from geodecloud.settings import Reading, Settings
@@ -128,7 +128,7 @@ def _classified(
     """Yield the rows of a scene from the top down, with their classes."""
     network = network_of(predict, calibrate(scene, settings.reading))
     plan, windows = plan_run(scene, settings), settings.windows
-    scene.keep_rows(decoding_bytes(settings.limits), keeping_bytes(plan, settings.limits))
+    scene.keep_rows(plan.decoding, plan.keeping)
     cell, cancelled = cell_of(scene.shape, scene.pixel_metres), threading.Event()
     coarse = for_fine_pass(coarse_pass(scene, network, windows, plan, None, cell), settings)
     with (

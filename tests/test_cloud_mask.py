@@ -20,7 +20,7 @@ from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.classify import SHADOW_ABOVE, THIN_ABOVE, classify
 from geodecloud.restore.relight import Shade
-from geodecloud.settings import Policy, Settings
+from geodecloud.settings import Policy, Reading, Settings
 from tests.conftest import noise, read, write_scene
 
 SIZE = 160
@@ -200,7 +200,8 @@ def test_a_buffer_grows_the_clouds_of_a_mask_by_metres(tmp_path, cloudy, heights
     path = write_scene(tmp_path / "m.tif", cloud)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     distance = np.minimum(np.hypot(rows - 60, columns - 30), np.hypot(rows - 130, columns - 140))
-    with open_scene(cloudy) as scene, open_mask(path, (4,), scene, buffer=250) as mask:
+    reading = Reading(mask=path, mask_values=(4,), mask_buffer=250)
+    with open_scene(cloudy) as scene, open_mask(scene, reading) as mask:
         ends = np.cumsum(heights).tolist()
         parts = [mask.read(end - height, end) for end, height in zip(ends, heights, strict=True)]
     np.testing.assert_array_equal(np.concatenate(parts), distance <= 25)

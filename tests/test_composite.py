@@ -1,6 +1,7 @@
 """Laws of the composite: clear is copied, no change is none, nodata is never made by chance."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from geodecloud.restore.composite import _SHADOW, composite, percent
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import runs
 from geodecloud.restore.screen import fill_weight, screen
-from geodecloud.settings import Policy
+from geodecloud.settings import Output, Policy
 
 SHAPE = (3, 5, 7)
 dtypes = st.sampled_from(["uint8", "uint16", "int16", "float32"])
@@ -109,7 +110,7 @@ def test_percent_are_computed_only_where_they_are_asked_for():
     rows = Rows(0, np.ones(SHAPE, np.uint16), thin > 0, change=still, opacity=thin, shadow=thin)
     facts = SceneFacts(*SHAPE[1:], [0, 1, 2], Radiometry())
     assert composite(rows, facts, Policy()).found is None
-    done = composite(rows, facts, Policy(), with_percent=True)
+    done = composite(rows, facts, Policy(), Output(opacity=Path("opacity.tif")))
     np.testing.assert_array_equal(done.found, percent(rows))
     assert done.shadow is None
 

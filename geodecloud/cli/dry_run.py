@@ -11,18 +11,17 @@ def describe_run(
     src: str | list[str], dst: Path, settings: Settings, model: ModelSpec
 ) -> dict[str, Any]:
     """Return facts about a run, for JSON."""
-    from geodecloud.decloud import input_files, plan_run, refuse_impossible
+    from geodecloud.decloud import find_others, input_files, plan_run, refuse_impossible
     from geodecloud.model.model_file import default_model, read_info
     from geodecloud.raster.outputs import Outputs
     from geodecloud.raster.scene import open_scene
-    from geodecloud.raster.wavelengths import find_other_bands
     from geodecloud.restore.windows import grid_of
 
     reading, output = settings.reading, settings.output
     grid = grid_of(settings.windows)
     info = read_info(model.model or default_model())
     with open_scene(src, reading=reading) as scene:
-        others = find_other_bands(scene, reading.wavelengths)
+        others = find_others(scene, settings)
         outputs = Outputs(scene, dst, output, input_files(scene, settings))
         refuse_impossible(scene, settings, outputs.nodata)
         writes = outputs.check()

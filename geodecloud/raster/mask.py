@@ -20,6 +20,7 @@ from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import Grid, lie_alike
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import is_no_class
+from geodecloud.settings import Reading
 
 # Classes of Sentinel-2's scene classification (SCL): cloud shadow, cloud of medium and of high
 # probability, cirrus.
@@ -104,27 +105,22 @@ class CloudMask:
 
 
 @contextmanager
-def open_mask(
-    path: Path | str,
-    values: tuple[int, ...] | None,
-    scene: Scene,
-    buffer: float | None = None,
-) -> Iterator[CloudMask]:
-    """Open a cloud mask; beyond it there is no cloud.
+def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
+    """Open the cloud mask of a reading, beyond which there is no cloud; None: it has none.
 
-    Args:
-        path: any raster; its first band counts. Another CRS, resolution or extent is brought to
-            the scene's grid by nearest neighbour.
-        values: mask values that mean cloud; None: 3, 8, 9, 10 where the name has SCL in it, else
-            every value but 0.
-        buffer: distance in metres by which cloud is grown; None: 0.
+    Another CRS, resolution or extent is brought to the scene's grid by nearest neighbour. Without
+    ``mask_values``, 3, 8, 9, 10 are cloud where the name has SCL in it, else every value but 0.
 
     Raises:
-        UsageError: the scene has no CRS to measure ``buffer`` by, or the mask is known not to be
-            cloud wherever it is not 0.
+        UsageError: the scene has no CRS to measure ``mask_buffer`` by, or the mask is known not to
+            be cloud wherever it is not 0.
         SceneError: the mask cannot be read, lies elsewhere, or has no CRS and another size.
     """
-    name, path = path, Path(path)
+    if reading.mask is None:
+        yield None
+        return
+    name, path = reading.mask, Path(reading.mask)
+    values, buffer = reading.mask_values, reading.mask_buffer
     if buffer is not None and scene.pixel_metres is None:
         raise UsageError(f"{scene.path} has no CRS to measure metres by: leave `mask_buffer` out")
     grown = None if buffer is None or scene.pixel_metres is None else (buffer, scene.pixel_metres)

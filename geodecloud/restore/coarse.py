@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.rows import given
 from geodecloud.restore.cells import CELL
+from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import Floats, runs, upsample, widened
 from geodecloud.restore.gate import CERTAIN_ALONE, THIN_VEIL, certain_alone, certain_veil, find_gate
-from geodecloud.restore.other_bands import OtherBands, fit_exponent
+from geodecloud.restore.other_bands import fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.shadows import shadow_fraction
 from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
@@ -230,11 +231,13 @@ def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     return -(-height // cell) * -(-width // cell) * each
 
 
-def with_veil(others: OtherBands, coarse: Coarse) -> OtherBands:
-    """Return the other bands with the law of the scene's veil, by the coarse answer."""
-    others = replace(others, exponent=veil_exponent(coarse))
+def with_veil(facts: SceneFacts, coarse: Coarse) -> SceneFacts:
+    """Return the facts with the law of the veil in the other bands, by the coarse answer."""
+    if not facts.others:
+        return facts
+    others = replace(facts.others, exponent=veil_exponent(coarse))
     ratios = fit_ratios(others, given(coarse.sampled), coarse.light, coarse.answer)
-    return replace(others, ratios=ratios)
+    return replace(facts, others=replace(others, ratios=ratios))
 
 
 def veil_exponent(coarse: Coarse) -> float:

@@ -15,10 +15,12 @@ from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows, given
+from geodecloud.restore.classify import classify
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import Floats, smoothstep
-from geodecloud.settings import Policy
+from geodecloud.settings import Output, Policy
 
+_SCENE_ALONE = Output()
 _SHADOW = (0.03, 0.1)  # shadow: of ground in full light, and relit wholly
 # Fringes of opaque cloud, by their opacity below ``opaque_above``. There the fill knows the level
 # of the land, and the other bands' own light its detail, since their ground is brighter than red's.
@@ -33,14 +35,14 @@ _OPAQUE = {
 _PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit into a cache
 
 
-def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bool = False) -> Rows:
+def composite(rows: Rows, facts: SceneFacts, policy: Policy, output: Output = _SCENE_ALONE) -> Rows:
     """Return the rows with the output's DN and provenance; change, opacity and shadow end here.
 
     Red, green and blue are restored, and by them the other bands of ``facts``. Under a uniform haze
     no pixel stays as measured.
 
     Args:
-        with_percent: set ``found``, too, for the raster of opacity and shadow.
+        output: which rasters are written beside the scene: ``found`` and ``classes`` are for those.
 
     Raises:
         UsageError: ``policy.opaque`` is "nodata", and the scene has no nodata value.
@@ -61,13 +63,15 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, *, with_percent: bo
             if facts.others:
                 out[facts.others.indices, *part] = _others(piece, rgb, codes, facts, policy)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
-    found = percent(rows) if with_percent else None
+    found = percent(rows) if output.opacity or output.report else None
+    classes = classify(rows, policy) if output.cloud_mask else None
     fringe = fringe_weight(given(rows.opacity), policy) if facts.others else None
     return replace(
         rows,
         out=out,
         provenance=provenance,
         found=found,
+        classes=classes,
         fringe=fringe,
         change=None,
         opacity=None,

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from geodecloud.radiometry import Radiometry
+from geodecloud.raster.scene import Scene
+from geodecloud.raster.wavelengths import OtherBand
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
+from geodecloud.settings import Policy
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,30 @@ class SceneFacts:
     masked: bool = False
     others: OtherBands = NO_OTHERS
     others_nodata: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        scene: Scene,
+        radiometry: Radiometry,
+        nodata: float | None,
+        others: tuple[OtherBand, ...],
+        policy: Policy,
+    ) -> "SceneFacts":
+        """Return the facts about an open scene."""
+        height, width = scene.shape
+        return cls(
+            height=height,
+            width=width,
+            rgb=scene.rgb,
+            radiometry=radiometry,
+            nodata=nodata,
+            pixel_metres=scene.pixel_metres,
+            alpha=scene.alpha - 1 if scene.alpha else None,
+            masked=scene.masked,
+            others=OtherBands(others, radiometry, nodata=nodata),
+            others_nodata=policy.other_bands == "nodata",
+        )
 
     @property
     def restored(self) -> list[int]:

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from geodecloud.errors import FillWarning, SceneError, warn
+from geodecloud.radiometry import Radiometry
+from geodecloud.raster.calibration import suggest_remedy
 from geodecloud.raster.counts import Counts
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows, given
+from geodecloud.raster.scene import Scene
 from geodecloud.settings import Settings
 
 # Fraction of the valid pixels that may be invented: where scale and offset are a guess, since then
@@ -20,22 +23,22 @@ class InventedCheck:
     """Count the pixels that a run invents, and refuse too many.
 
     Args:
-        guessed: nothing states the scene's scale and offset.
-        remedy: what to do instead.
+        radiometry: of the scene.
     """
 
-    def __init__(self, settings: Settings, name: str, remedy: str, *, guessed: bool) -> None:
-        self._most = _MOST_OF_A_GUESS if guessed else _MOST
-        self._force, self._name, self._remedy = settings.reading.force, name, remedy
+    def __init__(self, scene: Scene, radiometry: Radiometry, settings: Settings) -> None:
+        # Who restores a part of a scene may have chosen a cloudy one.
+        doubtful = radiometry.guessed and scene.whole
+        self._most = _MOST_OF_A_GUESS if doubtful else _MOST
+        self._pixels = scene.shape[0] * scene.shape[1]
+        self._force, self._name = settings.reading.force, str(scene.path)
+        self._remedy = suggest_remedy(scene, radiometry)
         policy = settings.policy
         # A reference or a limit of the fill leaves fewer; that is known after the fill alone.
         self._certain = not policy.references and policy.fill_limit is None
 
-    def watch(self, rows: Iterator[Rows], pixels: int) -> Iterator[Rows]:
+    def watch(self, rows: Iterator[Rows]) -> Iterator[Rows]:
         """Yield the same rows before they are filled; refuse as soon as it is certain.
-
-        Args:
-            pixels: of the scene, with those without data.
 
         Raises:
             SceneError: too much would be invented.
@@ -46,7 +49,7 @@ class InventedCheck:
             for columns in some.changing:
                 codes = given(some.provenance)[:, columns]
                 invented += int(np.count_nonzero(codes == Provenance.FILLED))
-            if self._certain and invented > self._most * pixels:
+            if self._certain and invented > self._most * self._pixels:
                 self._refuse(f"{invented / valid:.0%} of the pixels read so far")
             yield some
         if self._certain and invented > self._most * valid:

@@ -50,23 +50,16 @@ class MemoryPlan:
     rows_of_windows: in a swath.
     batch_size: windows per call of the network.
     threads: that compute windows side by side.
-    bytes: the most memory that the process will need.
+    bytes: the most memory that the process will need, kept rows aside.
+    decoding, keeping: bytes for the rows that are kept for the fine pass, see ``Scene.keep_rows``.
     """
 
     rows_of_windows: int = 1
     batch_size: int = 32
     threads: int = 1
     bytes: int = 0
-
-
-def decoding_bytes(limits: Limits) -> int:
-    """Return the memory for rows that are decoded at once, see ``Scene.keep_rows``."""
-    return int(limits.max_memory * _DECODING)
-
-
-def keeping_bytes(plan: MemoryPlan, limits: Limits) -> int:
-    """Return the memory for the rows of a scene that are kept for the fine pass."""
-    return int((limits.max_memory - plan.bytes) * _KEEPING)
+    decoding: int = 96 * MIB
+    keeping: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,4 +164,11 @@ def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> Memor
                 f"{needed / MIB:.0f} MiB; allow that, or take a smaller `window`, fewer "
                 "`threads` or a part of it (`aoi`)"
             )
-    return MemoryPlan(rows, limits.windows_per_call, side_by_side(grid.size, limits), needed)
+    return MemoryPlan(
+        rows_of_windows=rows,
+        batch_size=limits.windows_per_call,
+        threads=side_by_side(grid.size, limits),
+        bytes=needed,
+        decoding=int(limits.max_memory * _DECODING),
+        keeping=int((limits.max_memory - needed) * _KEEPING),
+    )

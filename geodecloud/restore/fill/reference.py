@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.fill.ground import Ground
 from geodecloud.restore.fill.pyramid import normalise, pull_push
 from geodecloud.restore.filters import Floats, box_mean, upsample
-from geodecloud.settings import Reading
+from geodecloud.settings import Reading, Settings
 
 log = logging.getLogger("geodecloud")
 
@@ -206,6 +206,18 @@ def open_reference(
         radiometry = calibrate(own, Reading(keep_haze=True, force=True))
         on_grid.keep_rows()
         yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
+
+
+@contextmanager
+def open_references(
+    scene: Scene, others: Sequence[OtherBand], settings: Settings
+) -> Iterator[list[ReferenceImage]]:
+    """Open all references of the settings, see :func:`open_reference`."""
+    with ExitStack() as files:
+        yield [
+            files.enter_context(open_reference(path, scene, settings.reading, others))
+            for path in settings.policy.references
+        ]
 
 
 def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]:
