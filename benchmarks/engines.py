@@ -67,7 +67,7 @@ def main() -> None:
     ours = {kind: Predictor(default_model(), "cpu", kind, 1) for kind in ("fp32", "bf16")}
     dark_object = np.array(L1C_DARK_OBJECT, np.float32)
     batch = np.ascontiguousarray(ours["fp32"].model_input(probe_patches(WINDOWS, 64), dark_object))
-    expected = ours["fp32"]._run(batch, "fp32")
+    expected = ours["fp32"]._run(batch, ours["fp32"]._forward)
 
     def show(name: str, run: Run, started: str = "") -> None:
         parts = [batch[first : first + CALL] for first in range(0, WINDOWS, CALL)]
@@ -84,7 +84,7 @@ def main() -> None:
         )
 
     for kind, predictor in ours.items():
-        show(f"packed, {kind}", lambda part, p=predictor: p._run(part, p.precision))
+        show(f"packed, {kind}", lambda part, p=predictor: p._run(part, p._forward))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         network = folded(load_generator(default_model())[0])

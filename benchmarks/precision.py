@@ -52,8 +52,8 @@ def patches_of(path: Path, count: int) -> NDArray[np.float32]:
 
 def by_torch(predictor: Predictor) -> Network:
     """Return the network as geodecloud runs it."""
-    kind = predictor.precision
-    return lambda batch: predictor._run(predictor.model_input(batch, DARK_OBJECT), kind)
+    forward = predictor._forward
+    return lambda batch: predictor._run(predictor.model_input(batch, DARK_OBJECT), forward)
 
 
 def by_openvino(predictor: Predictor, calibration: NDArray[np.float32]) -> Network:

@@ -15,6 +15,7 @@ from geodecloud.model import predictor as predictor_module
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded, forward_of
 from geodecloud.model.model_file import default_model
+from geodecloud.model.pool import pool_of
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
@@ -41,7 +42,7 @@ class ShortOfMemory(torch.nn.Module):
 
 def _short(model, most):
     predictor = Predictor(model, "cpu", "fp32", 1)
-    predictor._forwards["fp32"] = ShortOfMemory(most)
+    predictor._forward = ShortOfMemory(most)
     return predictor
 
 
@@ -59,7 +60,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, tiny_model, most):
         assert all("out of memory; using batches of half the size" in text for text in texts)
         assert len(texts) == (halvings if name == "short" else 0)  # it does not try again
     assert (tmp_path / "short.tif").read_bytes() == (tmp_path / "enough.tif").read_bytes()
-    assert sum(short._forwards["fp32"].counts) == sum(enough._forwards["fp32"].counts)
+    assert sum(short._forward.counts) == sum(enough._forward.counts)
 
 
 def test_no_memory_for_one_window_is_one_clear_line(cli, tmp_path, scene, tiny_model, monkeypatch):
@@ -124,13 +125,17 @@ class Inexact(Predictor):
 
     off: float | None = 0.0
 
-    def _run(self, batch, precision):
-        output = super()._run(batch, "fp32")
-        if precision == "bf16":
+    def _forward_in(self, network, kind):
+        exact = super()._forward_in(network, "fp32")
+
+        def inexact(batch):
             if self.off is None:
                 raise RuntimeError("no such kernel")
+            output = exact(batch)
             output[:, :3] += np.float32(self.off / 2750)
-        return output
+            return output
+
+        return exact if kind == "fp32" else inexact
 
 
 def test_auto_takes_bf16_only_where_it_is_exact_enough(tiny_model, monkeypatch):
@@ -156,7 +161,7 @@ def test_real_bf16_of_the_built_in_model(monkeypatch):
     predictor, exact = Predictor(default_model(), "cpu"), Predictor(default_model(), "cpu", "fp32")
     assert predictor.precision == "bf16"
     patches = predictor.model_input(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
-    found = difference(predictor._run(patches, "bf16"), exact._run(patches, "fp32"))
+    found = difference(*(one._run(patches, one._forward) for one in (predictor, exact)))
     assert 0 < found.mean < 1
 
 
@@ -209,7 +214,7 @@ def test_a_pool_that_gets_no_threads_ends(monkeypatch):
 
     monkeypatch.setattr(Thread, "start", refuse)
     with pytest.raises(GeodecloudError, match=r"no 4 threads start .*: give fewer `threads`"):
-        predictor_module._pool_of(4)
+        pool_of(4)
 
 
 def test_a_predictor_is_loaded_as_its_specification_says(tiny_model):

@@ -1,10 +1,9 @@
 """Load a model file as a plain function, NumPy arrays in and out."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Barrier, Lock, Thread
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -17,8 +16,10 @@ from geodecloud.model.device import fast_bf16, find_device
 from geodecloud.model.inference import Forward, folded, forward_of
 from geodecloud.model.inputs import generator_input
 from geodecloud.model.model_file import default_model
+from geodecloud.model.pool import pool_of
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.staging import GRAIN_FACTOR, GRAINS, Staging, parts_that_fit
+from geodecloud.model.unet import UNet
 from geodecloud.model.verdict import is_known_good, remember_good
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.filters import smoothstep
@@ -33,7 +34,6 @@ Kind = Literal["fp32", "bf16"]
 _RISING, _FADING = (0.1, 0.24), (0.5, 0.8)
 _DEFAULT_SPEC = ModelSpec()
 _PROBES = 16  # windows on which bf16 is compared with fp32
-_THREAD_SETTING = Lock()
 
 
 def load_predictor(spec: ModelSpec = _DEFAULT_SPEC, threads: int | None = None) -> "Predictor":
@@ -82,7 +82,7 @@ class Predictor:
         self._staging = Staging(self.device) if on_cuda else None
         side_by_side = GRAINS if on_cuda else 1
         self.threads = (threads or available_threads()) if on_cpu else side_by_side
-        self._pool = _pool_of(self.threads)
+        self._pool = pool_of(self.threads)
         self._halving = Lock()
         self._parts = 1  # of a grain, where a GPU has no memory for a whole one
         if on_cuda:
@@ -93,20 +93,12 @@ class Predictor:
         if on_cuda:
             torch.cuda.synchronize(self.device)  # the weights are there before other streams begin
         wanted = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
-        known_good = wanted and on_cpu and is_known_good(self.info.sha256, _PROBES)
-        kinds: tuple[Kind, ...] = ("bf16",) if wanted else ("fp32",)
-        if wanted and not known_good:
-            kinds = "bf16", "fp32"
-        self._forwards: dict[str, Forward] = {  # made in the pool, as one thread computes them
-            kind: self._pool.submit(
-                forward_of, network, self.device, kind, self._grain(64)
-            ).result()
-            for kind in kinds
-        }
-        self.precision: Kind = kinds[0]
-        if len(kinds) > 1:
-            self.precision = self._choose_precision(bf16_required=precision == "bf16")
-            self._forwards = {self.precision: self._forwards[self.precision]}
+        self.precision: Kind = "bf16" if wanted else "fp32"
+        self._forward = self._forward_in(network, self.precision)
+        if wanted and not (on_cpu and is_known_good(self.info.sha256, _PROBES)):
+            exact = self._forward_in(network, "fp32")
+            if not self._takes_bf16(exact, required=precision == "bf16"):
+                self.precision, self._forward = "fp32", exact
 
     @property
     def name(self) -> str:
@@ -191,7 +183,7 @@ class Predictor:
             padded = np.zeros((size, *shape), np.float32)
             padded[:count] = model_input
             model_input = padded
-        output = self._run_in_parts(model_input, self.precision)[:count]
+        output = self._run_in_parts(model_input, self._forward)[:count]
         self.seconds += (time.perf_counter() - begun) / self.threads
         return output
 
@@ -199,13 +191,13 @@ class Predictor:
         """Return the number of windows that are computed together, by their size and the device."""
         return grain(window) * (GRAIN_FACTOR if self.device.type == "cuda" else 1)
 
-    def _run_in_parts(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
+    def _run_in_parts(self, batch: NDArray[np.float32], forward: Forward) -> NDArray[np.float32]:
         """Run the network, on fewer patches at once where a GPU's memory ends."""
         while True:
             tried = self._parts
             try:
                 parts = np.array_split(batch, min(tried, len(batch)))
-                return np.concatenate([self._run(part, precision) for part in parts])
+                return np.concatenate([self._run(part, forward) for part in parts])
             except torch.OutOfMemoryError as error:
                 if tried >= len(batch):
                     raise GeodecloudError(
@@ -236,38 +228,46 @@ class Predictor:
         return factors
 
     @torch.inference_mode()
-    def _run(self, batch: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
+    def _run(self, batch: NDArray[np.float32], forward: Forward) -> NDArray[np.float32]:
         """Run the network on a batch, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
         if self._staging:
-            return self._staging(self._forwards[precision], batch)
-        output = self._forwards[precision](torch.from_numpy(batch).to(self.device))
+            return self._staging(forward, batch)
+        output = forward(torch.from_numpy(batch).to(self.device))
         result: NDArray[np.float32] = output.cpu().numpy()
         return result
 
-    def _choose_precision(self, *, bf16_required: bool) -> Kind:
-        """Choose bf16 where it is close enough to fp32 or required; warn where it is not close."""
+    def _forward_in(self, network: UNet, kind: Kind) -> Forward:
+        """Return the network as a function, made in the pool, as one thread computes it."""
+        return self._pool.submit(forward_of, network, self.device, kind, self._grain(64)).result()
+
+    def _takes_bf16(self, exact: Forward, *, required: bool) -> bool:
+        """Return whether bf16 is close enough to fp32, or required; warn where it is not close.
+
+        Args:
+            exact: the network in fp32.
+        """
         dark_object = np.array(L1C_DARK_OBJECT, np.float32)
         patches = self.model_input(probe_patches(_PROBES, 64), dark_object)
         outputs = [  # in the pool: the threads of a worker are its own, no others
-            self._pool.submit(self._run_in_parts, patches, kind) for kind in ("bf16", "fp32")
+            self._pool.submit(self._run_in_parts, patches, one) for one in (self._forward, exact)
         ]
         try:
             output = outputs[0].result()
         except RuntimeError as error:
-            if bf16_required:
+            if required:
                 raise GeodecloudError(
                     f"`precision` bf16 does not work on {self.device} ({error}); give fp32"
                 ) from error
             warn(DeviceWarning, f"bf16 does not work on {self.device} ({error}); using fp32")
-            return "fp32"
+            return False
         found = difference(output, outputs[1].result())
         if found.small:
             if self.device.type == "cpu":
                 remember_good(self.info.sha256, _PROBES)
-            return "bf16"
-        chosen: Kind = "bf16" if bf16_required else "fp32"
+            return True
+        chosen = "bf16" if required else "fp32"
         warn(DeviceWarning, f"bf16 on {self.device} differs from fp32 by {found}; using {chosen}")
-        return chosen
+        return required
 
 
 @dataclass(frozen=True)
@@ -287,36 +287,3 @@ class Fitted:
     ) -> NDArray[np.float32]:
         """Restore patches, see :class:`Predictor`."""
         return self.predictor.predict(patches, dark_object, self.grain)
-
-
-def _pool_of(threads: int) -> ThreadPoolExecutor:
-    """Return a pool whose threads have all begun: later ones would set PyTorch's threads later.
-
-    Raises:
-        GeodecloudError: the system gives no more threads.
-    """
-    pool = ThreadPoolExecutor(threads, initializer=_compute_in_one_thread)
-    all_there = Barrier(threads)
-    try:
-        list(pool.map(lambda _: all_there.wait(), range(threads)))
-    except RuntimeError as error:
-        all_there.abort()
-        pool.shutdown(cancel_futures=True)
-        raise GeodecloudError(
-            f"no {threads} threads start ({error}): give fewer `threads`"
-        ) from error
-    return pool
-
-
-def _compute_in_one_thread() -> None:
-    """Let this thread of the pool compute alone: the threads of the pool share the cores.
-
-    PyTorch takes the last setting of any thread as the default of threads that start later, the
-    user's too. So another thread puts the default back.
-    """
-    with _THREAD_SETTING:
-        default = torch.get_num_threads()
-        torch.set_num_threads(1)
-        restoring = Thread(target=torch.set_num_threads, args=(default,))
-        restoring.start()
-        restoring.join()
