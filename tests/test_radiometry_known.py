@@ -163,7 +163,7 @@ def test_a_date_is_settled_by_the_darkest_pixels(tmp_path):
         ("S2A_L2A_20210410.tif", LAND + 1000, "suggests Sentinel-2"),
         ("scene.tif", LAND // 10, "8-bit picture: give `scale` 927"),
         ("scene.tif", LAND / np.float32(10000) + np.float32(0.1), "`offset` -0.1"),
-        ("scene.tif", (LAND // 20).astype(np.float32), "8-bit picture"),
+        ("scene.tif", (LAND // 20).astype(np.float32), "or percent: give `scale` 100"),
         ("scene.tif", 10 * np.log10(LAND / np.float32(10000)), "not decibels"),
         ("scene.tif", -LAND.astype(np.int16), "reflectance is needed"),
     ],

@@ -24,7 +24,7 @@ from geodecloud.radiometry import (
     measure_path_radiance_removed,
     uniform_haze,
 )
-from geodecloud.raster.products import suggest_radiometry
+from geodecloud.raster.products import PERCENT_SCALE, suggest_radiometry
 from geodecloud.raster.sampling import sample
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import (
@@ -48,7 +48,6 @@ _BYTE = 255  # the largest DN of 8 bits
 _L2A_LEAST, _L2A_RED, _L2A_EXCESS = -0.03, 0.06, 0.035
 _L1C_RED, _L1C_BLUE, _L1C_EXCESS = (0.02, 0.08), 0.05, (0.02, 0.08)
 _CHIP = 64 * 64  # pixels; the darkest of fewer tell nothing
-_PERCENT = 100
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def _remedy(statements: Statements, radiometry: Radiometry, highest: float = mat
         offset = BASELINE_4_OFFSET / SCALE
         return (
             f"give the offset of its reflectance, like `offset` {offset:g} of Sentinel-2 since "
-            f"2022, or 0; of percent, `scale` {_PERCENT}"
+            f"2022, or 0; of percent, `scale` {PERCENT_SCALE}"
         )
     return suggest_radiometry(statements.names, highest)
 

@@ -38,7 +38,7 @@ def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
     if height * width * bytes_per_pixel > _MOST_BYTES:
         raise SceneError(
             f"{path}: its blocks of {width} x {height} do not fit into memory; "
-            "tile it by gdal_translate -co TILED=YES"
+            "tile it with gdal_translate -co TILED=YES"
         )
 
 
@@ -52,7 +52,7 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
     if "complex" in types:
         raise SceneError(f"{path}: complex numbers ({types}); give real-valued bands")
     if ColorInterp.palette in dataset.colorinterp:
-        raise SceneError(f"{path}: a palette picture; expand it by gdal_translate -expand rgb")
+        raise SceneError(f"{path}: a palette picture; expand it with gdal_translate -expand rgb")
     if dataset.count < 3:
         raise SceneError(
             f"{path}: {dataset.count} band(s), but red, green and blue are needed; where each band "

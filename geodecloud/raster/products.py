@@ -15,6 +15,7 @@ from geodecloud.radiometry import BASELINE_4_OFFSET, PICTURE_SCALE, SCALE, Level
 # Level 2 Science Product Guide). Level 1 of Landsat 8 and 9: 0.00002 DN - 0.1, as their MTL says.
 LANDSAT_2_SCALE, LANDSAT_2_OFFSET = 1 / 0.0000275, -0.2 / 0.0000275
 LANDSAT_1_SCALE, LANDSAT_1_OFFSET = 1 / 0.00002, -0.1 / 0.00002
+PERCENT_SCALE = 100
 # Sentinel-2's baseline 04.00, the first with an offset, came into use on this day (ESA).
 FIRST_OFFSET = date(2022, 1, 25)
 
@@ -145,7 +146,10 @@ def suggest_radiometry(names: Sequence[str], highest: float) -> str:
     landsat_1 = f"`scale` {LANDSAT_1_SCALE:.0f} and `offset` {LANDSAT_1_OFFSET:.0f}"
     sentinel = f"`offset` {BASELINE_4_OFFSET:.0f}, or 0 where the provider has applied it"
     if highest <= 255:
-        return f"its values are those of an 8-bit picture: give `scale` {PICTURE_SCALE:.0f}"
+        return (
+            f"its values are those of an 8-bit picture: give `scale` {PICTURE_SCALE:.0f}, or "
+            f"percent: give `scale` {PERCENT_SCALE}"
+        )
     if _LANDSAT.search(text):
         return (
             f"its name suggests Landsat: give {landsat_2} for Collection 2 level 2, {landsat_1} "
