@@ -108,6 +108,12 @@ def test_a_name_with_other_fields_or_outside_the_folder_is_refused(name):
         Naming(name)
 
 
+def test_a_preview_is_named_as_the_png_that_it_is():
+    with pytest.raises(UsageError, match=r"the preview is a PNG, so end it in \.png"):
+        Naming(preview="{stem}.jpg")
+    Naming(preview="{stem}.PNG")
+
+
 def test_collisions_are_refused(tmp_path):
     def claim(claims, source, name="{stem}_clear.tif", **others):
         claims.add(Naming(name, **others).job(FoundScene(str(tmp_path / source)), tmp_path))

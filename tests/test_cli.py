@@ -163,7 +163,11 @@ def test_outputs_are_protected(cli, tmp_path, scene, tiny_model):
     old = tmp_path / "old.tif"
     old.write_text("old")
     _fails(cli, tmp_path, 1, "--overwrite", scene, old, *model)
-    _fails(cli, tmp_path, 1, "--overwrite", scene, tmp_path / "o.tif", "--preview", old, *model)
+    picture = tmp_path / "old.png"
+    picture.write_text("old")
+    _fails(cli, tmp_path, 1, "--overwrite", scene, tmp_path / "o.tif", "--preview", picture, *model)
+    jpeg = tmp_path / "new.jpg"
+    _fails(cli, tmp_path, 2, "name it .png", scene, tmp_path / "o.tif", "--preview", jpeg, *model)
     (tmp_path / "link.tif").symlink_to(scene)
     for same in (scene, tmp_path / "link.tif", f"{tmp_path}/../{tmp_path.name}/scene.tif"):
         _fails(cli, tmp_path, 1, "input itself", scene, same, "--overwrite", *model)
@@ -177,7 +181,7 @@ def test_outputs_are_protected(cli, tmp_path, scene, tiny_model):
         "twice",
         scene,
         tmp_path / "o.tif",
-        "--preview",
+        "--provenance",
         tmp_path / "o.tif",
         *model,
     )

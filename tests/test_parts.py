@@ -82,6 +82,8 @@ def test_creation_options(cli, tmp_path, scene, tiny_model):
         ("COMPRESS=SOFT", "SOFT"),
         ("BLOCKYSIZE=7", "BLOCKYSIZE"),
         ("TFW=YES", "second file"),
+        ("DISCARD_LSB=3", "DISCARD_LSB=3, which would change clear pixels"),
+        ("PREDICTOR=3", "has TILED=YES, PREDICTOR=3: PREDICTOR=3 is only supported"),
     ):
         done = cli(
             scene, out, "--model", tiny_model, "--overwrite", "--co", "TILED=YES", "--co", wrong
@@ -89,11 +91,25 @@ def test_creation_options(cli, tmp_path, scene, tiny_model):
         assert done.code == 2, (wrong, done.err)
         assert words.lower() in done.err.lower()
         assert out.read_bytes() == before
-    for wrong in ("BLOCKSIZE=x", "TILED=YES", "COMPRESS=SOFT", "PREDICTOR=9"):
-        with pytest.raises(UsageError, match=wrong):
+    for wrong in (
+        *("BLOCKSIZE=x", "BLOCKSIZE=0", "BLOCKSIZE=100", "TILED=YES", "COMPRESS=SOFT"),
+        *("PREDICTOR=9", "TARGET_SRS=EPSG:4326", "TILING_SCHEME=GoogleMapsCompatible"),
+    ):
+        with pytest.raises(UsageError, match=wrong.split("=")[0]):
             refuse_unknown_options(Output(format="cog", creation_options=(wrong,)))
     with pytest.raises(UsageError, match="gtiff or cog"):
         Output(format="png")
+
+
+def test_a_creation_option_for_one_dtype_is_refused_for_the_others():
+    for_floats = Output(creation_options=("COMPRESS=DEFLATE", "PREDICTOR=3"))
+    refuse_unknown_options(for_floats, ["float32"])
+    refuse_unknown_options(for_floats)  # of scenes whose dtypes are not known yet
+    with pytest.raises(UsageError, match="only supported with Float32"):
+        refuse_unknown_options(for_floats, ["uint16"])
+    in_cog = Output(format="cog", creation_options=("COMPRESS=WEBP",))
+    with pytest.raises(UsageError, match="requires 8 bit"):
+        refuse_unknown_options(in_cog, ["uint16"])
 
 
 def test_a_lossy_output_is_noticed(tmp_path, scene):
@@ -102,7 +118,7 @@ def test_a_lossy_output_is_noticed(tmp_path, scene):
             scene,
             tmp_path / "out.tif",
             identity,
-            Settings(creation_options={"COMPRESS": "LERC", "MAX_Z_ERROR": "20"}),
+            Settings(creation_options={"COMPRESS": "NONE", "NBITS": "9"}),
         )
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif"}
 

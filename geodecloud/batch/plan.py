@@ -95,6 +95,8 @@ def _check_pattern(option: str, pattern: str) -> None:
         raise UsageError(f"{given}: name a file below `out`")
     if option == "report" and example.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{given}: the report is a web page, so end it in .html")
+    if option == "preview" and example.suffix.lower() != ".png":
+        raise UsageError(f"{given}: the preview is a PNG, so end it in .png")
     if option == "report" and example == Path(INDEX):
         raise UsageError(f"{given}: that page lists all reports; give another name")
     rasters = option not in ("preview", "report")

@@ -78,9 +78,11 @@ class Outputs:
                 raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
         if output.report and output.report.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"{output.report}: the report is a web page; name it .html")
+        if output.preview and output.preview.suffix.lower() != ".png":
+            raise UsageError(f"{output.preview}: the preview is a PNG; name it .png")
         if output.stac:
             require_pystac()
-        refuse_unknown_options(output)
+        refuse_unknown_options(output, [str(scene.dtype)])
         self._scene, self._dst, self._output = scene, dst, output
         self._panels: Preview | None = None
         self._pictures: Pictures | None = None

@@ -3,11 +3,13 @@
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
@@ -17,7 +19,7 @@ from geodecloud.errors import OutputWarning, UsageError, warn
 from geodecloud.raster.gdal import without_georeference_warning
 from geodecloud.raster.nodata import output_nodata
 from geodecloud.raster.scene import Scene
-from geodecloud.settings import Output
+from geodecloud.settings import Format, Output
 
 _logger = threading.Lock()  # one thread at a time changes the logger of rasterio
 
@@ -25,7 +27,12 @@ _LOSSY = ("jpeg", "ycbcr jpeg", "webp", "lerc", "lerc_deflate", "lerc_zstd", "jx
 _LAYOUT = ("tiled", "blockxsize", "blockysize")
 _OF_COMPRESSION = ("predictor", "zlevel")
 _SECOND_FILES = ("tfw", "worldfile")
+_WARPING = ("target_srs", "tiling_scheme")
 _BLOCK = 256  # pixels, of tiles where the scene has none
+_TIFF_BLOCK = 16  # pixels; TIFF wants a multiple
+_TRIED = ("uint8", "uint16", "float32")  # dtypes that stand for those of scenes
+# What precedes GDAL's messages about a file in memory, which nobody knows by its name.
+_OF_MEMORY_FILE = re.compile(r"^(?:CPLE_\w+ in )?(?:\S*[0-9a-f-]{36}\.tif(?:, band \d+)?: )?")
 # With a predictor, GDAL's usual level 6 takes twice as long for the same pixels. Files of 16 bits
 # come out 2 % larger, those of 8 bits 4 % smaller.
 _DEFLATE_LEVEL = 1
@@ -35,7 +42,7 @@ def creation_options(output: Output) -> dict[str, str]:
     """Return GDAL's creation options, their names in small letters.
 
     Raises:
-        UsageError: an option that would change clear pixels, or write a second file.
+        UsageError: an option that would change clear pixels or the grid, or write a second file.
     """
     pairs = (option.partition("=") for option in output.creation_options)
     options = {key.lower(): value for key, _, value in pairs}
@@ -49,34 +56,60 @@ def creation_options(output: Output) -> dict[str, str]:
                 f"`creation_options` has {name.upper()}, which would write a second file; "
                 "gdal_translate writes one"
             )
+    for name in _WARPING:
+        if name in options:
+            raise UsageError(
+                f"`creation_options` has {name.upper()}, which would warp the scene; "
+                "warp the output with gdalwarp"
+            )
     return options
 
 
-def refuse_unknown_options(output: Output) -> None:
+def refuse_unknown_options(output: Output, dtypes: Sequence[str] = _TRIED) -> None:
     """Try the creation options on a tiny file in memory, as GDAL only logs unknown ones.
 
+    Args:
+        dtypes: of the scene, or those that it may have.
+
     Raises:
-        UsageError: GDAL does not know an option, or its value.
+        UsageError: GDAL does not know an option, or its value; or the file does not keep its
+            pixels. That holds for all of the dtypes.
     """
     options = {name.upper(): value for name, value in creation_options(output).items()}
     if not options:
         return
-    text = ", ".join(f"{name}={value}" for name, value in options.items())
     block = options.get("BLOCKSIZE", "512")
-    if not re.fullmatch("[0-9]+", block):  # GDAL 3.10 ends the process at BLOCKSIZE=x
-        raise UsageError(f"`creation_options` has BLOCKSIZE={block}: give a number like 512")
-    tiny = {"driver": "GTiff", "width": 64, "height": 64, "count": 3, "dtype": "uint8"}
-    of_gtiff = options if output.format == "gtiff" else {}
+    # GDAL 3.10 ends the process at BLOCKSIZE=x and BLOCKSIZE=0.
+    if not re.fullmatch("[0-9]+", block) or int(block) % _TIFF_BLOCK or not int(block):
+        raise UsageError(
+            f"`creation_options` has BLOCKSIZE={block}: give a multiple of {_TIFF_BLOCK} like 512"
+        )
+    faults = [_find_fault(output.format, options, dtype) for dtype in dtypes]
+    if all(faults):
+        text = ", ".join(f"{name}={value}" for name, value in options.items())
+        raise UsageError(f"`creation_options` has {text}{faults[0]}")
+
+
+def _find_fault(file_format: Format, options: dict[str, str], dtype: str) -> str | None:
+    """Return what is wrong with creation options for a file of this dtype; None: nothing is."""
+    tiny = {"driver": "GTiff", "width": 64, "height": 64, "count": 3, "dtype": dtype}
+    of_gtiff = options if file_format == "gtiff" else {}
+    pixels = np.random.default_rng(0).integers(0, 127, (3, 64, 64)).astype(dtype)
+    if pixels.dtype.kind == "f":
+        pixels /= 3
     try:
         with _gdal_messages() as messages, MemoryFile() as file, MemoryFile() as target:
             with file.open(**tiny, **of_gtiff) as out:
-                out.write(np.zeros((3, 64, 64), np.uint8))
-            if output.format == "cog":
+                out.write(pixels)
+            if file_format == "cog":
                 copy(file.name, target.name, driver="COG", **options)
-    except (RasterioError, ValueError) as error:
+            with rasterio.open(target.name if file_format == "cog" else file.name) as written:
+                same = np.array_equal(written.read(), pixels)
+    except (RasterioError, CPLE_BaseError, ValueError) as error:
         messages = [str(error.__cause__ or error)]
     if messages:
-        raise UsageError(f"`creation_options` has {text}: {messages[0]}")
+        return f": {_OF_MEMORY_FILE.sub('', messages[0])}"
+    return None if same else ", which would change clear pixels; leave it out"
 
 
 @contextmanager

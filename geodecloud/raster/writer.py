@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.shutil import copy
@@ -215,7 +216,7 @@ def _failures(path: Path) -> Iterator[None]:
     try:
         with without_georeference_warning(), thread_options({"GDAL_TIFF_INTERNAL_MASK": "YES"}):
             yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:  # the latter by copies
         raise _write_failure(path, str(error.__cause__ or error)) from error
 
 
