@@ -120,15 +120,11 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
             "whole picture, as its darkest pixels are bright and grey; it is removed; `keep_haze` "
             "keeps it",
         )
-    elif radiometry is stated:
-        if doubt := _find_doubt(statements, radiometry, pixels):
-            remedy = _remedy(statements, radiometry, float(pixels.dn.max()))
-            message = f"{scene.path}: {doubt}; {remedy}"
-            if not reading.force:
-                raise SceneError(f"{message}; `force` goes on without")
-            warn(RadiometryWarning, message)
-        else:
-            _warn_of_contradictions(scene, radiometry, pixels)
+    elif radiometry is stated and (found := _find_contradiction(statements, stated, pixels)):
+        words, must_be_wrong = found
+        if must_be_wrong and not reading.force:
+            raise SceneError(f"{scene.path}: {words}; `force` goes on without")
+        warn(RadiometryWarning, f"{scene.path}: {words}")
     return _with_dark_pixels(radiometry, pixels, model, level)
 
 
@@ -226,27 +222,45 @@ def _with_dark_pixels(
     return replace(radiometry, dark_object=find_dark_object(model_input, pixels.count))
 
 
-def _find_doubt(statements: Statements, radiometry: Radiometry, pixels: _Pixels) -> str | None:
-    """Return in words why a guess must be wrong; None: it may be right."""
+def _find_contradiction(
+    statements: Statements, radiometry: Radiometry, pixels: _Pixels
+) -> tuple[str, bool] | None:
+    """Return how the pixels contradict the radiometry, and what to do; None: they do not.
+
+    Returns:
+        the words, and True if the radiometry is a guess that must be wrong.
+    """
     highest = float(pixels.dn.max())
-    if not radiometry.guessed or highest == 0:  # all black tells nothing
+    guessed = radiometry.guessed and highest != 0  # all black tells nothing
+    dark, bright = pixels.dark(radiometry), pixels.bright(radiometry)
+    red, origin = float(dark[0]), radiometry.origin
+    found, wrong = f"its darkest pixels have reflectance {red:.2f}", False
+    if bright < _BLACK or (guessed and radiometry.scale == SCALE and highest <= _BYTE):
+        wrong = guessed
+        found = f"its brightest pixels have reflectance {bright:.3f}"
+        found += f" at a scale of {radiometry.scale:g} ({origin})"
+        remedy = "if that is wrong, give `scale`"
+    elif guessed and red > _HAZY and statements.dtype != np.uint8:
+        without = dark + BASELINE_4_OFFSET / SCALE
+        shifted = any(_looks_like(level, without) for level in ("L2A", "L1C"))
+        wrong = shifted and pixels.count >= _CHIP
+        if wrong:
+            found += f", as with an offset that is not stated ({origin})"
+        elif red > _OVERCAST:
+            found += ", as under opaque cloud"
+            remedy = "if that is wrong, give `scale` and `offset`"
+        else:
+            found += ", as under haze"
+            remedy = "if its DN have an offset like Sentinel-2's since 2022, give `offset` "
+            remedy += f"{BASELINE_4_OFFSET:g}"
+    elif red < _BELOW_BLACK and radiometry.offset:
+        found += f" with an offset of {radiometry.offset:g} ({origin})"
+        remedy = "if the DN have it already, give `offset` 0"
+    else:
         return None
-    bright = pixels.bright(radiometry)
-    byte = radiometry.scale == SCALE and highest <= _BYTE
-    if byte or bright < _BLACK:
-        return (
-            f"its brightest pixels have reflectance {bright:.3f} at a scale of "
-            f"{radiometry.scale:g} ({radiometry.origin})"
-        )
-    dark = pixels.dark(radiometry)
-    without = dark + BASELINE_4_OFFSET / SCALE
-    shifted = any(_looks_like(level, without) for level in ("L2A", "L1C"))
-    if shifted and dark[0] > _HAZY and statements.dtype != np.uint8 and pixels.count >= _CHIP:
-        return (
-            f"its darkest pixels have reflectance {dark[0]:.2f}, as with an offset that is not "
-            f"stated ({radiometry.origin})"
-        )
-    return None
+    if wrong:
+        remedy = _remedy(statements, radiometry, highest)
+    return f"{found}; {remedy}", wrong
 
 
 def _remedy(statements: Statements, radiometry: Radiometry, highest: float = math.inf) -> str:
@@ -261,31 +275,3 @@ def _remedy(statements: Statements, radiometry: Radiometry, highest: float = mat
             f"2022, or 0; of percent, `scale` {PERCENT_SCALE}"
         )
     return suggest_radiometry(statements.names, highest)
-
-
-def _warn_of_contradictions(scene: Scene, radiometry: Radiometry, pixels: _Pixels) -> None:
-    """Warn where the darkest red or the brightest pixels have unusual reflectances."""
-    dark = float(pixels.dark(radiometry)[0])
-    bright = pixels.bright(radiometry)
-    if bright < _BLACK:
-        warn(
-            RadiometryWarning,
-            f"{scene.path}: its brightest pixels have reflectance {bright:.3f} at a scale of "
-            f"{radiometry.scale:g} ({radiometry.origin}); if that is wrong, give `scale`",
-        )
-    elif dark > _HAZY and radiometry.guessed and scene.dtype != np.uint8:
-        looks = f"{scene.path}: its darkest pixels have reflectance {dark:.2f}, as under"
-        warn(
-            RadiometryWarning,
-            f"{looks} opaque cloud; if that is wrong, give `scale` and `offset`"
-            if dark > _OVERCAST
-            else f"{looks} haze; if its DN have an offset like Sentinel-2's since 2022, give "
-            f"`offset` {BASELINE_4_OFFSET:g}",
-        )
-    elif dark < _BELOW_BLACK and radiometry.offset:
-        warn(
-            RadiometryWarning,
-            f"{scene.path}: its darkest pixels have reflectance {dark:.2f} with an offset of "
-            f"{radiometry.offset:g} ({radiometry.origin}); if the DN have it already, give "
-            "`offset` 0",
-        )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from geodecloud.raster.products import (
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import TCI
 
+T = TypeVar("T")
 TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
 
 # Sentinel-2's own words, as GDAL's driver and converters write them. Keys are compared in capitals
@@ -166,7 +167,7 @@ def _of_earlier_run(statements: Statements) -> Radiometry | None:
 
 
 def _of_provider(statements: Statements) -> Radiometry | None:
-    if not holds_sentinels_dn(statements.dtype) or statements.product:
+    if not _holds_sentinels_dn(statements.dtype) or statements.product:
         return None
     tags = _plain(statements.tags)
     applied = [key for key in _APPLIED if tags.get(key, "").lower() in ("true", "1", "yes")]
@@ -179,7 +180,7 @@ def _of_provider(statements: Statements) -> Radiometry | None:
 
 def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
     # HLS keeps the tags of the Sentinel-2 product that it was made from.
-    if not holds_sentinels_dn(statements.dtype) or statements.product == HLS:
+    if not _holds_sentinels_dn(statements.dtype) or statements.product == HLS:
         return None
     tags = _plain(statements.tags)
     try:
@@ -191,11 +192,9 @@ def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
             return None
         implied = BASELINE_4_OFFSET if baseline and baseline >= 4 else 0.0
         offsets = [implied if offset is None else offset for offset in stated]
-        if len(set(offsets)) > 1:
-            message = f"{statements.name}: offsets {offsets} differ by band; red's is taken"
-            warn(RadiometryWarning, message)
+        offset = _of_red(statements, offsets, f"offsets {offsets}")
         scale = SCALE if scale is None else scale
-        return Radiometry(scale, offsets[0], origin="the product's metadata")
+        return Radiometry(scale, offset, origin="the product's metadata")
     except ValueError:
         message = f"{statements.name}: its {_BASELINE} or offset tags are not numbers"
         warn(RadiometryWarning, message)
@@ -207,10 +206,7 @@ def _of_gdal_fields(statements: Statements) -> Radiometry | None:
         (scale or 1.0, offset)
         for scale, offset in zip(statements.scales, statements.offsets, strict=True)
     ]
-    if len(set(pairs)) > 1:
-        message = f"{statements.name}: scales and offsets differ by band; red's are taken"
-        warn(RadiometryWarning, message)
-    scale, offset = pairs[0]
+    scale, offset = _of_red(statements, pairs, "scales and offsets")
     origin = "the file's scale and offset"
     if scale < 0 or not np.isfinite([scale, offset]).all():
         message = f"{statements.name}: its scale {scale:g} and offset {offset:g} are of no use"
@@ -230,10 +226,7 @@ def _of_landsat_metadata(statements: Statements) -> Radiometry | None:
     found = read_rescaling(statements.files, statements.tags)
     if not found:
         return None
-    if len(set(found)) > 1:
-        message = f"{statements.name}: Landsat's scales differ by band; red's are taken"
-        warn(RadiometryWarning, message)
-    scale, offset = found[0]
+    scale, offset = _of_red(statements, found, "Landsat's scales")
     return Radiometry(1 / scale, offset / scale, origin="Landsat's metadata (MTL)")
 
 
@@ -242,7 +235,7 @@ def _of_name(statements: Statements) -> Radiometry | None:
     level = stated_level(statements)
     if level and statements.dtype == np.uint8 and TCI.search(PurePath(name).stem):
         return Radiometry(_TCI_SCALES[level], origin=f"the stretch of a {level} TCI, by its name")
-    if not holds_sentinels_dn(statements.dtype):
+    if not _holds_sentinels_dn(statements.dtype):
         return None
     if product := statements.product:
         return Radiometry(product.scale, product.offset, origin=f"the name: {product.name}")
@@ -254,7 +247,7 @@ def _of_name(statements: Statements) -> Radiometry | None:
 
 
 def _of_date(statements: Statements) -> Radiometry | None:
-    day = _sentinel_date(statements) if holds_sentinels_dn(statements.dtype) else None
+    day = _sentinel_date(statements) if _holds_sentinels_dn(statements.dtype) else None
     if day is None:
         return None
     offset = BASELINE_4_OFFSET if day >= FIRST_OFFSET else 0.0
@@ -271,7 +264,15 @@ def _sentinel_date(statements: Statements) -> date | None:
     return find_sentinel_date(statements.names)
 
 
-def holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
+def _of_red(statements: Statements, by_band: Sequence[T], what: str) -> T:
+    """Return the value of red; warn where the bands have others."""
+    if len(set(by_band)) > 1:
+        message = f"{statements.name}: {what} differ by band; red's are taken"
+        warn(RadiometryWarning, message)
+    return by_band[0]
+
+
+def _holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
     """Return whether DN of this dtype may be Sentinel-2's: integers of more than 8 bits."""
     return dtype.kind in "iu" and dtype.itemsize > 1
 
