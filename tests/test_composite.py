@@ -260,8 +260,6 @@ def test_what_to_do_under_opaque_cloud():
     gone, marks = composited(dn, valid, *dark, policy=Policy(opaque="nodata"), nodata=0)
     assert (gone == 0).all()
     assert (marks == Provenance.CLOUD_REMOVED).all()
-    with pytest.raises(UsageError, match="no nodata value"):
-        composited(dn, valid, *dark, policy=Policy(opaque="nodata"))
 
 
 @pytest.mark.parametrize("above", [-0.1, 0.1, 1.1])

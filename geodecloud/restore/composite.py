@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
@@ -43,12 +42,7 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, output: Output = _S
 
     Args:
         output: which rasters are written beside the scene: ``found`` and ``classes`` are for those.
-
-    Raises:
-        UsageError: ``policy.opaque`` is "nodata", and the scene has no nodata value.
     """
-    if policy.opaque == "nodata" and not facts.has_nodata:
-        raise UsageError("`opaque` is nodata, but the scene has no nodata value; use fill or keep")
     if facts.radiometry.haze:
         rows = replace(rows, columns=None)
     out = rows.dn.copy() if rows.changing else rows.dn

@@ -61,8 +61,3 @@ class SceneFacts:
     def restored(self) -> list[int]:
         """Indices of the bands that are restored: red, green, blue, then the others."""
         return [*self.rgb, *self.others.indices]
-
-    @property
-    def has_nodata(self) -> bool:
-        """True if a pixel can be nodata: by its DN, alpha or the mask."""
-        return self.nodata is not None or self.alpha is not None or self.masked

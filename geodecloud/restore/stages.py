@@ -19,19 +19,18 @@ R = TypeVar("R")
 
 
 def prefetch(
-    items: Iterator[T], depth: int = 1, cancelled: threading.Event | None = None
+    items: Iterator[T], cancelled: threading.Event | None = None
 ) -> Generator[T, None, None]:
-    """Yield the same items in the same order, made in a thread before the caller takes them.
+    """Yield the same items in the same order, each made in a thread while the caller has another.
 
     An error in the thread is raised here. When the caller stops, the thread ends too, and
     ``items``, where it is a generator, is closed in it.
 
     Args:
-        depth: items that may wait or be in the making while the caller has one in hand.
         cancelled: is set when the caller stops; see :func:`cancellable`.
     """
     made: Queue[tuple[str, T | BaseException | None]] = Queue()
-    room = threading.Semaphore(depth)
+    room = threading.Semaphore(1)
     cancelled = cancelled or threading.Event()
 
     def make() -> None:

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from geodecloud.data.two_level.draw import Draw
+from geodecloud.radiometry import EUROSAT_STEPS
 
 WINDOW = 64  # pixels on a side
 UNIT = 8192  # steps of uint16 for the model range, so that 8 times of it can be kept
-_STEPS = 254.0  # 8-bit steps of EuroSAT's from 0 (value 1) to 1 (value 255), see radiometry
 _SATURATED = 0.996  # model range; a EuroSAT pixel that is at least this bright ends there
 
 
@@ -111,7 +111,7 @@ def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> 
     """
     name, cells = f"land {level}", level**2
     tile = _kin(draw, land, name, count, cells if level == 1 else 2 * cells, plan.same_class)
-    pieces = land.tiles[level][tile.flatten()].float().sub(1).clamp_min(0) / _STEPS
+    pieces = land.tiles[level][tile.flatten()].float().sub(1).clamp_min(0) / EUROSAT_STEPS
     if level == 1:
         return _with_highlights(draw, name, pieces)
     pieces = turned(pieces, draw.index(f"{name} turns", 8, len(pieces)))
