@@ -107,7 +107,7 @@ def mask_scene(
         counts = np.zeros(256, np.int64)
         with create_cloud_mask(scene, path, output) as writer:
             for rows, classes in _classified(scene, predict, settings):
-                writer.write(classes[None], rows.first)
+                writer.write(classes[None])
                 counts += np.bincount(classes.ravel(), minlength=256)
                 if progress:
                     progress(rows.last, scene.shape[0])

@@ -87,9 +87,10 @@ def simulate_scene(
         draw, height = find_draw(plan, scene.shape), scene.shape[0]
         # Both files are closed before the outputs are moved to their destinations.
         with (
-            create_like(scene, outputs.add(dst), tags) as cloudy_file,
+            create_like(scene, outputs.add(dst)) as cloudy_file,
             create_opacity(scene, outputs.add(opacity)) as opacity_file,
         ):
+            cloudy_file.tag(tags)
             for first in range(0, height, _ROWS):
                 last = min(first + _ROWS, height)
                 dn, valid = scene.read(first, last)

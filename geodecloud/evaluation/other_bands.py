@@ -11,9 +11,8 @@ from geodecloud.evaluation.metrics import Mask, Picture
 from geodecloud.evaluation.tables import Scores, score
 from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands
+from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands, same_band
 
-_SAME = 30.0  # nm between the same bands of two sensors
 _LEAST = 1e-3  # model range; a darker pixel has no NDVI
 ROWS = ("identity", "restored")
 
@@ -59,16 +58,8 @@ class OtherPictures:
 def shared_bands(cloudy: Scene, clear: Scene) -> tuple[SharedBand, ...]:
     """Return the bands beside red, green and blue that both scenes have."""
     theirs = find_other_bands(clear)
-    found = []
-    for mine in find_other_bands(cloudy):
-        near = [
-            (abs(one.wavelength - mine.wavelength), one.index)
-            for one in theirs
-            if abs(one.wavelength - mine.wavelength) <= _SAME
-        ]
-        if near:
-            found.append(SharedBand(mine.index, min(near)[1], mine.wavelength))
-    return tuple(found)
+    pairs = [(mine, same_band(theirs, mine.wavelength)) for mine in find_other_bands(cloudy)]
+    return tuple(SharedBand(a.index, b.index, a.wavelength) for a, b in pairs if b)
 
 
 def score_others(

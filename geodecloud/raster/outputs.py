@@ -55,7 +55,6 @@ class Outputs:
     Attributes:
         nodata: the DN that means nodata in the output; None: there is none.
         unwritten: the DN that no restored pixel may take: that, or the scene's undeclared fill.
-        block: height of a row of blocks of the restored scene in pixels.
 
     Raises, when it is entered:
         OutputError: a file exists, or cannot be written.
@@ -103,13 +102,12 @@ class Outputs:
             self._preview = parts.add(output.preview) if output.preview else None
             self._report = parts.add(output.report) if output.report else None
             self._restored = files.enter_context(
-                create_like(scene, restored, {}, output, {*scene.bands, *self._others})
+                create_like(scene, restored, output, {*scene.bands, *self._others})
             )
             self._beside = {
                 name: files.enter_context(_BESIDE[name][0](scene, path, output))
                 for name, path in rasters.items()
             }
-            self.block = self._restored.block
             self._files = files.pop_all()
         return self
 
@@ -228,10 +226,10 @@ class Outputs:
         out, provenance = given(rows.out), given(rows.provenance)
         hidden = provenance == Provenance.CLOUD_REMOVED
         check.add(out, (provenance != Provenance.NODATA) & ~hidden)
-        self._restored.write(out, first, hidden)
+        self._restored.write(out, hidden)
         layers = {"provenance": provenance, "opacity": rows.found, "cloud_mask": rows.classes}
         for name, writer in self._beside.items():
-            writer.write(given(layers[name]).reshape(-1, *provenance.shape), first)
+            writer.write(given(layers[name]).reshape(-1, *provenance.shape))
         if self._panels:
             self._panels.add(first, rows.dn[rgb], out[rgb], provenance)
         if self._pictures:

@@ -1,7 +1,7 @@
 """Find the wavelength of each band that shows the ground beside red, green and blue."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ _NUMBER = re.compile(r"(?:b|band)0*(\d{1,2}a?)")
 _TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
 _SHORTEST, _LONGEST = 400, 2500  # nm; beyond, the ground shines by itself or nothing is seen
 NEAR_INFRARED = (760.0, 900.0)  # nm, as of NDVI
+_SAME = 30.0  # nm between the same bands of two sensors
 _CIRRUS = (1330, 1450)  # nm; water vapour hides the ground
 
 
@@ -94,6 +95,12 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
         if wavelength and shows_ground(wavelength) and _has_scale_of_red(scene, band):
             found.append(OtherBand(band - 1, wavelength))
     return tuple(found)
+
+
+def same_band(bands: Iterable[OtherBand], wavelength: float) -> OtherBand | None:
+    """Return the band of another sensor that is the one of this wavelength; None: there is none."""
+    near = min(bands, key=lambda one: abs(one.wavelength - wavelength), default=None)
+    return near if near and abs(near.wavelength - wavelength) <= _SAME else None
 
 
 def shows_ground(wavelength: float) -> bool:

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import reduce
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class RowWriter:
 
     Attributes:
         block: rows that are written at once: a row of blocks, or some rows of low ones.
-        checksums: CRC-32 of what was written, by window.
+        checksums: CRC-32 of what was written, by window, from the top down.
     """
 
     def __init__(self, dataset: Any, masked_like: Scene | None = None) -> None:
@@ -57,21 +58,12 @@ class RowWriter:
         self._held_rows = 0
         self._row = 0
 
-    def write(
-        self,
-        rows: NDArray[Any],
-        first: int | None = None,
-        hidden: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Take the next rows, (bands, rows, width).
+    def write(self, rows: NDArray[Any], hidden: NDArray[np.bool_] | None = None) -> None:
+        """Take the next rows of the scene, (bands, rows, width).
 
         Args:
-            first: row of the scene, where a block begins; None: the rows follow the last ones.
             hidden: bool (rows, width), pixels that a mask hides beside those of the scene.
         """
-        if first is not None and first != self._row + self._held_rows:
-            self.finish()
-            self._row = first
         self._held.append(rows)
         if self._masked_like is not None:
             none = np.zeros(rows.shape[1:], bool)
@@ -115,11 +107,10 @@ def _checksum(rows: NDArray[Any]) -> int:
 def create_like(
     scene: Scene,
     path: Path,
-    tags: dict[str, str],
     output: Output | None = None,
     changed: Collection[int] | None = None,
 ) -> Iterator[RowWriter]:
-    """Open a new file with all metadata of the scene, and ``GEODECLOUD_`` tags, to write rows to.
+    """Open a new file with all metadata of the scene to write rows to.
 
     Args:
         changed: bands whose statistics are no longer true; None: red, green and blue.
@@ -134,7 +125,6 @@ def create_like(
     with _create(path, profile, options) as out:
         copy_metadata(scene, out, scene.bands if changed is None else changed)
         writer = RowWriter(out, scene if scene.masked else None)
-        writer.tag(tags)
         yield writer
         writer.finish()
         # A part of a file may be too small for its last overviews.
@@ -233,25 +223,11 @@ def _read_back(path: Path, written: RowWriter) -> None:
     GDAL writes much of a file when it closes it, and a failure then raises nothing.
     """
     with _failures(path), rasterio.open(path) as file:
-        for some in _neighbours(written.checksums):
+        by_rows = groupby(written.checksums, lambda one: one[0].row_off // _READ_BACK)
+        for some in (list(group) for _, group in by_rows):
             first, last = some[0][0].row_off, some[-1][0].row_off + some[-1][0].height
             rows = file.read(window=Window(0, first, file.width, last - first))
             for window, checksum in some:
                 start = window.row_off - first
                 if _checksum(rows[:, start : start + window.height]) != checksum:
                     raise _write_failure(path, f"rows from {window.row_off} are not as written")
-
-
-def _neighbours(checksums: list[tuple[Window, int]]) -> Iterator[list[tuple[Window, int]]]:
-    """Yield runs of windows that follow each other and hold few rows, to be read at once."""
-    some: list[tuple[Window, int]] = []
-    for window, checksum in checksums:
-        if some:
-            first, above = some[0][0], some[-1][0]
-            follows = window.row_off == above.row_off + above.height
-            if not follows or window.row_off + window.height - first.row_off > _READ_BACK:
-                yield some
-                some = []
-        some.append((window, checksum))
-    if some:
-        yield some

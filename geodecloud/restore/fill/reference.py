@@ -15,7 +15,7 @@ from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.extra_bands import ALL
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import has_extra_bands
-from geodecloud.raster.wavelengths import OtherBand, find_other_bands
+from geodecloud.raster.wavelengths import OtherBand, find_other_bands, same_band
 from geodecloud.restore.fill.ground import Ground
 from geodecloud.restore.fill.pyramid import normalise, pull_push
 from geodecloud.restore.filters import Floats, box_mean, upsample
@@ -24,7 +24,6 @@ from geodecloud.settings import Reading, Settings
 log = logging.getLogger("geodecloud")
 
 _NO_OTHERS: Mapping[int, int] = {}
-_SAME_WAVELENGTH = 30.0  # nm between the same bands of two sensors
 _LEAST_CELLS = 16  # visible in both, to compare colours by
 _AROUND = 4  # cells to each side, the neighbours
 _LOCAL = 16  # cells seen until what differs there is believed to differ there
@@ -222,15 +221,10 @@ def open_references(
 
 def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]:
     """Return the index of each band of a reference that the scene has too, by its number there."""
-    found = {}
+    own, found = find_other_bands(reference), {}
     for number, wanted in enumerate(others):
-        near = [
-            (abs(one.wavelength - wanted.wavelength), one.index)
-            for one in find_other_bands(reference)
-            if abs(one.wavelength - wanted.wavelength) <= _SAME_WAVELENGTH
-        ]
-        if near:
-            found[number] = min(near)[1]
+        if same := same_band(own, wanted.wavelength):
+            found[number] = same.index
     if len(found) < len(others):
         warn(
             BandsWarning,
