@@ -61,7 +61,7 @@ def sources(tmp_path_factory) -> Sources:
     for name in "ab":
         field = rng.integers(0, 256, (SIDE, SIDE), np.uint8)
         Image.fromarray(field).save(folder / "fields" / f"{name}.png")
-    return Sources(folder / "EuroSAT", folder / "fields")
+    return Sources(folder / "EuroSAT", cloud_fields=folder / "fields")
 
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,7 @@ def train(
     chosen = tuple(part.strip() for part in classes.split(",")) if classes else ()
     use_threads(settings.limits.threads)
     monitoring = Monitoring(log_every, log_dir, quiet)
+    clear = data, scenes, chosen, on_bad, settings.reading
     how = {"start": start, "resume": resume, "device": device, "monitoring": monitoring}
     if config and recipe_of(config) != "two-level":
         if cloud_fields:
@@ -121,13 +122,11 @@ def train(
             )
         from geodecloud.training.loader import Sources as Tiles
 
-        tiles = Tiles(data, scenes, chosen, on_bad, settings.reading)
-        model = _train_one_level(config, tiles, out, steps, how)
+        model = _train_one_level(config, Tiles(*clear), out, steps, how)
     else:
         from geodecloud.training.two_level.library import Sources, find_cloud_fields
 
-        fields = cloud_fields or find_cloud_fields()
-        sources = Sources(data, fields, scenes, chosen, on_bad, settings.reading)
+        sources = Sources(*clear, cloud_fields=cloud_fields or find_cloud_fields())
         model = _train_two_levels(config, sources, out, steps, how)
     if first and not quiet:
         say(f"model: {model}")

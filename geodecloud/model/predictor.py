@@ -53,9 +53,9 @@ def load_predictor(spec: ModelSpec = _DEFAULT_SPEC, threads: int | None = None) 
 class Predictor:
     """The generator on a device: call it with patches, from any thread.
 
-    Patches are computed in grains of a fixed number, the last one padded, each grain in one
-    thread: a patch's result may change in its last bits with the number of patches beside it and
-    with the number of threads, and the same scene must give the same bytes.
+    Patches are computed in grains of a fixed number, each in one thread; the last one is padded.
+    The last bits of a patch's result may depend on the number of patches beside it, and on the
+    number of threads. The same scene must give the same bytes.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".

@@ -1,8 +1,8 @@
 """Declare every option of restoring a scene, once.
 
-An option is a field of one of the six parts. The command line takes the option's name, help text,
-unit, bounds and default from the field; a test holds the QGIS dialog to the same. Each part goes
-only to the room that needs it.
+An option is a field of a part. The command line takes the option's name, help text, unit, bounds
+and default from the field; a test holds the QGIS dialog to the same. Each part goes only to the
+room that needs it.
 """
 
 from __future__ import annotations

@@ -38,11 +38,12 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Sources:
-    """The files that the tiles of a run are read from.
+class ClearSources:
+    """The files of clear land that a run of any recipe reads.
 
     Args:
-        scenes: folder of clear GeoTIFFs for more training tiles.
+        eurosat: folder or zip.
+        scenes: folder of clear GeoTIFFs; None: EuroSAT alone.
         classes: read these of EuroSAT's land-cover classes only; none: all.
         on_bad: treatment of files that cannot be read: "error", or "skip" them and count.
         reading: scale and offset of the scenes.
@@ -54,6 +55,17 @@ class Sources:
     on_bad: OnBad = "error"
     reading: Reading = field(default_factory=Reading)
 
+    def eurosat_tiles(self, split_seed: int, held_out: int) -> tuple[Tiles, Tiles]:
+        """Return EuroSAT's training part, and ``held_out`` of its other tiles at most."""
+        load = partial(
+            load_eurosat, self.eurosat, classes=self.classes, on_bad=self.on_bad, seed=split_seed
+        )
+        return load(), load(held_out=True, limit=held_out)
+
+
+class Sources(ClearSources):
+    """The files that the tiles of a run are read from."""
+
     def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> Data:
         """Read EuroSAT's training part and the scenes' tiles, and some held-out tiles.
 
@@ -64,10 +76,7 @@ class Sources:
         Raises:
             DataError: there are no tiles, or a file cannot be read.
         """
-        load = partial(
-            load_eurosat, self.eurosat, classes=self.classes, on_bad=self.on_bad, seed=split_seed
-        )
-        training = load()
+        training, held_out = self.eurosat_tiles(split_seed, validation_tiles)
         about: dict[str, Any] = {"eurosat_tiles": len(training), "split_seed": split_seed}
         if self.classes:
             about["classes"] = list(self.classes)
@@ -77,7 +86,7 @@ class Sources:
             training = join(training, cut)
         if training.skipped:
             about["skipped"] = len(training.skipped)
-        return Data(training, load(held_out=True, limit=validation_tiles), about)
+        return Data(training, held_out, about)
 
 
 class Batch(NamedTuple):

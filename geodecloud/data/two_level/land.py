@@ -85,7 +85,7 @@ def load_land(
 
 
 def _pooled(tiles: Tensor, level: int) -> Tensor:
-    """Means of level x level pixels, rounded: uint8 (count, 3, 64 / level, 64 / level)."""
+    """Return means of level x level pixels, rounded: uint8 (count, 3, 64 / level, 64 / level)."""
     means = [avg_pool2d(part.float(), level).round().byte() for part in torch.split(tiles, 1024)]
     return torch.cat(means)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geodecloud.data.eurosat import load_eurosat
-from geodecloud.data.tiles import OnBad
 from geodecloud.data.two_level.clear_scenes import Windows, load_clear_scenes
 from geodecloud.data.two_level.cloud_fields import load_cloud_fields
 from geodecloud.data.two_level.field_bank import FieldBank, make_bank
 from geodecloud.data.two_level.land import Land, load_land
 from geodecloud.errors import UsageError
-from geodecloud.settings import Reading
+from geodecloud.training.loader import ClearSources
 from geodecloud.training.two_level.recipe import Recipe
 
 _HELD_OUT = 1024  # tiles to validate on, at most
@@ -45,24 +42,14 @@ class Library:
 
 
 @dataclass(frozen=True)
-class Sources:
+class Sources(ClearSources):
     """The files that the windows of a run are made of.
 
     Args:
-        eurosat: folder or zip.
         cloud_fields: folder of real cloud fields.
-        scenes: folder of clear scenes; None: EuroSAT alone.
-        classes: read these of EuroSAT's land-cover classes only; none: all.
-        on_bad: treatment of files that cannot be read: "error", or "skip" them and count.
-        reading: scale and offset of the scenes.
     """
 
-    eurosat: Path
-    cloud_fields: Path
-    scenes: Path | None = None
-    classes: tuple[str, ...] = ()
-    on_bad: OnBad = "error"
-    reading: Reading = field(default_factory=Reading)
+    cloud_fields: Path = field(kw_only=True)
 
     def read(self, recipe: Recipe, device: torch.device) -> Library:
         """Read tiles, cloud fields and clear scenes, and put them on the device.
@@ -75,14 +62,7 @@ class Sources:
         scenes: Windows = {}
         if self.scenes:
             scenes = load_clear_scenes(self.scenes, self.reading, self.on_bad)
-        load = partial(
-            load_eurosat,
-            self.eurosat,
-            classes=self.classes,
-            on_bad=self.on_bad,
-            seed=plan.split_seed,
-        )
-        tiles, held_out = load(), load(held_out=True, limit=_HELD_OUT)
+        tiles, held_out = self.eurosat_tiles(plan.split_seed, _HELD_OUT)
         about: dict[str, Any] = {
             "eurosat_tiles": len(tiles),
             "cloud_fields": len(fields),
