@@ -136,7 +136,7 @@ def test_a_bad_scene_is_one_clear_line(cli, tmp_path, tiny_model, kind):
             ["--scale", "0.0000275", "--offset", "-0.2"],
             "2.75e-05 x DN - 0.2 is --scale 36363.636 and --offset -7272.7273",
         ),
-        (["--bounds", "0,0,1,1"], "--bounds is 0,0,1,1"),
+        (["--bounds", "0,0,1,1"], "0,0,1,1: it lies outside the scene, 500000,"),
         (["--opaque-above", "2"], "opaque-above is 2"),
         (["--opaque", "nodata"], "no nodata value"),
         (["--opaque", "hide"], "hide"),

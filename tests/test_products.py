@@ -130,6 +130,11 @@ def test_a_file_for_each_band(cli, tmp_path, tiny_model):
         SceneError, match=r"found 2 red files, expected one: other_B04\.tif, red\.tif"
     ):
         find_source(tmp_path)
+    with pytest.raises(UsageError, match=r"red\.tif: is given for two of red, green and blue"):
+        find_source([red, red, blue])
+    find_source([red] * 3)  # grey, as nobody does by mistake
+    with pytest.raises(SceneError, match=r"none\.tif: cannot be opened as a raster \(No such file"):
+        find_source([red, green, tmp_path / "none.tif"])
     with pytest.raises(SceneError, match="another size, grid"):
         find_source([tmp_path / "other_B04.tif", green, blue])
     with pytest.raises(SceneError, match="3 bands"):

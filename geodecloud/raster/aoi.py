@@ -42,9 +42,8 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
     try:
         return geometry_window(dataset, geometries, pad_x=-_HAIR, pad_y=-_HAIR)
     except WindowError:
-        raise UsageError(
-            f"`aoi` is {aoi}: it lies outside the scene, {tuple(dataset.bounds)}"
-        ) from None
+        scene = ",".join(f"{edge:.10g}" for edge in dataset.bounds)
+        raise UsageError(f"`aoi` is {aoi}: it lies outside the scene, {scene}") from None
     except (ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
         raise UsageError(
             f"`aoi` is {aoi}: is empty, or cannot be projected to the scene's CRS"

@@ -52,7 +52,8 @@ def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
         with without_georeference_warning():
             dataset = rasterio.open(name)
     except (RasterioError, UnicodeDecodeError) as error:
-        raise SceneError(f"{label or name}: cannot be opened as a {kind} ({error})") from error
+        reason = str(error).removeprefix(f"{name}: ")
+        raise SceneError(f"{label or name}: cannot be opened as a {kind} ({reason})") from error
     if dataset.driver == "VRT" and _UNSIZED.search(dataset.tags(ns="xml:VRT").get("xml:VRT", "")):
         dataset.close()
         raise SceneError(

@@ -131,6 +131,9 @@ def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
             f"{files[0]}: the files are given one by one: leave `extra_bands` out, and give the "
             "files of further bands after blue's"
         )
+    if len(colours) == len(COLOURS) and len(set(colours)) == 2:
+        same = next(file for file in colours if colours.count(file) == 2)
+        raise UsageError(f"{same}: is given for two of red, green and blue; give each its own file")
     known = known_files(more, ())
     if unknown := set(more) - {one.path for one in known}:
         raise UsageError(
