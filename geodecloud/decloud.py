@@ -212,6 +212,9 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
         raise UsageError(
             f"`references` are {len(policy.references)}: give at most {MOST_REFERENCES}"
         )
+    for reference in map(Path, policy.references):
+        if reference.exists() and scene.path.exists() and reference.samefile(scene.path):
+            raise UsageError(f"{reference}: is the scene itself; leave it out of `references`")
 
 
 def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
@@ -235,7 +238,7 @@ def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
     )
     plan = plan_memory(footprint, grid_of(settings.windows), settings.limits)
     log.info(
-        "%d rows of windows at once, %d windows per call, %d threads: about %d MiB",
+        "rows of windows at once: %d, windows per call: %d, threads: %d, memory: about %d MiB",
         plan.rows_of_windows,
         plan.batch_size,
         plan.threads,

@@ -139,7 +139,7 @@ def test_a_bad_scene_is_one_clear_line(cli, tmp_path, tiny_model, kind):
         (["--bounds", "0,0,1,1"], "0,0,1,1: it lies outside the scene, 500000,"),
         (["--opaque-above", "2"], "opaque-above is 2"),
         (["--opaque", "nodata"], "no nodata value"),
-        (["--opaque", "hide"], "hide"),
+        (["--opaque", "hide"], "invalid value for '--opaque': 'hide' is not one of"),
         (["--device", "abacus"], "abacus"),
         (["--device", "meta"], "auto, cpu"),
         (["--provenance", "p.png"], "name it .tif"),

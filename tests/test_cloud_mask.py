@@ -187,7 +187,7 @@ def test_a_batch_writes_masks_alone(cli, cloudy, tiny_model):
 
 def test_values_of_a_mask_may_be_ranges():
     assert Settings(mask="m.tif", mask_values="1,3-5").reading.mask_values == (1, 3, 4, 5)
-    assert Settings(mask_values="-2--1, 7").reading.mask_values == (-2, -1, 7)
+    assert Settings(mask="m.tif", mask_values="-2--1, 7").reading.mask_values == (-2, -1, 7)
     for wrong in ("5-3", "1-", "0-99999999", "a-b"):
         with pytest.raises(UsageError, match="ranges like 1,3-5"):
             Settings(mask_values=wrong)
@@ -210,6 +210,8 @@ def test_a_buffer_grows_the_clouds_of_a_mask_by_metres(tmp_path, cloudy, heights
 def test_a_buffer_needs_a_mask_and_metres(tmp_path, cloudy):
     with pytest.raises(UsageError, match="give `mask`"):
         Settings(mask_buffer=100)
+    with pytest.raises(UsageError, match="`mask_values` are those of a given mask: give `mask`"):
+        Settings(mask_values="3,8")
     plain = write_scene(tmp_path / "plain.tif", read(cloudy), crs=None, transform=None)
     chosen = Settings(mask=cloudy, mask_buffer=100)
     with pytest.raises(UsageError, match="leave `mask_buffer` out"):

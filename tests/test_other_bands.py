@@ -332,7 +332,7 @@ def test_wavelengths_may_be_given(tmp_path):
         found = find_other_bands(scene, (842, 0, 1610))
         assert [(one.index, one.wavelength) for one in found] == [(3, 842), (5, 1610)]
         for wrong, message in (
-            ((842,), "give one for each of the 3"),
+            ((842,), "give 3, one for each band"),
             ((842, 0, 1375), "1375"),
             ((9e4, 0, 0), "90000"),
         ):

@@ -168,7 +168,7 @@ def test_only_what_the_mask_calls_cloud_changes(wide):
         ("mask.tif", "uint16", (21824, 22280), "Landsat's QA_PIXEL, which are bits"),
         ("x_QA_PIXEL.TIF", "uint16", (1, 21952), "holds bits, by its name; give the `mask_values`"),
         ("HLS.L30.T33.Fmask.tif", "uint8", (64, 66), "classes or bits, by its name"),
-        ("MSK_CLDPRB_20m.tif", "uint8", (0, 40), "probabilities, by its name"),
+        ("MSK_CLDPRB_20m.tif", "uint8", (0, 40), "by its name; give the `mask_values`"),
         ("mask.tif", "float32", (0, 0.4), "values between 0 and 1, as a probability"),
     ],
 )

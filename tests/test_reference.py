@@ -202,6 +202,8 @@ def test_what_does_not_go_together_is_refused(tmp_path, land, cloudy):
     other = write_scene(tmp_path / "other.tif", land)
     with pytest.raises(UsageError, match="works only with fill"):
         restore(cloudy, tmp_path, other, opaque="keep")
+    with pytest.raises(UsageError, match=r"cloudy\.tif: is the scene itself; leave it out"):
+        restore(cloudy, tmp_path, other, cloudy)
     with pytest.raises(OutputError, match="is the input itself"):
         decloud_scene(cloudy, other, white_is_cloud, Settings(references=(other,), overwrite=True))
     np.testing.assert_array_equal(read(other), land)

@@ -24,7 +24,9 @@ _FOR_DEVELOPERS = {"path_radiance_removed", "dark_object"}  # JSON alone has the
 _LABELS = {"bands": "bands of red, green, blue"}  # for people
 
 
-@takes_settings(only=("resolution", "extra_bands", "nodata", "declared_nodata_only"))
+@takes_settings(
+    only=("resolution", "extra_bands", "nodata", "declared_nodata_only", "allow_network")
+)
 def info(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Scene, provenance, cloud mask or model file")

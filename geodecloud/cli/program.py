@@ -126,7 +126,7 @@ def _faults_in_one_line(ctx: Any) -> Iterator[None]:
     except _ClickUsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
             raise
-        message = error.format_message().rstrip(".")
+        message = error.format_message().rstrip(".").replace("Value error, ", "")
         message = message[:1].lower() + message[1:]
         raise UsageError(f"{message}; see {ctx.command_path} --help") from error
 

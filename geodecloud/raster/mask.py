@@ -38,7 +38,7 @@ _OTHERS = {
     ),
     re.compile(r"CLD_?PRB|CLOUD_?PROB", re.IGNORECASE): (
         "probabilities",
-        "make a mask of 0 and 1 from it",
+        "give the `mask_values` that mean cloud, like 50-100",
     ),
 }
 # Values of Landsat's QA_PIXEL (Collection 2) for clear land, water and snow, and for cloud.

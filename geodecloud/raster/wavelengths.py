@@ -75,8 +75,8 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
     if given is not None:
         if len(given) != len(others):
             raise UsageError(
-                f"`wavelengths` are {len(given)}: give one for each of the {len(others)} bands "
-                f"beside red, green and blue ({', '.join(map(str, others)) or 'none'})"
+                f"`wavelengths` are {len(given)}: give {len(others)}, one for each band beside "
+                f"red, green and blue ({', '.join(map(str, others)) or 'none'})"
             )
         for nm in given:
             if nm and not shows_ground(nm):

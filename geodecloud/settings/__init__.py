@@ -151,6 +151,8 @@ class Reading(Part):
             raise UsageError(f"`resolution` is {self.resolution}: give 10, 20 or 60")
         if self.mask_buffer is not None and self.mask is None:
             raise UsageError("`mask_buffer` grows a given mask: give `mask`, too")
+        if self.mask_values is not None and self.mask is None:
+            raise UsageError("`mask_values` are those of a given mask: give `mask`, too")
         if self.scale is not None and self.scale < _LEAST_SCALE:
             raise UsageError(_of_factor(self.scale, self.offset))
 
