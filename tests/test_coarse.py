@@ -210,6 +210,14 @@ def test_both_passes_are_the_same_for_any_plan(shape):
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("windows", [Windows(window=128, overlap=0), Windows(window=32)])
+def test_the_coarse_pass_has_windows_of_its_own(windows):
+    scene = Pixels(some_sky((333, 214)))
+    usual, other = (run(scene, SeesHaze(), chosen)[0] for chosen in (Windows(), windows))
+    np.testing.assert_array_equal(usual.answer, other.answer)
+    np.testing.assert_array_equal(usual.gate, other.gate)
+
+
 def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch):
     dn = np.where(some_holes((310, 270)), 0, some_sky((310, 270)))[:3].astype(np.uint16)
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
@@ -459,7 +467,7 @@ def test_behind_the_gate_shadows_are_those_of_the_coarse_answer(answer, fine):
 def test_relighting_changes_shadows_alone(answer, fine, shade):
     coarse = coarse_of(34, answer[:3], answer)
     fine[4, :, :10] = 0
-    beside = np.full((2, 2), 0.5, np.float16)
+    beside = np.full((3, 2, 2), 0.5, np.float16)
     relit = replace(coarse, shade=Shade(*shade, beside))
     plain, bright = (one.merge(0, fine[:3] / 2, fine.copy()) for one in (coarse, relit))
     np.testing.assert_array_equal(plain[3], bright[3])
@@ -475,7 +483,7 @@ def test_behind_the_gate_merging_is_left_out_with_the_same_result():
     gate[3, 70:75], gate[7, 128] = 200, 1
     thrown[1, 5, 330:] = 9
     answer[4] *= thrown.any(axis=0)
-    shade = Shade(*np.full((2, 3, 1, 1), 0.3, np.float32), np.full((2, 47), 0.5, np.float16))
+    shade = Shade(*np.full((2, 3, 1, 1), 0.3, np.float32), np.full((3, 2, 47), 0.5, np.float16))
     fine = rng.random((5, height, width), np.float32)
     for relit in (None, shade):
         coarse = coarse_of(width, answer[:3], answer, gate)

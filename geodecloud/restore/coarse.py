@@ -213,9 +213,9 @@ class Coarse:
         if self.shade is None:
             change = weight * fine[CHANGE] + (1 - weight) * coarse[CHANGE]
         else:
-            cells = self.shade.beside.astype(np.float32)[None]
+            cells = self.shade.beside.astype(np.float32)
             width = columns.stop - columns.start
-            beside = upsample(cells, STEP * self.cell, (first, last), width, columns.start)[0]
+            beside = upsample(cells, STEP * self.cell, (first, last), width, columns.start)
             if around is None:
                 around = np.clip(self.at_known(self.light, *pixels), 0, 1)
             change = self.shade.relit(shown, hidden, around, beside) - shown

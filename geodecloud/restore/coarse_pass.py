@@ -35,11 +35,14 @@ def coarse_pass(
     """Run the network over the means of 4x4 pixels of a scene.
 
     Args:
+        windows: of the answer where that is fine already; else the pass has windows of its own.
         cell: pixels along a side of a cell; None: as of pixels of 10 m.
         witness: is shown the scene as the coarse answer restores it; None: nobody is.
         others: bands that the witness is shown, too.
     """
     cell = cell or cell_of(scene.shape)
+    if cell > 1:
+        windows = Windows()  # larger ones find less: the network is trained on these
     source = PooledScene(scene, network, cell, kept=witness is not None, others=others)
     dtype = np.float32 if cell == 1 else np.float16
     height, width = source.shape

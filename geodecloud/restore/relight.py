@@ -29,11 +29,15 @@ _DARKEST = 0.03  # quantile of the cores that air is darker than
 _SAME = 0.95  # ratio of contrasts from which nothing is learned of air
 _MOST_DEPTH = 0.8  # more would raise noise fivefold
 _LEAST_DEPTH = 0.1  # less is no shadow
-_BRIGHTER = np.float32(1.2)  # times the land beside, that relit land may be
+_USUAL = (0.15, 0.85)  # quantiles of light that bound what counts: some cores are not in shadow
+# Times the land beside: relit land is not brighter, and not darker. What is nearly black is noise.
+_BRIGHTER, _DARKER = np.float32(1.25), np.float32(0.5)
+_MOST_GAIN = 6  # by which nearly black land is brightened
 _SHADED = -0.3  # of what a shadow takes, that a cell must lack to count as core in later rounds
 _ROUNDS = 2  # more change nothing
 _MOST_SAMPLES = 20_000  # of each swath
-_NOTHING = 100.0  # model range: brighter than any land
+_NOTHING = 100.0  # model range: far brighter than land
+_NO_LAND = 2.0  # model range: brighter than land
 STEP = 8  # cells from one to the next of which the light beside is known
 _ROWS = 32 * STEP  # of cells, at once
 
@@ -44,8 +48,8 @@ class Shade:
 
     air: float32 (3, 1, 1), light that a shadow leaves as it is, model range.
     depth: float32 (3, 1, 1), fraction of the other light that a shadow takes.
-    beside: float16 (rows / 8, columns / 8), rounded up: light of the sunlit land around every
-        eighth cell, mean of the bands; 100 where none is near.
+    beside: float16 (3, rows / 8, columns / 8), rounded up: light of the sunlit land around every
+        eighth cell, model range; 100 where none is near.
     """
 
     air: Floats
@@ -56,19 +60,22 @@ class Shade:
         """Return the light without shadow, float32 (3, rows, columns).
 
         No land becomes darker. No cell becomes much brighter than the sunlit land beside it: at the
-        edge of a shadow it would be lit twice.
+        edge of a shadow it would be lit twice. None in full shadow stays much darker, either.
 
         Args:
             light: float32 (3, rows, columns), model range.
             hidden: float32 (rows, columns), 0..1, fraction of the sun that a cloud hides.
             around: float32 (3, rows, columns), mean light of the cell around each pixel.
-            beside: float32 (rows, columns), the light beside, at each pixel.
+            beside: float32 (3, rows, columns), the light beside, at each pixel.
         """
-        most = _BRIGHTER * np.maximum(beside - self.air.mean(), np.float32(1e-3))
-        # By the cell, not the pixel, as the limit would take the detail of the land.
-        seen = np.maximum((around - self.air).mean(axis=0), 0)
-        hidden = np.minimum(hidden, np.maximum(1 - seen / most, 0) / self.depth.mean())
-        out: Floats = self.air + (light - self.air) / (1 - hidden * self.depth)
+        # By the cell, not the pixel, as the limits would take the detail of the land.
+        seen, lit = (np.maximum(some - self.air, np.float32(1e-3)) for some in (around, beside))
+        most = 1 - seen.mean(axis=0) / (_BRIGHTER * lit.mean(axis=0))
+        hidden = np.minimum(hidden, np.maximum(most, 0) / self.depth.mean())
+        left = 1 - hidden * self.depth
+        least = np.where(beside < _NO_LAND, _DARKER * lit, 0)
+        gain = 1 + hidden * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
+        out: Floats = self.air + (light - self.air) / left * gain
         return np.maximum(out, light)  # light below air is noise, or water without any
 
 
@@ -114,35 +121,44 @@ def find_shade(
     )
     if min(core.shape[1], near.shape[1]) < _LEAST_CORES:
         return None
-    near_level, near_contrast = near.mean(axis=1), np.median(np.abs(near_contrast), axis=1)
+    sunlit, near_contrast = _usual(near), np.median(np.abs(near_contrast), axis=1)
     dark = np.ones(core.shape[1], np.bool_)
     for _ in range(_ROUNDS):
         ratio = np.median(np.abs(core_contrast[:, dark]), axis=1) / np.maximum(near_contrast, 1e-6)
-        air, depth = _fit(core[:, dark], beside[:, dark], near_level, ratio)
-        if depth.min() < _LEAST_DEPTH:
+        air, depth = _fit(core[:, dark], sunlit, ratio)
+        if depth.mean() < _LEAST_DEPTH:
             return None
         # A thrown shadow fits the real one badly here and there: land in full light is no core.
         dark = _lack(core, beside, air) / depth.mean() > _SHADED
         if dark.sum() < _LEAST_CORES:
             return None
-    return Shade(air[..., None], depth[..., None], np.concatenate(light_beside))
+    return Shade(air[..., None], depth[..., None], np.concatenate(light_beside, axis=1))
 
 
-def _fit(core: Floats, beside: Floats, near: Floats, ratio: Floats) -> tuple[Floats, Floats]:
-    """Return air and depth that make the land beside out of that in the cores: (3, 1) each.
+def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
+    """Return air and depth that make the sunlit land out of that in the cores: (3, 1) each.
 
     A shadow takes as much of the contrast as of the light, but nothing of the air.
 
     Args:
-        core, beside: (3, n).
-        near, ratio: (3,), mean of sunlit land near, and contrast in cores over contrast there.
+        core: (3, n).
+        sunlit: (3,), usual light of the sunlit land near cores.
+        ratio: (3,), contrast in cores over contrast there.
     """
-    known = np.minimum(ratio, np.float32(_SAME))
-    air = (core.mean(axis=1) - known * near) / (1 - known)
-    air = np.clip(air, 0, 0.9 * np.quantile(core, _DARKEST, axis=1))[:, None]
-    left = (core - air).sum(axis=1) / np.maximum((beside - air).sum(axis=1), 1e-6)
-    depth = np.clip(1 - left, 0, _MOST_DEPTH)[:, None]
-    return air.astype(np.float32), depth.astype(np.float32)
+    known, shaded = np.minimum(ratio, np.float32(_SAME)), _usual(core)
+    air = (shaded - known * sunlit) / (1 - known)
+    air = np.clip(air, 0, 0.9 * np.quantile(core, _DARKEST, axis=1))
+    left = np.maximum(shaded - air, 0) / np.maximum(sunlit - air, 1e-3)
+    depth = np.clip(1 - left, 0, _MOST_DEPTH)
+    return air[:, None].astype(np.float32), depth[:, None].astype(np.float32)
+
+
+def _usual(light: Floats) -> Floats:
+    """Return the mean of each band, (3,), without its darkest and its brightest values, (3, n)."""
+    values = np.sort(light, axis=1)
+    first, last = (round(quantile * values.shape[1]) for quantile in _USUAL)
+    mean: Floats = values[:, first:last].mean(axis=1)
+    return mean
 
 
 def _lack(core: Floats, beside: Floats, air: Floats) -> Floats:
@@ -161,9 +177,10 @@ def _lack(core: Floats, beside: Floats, air: Floats) -> Floats:
 def _every_eighth(swath: _Swath, beside: Floats) -> NDArray[np.float16]:
     """Return the light beside as a :class:`Shade` holds it, of the rows that are to be used."""
     near = swath.around > _LEAST_BESIDE
-    known = np.where(near, beside.mean(axis=0), np.float32(_NOTHING))[swath.own]
-    padded = np.pad(known, [(0, -length % STEP) for length in known.shape], "edge")
-    return padded[STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float16)
+    known = np.where(near, beside, np.float32(_NOTHING))[:, swath.own]
+    below, right = (-length % STEP for length in known.shape[1:])
+    padded = np.pad(known, [(0, 0), (0, below), (0, right)], "edge")
+    return padded[:, STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float16)
 
 
 def _look_at(swath: _Swath) -> tuple[tuple[Floats, ...], NDArray[np.float16]]:
