@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import geodecloud
+from geodecloud.cli.dry_run import describe_run
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry
@@ -15,7 +16,7 @@ from geodecloud.raster.wavelengths import OtherBand, find_other_bands, wavelengt
 from geodecloud.restore.composite import fringe_weight
 from geodecloud.restore.other_bands import COLOURS, USUAL, OtherBands, fit_exponent
 from geodecloud.restore.veil_ratio import BLOCK, SampledCells, fit_ratios
-from geodecloud.settings import Policy, Settings
+from geodecloud.settings import ModelSpec, Policy, Settings
 from tests.conftest import noise, read, write_scene
 
 SIZE, NIR, SWIR = 192, 842.0, 1610.0
@@ -383,3 +384,12 @@ def test_cloud_that_is_made_nodata_is_nodata_in_the_restored_bands(cloudy):
     assert removed.any()
     assert (out[[0, 1, 2, 3, 5]][:, removed] == 0).all()
     np.testing.assert_array_equal(out[4], before[4])
+
+
+def test_a_dry_run_counts_no_memory_for_bands_that_stay(cloudy):
+    def mebibytes(treatment):
+        chosen = Settings(other_bands=treatment)
+        facts = describe_run(str(cloudy), cloudy.parent / "out.tif", chosen, ModelSpec())
+        return facts["memory_mib"]
+
+    assert mebibytes("keep") < mebibytes("restore")
