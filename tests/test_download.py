@@ -188,9 +188,9 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, server, archive, c
             (1, "HTTP Error 404: Not Found"): ("--url", server.url.partition("/files")[0] + "/x"),
             (1, "Connection refused"): ("--url", nobody),
             (1, "its sha256 is"): ("--url", server.url, "--sha256", "0" * 64),
-            (2, "url is 'ftp://a/b.zip'"): ("--url", "ftp://a/b.zip"),
-            (2, "url is 'http://['"): ("--url", "http://["),
-            (2, "md5 is 'abc'"): ("--url", server.url, "--md5", "abc"),
+            (2, "--url is 'ftp://a/b.zip'"): ("--url", "ftp://a/b.zip"),
+            (2, "--url is 'http://['"): ("--url", "http://["),
+            (2, "--md5 is 'abc'"): ("--url", server.url, "--md5", "abc"),
         }
         for (code, words), options in failures.items():
             cli("download-eurosat", tmp_path / "d", *options)

@@ -124,6 +124,17 @@ def test_masks_that_are_missing_or_of_another_size_are_one_line(folders, network
         evaluate_masks(folders[0], folders[1] / "none", None)
 
 
+def test_values_that_no_class_has_are_not_passed_over(folders, network):
+    truth = np.full((1, SIZE, SIZE), 4, np.uint8)
+    truth[:, 40:100, 40:100] = 9
+    for name in ("a.tif", "b_mask.tif"):
+        write_scene(folders[1] / name, truth)
+    with pytest.raises(DataError, match="no classes of CloudSEN12; give `classes`"):
+        evaluate_masks(*folders, None)
+    scores = evaluate_masks(*folders, None, "4=clear,9=thick")
+    assert scores["rows"]["geodecloud"]["thick"]["f1"] > 0.95
+
+
 def test_the_command_scores_masks(cli, folders, tiny_model):
     done = cli("evaluate", "--masks", *folders, "--model", tiny_model, "--json")
     assert done.code == 0, done.err

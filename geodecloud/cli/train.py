@@ -76,7 +76,7 @@ DeviceOption = Annotated[
 ]
 StepsOption = Annotated[
     int | None,
-    typer.Option(metavar="COUNT", help="Training steps", show_default="as --config says"),
+    typer.Option(metavar="COUNT", min=1, help="Training steps", show_default="as --config says"),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out")]
 
@@ -203,7 +203,9 @@ def download_eurosat(
     """Download the published EuroSAT archive and check it; an interrupted download is resumed."""
     from geodecloud.data import download
 
-    begin_command({"md5": "--md5", "sha256": "--sha256"}, quiet=False, verbose=True)
+    begin_command(
+        {name: f"--{name}" for name in ("url", "md5", "sha256")}, quiet=False, verbose=True
+    )
     given = {name: value for name, value in (("md5", md5), ("sha256", sha256)) if value}
     path = download.download_eurosat(folder, url or download.URL, given)
     say(f"{path}: complete; train on it with geodecloud train --data {folder}")

@@ -36,6 +36,7 @@ _LABELS = {
 # Sentinel-2's scene classification. Its 7, "unclassified", and 2, "dark area", may be anything.
 _SCL = "0-2=ignore,3=shadow,4-6=clear,7=ignore,8-9=thick,10=thin,11=clear"
 _CLOUDSEN12 = "0=clear,1=thick,2=thin,3=shadow,255=ignore"
+_OF_OTHERS = range(4, 12)  # values of an SCL, or of masks of one's own, that CloudSEN12 lacks
 # Kind -> its codes among the labels, and among the predicted classes.
 _KINDS = {
     "cloud": ((1, 2, _CLOUD), (1, 2)),
@@ -94,7 +95,7 @@ def evaluate_masks(
         where the labels do not tell. ``each``: the same by image.
 
     Raises:
-        DataError: an image has no mask, or one of another size.
+        DataError: an image has no mask, or one of another size or of unknown classes.
     """
     settings = settings or Settings()
     pairs = _find(images, masks)
@@ -203,6 +204,11 @@ def _labels(mask: Path, classes: str | None) -> Classes:
     scl = mask.stem.lower().endswith("scl")
     mapping: Mapping[int, int] = parse_classes(classes or (_SCL if scl else _CLOUDSEN12))
     values = read_array(mask)[0]
+    if not (classes or scl) and np.isin(values, list(_OF_OTHERS)).any():
+        raise DataError(
+            f"{mask}: has values from 4 to 11, which are no classes of CloudSEN12; give `classes`, "
+            "or end the name of an SCL in _SCL"
+        )
     labels = np.full(values.shape, _IGNORED, np.uint8)
     for value, label in mapping.items():
         labels[values == value] = label
