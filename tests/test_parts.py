@@ -24,7 +24,13 @@ from rio_cogeo.cogeo import cog_validate
 
 import geodecloud
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import GeoreferenceWarning, OutputError, SceneError, UsageError
+from geodecloud.errors import (
+    BandsWarning,
+    GeoreferenceWarning,
+    OutputError,
+    SceneError,
+    UsageError,
+)
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import Provenance
@@ -181,6 +187,14 @@ def test_a_mask_of_which_not_all_but_0_is_cloud_is_refused(wide, name, dtype, va
     if dtype != "float32":
         one = tuple(int(value) for value in values[1:])
         np.testing.assert_array_equal(_changed(wide, mask=mask, mask_values=one), cells[0] == one)
+
+
+def test_of_a_mask_of_several_bands_the_first_is_taken_with_a_warning(wide):
+    cells = np.zeros((2, 300, 400), "uint8")
+    cells[0, 100:120], cells[1] = 1, 1
+    mask = write_scene(wide.parent / "m.tif", cells, transform=GRID, photometric="MINISBLACK")
+    with pytest.warns(BandsWarning, match="has 2 bands; the first is taken for the cloud mask"):
+        np.testing.assert_array_equal(_changed(wide, mask=mask), cells[0] == 1)
 
 
 @pytest.mark.parametrize("name", ["sceneSCL.tif", "s2SCL_20m.tif", "T1_scl.tif"])

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from scipy import ndimage
 
-from geodecloud.errors import SceneError, UsageError
+from geodecloud.errors import BandsWarning, SceneError, UsageError, warn
 from geodecloud.raster.align import warp
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import Grid, lie_alike
@@ -133,6 +133,9 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
         raise SceneError(f"{path}: no such file; give a raster that says where cloud is")
     whole_file = Grid.of(scene.dataset)
     with open_raster(name, kind="mask") as raster:
+        bands = sum(colour != ColorInterp.alpha for colour in raster.colorinterp)
+        if bands > 1:
+            warn(BandsWarning, f"{path}: has {bands} bands; the first is taken for the cloud mask")
         if lie_alike(Grid.of(raster), whole_file):
             yield CloudMask(path, raster, values, scene.window, scene.shape[0], grown)
             return
