@@ -39,14 +39,10 @@ _BOOST = 0.3
 
 @dataclass(frozen=True)
 class Displacement:
-    """Displacement of shadows: rows down and columns to the right of their clouds, in cells.
-
-    certainty: robust standard deviations by which it stands out among all displacements.
-    """
+    """Displacement of shadows: rows down and columns to the right of their clouds, in cells."""
 
     rows: float
     columns: float
-    certainty: float
 
 
 def thrown_shadows(
@@ -138,11 +134,10 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
     middle = float(np.median(score[wanted]))
     robust = 1.4826 * float(np.median(np.abs(score[wanted] - middle)))
     best = float(score[row, column])
-    certainty = (best - middle) / max(robust, 1e-4)
-    if certainty < _CERTAIN or best < _LEAST_SCORE:
+    if best - middle < _CERTAIN * max(robust, 1e-4) or best < _LEAST_SCORE:
         return None
     finer = [_peak(score[:, column], int(row)), _peak(score[row], int(column))]
-    return Displacement(finer[0] - reach, finer[1] - reach, certainty)
+    return Displacement(finer[0] - reach, finer[1] - reach)
 
 
 def displaced(cells: Floats, down: float, right: float, rows: tuple[int, int]) -> Floats:
