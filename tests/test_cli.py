@@ -61,12 +61,14 @@ def test_the_same_bytes_every_time(cli, tmp_path, tiny_model):
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
 
 
-def test_info_describes_a_scene_and_a_model(cli, tiny_model):
+def test_info_describes_a_scene_and_a_model(cli, tmp_path, tiny_model):
     scene = json.loads(cli("info", SAMPLES / "l8_cloudy.tif", "--json").out)
     assert scene["bands"] == [1, 2, 3]
     assert (scene["scale"], scene["offset"]) == pytest.approx((50000, -5000))
     assert "EPSG:32616" in cli("info", SAMPLES / "l8_cloudy.tif").out
     assert "red, green, blue  1, 2, 3" in cli("info", SAMPLES / "l8_cloudy.tif").out
+    plain = write_scene(tmp_path / "plain.tif", noise((3, 20, 20)))
+    assert "if that is wrong, give --bands" in cli("info", plain).err
     assert json.loads(cli("info", tiny_model, "--json").out)["generator"]["width"] == 4
 
 

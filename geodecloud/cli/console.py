@@ -81,6 +81,11 @@ def begin_command(options: Mapping[str, str], *, quiet: bool, verbose: bool) -> 
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # it raises what it logs
 
 
+def name_options(options: Mapping[str, str]) -> None:
+    """Name options of another command, too, that messages of this one tell people to give."""
+    _options.update(options)
+
+
 def show_warnings(*, each_kind_once: bool = False) -> None:
     """Send Python's warnings to the messages; other packages' only with ``--verbose``.
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from geodecloud.cli.console import answer
-from geodecloud.cli.options import JsonOption, takes_settings
+from geodecloud.cli.console import answer, name_options
+from geodecloud.cli.options import JsonOption, long_flags, takes_settings
 from geodecloud.errors import SceneError, UsageError
 from geodecloud.settings import Reading, Settings
 
@@ -35,6 +35,7 @@ def info(
     settings: Settings = _DEFAULTS,
 ) -> None:
     """Describe a scene and what would restore it, a provenance, a cloud mask or a model."""
+    name_options(long_flags())  # what restoring the scene would need
     if Path(file).suffix == ".safetensors":
         from geodecloud.model.model_file import read_info
 

@@ -53,6 +53,14 @@ def option_fields() -> Iterator[tuple[type, dataclasses.Field[Any]]]:
                 yield part, one
 
 
+def long_flags() -> dict[str, str]:
+    """Return the first long flag of each option's field."""
+    flags = {one.name: flags_of(one.name, option_of(one)) for _, one in option_fields()}
+    return {
+        name: next(flag for flag in some if flag.startswith("--")) for name, some in flags.items()
+    }
+
+
 def declared(part: type, name: str) -> Any:
     """Return typer's declaration of the option for a field of the settings."""
     (one,) = (one for one in dataclasses.fields(part) if one.name == name)
