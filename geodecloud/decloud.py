@@ -207,7 +207,9 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
             f"{scene.path} has no nodata value: give `dst_nodata`, or set `opaque` to fill or keep"
         )
     if policy.fill_limit is not None and scene.pixel_metres is None:
-        raise UsageError(f"{scene.path} has no CRS to measure metres by: leave `fill_limit` out")
+        raise UsageError(
+            f"{scene.path} has no georeferenced grid to measure metres by: leave `fill_limit` out"
+        )
     if len(policy.references) > MOST_REFERENCES:
         raise UsageError(
             f"`references` are {len(policy.references)}: give at most {MOST_REFERENCES}"

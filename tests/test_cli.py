@@ -362,6 +362,7 @@ def test_every_option_with_a_value_says_of_which_kind():
         ("batch a.tif", "OUT_DIR is missing"),
         ("batch", "OUT_DIR is missing"),
         ("batch a.tif {file}", "OUT_DIR is missing: {file} is a file"),
+        ("batch a.tif out.tif", "OUT_DIR is out.tif: name a folder"),
         ("a.tif", "DST is missing"),
         ("out.tif --red a.tif --blue b.tif", "--red, --green and --blue"),
         ("a.tif o.tif --max-memory 600", "--max-memory is 600: give a size with its unit"),
