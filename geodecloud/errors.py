@@ -60,7 +60,7 @@ class RadiometryWarning(GeodecloudWarning):
 
 
 class NodataWarning(GeodecloudWarning):
-    """A value is taken for nodata that the scene does not declare."""
+    """A value is taken for nodata that the scene does not declare, or no pixel has data."""
 
 
 class GeoreferenceWarning(GeodecloudWarning):

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geodecloud.decloud import decloud_scene
+from geodecloud.errors import NodataWarning
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, Settings
@@ -172,7 +173,8 @@ def test_windows_without_data_are_skipped(tmp_path):
     assert (report.windows, report.windows_skipped, sum(seen)) == (10, 9, 1)
     dn[:] = 0
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
-    decloud_scene(src, tmp_path / "out.tif", count, Settings(overwrite=True))
+    with pytest.warns(NodataWarning, match="no pixel has data"):
+        decloud_scene(src, tmp_path / "out.tif", count, Settings(overwrite=True))
     assert sum(seen) == 1
     np.testing.assert_array_equal(read(tmp_path / "out.tif"), dn)
 

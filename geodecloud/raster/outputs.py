@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from geodecloud.errors import UsageError
+from geodecloud.errors import NodataWarning, UsageError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.cloud_mask import create_cloud_mask
@@ -182,6 +182,8 @@ class Outputs:
             pictures = Pictures(self._report.parent, scene.shape, radiometry)
             self._pictures = self._files.enter_context(pictures)
         counts = self._write_rows(rows)
+        if not counts.valid:
+            warn(NodataWarning, f"{scene.path}: no pixel has data, so nothing was restored")
         fractions = counts.fractions()
         self._restored.tag({name.upper(): f"{share:.6f}" for name, share in fractions.items()})
         if self._item:

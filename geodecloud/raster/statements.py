@@ -234,7 +234,7 @@ def _of_name(statements: Statements) -> Radiometry | None:
     name = _end_of_name(statements.name)
     level = stated_level(statements)
     if level and statements.dtype == np.uint8 and TCI.search(PurePath(name).stem):
-        return Radiometry(_TCI_SCALES[level], origin=f"the stretch of a {level} TCI, by its name")
+        return Radiometry(_TCI_SCALES[level], origin=f"the stretch of an {level} TCI, by its name")
     if not _holds_sentinels_dn(statements.dtype):
         return None
     if product := statements.product:
