@@ -115,29 +115,32 @@ def side_by_side(window: int, limits: Limits) -> int:
     return min(limits.thread_count, CALLS * -(-limits.windows_per_call // grain(window)))
 
 
+def _network_bytes(window: int, limits: Limits) -> int:
+    """Return the bytes of the windows that the network computes or that wait for it."""
+    computed = side_by_side(window, limits) * grain(window) * _PER_PATCH_PIXEL
+    waiting = _BATCHES * limits.windows_per_call * 10 * 4  # six channels in, four out, float32
+    return (computed + waiting) * window**2
+
+
 def needed_bytes(
     rows_of_windows: int, footprint: Footprint, grid: WindowGrid, limits: Limits
 ) -> int:
     """Return the most bytes that a run needs at once."""
-    pixels = grid.size**2
-    grains = side_by_side(grid.size, limits)
-    network = grains * grain(grid.size) * pixels * _PER_PATCH_PIXEL
-    batches = (
-        _BATCHES * limits.windows_per_call * pixels * 10 * 4
-    )  # six channels in, four out, float32
+    network = _network_bytes(grid.size, limits)
     rows = (rows_of_windows - 1) * grid.stride + grid.size
     strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
     more = footprint.more
     coarse_row = footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
     surveying = round(more * (coarse_row + footprint.cells * _GATHER))
-    coarse_pass = network + batches + surveying
+    # The coarse pass has windows of its own, unless its answer is fine already.
+    coarse_pass = max(network, _network_bytes(WindowGrid().size, limits)) + surveying
     # The network rests while shadows and veils are searched for, and while the land is spread.
     searching = surveying + round(_SEARCH * footprint.coarse)
     details = round(more * _DETAILS)
     match = _MATCH if footprint.references else 0
     spreading = round(more * footprint.cells * max(_SPREAD, _GATHER + match)) + details
     filling = min(limits.thread_count, FILLING) * FILLED_ROWS * footprint.width
-    fine_pass = network + batches + strips + details + round(more * filling * _PER_FILLED_PIXEL)
+    fine_pass = network + strips + details + round(more * filling * _PER_FILLED_PIXEL)
     blocks = _BLOCK_ROWS * footprint.block_row * (footprint.bytes_per_pixel + _PER_BLOCK_PIXEL)
     always = _PROGRAM + cache_bytes(limits) + round(blocks) + round(more * _SWATCHES)
     always += footprint.coarse
