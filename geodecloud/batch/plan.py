@@ -9,6 +9,7 @@ from pathlib import Path
 
 from geodecloud.batch.search import Fingerprint, FoundScene
 from geodecloud.errors import UsageError
+from geodecloud.raster.endings import find_misnomer
 
 INDEX = "geodecloud-report.html"  # lists the reports, in the folder of the outputs
 # Outputs beside the restored scene, with names of their own.
@@ -93,15 +94,11 @@ def _check_pattern(option: str, pattern: str) -> None:
         raise UsageError(f"{given}: use no other fields than {{stem}} and {{parent}}")
     if example.is_absolute() or ".." in example.parts or not example.name:
         raise UsageError(f"{given}: name a file below `out`")
-    if option == "report" and example.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{given}: the report is a web page, so end it in .html")
-    if option == "preview" and example.suffix.lower() != ".png":
-        raise UsageError(f"{given}: the preview is a PNG, so end it in .png")
+    if misnomer := find_misnomer(option, example):
+        words, ending = misnomer
+        raise UsageError(f"{given}: {words}, so end it in {ending}")
     if option == "report" and example == Path(INDEX):
         raise UsageError(f"{given}: that page lists all reports; give another name")
-    rasters = option not in ("preview", "report")
-    if rasters and Path(pattern).suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"{given}: the output is a GeoTIFF, so end it in .tif")
 
 
 class Claims:

@@ -17,6 +17,7 @@ from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.cloud_mask import create_cloud_mask
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
 from geodecloud.raster.counts import Counts, count
+from geodecloud.raster.endings import find_misnomer
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.opacity import create_percent
 from geodecloud.raster.opacity import style as style_of_opacity
@@ -70,15 +71,15 @@ class Outputs:
         others: Iterable[OtherBand] = (),
     ) -> None:
         self._others = [band.index + 1 for band in others]
-        named: dict[str, Path | None] = {name: getattr(output, name) for name in _BESIDE}
-        self._rasters = {name: path for name, path in named.items() if path}
-        for path in (dst, *self._rasters.values()):
-            if path.suffix.lower() not in (".tif", ".tiff"):
-                raise UsageError(f"{path}: the output is a GeoTIFF; name it .tif")
-        if output.report and output.report.suffix.lower() not in (".html", ".htm"):
-            raise UsageError(f"{output.report}: the report is a web page; name it .html")
-        if output.preview and output.preview.suffix.lower() != ".png":
-            raise UsageError(f"{output.preview}: the preview is a PNG; name it .png")
+        asked = (*_BESIDE, "report", "preview")
+        named: dict[str, Path | None] = {"dst": dst} | {
+            name: getattr(output, name) for name in asked
+        }
+        for name, path in named.items():
+            if path and (misnomer := find_misnomer(name, path)):
+                words, ending = misnomer
+                raise UsageError(f"{path}: {words}; name it {ending}")
+        self._rasters = {name: path for name, path in named.items() if path and name in _BESIDE}
         if output.stac:
             require_pystac()
         refuse_unknown_options(output, [str(scene.dtype)])

@@ -1,0 +1,15 @@
+"""Hold the name of an output to what is in it."""
+
+from pathlib import PurePath
+
+_GEOTIFF = "the output is a GeoTIFF", (".tif", ".tiff")
+_OTHERS = {  # by the field of the settings that names the output
+    "preview": ("the preview is a PNG", (".png",)),
+    "report": ("the report is a web page", (".html", ".htm")),
+}
+
+
+def find_misnomer(output: str, path: PurePath) -> tuple[str, str] | None:
+    """Return what an output is, in words, and how its name should end; None: the name is right."""
+    words, endings = _OTHERS.get(output, _GEOTIFF)
+    return None if path.suffix.lower() in endings else (words, endings[0])
