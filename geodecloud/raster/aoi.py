@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError, WindowError
+from rasterio.errors import CRSError, WindowError
 from rasterio.features import geometry_window
 from rasterio.warp import transform_geom
 from rasterio.windows import Window
 
 from geodecloud.errors import UsageError
+from geodecloud.raster.gdal import GDAL_ERRORS
 from geodecloud.settings.text import read_text
 
 _LONLAT = "OGC:CRS84"  # GeoJSON's CRS, by RFC 7946
@@ -88,7 +88,7 @@ def _read_geometries(path: Path, dataset: Any) -> list[dict[str, Any]]:
         raise
     except (
         *(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OSError),
-        *(CRSError, RasterioError, CPLE_BaseError),
+        *(CRSError, *GDAL_ERRORS),
     ) as error:
         raise UsageError(
             f"`aoi` is {path}: not a GeoJSON file with geometries ({error})"

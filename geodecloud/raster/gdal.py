@@ -25,6 +25,8 @@ from geodecloud.raster.offline import refuse_remote_here
 from geodecloud.raster.process import DATA_VARIABLES
 from geodecloud.raster.thread_options import thread_options
 
+# What rasterio raises of GDAL's: copies and transformed geometries pass its own exceptions on.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _WGS84 = 4326  # EPSG code
 # Part of a source without a size, as GDAL writes it down: GDAL reads nothing for it, and gives back
 # whatever the memory held before.

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from geodecloud.errors import OutputWarning, UsageError, warn
-from geodecloud.raster.gdal import without_georeference_warning
+from geodecloud.raster.gdal import GDAL_ERRORS, without_georeference_warning
 from geodecloud.raster.nodata import output_nodata
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Format, Output
@@ -105,7 +103,7 @@ def _find_fault(file_format: Format, options: dict[str, str], dtype: str) -> str
                 copy(file.name, target.name, driver="COG", **options)
             with rasterio.open(target.name if file_format == "cog" else file.name) as written:
                 same = np.array_equal(written.read(), pixels)
-    except (RasterioError, CPLE_BaseError, ValueError) as error:
+    except (*GDAL_ERRORS, ValueError) as error:
         messages = [str(error.__cause__ or error)]
     if messages:
         return f": {_OF_MEMORY_FILE.sub('', messages[0])}"

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from geodecloud.errors import OutputError
-from geodecloud.raster.gdal import without_georeference_warning
+from geodecloud.raster.gdal import GDAL_ERRORS, without_georeference_warning
 from geodecloud.raster.metadata import copy_ground_control, copy_metadata
 from geodecloud.raster.profile import band_profile, cog_options, profile_of
 from geodecloud.raster.scene import Scene
@@ -206,7 +204,7 @@ def _failures(path: Path) -> Iterator[None]:
     try:
         with without_georeference_warning(), thread_options({"GDAL_TIFF_INTERNAL_MASK": "YES"}):
             yield
-    except (RasterioError, CPLE_BaseError) as error:  # the latter by copies
+    except GDAL_ERRORS as error:
         raise _write_failure(path, str(error.__cause__ or error)) from error
 
 
