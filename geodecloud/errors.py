@@ -87,6 +87,11 @@ class DataWarning(GeodecloudWarning):
     """Training data is incomplete."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for a message: 1 band, 2 bands."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def warn(category: type[GeodecloudWarning], message: str) -> None:
     """Warn the caller of the package."""
     messages = _recorded.get()

@@ -112,7 +112,7 @@ BAD_SCENES = {
     "text": (_text, "cannot be opened as a raster"),
     "folder": (lambda folder: folder, "give three files"),
     "truncated": (_truncated, "damaged or truncated"),
-    "two bands": (lambda f: write_scene(f / "two.tif", noise((2, 9, 9))), "2 band(s)"),
+    "two bands": (lambda f: write_scene(f / "two.tif", noise((2, 9, 9))), "2 bands, but"),
     "complex": (lambda f: write_scene(f / "c.tif", noise((3, 9, 9)) * np.complex64(1)), "complex"),
     "palette": (_palette, "palette"),
 }

@@ -93,6 +93,8 @@ def test_images_are_scored_against_their_masks(folders, network):
     assert scores["rows"]["geodecloud"]["thick"]["f1"] > 0.95
     assert set(scores["each"]) == {"a", "b"}
     assert "thick" in masks_table(scores)
+    assert masks_table(scores).startswith("2 images ")
+    assert masks_table(scores | {"images": 1}).startswith("1 image ")
 
 
 def test_another_tool_stands_beside_where_it_is_installed(folders, network, monkeypatch):

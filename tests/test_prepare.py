@@ -150,7 +150,7 @@ def test_bad_tiles_are_named_or_left_out(tmp_path, cli):
     cli("prepare", root, tmp_path / "out", "--on-bad", "skip")
     assert cli.code == 0
     assert "3 tiles" in cli.out
-    assert "1 bad file(s) left out" in cli.err
+    assert "1 bad file left out" in cli.err
     assert (tmp_path / "out" / "all_inputs" / "3.jpg").exists()
     (root / "River").rename(tmp_path / "gone")
     (root / "Forest" / "Forest_0.jpg").write_bytes(b"")

@@ -246,7 +246,7 @@ def test_a_bad_clear_scene_is_named_or_left_out(tmp_path: Path):
     (tmp_path / "b.tif").write_text("no raster")
     with pytest.raises(SceneError, match=r"b\.tif"):
         load_clear_scenes(tmp_path)
-    with pytest.warns(DataWarning, match=r"1 bad file\(s\) left out, first b\.tif"):
+    with pytest.warns(DataWarning, match=r"1 bad file left out, first b\.tif"):
         assert len(load_clear_scenes(tmp_path, on_bad="skip")[1]) == 1
 
 

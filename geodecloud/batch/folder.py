@@ -17,7 +17,7 @@ from geodecloud.batch.record import Recorder, Summary
 from geodecloud.batch.scheduler import Scheduler
 from geodecloud.batch.search import FoundScene, Search
 from geodecloud.batch.watch import Watch
-from geodecloud.errors import GeodecloudError, OutputError, SceneError
+from geodecloud.errors import GeodecloudError, OutputError, SceneError, counted
 from geodecloud.raster.origin import is_output, tags_of_output
 from geodecloud.raster.report.index import write_index
 from geodecloud.raster.stac import item_path
@@ -123,7 +123,7 @@ class Planner:
         watching = self._request.settle is not None
         jobs = self._jobs(self._request.sources())
         if not jobs and not watching:
-            own = f" but {len(self._own)} outputs of earlier runs" if self._own else ""
+            own = f" but {counted(len(self._own), 'output')} of earlier runs" if self._own else ""
             raise SceneError(
                 f"{', '.join(self._request.names)}: no scenes there{own}; see `pattern` and "
                 "`recursive`"

@@ -17,7 +17,7 @@ from geodecloud.cli.options import (
     output_option,
     takes_settings,
 )
-from geodecloud.errors import UsageError
+from geodecloud.errors import UsageError, counted
 from geodecloud.settings import Monitoring, Settings
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def prepare(
     from geodecloud.data.prepare import prepare as prepare_pairs
 
     count = prepare_pairs(eurosat, out, seed=seed, limit=limit, on_bad=on_bad)
-    say(f"{out}: {count} tiles in all_targets and all_inputs; see preview.png")
+    say(f"{out}: {counted(count, 'tile')} in all_targets and all_inputs; see preview.png")
 
 
 def download_eurosat(

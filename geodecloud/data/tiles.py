@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.errors import DataError, DataWarning, SceneError, UsageError, warn
+from geodecloud.errors import DataError, DataWarning, SceneError, UsageError, counted, warn
 
 log = logging.getLogger("geodecloud")
 
@@ -77,5 +77,5 @@ class BadFiles:
     def report(self, root: object) -> None:
         """Warn once if any file of ``root`` was left out."""
         if self.names:
-            count = len(self.names)
-            warn(DataWarning, f"{root}: {count} bad file(s) left out, first {self.names[0]}")
+            files = counted(len(self.names), "bad file")
+            warn(DataWarning, f"{root}: {files} left out, first {self.names[0]}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from geodecloud.errors import DataError, DataWarning, UsageError, warn
+from geodecloud.errors import DataError, DataWarning, UsageError, counted, warn
 from geodecloud.evaluation.tables import Scores, aligned
 from geodecloud.masking import mask_scene
 from geodecloud.model.predictor import load_predictor
@@ -168,7 +168,7 @@ def accuracies(counts: Any) -> Scores:
 
 def masks_table(scores: Scores) -> str:
     """Format the result of ``evaluate_masks``: over the pixels of all images."""
-    lines = [[f"{scores['images']} images", "", "user's", "producer's", "F1", "balanced"]]
+    lines = [[counted(scores["images"], "image"), "", "user's", "producer's", "F1", "balanced"]]
     for tool, kinds in scores["rows"].items():
         label = tool
         for kind, measures in kinds.items():

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from geodecloud.errors import counted
 from geodecloud.evaluation.metrics import Mask, Picture, mae, psnr, sam, ssim
 
 METRICS = {"psnr": psnr, "ssim": ssim, "sam": sam, "mae": mae}
@@ -139,7 +140,7 @@ def _other_bands(scores: Scores) -> list[list[str]]:
 
 def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
     """Format the result of ``evaluate_tiles``."""
-    lines = [[f"{scores['tiles']} tiles", "", *_UNITS.values(), "untouched"]]
+    lines = [[counted(scores["tiles"], "tile"), "", *_UNITS.values(), "untouched"]]
     for kind, rows in scores["kinds"].items():
         for row, text in ROWS.items():
             label = labels.get(kind, kind) if row == "identity" else ""

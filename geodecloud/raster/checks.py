@@ -7,7 +7,7 @@ import numpy as np
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
-from geodecloud.errors import GeoreferenceWarning, SceneError, warn
+from geodecloud.errors import GeoreferenceWarning, SceneError, counted, warn
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 # No scene is larger, but a damaged or malicious file may claim to be. The land of the Earth at
@@ -55,8 +55,8 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
         raise SceneError(f"{path}: a palette picture; expand it with gdal_translate -expand rgb")
     if dataset.count < 3:
         raise SceneError(
-            f"{path}: {dataset.count} band(s), but red, green and blue are needed; where each band "
-            "is a file, give their folder"
+            f"{path}: {counted(dataset.count, 'band')}, but red, green and blue are needed; where "
+            "each band is a file, give their folder"
         )
     if types not in DTYPES:
         raise SceneError(f"{path}: {types} bands; convert to one type of {', '.join(DTYPES)}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from rasterio.enums import ColorInterp
 
-from geodecloud.errors import SceneError, UsageError
+from geodecloud.errors import SceneError, UsageError, counted
 from geodecloud.raster.bands import COLOURS, COMPOSITE, BandNames, colour_of_file
 from geodecloud.raster.extra_bands import NONE, ExtraFile, Pixels, choose, known_files
 from geodecloud.raster.gdal import open_raster
@@ -236,7 +236,7 @@ def _stack(
         known: files of further bands, of which ``wanted`` names those to read.
     """
     if len(files) != len(COLOURS):
-        raise UsageError(f"{label}: {len(files)} file(s); give three: red, green, blue")
+        raise UsageError(f"{label}: {counted(len(files), 'file')}; give three: red, green, blue")
     product = product or product_above(files[0])
     grids, layouts, pixels = [], [], []
     for file in files:
