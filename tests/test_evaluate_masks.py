@@ -127,12 +127,14 @@ def test_masks_that_are_missing_or_of_another_size_are_one_line(folders, network
 
 
 def test_values_that_no_class_has_are_not_passed_over(folders, network):
-    truth = np.full((1, SIZE, SIZE), 4, np.uint8)
-    truth[:, 40:100, 40:100] = 9
-    for name in ("a.tif", "b_mask.tif"):
-        write_scene(folders[1] / name, truth)
-    with pytest.raises(DataError, match="no classes of CloudSEN12; give `classes`"):
-        evaluate_masks(*folders, None)
+    for clear, cloud in ((0, 12), (0, 254), (4, 9)):
+        truth = np.full((1, SIZE, SIZE), clear, np.uint8)
+        truth[:, 40:100, 40:100] = cloud
+        for name in ("a.tif", "b_mask.tif"):
+            write_scene(folders[1] / name, truth)
+        unknown = clear or cloud
+        with pytest.raises(DataError, match=f"value {unknown}, which is no .*; give `classes`"):
+            evaluate_masks(*folders, None)
     scores = evaluate_masks(*folders, None, "4=clear,9=thick")
     assert scores["rows"]["geodecloud"]["thick"]["f1"] > 0.95
 

@@ -18,6 +18,7 @@ from geodecloud.masking import mask_scene
 from geodecloud.model.predictor import load_predictor
 from geodecloud.raster.array import read_array
 from geodecloud.raster.cloud_mask import CloudClass, read_cloud_mask
+from geodecloud.raster.dn import exact
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands
 from geodecloud.settings import ModelSpec, Settings
@@ -36,7 +37,6 @@ _LABELS = {
 # Sentinel-2's scene classification. Its 7, "unclassified", and 2, "dark area", may be anything.
 _SCL = "0-2=ignore,3=shadow,4-6=clear,7=ignore,8-9=thick,10=thin,11=clear"
 _CLOUDSEN12 = "0=clear,1=thick,2=thin,3=shadow,255=ignore"
-_OF_OTHERS = range(4, 12)  # values of an SCL, or of masks of one's own, that CloudSEN12 lacks
 # Kind -> its codes among the labels, and among the predicted classes.
 _KINDS = {
     "cloud": ((1, 2, _CLOUD), (1, 2)),
@@ -85,7 +85,8 @@ def evaluate_masks(
             after its name.
         model: a model file; None: the built-in one.
         classes: of the masks' values, see :func:`parse_classes`; values that it does not name are
-            ignored. None: those of SCL where the name ends so, else those of CloudSEN12.
+            ignored. None: those of SCL where the name ends so, else those of CloudSEN12, which
+            has to know each value.
 
     Returns:
         ``images``, their number; ``rows``: for each tool and kind of pixel, user's accuracy (of
@@ -105,8 +106,8 @@ def evaluate_masks(
         path = Path(folder, "mask.tif")
         for image, mask in tqdm(pairs, "images", leave=False, disable=None):
             chosen = settings.replace(overwrite=True, force=True)
-            mask_scene(image, path, predictor, chosen)
             labels = _labels(mask, classes)
+            mask_scene(image, path, predictor, chosen)
             found = {"geodecloud": read_cloud_mask(path)}
             if labels.shape != found["geodecloud"].shape:
                 raise DataError(f"{mask}: another size than {image}; crop or warp one")
@@ -204,10 +205,11 @@ def _labels(mask: Path, classes: str | None) -> Classes:
     scl = mask.stem.lower().endswith("scl")
     mapping: Mapping[int, int] = parse_classes(classes or (_SCL if scl else _CLOUDSEN12))
     values = read_array(mask)[0]
-    if not (classes or scl) and np.isin(values, list(_OF_OTHERS)).any():
+    unknown = values[np.isin(values, list(mapping), invert=True)]
+    if unknown.size and not (classes or scl):
         raise DataError(
-            f"{mask}: has values from 4 to 11, which are no classes of CloudSEN12; give `classes`, "
-            "or end the name of an SCL in _SCL"
+            f"{mask}: has the value {exact(float(unknown.min()))}, which is no class of CloudSEN12;"
+            " give `classes`, or end the name of an SCL in _SCL"
         )
     labels = np.full(values.shape, _IGNORED, np.uint8)
     for value, label in mapping.items():
