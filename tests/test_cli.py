@@ -308,6 +308,8 @@ def test_a_batch_counts_scenes_in_json_lines(cli, tmp_path, tiny_model):
     assert start["event"] == "start"
     assert {(e["event"], e["total"], e["unit"]) for e in events} == {("progress", 3, "scene")}
     assert events[-1]["done"] == 3
+    assert (cli.out + cli.err).count("c.tif: cannot be opened") == 1
+    assert "failed       1" in cli.out
     assert max(event["done"] for event in events) == 3
     assert "c.tif" in cli.err
 

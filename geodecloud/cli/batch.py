@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geodecloud.cli.console import say, with_options
+from geodecloud.cli.console import say
 from geodecloud.cli.options import (
     JsonOption,
     OverwriteOption,
@@ -184,7 +184,11 @@ def batch(
 
 
 def _say(summary: "Summary", out: Path, *, report: bool, as_json: bool, quiet: bool) -> None:
-    """Print what became of the scenes; ``report``: a page lists them."""
+    """Print what became of the scenes; errors were shown as they came.
+
+    Args:
+        report: a page lists the scenes.
+    """
     from geodecloud.batch.plan import INDEX
 
     left = summary.planned - len(summary.entries)
@@ -199,9 +203,6 @@ def _say(summary: "Summary", out: Path, *, report: bool, as_json: bool, quiet: b
             f"{label:>8}  {count:6}" for label, count in counts.items() if count or label != "left"
         ]
         lines[0] += f"  {summary.pixels / 1e6:10.1f} Mpixel  {minutes:6.0f} min {seconds:4.1f} s"
-        for entry in summary.failed:
-            path, reason = entry["source"]["path"], with_options(entry["error"])
-            lines.append(f"          {reason if path in reason else f'{path}: {reason}'}")
         if report and (out / INDEX).exists():
             lines.append(f"  report  {out / INDEX}")
         say("\n".join([f"{out}:", *lines]))

@@ -163,16 +163,10 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
             feedback.pushInfo(self.CANCELLED)
             return None
         except ProgramError as error:
-            reasons = str(error).splitlines()
-            lines = [line for line in error.output.splitlines() if not _any_in(reasons, line)]
-            feedback.pushInfo("\n".join(lines))  # QGIS shows the reasons
+            feedback.pushInfo(error.output)  # QGIS shows the reasons
             raise QgsProcessingException(str(error)) from error
         except executable.ExecutableError as error:
             raise QgsProcessingException(str(error)) from error
-
-
-def _any_in(words: list[str], line: str) -> bool:
-    return any(word and word in line for word in words)
 
 
 def _named(definition: Any, given: Any) -> Any:
