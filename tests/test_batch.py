@@ -152,13 +152,14 @@ def _descendants(pid):
 def _batch_in_mid_scene(folder, out, *options):
     """A batch that has begun to write; with its process."""
     command = _command(folder, out, *options)
-    with subprocess.Popen(command, cwd=ROOT, stdout=-3, stderr=subprocess.PIPE, text=True) as run:
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as run:
         _wait_for(lambda: list(out.glob(".geodecloud.*.part")), run)
         yield run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_batch_killed_in_mid_scene_goes_on(tmp_path, tiny_model, which):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -166,11 +167,14 @@ def test_a_batch_killed_in_mid_scene_goes_on(tmp_path, tiny_model, which):
     _large(folder / "b.tif")
     with _batch_in_mid_scene(folder / "[b]*", out, "--model", tiny_model) as run:
         workers = _descendants(run.pid)
-        run.send_signal(which)
+        if which == signal.SIGHUP:  # reaches all processes of a terminal
+            os.killpg(run.pid, which)
+        else:
+            run.send_signal(which)
         run.wait(PATIENCE)
         errors = run.stderr.read()
     assert "Traceback" not in errors
-    assert run.returncode == {2: 130, 15: 143, 9: -9}[which]
+    assert run.returncode == {1: 129, 2: 130, 15: 143, 9: -9}[which]
     _wait_for(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in workers))
     assert _outputs(out) == {}  # the workers ended with it, and cleaned up
     facts, _ = _run(folder, out, "--model", tiny_model)

@@ -249,6 +249,7 @@ def restore():
     decloud_scene(src, dst, network, Settings(preview=preview, overlap=32))
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and so does one under nohup
 run(restore)
 """
 
@@ -256,7 +257,7 @@ run(restore)
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("which", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (getattr(signal, "SIGHUP", None), 129)],
 )
 def test_interrupted_runs_leave_nothing(tmp_path, which, code):
     src = write_scene(tmp_path / "in.tif", np.ones((3, 3000, 2000), np.uint16), compress="lzw")
@@ -271,6 +272,14 @@ def test_interrupted_runs_leave_nothing(tmp_path, which, code):
     assert "Traceback" not in errors
     assert errors.endswith("geodecloud: interrupted\n")
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_closed_terminal_is_ignored_under_nohup():
+    script = "from geodecloud.raster.signals import *; print(*map(int, requests()))"
+    command = ["nohup", sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.split() == [b"2", b"15"]
 
 
 def test_simulate_writes_clouds_and_their_opacity(cli, tmp_path, scene):

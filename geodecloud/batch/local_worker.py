@@ -13,7 +13,7 @@ from geodecloud.batch.worker import Restorer, WorkerSpec
 from geodecloud.errors import GeodecloudError
 from geodecloud.model.startup import quick_imports
 from geodecloud.raster.process import own_process
-from geodecloud.raster.signals import Stopped, stopped_by
+from geodecloud.raster.signals import Stopped, requests, stopped_by
 from geodecloud.restore.heap import use_one_heap
 
 READY = "ready"
@@ -28,7 +28,8 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
     """
     use_one_heap()
     own_process()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner, which stops us
+    for number in {*requests()} - {signal.SIGTERM}:  # they reach the owner, which stops us
+        signal.signal(number, signal.SIG_IGN)
     worker = f"{socket.gethostname()}:{os.getpid()}"
 
     def progress(done: int, total: int) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 from geodecloud.cli.console import log, show_warnings, with_options
 from geodecloud.errors import GeodecloudError
 from geodecloud.raster.process import own_process
-from geodecloud.raster.signals import Stopped, stopped_by
+from geodecloud.raster.signals import Stopped, requests, stopped_by
 from geodecloud.restore.heap import use_one_heap
 
 
@@ -27,7 +26,7 @@ def run(program: Callable[[], object]) -> NoReturn:
     unraisablehook = sys.unraisablehook
     sys.unraisablehook = _note_lost_exception
     try:
-        with stopped_by(signal.SIGINT, signal.SIGTERM):
+        with stopped_by(*requests()):
             message, code = _outcome(program)
     finally:
         sys.unraisablehook = unraisablehook

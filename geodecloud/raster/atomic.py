@@ -116,8 +116,9 @@ class AtomicFiles:
                 with held_back():  # a signal between two files
                     self._move_all()
         finally:
-            for unfinished in self._unfinished.values():
-                unfinished.remove()
+            with held_back():  # when a terminal is closed, its signal may come twice
+                for unfinished in self._unfinished.values():
+                    unfinished.remove()
 
     def _move_all(self) -> None:
         """Give all files their names."""

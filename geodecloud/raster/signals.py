@@ -18,8 +18,20 @@ _PAUSE = 0.05  # seconds; what has dropped the exception is over then
 _listening = False
 
 
+def requests() -> list[int]:
+    """Return the signals that ask a program to end: Ctrl-C, SIGTERM and a closed terminal.
+
+    Where a closed terminal is ignored, as under nohup, it asks for nothing.
+    """
+    heeded: list[int] = [signal.SIGINT, signal.SIGTERM]
+    hangup: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        heeded.append(hangup)
+    return heeded
+
+
 class Stopped(BaseException):
-    """Ctrl-C or a request to end: leaves through every ``with`` block, and no one catches it.
+    """A request to end: leaves through every ``with`` block, and no one catches it.
 
     Attributes:
         number: of the signal.
@@ -60,14 +72,14 @@ def stopped_by(*numbers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Let Ctrl-C and a request to end wait for the end of the ``with`` block, an instant later."""
+    """Let a request to end wait for the end of the ``with`` block, an instant later."""
     if threading.current_thread() is not threading.main_thread():  # no signal raises here
         yield
         return
     waiting: list[int] = []
     handlers: dict[int, Any] = {}
     try:
-        for which in (signal.SIGINT, signal.SIGTERM):
+        for which in requests():
             handler = signal.getsignal(which)
             if handler not in (None, signal.SIG_IGN):
                 handlers[which] = handler
