@@ -343,6 +343,7 @@ def test_settings_come_back_from_the_manifest_equal(tmp_path):
     assert recorded["mask"][:2] == [str(mask), 7]
     assert (recorded["shadows"], _recorded()["shadows"]) == ("keep", "restore")
     assert not {"threads", "model", "provenance", "overwrite"} & set(recorded)
+    assert _recorded(dst_nodata="nan")["dst_nodata"] == "nan"  # NaN equals nothing
 
 
 @pytest.mark.slow

@@ -97,6 +97,19 @@ def test_cloud_is_made_nodata_without_a_nodata_value(tmp_path, how, beyond):
         np.testing.assert_array_equal(out.dataset_mask() == 0, removed | hidden)
 
 
+def test_cloud_in_floats_may_become_nan(tmp_path):
+    dn = cloudy() / np.float32(10000)
+    dn[:, :10] = np.nan
+    src = write_scene(tmp_path / "in.tif", dn)
+    _, out, codes = restore(src, tmp_path, opaque="nodata", dst_nodata=np.nan)
+    removed = codes == Provenance.CLOUD_REMOVED
+    np.testing.assert_array_equal(removed, CLOUD)
+    np.testing.assert_array_equal(out, np.where(removed, np.float32(np.nan), dn))
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert np.isnan(file.nodata)
+        assert (file.dataset_mask() == 0).sum() == removed.sum() + dn[0, :10].size
+
+
 def test_a_scene_without_any_nodata_needs_a_value(tmp_path):
     src = write_scene(tmp_path / "in.tif", cloudy())
     with pytest.raises(UsageError, match="give `dst_nodata`"):

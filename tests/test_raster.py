@@ -291,6 +291,17 @@ def test_an_output_is_given_a_nodata_value_that_its_scene_lacks(tmp_path, scene)
         output_nodata(opened, Output(dst_nodata=7))
 
 
+def test_floats_may_have_nan_for_nodata(tmp_path, scene):
+    nan, dn = Output(dst_nodata="nan"), noise((3, 20, 20)) / np.float32(10000)
+    for declared in (None, np.nan):
+        with open_scene(write_scene(tmp_path / "float.tif", dn, nodata=declared)) as opened:
+            assert np.isnan(output_nodata(opened, nan))
+    with open_scene(scene) as opened, pytest.raises(UsageError, match=r"nan: .*give a whole"):
+        output_nodata(opened, nan)
+    with pytest.raises(UsageError, match="is inf: give a number, or nan"):
+        Output(dst_nodata="inf")
+
+
 def test_measured_pixels_never_turn_into_nodata(tmp_path):
     dn = noise((4, 30, 20))
     dn[dn == 7] = 8

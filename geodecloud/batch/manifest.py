@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, TextIO
@@ -45,9 +46,11 @@ def configuration_of(spec: WorkerSpec, model_sha256: str) -> Entry:
 
 
 def _json(value: Any) -> Any:
-    """Return a value as JSON has it: for a file, its path, size and time."""
+    """Return a value as JSON has it: for a file, its path, size and time; for NaN, a text."""
     if isinstance(value, list | tuple):
         return [_json(one) for one in value]
+    if isinstance(value, float) and math.isnan(value):
+        return "nan"
     if isinstance(value, Path):
         fingerprint = FoundScene(str(value.absolute())).fingerprint()
         facts = dataclasses.astuple(fingerprint) if fingerprint else ()

@@ -20,6 +20,11 @@ def holds(dtype: np.dtype[Any], value: float) -> bool:
     return float(value).is_integer() and limits.min <= value <= limits.max
 
 
+def is_nan(value: float | None) -> bool:
+    """Return whether a nodata value is NaN, which equals nothing; None: there is none."""
+    return value is not None and bool(np.isnan(value))
+
+
 def equal(rgb: NDArray[Any], value: float | NDArray[Any]) -> NDArray[np.bool_]:
     """Return where red, green and blue are all the value: the shape without its first axis."""
     wanted = rgb.dtype.type(value)

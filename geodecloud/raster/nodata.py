@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import UsageError
-from geodecloud.raster.dn import exact, holds
+from geodecloud.raster.dn import exact, holds, is_nan
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Output
 
@@ -18,7 +18,7 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
         UsageError: ``dst_nodata`` contradicts the scene, or its dtype does not hold it.
     """
     wanted = output.dst_nodata
-    if wanted is None or wanted == scene.nodata:
+    if wanted is None or wanted == scene.nodata or (is_nan(wanted) and is_nan(scene.nodata)):
         return scene.nodata
     if scene.nodata is not None:
         raise UsageError(
@@ -35,7 +35,7 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
             f"`dst_nodata` is {exact(wanted)}, but {scene.path} is filled with "
             f"{exact(scene.validity.fill.value)} at its border; give that value"
         )
-    if holds(scene.dtype, wanted):
+    if holds(scene.dtype, wanted) or (is_nan(wanted) and scene.dtype.kind == "f"):
         return wanted
     if scene.dtype.kind == "f":
         raise UsageError(f"`dst_nodata` is {exact(wanted)}: {scene.dtype} does not hold it")

@@ -308,6 +308,7 @@ class Output(Part):
         "Nodata value of the output, for a scene that declares none",
         unit="VALUE",
         shown_default="the scene's",
+        parse=parse.nodata,
     )
     overwrite: bool = option(False, "Replace existing outputs")
 

@@ -135,6 +135,13 @@ def lower_case(value: Any) -> str:
     return str(value).lower()
 
 
+def nodata(value: Any) -> float:
+    """Return a number, or NaN from "nan"."""
+    if str(value).strip().lower() == "nan":
+        return math.nan
+    return number_of(value, "give a number, or nan")
+
+
 def whole(value: Any, remedy: str = "give a whole number") -> int:
     """Return a whole number; a ValueError says ``remedy``."""
     number = number_of(value, remedy)
