@@ -23,7 +23,7 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.settings import Reading, Settings
 from tests.conftest import ROOT, darken, noise, read, write_scene
 
-IN_A_FILE, IN_MEMORY = {"keeping": 0}, {"keeping": 1 << 20}
+IN_A_FILE, IN_MEMORY = ({"decoding": 1 << 20, "keeping": room} for room in (0, 1 << 20))
 FULL_DISK = Path("/dev/full")  # a file that nothing can be written to
 SLOW = {"compress": "lzma", "nodata": 0}
 LOSSLESS = {"QUALITY": "100", "REVERSIBLE": "YES", "YCC": "NO"}
@@ -160,7 +160,7 @@ def test_rows_that_come_back_changed_are_decoded_again(slow, monkeypatch):
     file = tempfile.TemporaryFile()  # noqa: SIM115
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: file)
     with open_scene(slow) as scene:
-        scene.keep_rows()
+        scene.keep_rows(1 << 20)
         scene.read(0, 200)
         file.seek(2 * 50 * 200 + 5000)
         file.write(bytes(200))
@@ -174,7 +174,7 @@ def test_a_killed_process_leaves_nothing_behind(slow, tmp_path):
 import sys
 from geodecloud.raster.scene import open_scene
 with open_scene(sys.argv[1]) as scene:
-    scene.keep_rows()
+    scene.keep_rows(1 << 20)
     scene.read(0, 200)
     print(scene._kept._planes is not None, flush=True)
     sys.stdin.read()

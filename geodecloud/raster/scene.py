@@ -141,7 +141,7 @@ class Scene:
             valid &= ~self.validity.fill.covers(dn[self.rgb], rows, columns)
         return dn, valid
 
-    def keep_rows(self, decoding: int = 96 << 20, keeping: int = 0) -> None:
+    def keep_rows(self, decoding: int, keeping: int = 0) -> None:
         """Keep rows from now on as they are read, where decoding them again would be slow.
 
         Args:

@@ -19,6 +19,7 @@ from geodecloud.raster.wavelengths import OtherBand, find_other_bands, same_band
 from geodecloud.restore.fill.ground import Ground
 from geodecloud.restore.fill.pyramid import normalise, pull_push
 from geodecloud.restore.filters import Floats, box_mean, upsample
+from geodecloud.restore.memory import MemoryPlan
 from geodecloud.settings import Reading, Settings
 
 log = logging.getLogger("geodecloud")
@@ -203,7 +204,7 @@ def open_reference(
     ):
         # Its colours are matched to the scene's, so that its own offset hardly counts.
         radiometry = calibrate(own, Reading(keep_haze=True, force=True))
-        on_grid.keep_rows()
+        on_grid.keep_rows(MemoryPlan.decoding)
         yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
 
 
