@@ -104,6 +104,7 @@ def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
     try:
         numbers = (rows.first, rows.windows, rows.windows_skipped)
         np.save(file, np.array([*numbers, *map(_FIELDS.index, arrays)]))
+        np.save(file, np.array([(some.start, some.stop) for some in rows.changing], np.int64))
         for array in arrays.values():
             np.save(file, array)
     except OSError as error:
@@ -116,8 +117,9 @@ def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
 def take_back(file: IO[bytes]) -> Rows:
     """Return the next rows of a file that were set aside."""
     first, windows, skipped, *fields = np.load(file).tolist()
+    columns = tuple(slice(start, stop) for start, stop in np.load(file).tolist())
     arrays = {_FIELDS[number]: np.load(file) for number in fields}
-    return Rows(first=first, windows=windows, windows_skipped=skipped, **arrays)
+    return Rows(first=first, windows=windows, windows_skipped=skipped, columns=columns, **arrays)
 
 
 _FIELDS = [field.name for field in dataclasses.fields(Rows)]
