@@ -339,6 +339,15 @@ def test_a_small_faint_cloud_is_certain_where_the_land_around_is_clear(veil):
     assert not certain_veil(opacity, 0.12).any()
 
 
+@pytest.mark.parametrize("veil", [0, 0.03])
+def test_cells_without_data_are_no_clear_land_around_a_small_cloud(veil):
+    known = np.arange(64) < 34  # the cloud lies at the border of the data
+    opacity = known * np.maximum(bump(2, 2, 0.1), np.float32(veil))
+    found = small_clouds(opacity, np.broadcast_to(known, opacity.shape))
+    assert found.any() == (veil == 0)
+    assert small_clouds(opacity).any()  # it would be one if that were clear land
+
+
 @pytest.mark.parametrize(
     ("opacity", "is_land"),
     [

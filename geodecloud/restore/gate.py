@@ -39,7 +39,7 @@ def find_gate(
         of_picture: whether the scene is a picture of 8 bits, whose land may be as bright as haze.
         known: cells with a valid pixel; None: all.
     """
-    veil = veil_around((opacity > _CERTAIN) | small_clouds(opacity), opacity)
+    veil = veil_around((opacity > _CERTAIN) | small_clouds(opacity, known), opacity)
     if of_picture:
         veil &= ~bright_land(opacity, veil, known)
     gate = np.empty(opacity.shape, np.uint8)
@@ -69,11 +69,17 @@ def veil_around(certain: Where, opacity: Opacity) -> Where:
     return veil
 
 
-def small_clouds(opacity: Opacity) -> Where:
-    """Return the tops of small clouds: cells that are certain, as the land around is clear."""
+def small_clouds(opacity: Opacity, known: Where | None = None) -> Where:
+    """Return the tops of small clouds: cells that are certain, as the land around is clear.
+
+    Args:
+        known: cells with a valid pixel, see :func:`find_gate`; elsewhere opacity is 0.
+    """
     tops = np.zeros(opacity.shape, np.bool_)
-    for rows, around in soft_dilations(opacity, 0, _AROUND):  # means alone, few rows at once
-        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND)
+    known = np.ones(opacity.shape, np.bool_) if known is None else known
+    means = (soft_dilations(cells, 0, _AROUND) for cells in (opacity, known))  # few rows at once
+    for (rows, around), (_, share) in zip(*means, strict=True):
+        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND * share)
     return tops
 
 
