@@ -16,7 +16,8 @@ from geodecloud.cli.dry_run import describe_run
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, UsageError
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.opacity import BANDS, NO_PERCENT, style
+from geodecloud.raster.descriptions import OPACITY
+from geodecloud.raster.opacity import NO_PERCENT, style
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows
@@ -64,7 +65,7 @@ def test_the_raster_lies_on_the_grid_and_says_what_its_bands_are(cloudy, file_fo
         assert (file.shape, file.transform, file.crs) == (out.shape, out.transform, out.crs)
         assert file.shape == (130, 130)
         assert (file.dtypes, file.nodatavals) == (("uint8",) * 2, (NO_PERCENT,) * 2)
-        assert (file.descriptions, file.units) == (BANDS, ("%", "%"))
+        assert (file.descriptions, file.units) == (OPACITY, ("%", "%"))
         assert file.colorinterp == (ColorInterp.gray, ColorInterp.undefined)
         assert file.compression == rasterio.enums.Compression.deflate
         structure = file.tags(ns="IMAGE_STRUCTURE")
@@ -238,3 +239,19 @@ def test_a_batch_writes_one_beside_each_output(cli, cloudy, tiny_model):
     assert cli(*command).code == 0, cli.err
     assert json.loads(cli.out)["done"] == 1
     assert "patterns that differ" in cli(*command[:-1], "{stem}_clear.tif").err
+
+
+def test_info_says_what_a_raster_beside_a_scene_holds_and_no_run_takes_it_for_one(cli, cloudy):
+    names = {"provenance": "provenance", "cloud_mask": "a cloud mask", "opacity": "opacity"}
+    paths = {name: cloudy.parent / f"{name}.tif" for name in names}
+    decloud_scene(cloudy, cloudy.parent / "out.tif", white_is_cloud, Settings(**paths))
+    for name, path in paths.items():
+        facts = json.loads(cli("info", path, "--json").out)
+        assert facts.pop(name) == str(path)
+        nodata = next(share for text, share in facts.items() if "255: nodata" in text)
+        assert nodata == 10 / SIZE
+        restored = cli(path, cloudy.parent / "again.tif")
+        assert (restored.code, restored.err.count("\n")) == (1, 1)
+        assert f"holds {names[name]}, not a scene" in restored.err
+    assert facts["76-100: opacity in percent"] == pytest.approx(CLOUD.mean(), abs=1e-6)
+    assert facts["0: no shadow"] == 1 - 10 / SIZE

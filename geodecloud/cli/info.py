@@ -29,12 +29,13 @@ _LABELS = {"bands": "bands of red, green, blue"}  # for people
 )
 def info(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Scene, provenance, cloud mask or model file")
+        str,
+        typer.Argument(metavar="FILE", help="Scene, provenance, cloud mask, opacity or model file"),
     ],
     as_json: JsonOption = False,
     settings: Settings = _DEFAULTS,
 ) -> None:
-    """Describe a scene and what would restore it, a provenance, a cloud mask or a model."""
+    """Describe a scene and what would restore it, a raster written beside one, or a model."""
     name_options(long_flags())  # what restoring the scene would need
     if Path(file).suffix == ".safetensors":
         from geodecloud.model.model_file import read_info
@@ -55,25 +56,27 @@ def info(
 
 
 def _shares_of_codes(file: str, *, each: bool) -> dict[str, Any] | None:
-    """Return the fraction of the pixels that each code of provenance, or of a cloud mask, has.
+    """Return the fraction of the pixels of each code of provenance, a cloud mask or opacity.
 
     Args:
         each: tell each percentage and each reference of provenance apart.
 
     Returns:
-        None: it is neither.
+        None: it is none of them.
     """
-    from geodecloud.raster import cloud_mask, provenance
+    from geodecloud.raster import cloud_mask, opacity, provenance
     from geodecloud.raster.categories import count_codes
 
-    names = (provenance.NAME, cloud_mask.TEXT)
-    counted = count_codes(Path(file), names) if Path(file).is_file() else None
+    counted = count_codes(Path(file)) if Path(file).is_file() else None
     if counted is None:
         return None
-    name, counts = counted
-    if name == cloud_mask.TEXT:
+    kind, (counts, *more) = counted
+    if kind == "a cloud mask":
         texts = {str(code.value): text for code, (text, _, _) in cloud_mask.MEANINGS.items()}
         return {"cloud_mask": file, **_shares(counts, texts)}
+    if kind == "opacity":
+        cloud, shadow = map(_shares, (counts, *more), opacity.LEGENDS)
+        return {"opacity": file, **cloud, **shadow}
     every = {str(code): provenance.MEANINGS[code][0] for code in counts}
     return {"provenance": file, **_shares(counts, every if each else provenance.legend())}
 

@@ -3,12 +3,13 @@
 A file has a colour for each code, and its meaning in the file that GDAL keeps beside.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from geodecloud.raster.descriptions import Kind, kind_of
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
@@ -44,27 +45,24 @@ def create_codes(
     write_categories(path, {code: text for code, (text, _) in meanings.items()})
 
 
-def count_codes(path: Path, names: Sequence[str]) -> tuple[str, dict[int, int]] | None:
-    """Return which raster of codes a file is, and the number of its pixels of each code.
-
-    Args:
-        names: with which the descriptions of such rasters begin.
+def count_codes(path: Path) -> tuple[Kind, list[dict[int, int]]] | None:
+    """Return what a raster of this program holds, and the number of pixels of each code by band.
 
     Returns:
-        None: it is none of them.
+        None: it is none, or its codes have become numbers of another type.
 
     Raises:
         SceneError: it cannot be read.
     """
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
-        description = (file.descriptions[0] or "") if file.count == 1 else ""
-        name = next(filter(description.startswith, names), None)
-        if name is None:
+        kind = kind_of(file.descriptions)
+        if kind is None or set(file.dtypes) != {"uint8"}:
             return None
-        counts = np.zeros(_HIGHEST + 1, np.int64)
+        counts = np.zeros((file.count, _HIGHEST + 1), np.int64)
         for _, window in file.block_windows(1):
-            counts += np.bincount(file.read(1, window=window).ravel(), minlength=_HIGHEST + 1)
-    return name, {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
+            for band, codes in enumerate(file.read(window=window)):
+                counts[band] += np.bincount(codes.ravel(), minlength=_HIGHEST + 1)
+    return kind, [{int(code): int(band[code]) for code in np.flatnonzero(band)} for band in counts]
 
 
 def category_names(names: Mapping[int, str]) -> str:

@@ -8,6 +8,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from geodecloud.errors import GeoreferenceWarning, SceneError, counted, warn
+from geodecloud.raster.descriptions import kind_of
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 # No scene is larger, but a damaged or malicious file may claim to be. The land of the Earth at
@@ -51,6 +52,8 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
     types = ", ".join(sorted(set(dataset.dtypes)))
     if "complex" in types:
         raise SceneError(f"{path}: complex numbers ({types}); give real-valued bands")
+    if kind := kind_of(dataset.descriptions):
+        raise SceneError(f"{path}: holds {kind}, not a scene; give the scene itself")
     if ColorInterp.palette in dataset.colorinterp:
         raise SceneError(f"{path}: a palette picture; expand it with gdal_translate -expand rgb")
     if dataset.count < 3:

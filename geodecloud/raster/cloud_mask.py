@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.array import read_array
 from geodecloud.raster.categories import create_codes
+from geodecloud.raster.descriptions import CLOUD_MASK
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour, paletted
 from geodecloud.raster.writer import RowWriter
@@ -33,7 +34,6 @@ MEANINGS: dict[CloudClass, tuple[str, str, Colour]] = {
     CloudClass.SHADOW: ("cloud shadow", "cloud_shadow", (70, 50, 130, 255)),
     CloudClass.NODATA: ("nodata", "nodata", (90, 90, 90, 255)),
 }
-TEXT = "cloud mask: 0 clear, 1 thick cloud, 2 thin cloud, 3 cloud shadow, 255 nodata"
 
 
 def style() -> str:
@@ -60,7 +60,7 @@ def create_cloud_mask(
 ) -> AbstractContextManager[RowWriter]:
     """Open a new cloud mask, see :func:`~geodecloud.raster.categories.create_codes`."""
     meanings = {code.value: (text, colour) for code, (text, _, colour) in MEANINGS.items()}
-    return create_codes(scene, path, output, TEXT, meanings)
+    return create_codes(scene, path, output, CLOUD_MASK, meanings)
 
 
 def read_cloud_mask(path: Path) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rasterio.enums import ColorInterp
 
+from geodecloud.raster.descriptions import OPACITY
 from geodecloud.raster.profile import band_profile
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour, pseudocolour
@@ -13,7 +14,12 @@ from geodecloud.raster.writer import RowWriter, create_band
 from geodecloud.settings import Output
 
 NO_PERCENT = 255  # where there are no data
-BANDS = ("opacity of cloud in percent, 0: none", "shadow of cloud in percent, 0: none")
+_QUARTERS = ("1-25", "26-50", "51-75", "76-100")
+# For people, the meaning of ranges of the codes of each band.
+LEGENDS = (
+    {"0": "no cloud"} | dict.fromkeys(_QUARTERS, "opacity in percent"),
+    {"0": "no shadow"} | dict.fromkeys(_QUARTERS, "shadow in percent") | {"255": "nodata"},
+)
 # No colour table in the file: GDAL takes the second of two bands for alpha where the first has one,
 # in each copy and COG, and gdalwarp then erases both wherever there is no shadow.
 _STYLED: tuple[tuple[int, str, Colour], ...] = (
@@ -37,9 +43,9 @@ def create_percent(scene: Scene, path: Path, output: Output) -> Iterator[RowWrit
     Raises:
         OutputError: it cannot be written (disk full, say).
     """
-    profile = band_profile(scene, "uint8", NO_PERCENT) | {"count": len(BANDS)}
+    profile = band_profile(scene, "uint8", NO_PERCENT) | {"count": len(OPACITY)}
     with create_band(scene, path, profile, output.format) as (out, writer):
         out.colorinterp = (ColorInterp.gray, ColorInterp.undefined)
-        out.descriptions = BANDS
-        out.units = ("%",) * len(BANDS)
+        out.descriptions = OPACITY
+        out.units = ("%",) * len(OPACITY)
         yield writer

@@ -3,12 +3,9 @@
 from pathlib import Path
 
 from geodecloud.errors import SceneError
-from geodecloud.raster.cloud_mask import TEXT
+from geodecloud.raster.descriptions import kind_of
 from geodecloud.raster.gdal import open_raster
-from geodecloud.raster.opacity import BANDS
-from geodecloud.raster.provenance import NAME
 from geodecloud.raster.statements import TAG
-from geodecloud.raster.writer import OPACITY
 
 _RASTERS = (".tif", ".tiff")
 
@@ -27,17 +24,17 @@ def is_output(path: Path) -> bool:
     if path.suffix.lower() not in _RASTERS or not path.is_file():
         return False
     tags, bands = _stated(path)
-    return f"{TAG}SOURCE" in tags or bands in ((OPACITY,), (TEXT,), BANDS) or _begins(bands)
+    return f"{TAG}SOURCE" in tags or kind_of(bands) is not None
 
 
 def is_provenance(path: Path) -> bool:
     """Return whether a file is a provenance raster."""
-    return _begins(_stated(path)[1])
+    return kind_of(_stated(path)[1]) == "provenance"
 
 
 def is_opacity(path: Path) -> bool:
     """Return whether a file is a raster of opacity and shadow; that of a simulation is another."""
-    return _stated(path)[1] == BANDS
+    return kind_of(_stated(path)[1]) == "opacity"
 
 
 def _stated(path: Path) -> tuple[dict[str, str], tuple[str | None, ...]]:
@@ -47,8 +44,3 @@ def _stated(path: Path) -> tuple[dict[str, str], tuple[str | None, ...]]:
             return file.tags(), tuple(file.descriptions)
     except SceneError:
         return {}, ()
-
-
-def _begins(bands: tuple[str | None, ...]) -> bool:
-    """Return whether the first band is described as provenance."""
-    return bool(bands) and (bands[0] or "").startswith(NAME)

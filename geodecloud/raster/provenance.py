@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.array import read_array
 from geodecloud.raster.categories import create_codes
+from geodecloud.raster.descriptions import PROVENANCE
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.style import Colour, pseudocolour
 from geodecloud.raster.writer import RowWriter
@@ -87,12 +88,11 @@ MEANINGS: dict[int, tuple[str, Colour]] = {
 }
 COLOURS = {code: colour for code, (_, colour) in MEANINGS.items()}
 TEXT = (
-    "provenance: 0 measured, 1-100 percent restored, 101 filled from the land around, "
+    f"{PROVENANCE} 0 measured, 1-100 percent restored, 101 filled from the land around, "
     "102 cloud beyond the limit for that, 103 relit under a cloud's shadow, 104 cloud kept, "
     "105 cloud made nodata, "
     "110 and up from a reference, 255 nodata"
 )
-NAME = "provenance:"  # with which the description begins, in earlier versions too
 # Codes of the style in QGIS, which paints what lies between two of them in between.
 _STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 105, REFERENCES[0], REFERENCES[-1])
 

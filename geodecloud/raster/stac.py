@@ -11,8 +11,9 @@ from rasterio.errors import RasterioError
 from geodecloud.errors import GeoreferenceWarning, OutputError, UsageError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.cloud_mask import stac_classes
+from geodecloud.raster.descriptions import OPACITY
 from geodecloud.raster.grid import Bounds
-from geodecloud.raster.opacity import BANDS, NO_PERCENT
+from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Output
 from geodecloud.version import VERSION
@@ -144,7 +145,7 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
         add("provenance", output.provenance, "what was measured", ["metadata"])
     if output.opacity:
         percent = {"data_type": "uint8", "nodata": NO_PERCENT, "unit": "%"}
-        described = [{"name": text.split()[0], "description": text, **percent} for text in BANDS]
+        described = [{"name": text.split()[0], "description": text, **percent} for text in OPACITY]
         add("opacity", output.opacity, "opacity and shadow in percent", of_cloud, bands=described)
     if output.cloud_mask:
         classes = {"classification:classes": stac_classes()}

@@ -17,6 +17,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from geodecloud.errors import OutputError
+from geodecloud.raster.descriptions import SIMULATED_OPACITY
 from geodecloud.raster.gdal import GDAL_ERRORS, without_georeference_warning
 from geodecloud.raster.metadata import copy_ground_control, copy_metadata
 from geodecloud.raster.profile import band_profile, cog_options, profile_of
@@ -25,7 +26,6 @@ from geodecloud.raster.statements import TAG
 from geodecloud.raster.thread_options import thread_options
 from geodecloud.settings import Format, Output
 
-OPACITY = "opacity, 0 to 1"  # description of the band
 _FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
 _LEAST_ROWS = 64  # of one write, where rows of blocks are lower
 _READ_BACK = 128  # rows that are read back at once, where rows of blocks are lower
@@ -140,7 +140,7 @@ def create_opacity(scene: Scene, path: Path) -> Iterator[RowWriter]:
         OutputError: it cannot be written (disk full, say).
     """
     with create_band(scene, path, band_profile(scene, "float32", np.nan)) as (out, writer):
-        out.set_band_description(1, OPACITY)
+        out.set_band_description(1, SIMULATED_OPACITY)
         yield writer
 
 
