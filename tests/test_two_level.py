@@ -27,11 +27,12 @@ from geodecloud.training.distributed import Processes
 from geodecloud.training.losses import pinball
 from geodecloud.training.two_level import library as reading
 from geodecloud.training.two_level import trainer as loop
+from geodecloud.training.two_level.keep import Teacher
 from geodecloud.training.two_level.library import Library, Sources, find_cloud_fields
 from geodecloud.training.two_level.losses import cross_entropy
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
 from geodecloud.training.two_level.state import Run, rate_at
-from geodecloud.training.two_level.step import read_losses, train_step
+from geodecloud.training.two_level.step import ask, read_losses, train_step
 from geodecloud.training.two_level.trainer import train
 from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.two_level.widen import widened
@@ -353,6 +354,57 @@ def test_tuning_begins_with_the_given_model(tmp_path, sources):
             torch.testing.assert_close(ours, theirs[name], rtol=2e-3, atol=1e-4)
 
 
+KEEPING = SMALL.with_schedule(keep=True, rate=0.0, save_every=0.0)
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(1)
+    path = tmp_path / "m.safetensors"
+    save_generator(UNet(SMALL.generator), path, {})
+    return path
+
+
+def test_a_kept_model_is_right_but_for_new_land(library, model):
+    run = Run(KEEPING, ALONE)
+    run.start_from(model)
+    run.generator.eval()
+    batch = batch_of(library, 0)
+    batch = dataclasses.replace(batch, new_land=torch.arange(8) % 2 == 0)
+    taught = Teacher(model, SMALL.generator, ALONE.device, 8).teach(batch)
+    answer = ask(run, run.generator, batch.model_input)
+    for name, ours in (("target", answer.restored), ("opacity", answer.opacity)):
+        truth, before = getattr(taught, name), getattr(batch, name)
+        assert torch.equal(truth[::2], before[::2])
+        torch.testing.assert_close(truth[1::2], ours[1::2].clamp(0, 1), rtol=0, atol=0.01)
+        assert not torch.allclose(truth[1::2], before[1::2], atol=0.01)
+
+
+def test_answers_are_kept_through_interruptions(tmp_path, sources, model):
+    recipe = KEEPING.with_schedule(rate=1e-3)
+    for out in ("whole", "cut"):
+        with pytest.MonkeyPatch.context() as patch:
+            if out == "cut":
+                with pytest.raises(cut_after(2, patch)):
+                    train(recipe, sources, tmp_path / out, start=model, device="cpu")
+        train(recipe, sources, tmp_path / out, start=model, device="cpu", resume=True)
+    assert log(tmp_path / "whole") == log(tmp_path / "cut")
+
+
+def test_only_answers_that_are_there_are_kept(cli, tmp_path, sources):
+    config, run = tmp_path / "c.toml", tmp_path / "run"
+    config.write_text("[generator]\nwidth = 4\ndepth = 2\n[schedule]\nkeep = true\nbatch_size = 8")
+    args = ["--data", sources.eurosat, "--cloud-fields", sources.cloud_fields, "--out", run]
+    done = cli("train", *args, "--config", config, "--device", "cpu")
+    assert done.code == 2
+    assert "--start is missing: give the model whose answers are kept" in done.err
+    other = tmp_path / "other.safetensors"
+    save_generator(UNet(dataclasses.replace(SMALL.generator, shadow=False)), other, {})
+    done = cli("train", *args, "--config", config, "--device", "cpu", "--start", other)
+    assert done.code == 1
+    assert "other.safetensors: its generator is not as the recipe's" in done.err
+
+
 def test_the_pinball_loss_is_least_at_its_quantile():
     truth = torch.linspace(0, 1, 1001)
     losses = [pinball(torch.tensor(a), truth, 0.4).item() for a in (0.3, 0.4, 0.5)]
@@ -437,7 +489,7 @@ def smaller(text: str, **schedule: float) -> str:
         "default",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("gpu", "cpu", "tune", "physical", "article")
+            for name in ("gpu", "cpu", "tune", "keep", "physical", "article")
         ),
     ],
 )
@@ -445,6 +497,9 @@ def test_the_recipes_that_come_along_run(cli, tmp_path, sources, name):
     (tmp_path / "c.toml").write_text(smaller((ROOT / "configs" / f"{name}.toml").read_text()))
     args = ["--data", sources.eurosat, "--config", tmp_path / "c.toml", "--steps", 2]
     fields = [] if name in ("article", "physical") else ["--cloud-fields", sources.cloud_fields]
+    if name == "keep":
+        save_generator(UNet(SMALL.generator), tmp_path / "m.safetensors", {})
+        fields += ["--start", tmp_path / "m.safetensors"]
     done = cli("train", *args, *fields, "--device", "cpu", "--out", tmp_path / "run")
     assert done.code == 0, done.err
     assert f"model: {tmp_path / 'run' / 'last.safetensors'}" in done.out

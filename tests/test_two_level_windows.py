@@ -1,5 +1,6 @@
 """Laws of the training windows: batches by name and step, clouds, shadows, radiometries."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from PIL import Image
 from rasterio.transform import from_origin
 
+from geodecloud.data.two_level.built import draw_roofs
 from geodecloud.data.two_level.clear_scenes import load_clear_scenes
 from geodecloud.data.two_level.cloud_fields import load_cloud_fields
+from geodecloud.data.two_level.coast import draw_coast
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import (
     SIDE,
@@ -60,8 +63,8 @@ def batch(land: Land, bank: FieldBank, step: int, plan: SynthesisPlan | None = N
 
 
 def ground(land: Land, bank: FieldBank, count: int = 8) -> Ground:
-    windows = draw_land(Draw(3, 0), land, 1, count, LandPlan())
-    return draw_ground(Draw(4, 0), windows, bank, GroundPlan())
+    windows, _ = draw_land(Draw(3, 0), land, 1, count, LandPlan())
+    return draw_ground(Draw(4, 0), windows, bank, torch.ones(count), GroundPlan())
 
 
 def test_a_number_depends_on_seed_step_and_name_alone():
@@ -142,8 +145,54 @@ def test_a_plain_sensor_changes_nothing(land, bank):
 
 def test_what_is_white_all_over_is_darkened(land, bank):
     white = torch.full((4, 3, 64, 64), 3.0)
-    out = draw_ground(Draw(0, 0), white, bank, GroundPlan(bright=0, mixed=0, pale=0))
+    plan = GroundPlan(bright=0, mixed=0, pale=0, roofs=0, coast=0)
+    out = draw_ground(Draw(0, 0), white, bank, torch.ones(4), plan)
     assert out.light.amin(dim=1).flatten(1).quantile(0.92, dim=1).max() < 1.3
+
+
+CHOSEN = torch.arange(40) % 2 == 0
+
+
+def test_roofs_stand_where_they_are_wanted():
+    bare = torch.full((40, 3, 64, 64), 0.1)
+    fine, coarse = (
+        draw_roofs(Draw(0, 0), bare, torch.full((40,), level), CHOSEN) for level in (1.0, 4.0)
+    )
+    assert torch.equal(fine[~CHOSEN], bare[~CHOSEN])
+    built = (fine != bare).any(dim=1).float().mean(dim=(1, 2))
+    assert (built[CHOSEN] > 0).float().mean() > 0.9  # a few lie outside of their window
+    assert built[CHOSEN].mean() < 0.5
+    # Seen with pixels of 40 m, a roof is smaller.
+    assert (coarse != bare).any(dim=1).float().mean() < 0.5 * built.mean()
+
+
+def test_a_roof_is_even_and_its_edge_is_sharp():
+    roofs = draw_roofs(Draw(0, 0), torch.zeros(40, 3, 64, 64), torch.ones(40), CHOSEN)
+    steps = roofs[CHOSEN].diff(dim=-1).abs().amax(dim=1)
+    assert (steps > 0.15).float().mean() < 0.1
+    assert steps.amax(dim=(1, 2)).median() > 0.3
+
+
+def test_a_coast_is_part_water_and_part_land(bank):
+    bare = torch.full((40, 3, 64, 64), 0.5)
+    coast = draw_coast(Draw(0, 0), bare, bank, CHOSEN)
+    assert torch.equal(coast[~CHOSEN], bare[~CHOSEN])
+    water = (coast[CHOSEN].amax(dim=1) < 0.42).float()
+    assert 0.2 < water.mean() < 0.8
+
+
+def test_new_land_is_marked(land, bank):
+    windows, of_scene = draw_land(Draw(0, 0), land, 1, 40, LandPlan(scenes=0.5))
+    plan = GroundPlan(roofs=0.3, coast=0.3)
+    plain = dataclasses.replace(plan, roofs=0, coast=0)
+    with_new, without = (
+        draw_ground(Draw(0, 0), windows, bank, torch.ones(40), each) for each in (plan, plain)
+    )
+    changed = (with_new.light != without.light).flatten(1).any(dim=1)
+    assert not (changed & ~with_new.new_land).any()
+    assert changed.float().mean() > 0.4
+    assert not without.new_land.any()
+    assert 0 < of_scene.sum() < 40
 
 
 def test_eight_turns_are_eight_pictures():
@@ -191,12 +240,15 @@ def test_scenes_of_any_brightness_come_back(land, bank):
     bright = {1: np.full((1, 3, 64, 64), 7 * UNIT, np.uint16)}  # beyond what int16 holds
     tiles = np.ones((1, 3, 64, 64), np.uint8)
     one = load_land(tiles, ["River/1.jpg"], bright, "cpu")
-    assert (draw_land(Draw(0, 0), one, 1, 3, LandPlan(scenes=1.0)) == 7).all()
+    windows, of_scene = draw_land(Draw(0, 0), one, 1, 3, LandPlan(scenes=1.0))
+    assert (windows == 7).all()
+    assert of_scene.all()
 
 
 def test_haze_over_water_is_mostly_taken_for_its_own_light(land, bank):
     water = torch.full((200, 3, 64, 64), 0.3) + torch.tensor([0.0, 0.1, 0.25])[:, None, None]
-    sea = Ground(water, torch.tensor([0.15, 0.23, 0.33]).view(1, 3, 1, 1).expand(200, 3, 1, 1))
+    base = torch.tensor([0.15, 0.23, 0.33]).view(1, 3, 1, 1).expand(200, 3, 1, 1)
+    sea = Ground(water, base, torch.zeros(200, dtype=torch.bool))
     haze = dict.fromkeys(("none", "field", "noise", "cirrus", "shade", "second"), 0.0)
     plan = SkyPlan(**haze, haze=1.0, clear_water=0.7)
     hazy = draw_sky(Draw(0, 0), sea, bank, torch.ones(200), plan).opacity.amax((1, 2, 3)) > 0

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geodecloud.data.two_level.built import draw_roofs
+from geodecloud.data.two_level.coast import draw_coast
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import FieldBank, draw_placement, sample
 from geodecloud.radiometry import PATH_RADIANCE
@@ -29,6 +31,8 @@ class GroundPlan:
     mixed: share in which two lands meet along a winding line, as on a shore.
     pale: share of the windows of water that become turbid, shallow or glittering.
     sea: share that becomes open sea: of one colour, with the sun's glint in waves.
+    roofs: share with halls and greenhouses, of which EuroSAT has few.
+    coast: share that turbid water floods in part.
     """
 
     bright: float = 0.18
@@ -37,6 +41,8 @@ class GroundPlan:
     mixed: float = 0.15
     pale: float = 0.6
     sea: float = 0.03
+    roofs: float = 0.06
+    coast: float = 0.04
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,23 @@ class Ground:
 
     light: float32 (N, 3, 64, 64), model range, beyond 1 too.
     base: float32 (N, 3, 1, 1), the path radiance in it, model range.
+    new_land: bool (N,), windows with roofs or a flooded coast.
     """
 
     light: Tensor
     base: Tensor
+    new_land: Tensor
 
 
-def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> Ground:
-    """Change land into other land: float32 (N, 3, 64, 64) in L1C's radiometry."""
+def draw_ground(
+    draw: Draw, land: Tensor, bank: FieldBank, level: Tensor, plan: GroundPlan
+) -> Ground:
+    """Change land into other land.
+
+    Args:
+        land: float32 (N, 3, 64, 64) in L1C's radiometry, model range.
+        level: float32 (N,), pixels of 10 m along a side of a window's pixel.
+    """
     n = len(land)
     air = torch.tensor(PATH_RADIANCE, device=land.device).view(1, 3, 1, 1)
     taken = air * draw.uniform("air taken", n, 1, 1, 1, low=0.7)
@@ -61,10 +76,14 @@ def draw_ground(draw: Draw, land: Tensor, bank: FieldBank, plan: GroundPlan) -> 
     bare = _recoloured(draw, bare)
     bare = _bright(draw, bare, plan)
     bare = _mixed(draw, bare, bank, plan.mixed)
+    which = draw.uniform("new land", n)
+    flooded, new_land = which < plan.coast, which < plan.coast + plan.roofs
+    bare = draw_coast(draw, bare, bank, flooded)
+    bare = draw_roofs(draw, bare, level, new_land & ~flooded)
     base = air * draw.log_uniform("air", n, 1, 1, 1, low=0.6, high=1.5)
     base = base * draw.log_uniform("air colour", n, 3, 1, 1, low=0.9, high=1.1)
     bare = _not_white(bare, base, plan.whiteness)
-    return Ground(base + (1 - base) * bare, base)
+    return Ground(base + (1 - base) * bare, base, new_land)
 
 
 def is_water(ground: Ground) -> Tensor:

@@ -90,17 +90,25 @@ def _pooled(tiles: Tensor, level: int) -> Tensor:
     return torch.cat(means)
 
 
-def draw_land(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> Tensor:
-    """Draw windows of one level, turned by quarters and mirrored: float32 (count, 3, 64, 64)."""
+def draw_land(
+    draw: Draw, land: Land, level: int, count: int, plan: LandPlan
+) -> tuple[Tensor, Tensor]:
+    """Draw windows of one level, turned by quarters and mirrored.
+
+    Returns:
+        windows: float32 (count, 3, 64, 64).
+        of_scene: bool (count,), whether a window is one of a clear scene.
+    """
     name = f"land {level}"
     windows = _mosaics(draw, land, level, count, plan)
     scenes = land.scenes.get(level)
+    chosen = torch.zeros(count, dtype=torch.bool, device=windows.device)
     if scenes is not None and len(scenes):
         chosen = draw.chance(f"{name} scene", plan.scenes, count)
         picked = scenes[draw.index(f"{name} window", len(scenes), count)]
         picked = (picked.int() & 0xFFFF).float() / UNIT
         windows = torch.where(chosen[:, None, None, None], picked, windows)
-    return turned(windows, draw.index(f"{name} turn", 8, count))
+    return turned(windows, draw.index(f"{name} turn", 8, count)), chosen
 
 
 def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> Tensor:

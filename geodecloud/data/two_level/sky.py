@@ -31,6 +31,7 @@ class SkyPlan:
         clouds of noise, stretched noise, even haze, and in the shadow of a cloud outside.
     clear_water: share of the windows of open water whose haze is taken away: nothing tells it from
         paler water, which is far more frequent.
+    clear_new_land: share of the windows with roofs or a flooded coast whose cloud is taken away.
     second: share of the clouded windows that have thin cloud below or above the first.
     shadows: share of the windows under real fields and noise in which the cloud casts a shadow.
     reach: from and to, how far from its cloud the shadow lies.
@@ -45,6 +46,7 @@ class SkyPlan:
     haze: float = 0.14
     shade: float = 0.08
     clear_water: float = 0.7
+    clear_new_land: float = 0.6
     second: float = 0.3
     shadows: float = 0.5
     reach: tuple[float, float] = (4.0, 150.0)
@@ -106,7 +108,8 @@ def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: S
     n = len(ground.light)
     kind = draw.kind("cloud", plan.shares, n)
     alike = (kind == HAZE) & is_water(ground) & draw.chance("clear water", plan.clear_water, n)
-    kind = torch.where(alike, torch.full_like(kind, NONE), kind)
+    clear = ground.new_land & draw.chance("clear new", plan.clear_new_land, n)
+    kind = torch.where(alike | clear, torch.full_like(kind, NONE), kind)
     first = _first_layer(draw, bank, kind, level)
     shadow = _shadow(draw, bank, first, kind, level, plan)
     depth = _depth(draw, n, ground.light.device)

@@ -46,6 +46,7 @@ class Batch:
     opacity, shadow: (N, 1, 64, 64), 0..1.
     level: (N,), pixels of 10 m along a side of a pixel: 1, 2 or 4.
     kind: int64 (N,), kind of cloud, an index in ``sky.KIND_NAMES``.
+    new_land: bool (N,), windows of clear scenes, with roofs or with a flooded coast.
     """
 
     model_input: Tensor
@@ -55,6 +56,7 @@ class Batch:
     shadow: Tensor
     level: Tensor
     kind: Tensor
+    new_land: Tensor
 
 
 def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: SynthesisPlan) -> Batch:
@@ -63,9 +65,10 @@ def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: Synthes
     middle = min(round(plan.middle * size), size - coarse)
     counts = {4: coarse, 2: middle, 1: size - coarse - middle}
     device = bank.values.device
-    windows = [draw_land(draw, land, level, count, plan.land) for level, count in counts.items()]
+    drawn = [draw_land(draw, land, level, count, plan.land) for level, count in counts.items()]
+    windows, of_scene = (torch.cat(parts) for parts in zip(*drawn, strict=True))
     level = torch.cat([torch.full((c,), float(v), device=device) for v, c in counts.items()])
-    ground = draw_ground(draw, torch.cat(windows), bank, plan.ground)
+    ground = draw_ground(draw, windows, bank, level, plan.ground)
     sky = draw_sky(draw, ground, bank, level, plan.sky)
     sensor = draw_sensor(draw, ground.light, ground.base, plan.sensor)
     seen, clear = expose(draw, (sky.seen, ground.light), sensor, level, plan.sensor)
@@ -77,7 +80,8 @@ def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: Synthes
     dark = torch.where(unknown, assumed_dark(seen), dark)
     seen_by_network = model_input(seen, answer, dark)
     clear = clear.clamp(0, 1)
-    return Batch(seen_by_network, target, clear, sky.opacity, sky.shadow, level, sky.kind)
+    new_land = ground.new_land | of_scene
+    return Batch(seen_by_network, target, clear, sky.opacity, sky.shadow, level, sky.kind, new_land)
 
 
 def model_input(seen: Tensor, answer: Tensor, dark: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ class Schedule:
     head_rate: how many times faster the head learns, which has new outputs to learn.
     frozen_statistics: whether BatchNorm keeps the statistics that it began with: to tune a model
         that is good already in few steps, or in small batches.
+    keep: whether windows without new land (scenes, roofs, coasts) are taught the answers of the
+        model that the run starts with, which then forgets nothing.
     join: fraction of the steps before the discriminator joins; 1: it never does.
     ramp: fraction of the steps from then on until its answer has its full weight.
     save_every: seconds from one saved state to the next.
@@ -66,6 +68,7 @@ class Schedule:
     ema_decay: float = 0.999
     head_rate: float = 1.0
     frozen_statistics: bool = False
+    keep: bool = False
     join: float = 0.85
     ramp: float = 0.05
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
+from geodecloud.errors import UsageError
 from geodecloud.model.device import fast_bf16
 from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loop import begin, check_run, take_steps
+from geodecloud.training.two_level.keep import Teacher
 from geodecloud.training.two_level.library import Library, Sources
 from geodecloud.training.two_level.recipe import Recipe
 from geodecloud.training.two_level.state import Run
@@ -45,27 +47,41 @@ def train(
         DataError: data that is missing, processes that disagree, or a loss that is not finite.
         GeodecloudError: ``out`` holds a run, or one of another recipe or of other data.
         OutputError: a file cannot be written.
-        UsageError: the device is not there, or TensorBoard is not installed.
+        UsageError: the device is not there, TensorBoard is not installed, or the recipe keeps the
+            answers of a model and ``start`` is missing.
     """
     check_run(out, monitoring, resume=resume)
+    if recipe.schedule.keep and not start:
+        raise UsageError(
+            "`start` is missing: give the model whose answers are kept, or set keep = false in "
+            "[schedule]"
+        )
     with joined_processes(device) as processes:
         recipe = _settled(recipe, processes)
         library = sources.read(recipe, processes.device)
         run = Run(recipe, processes, library.digest)
         begin(run, out, start)
-        train_run(run, library, out, monitoring)
+        train_run(run, library, out, monitoring, _teacher(run, start))
     return out / "last.safetensors"
 
 
 def train_run(
-    run: Run, library: Library, out: Path, monitoring: Monitoring = _DEFAULT_MONITORING
+    run: Run,
+    library: Library,
+    out: Path,
+    monitoring: Monitoring = _DEFAULT_MONITORING,
+    teacher: Teacher | None = None,
 ) -> None:
-    """Train a run from its step to the last."""
+    """Train a run from its step to the last.
+
+    Args:
+        teacher: whose answers are kept; None: none.
+    """
     writer = None
     if run.processes.writes:
         writer = RunWriter(out, library.about, run, Judge(run, library), monitoring)
     is_due = _every(run.config.schedule.save_every)
-    take_steps(run, _losses(run, library), is_due, writer, monitoring)
+    take_steps(run, _losses(run, library, teacher), is_due, writer, monitoring)
 
 
 def _settled(recipe: Recipe, processes: Processes) -> Recipe:
@@ -91,19 +107,29 @@ def _every(seconds: float) -> Callable[[], bool]:
     return is_due
 
 
-def _losses(run: Run, library: Library) -> Iterator[dict[str, float]]:
+def _teacher(run: Run, start: Path | None) -> Teacher | None:
+    """Return the model whose answers are kept, where the recipe says so."""
+    plan = run.config.schedule
+    if not (plan.keep and start):
+        return None
+    windows = plan.batch_size // run.processes.count
+    return Teacher(start, run.config.generator, run.processes.device, windows)
+
+
+def _losses(run: Run, library: Library, teacher: Teacher | None) -> Iterator[dict[str, float]]:
     """Take each step that remains, and yield its losses."""
-    steps, batch = run.config.schedule.steps, _batch(run, library)
+    steps, batch = run.config.schedule.steps, _batch(run, library, teacher)
     while run.step < steps:
         losses = train_step(run, batch)
         if run.step < steps:  # made before the losses are read, so that a GPU need not wait
-            batch = _batch(run, library)
+            batch = _batch(run, library, teacher)
         yield read_losses(losses, run.step - 1)
 
 
-def _batch(run: Run, library: Library) -> Batch:
+def _batch(run: Run, library: Library, teacher: Teacher | None) -> Batch:
     """Make this process's part of the batch of the run's step."""
     plan, processes = run.config.schedule, run.processes
     draw = Draw(plan.seed, run.step, library.device, part=processes.rank)
     size = plan.batch_size // processes.count
-    return make_batch(draw, library.land, library.bank, size, run.config.synthesis)
+    batch = make_batch(draw, library.land, library.bank, size, run.config.synthesis)
+    return teacher.teach(batch) if teacher else batch
