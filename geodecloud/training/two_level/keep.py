@@ -16,6 +16,7 @@ from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.device import fast_bf16
 from geodecloud.model.inference import folded, forward_of
+from geodecloud.settings import Precision
 
 
 class Teacher:
@@ -41,7 +42,7 @@ class Teacher:
                 f"set keep = false in [schedule]"
             )
         network = folded(generator.eval().to(device))
-        precision = "bf16" if fast_bf16(device) else "fp32"
+        precision: Precision = "bf16" if fast_bf16(device) else "fp32"
         self._answer = forward_of(network, device, precision, windows)
 
     @torch.no_grad()
@@ -51,7 +52,7 @@ class Teacher:
         truth = [batch.target.clone(), batch.opacity.clone(), batch.shadow.clone()]
         if known.any():
             answer = self._answer(batch.model_input[known])
-            for part, told in zip(truth, answer.split((3, 1, 1), dim=1), strict=True):
-                part[known] = told.clamp(0, 1)
+            for part, channels in zip(truth, (slice(0, 3), slice(3, 4), slice(4, 5)), strict=True):
+                part[known] = answer[:, channels].clamp(0, 1)
         target, opacity, shadow = truth
         return dataclasses.replace(batch, target=target, opacity=opacity, shadow=shadow)
