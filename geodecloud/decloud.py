@@ -208,7 +208,7 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
         )
     if policy.fill_limit is not None and scene.pixel_metres is None:
         raise UsageError(
-            f"{scene.path} has no georeferenced grid to measure metres by: leave `fill_limit` out"
+            f"{scene.path} has no georeferenced grid, so metres are unknown; leave `fill_limit` out"
         )
     if len(policy.references) > MOST_REFERENCES:
         raise UsageError(

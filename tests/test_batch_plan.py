@@ -121,7 +121,7 @@ def test_collisions_are_refused(tmp_path):
     claims = Claims()
     claim(claims, "x/a.tif")
     claim(claims, "x/a.tif")  # again, by a watch
-    with pytest.raises(UsageError, match=r"x/a\.tif and of .*y/a\.tif.*`name`"):
+    with pytest.raises(UsageError, match=r"x/a\.tif and from .*y/a\.tif.*`name`"):
         claim(claims, "y/a.tif")
     claim(claims, "y/a.tif", "{parent}_{stem}.tif")
     with pytest.raises(UsageError, match="twice"):

@@ -310,7 +310,7 @@ def test_metres_need_a_crs(tmp_path, cli, tiny_model):
     src = write_scene(tmp_path / "in.tif", ramp(), crs=None)
     run = cli(src, tmp_path / "out.tif", "--fill-limit", 500, "--model", tiny_model)
     assert run.code == 2
-    assert "has no georeferenced grid to measure metres by" in run.err
+    assert "has no georeferenced grid, so metres are unknown; leave --fill-limit out" in run.err
     degrees = write_scene(
         tmp_path / "degrees.tif",
         ramp(),

@@ -213,7 +213,7 @@ def test_a_pool_that_gets_no_threads_ends(monkeypatch):
         start(thread)
 
     monkeypatch.setattr(Thread, "start", refuse)
-    with pytest.raises(GeodecloudError, match=r"no 4 threads start .*: give fewer `threads`"):
+    with pytest.raises(GeodecloudError, match=r"^4 threads cannot be started .*`threads`"):
         pool_of(4)
 
 

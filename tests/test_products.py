@@ -91,7 +91,7 @@ def test_a_resolution_that_a_product_lacks(tmp_path, level, resolution):
 def test_names_that_cannot_be_meant(tmp_path, scene):
     for src, resolution, words in (
         ("-", None, "pipe"),
-        (scene, 20, "no Sentinel-2 product"),
+        (scene, 20, "not a Sentinel-2 product"),
         (scene, 30, "10, 20 and 60"),
         ([scene, scene], None, "give three"),
         ([], None, "SRC is empty"),

@@ -54,7 +54,7 @@ def test_features_without_a_geometry_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("area", "words"),
     [
-        (UTM, "no longitude and latitude"),
+        (UTM, "not a longitude and latitude"),
         ({"type": "Polygon", "coordinates": [[]]}, "no geometry"),
         ({"type": "Polygon", "coordinates": []}, "no geometry"),
         ({"type": "MultiPolygon", "coordinates": [[[]]]}, "no geometry"),
@@ -100,7 +100,7 @@ def test_lists_of_scenes_are_read_as_programs_write_them(monkeypatch, text):
 
 def test_a_list_that_is_no_text_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\x80\x81")))
-    with pytest.raises(UsageError, match="no text in UTF-8"):
+    with pytest.raises(UsageError, match="not UTF-8 text"):
         read_names(["-"])
 
 

@@ -78,7 +78,7 @@ class DaskWorkers:
         except (OSError, ValueError, TypeError) as error:
             raise GeodecloudError(
                 f"{self._address}: no Dask scheduler answers there ({type(error).__name__}); "
-                "start one by: dask scheduler"
+                "start one with: dask scheduler"
             ) from error
 
     def __exit__(self, *_: object) -> None:
@@ -135,7 +135,7 @@ class DaskWorkers:
         self._last_any = now if known else self._last_any
         if now - self._last_any > _NO_WORKER_SECONDS:
             raise GeodecloudError(
-                f"{self._address}: has no worker; start some by: dask worker {self._address}"
+                f"{self._address}: has no worker; start some with: dask worker {self._address}"
             )
         return [self._lose(name) for name in list(self._futures) if name not in known]
 

@@ -124,7 +124,7 @@ class Claims:
                 )
             if owner != job.source:
                 raise UsageError(
-                    f"{path}: would be made of {owner} and of {job.source}; tell the outputs "
+                    f"{path}: would be made from {owner} and from {job.source}; tell the outputs "
                     "apart by `name`, like '{parent}_{stem}.tif'"
                 )
             claims[key] = job.source

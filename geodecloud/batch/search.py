@@ -187,7 +187,7 @@ def _names_on_stdin() -> list[str]:
         try:
             text = decode(sys.stdin.buffer.read())
         except UnicodeDecodeError as error:
-            raise UsageError(f"stdin: the list of scenes is no text in UTF-8 ({error})") from error
+            raise UsageError(f"stdin: the list of scenes is not UTF-8 text ({error})") from error
     if "\0" in text:
         return text.split("\0")
     return [line.strip() for line in text.splitlines()]

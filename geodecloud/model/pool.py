@@ -24,7 +24,7 @@ def pool_of(threads: int) -> ThreadPoolExecutor:
         all_there.abort()
         pool.shutdown(cancel_futures=True)
         raise GeodecloudError(
-            f"no {threads} threads start ({error}): give fewer `threads`"
+            f"{threads} threads cannot be started ({error}): give fewer `threads`"
         ) from error
     return pool
 

@@ -108,8 +108,8 @@ def _refuse_impossible(path: Path, corners: list[tuple[float, float]], *, lonlat
     for x, y in corners if lonlat else ():
         if abs(x) > _MOST_LONGITUDE or abs(y) > _MOST_LATITUDE:
             raise UsageError(
-                f"`aoi` is {path}: {x:g}, {y:g} is no longitude and latitude; save it in EPSG:4326 "
-                "or name its CRS in a crs member"
+                f"`aoi` is {path}: {x:g}, {y:g} is not a longitude and latitude; save it in "
+                "EPSG:4326 or name its CRS in a crs member"
             )
 
 

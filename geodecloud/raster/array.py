@@ -89,7 +89,8 @@ def write_array(
     except (TypeError, ValueError) as error:
         if "nodata" in str(error):
             raise SceneError(
-                f"the array holds {values.dtype}, which has no {info.nodata}: give another `nodata`"
+                f"the array is of {values.dtype}, which cannot hold {info.nodata}; give another "
+                "`nodata`"
             ) from error
         raise SceneError(
             f"the array: {values.dtype} bands; convert to one type of {', '.join(DTYPES)}"

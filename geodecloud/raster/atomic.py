@@ -98,7 +98,7 @@ class AtomicFiles:
         try:
             if not unfinished.lock():
                 raise OutputError(
-                    f"{destination}: another run is writing it; wait for its end, or name another"
+                    f"{destination}: another run is writing it; wait until it ends, or name another"
                 )
             self.check(destination)  # that run may have ended since
             return unfinished.create()

@@ -162,8 +162,8 @@ def _settle(
         return Radiometry(origin=origin)
     warn(
         RadiometryWarning,
-        f"{statements.name}: an offset of {stated.offset:g} is taken, as Sentinel-2 has since 2022 "
-        "and no pixel is darker; if its provider has applied it, give `offset` 0",
+        f"{statements.name}: an offset of {stated.offset:g} is assumed, as Sentinel-2 has one "
+        "since 2022 and no pixel is darker; if its provider has applied it, give `offset` 0",
     )
     return replace(stated, guessed=False)
 
@@ -179,8 +179,8 @@ def _of_floats(statements: Statements, stated: Radiometry, dn: NDArray[Any]) -> 
         return found
     warn(
         RadiometryWarning,
-        f"{statements.name}: its floats are taken for DN of 10000, not for reflectance, as most "
-        "exceed 1; if that is wrong, give `scale`",
+        f"{statements.name}: its floats are taken for DN of scale {found.scale:g}, not for "
+        "reflectance, as most exceed 1; if that is wrong, give `scale`",
     )
     return replace(found, origin=f"floats beyond 1 are taken for DN; {found.origin}")
 

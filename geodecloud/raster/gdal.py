@@ -60,7 +60,7 @@ def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
         dataset.close()
         raise SceneError(
             f"{label or name}: damaged VRT: a SrcRect or DstRect has no xSize or ySize; "
-            "make it again by gdalbuildvrt"
+            "make it again with gdalbuildvrt"
         )
     return dataset
 

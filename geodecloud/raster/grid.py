@@ -73,7 +73,7 @@ class Grid:
         """
         left, bottom, right, top = transform_bounds(self.crs, crs, *self.bounds)
         if not np.isfinite([left, bottom, right, top]).all():
-            raise RasterioError("the bounds have no place in the other CRS")
+            raise RasterioError("the bounds cannot be brought to the other CRS")
         return left, bottom, right, top
 
     def overlaps(self, other: Bounds) -> bool:

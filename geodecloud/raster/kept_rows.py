@@ -162,8 +162,8 @@ class KeptRows:
             self.close()
             warn(
                 RoomWarning,
-                f"{self._label}: no room to keep decoded rows ({error}), which takes longer; "
-                "make room, or name another folder by TMPDIR",
+                f"{self._label}: no room to keep decoded rows ({error}), so they are decoded "
+                "again; make room, or set TMPDIR to another folder",
             )
 
 

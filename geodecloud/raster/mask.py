@@ -123,7 +123,8 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
     values, buffer = reading.mask_values, reading.mask_buffer
     if buffer is not None and scene.pixel_metres is None:
         raise UsageError(
-            f"{scene.path} has no georeferenced grid to measure metres by: leave `mask_buffer` out"
+            f"{scene.path} has no georeferenced grid, so metres are unknown; leave "
+            "`mask_buffer` out"
         )
     grown = None if buffer is None or scene.pixel_metres is None else (buffer, scene.pixel_metres)
     if values is None and _SCL.search(path.stem):

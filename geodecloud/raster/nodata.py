@@ -38,7 +38,7 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
     if holds(scene.dtype, wanted) or (is_nan(wanted) and scene.dtype.kind == "f"):
         return wanted
     if scene.dtype.kind == "f":
-        raise UsageError(f"`dst_nodata` is {exact(wanted)}: {scene.dtype} does not hold it")
+        raise UsageError(f"`dst_nodata` is {exact(wanted)}: {scene.dtype} cannot hold it")
     limits = np.iinfo(scene.dtype)
     raise UsageError(
         f"`dst_nodata` is {exact(wanted)}: {scene.path} has {scene.dtype} values; give a whole "

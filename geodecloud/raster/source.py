@@ -86,7 +86,7 @@ def find_source(
     if product := _product(name, resolution, extra_bands):
         return product
     if resolution is not None:
-        raise UsageError(f"{name}: is no Sentinel-2 product; leave `resolution` out")
+        raise UsageError(f"{name}: is not a Sentinel-2 product; leave `resolution` out")
     if not is_gdal_name(name):
         if Path(name).is_dir():
             return _folder([str(path) for path in _rasters_in(Path(name))], name, extra_bands)
@@ -97,7 +97,7 @@ def find_source(
             raise SceneError(f"{name}: no such file")
     if extra_bands is not None:
         raise UsageError(
-            f"{name}: is no product and no folder; all its bands are read: leave `extra_bands` out"
+            f"{name}: is one raster, whose bands are all read; leave `extra_bands` out"
         )
     return Source(name, name)
 
@@ -114,7 +114,7 @@ def _refuse_archive(name: str) -> None:
             with zipfile.ZipFile(name) as archive:
                 packed = not any("MTD_" in one for one in archive.namelist())
         except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise SceneError(f"{name}: damaged zip ({error}); get it again") from error
+            raise SceneError(f"{name}: damaged zip ({error}); download it again") from error
     if packed:
         raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
 

@@ -175,7 +175,7 @@ class Windows(Part):
     gate: Switch = option(
         "on",
         "Compute only windows near the clouds that a first, coarse pass finds; off: compute all, "
-        "which finds some small clouds more",
+        "which finds a few more small clouds",
     )
 
     def __post_init__(self) -> None:
