@@ -84,7 +84,7 @@ class RoomWarning(GeodecloudWarning):
 
 
 class DataWarning(GeodecloudWarning):
-    """Training data is incomplete."""
+    """Data is incomplete, or an optional library is missing."""
 
 
 def counted(number: int, noun: str) -> str:
