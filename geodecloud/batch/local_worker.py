@@ -28,7 +28,8 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
     """
     use_one_heap()
     own_process()
-    for number in {*requests()} - {signal.SIGTERM}:  # they reach the owner, which stops us
+    # Ctrl-C and a closed terminal reach the owner, which stops us.
+    for number in {*requests()} - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
     worker = f"{socket.gethostname()}:{os.getpid()}"
 
