@@ -255,3 +255,15 @@ def test_info_says_what_a_raster_beside_a_scene_holds_and_no_run_takes_it_for_on
         assert f"holds {names[name]}, not a scene" in restored.err
     assert facts["76-100: opacity in percent"] == pytest.approx(CLOUD.mean(), abs=1e-6)
     assert facts["0: no shadow"] == 1 - 10 / SIZE
+
+
+def test_opacity_of_simulated_clouds_has_no_codes_and_is_no_scene(cli, cloudy):
+    cli("simulate", cloudy, cloudy.parent / "s.tif")
+    with rasterio.open(cloudy.parent / "s_opacity.tif") as file:
+        described, percent = file.descriptions, np.nan_to_num(file.read()) * 100
+    path = write_scene(cloudy.parent / "percent.tif", percent.astype(np.uint8))
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = described
+    for one in (cloudy.parent / "s_opacity.tif", path):
+        told = cli("info", one)
+        assert (told.code, "holds simulated opacity, not a scene" in told.err) == (1, True)

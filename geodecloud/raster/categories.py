@@ -49,14 +49,14 @@ def count_codes(path: Path) -> tuple[Kind, list[dict[int, int]]] | None:
     """Return what a raster of this program holds, and the number of pixels of each code by band.
 
     Returns:
-        None: it is none, or its codes have become numbers of another type.
+        None: it is none, or has no codes: simulated opacity, and what is no longer uint8.
 
     Raises:
         SceneError: it cannot be read.
     """
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
         kind = kind_of(file.descriptions)
-        if kind is None or set(file.dtypes) != {"uint8"}:
+        if kind in (None, "simulated opacity") or set(file.dtypes) != {"uint8"}:
             return None
         counts = np.zeros((file.count, _HIGHEST + 1), np.int64)
         for _, window in file.block_windows(1):
