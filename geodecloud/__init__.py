@@ -1,4 +1,4 @@
-"""Remove clouds from satellite rasters, and say which pixels were invented.
+"""Remove clouds from satellite rasters, and record which pixels were invented.
 
     import geodecloud
     report = geodecloud.decloud_file("scene.tif", "clear.tif", provenance="provenance.tif")
@@ -108,19 +108,20 @@ def decloud_file(
     Args:
         src: a raster, a Sentinel-2 product, or files of one band each; see
             :func:`geodecloud.raster.source.find_source`.
+        dst: the file to write; it appears whole or not at all.
         settings: bands, radiometry, windows, treatment of opaque cloud, outputs.
         model: a model file, or a :class:`ModelSpec`; None: the built-in model.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto", "fp32" or "bf16".
-        options: fields of the parts of :class:`Settings`, like ``opaque="nodata"``; they replace
-            those of ``settings``. None leaves a field as it is.
+        options: fields of the parts of :class:`Settings`, like ``opaque="nodata"``; they override
+            ``settings``. None leaves a field as it is.
 
     Returns:
-        what was done: pixels, windows, fractions, seconds.
+        counts of pixels and windows, fractions, seconds.
 
     Raises:
-        GeodecloudError: with one line that names the file, the value and the remedy. ``dst`` is
-            then as it was before.
+        GeodecloudError: one line that names the file, the value and the remedy; ``dst`` is left
+            untouched.
     """
     from pathlib import Path
 
@@ -144,22 +145,22 @@ def decloud_array(
     """Restore an array.
 
     Args:
-        array: (bands, rows, columns), DN or reflectance, of any integer type up to 32 bits or
-            float32 or float64; its first three bands are red, green, blue, unless ``bands`` says
-            otherwise. A masked array's masked pixels are nodata, and come back masked.
-        settings: as of :func:`decloud_file`; no outputs.
+        array: (bands, rows, columns), DN or reflectance: integers of at most 32 bits, float32 or
+            float64. The first three bands are red, green and blue, unless ``bands`` says
+            otherwise. Masked pixels are nodata, and stay masked.
+        settings: as in :func:`decloud_file`, without outputs.
         nodata: the value that means nodata, in any of red, green and blue.
-        model, device, precision: as of :func:`decloud_file`.
-        options: as of :func:`decloud_file`, like ``scale=10000, offset=-1000``: reflectance =
-            (array + offset) / scale. By default scale and offset are 1 and 0 for floats, 10000
-            and 0 for integers, a picture's for uint8.
+        model, device, precision: as in :func:`decloud_file`.
+        options: as in :func:`decloud_file`, like ``scale=10000, offset=-1000``: reflectance =
+            (array + offset) / scale. The default scale and offset are 1 and 0 for floats, 10000
+            and 0 for integers; uint8 is read as a picture.
 
     Returns:
-        (array, provenance, report): the array's shape and dtype, clear pixels as they were;
-        uint8 (rows, columns), with the codes of :class:`Provenance`.
+        (array, provenance, report): the restored array, with the shape and dtype of the input and
+        its clear pixels unchanged; uint8 (rows, columns), codes of :class:`Provenance`; counts.
 
     Raises:
-        GeodecloudError: the array is no scene, or the network fails.
+        GeodecloudError: the array is not a scene, or the network fails.
     """
     from geodecloud.raster.array import ArrayInfo
     from geodecloud.restore_arrays import refuse_bands_last, restore_array
@@ -181,22 +182,22 @@ def decloud_dataarray(
     precision: Precision = "auto",
     **options: Any,
 ) -> tuple[Any, Any]:
-    """Restore an ``xarray.DataArray`` that rioxarray has opened. Needs the extra ``xarray``.
+    """Restore an ``xarray.DataArray`` opened by rioxarray; needs the extra ``xarray``.
 
     Args:
-        data: of three dimensions, bands beside rows and columns, as DN or reflectance like an
-            array for :func:`decloud_array`. Its nodata and CRS are those of ``data.rio``, its
-            bands' names those of ``long_name``, its scale and offset ``scale_factor`` and
-            ``add_offset`` where xarray has not applied them.
-        settings: as of :func:`decloud_file`; no outputs.
-        model, device, precision, options: as of :func:`decloud_file`.
+        data: three dimensions, bands, rows and columns; DN or reflectance as in
+            :func:`decloud_array`. Nodata and CRS come from ``data.rio``, band names from
+            ``long_name``, scale and offset from ``scale_factor`` and ``add_offset`` where xarray
+            has not applied them.
+        settings: as in :func:`decloud_file`, without outputs.
+        model, device, precision, options: as in :func:`decloud_file`.
 
     Returns:
-        (restored, provenance): ``data`` with other values, coordinates and attributes kept; and
-        uint8 over rows and columns, as of :func:`decloud_array`.
+        (restored, provenance): ``data`` with restored values, coordinates and attributes kept; and
+        uint8 over rows and columns, as in :func:`decloud_array`.
 
     Raises:
-        GeodecloudError: the array is no scene, or the network fails.
+        GeodecloudError: the array is not a scene, or the network fails.
     """
     from geodecloud.restore_arrays import restore_dataarray
 
@@ -218,13 +219,13 @@ def mask_file(
     """Write the cloud mask of the scene ``src`` into the new GeoTIFF ``dst``; restore nothing.
 
     Args:
-        src, settings, model, device, precision, options: as of :func:`decloud_file`.
+        src, dst, settings, model, device, precision, options: as in :func:`decloud_file`.
 
     Returns:
-        what was found: the number of pixels of each :class:`CloudClass`, seconds.
+        the number of pixels of each :class:`CloudClass`, seconds.
 
     Raises:
-        GeodecloudError: with one line that names the file, the value and the remedy.
+        GeodecloudError: one line that names the file, the value and the remedy.
     """
     from pathlib import Path
 
@@ -247,11 +248,11 @@ def cloud_mask(
     """Return the cloud mask of an array: uint8 (rows, columns), codes of :class:`CloudClass`.
 
     Args:
-        array, nodata: as of :func:`decloud_array`.
-        settings, model, device, precision, options: as of :func:`decloud_array`.
+        array, nodata: as in :func:`decloud_array`.
+        settings, model, device, precision, options: as in :func:`decloud_array`.
 
     Raises:
-        GeodecloudError: the array is no scene, or the network fails.
+        GeodecloudError: the array is not a scene, or the network fails.
     """
     from geodecloud.raster.array import ArrayInfo
     from geodecloud.restore_arrays import mask_array, refuse_bands_last
@@ -284,7 +285,7 @@ def _load(
     return load_predictor(model, settings.limits.threads)
 
 
-# Modules of what is exported, beside errors and settings.
+# Modules of the exported names that are neither errors nor settings.
 _HOMES = {
     "CloudClass": "raster.cloud_mask",
     "Provenance": "raster.provenance",
@@ -294,7 +295,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is exported when it is first used."""
+    """Import an exported name when it is first used."""
     from importlib import import_module
 
     if name not in __all__:

@@ -4,9 +4,9 @@
     fine pass:   SRC -> light -> windows that need it -> generator -> blend
                  -> screen -> composite -> fill -> DST
 
-The coarse pass sees the whole scene. It says where the fine pass is needed, and what opaque pixels
-are filled with. In the fine pass rows roll down the scene, some rows of windows at a time: each
-stage takes rows and gives rows.
+The coarse pass sees the whole scene. It decides where the fine pass is needed, and which colours
+fill opaque pixels. The fine pass works down the scene, a few rows of windows at a time. Each stage
+takes rows and yields rows.
 """
 
 import logging
@@ -51,14 +51,14 @@ from geodecloud.settings import MIB, Settings
 
 log = logging.getLogger("geodecloud")
 
-Progress = Callable[[int, int], None]  # rows done, rows in all
+Progress = Callable[[int, int], None]  # rows done, total rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Counts):
-    """The result of a run: pixels, windows, and seconds of wall time.
+    """The result of a run: counts of pixels and windows, and seconds of wall time.
 
-    bands: of red, green and blue, from 1.
+    bands: numbers of the red, green and blue bands, from 1.
     """
 
     src: Path
@@ -103,12 +103,12 @@ def decloud_scene(
         src: a raster, product or set of bands, see :func:`geodecloud.raster.source.find_source`.
         predict: the network, see :data:`geodecloud.restore.patches.Predict`.
         model_name: for the output's tags.
-        progress: called with (rows done, rows in all).
+        progress: called with (rows done, total rows).
 
     Raises:
-        SceneError: ``src`` cannot be read or lacks what is needed, its radiometry is doubtful, or
-            most of it would be invented.
-        OutputError: ``dst`` cannot be written, or is there and may not be overwritten.
+        SceneError: ``src`` cannot be read or lacks a band, its radiometry is doubtful, or most of
+            it would be invented.
+        OutputError: ``dst`` cannot be written, or exists and may not be overwritten.
         UsageError: the settings do not fit the scene.
     """
     begun = time.perf_counter()
@@ -144,8 +144,8 @@ def decloud_scene(
             rows = _report_progress(invented.watch(rows), facts.height, progress)
             if land:
                 rows = fill_opaque(rows, facts, policy, land, dst.parent, limits.thread_count)
-            # Writing is this thread's. All else runs ahead of it in others, which end before the
-            # files that they read from are closed.
+            # This thread writes. Other threads do the rest, ahead of it; they end before the files
+            # that they read are closed.
             with closing(prefetch(rows, cancelled=cancelled)) as finished:
                 counts = outputs.write(finished, facts.radiometry, settings.to_json(), model_name)
         invented.finish(counts)
@@ -169,7 +169,7 @@ def network_of(predict: Predict, radiometry: Radiometry) -> Network:
 
 
 def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
-    """Return the bands beside red, green and blue that are not left as they are."""
+    """Return the bands beside red, green and blue that the settings change."""
     if settings.policy.other_bands == "keep":
         return ()
     found = find_other_bands(scene, settings.reading.wavelengths)
@@ -180,7 +180,7 @@ def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
 
 
 def input_files(scene: Scene, settings: Settings) -> list[Path]:
-    """Return the files that must not be replaced."""
+    """Return the input files, which no output may replace."""
     reading, policy = settings.reading, settings.policy
     chosen = [Path(path) for path in (reading.mask, reading.aoi, *policy.references) if path]
     return [scene.path, *chosen, *map(Path, scene.dataset.files)]
@@ -220,10 +220,10 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
 
 
 def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
-    """Divide the work so that it fits into memory.
+    """Plan the memory of a run.
 
     Args:
-        others: number of bands that are restored beside red, green and blue.
+        others: number of bands to restore beside red, green and blue.
     """
     height, width = scene.shape
     cell = cell_size(height, width)

@@ -1,4 +1,4 @@
-"""Find the clouds of a scene, and write a cloud mask; nothing is restored."""
+"""Write the cloud mask of a scene without restoring it."""
 
 import threading
 import time
@@ -34,10 +34,10 @@ from geodecloud.settings import Reading, Settings
 
 @dataclass(frozen=True)
 class MaskReport:
-    """The result of a run.
+    """The result of masking a scene.
 
     pixels: number of pixels of each class.
-    bands: of red, green and blue, from 1.
+    bands: numbers of the red, green and blue bands, from 1.
     """
 
     src: Path
@@ -49,7 +49,7 @@ class MaskReport:
     seconds: float
 
     def fraction(self, code: CloudClass) -> float:
-        """Return the share of a class among the pixels with data."""
+        """Return the fraction of the valid pixels that are of a class."""
         valid = sum(count for one, count in self.pixels.items() if one != CloudClass.NODATA)
         return self.pixels[code] / max(valid, 1)
 
@@ -77,21 +77,21 @@ def mask_scene(
 ) -> MaskReport:
     """Write the cloud mask of the scene ``src`` into the new file ``dst``.
 
-    It is the mask that :func:`geodecloud.decloud.decloud_scene` writes as ``cloud_mask``.
+    The mask equals the ``cloud_mask`` that :func:`geodecloud.decloud.decloud_scene` writes.
 
     Args:
         src: a raster, product or set of bands, see :func:`geodecloud.raster.source.find_source`.
         predict: the network, see :data:`geodecloud.restore.patches.Predict`.
-        progress: called with (rows done, rows in all).
+        progress: called with (rows done, total rows).
 
     Raises:
-        SceneError: ``src`` cannot be read or lacks what is needed, or its radiometry is doubtful.
-        OutputError: ``dst`` cannot be written, or is there and may not be overwritten.
-        UsageError: the settings do not fit the scene, or a cloud mask is given.
+        SceneError: ``src`` cannot be read or lacks a band, or its radiometry is doubtful.
+        OutputError: ``dst`` cannot be written, or exists and may not be overwritten.
+        UsageError: the settings do not fit the scene, or name a cloud mask.
     """
     settings = settings or Settings()
     if settings.reading.mask is not None:
-        raise UsageError("`mask` is given: a mask is made without another one; leave it out")
+        raise UsageError("`mask` is given: no cloud mask is used to make one; leave it out")
     if dst.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{dst}: the output is a GeoTIFF; name it .tif")
     begun = time.perf_counter()
@@ -102,7 +102,7 @@ def mask_scene(
         AtomicFiles(input_files(scene, settings), overwrite=output.overwrite) as files,
     ):
         path, beside = files.add(dst), dst.with_suffix(".qml")
-        if not beside.exists():  # one that exists is the user's
+        if not beside.exists():  # an existing style is the user's
             files.add(beside).write_text(style(), "utf-8")
         counts = np.zeros(256, np.int64)
         with create_cloud_mask(scene, path, output) as writer:
@@ -118,7 +118,7 @@ def mask_scene(
 
 
 def _colours_only(src: Src, reading: Reading) -> Reading:
-    """Return the reading without bands that a mask does not need."""
+    """Return the reading of red, green and blue alone, which suffice for a mask."""
     return replace(reading, extra_bands=(NONE,)) if has_extra_bands(src) else reading
 
 

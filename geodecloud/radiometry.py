@@ -7,9 +7,9 @@
 ``clip(floor(v * 254 / 2750 + 1.5), 1, 255)``, which reproduces EuroSAT's JPEGs from its
 multispectral tiles bit for bit (checked on 100 tiles).
 
-The generator knows top-of-atmosphere scenes (L1C) alone. So what tells an atmosphere from bright
-ground is measured once per scene here, since a window is too small: the dark object, the path
-radiance that an atmospheric correction has removed, and a uniform haze (Chavez 1988).
+The generator was trained on top-of-atmosphere scenes (L1C) alone. A window is too small to tell
+atmosphere from bright ground. So three quantities are measured once per scene: the dark object,
+the path radiance that an atmospheric correction removed, and a uniform haze (Chavez 1988).
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,54 +23,55 @@ from geodecloud.errors import UsageError
 SCALE = 10_000.0  # Sentinel-2 QUANTIFICATION_VALUE: DN of reflectance 1
 BASELINE_4_OFFSET = -1000.0  # BOA_ADD_OFFSET / RADIO_ADD_OFFSET from processing baseline 04.00 on
 MODEL_WHITE = 0.275  # reflectance at the top of the model range
-BRIGHTEST = 4.0  # model range; more light tells a network nothing more
-# An 8-bit picture is taken to end where the model range does, as EuroSAT's do: where it is
-# saturated, so is the generator's input.
+BRIGHTEST = 4.0  # model range; brighter light is clipped before the network
+# An 8-bit picture is assumed to end where the model range does, as EuroSAT's do: where the picture
+# is saturated, so is the generator's input.
 PICTURE_SCALE = 255 / MODEL_WHITE
 # Sentinel-2's true colour image (TCI), 0 = nodata. L2A: measured on a product of baseline 04.00
 # (T29UNU, 2022-10-05), where TCI = 0.1016 (DN - 1000) + 0.5 in red; 255 is reflectance 0.25. L1C:
-# 255 is DN 3558, says ESA's user guide (Sentinel-2 MSI, Definitions).
+# 255 is DN 3558 (ESA's user guide, Sentinel-2 MSI, Definitions).
 L2A_TCI_SCALE = 254 / 0.25
 L1C_TCI_SCALE = 255 / 0.3558
 EUROSAT_STEPS = 254.0  # 8-bit steps of EuroSAT between reflectance 0 (value 1) and 0.275 (255)
 
-# Levels of Sentinel-2's products: top of atmosphere, and corrected to surface reflectance.
+# Processing levels of Sentinel-2: top-of-atmosphere and surface reflectance.
 Level = Literal["L1C", "L2A"]
 
 DARK_OBJECT_QUANTILE = 0.01  # this fraction of a scene's pixels is darker than its dark object
-LARGE = 128 * 128  # pixels; a scene of this size holds something dark, like the shadow of a wood
+LARGE = 128 * 128  # pixels; so large a scene holds a dark object, like the shadow of a wood
 # Path radiance of clear air in red, green and blue, in model range: the darkest pixels of EuroSAT
 # (L1C) have 0.087, 0.161, 0.244 (0.5th percentile of 2,500 tiles), those of L2A scenes about 0.
 PATH_RADIANCE = (0.08, 0.15, 0.25)
 L1C_DARK_OBJECT = (0.087, 0.161, 0.244)
-_CERTAIN_DEFICIT = 0.4  # fraction of blue's path radiance; no L1C scene lacks so much of it
+_CERTAIN_DEFICIT = 0.4  # fraction of blue's path radiance; no L1C scene lacks as much
 
 # A uniform haze over a whole picture, see :func:`uniform_haze`; values in model range.
-HAZE_GREY = 0.8  # a map service's haze is not white; from 0.7 to 0.95 the figures differ little
-_DARK_LEFT = 0.15  # the dark object that is left when the haze is removed
-_BRIGHT = (0.18, 0.25)  # dark object of a picture that may still be clear, and that is not
-_COLOURED = (0.05, 0.10)  # range of the dark object's bands that is grey, and that is not
-_HIDDEN = (0.60, 0.70)  # dark object of a picture that is all cloud: no ground is left to restore
-_LEAST_HAZE = 0.1  # opacity; for less no pixel is to lose what was measured
+HAZE_GREY = 0.8  # a map service's haze is not white; values from 0.7 to 0.95 score alike
+_DARK_LEFT = 0.15  # dark object after the haze is removed
+_BRIGHT = (0.18, 0.25)  # dark object up to which a picture may be clear, and from which it is hazy
+_COLOURED = (0.05, 0.10)  # spread of the dark object's bands up to which it is grey, and coloured
+_HIDDEN = (0.60, 0.70)  # dark object from which cloud begins to hide, and wholly hides, the ground
+_LEAST_HAZE = 0.1  # opacity; removing less is not worth changing every pixel
 
 
 @dataclass(frozen=True)
 class Radiometry:
-    """The way from a scene's DN to reflectance and to the generator's input.
+    """The conversion of a scene's DN to reflectance and to the generator's input.
 
     Args:
         scale: DN per unit of reflectance, positive; reflectance = (DN + offset) / scale.
-        offset: added to the DN first, as Sentinel-2's ``BOA_ADD_OFFSET``.
+        offset: added to the DN first, like Sentinel-2's ``BOA_ADD_OFFSET``.
         path_radiance_removed: fraction (0..1) of the path radiance that an atmospheric correction
-            has removed: 0 for L1C, 1 for a dark L2A scene. It is added before the generator, which
-            would take thin cirrus without blue path radiance for clear air, and removed after it.
-        dark_object: the scene's dark light in red, green and blue, model range, as in the
-            generator's input: a fraction ``DARK_OBJECT_QUANTILE`` of the pixels is darker. It tells
+            has removed: 0 for L1C, 1 for a dark L2A scene. It is added before the generator and
+            removed after it: thin cirrus without blue path radiance looks like clear air to the
+            generator.
+        dark_object: red, green and blue of the scene's dark object, in model range, as the
+            generator sees it: a fraction ``DARK_OBJECT_QUANTILE`` of the pixels is darker. It tells
             haze over a whole window from pale ground.
         haze: opacity (0..1) of a uniform grey haze over the whole picture. It is removed before
             the generator, and from every pixel of the output.
-        origin: in words, what the scale and offset come from.
-        guessed: the dtype alone suggests them.
+        origin: source of scale and offset, in words.
+        guessed: whether scale and offset are guessed from the dtype alone.
     """
 
     scale: float = SCALE
@@ -99,23 +100,23 @@ class Radiometry:
 
     @property
     def is_picture(self) -> bool:
-        """True of 8 bits of which nothing else is known."""
+        """True for an 8-bit scene whose radiometry is not known."""
         return self.guessed and self.scale == PICTURE_SCALE
 
     def to_model(self, dn: NDArray[Any], most: float = 1.0) -> NDArray[np.float32]:
         """Return DN of any shape and dtype in model range: float32, NaN stays.
 
         Args:
-            most: values are clipped to 0..most.
+            most: the upper bound to which values are clipped; the lower is 0.
         """
-        with np.errstate(over="ignore"):  # nodata may be as far out as a float goes
+        with np.errstate(over="ignore"):  # nodata may be the largest float
             model = dn.astype(np.float32)
             model -= np.float32(self.black)
             model /= np.float32(self.span)
         return np.clip(model, 0, most, out=model)
 
     def as_measured(self) -> "Radiometry":
-        """Return this radiometry for a network that knows corrected scenes: no path radiance."""
+        """Return this radiometry for a network trained on corrected scenes: no path radiance."""
         removed = self._removed()[:, 0, 0]
         dark = np.maximum((np.array(self.dark_object) - removed) / (1 - removed), 0)
         red, green, blue = dark.tolist()
@@ -151,7 +152,7 @@ class Radiometry:
         return model_input
 
     def from_network(self, change: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a change of the generator's input as a change of the ground ``without_haze``.
+        """Convert a change of the generator's input to one of the haze-free ground.
 
         Args:
             change: float32 (..., 3, rows, width).
@@ -159,7 +160,7 @@ class Radiometry:
         return change if self.path_radiance_removed == 0 else change / (1 - self._removed())
 
     def _removed(self) -> NDArray[np.float32]:
-        """Return the path radiance that was removed, float32 (3, 1, 1), model range."""
+        """Return the removed path radiance, float32 (3, 1, 1), model range."""
         removed = np.array(PATH_RADIANCE) * self.path_radiance_removed
         return removed.astype(np.float32)[:, None, None]
 
@@ -167,7 +168,8 @@ class Radiometry:
 def find_dark_object(model_input: NDArray[np.float32], pixels: int) -> tuple[float, float, float]:
     """Return ``Radiometry.dark_object`` of a scene.
 
-    A scene that may be too small to hold something dark is taken to lie beside something dark.
+    A scene of fewer than ``LARGE`` pixels may hold no dark object, so its value is at most
+    ``L1C_DARK_OBJECT``.
 
     Args:
         model_input: float32 (3, count), R, G, B of some or all pixels as the generator sees them.
@@ -181,9 +183,9 @@ def find_dark_object(model_input: NDArray[np.float32], pixels: int) -> tuple[flo
 def uniform_haze(dark_object: NDArray[np.floating]) -> float:
     """Return ``Radiometry.haze`` of an 8-bit picture with this dark object.
 
-    Somewhere in a picture of some size something is dark. A dark object that is bright, and grey
-    as haze is and land hardly is, shows the light of a haze over all (dark-object subtraction,
-    Chavez 1988). In a window, that haze and pale ground look the same.
+    Any large picture holds something dark. A dark object that is bright and grey, as haze is and
+    land hardly is, reveals a uniform haze (dark-object subtraction, Chavez 1988). A window is too
+    small to tell that haze from pale ground.
 
     Args:
         dark_object: (3,), red, green and blue in model range.
@@ -201,15 +203,15 @@ def uniform_haze(dark_object: NDArray[np.floating]) -> float:
 def measure_path_radiance_removed(dark: NDArray[np.floating], level: Level | None = None) -> float:
     """Return ``Radiometry.path_radiance_removed`` of a scene with these dark pixels.
 
-    Two signs show that path radiance was removed: less blue than any L1C scene has, and a smaller
-    excess of blue over red. Haze hides the first sign; red deserts have the second by nature. So
-    without a known level the second sign counts only as far as the first is there. And it counts
-    half: with all of the path radiance added, restored pixels come out darker and yellower than
-    the land beside them.
+    Two signs reveal a removal: less blue than any L1C scene has, and a smaller excess of blue over
+    red. Haze hides the first sign; red deserts show the second by nature. So without a known level
+    the second sign counts only in proportion to the first. The second sign always counts half: with
+    the full path radiance added, restored pixels become darker and yellower than the land beside
+    them.
 
     Args:
         dark: (3,), red, green and blue in model range; may be below 0.
-        level: of the product; None: not known.
+        level: processing level of the product; None if not known.
     """
     if level == "L1C":
         return 0.0
@@ -226,7 +228,7 @@ def measure_path_radiance_removed(dark: NDArray[np.floating], level: Level | Non
 
 
 def guess_radiometry(dtype: DTypeLike) -> Radiometry:
-    """Return what the dtype alone suggests: an 8-bit picture, Sentinel-2 DN, or reflectance."""
+    """Guess the radiometry from the dtype: an 8-bit picture, Sentinel-2 DN, or reflectance."""
     dtype = np.dtype(dtype)
     if dtype == np.uint8:
         return Radiometry(PICTURE_SCALE, origin="8 bits are taken for a picture", guessed=True)
@@ -236,14 +238,14 @@ def guess_radiometry(dtype: DTypeLike) -> Radiometry:
 
 
 def multispectral_to_eurosat(dn: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return L1C reflectance x 10000, of any shape, in EuroSAT's published 8-bit radiometry."""
+    """Convert L1C reflectance x 10000, of any shape, to EuroSAT's published 8-bit values."""
     steps = dn.astype(np.float64) * EUROSAT_STEPS / (MODEL_WHITE * SCALE)
     pixels: NDArray[np.uint8] = np.clip(np.floor(steps + 1.5), 1, 255).astype(np.uint8)
     return pixels
 
 
 def eurosat_to_model(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return EuroSAT's 8-bit values, of any shape, in model range: 1 -> 0, 255 -> 1."""
+    """Convert EuroSAT's 8-bit values, of any shape, to the model range: 1 -> 0, 255 -> 1."""
     model = np.maximum(pixels.astype(np.float32) - 1, 0)
     model /= np.float32(EUROSAT_STEPS)
     return model
@@ -258,10 +260,10 @@ def model_to_eurosat(model: NDArray[np.float32]) -> NDArray[np.uint8]:
 def as_dtype(
     values: NDArray[np.float64], dtype: np.dtype[Any], nodata: float | None
 ) -> NDArray[Any]:
-    """Return DN in the scene's dtype, of any shape; none of them becomes nodata.
+    """Convert DN of any shape to the scene's dtype; none becomes nodata.
 
-    Values are rounded and clipped to an integer dtype. A value that equals nodata becomes the
-    nearest one that does not.
+    Values are rounded and clipped for an integer dtype. A value equal to nodata becomes a
+    neighbouring one.
     """
     if dtype.kind == "f":
         out = values.astype(dtype)

@@ -1,7 +1,6 @@
-"""Arrays in, arrays out: NumPy, and xarray with rioxarray's georeference.
+"""Restore arrays of NumPy, and of xarray with rioxarray's georeference.
 
-An array goes the way of a file, through a temporary one, so that what comes back is what the
-command line would have written.
+An array passes through a temporary file, so that the result is what the command line would write.
 """
 
 from collections.abc import Iterator
@@ -35,16 +34,16 @@ from geodecloud.settings import Settings
 NO_INFO = ArrayInfo()
 _ARRAY, _RESTORED = "array.tif", "out.tif"
 _FILES = {_ARRAY: "the array", _RESTORED: "the restored array"}  # names of files in messages
-_BANDS = range(3, 17)  # numbers of bands that pictures have
+_BANDS = range(3, 17)  # band counts of pictures, to recognise bands last
 
 
 class Restored(NamedTuple):
-    """An array without clouds.
+    """A restored array.
 
-    array: (bands, rows, columns), dtype of the input; masked if that is, with its mask and that
-        of the pixels that became nodata.
-    provenance: uint8 (rows, columns): codes of :class:`geodecloud.Provenance`.
-    report: what was done.
+    array: (bands, rows, columns), dtype of the input; for a masked input masked, at the input's
+        masked pixels and at those that became nodata.
+    provenance: uint8 (rows, columns), codes of :class:`geodecloud.Provenance`.
+    report: counts of pixels and windows.
     """
 
     array: NDArray[Any]
@@ -60,20 +59,20 @@ def restore_array(
     info: ArrayInfo = NO_INFO,
     model_name: str = "",
 ) -> Restored:
-    """Restore (bands, rows, columns) of DN; see :func:`geodecloud.decloud_array`.
+    """Restore an array of DN; see :func:`geodecloud.decloud_array`.
 
     Args:
-        array: masked pixels are nodata.
-        info: nodata, georeference and descriptions of the bands.
+        array: (bands, rows, columns); masked pixels are nodata.
+        info: nodata, georeference and band descriptions.
 
     Raises:
-        UsageError: the array has another shape, or an output is named in ``settings``.
-        SceneError: its values are of a kind that is no scene.
+        UsageError: the array has another shape, or ``settings`` name an output.
+        SceneError: the array's values cannot be those of a scene.
     """
     output = settings.output
     beside = ("provenance", "opacity", "cloud_mask", "preview", "report", "stac")
     if any(getattr(output, name) for name in beside):
-        raise UsageError(f"an array has no outputs beside it: leave {', '.join(beside)} out")
+        raise UsageError(f"an array is restored without files: leave {', '.join(beside)} out")
     array = _native(array)
     with _as_source(array, settings, info) as (source, hidden):
         folder = Path(source.name).parent
@@ -84,7 +83,7 @@ def restore_array(
         if isinstance(array, np.ma.MaskedArray):
             mask: Any = np.ma.getmask(array)
             if hidden is not None:
-                mask = mask | (~read_valid(dst) & ~hidden)  # and what was made nodata
+                mask = mask | (~read_valid(dst) & ~hidden)  # and the pixels made nodata
             restored = np.ma.MaskedArray(restored, mask, fill_value=array.fill_value)
         report = replace(report, dst=Path(_FILES[_RESTORED]))
         return Restored(restored, read_provenance(codes), report)
@@ -93,14 +92,14 @@ def restore_array(
 def mask_array(
     array: NDArray[Any], predict: Predict, settings: Settings, *, info: ArrayInfo = NO_INFO
 ) -> NDArray[np.uint8]:
-    """Return the cloud mask of (bands, rows, columns) of DN; see :func:`geodecloud.cloud_mask`.
+    """Return the cloud mask of an array of DN; see :func:`geodecloud.cloud_mask`.
 
     Args:
-        array, info: as of :func:`restore_array`.
+        array, info: as in :func:`restore_array`.
 
     Raises:
         UsageError: the array has another shape.
-        SceneError: its values are of a kind that is no scene.
+        SceneError: the array's values cannot be those of a scene.
     """
     with _as_source(_native(array), settings, info) as (source, _):
         path = Path(source.name).parent / "mask.tif"
@@ -109,7 +108,7 @@ def mask_array(
 
 
 def _native(array: Any) -> NDArray[Any]:
-    """Return an array, or lists of numbers, as an array in this machine's byte order."""
+    """Return an array, or nested lists, as an array in native byte order."""
     array = np.asanyarray(array)
     native: NDArray[Any] = array.astype(array.dtype.newbyteorder("="), copy=False)
     return native
@@ -119,10 +118,10 @@ def _native(array: Any) -> NDArray[Any]:
 def _as_source(
     array: NDArray[Any], settings: Settings, info: ArrayInfo
 ) -> Iterator[tuple[Source, NDArray[np.bool_] | None]]:
-    """Write an array into a temporary folder; yield it as a source, and its hidden pixels."""
+    """Write an array to a temporary file; yield the file as a source, and the hidden pixels."""
     if array.ndim != 3:
         raise UsageError(
-            f"the array has shape {array.shape}: (bands, rows, columns) is needed; "
+            f"the array has shape {array.shape}: give (bands, rows, columns); "
             "np.moveaxis(array, -1, 0) makes it from (rows, columns, bands)"
         )
     if 0 in array.shape:
@@ -136,10 +135,10 @@ def _as_source(
 
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Make a folder for the files that an array goes through; errors name none of them.
+    """Make a temporary folder; errors raised in the block name the array, not its files.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: the folder cannot be made.
     """
     folder = ""
     try:
@@ -153,19 +152,19 @@ def _temporary_folder() -> Iterator[Path]:
     except OSError as error:
         if folder:
             raise
-        raise OutputError(f"no folder for temporary files ({error}); set TMPDIR") from error
+        raise OutputError(f"cannot make a temporary folder ({error}); set TMPDIR") from error
 
 
 def hidden_pixels(
     array: NDArray[Any], bands: tuple[int, int, int], nodata: float | None
 ) -> NDArray[np.bool_] | None:
-    """Return where red, green or blue of an array is masked; None: no pixel is.
+    """Return where red, green or blue of an array is masked; None if no pixel is.
 
-    A file with a mask has no other nodata, so the nodata value counts here too.
+    In a file with a mask the nodata value means nothing, so its pixels are hidden here too.
 
     Args:
         array: (bands, rows, columns).
-        bands: of red, green and blue, from 1.
+        bands: numbers of the red, green and blue bands, from 1.
 
     Returns:
         bool (rows, columns).
@@ -180,7 +179,7 @@ def hidden_pixels(
 
 
 def refuse_bands_last(array: Any) -> None:
-    """Refuse an array, or lists, with the bands last, as Pillow and OpenCV have them.
+    """Refuse an array, or nested lists, with bands last, the order of Pillow and OpenCV.
 
     Raises:
         UsageError: the shape is (rows, columns, bands).
@@ -188,8 +187,8 @@ def refuse_bands_last(array: Any) -> None:
     shape = np.shape(array)
     if len(shape) == 3 and shape[2] in _BANDS and shape[0] not in range(_BANDS.stop):
         raise UsageError(
-            f"the array has shape {shape}, (rows, columns, bands) as it seems: (bands, rows, "
-            "columns) is needed; np.moveaxis(array, -1, 0) makes it"
+            f"the array has shape {shape}, which looks like (rows, columns, bands): give (bands, "
+            "rows, columns), by np.moveaxis(array, -1, 0)"
         )
 
 
@@ -199,7 +198,7 @@ def restore_dataarray(
     """Restore an xarray.DataArray; see :func:`geodecloud.decloud_dataarray`.
 
     Raises:
-        UsageError: it has other dimensions than bands, rows and columns.
+        UsageError: the dimensions are not bands, rows and columns.
     """
     ordered = bands_first(data)
     if settings.reading.scale is None and settings.reading.offset is None:

@@ -1,4 +1,4 @@
-"""Blend overlapping windows: a ramp, and a rolling strip of rows.
+"""Blend overlapping windows in a strip of rows that rolls down the scene.
 
 Each patch is added with a separable weight that falls towards its border but never reaches
 zero; the sum is divided once by the sum of the weights. Edges, last windows and scenes smaller
@@ -14,7 +14,7 @@ from geodecloud.settings import Ramp
 
 
 def ramp_weights(grid: WindowGrid, ramp: Ramp = "cosine") -> NDArray[np.float32]:
-    """Return the weight along one axis of a window: float32 (size,), above 0, at most 1, symmetric.
+    """Return the weight along one axis of a window: float32 (size,), symmetric, above 0, at most 1.
 
     The weight rises over the overlap and is 1 between. Weights of neighbours add up to 1.
 
@@ -34,9 +34,9 @@ class StripBlend:
     """Weighted sum of patches over a strip of rows that rolls down the scene.
 
     Args:
-        channels: of the patches.
+        channels: number of channels of a patch.
         height: rows that the strip holds at once.
-        width: of the scene.
+        width: width of the scene in pixels.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class StripBlend:
         self._below = np.zeros(width, np.intp)  # the row after the last patch in each column
 
     def add(self, patch: NDArray[np.float32], row: int, column: int) -> None:
-        """Add a patch, (channels, size, size), whose top left is at ``row`` of the strip.
+        """Add a patch, (channels, size, size), with its top left at this pixel of the strip.
 
-        A patch is cut off where it reaches beyond the strip, to the right or below.
+        A patch is cut off where it extends beyond the strip, to the right or below.
         """
         rows = slice(row, min(row + patch.shape[1], self._sum.shape[1]))
         columns = slice(column, min(column + patch.shape[2], self._sum.shape[2]))
@@ -62,13 +62,13 @@ class StripBlend:
         np.maximum(self._below[columns], rows.stop, out=self._below[columns])
 
     def take(self, rows: int) -> NDArray[np.float32]:
-        """Return the blend of the top ``rows``, and roll the strip on by as many.
+        """Return the blend of the top ``rows``, and roll the strip down by as many.
 
         Returns:
             float32 (channels, rows, width); 0 where no patch was added.
         """
         strip, weights, kept = self._sum, self._weights, len(self._weights) - rows
-        # New memory is zero, and costs nothing where no patch is added.
+        # Fresh zeros cost no memory where no patch is added.
         self._sum, self._weights = np.zeros(strip.shape, np.float32), np.zeros_like(weights)
         for some in runs(self._below > 0):
             self._sum[:, :kept, some] = strip[:, rows:, some]

@@ -1,4 +1,4 @@
-"""See a scene by the means of its cells, 4x4 pixels each."""
+"""Downsample a scene to cells, the means of their pixels, for the coarse pass."""
 
 from functools import reduce
 from queue import SimpleQueue
@@ -13,18 +13,19 @@ from geodecloud.restore.patches import Network, RowSource
 from geodecloud.restore.veil_ratio import SampledCells
 
 CELL = 4  # pixels of 10 m along a side of a cell
-_LARGE_PIXEL = 15.0  # metres; a cell of four such pixels would hide whole clouds, so it has two
+_LARGE_PIXEL = 15.0  # metres; 4 such pixels would average whole clouds away, so a cell has 2
 _MOST_CELLS = 1 << 23  # of a scene of large pixels; more would need more memory than a tile's
-LEAST = 128  # pixels; a scene that is lower or narrower has no coarse pass
-_MOST_FINE = 1 << 22  # pixels of a scene that is kept at full resolution, as it is so narrow
-_BRIGHT = 60_000.0  # model range: light beyond that of half floats is no ground
+LEAST = 128  # pixels; a scene of less height or width has no coarse pass, unless it is long
+_MOST_FINE = 1 << 22  # pixels; a longer strip has a coarse pass, however narrow
+_BRIGHT = 60_000.0  # model range: brighter than any ground, and within float16
 
 
 def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = None) -> int:
-    """Return height and width of a scene's cells in pixels: 4, 2 of large ones, 1 if it is small.
+    """Return the side of a scene's cells in pixels: 4; 2 for large pixels; 1 for a small scene.
 
     Args:
-        pixel_metres: height and width of a pixel; None: not known.
+        shape: height and width of the scene in pixels.
+        pixel_metres: height and width of a pixel; None if not known.
     """
     pixels = shape[0] * shape[1]
     if min(shape) < LEAST and pixels <= _MOST_FINE:
@@ -34,13 +35,18 @@ def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = N
 
 
 class PooledScene:
-    """A scene whose pixels are the means of the valid ones of ``cell`` x ``cell`` pixels.
+    """A scene downsampled to cells, the means of the valid ones of ``cell`` x ``cell`` pixels.
 
     It is a :class:`~geodecloud.restore.patches.RowSource` whose DN are light in model range.
 
+    Args:
+        kept: whether to queue the rows that are read in ``read_rows``.
+        others: bands to sample, too.
+
     Attributes:
-        read_rows: DN of R, G, B and the other bands, (count, rows, width), and validity of all
-            rows that were read, in order, if they are kept.
+        read_rows: queue of the rows read, in order: DN of R, G, B and the other bands,
+            (count, rows, width), and validity (rows, width).
+        sampled: the other bands' light in some of the cells; None if there are no other bands.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class PooledScene:
         self.read_rows: SimpleQueue[tuple[NDArray[Any], NDArray[np.bool_]]] = SimpleQueue()
 
     def read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return light (3, rows, columns) and where there is any (rows, columns), of cells."""
+        """Return rows of cells: light (3, rows, columns) and validity (rows, columns)."""
         cell, height = self._cell, self._scene.shape[0]
         dn, valid = self._scene.read(first * cell, min(last * cell, height))
         rgb = dn[self._scene.rgb]
@@ -80,7 +86,7 @@ class PooledScene:
         dn: NDArray[Any],
         valid: NDArray[np.bool_],
     ) -> None:
-        """Keep the other bands' light of the rows of cells that are sampled."""
+        """Store the other bands' light in those rows of cells that are sampled."""
         others, cell = self._others, self._cell
         for rows, start in sampled.runs(first, last):
             part = slice((rows.start - first) * cell, (rows.stop - first) * cell)
@@ -92,11 +98,14 @@ class PooledScene:
 
 
 def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the means of the valid pixels of each cell, and which cells have any.
+    """Return the mean of the valid pixels of each cell, and which cells have a valid pixel.
 
     Args:
         light: float32 (bands, rows, width).
         valid: bool (rows, width).
+
+    Returns:
+        float32 (bands, rows / cell, width / cell), rounded up, and bool of the same cells.
     """
     if cell == 1:
         return light, valid
@@ -115,6 +124,6 @@ def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, 
 
 
 def _sums(values: Floats, cell: int) -> Floats:
-    """Return sums over cells, in an order that depends on nothing else."""
+    """Return the sums over cells; the order of summation is fixed, so strips do not matter."""
     rows = reduce(np.add, (values[:, i::cell] for i in range(cell)))
     return reduce(np.add, (rows[:, :, i::cell] for i in range(cell)))

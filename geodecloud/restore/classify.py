@@ -1,4 +1,4 @@
-"""Sort pixels into clear, thin and thick cloud, and cloud shadow."""
+"""Classify pixels as clear, thin cloud, thick cloud or cloud shadow."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,15 +7,15 @@ from geodecloud.raster.cloud_mask import CloudClass
 from geodecloud.raster.rows import Rows, given
 from geodecloud.settings import Policy
 
-# Chosen on the labelled scenes of benchmarks/masks.py, where 0.08 to 0.13 differ little.
+# Chosen on the labelled scenes of benchmarks/masks.py; values from 0.08 to 0.13 score alike.
 THIN_ABOVE = 0.1  # opacity from which a pixel is thin cloud
-SHADOW_ABOVE = 0.1  # depth from which a pixel is a cloud's shadow
+SHADOW_ABOVE = 0.1  # shadow from which a pixel is a cloud's shadow
 
 
 def classify(rows: Rows, policy: Policy) -> NDArray[np.uint8]:
     """Return the class of each pixel: uint8 (rows, width), see :class:`CloudClass`.
 
-    Cloud is thick from ``policy.opaque_above`` on, and counts more than a shadow that falls on it.
+    Cloud is thick from opacity ``policy.opaque_above``. Cloud takes precedence over shadow.
     """
     opacity = given(rows.opacity)
     classes = np.full(opacity.shape, CloudClass.CLEAR, np.uint8)

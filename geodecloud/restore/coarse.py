@@ -1,9 +1,9 @@
-"""See the whole scene at a quarter of its resolution, before its windows at full resolution.
+"""Hold the coarse answer for a whole scene, and merge it with the fine pass.
 
 A window of 64x64 pixels at 10 m shows 640 m of ground. Haze, cirrus, a cloud's shadow and the
 colour of the land beside a cloud are larger. The coarse pass runs the same network over means of
-4x4 pixels. Its answer says where the fine pass is needed, tells it what lies around a window, and
-gives the colour that opaque pixels are filled with.
+4x4 pixels. The coarse answer decides which windows the fine pass computes, is their context, and
+supplies the colours that fill opaque pixels.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,35 +25,33 @@ from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
 from geodecloud.settings import Settings, Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
-_THIN = 0.5  # opacity up to which a coarse veil is undone pixel by pixel; more would raise noise
-_ROWS = 16  # that are merged at once
-_BLOCK = 64  # columns of cells that are looked at together
-_EXPONENT_ROWS = 256  # of cells, at once
-_HAZY_SHADOW = 0.3  # opacity from which a change is cloud's, whatever lies below
-_SHADE_BEGINS = 0.1  # of the sun that is hidden, from which a change is wholly the shadow's
-DEPTH = 0.6  # fraction of the light that most shadows take, where this scene's are not known
-_SURE = 0.1  # of opacity, by which the coarse answer exceeds the fine one where it alone counts
+_THIN = 0.5  # largest coarse opacity removed from a pixel; more would amplify noise
+_ROWS = 16  # rows merged at once
+_BLOCK = 64  # columns of cells tested together
+_EXPONENT_ROWS = 256  # rows of cells at once
+_HAZY_SHADOW = 0.3  # opacity from which a pixel is restored as cloud alone, not as shadow
+_SHADE_BEGINS = 0.1  # hidden fraction of the sun from which a clear pixel is relit alone
+DEPTH = 0.6  # fraction of the light that most shadows take; used where the scene's is not known
+_SURE = 0.1  # excess of coarse over fine opacity from which the coarse answer alone counts
 
 
 @dataclass(frozen=True)
 class Coarse:
     """The coarse answer for a scene; immutable once the coarse pass is over.
 
-    cell: pixels along a side of a cell: 4; 2 of large ones; 1 where there is no coarse pass.
-    width: of the scene in pixels.
+    cell: pixels along a side of a cell: 4; 2 for large pixels; 1 where there is no coarse pass.
+    width: width of the scene in pixels.
     light: (3, rows, columns) of cells, the scene's light in model range.
-    answer: (5, rows, columns), change of R, G, B; opacity; shadow.
-    guides: whether the network takes context: the fine pass, where there is one, is told of it.
-    computed: number of windows that were computed, by their top row.
+    answer: (5, rows, columns) of cells: change of R, G, B; opacity; shadow.
+    guides: whether the network takes the coarse answer as context in the fine pass.
+    computed: number of windows computed, by the first row of their strip.
     thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
-    of_picture: whether the scene is a picture of 8 bits, whose land may be as bright as haze.
-    gate: uint8 (rows, columns), 0..255, weight of a faint veil, which is left out where it is 0;
-        None: 255.
-    all_windows: whether the fine pass is needed where the gate is 0, too.
+    of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
+    gate: uint8 (rows, columns), weight of the opacity, 0..255; None: 255 everywhere.
+    all_windows: whether the fine pass computes windows where the gate is 0, too.
     known: bool (rows, columns), cells with a valid pixel; None: all.
-    shade: how deep the scene's shadows are, if they are to be relit by that; None: as the network
-        says.
-    sampled: the other bands' light in some of the cells; None: there are no such bands.
+    shade: depth of the scene's shadows, to relight them; None: the network's change relights them.
+    sampled: the other bands' light in some of the cells; None if there are no other bands.
     """
 
     cell: int
@@ -72,16 +70,18 @@ class Coarse:
 
     @property
     def is_fine(self) -> bool:
-        """True if the scene has no coarse pass: the answer is fine already."""
+        """True if cells are pixels: the answer is final, and no window is computed twice."""
         return self.cell == 1
 
     def at(
         self, cells: NDArray[Any], first: int, last: int, columns: slice | None = None
     ) -> Floats:
-        """Return pixel rows of (bands, rows, columns) of cells: float32 (bands, rows, width).
+        """Interpolate cells at pixel rows: float32 (bands, rows, width).
 
         Args:
-            columns: of pixels; None: all.
+            cells: (bands, rows, columns) of the scene.
+            first, last: the first pixel row, and the one after the last.
+            columns: pixel columns; None: all.
         """
         columns = columns or slice(0, self.width)
         rows, across = self._cells(first, last), self._cells(columns.start, columns.stop)
@@ -95,13 +95,17 @@ class Coarse:
         )
 
     def _cells(self, first: int, last: int) -> slice:
-        """Return the rows of cells that pixel rows are interpolated from; or columns."""
+        """Return the rows (or columns) of cells from which these pixels are interpolated."""
         return slice(max(first // self.cell - 1, 0), -(-last // self.cell) + 1)
 
     def at_known(
         self, cells: NDArray[Any], first: int, last: int, columns: slice | None = None
     ) -> Floats:
-        """Return the same as ``at``, from cells with a valid pixel alone, which are 0 elsewhere."""
+        """Interpolate like :meth:`at`, but from cells with a valid pixel alone.
+
+        Args:
+            cells: as in :meth:`at`; 0 where no pixel is valid.
+        """
         pixels = self.at(cells, first, last, columns)
         across = self._cells(columns.start, columns.stop) if columns else slice(None)
         if self.known is None or self.known[self._cells(first, last), across].all():
@@ -110,7 +114,7 @@ class Coarse:
         return np.divide(pixels, weight, out=pixels, where=weight > 0)
 
     def context(self, row: int, column: int, height: int, width: int) -> Floats:
-        """Return what the fine pass is told of a window: float32 (5, height, width).
+        """Return the context of a window of the fine pass: float32 (5, height, width).
 
         Channels: restored R, G, B in model range; opacity; shadow.
         """
@@ -120,16 +124,16 @@ class Coarse:
         return np.clip(told, 0, 1)
 
     def is_needed(self, rows: slice, columns: slice) -> bool:
-        """Return whether the gate lets any of these pixels through."""
+        """Return whether the gate is open at any of these pixels."""
         if self.gate is None or self.all_windows:
             return True
         cells = (self._cells(axis.start, axis.stop) for axis in (rows, columns))
         return bool(self.gate[*cells].any())
 
     def cloudy_columns(self, first: int, last: int) -> tuple[slice, ...]:
-        """Return the columns of pixel rows outside of which nothing is found.
+        """Return the columns in which these pixel rows may hold cloud or shadow.
 
-        There the gate is shut, and no cloud throws its shadow.
+        In all other columns the gate is 0, and no cloud throws its shadow.
         """
         if self.gate is None or self.all_windows:
             return (slice(0, self.width),)
@@ -138,7 +142,7 @@ class Coarse:
         return self.pixels_of(found.max(axis=0) > 0)
 
     def pixels_of(self, cells: NDArray[np.bool_]) -> tuple[slice, ...]:
-        """Return the columns of pixels that are interpolated from these columns of cells."""
+        """Return the pixel columns that are interpolated from the flagged columns of cells."""
         near = widened(runs(cells, _BLOCK), 1, len(cells))  # pixels lie between cells
         ends = ((some.start * self.cell, some.stop * self.cell) for some in near)
         return tuple(slice(start, min(stop, self.width)) for start, stop in ends)
@@ -146,23 +150,23 @@ class Coarse:
     def merge(
         self, first: int, light: Floats, fine: Floats, columns: Iterable[slice] | None = None
     ) -> Floats:
-        """Return the answer of both passes for pixel rows: float32 (5, rows, width).
+        """Merge the coarse answer into the fine one for pixel rows: float32 (5, rows, width).
 
-        The coarse answer counts where its opacity is clearly the stronger one. A coarse change is
-        no picture: a thin veil is undone by its own law, seen = (1 - a) ground + a veil, whose two
-        terms the coarse level knows.
+        The coarse answer counts where its opacity clearly exceeds the fine one. A coarse change
+        lacks detail. So a thin veil is removed by seen = (1 - a) ground + a veil, with opacity a
+        and the term a veil from the coarse answer.
 
         Args:
             light: float32 (3, rows, width), model range.
-            fine: float32 (5, rows, width): change, opacity, shadow; it is changed in place.
-            columns: see :meth:`cloudy_columns`, from left to right; elsewhere there is neither
-                opacity nor shadow. None: all.
+            fine: float32 (5, rows, width): change, opacity, shadow; changed in place.
+            columns: see :meth:`cloudy_columns`, from left to right; elsewhere opacity and shadow
+                become 0. None: all.
         """
-        clear = 0  # column up to which all is done
+        clear = 0  # the column up to which the answer is final
         for some in (slice(0, self.width),) if columns is None else columns:
             fine[OPACITY:, :, clear : some.start] = 0
             clear = some.stop
-            for start in range(0, light.shape[1], _ROWS):  # few at once need little memory
+            for start in range(0, light.shape[1], _ROWS):  # few rows at once need little memory
                 part = np.s_[:, start : start + _ROWS, some]
                 self._merge(first + start, some, light[part], fine[part])
         fine[OPACITY:, :, clear:] = 0
@@ -181,7 +185,7 @@ class Coarse:
         if thicker.any():
             seen = np.clip(self.at_known(self.light, *pixels), 0, 1)
             opacity = np.minimum(coarse[OPACITY], np.float32(_THIN))
-            veil = opacity * seen - (1 - opacity) * coarse[CHANGE]  # a times its light
+            veil = opacity * seen - (1 - opacity) * coarse[CHANGE]  # the term a veil
             ground = (shown - veil) / (1 - opacity)
             fine[CHANGE] += thicker * (ground - shown - fine[CHANGE])
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
@@ -195,11 +199,12 @@ class Coarse:
         coarse: Floats,
         weight: Floats,
     ) -> None:
-        """Relight what lies in shadow, in place; behind the gate by the coarse answer.
+        """Relight shadows in ``fine``, in place; where the gate is 0, by the coarse answer.
 
         Args:
             pixels: the first row, the row after the last, and the columns.
-            light: of the pixels, and of the cells around them where it is known.
+            light: light of the pixels, and light interpolated from the cells if known already.
+            weight: float32 (rows, width), 0..1, the gate.
         """
         shown, around = light
         first, last, columns = pixels
@@ -226,13 +231,13 @@ class Coarse:
 
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
-    """Return the bytes of a scene's coarse answer, its gate and the region of its shadows."""
+    """Return the bytes of a scene's coarse answer, with its gate and thrown shadows."""
     each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1
     return -(-height // cell) * -(-width // cell) * each
 
 
 def with_veil(facts: SceneFacts, coarse: Coarse) -> SceneFacts:
-    """Return the facts with the law of the veil in the other bands, by the coarse answer."""
+    """Return the facts with the veil's depth in the other bands, fitted to the coarse answer."""
     if not facts.others:
         return facts
     others = replace(facts.others, exponent=veil_exponent(coarse))
@@ -241,7 +246,7 @@ def with_veil(facts: SceneFacts, coarse: Coarse) -> SceneFacts:
 
 
 def veil_exponent(coarse: Coarse) -> float:
-    """Return the exponent of the scene's veil over wavelength, by the coarse answer."""
+    """Fit the wavelength exponent of the scene's veil to the coarse answer."""
 
     def parts() -> Iterator[tuple[Floats, Floats, Floats]]:
         for start in range(0, coarse.answer.shape[1], _EXPONENT_ROWS):
@@ -257,9 +262,13 @@ def veil_exponent(coarse: Coarse) -> float:
 
 
 def gated(coarse: Coarse, windows: Windows) -> Coarse:
-    """Return the coarse answer with its gate; the settings say if it leaves windows out.
+    """Return the coarse answer with its gate.
 
-    In a scene without a coarse pass, a veil that is nowhere certain is taken out of the answer.
+    In a scene without a coarse pass, the opacity of a veil that is nowhere certain is set to 0, in
+    place. A network that does not take context has no gate.
+
+    Args:
+        windows: whether the gate decides which windows are computed.
     """
     if not coarse.guides:
         return coarse
@@ -272,7 +281,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
 
 
 def relit(coarse: Coarse) -> Coarse:
-    """Return the coarse answer by which shadows are relit as deep as those of the scene are."""
+    """Return the coarse answer with the depth of the scene's shadows, where it is found."""
     if coarse.is_fine or not coarse.guides:
         return coarse
     shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
@@ -280,7 +289,7 @@ def relit(coarse: Coarse) -> Coarse:
 
 
 def for_fine_pass(coarse: Coarse, settings: Settings) -> Coarse:
-    """Return the coarse answer as the fine pass needs it: with its gate, and its shade if asked."""
+    """Return the coarse answer with its gate and, if shadows are restored, their depth."""
     if settings.policy.shadows == "restore":
         coarse = relit(coarse)
     return gated(coarse, settings.windows)

@@ -1,4 +1,4 @@
-"""Run the coarse pass."""
+"""Run the coarse pass: the network over the means of a scene's cells."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -19,8 +19,8 @@ from geodecloud.restore.showing import Showing, Witness
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
 
-_ROWS = 64  # of cells, at once
-_LESS_SURE = 1.4  # times which the coarse level is less sure of shadows than the fine one
+_ROWS = 64  # rows of cells at once
+_LESS_SURE = 1.4  # factor on the coarse shadow: the network is less sure of shadows of cells
 
 
 def coarse_pass(
@@ -32,17 +32,17 @@ def coarse_pass(
     cell: int | None = None,
     others: OtherBands = NO_OTHERS,
 ) -> Coarse:
-    """Run the network over the means of 4x4 pixels of a scene.
+    """Run the network over the means of a scene's cells.
 
     Args:
-        windows: of the answer where that is fine already; else the pass has windows of its own.
-        cell: pixels along a side of a cell; None: as of pixels of 10 m.
-        witness: is shown the scene as the coarse answer restores it; None: nobody is.
-        others: bands that the witness is shown, too.
+        windows: used where cells are pixels; over larger cells the default windows are used.
+        witness: called with the scene as the coarse answer restores it; None: not called.
+        cell: pixels along a side of a cell; None: that of a scene of 10 m pixels.
+        others: bands to pass to the witness, too.
     """
     cell = cell or cell_of(scene.shape)
     if cell > 1:
-        windows = Windows()  # larger ones find less: the network is trained on these
+        windows = Windows()  # the network is trained on these; larger ones find less
     source = PooledScene(scene, network, cell, kept=witness is not None, others=others)
     dtype = np.float32 if cell == 1 else np.float16
     height, width = source.shape
@@ -67,7 +67,7 @@ def coarse_pass(
             rows = slice(strip.first, strip.first + strip.answer.shape[1])
             coarse.light[:, rows] = strip.light
             valid = strip.swath.valid[: strip.answer.shape[1]]
-            coarse.answer[:, rows] = strip.answer * valid  # a cell without a pixel has no part
+            coarse.answer[:, rows] = strip.answer * valid  # 0 in a cell without a valid pixel
             given(coarse.known)[rows] = valid
             coarse.computed[strip.first] = strip.computed
             if shown:
@@ -77,7 +77,7 @@ def coarse_pass(
 
 
 def _believe_shadows(coarse: Coarse) -> None:
-    """Leave of the answer's shadows, in place, what the clouds of the scene throw."""
+    """Find where the scene's clouds throw shadows, and keep only those in the answer, in place."""
     if coarse.guides and not coarse.is_fine:
         coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
     if not coarse.thrown.any():

@@ -1,7 +1,6 @@
-"""Turn opacity and change into the output's DN and provenance.
+"""Composite the restored pixels with the input: the output's DN and provenance.
 
-Where the sky is clear the DN of the input is the DN of the output, bit for bit: such a pixel is
-not computed, it is copied.
+A clear pixel is copied, not computed: its DN come back bit for bit.
 """
 
 from dataclasses import replace
@@ -20,28 +19,28 @@ from geodecloud.restore.filters import Floats, smoothstep
 from geodecloud.settings import Output, Policy
 
 _SCENE_ALONE = Output()
-_SHADOW = (0.03, 0.1)  # shadow: of ground in full light, and relit wholly
-# Fringes of opaque cloud, by their opacity below ``opaque_above``. There the fill knows the level
-# of the land, and the other bands' own light its detail, since their ground is brighter than red's.
-# The mean of two independent estimates errs less than either.
+_SHADOW = (0.03, 0.1)  # shadow from which a pixel begins to be relit, and is relit fully
+# Fringe of opaque cloud: its width in opacity below ``opaque_above``, and the weight of the other
+# bands' own light there. The fill gives the level of the land. The bands' own light gives detail,
+# since their ground is brighter than red's. The mean of two independent estimates errs less.
 _FRINGE, _OWN_LIGHT = 0.1, 0.5
-_EDGE = 0.1  # share of the model range over which values beyond it fade in
+_EDGE = 0.1  # model range; the distance from its end over which DN beyond it fade in
 _OPAQUE = {
     "fill": Provenance.FILLED,
     "keep": Provenance.CLOUD_KEPT,
     "nodata": Provenance.CLOUD_REMOVED,
 }
-_PIECE = 1 << 17  # pixels that are composited at once: float64 of these fit into a cache
+_PIECE = 1 << 17  # pixels composited at once: their float64 fit into a cache
 
 
 def composite(rows: Rows, facts: SceneFacts, policy: Policy, output: Output = _SCENE_ALONE) -> Rows:
-    """Return the rows with the output's DN and provenance; change, opacity and shadow end here.
+    """Return the rows with the output's DN and provenance, without change, opacity and shadow.
 
-    Red, green and blue are restored, and by them the other bands of ``facts``. Under a uniform haze
-    no pixel stays as measured.
+    The other bands of ``facts`` are restored by the change of red, green and blue. Under a uniform
+    haze every pixel changes.
 
     Args:
-        output: which rasters are written beside the scene: ``found`` and ``classes`` are for those.
+        output: decides whether ``found`` and ``classes`` are needed.
     """
     if facts.radiometry.haze:
         rows = replace(rows, columns=None)
@@ -76,13 +75,13 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, output: Output = _S
 def percent(rows: Rows) -> NDArray[np.uint8]:
     """Return opacity and shadow in percent, uint8 (2, rows, width).
 
-    Percent are rounded up, so that 0 means none at all; 255 means that there are no data. Shadow
-    is 0 where the network finds none.
+    Percentages are rounded up, so that 0 means none at all; 255 means nodata. Shadow is 0 if the
+    network does not predict it.
     """
     found = np.zeros((2, *rows.valid.shape), np.uint8)
     for band, fraction in zip(found, (given(rows.opacity), rows.shadow), strict=True):
         if fraction is not None:
-            band[:] = np.ceil(np.clip(fraction, 0, 1) * 100)  # blending may pass 1 by a bit
+            band[:] = np.ceil(np.clip(fraction, 0, 1) * 100)  # blending may exceed 1 by rounding
         band[~rows.valid] = NO_PERCENT
     return found
 
@@ -90,7 +89,7 @@ def percent(rows: Rows) -> NDArray[np.uint8]:
 def _composite(
     rows: Rows, facts: SceneFacts, policy: Policy
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Return DN of red, green, blue, (3, rows, width), and provenance (rows, width)."""
+    """Return DN of red, green and blue, (3, rows, width), and provenance (rows, width)."""
     radiometry, opacity, valid = facts.radiometry, given(rows.opacity), rows.valid
     opaque = valid & (opacity >= policy.opaque_above)
     ramp = _along(opacity, (policy.clear_below, policy.restored_above))
@@ -124,7 +123,12 @@ def _others(
     facts: SceneFacts,
     policy: Policy,
 ) -> NDArray[Any]:
-    """Return DN of the other bands, (count, rows, width), by what became of red, green and blue."""
+    """Return DN of the other bands, (count, rows, width), restored or made nodata.
+
+    Args:
+        rgb: (3, rows, width), restored DN of red, green and blue.
+        provenance: (rows, width), from the composite of red, green and blue.
+    """
     others, before = facts.others, rows.dn[facts.rgb]
     if not facts.others_nodata:
         shadow = provenance == Provenance.SHADOW
@@ -138,18 +142,18 @@ def _others(
 
 
 def fringe_weight(opacity: Floats, policy: Policy) -> Floats:
-    """Return how far other bands keep their own light where colours are filled: (rows, width)."""
+    """Return the weight, (rows, width), of the other bands' own light where colours are filled."""
     ends = policy.opaque_above, policy.opaque_above - _FRINGE
     return np.float32(_OWN_LIGHT) * smoothstep(_along(opacity, ends))
 
 
 def _along(values: Floats, ends: tuple[float, float]) -> Floats:
-    """Return 0 at the first end, 1 at the second, straight between and beyond."""
+    """Map values linearly: the first end to 0, the second to 1."""
     return (values - np.float32(ends[0])) / np.float32(ends[1] - ends[0])
 
 
 def make_nodata(out: NDArray[Any], where: NDArray[np.bool_], facts: SceneFacts) -> None:
-    """Make pixels nodata, in place; the mask of a file is not here, but with its writer.
+    """Make pixels nodata, in place; a file's mask is left to its writer.
 
     Args:
         out: (bands, rows, width).
@@ -171,11 +175,11 @@ def _restored_dn(
     radiometry: Radiometry,
     nodata: float | None,
 ) -> NDArray[Any]:
-    """Return new DN of some pixels of a band, (count,), computed from the old ones.
+    """Return the restored DN of some pixels of a band, (count,).
 
-    The network saw values clipped to the model range. What was cut off is kept where the network
-    too still answers the end of the range (so that no change is exactly no change), and dropped
-    where it answers something else (a cloud at DN 9000 must not shine through).
+    The network saw DN clipped to the model range. The clipped-off part is kept where the restored
+    value is at that end of the range too, so that no change is exactly no change. It fades away
+    from that end: a cloud at DN 9000 must not shine through.
     """
     exact = dn.astype(np.float64)
     seen = radiometry.to_model(dn)
@@ -186,7 +190,7 @@ def _restored_dn(
     darkest, brightest = radiometry.black, radiometry.black + radiometry.span
     if dn.size and not (dn.min() >= darkest and dn.max() <= brightest):
         beyond = exact - np.clip(exact, darkest, brightest)
-        distance = np.where(beyond > 0, 1 - restored, restored)  # from the end it lies beyond
+        distance = np.where(beyond > 0, 1 - restored, restored)  # from that end of the range
         step -= beyond * np.clip(distance / _EDGE, 0, 1)
     step *= weight
     if radiometry.haze:
@@ -202,14 +206,14 @@ def lay_over(
     nodata: float | None,
     most: float = 1.0,
 ) -> NDArray[Any]:
-    """Return DN of one band, (count,), mixed with another colour.
+    """Return DN of one band, (count,), blended with a colour.
 
     Args:
         dn: (count,), any real dtype.
-        weight: float32 (count,), 0..1, of the colour; where it is 1 nothing of the old DN is left.
+        weight: float32 (count,), 0..1, of the colour; 1 replaces the DN.
         colour: float32 (count,), model range.
-        nodata: of the scene; no pixel may take this value.
-        most: of the colour.
+        nodata: the scene's nodata value, which no pixel may take.
+        most: upper bound to which the colour is clipped.
     """
     new = radiometry.black + radiometry.span * np.clip(colour, 0, most).astype(np.float64)
     return as_dtype(dn + weight * (new - dn), dn.dtype, nodata)

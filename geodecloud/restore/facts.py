@@ -1,4 +1,4 @@
-"""Hold the facts about a scene that the stages of restoring need."""
+"""Hold the facts about a scene that all stages of restoring share."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,15 @@ from geodecloud.settings import Policy
 class SceneFacts:
     """The facts about a scene that the stages of restoring need.
 
+    height, width: of the scene in pixels.
     rgb: indices of red, green and blue among the bands.
-    nodata: the DN that no restored pixel may take; None: there is none.
-    alpha: index of the alpha band; None: there is none.
-    masked: the file has a mask.
-    pixel_metres: height and width of a pixel; None where the scene does not say.
-    others: the bands beside red, green and blue that are restored.
-    others_nodata: they are made nodata where a pixel changes, in place of that.
+    radiometry: of the scene.
+    nodata: the DN that no restored pixel may take; None if there is none.
+    pixel_metres: height and width of a pixel; None if not known.
+    alpha: index of the alpha band; None if there is none.
+    masked: whether the file has a mask.
+    others: the bands beside red, green and blue that may change.
+    others_nodata: whether changed pixels of these bands become nodata instead of being restored.
     """
 
     height: int
@@ -59,5 +61,5 @@ class SceneFacts:
 
     @property
     def restored(self) -> list[int]:
-        """Indices of the bands that are restored: red, green, blue, then the others."""
+        """Indices of the bands that may change: red, green, blue, then the others."""
         return [*self.rgb, *self.others.indices]

@@ -1,4 +1,4 @@
-"""Filter and resample arrays; no result depends on how a scene is cut into strips."""
+"""Filter and resample arrays; no result depends on the division of a scene into strips."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_ROWS = 64  # that are filtered at once where memory is short
+_ROWS = 64  # rows filtered at once, to save memory
 _POWERS = (2, 4, 8, 16, 32, 64, 128, 256)  # of 2
-_AT_ONCE = 1 << 15  # values that fit into a cache
+_AT_ONCE = 1 << 15  # values processed at once, which fit into a cache
 
 
 def dilate(values: Floats, radius: int) -> Floats:
-    """Return the largest of a square of ``2 radius + 1`` pixels, float32 (rows, columns).
+    """Return the maximum over a square of ``2 radius + 1`` pixels a side, float32 (rows, columns).
 
-    One axis after the other; each step doubles how far the largest is known.
+    The filter is separable: one axis after the other. Each step doubles the length covered.
     """
     for axis in (0, 1):
         padded = _with_edges(values, axis, radius)
@@ -32,11 +32,11 @@ def dilate(values: Floats, radius: int) -> Floats:
 
 
 def runs(flags: NDArray[np.bool_], block: int = 1) -> tuple[slice, ...]:
-    """Return the flagged elements as slices; of a block with a flagged one, all elements.
+    """Return slices that cover the blocks with a flagged element.
 
     Args:
         flags: bool (count,).
-        block: elements of a block; the last one may have fewer.
+        block: elements in a block; the last may have fewer.
     """
     padded: NDArray[np.bool_] = np.pad(flags, (0, -len(flags) % block))
     flagged = padded.reshape(-1, block).any(axis=1).astype(np.int8)
@@ -45,11 +45,11 @@ def runs(flags: NDArray[np.bool_], block: int = 1) -> tuple[slice, ...]:
 
 
 def widened(columns: Iterable[slice], by: int, width: int) -> tuple[slice, ...]:
-    """Return columns with ``by`` more to each side, those that meet as one slice.
+    """Return columns widened by ``by`` on each side; slices that then touch become one.
 
     Args:
-        columns: in any order.
-        width: of all, in pixels.
+        columns: slices in any order.
+        width: number of columns in all.
     """
     out: list[slice] = []
     for some in sorted(columns, key=lambda some: some.start):
@@ -61,12 +61,12 @@ def widened(columns: Iterable[slice], by: int, width: int) -> tuple[slice, ...]:
 
 
 def soft_dilations(values: NDArray[Any], radius: int, soft: int) -> Iterator[tuple[slice, Floats]]:
-    """Yield rows of dilated values with a soft edge, few at once: their slice and float32 values.
+    """Yield a dilation followed by a box mean, a few rows at once: their slice and float32 values.
 
     Args:
         values: (rows, columns), any dtype.
-        radius: of the square of which the largest is taken, in pixels.
-        soft: radius of the square of which the mean is taken then.
+        radius: of the dilation, in pixels.
+        soft: radius of the box mean, in pixels.
     """
     height, reach = len(values), radius + soft
     for first in range(0, height, _ROWS):
@@ -76,10 +76,10 @@ def soft_dilations(values: NDArray[Any], radius: int, soft: int) -> Iterator[tup
 
 
 def box_mean(values: Floats, radius: int) -> Floats:
-    """Return the mean of a square of ``2 radius + 1`` pixels, float32 (..., rows, columns).
+    """Return the mean of a square of ``2 radius + 1`` pixels a side, float32 (..., rows, columns).
 
-    Summed from runs of 1, 2, 4... pixels, in the same order wherever the pixel lies, so that it
-    does not depend on the strip.
+    Runs of 1, 2, 4... pixels are summed in the same order for every pixel, so that the result does
+    not depend on the strip.
     """
     wanted = 2 * radius + 1
     for axis in (values.ndim - 2, values.ndim - 1):
@@ -96,13 +96,13 @@ def box_mean(values: Floats, radius: int) -> Floats:
 
 
 def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int, left: int = 0) -> Floats:
-    """Return rows of pixels interpolated from cells, bilinear: float32 (bands, rows, width).
+    """Interpolate cells to pixels bilinearly: float32 (bands, rows, width).
 
     Args:
         cells: float32 (bands, rows, columns).
         cell: height and width of a cell in pixels.
         rows: the first pixel row, and the one after the last.
-        width: in pixels.
+        width: number of pixel columns to return.
         left: the first pixel column.
     """
     for axis, (first, last) in ((1, rows), (2, (left, left + width))):
@@ -118,14 +118,14 @@ def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int, left: 
 
 
 def _upsample_columns(cells: Floats, cell: int, first: int, last: int) -> Floats:
-    """Return the same along the columns, in half the time, where weights are exact fractions.
+    """Interpolate along the columns in half the time, for cells of 2, 4, 8... pixels.
 
     Args:
-        first, last: the first pixel, and the one after the last.
+        first, last: the first pixel column, and the one after the last.
     """
     start = max(first // cell - 1, 0)
     cells = cells[..., start : -(-last // cell) + 1]
-    gaps = cells.shape[2] + 1  # between the middles of cells; half of one at each edge
+    gaps = cells.shape[2] + 1  # between the centres of cells, and half a gap at each edge
     before = np.empty((*cells.shape[:2], gaps), np.float32)
     before[..., 1:], before[..., 0] = cells, cells[..., 0]
     step = np.zeros_like(before)
@@ -139,7 +139,7 @@ def _upsample_columns(cells: Floats, cell: int, first: int, last: int) -> Floats
     return out.reshape(*cells.shape[:2], gaps * cell)[..., first + shift : last + shift]
 
 
-@lru_cache(16)  # windows and strips ask for the same few again and again
+@lru_cache(16)  # windows and strips need the same few again and again
 def _between(
     cell: int, first: int, last: int, count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
@@ -156,16 +156,16 @@ def _between(
 
 
 def smoothstep(t: Floats) -> Floats:
-    """Return 0 up to 0, 1 from 1 on, smooth between: 3 t^2 - 2 t^3."""
+    """Return 3 t^2 - 2 t^3 of t clipped to 0..1."""
     clipped: Floats = np.clip(t, 0, 1).astype(np.float32)
     return clipped * clipped * (3 - 2 * clipped)
 
 
 def _with_edges(values: Floats, axis: int, radius: int) -> Floats:
-    """Return an array with its edges repeated: `np.pad`, ``mode="edge"``, without its overhead.
+    """Pad an axis with its edge values: ``np.pad``, ``mode="edge"``, without its overhead.
 
     Args:
-        radius: of pixels that are added on each side along the axis.
+        radius: number of pixels to add on each side.
     """
     length, shape = values.shape[axis], list(values.shape)
     shape[axis] += 2 * radius

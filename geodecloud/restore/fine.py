@@ -1,4 +1,4 @@
-"""Compute the windows of a scene at full resolution, where the coarse pass lets them through."""
+"""Run the fine pass: the windows of a scene at full resolution that its gate lets through."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -20,8 +20,7 @@ def fine_pass(
     """Yield the rows of the scene, from the top down, with change, opacity and shadow.
 
     Args:
-        coarse: the answer of the coarse pass. That for a small scene is fine already: no window
-            is computed twice.
+        coarse: the coarse answer; for a small scene it is final, and no window is computed again.
     """
     if coarse.is_fine:
         yield from _known_rows(scene, network.radiometry, windows, plan, coarse)
@@ -49,7 +48,7 @@ def _known_rows(
 
 
 def _rows(strip: Strip, radiometry: Radiometry, columns: tuple[slice, ...] | None = None) -> Rows:
-    """Return the rows of a strip, in the radiometry of the scene.
+    """Return the rows of a strip, with the change in the scene's radiometry.
 
     Args:
         columns: see :class:`Rows`.
@@ -67,6 +66,6 @@ def _rows(strip: Strip, radiometry: Radiometry, columns: tuple[slice, ...] | Non
         windows_skipped=len(swath.corners) - strip.computed,
         columns=columns,
     )
-    for some in rows.changing:  # where there is no data there is no cloud
+    for some in rows.changing:  # pixels without data have no cloud
         answer[3:, :, some] *= rows.valid[:, some]
     return rows
