@@ -1,7 +1,7 @@
-"""Decide by the coarse opacity where cloud lies, and so which windows of the fine pass are needed.
+"""Find the cloud in the coarse opacity, and so the windows that the fine pass computes.
 
-Clear sea and pale fields look like a faint, even veil. So a veil counts only where it is certain
-somewhere: hysteresis thresholding, over the whole scene.
+Clear sea and pale fields look like a faint, even veil. So a veil counts only if its opacity
+somewhere exceeds that of any clear land: hysteresis thresholding over the whole scene.
 """
 
 from typing import Any
@@ -15,28 +15,28 @@ from geodecloud.restore.filters import Floats, smoothstep, soft_dilations
 Opacity = NDArray[np.floating[Any]]  # (rows, columns) of cells, 0..1
 Where = NDArray[np.bool_]  # (rows, columns) of cells
 
-THIN_VEIL = 0.05  # opacity from which there is a veil, if it is certain somewhere
-_CERTAIN = 0.12  # opacity that clear land does not reach; in a coarse pass
-CERTAIN_ALONE = 0.2  # and in windows without a scene around them
-_CERTAIN_FINE = (0.12, 0.22)  # fine opacity that is left out, and believed, where no veil is found
+THIN_VEIL = 0.05  # lower threshold of the hysteresis, opacity
+_CERTAIN = 0.12  # upper threshold: clear land does not reach it in a coarse pass
+CERTAIN_ALONE = 0.2  # upper threshold in a scene without a coarse pass
+_CERTAIN_FINE = (0.12, 0.22)  # fine opacity without a coarse veil: dropped below, kept above
 _SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
 _MARGIN = 4  # cells around the veil in which windows are needed
-_SOFT = 2  # cells to each side over which the gate's edge is made soft
-# Steps of opacity from cell to cell at the rim of bright land, over the mean within; the opacity of
-# dense cloud; and the fewest cells of what is called land. Of the pictures of generality.py and of
-# the real pairs, veils have steps up to 0.16, bright fields from 0.24 on.
+_SOFT = 2  # cells to each side over which the gate's edge is smoothed
+# Bright land: least step of opacity from cell to cell at its rim, over its mean opacity; opacity
+# that only dense cloud reaches; fewest cells. In the pictures of generality.py and the real pairs,
+# veils have steps up to 0.16, bright fields from 0.24.
 _SHARP, _DENSE, _LARGE = 0.2, 0.75, 250
 
 
 def find_gate(
     opacity: Opacity, *, of_picture: bool, known: Where | None = None
 ) -> NDArray[np.uint8]:
-    """Return the gate: uint8 (rows, columns), 0..255, how far a veil is believed.
+    """Return the gate: uint8 (rows, columns), 0..255, the weight of the opacity.
 
-    Windows of the fine pass are needed where it is above 0.
+    The fine pass computes the windows where the gate is above 0.
 
     Args:
-        of_picture: whether the scene is a picture of 8 bits, whose land may be as bright as haze.
+        of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
         known: cells with a valid pixel; None: all.
     """
     veil = veil_around((opacity > _CERTAIN) | small_clouds(opacity, known), opacity)
@@ -49,13 +49,13 @@ def find_gate(
 
 
 def certain_alone(opacity: Floats) -> Floats:
-    """Return how far a fine opacity is believed where the coarse pass found no veil: 0..1."""
+    """Return the weight, 0..1, of a fine opacity where the coarse pass found no veil."""
     none, certain = _CERTAIN_FINE
     return smoothstep((opacity - np.float32(none)) / np.float32(certain - none))
 
 
 def certain_veil(opacity: Opacity, certain: float) -> Where:
-    """Return where a veil lies that is certain somewhere.
+    """Return the veils whose opacity somewhere exceeds ``certain``.
 
     Args:
         certain: opacity that no clear land reaches.
@@ -64,7 +64,7 @@ def certain_veil(opacity: Opacity, certain: float) -> Where:
 
 
 def veil_around(certain: Where, opacity: Opacity) -> Where:
-    """Return the veil that these cells belong to."""
+    """Return the connected veils that contain these cells."""
     veil: Where = ndimage.binary_propagation(certain, mask=opacity > THIN_VEIL)
     return veil
 
@@ -84,11 +84,11 @@ def small_clouds(opacity: Opacity, known: Where | None = None) -> Where:
 
 
 def bright_land(opacity: Opacity, veil: Where, known: Where | None = None) -> Where:
-    """Return which parts of a veil are bright land.
+    """Return which connected parts of a veil are bright land.
 
-    In a picture, land may be as bright as haze. But thin cloud fades out over many cells, where
-    land ends within one or two. Dense clouds end so, too, and small ones hardly otherwise: they
-    stay part of the veil. Where the scene's data end, the veil does not.
+    In a picture, land may be as bright as haze. Thin cloud fades out over many cells, while land
+    ends within one or two. Dense clouds and small ones end as sharply, so these always stay part of
+    the veil. A rim at the edge of the scene's data is ignored.
 
     Args:
         known: cells with a valid pixel, see :func:`find_gate`.

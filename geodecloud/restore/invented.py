@@ -13,35 +13,35 @@ from geodecloud.raster.rows import Rows, given
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Settings
 
-# Fraction of the valid pixels that may be invented: where scale and offset are a guess, since then
-# they are likely to be wrong, and where they are known.
+# Largest fraction of the valid pixels that may be invented: where scale and offset are a guess,
+# which is then likely to be wrong, and where they are known.
 _MOST_OF_A_GUESS, _MOST = 0.75, 0.9
-_WARN = 0.5  # fraction above which a run that goes on warns
+_WARN = 0.5  # fraction above which a run warns
 
 
 class InventedCheck:
-    """Count the pixels that a run invents, and refuse too many.
+    """A check on the fraction of the pixels that a run invents.
 
     Args:
         radiometry: of the scene.
     """
 
     def __init__(self, scene: Scene, radiometry: Radiometry, settings: Settings) -> None:
-        # Who restores a part of a scene may have chosen a cloudy one.
+        # A part of a scene may have been chosen for its cloud.
         doubtful = radiometry.guessed and scene.whole
         self._most = _MOST_OF_A_GUESS if doubtful else _MOST
         self._pixels = scene.shape[0] * scene.shape[1]
         self._force, self._name = settings.reading.force, str(scene.path)
         self._remedy = suggest_remedy(scene, radiometry)
         policy = settings.policy
-        # A reference or a limit of the fill leaves fewer; that is known after the fill alone.
+        # With references or a fill limit fewer pixels are invented; only the fill tells how many.
         self._certain = not policy.references and policy.fill_limit is None
 
     def watch(self, rows: Iterator[Rows]) -> Iterator[Rows]:
-        """Yield the same rows before they are filled; refuse as soon as it is certain.
+        """Yield the same rows before they are filled; stop once too many are to be invented.
 
         Raises:
-            SceneError: too much would be invented.
+            SceneError: too many pixels would be invented, and ``force`` is not set.
         """
         valid = invented = 0
         for some in rows:
@@ -59,7 +59,7 @@ class InventedCheck:
         """Refuse or warn, once all rows are finished.
 
         Raises:
-            SceneError: too much would be invented.
+            SceneError: too many pixels are invented, and ``force`` is not set.
         """
         share = counts.invented_fraction
         if share > self._most:

@@ -1,4 +1,4 @@
-"""Divide a run so that it fits into memory; the result does not depend on how."""
+"""Plan the memory of a run; the result does not depend on the plan."""
 
 from dataclasses import dataclass, replace
 
@@ -6,36 +6,36 @@ from geodecloud.errors import UsageError
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import MIB, Limits
 
-# Measured as the peak resident memory of runs that differ in one thing, so that what the C library
-# keeps for itself is in it.
+# Measured as the peak resident memory of runs that differ in one respect, which includes the
+# overhead of the C library.
 _PROGRAM = 330 * MIB  # Python, PyTorch, GDAL and the default model
-_CACHE = 1 / 16  # of the memory is GDAL's: a row of blocks of the input, one of the output
-_DECODING = 3 / 32  # of the memory is for rows that are decoded at once, where they are kept
-_KEEPING = 1 / 2  # of the memory that is left over is for kept rows
+_CACHE = 1 / 16  # of the memory, for GDAL: a row of blocks of the input, one of the output
+_DECODING = 3 / 32  # of the memory, for rows that are decoded at once, where rows are kept
+_KEEPING = 1 / 2  # of the memory that is left over, for kept rows
 _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 140  # bytes of model range, change, opacity, blend, composite
-_COARSE_ROWS = 4 * 64  # of the scene under a row of windows of the coarse pass
-_PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and the rows that wait to be surveyed
-_SEARCH = 0.5  # of the coarse answer's bytes, for the shadows and veils that are searched for in it
-_DN_COPIES = 9  # of a strip: read, waiting, being restored, being written
-_BLOCK_ROWS = 1.9  # rows of blocks of the output in hand: one put together, one written
+_COARSE_ROWS = 4 * 64  # rows of the scene under a row of windows of the coarse pass
+_PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and rows waiting for the survey
+_SEARCH = 0.5  # of the coarse answer's bytes, for finding shadows and veils in it
+_DN_COPIES = 9  # copies of a strip's DN: read, waiting, being restored, being written
+_BLOCK_ROWS = 1.9  # rows of blocks of the output in memory: one being filled, one being written
 _PER_BLOCK_PIXEL = 3  # bytes beside the DN: provenance, opacity and shadow
 _SWATCHES = 10 * MIB  # of visible land, see swatches.py
-_DETAILS = 24 * MIB  # made of them, see texture.py
-# Bytes for each cell of the land, see ground.py: its colours, to gather and to spread; and a
-# reference's beside them, to gather and to match.
+_DETAILS = 24 * MIB  # made of the swatches, see texture.py
+# Bytes for each cell of the visible land, see ground.py: to gather its colours, and to spread them;
+# to gather a reference's colours beside them, and to match them.
 _GATHER, _SPREAD = 16, 70
 _GATHER_BOTH, _MATCH = 28, 150
-_PER_FILLED_PIXEL = 60  # of the rows that a thread fills
-FILLED_ROWS = 64  # at once, by one thread; a swatch is as high
-FILLING = 2  # threads at most that fill
-CALLS = 2  # of the network at once, so that it never waits
-_BATCHES = CALLS + 2  # asked; and one waiting, one answered
-_PATCH_PIXELS = 8 * 64 * 64  # of a grain, where they are small enough
-_FEW, _SMALL = 128, (4, 8)  # windows of a pass, below which its grains are of so many
-_CALL = 0.25  # cost of a call of the network, in windows
+_PER_FILLED_PIXEL = 60  # bytes, of the rows that a thread fills
+FILLED_ROWS = 64  # rows that a thread fills at once; also the height of a swatch
+FILLING = 2  # most threads that fill
+CALLS = 2  # calls of the network at once, so that it never waits
+_BATCHES = CALLS + 2  # being computed; one waiting; one computed
+_PATCH_PIXELS = 8 * 64 * 64  # pixels of a grain, unless a window has more
+_FEW, _SMALL = 128, (4, 8)  # number of windows below which a pass has small grains; their range
+_CALL = 0.25  # overhead of a call of the network, in windows
 
-_MOST_ROWS = 512  # of a strip; more would save nothing
+_MOST_ROWS = 512  # rows of a strip; more would save nothing
 
 
 def cache_bytes(limits: Limits) -> int:
@@ -45,12 +45,12 @@ def cache_bytes(limits: Limits) -> int:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The division of a run.
+    """The division of a run that fits into memory.
 
-    rows_of_windows: in a swath.
+    rows_of_windows: rows of windows in a swath.
     batch_size: windows per call of the network.
-    threads: that compute windows side by side.
-    bytes: the most memory that the process will need, kept rows aside.
+    threads: threads that compute windows side by side.
+    bytes: largest memory of the process, without kept rows.
     decoding, keeping: bytes for the rows that are kept for the fine pass, see ``Scene.keep_rows``.
     """
 
@@ -64,15 +64,15 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Footprint:
-    """The facts about a scene that decide how much memory a run needs.
+    """The facts about a scene that determine the memory of a run.
 
     width: in pixels.
-    bytes_per_pixel: of all bands.
-    block_row: pixels of a row of blocks of the output.
+    bytes_per_pixel: of all bands together.
+    block_row: pixels in a row of blocks of the output.
     cells: number of cells of the ground, see :func:`geodecloud.restore.fill.ground.cell_size`.
-    coarse: bytes of the coarse answer, see :mod:`geodecloud.restore.coarse`.
+    coarse: bytes of the coarse answer, see :func:`geodecloud.restore.coarse.coarse_bytes`.
     references: number of references.
-    others: number of bands that are restored beside red, green and blue.
+    others: number of bands to restore beside red, green and blue.
     """
 
     width: int
@@ -85,24 +85,31 @@ class Footprint:
 
     @property
     def more(self) -> float:
-        """Restored bands for each of red, green and blue."""
+        """Ratio of all restored bands to red, green and blue."""
         return 1 + self.others / 3
 
 
 def grain(window: int) -> int:
-    """Return how many windows the network computes together: a grain.
+    """Return the grain, the number of windows that the network computes together.
 
-    It depends on the window alone: a patch's answer may change in its last bits with the number of
-    patches beside it, and the same scene must give the same bytes. A pass over few windows has a
-    smaller one, see :func:`fitting_grain`.
+    The last bits of a patch's answer may vary with the number of patches beside it, and the same
+    scene must give the same bytes. So the grain depends on the window's size alone. A pass over few
+    windows has a smaller grain, see :func:`fitting_grain`.
+
+    Args:
+        window: height and width of a window in pixels.
     """
     return max(1, _PATCH_PIXELS // window**2)
 
 
 def fitting_grain(windows: int, most: int) -> int:
-    """Return the grain of a pass over so many windows: the last one is padded as little as may be.
+    """Return the grain of a pass over few windows that pads the last grain least.
 
     Like :func:`grain`, it depends on the scene alone.
+
+    Args:
+        windows: number of windows of the pass.
+        most: the grain of a pass over many windows.
     """
     if windows >= _FEW:
         return most
@@ -111,12 +118,12 @@ def fitting_grain(windows: int, most: int) -> int:
 
 
 def side_by_side(window: int, limits: Limits) -> int:
-    """Return how many grains are computed at once: one in each thread, as far as batches reach."""
+    """Return the number of grains computed at once: one per thread, if the batches hold as many."""
     return min(limits.thread_count, CALLS * -(-limits.windows_per_call // grain(window)))
 
 
 def _network_bytes(window: int, limits: Limits) -> int:
-    """Return the bytes of the windows that the network computes or that wait for it."""
+    """Return the bytes of the windows being computed by the network or waiting for it."""
     computed = side_by_side(window, limits) * grain(window) * _PER_PATCH_PIXEL
     # Float32, 8 channels in and 5 out. Measured as 10: not all batches are whole at once.
     waiting = _BATCHES * limits.windows_per_call * 10 * 4
@@ -126,7 +133,7 @@ def _network_bytes(window: int, limits: Limits) -> int:
 def needed_bytes(
     rows_of_windows: int, footprint: Footprint, grid: WindowGrid, limits: Limits
 ) -> int:
-    """Return the most bytes that a run needs at once."""
+    """Return the peak memory of a run in bytes."""
     network = _network_bytes(grid.size, limits)
     rows = (rows_of_windows - 1) * grid.stride + grid.size
     strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
@@ -150,10 +157,10 @@ def needed_bytes(
 
 
 def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> MemoryPlan:
-    """Plan the largest swath that fits into memory; where none does, fewer windows per call.
+    """Plan the largest swath that fits into memory; if none fits, reduce the windows per call.
 
     Raises:
-        UsageError: not even one row of windows fits, with one grain per call.
+        UsageError: even one row of windows, with one grain per call, does not fit.
     """
     rows = max(1, (_MOST_ROWS - grid.overlap) // grid.stride)
     least = min(limits.windows_per_call, grain(grid.size))
@@ -165,8 +172,8 @@ def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> Memor
         else:
             raise UsageError(
                 f"`max_memory` is {limits.max_memory / MIB:.0f} MiB: this scene needs "
-                f"{needed / MIB:.0f} MiB; allow that, or take a smaller `window`, fewer "
-                "`threads` or a part of it (`aoi`)"
+                f"{needed / MIB:.0f} MiB; allow that much, or give a smaller `window`, fewer "
+                "`threads` or an `aoi`"
             )
     return MemoryPlan(
         rows_of_windows=rows,

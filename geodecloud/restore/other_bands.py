@@ -1,18 +1,18 @@
-"""Restore bands beside red, green and blue by the law of the veil that was taken from these.
+"""Restore bands beside red, green and blue by the veil that was removed from the colours.
 
-A thin cloud that reflects a share R of the light, and absorbs none, lets 1 - R through, both ways,
-and sends a part of the ground's light back to it. Over ground g it is seen as
+A thin cloud that reflects a fraction R of the light, and absorbs none, transmits 1 - R both ways,
+and reflects part of the ground's light back down. Ground of reflectance g is seen as
 
     s = R + (1 - R)^2 g / (1 - R g)
 
-(adding method: van de Hulst, "Multiple Light Scattering", 1980, chapter 4). R is known in red,
-green and blue, from what was seen there and what was restored. Its depth x = R / (1 - R) follows
-Angstrom's law over wavelength, x ~ wavelength^-a (Angstrom, "On the Atmospheric Transmission of Sun
-Radiation", Geografiska Annaler 1929); the exponent is fitted once per scene. Where the scene itself
-shows the depth in a band, see ``veil_ratio``, the law counts less. So R is known in every band, and
-s = R + ... is solved for its ground. Opaque pixels are filled later, like the colours.
+(adding method: van de Hulst, "Multiple Light Scattering", 1980, chapter 4). The seen and the
+restored values give R in red, green and blue. The veil's depth x = R / (1 - R) follows Angstrom's
+law over wavelength, x ~ wavelength^-a (Angstrom, "On the Atmospheric Transmission of Sun
+Radiation", Geografiska Annaler 1929); the exponent a is fitted once per scene. Where the scene
+itself shows the depth in a band, see ``veil_ratio``, the law counts less. With R known in every
+band, the equation is solved for g. Opaque pixels are filled later, like the colours.
 
-Nothing here depends on the network but the colours that it restores.
+The other bands depend on the network only through the colours that it restores.
 """
 
 from collections.abc import Iterator
@@ -27,20 +27,20 @@ from geodecloud.raster.wavelengths import OtherBand
 from geodecloud.restore.filters import Floats
 
 COLOURS = np.array([665, 560, 492], np.float32)  # nm, of red, green and blue
-USUAL = 1.0  # exponent of thin cloud: from 0.3 of dense ones to 2 of smoke
-_EXPONENTS = (0.0, 2.5)  # the least and the most that is believed
+USUAL = 1.0  # exponent of a usual thin cloud; dense cloud has 0.3, smoke 2
+_EXPONENTS = (0.0, 2.5)  # bounds of the fitted exponent
 _USUAL_WEIGHT = 2.0  # of the usual exponent, in cells under a veil of depth 1
-_STEPS = 500  # of the exponent's histogram
-_RANGE = (-2.0, 5.0)  # of exponents that single cells show
-_LEAST_DEPTH, _MOST_DEPTH = 0.005, 0.5  # of cells by which the exponent is fitted
-_MOST_REFLECTED = 0.5  # of R; beyond, noise would grow fourfold
-_OF_SEEN = 0.95  # of the light that a band sees; no more of it can be veil
-_BRIGHTEST = 0.9  # reflectance of ground up to which the law can be solved
-_LEAST_LIGHT = 0.25  # of full light, in a shadow that is relit: noise grows at most fourfold
-# Share of the light that comes from the sky, in red, and its exponent over wavelength: a shadow has
-# that alone (clear air; Bird and Riordan 1986, sun 40 degrees high).
+_STEPS = 500  # bins of the histogram of exponents
+_RANGE = (-2.0, 5.0)  # of the histogram of exponents
+_LEAST_DEPTH, _MOST_DEPTH = 0.005, 0.5  # depth of the cells to which the exponent is fitted
+_MOST_REFLECTED = 0.5  # bound of R, which keeps noise from growing more than fourfold
+_OF_SEEN = 0.95  # largest fraction of the seen light that can be veil
+_BRIGHTEST = 0.9  # reflectance of ground up to which the equation can be solved
+_LEAST_LIGHT = 0.25  # of full light, in a relit shadow: noise grows at most fourfold
+# Fraction of the light that comes from the sky, in red, and its exponent over wavelength: a shadow
+# has this light alone (clear air; Bird and Riordan 1986, sun 40 degrees high).
 _SKY, _SKY_EXPONENT = 0.15, 2.0
-# Reflectance of land by wavelength in nm, L1C: the median over 100 tiles of EuroSAT of their means.
+# Reflectance of land by wavelength in nm, L1C: median of the means of 100 EuroSAT tiles.
 _LAND = (
     (443, 492, 560, 665, 704, 740, 783, 833, 865, 945, 1614, 2202),
     (0.132, 0.106, 0.098, 0.084, 0.118, 0.213, 0.257, 0.247, 0.283, 0.069, 0.192, 0.112),
@@ -49,13 +49,13 @@ _LAND = (
 
 @dataclass(frozen=True)
 class OtherBands:
-    """The bands beside red, green and blue that are restored, and the law of the scene's veil.
+    """The bands beside red, green and blue to restore, and the spectrum of the scene's veil.
 
-    bands: none: nothing is restored.
+    bands: the bands; empty if none is restored.
     radiometry: of the scene.
-    exponent: of the veil's depth over wavelength, by the colours.
-    ratios: of the veil's depth in each band and in red; none: as the exponent says.
-    nodata: the DN that means nodata; a band's pixels that have it stay.
+    exponent: of the veil's depth over wavelength, fitted to the colours.
+    ratios: the veil's depth in each band over its depth in red; empty: from the exponent.
+    nodata: the DN that means nodata; a band's nodata pixels stay.
     """
 
     bands: tuple[OtherBand, ...] = ()
@@ -69,12 +69,12 @@ class OtherBands:
 
     @property
     def indices(self) -> list[int]:
-        """Indices among the scene's bands."""
+        """Indices of the bands in the scene."""
         return [band.index for band in self.bands]
 
     @property
     def law(self) -> tuple[float, ...]:
-        """The depth of the veil in each band over its depth in red, as the exponent says."""
+        """The veil's depth in each band over its depth in red, by Angstrom's law."""
         return tuple(float((band.wavelength / COLOURS[0]) ** -self.exponent) for band in self.bands)
 
     @property
@@ -84,16 +84,16 @@ class OtherBands:
         land = np.interp(wavelengths, *_LAND) / MODEL_WHITE
         return np.asarray(land, np.float32)
 
-    @np.errstate(over="ignore")  # nodata may be as far out as a float goes
+    @np.errstate(over="ignore")  # nodata may be the largest float
     def light(self, dn: NDArray[Any]) -> Floats:
-        """Return DN of any shape in model range, where reflectance 0.275 is 1: not clipped."""
+        """Return DN of any shape in model range, unclipped: reflectance 0.275 is 1."""
         light = dn.astype(np.float32)
         light -= np.float32(self.radiometry.black)
         light /= np.float32(self.radiometry.span)
         return light
 
     def has_data(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return where DN of a band, of any shape, have data."""
+        """Return where the DN of a band, of any shape, are data."""
         there: NDArray[np.bool_] = (
             np.isfinite(dn) if dn.dtype.kind == "f" else np.ones(dn.shape, bool)
         )
@@ -105,11 +105,11 @@ class OtherBands:
     def grounds(self, light: Floats, seen: Floats, restored: Floats) -> Floats:
         """Return the light of the ground in the other bands: float32 (count, ...), model range.
 
-        Where nothing was taken from red, green and blue, it is the light that is seen.
+        Where red, green and blue did not change, it is exactly the seen light.
 
         Args:
-            light: float32 (count, ...), of the other bands.
-            seen, restored: float32 (3, ...), of red, green and blue, before and after.
+            light: float32 (count, ...), seen light of the other bands.
+            seen, restored: float32 (3, ...), light of red, green and blue before and after.
         """
         white = np.float32(MODEL_WHITE)
         depth = veil_depth(white * seen, white * restored, self.exponent)
@@ -120,9 +120,9 @@ class OtherBands:
         return out
 
     def relit(self, light: Floats, seen: Floats, restored: Floats) -> Floats:
-        """Return the light of ground in a shadow as in full light; arguments as of ``grounds``.
+        """Return the light of shaded ground as if in full sun; arguments as in :meth:`grounds`.
 
-        A shadow has the light of the sky, and a share of the sun's, which all bands have in common.
+        A shadow has the light of the sky, and a fraction of the sun's that is equal in all bands.
         """
         lit = np.maximum(restored, np.float32(1e-3))
         sky = _sky(COLOURS).reshape(3, *[1] * (seen.ndim - 1))
@@ -139,10 +139,10 @@ class OtherBands:
     ) -> NDArray[Any]:
         """Return DN of the other bands without veil and shadow: (count, ...), dtype of ``dn``.
 
-        Pixels whose red, green and blue are as before come back bit for bit.
+        Pixels whose red, green and blue did not change come back bit for bit.
 
         Args:
-            dn: (bands, ...), all bands as they are seen.
+            dn: (bands, ...), all bands as read.
             rgb: (3, ...) each, red, green and blue before and after.
             shadow: bool (...), pixels that were relit.
         """
@@ -172,10 +172,10 @@ NO_OTHERS = OtherBands()
 
 
 def veil_depth(seen: Floats, ground: Floats, exponent: float) -> Floats:
-    """Return the depth of the veil in red, by what it does to all three colours: float32 (...).
+    """Return the veil's depth in red, as the mean of the estimates from all colours: float32 (...).
 
     Args:
-        seen, ground: float32 (3, ...), reflectance of red, green and blue.
+        seen, ground: float32 (3, ...), reflectance of red, green and blue, with and without veil.
         exponent: of the depth over wavelength.
     """
     reflected = np.clip(_reflected(seen, ground), 0, np.float32(_MOST_REFLECTED))
@@ -188,7 +188,7 @@ def veil_depth(seen: Floats, ground: Floats, exponent: float) -> Floats:
 def ground_under(seen: Floats, depth: Floats) -> Floats:
     """Return the reflectance of the ground under a veil of this depth, of any shape.
 
-    Where no veil is, it is exactly what is seen.
+    Where the depth is 0, it is exactly ``seen``.
     """
     reflected = np.minimum(depth / (1 + depth), np.float32(_MOST_REFLECTED))
     reflected = np.clip(reflected, 0, np.maximum(np.float32(_OF_SEEN) * seen, 0))
@@ -199,7 +199,7 @@ def ground_under(seen: Floats, depth: Floats) -> Floats:
 
 
 def _reflected(seen: Floats, ground: Floats) -> Floats:
-    """Return R, of any shape; below 0 where the ground is brighter than what is seen."""
+    """Return the veil's reflectance R, of any shape; negative where the ground is brighter."""
     ground = np.minimum(ground, np.float32(_BRIGHTEST))
     lifted: Floats = 1 - 2 * ground + seen * ground
     reflected: Floats = seen - ground
@@ -208,19 +208,19 @@ def _reflected(seen: Floats, ground: Floats) -> Floats:
 
 
 def fit_exponent(cells: Iterator[tuple[Floats, Floats, Floats]]) -> float:
-    """Return the exponent of a scene's veil over wavelength.
+    """Fit the exponent of a scene's veil over wavelength.
 
-    It is the median over cells, weighted by the veil's depth: deep veils are certain. Where there
-    is little veil, it is near the usual one.
+    The result is the median over cells, weighted by the veil's depth, as deep veils are certain.
+    With little veil it stays near ``USUAL``.
 
     Args:
-        cells: light that is seen and restored, float32 (3, ...) in model range, and opacity (...).
+        cells: seen and restored light, float32 (3, ...) in model range, and opacity (...).
     """
     logs = np.log(COLOURS / COLOURS[0])
     logs -= logs.mean()
     counts = np.zeros(_STEPS)
     for seen, restored, opacity in cells:
-        # Beyond the model range the network does not see.
+        # Light beyond the model range is clipped before the network.
         sure = (opacity > 0) & (seen < 1).all(axis=0) & (restored > 0).all(axis=0)
         white = np.float32(MODEL_WHITE)
         reflected = _reflected(white * seen[:, sure], white * restored[:, sure])
@@ -243,5 +243,5 @@ def fit_exponent(cells: Iterator[tuple[Floats, Floats, Floats]]) -> float:
 
 
 def _sky(wavelengths: Any) -> Any:
-    """Return the share of the light that comes from the sky."""
+    """Return the fraction of the light that comes from the sky, at these wavelengths in nm."""
     return np.float32(_SKY) * (wavelengths / COLOURS[0]) ** np.float32(-_SKY_EXPONENT)

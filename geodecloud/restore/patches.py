@@ -17,9 +17,9 @@ _TOGETHER = 8  # windows whose context is interpolated at once
 CHANNELS = 5  # of an answer: change of R, G, B; opacity; shadow
 
 # A network: patches (N, C, S, S) and the scene's dark object (3,) -> (N, 4 or 5, S, S): restored
-# R, G, B, opacity, and shadow where the network finds any. Float32 all. C is 3, R, G, B in model
-# range; or 8, with the coarse answer, for a network with a true ``takes_context``, and then the
-# light may be beyond the model range.
+# R, G, B; opacity; shadow, if the network predicts it. All are float32. C is 3: R, G, B in model
+# range. For a network whose ``takes_context`` is true C may be 8, with the coarse answer, and the
+# light may exceed the model range.
 Predict = Callable[[Floats, Floats], Floats]
 
 
@@ -37,19 +37,19 @@ class Network:
 
     @property
     def grain(self) -> int:
-        """Number of windows that the network computes together; 1 where it does not say."""
+        """Number of windows that the network computes together; 1 if it declares none."""
         return int(getattr(self.predict, "grain", 1))
 
     def fitted(self, windows: int, size: int) -> "Network":
-        """Return the network for a pass over so many windows, of ``size`` pixels a side.
+        """Return the network for a pass over a number of windows, of ``size`` pixels a side.
 
-        A network with a method ``fitted`` can then compute fewer together, to pad less.
+        A network with a method ``fitted`` may choose a smaller grain, to pad less.
         """
         fit = getattr(self.predict, "fitted", None)
         return replace(self, predict=fit(windows, size)) if fit else self
 
     def light(self, dn: NDArray[Any]) -> Floats:
-        """Return what it sees of DN of R, G, B: float32 (3, rows, width) in model range."""
+        """Return the network's input for DN of R, G, B: float32 (3, rows, width), model range."""
         most = BRIGHTEST if self.takes_context else 1.0
         return self.radiometry.to_network(self.radiometry.to_model(dn, most))
 
@@ -74,13 +74,13 @@ class Network:
 
 
 class Guide(Protocol):
-    """Knowledge of the scene before its windows: :class:`geodecloud.restore.coarse.Coarse`."""
+    """The coarse answer that guides the fine pass: :class:`geodecloud.restore.coarse.Coarse`."""
 
     def context(self, row: int, column: int, height: int, width: int) -> Floats:
-        """Return what the network is told of a window: float32 (5, height, width)."""
+        """Return the context of a window: float32 (5, height, width)."""
 
     def cloudy_columns(self, first: int, last: int) -> tuple[slice, ...]:
-        """Return the columns of rows outside of which no pixel is needed."""
+        """Return the columns in which these rows may hold cloud or shadow."""
 
     def is_needed(self, rows: slice, columns: slice) -> bool:
         """Return whether any of these pixels needs the network."""
@@ -103,14 +103,14 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True)
 class Swath:
-    """The rows under some rows of windows.
+    """The rows of a scene under some rows of windows.
 
     first: the first row.
     dn: (bands, rows, width).
     valid: bool (rows, width).
-    corners: (row, column) of the windows' top left, in the scene.
-    cores: rows and columns of each window that are nowhere nearer to the middle of another one.
-    end: the row above which no later window reaches.
+    corners: (row, column) of each window's top left, in the scene.
+    cores: rows and columns of each window's core, see :meth:`WindowGrid.core`.
+    end: the first row that later windows cover; all rows above it are final after this swath.
     """
 
     first: int
@@ -125,10 +125,10 @@ class Swath:
 class PatchBatch:
     """Windows of a swath for one call of the network.
 
-    corners: (row, column) of the windows' top left, in the scene.
+    corners: (row, column) of each window's top left, in the scene.
     indices: for each window, the index of its patch.
     patches: float32 (N, 3 or 8, size, size), see :data:`Predict`; N may be 0.
-    end: all rows above this one are covered once these windows are blended.
+    end: the row above which the blend is final once these windows are added.
     """
 
     corners: list[tuple[int, int]]
@@ -162,14 +162,14 @@ def read_swaths(scene: RowSource, grid: WindowGrid, per_swath: int) -> Iterator[
 def patch_batches(
     swath: Swath, light: Floats, guide: Guide | None, size: int, batch_size: int
 ) -> Iterator[PatchBatch]:
-    """Yield the windows of a swath that hold data, as patches; at least one batch.
+    """Yield the windows of a swath that hold data, as batches of patches; at least one batch.
 
-    Windows of one even colour, saturated cloud as a rule, share one patch: their answer is the
-    same.
+    Windows of the same uniform colour, usually saturated cloud, share one patch.
 
     Args:
         light: float32 (3, rows, width) of the swath, model range.
-        guide: what else the network is told, and which windows are needed; None: all.
+        guide: provides the context and decides which windows are needed; None: no context, all
+            windows.
     """
     batch = _Batch(size, 3 if guide is None else 8)
     needed = _needed(swath, guide, size)
@@ -188,7 +188,7 @@ def patch_batches(
 
 
 def _needed(swath: Swath, guide: Guide | None, size: int) -> list[tuple[int, int]]:
-    """Return the corners of the windows of a swath that hold data and are to be computed."""
+    """Return the corners of those windows of a swath that hold data and need the network."""
     return [
         (row, column)
         for (row, column), core in zip(swath.corners, swath.cores, strict=True)
@@ -200,7 +200,7 @@ def _needed(swath: Swath, guide: Guide | None, size: int) -> list[tuple[int, int
 def _contexts(
     corners: list[tuple[int, int]], guide: Guide, swath: Swath, size: int
 ) -> Iterator[Floats]:
-    """Yield the context of each window; neighbours overlap, and are interpolated together."""
+    """Yield the context of each window; overlapping neighbours are interpolated together."""
     rows, width = swath.valid.shape
     for row, columns in _neighbours(corners, size):
         left, right = columns[0], min(columns[-1] + size, width)
@@ -211,7 +211,7 @@ def _contexts(
 
 
 def _neighbours(corners: list[tuple[int, int]], size: int) -> Iterator[tuple[int, list[int]]]:
-    """Yield the windows of a row that meet, some at a time: their row and columns."""
+    """Yield groups of adjacent windows in a row: the row and the windows' columns."""
     some: list[int] = []
     for (row, column), (next_row, next_column) in pairwise([*corners, (-1, 0)]):
         some.append(column)
@@ -229,7 +229,7 @@ class _Batch:
     patches: list[Floats] = field(default_factory=list)  # (channels, size, size) each
     corners: list[tuple[int, int]] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
-    even: dict[bytes, int] = field(default_factory=dict)  # indices of patches of one colour
+    even: dict[bytes, int] = field(default_factory=dict)  # colour -> index of its uniform patch
 
     def add(self, corner: tuple[int, int], patch: Floats) -> None:
         index, colour = len(self.patches), patch[:, :1, :1]
@@ -242,15 +242,15 @@ class _Batch:
 
     def finished(self, end: int) -> PatchBatch:
         shape = len(self.patches), self.channels, self.size, self.size
-        patches = np.array(self.patches, np.float32).reshape(shape)  # also of none
+        patches = np.array(self.patches, np.float32).reshape(shape)  # right for no patches, too
         return PatchBatch(self.corners, self.indices, patches, end)
 
 
 def filled_patch(patch: Floats, valid: NDArray[np.bool_], size: int) -> Floats:
-    """Return a patch of (C, size, size) without holes, from one that may have some or be smaller.
+    """Fill the holes of a patch and pad it: (C, size, size).
 
-    Holes, and what lies beyond the edge of a small scene, take each band's mean over the valid
-    pixels, so that the value of nodata reaches no neighbour.
+    Invalid pixels, and those beyond the edge of a small scene, take each channel's mean over the
+    valid pixels, so that nodata does not affect valid neighbours.
     """
     height, width = valid.shape
     if valid.all() and (height, width) == (size, size):

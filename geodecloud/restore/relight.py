@@ -1,12 +1,12 @@
-"""Relight the land under a cloud's shadow by the law of light, as deep as this scene's shadows are.
+"""Relight the land under cloud shadows, by the depth of the scene's own shadows.
 
-A shadow takes the sun from the ground and leaves it the sky; the air above goes on shining:
+A shadow takes the sun's light from the ground and leaves the sky's. Path radiance, ``air``, stays:
 
     seen = air + (ground - air) * (1 - hidden * depth)         in each band
 
 ``hidden`` is the fraction of the sun that the cloud hides, see :mod:`geodecloud.restore.shadows`.
-Air and depth are alike in all shadows of a scene. They are found from the shadows' cores and the
-land beside.
+Air and depth are the same in all shadows of a scene. They are estimated from the shadows' cores and
+the sunlit land beside these.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,39 +17,39 @@ from numpy.typing import NDArray
 
 from geodecloud.restore.filters import Floats, box_mean, dilate
 
-_CORE = 0.9  # of the sun that is hidden in a core, and around it
-_SUNLIT = 0.05  # of the sun that may be hidden of sunlit land, and around it
-_CLEAR = 0.1  # opacity of land that counts
-_BESIDE = 30  # cells around a core in which its land in full light lies
-_LEAST_BESIDE = 0.05  # fraction of these that must be sunlit
-_NEAR = 0.02  # fraction of the cells around sunlit land that must be cores, if its contrast counts
-_LEAST_CORES = 30  # cells of core below which nothing is known of a scene's shadows
-_DETAIL = 2  # cells around, over which contrast is measured
-_DARKEST = 0.03  # quantile of the cores that air is darker than
-_SAME = 0.95  # ratio of contrasts from which nothing is learned of air
-_MOST_DEPTH = 0.8  # more would raise noise fivefold
+_CORE = 0.9  # least fraction of the sun hidden in a core and the cells around
+_SUNLIT = 0.05  # largest fraction of the sun hidden in sunlit land and the cells around
+_CLEAR = 0.1  # opacity below which a cell is used
+_BESIDE = 30  # cells to each side: the land beside a cell
+_LEAST_BESIDE = 0.05  # least fraction of the land beside that is sunlit
+_NEAR = 0.02  # least fraction of the cells beside that are cores, for a sunlit cell to be used
+_LEAST_CORES = 30  # fewest cells of core from which shadows are estimated
+_DETAIL = 2  # cells to each side, over which contrast is measured
+_DARKEST = 0.03  # quantile of the cores' light that bounds air
+_SAME = 0.95  # ratio of contrasts above which air cannot be estimated
+_MOST_DEPTH = 0.8  # keeps noise from growing more than fivefold
 _LEAST_DEPTH = 0.1  # less is no shadow
-_USUAL = (0.15, 0.85)  # quantiles of light that bound what counts: some cores are not in shadow
-# Times the land beside: relit land is not brighter, and not darker. What is nearly black is noise.
+_USUAL = (0.15, 0.85)  # quantiles of a trimmed mean of light, as some cores are not in shadow
+# Bounds of relit land, relative to the land beside. Land that is nearly black is noise.
 _BRIGHTER, _DARKER = np.float32(1.25), np.float32(0.5)
-_MOST_GAIN = 6  # by which nearly black land is brightened
-_SHADED = -0.3  # of what a shadow takes, that a cell must lack to count as core in later rounds
-_ROUNDS = 2  # more change nothing
-_MOST_SAMPLES = 20_000  # of each swath
-_NOTHING = 100.0  # model range: far brighter than land
-_NO_LAND = 2.0  # model range: brighter than land
-STEP = 8  # cells from one to the next of which the light beside is known
-_ROWS = 32 * STEP  # of cells, at once
+_MOST_GAIN = 6  # largest gain of nearly black land
+_SHADED = -0.3  # least lack of light, over the depth, of a core in later rounds
+_ROUNDS = 2  # further rounds change nothing
+_MOST_SAMPLES = 20_000  # from each swath
+_NOTHING = 100.0  # model range: stands for no sunlit land beside
+_NO_LAND = 2.0  # model range: brighter than any land
+STEP = 8  # cells between samples of the light beside
+_ROWS = 32 * STEP  # rows of cells at once
 
 
 @dataclass(frozen=True)
 class Shade:
-    """A scene's shadows.
+    """The depth of a scene's shadows, and the sunlit land beside them.
 
-    air: float32 (3, 1, 1), light that a shadow leaves as it is, model range.
-    depth: float32 (3, 1, 1), fraction of the other light that a shadow takes.
-    beside: float16 (3, rows / 8, columns / 8), rounded up: light of the sunlit land around every
-        eighth cell, model range; 100 where none is near.
+    air: float32 (3, 1, 1), path radiance, which a shadow does not dim, model range.
+    depth: float32 (3, 1, 1), fraction of the remaining light that a shadow takes.
+    beside: float16 (3, rows / 8, columns / 8), rounded up: mean light of the sunlit land beside
+        every eighth cell, model range; 100 where there is none.
     """
 
     air: Floats
@@ -59,16 +59,16 @@ class Shade:
     def relit(self, light: Floats, hidden: Floats, around: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
 
-        No land becomes darker. No cell becomes much brighter than the sunlit land beside it: at the
-        edge of a shadow it would be lit twice. None in full shadow stays much darker, either.
+        No pixel becomes darker. No cell becomes much brighter than the sunlit land beside it, as a
+        shadow's sunlit edge would. No cell in full shadow stays much darker.
 
         Args:
             light: float32 (3, rows, columns), model range.
             hidden: float32 (rows, columns), 0..1, fraction of the sun that a cloud hides.
-            around: float32 (3, rows, columns), mean light of the cell around each pixel.
-            beside: float32 (3, rows, columns), the light beside, at each pixel.
+            around: float32 (3, rows, columns), light of the cells, interpolated at each pixel.
+            beside: float32 (3, rows, columns), light beside, interpolated at each pixel.
         """
-        # By the cell, not the pixel, as the limits would take the detail of the land.
+        # Cells are bounded, not pixels: bounds on pixels would flatten the detail of the land.
         seen, lit = (np.maximum(some - self.air, np.float32(1e-3)) for some in (around, beside))
         most = 1 - seen.mean(axis=0) / (_BRIGHTER * lit.mean(axis=0))
         hidden = np.minimum(hidden, np.maximum(most, 0) / self.depth.mean())
@@ -76,17 +76,17 @@ class Shade:
         least = np.where(beside < _NO_LAND, _DARKER * lit, 0)
         gain = 1 + hidden * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
         out: Floats = self.air + (light - self.air) / left * gain
-        return np.maximum(out, light)  # light below air is noise, or water without any
+        return np.maximum(out, light)  # light below air, noise or black water, stays
 
 
 @dataclass(frozen=True)
 class _Swath:
-    """Rows of cells with their surroundings, which are to be left out.
+    """Rows of cells, with the rows above and below that their filters need.
 
-    own: rows that are to be used.
-    light: float32 (3, rows, columns).
-    core, sunlit: bool (rows, columns), in the core of a shadow; in full light.
-    around: float32 (rows, columns), fraction of the land around that is sunlit.
+    own: the rows without those above and below.
+    light: float32 (3, rows, columns), model range.
+    core, sunlit: bool (rows, columns), clear cells in the core of a shadow; in full sun.
+    around: float32 (rows, columns), fraction of the cells beside that are sunlit.
     """
 
     own: slice
@@ -97,7 +97,7 @@ class _Swath:
 
     @property
     def beside(self) -> Floats:
-        """Light of the sunlit land around each cell, float32 (3, rows, columns)."""
+        """Mean light of the sunlit land beside each cell, float32 (3, rows, columns)."""
         sums = _box_means((colour * self.sunlit for colour in self.light), _BESIDE)
         return np.divide(sums, self.around, out=sums, where=self.around > _LEAST_BESIDE)
 
@@ -105,13 +105,13 @@ class _Swath:
 def find_shade(
     light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
 ) -> Shade | None:
-    """Return how deep a scene's shadows are; None where too little of them is seen.
+    """Estimate the depth of a scene's shadows; None if too few cells are shaded or sunlit.
 
     Args:
-        light: (3, rows, columns) of cells, model range; 0 where nothing is known.
+        light: (3, rows, columns) of cells, model range; 0 in cells without a valid pixel.
         opacity: (rows, columns), 0..1.
-        thrown: uint8 (rows, columns), 0..255, the fraction of the sun that thrown clouds hide. What
-            looks like shadow is of no use: it is darker land than the rest.
+        thrown: uint8 (rows, columns), 0..255, fraction of the sun hidden, from the thrown clouds
+            alone. The shadow that the network predicts would select dark land.
     """
     if not thrown.any():
         return None
@@ -128,7 +128,7 @@ def find_shade(
         air, depth = _fit(core[:, dark], sunlit, ratio)
         if depth.mean() < _LEAST_DEPTH:
             return None
-        # A thrown shadow fits the real one badly here and there: land in full light is no core.
+        # Thrown shadows miss the real ones in places: drop cores far brighter than land beside.
         dark = _lack(core, beside, air) / depth.mean() > _SHADED
         if dark.sum() < _LEAST_CORES:
             return None
@@ -136,14 +136,14 @@ def find_shade(
 
 
 def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
-    """Return air and depth that make the sunlit land out of that in the cores: (3, 1) each.
+    """Fit air and depth, (3, 1) each, to the light of cores and of sunlit land.
 
-    A shadow takes as much of the contrast as of the light, but nothing of the air.
+    A shadow reduces contrast by the same factor as light, but leaves air.
 
     Args:
-        core: (3, n).
-        sunlit: (3,), usual light of the sunlit land near cores.
-        ratio: (3,), contrast in cores over contrast there.
+        core: (3, n), light of the cores.
+        sunlit: (3,), trimmed mean light of the sunlit land near cores.
+        ratio: (3,), contrast in cores over contrast in that land.
     """
     known, shaded = np.minimum(ratio, np.float32(_SAME)), _usual(core)
     air = (shaded - known * sunlit) / (1 - known)
@@ -154,7 +154,7 @@ def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
 
 
 def _usual(light: Floats) -> Floats:
-    """Return the mean of each band, (3,), without its darkest and its brightest values, (3, n)."""
+    """Return the trimmed mean of each band, (3,), of light (3, n)."""
     values = np.sort(light, axis=1)
     first, last = (round(quantile * values.shape[1]) for quantile in _USUAL)
     mean: Floats = values[:, first:last].mean(axis=1)
@@ -162,10 +162,10 @@ def _usual(light: Floats) -> Floats:
 
 
 def _lack(core: Floats, beside: Floats, air: Floats) -> Floats:
-    """Return the fraction of the light beside that cores lack, (n,), less than 0 in brighter land.
+    """Return the fraction of the light beside that each core lacks, (n,); negative if brighter.
 
     Args:
-        core, beside: (3, n).
+        core, beside: (3, n), light of the cores and of the sunlit land beside.
         air: (3, 1).
     """
     left = np.maximum(core - air, 0).sum(axis=0)
@@ -175,7 +175,7 @@ def _lack(core: Floats, beside: Floats, air: Floats) -> Floats:
 
 
 def _every_eighth(swath: _Swath, beside: Floats) -> NDArray[np.float16]:
-    """Return the light beside as a :class:`Shade` holds it, of the rows that are to be used."""
+    """Return ``Shade.beside`` of a swath's own rows."""
     near = swath.around > _LEAST_BESIDE
     known = np.where(near, beside, np.float32(_NOTHING))[:, swath.own]
     below, right = (-length % STEP for length in known.shape[1:])
@@ -184,15 +184,15 @@ def _every_eighth(swath: _Swath, beside: Floats) -> NDArray[np.float16]:
 
 
 def _look_at(swath: _Swath) -> tuple[tuple[Floats, ...], NDArray[np.float16]]:
-    """Return the samples of a swath, and its light beside, which both need the same means."""
+    """Return the samples of a swath, and its part of ``Shade.beside``."""
     beside = swath.beside
     return _samples(swath, beside), _every_eighth(swath, beside)
 
 
 def _samples(swath: _Swath, beside: Floats) -> tuple[Floats, ...]:
-    """Return samples, (3, n).
+    """Return samples, (3, n) each, of a swath's own rows.
 
-    Of cores: light, light beside and contrast; of sunlit land near them: light and contrast.
+    For cores: light, light beside and contrast. For sunlit land near cores: light and contrast.
     """
     own = np.zeros_like(swath.core)
     own[swath.own] = True
@@ -205,7 +205,7 @@ def _samples(swath: _Swath, beside: Floats) -> tuple[Floats, ...]:
 
 
 def _box_means(colours: Iterable[Floats], radius: int) -> Floats:
-    """Return the box means of each colour, one after the other: that needs a third of the memory.
+    """Return the box mean of each colour, computed one by one, in a third of the memory.
 
     Args:
         colours: float32 (rows, columns) each.
@@ -214,15 +214,15 @@ def _box_means(colours: Iterable[Floats], radius: int) -> Floats:
 
 
 def _few(values: Floats) -> Floats:
-    """Return evenly spread ones of many values, (3, n)."""
-    # A view would keep all of them.
+    """Return at most ``_MOST_SAMPLES`` evenly spaced values of (3, n)."""
+    # A view would keep all values in memory.
     return values[:, :: -(-values.shape[1] // _MOST_SAMPLES) or 1].copy()
 
 
 def _swaths(
     light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
 ) -> Iterator[_Swath]:
-    """Yield all cells, some rows at a time, so that little is held at once."""
+    """Yield all cells, some rows at a time, to save memory."""
     height = len(opacity)
     for first in range(0, height, _ROWS):
         top, below = max(first - 2 * _BESIDE, 0), min(first + _ROWS + 2 * _BESIDE, height)

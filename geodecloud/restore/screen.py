@@ -1,4 +1,4 @@
-"""Decide which pixels may change, and which are filled."""
+"""Screen the rows: find the pixels to fill, and clear the cloud outside of the mask."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,36 +13,36 @@ from geodecloud.raster.rows import Rows, given
 from geodecloud.restore.filters import Floats, box_mean, dilate, runs, smoothstep, widened
 from geodecloud.settings import Policy
 
-# Fill, chosen on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
-_FRINGE = 10  # pixels around opaque cloud that are no ground yet: fringes, parallax, glare
-_CLOSE = 1  # pixels that count as the pixel itself
-_OWN = (0.10, 0.20)  # opacity there: of ground all the same, and of what is filled
-_SOFT = 2  # pixels over which the edge of the fill is made soft, twice
-_BLOCK = 128  # columns that are looked at together
-_RISE = 0.05  # of opacity, over which the fill sets in below ``opaque_above``
+# The fill, tuned on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
+_FRINGE = 10  # pixels around opaque cloud that show no clean ground: fringes, parallax, glare
+_CLOSE = 1  # radius in pixels of the dilation of a pixel's own opacity
+_OWN = (0.10, 0.20)  # own opacity near opaque cloud: up to the first ground, from the second filled
+_SOFT = 2  # radius in pixels of the box mean that softens the fill's edge, twice
+_BLOCK = 128  # columns tested together
+_RISE = 0.05  # opacity below ``opaque_above`` over which the fill weight rises
 
-REACH = _FRINGE + 2 * _SOFT  # rows around a row on which its answer depends
+REACH = _FRINGE + 2 * _SOFT  # rows above and below on which the fill weight of a row depends
 
 
 class Mask(Protocol):
     """A mask on the scene's grid: see :class:`geodecloud.raster.mask.CloudMask`."""
 
     def read(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Return where rows ``first`` to ``last`` (not included) may change: (rows, width)."""
+        """Return where rows ``first`` to ``last`` (excluded) may change: bool (rows, width)."""
 
 
 def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[Rows]:
-    """Yield the same rows with their fill weight, and clear outside of the mask.
+    """Yield the same rows with their fill weight, and without cloud outside of the mask.
 
-    The answer is the one for the whole scene at once: rows are held back until the ``REACH`` rows
-    below them are there.
+    The result does not depend on the strips: rows are held back until the ``REACH`` rows below them
+    have come.
 
     Args:
-        mask: where alone pixels may change; None: everywhere.
+        mask: where pixels may change; None: everywhere.
     """
-    above: list[Floats] = []  # opacity of the last rows that were given out
+    above: list[Floats] = []  # opacity of the last rows that were yielded
     held: deque[Rows] = deque()
-    for more in chain(rows, [None]):  # None: no more will come
+    for more in chain(rows, [None]):  # None marks the end
         if more is not None:
             held.append(more)
         while held and (more is None or _count(held) >= len(held[0].valid) + REACH):
@@ -58,11 +58,11 @@ def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[
 
 
 def _screened(rows: Rows, around: Floats, inner: slice, policy: Policy) -> Rows:
-    """Return rows with their fill weight, which is 0 but near opaque cloud.
+    """Return rows with their fill weight, computed only near opaque cloud, 0 elsewhere.
 
     Args:
-        around: float32 (rows, width), opacity of the rows and of those on which they depend.
-        inner: the rows themselves.
+        around: float32 (rows, width), opacity of the rows and of the ``REACH`` rows around.
+        inner: the rows themselves, in ``around``.
     """
     weight, width = np.zeros(rows.valid.shape, np.float32), around.shape[1]
     opaque = around.max(axis=0) >= np.float32(policy.opaque_above - _RISE)
@@ -80,7 +80,7 @@ def _count(held: deque[Rows]) -> int:
 
 
 def _within(rows: Rows, mask: Mask) -> Rows:
-    """Return rows that are clear outside of the mask."""
+    """Return rows whose opacity, shadow and fill weight are 0 outside of the mask."""
     cloud = mask.read(rows.first, rows.last)
     found = {name: given(getattr(rows, name)) * cloud for name in ("opacity", "fill_weight")}
     shadow = None if rows.shadow is None else rows.shadow * cloud
@@ -88,14 +88,14 @@ def _within(rows: Rows, mask: Mask) -> Rows:
 
 
 def fill_weight(opacity: Floats, policy: Policy) -> Floats:
-    """Return how far each pixel takes the colour of the land around: float32, 0..1.
+    """Return the weight of the fill at each pixel: float32 (rows, columns), 0..1.
 
     1 within 10 px of cloud above ``opaque_above`` where the pixel itself is cloudy too; 0
     elsewhere; smooth between.
 
     Args:
-        opacity: float32 (rows, columns), 0..1. The answer for a row depends on ``REACH`` rows
-            around.
+        opacity: float32 (rows, columns), 0..1. The weight of a row depends on ``REACH`` rows above
+            and below.
     """
     opaque_above = policy.opaque_above
     if (opacity < opaque_above - _RISE).all():

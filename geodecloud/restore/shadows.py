@@ -1,9 +1,9 @@
-"""Tell a cloud's shadow from dark land and water: a shadow lies where its cloud throws it.
+"""Tell cloud shadow from dark land and water: a shadow lies where its cloud throws it.
 
 To the network a lake and a shadow are the same dark patch. But all clouds of a scene throw their
-shadows in one direction, nearly as far (Zhu and Woodcock 2012 match clouds and shadows so). The
-displacement is the one under which the displaced clouds cover what looks most like shadow. The
-shape of a shadow is that of its cloud; the network says where it is seen.
+shadows in one direction and nearly as far (Zhu and Woodcock 2012 match clouds and shadows by this).
+The displacement chosen is the one under which the displaced clouds best cover the shadow that the
+network predicts. A shadow takes the shape of its cloud; the network confirms it.
 """
 
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from scipy import fft
 
 from geodecloud.restore.filters import Floats, box_mean, smoothstep, soft_dilations, upsample
 
-_CLOUD = (0.2, 0.5)  # opacity that throws no shadow to speak of, and a full one
-_VISIBLE = 0.2  # of the sun that a cloud hides, below which its cell counts as visible land
-_AROUND = 40  # cells to each side over which land is dark or bright for itself
-_DARKER = (-0.3, 0.5)  # by how much a cell may look more like shadow than land around: least, most
+_CLOUD = (0.2, 0.5)  # opacity up to which cloud throws no shadow, and from which a full one
+_VISIBLE = 0.2  # fraction of the sun that a cloud hides, below which its cell is visible land
+_AROUND = 40  # cells to each side: the land around, to which a cell's darkness is relative
+_DARKER = (-0.3, 0.5)  # bounds of a cell's predicted shadow, less that of the land around
 _REACH = (5, 75)  # cells from a cloud to its shadow: 3 km, of clouds up to 2 km above the ground
-_LEAST_CLOUD = 20.0  # cells of cloud below which no displacement is believed
-_CERTAIN = 4.0  # robust standard deviations by which the best displacement must stand out
-_LEAST_SCORE = 15.0  # and the standard errors by which the land under it must look more like shadow
-_HEIGHTS = (0.55, 0.7, 0.85, 1.0, 1.15, 1.3, 1.45)  # of clouds, over that of most clouds
-_SIMILAR = 30  # cells around that decide which height clouds have
-_SHARP, _UNUSUAL = 60.0, 0.5  # how clearly they decide, and what an unusual height must gain
-_MOST_CELLS = 1024  # along a side; of more, means are taken to find displacement and heights
-_NEAR = 3  # cells around: a shadow is wider than what is opaque of its cloud
-_SOFT = 1  # cells over which that fades
-_ROWS = 64  # whose shadows are thrown at once
+_LEAST_CLOUD = 20.0  # fewest cells of cloud, and of visible land, for a displacement
+_CERTAIN = 4.0  # robust standard deviations by which the best displacement must exceed the median
+_LEAST_SCORE = 15.0  # least score, in standard errors, of the best displacement
+_HEIGHTS = (0.55, 0.7, 0.85, 1.0, 1.15, 1.3, 1.45)  # of clouds, relative to most of the scene's
+_SIMILAR = 30  # cells to each side over which clouds have one height
+_SHARP, _UNUSUAL = 60.0, 0.5  # sharpness of the choice (softmax); penalty per unit off height 1
+_MOST_CELLS = 1024  # along a side; a larger scene is averaged to find displacement and heights
+_NEAR = 3  # cells around thrown cloud, as a shadow is wider than the opaque part of its cloud
+_SOFT = 1  # cells over which that margin fades
+_ROWS = 64  # rows at once
 
-# What the network must say of a cell: under a thrown cloud, to be believed at all and beyond
-# doubt; and where a shadow may lie, but no cloud is seen that would throw it.
-_WHOLE = 0.7  # of the sun that the displaced clouds hide: from there on it is a shadow's core
+# Shadow predicted by the network: under a thrown cloud, the range over which it is accepted, and
+# over which it is raised by ``_BOOST``; where a shadow may lie, but no seen cloud throws one.
+_WHOLE = 0.7  # fraction of the sun that the thrown clouds hide, from which it is a shadow's core
 _SEEN, _CLEARLY, _ALONE = (0.0, 0.08), (0.06, 0.2), (0.1, 0.3)
 _BOOST = 0.3
 
 
 @dataclass(frozen=True)
 class Displacement:
-    """Displacement of shadows: rows down and columns to the right of their clouds, in cells."""
+    """The displacement of shadows from their clouds: rows down, columns to the right, in cells."""
 
     rows: float
     columns: float
@@ -50,9 +50,9 @@ def thrown_shadows(
 ) -> NDArray[np.uint8]:
     """Return where the clouds of a scene throw their shadows: uint8 (2, rows, columns), 0..255.
 
-    The first is the fraction of the sun that a cloud hides. The second says where shadows may lie
-    besides: around those, and where the cloud would lie outside of the scene. Both are 0
-    everywhere if no displacement is found.
+    The first band is the fraction of the sun that a thrown cloud hides. The second is the weight of
+    a shadow that the network alone predicts: high around thrown clouds, and where the cloud would
+    lie outside of the scene. Both are 0 everywhere if no displacement is found.
 
     Args:
         opacity, shadow: (rows, columns), 0..1, of the coarse answer.
@@ -60,7 +60,7 @@ def thrown_shadows(
     (height, width), factor = opacity.shape, -(-max(opacity.shape) // _MOST_CELLS)
     out = np.zeros((2, height, width), np.uint8)
     if factor > _REACH[1]:
-        return out  # a line of pixels, in which nothing is displaced
+        return out  # a scene so long and narrow that averaging leaves no displacement
     cloud = np.subtract(opacity, np.float32(_CLOUD[0]), dtype=np.float32)
     cloud /= np.float32(_CLOUD[1] - _CLOUD[0])
     np.clip(cloud, 0, 1, out=cloud)
@@ -86,11 +86,11 @@ def thrown_shadows(
 
 
 def shadow_fraction(thrown: Floats, shadow: Floats) -> Floats:
-    """Return the fraction of the sun that is hidden, float32 (rows, columns), 0..1.
+    """Return the hidden fraction of the sun, float32 (rows, columns), 0..1.
 
     Args:
         thrown: float32 (2, rows, columns), 0..255, see :func:`thrown_shadows`.
-        shadow: float32 (rows, columns), 0..1, by the network.
+        shadow: float32 (rows, columns), 0..1, predicted by the network.
     """
     cloud, may = thrown / np.float32(255)
     seen, clearly, alone = (
@@ -103,15 +103,15 @@ def shadow_fraction(thrown: Floats, shadow: Floats) -> Floats:
 
 
 def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displacement | None:
-    """Return the displacement of shadows; None where none stands out.
+    """Return the displacement of shadows; None if none stands out.
 
-    Each displacement is scored by how much more the land under the displaced clouds looks like
-    shadow than all other land, in standard errors.
+    The score of a displacement is the mean predicted shadow under the displaced clouds, less that
+    of all other land, in standard errors.
 
     Args:
-        cloud: float32 (rows, columns), 0..1, how much of the sun each cell hides.
-        shadow: float32 (rows, columns), 0..1.
-        factor: cells of the coarse answer along a side of these.
+        cloud: float32 (rows, columns), 0..1, fraction of the sun that each cell hides.
+        shadow: float32 (rows, columns), 0..1, predicted by the network.
+        factor: side of these cells, in cells of the coarse answer.
     """
     darker, visible = _darker(cloud, shadow, factor)
     if min(cloud.sum(), visible.sum()) < _LEAST_CLOUD / factor**2:
@@ -121,7 +121,7 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
         return None
     count, total = float(visible.sum()), float(darker.sum())
     variance = (darker**2).sum() / count - (total / count) ** 2
-    deviation = float(np.sqrt(max(variance, 0)))  # rounding takes it below 0 where land is even
+    deviation = float(np.sqrt(max(variance, 0)))  # rounding may make it negative on uniform land
     under = np.maximum(_correlate(cloud, visible, reach), 1e-3)
     sums = _correlate(cloud, darker, reach)
     apart = sums / under - (total - sums) / np.maximum(count - under, 1)
@@ -141,9 +141,12 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
 
 
 def displaced(cells: Floats, down: float, right: float, rows: tuple[int, int]) -> Floats:
-    """Return rows of cells that are moved by parts of cells, bilinear: float32 (rows, columns).
+    """Displace cells by fractions of a cell, bilinearly: float32 (rows, columns).
 
-    What comes from outside of the scene is 0.
+    Cells from outside of the scene are 0.
+
+    Args:
+        rows: the first row to return, and the one after the last.
     """
     for axis, by, (first, last) in ((0, down, rows), (1, right, (0, cells.shape[1]))):
         position = np.arange(first, last, dtype=np.float32) - np.float32(by)
@@ -165,9 +168,9 @@ def _weighted(cells: Floats, axis: int, index: NDArray[np.intp], weight: Floats)
 
 
 def _darker(cloud: Floats, shadow: Floats, factor: int) -> tuple[Floats, Floats]:
-    """Return how much more each cell looks like shadow than land around it; and visible land.
+    """Return each cell's predicted shadow less that of the land around, and the visible land.
 
-    Both float32 (rows, columns); the first is 0 under cloud.
+    Both are float32 (rows, columns); the first is 0 under cloud.
     """
     visible = (cloud < np.float32(_VISIBLE)).astype(np.float32)
     wide = _AROUND // factor
@@ -178,9 +181,10 @@ def _darker(cloud: Floats, shadow: Floats, factor: int) -> tuple[Floats, Floats]
 
 
 def _heights(cloud: Floats, shadow: Floats, found: Displacement) -> Floats:
-    """Return the weight of each height at each cell: float32 (heights, rows, columns), sum 1.
+    """Return the weight of each cloud height at each cell: float32 (heights, rows, columns), sum 1.
 
-    It is larger the better clouds of that height, thrown, match what looks like shadow around.
+    The weight grows with the local correlation of predicted shadow and clouds thrown from that
+    height.
     """
     darker, visible = _darker(cloud, shadow, 1)
     darker = np.maximum(darker, 0)
@@ -198,7 +202,7 @@ def _heights(cloud: Floats, shadow: Floats, found: Displacement) -> Floats:
 
 
 def _peak(scores: Floats, best: int) -> float:
-    """Return the position of the best of some scores, by the parabola through its neighbours."""
+    """Refine the position of the best score by the parabola through its neighbours."""
     if not 0 < best < len(scores) - 1:
         return float(best)
     before, at, after = map(float, scores[best - 1 : best + 2])
@@ -207,7 +211,7 @@ def _peak(scores: Floats, best: int) -> float:
 
 
 def _correlate(cloud: Floats, other: Floats, reach: int) -> Floats:
-    """Return the sum of cloud times the other one, displaced by -reach to reach cells."""
+    """Cross-correlate two arrays over displacements of -reach to reach cells."""
     shape = [fft.next_fast_len(length + reach, real=True) for length in cloud.shape]
     spectrum = np.conj(fft.rfft2(cloud, shape)) * fft.rfft2(other, shape)
     sums = fft.irfft2(spectrum, shape)
@@ -217,7 +221,7 @@ def _correlate(cloud: Floats, other: Floats, reach: int) -> Floats:
 
 
 def _means(cells: NDArray[np.floating], factor: int) -> Floats:
-    """Return the means of factor x factor cells, float32; the last ones go on over the edge."""
+    """Return the means of factor x factor cells, float32; edge cells repeat beyond the edge."""
     if factor == 1:
         return cells.astype(np.float32)
     means = []

@@ -1,4 +1,4 @@
-"""Show the survey a scene as its coarse answer restores it."""
+"""Pass the scene, as the coarse answer restores it, to the survey of visible land."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,23 +14,23 @@ from geodecloud.restore.memory import FILLED_ROWS
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network
 
-_DISTRUST = 14  # pixels around cloud from which no colour is taken
-# Opacity of ground that is used as it is, and not at all; and of ground that counts where nothing
-# else is seen.
+_DISTRUST = 14  # pixels around cloud whose colour is not used
+# Opacity up to which ground is used fully, and from which not at all: clear ground; and hazy
+# ground, which counts only where no clear ground is seen.
 _SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
-_LEFT = (0.03, 0.12)  # coarse opacity: left as it is, and restored, before its colour is used
-# Is shown strips of 64 rows from the top down: first row; light (bands, rows, width) in model range
-# as the coarse answer restores it, red, green, blue, then the other bands; the weight of each pixel
-# as visible land, (rows, width).
+_LEFT = (0.03, 0.12)  # coarse opacity from which a colour begins to be restored, and is fully
+# A function called with strips of 64 rows, from the top down: first row; light (bands, rows, width)
+# in model range as the coarse answer restores it: red, green, blue, then the other bands; clear
+# weight (rows, width).
 Witness = Callable[[int, Floats, Floats], None]
 
 
 def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
-    """Return how far each pixel's colour may be used elsewhere: float32, 0..1; 0 beside cloud.
+    """Return each pixel's weight as visible land: float32 (rows, columns), 0..1; 0 near cloud.
 
     Args:
         opacity: float32 (rows, columns), 0..1.
-        radius: pixels around cloud that are not used; the answer depends on as many.
+        radius: pixels around cloud that are not used.
     """
     if (opacity <= _SEEN[0]).all():
         return np.ones_like(opacity)
@@ -43,7 +43,7 @@ def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
 
 
 class Showing:
-    """Shows a witness the scene in strips, as soon as the cells under and around them are known."""
+    """Calls a witness with strips of the scene, as soon as the coarse answer around is known."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Showing:
         self._valid: list[NDArray[np.bool_]] = []
 
     def until(self, known: int) -> None:
-        """Show all strips for which the first ``known`` rows of cells suffice."""
+        """Pass on all strips for which the first ``known`` rows of cells suffice."""
         cell, around = self._coarse.cell, self._radius + 1
         whole = known == self._coarse.answer.shape[1]
         while self._first < self._height:
@@ -78,7 +78,7 @@ class Showing:
         dn, valid = self._take(last - first)
         radiometry = self._network.radiometry
         seen = radiometry.to_model(dn[:3])
-        light = radiometry.without_haze(seen.copy())  # as the fill is laid over
+        light = radiometry.without_haze(seen.copy())  # the fill is laid over haze-free DN
         weight = valid.astype(np.float32)
         for columns, clear in self._cloudy(first, last):
             answer = coarse.at_known(coarse.answer[: OPACITY + 1], first, last, columns)
@@ -87,15 +87,15 @@ class Showing:
             light[..., columns] += change
             weight[:, columns] *= clear
         if self._others:
-            # The exponent of the veil is not known yet; the land that counts is nearly clear.
+            # The veil's exponent is not known yet; it matters little, as visible land is clear.
             ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
             light = np.concatenate([light, ground])
         self._witness(first, light, weight)
 
     def _cloudy(self, first: int, last: int) -> Iterator[tuple[slice, Floats]]:
-        """Yield the columns with cloud in them or near, and the clear weight of their pixels.
+        """Yield the columns in or near cloud, and the clear weight of their pixels.
 
-        Elsewhere that is 1, and the coarse answer is left out.
+        In other columns the clear weight is 1, and the coarse answer changes nothing.
         """
         coarse, cell = self._coarse, self._coarse.cell
         top = max(first // cell - self._radius - 1, 0)

@@ -1,6 +1,6 @@
-"""Run stages of work side by side: each in threads of its own, in order, a little ahead.
+"""Run stages of work concurrently: each in its own threads, in order, a little ahead.
 
-GDAL, PyTorch and most of NumPy let other Python threads run while they work, so reading, network,
+GDAL, PyTorch and most of NumPy release Python's global lock while they work, so reading, network,
 blending and writing overlap.
 """
 
@@ -21,13 +21,13 @@ R = TypeVar("R")
 def prefetch(
     items: Iterator[T], cancelled: threading.Event | None = None
 ) -> Generator[T, None, None]:
-    """Yield the same items in the same order, each made in a thread while the caller has another.
+    """Yield the same items, each made in a thread while the caller works on the one before.
 
-    An error in the thread is raised here. When the caller stops, the thread ends too, and
-    ``items``, where it is a generator, is closed in it.
+    An error in the thread is raised here. When the caller stops, the thread ends too, and closes
+    ``items`` if that is a generator.
 
     Args:
-        cancelled: is set when the caller stops; see :func:`cancellable`.
+        cancelled: an event to set when the caller stops, see :func:`cancellable`.
     """
     made: Queue[tuple[str, T | BaseException | None]] = Queue()
     room = threading.Semaphore(1)
@@ -63,14 +63,14 @@ def prefetch(
     finally:
         cancelled.set()
         room.release()
-        while kind != "end":  # a thread that waits to hand over something can end then
+        while kind != "end":  # drain the queue, so that the thread can end
             kind, _ = made.get()
         if thread.ident is not None:
             thread.join()
 
 
 def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | None]]) -> None:
-    """Start the thread that fills the queue; end the queue where the system gives no thread."""
+    """Start the thread that fills the queue; if no thread can be started, end the queue."""
     try:
         thread.start()
     except RuntimeError:
@@ -81,10 +81,10 @@ def _start(thread: threading.Thread, made: Queue[tuple[str, T | BaseException | 
 def cancellable(items: Iterator[T], cancelled: threading.Event) -> Iterator[T]:
     """Yield the same items, and raise once ``cancelled`` is set.
 
-    A later stage that gathers many items before it yields one can be cancelled meanwhile.
+    This also stops a later stage that gathers many items before it yields one.
 
     Raises:
-        GeodecloudError: ``cancelled`` is set; in the thread of the stage, where nobody sees it.
+        GeodecloudError: ``cancelled`` is set. It ends the stage's thread, and no user sees it.
     """
     for item in items:
         if cancelled.is_set():
@@ -98,7 +98,7 @@ def ordered_map(
     """Yield each item with the function's result, in the order of the items.
 
     Args:
-        calls: calls that run at once, in as many threads; one more item waits.
+        calls: number of concurrent calls, each in its own thread; one more item waits.
     """
     pool, call = ThreadPoolExecutor(calls), inherited(function)
     pending: deque[tuple[T, Future[R]]] = deque()

@@ -1,12 +1,12 @@
 """Fit the depth of a scene's veil in each band beside red, green and blue.
 
-Angstrom's law, extended from the colours, is a guess: the exponent of a veil is not the same at all
-wavelengths, and cloud over haze has two. The scene itself can tell. The ground under a veil does
-not know of the veil, so in land of like colours the restored band must not vary with the veil's
-depth. The ratio of depths for which it does not is fitted over blocks of cells: a block has an
-intercept and slopes over restored red, green and blue of its own. The ratio counts by its variance
-over the blocks (jackknife: Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982)
-against that of Angstrom's law.
+Angstrom's law, extrapolated from the colours, is a guess: a veil's exponent varies with wavelength,
+and cloud over haze has two. The scene holds better evidence. Ground does not depend on the veil
+above it, so over land of equal colours the restored band must not correlate with the veil's depth.
+The ratio of depths without correlation is fitted over blocks of cells. Each block has its own
+regression on restored red, green and blue. The fitted ratio and that of Angstrom's law are averaged
+by inverse variance; the fit's variance over the blocks is a jackknife's (Efron, "The Jackknife, the
+Bootstrap and Other Resampling Plans", 1982).
 """
 
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from geodecloud.radiometry import MODEL_WHITE
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.other_bands import COLOURS, OtherBands, ground_under, veil_depth
 
-BLOCK = 8  # cells along a side: smaller than most clouds, so land beside a cloud is in it
-MOST_CELLS = 1 << 18  # that are looked at
-_LEAST_CELLS, _LEAST_BLOCKS = 30, 8  # in a block; in a scene
-_THIN, _SHADED = 0.45, 0.15  # opacity and shadow up to which the ground is seen in full light
-_RATIOS = np.linspace(0, 4, 17, dtype=np.float32)  # that are tried; between, lines
-_FARTHEST = 8.0  # ratio to which lines go on
-_MOST = 1.3  # times the law's ratio, or 1: the most that is believed
-# Standard deviation of the law's ratio: close to red, and for each e-fold of wavelength; and that
-# of a fitted ratio, beside its variance over the blocks.
+BLOCK = 8  # cells along a side: smaller than most clouds, so blocks at their edges hold clear land
+MOST_CELLS = 1 << 18  # cells to sample
+_LEAST_CELLS, _LEAST_BLOCKS = 30, 8  # fewest usable cells in a block, and blocks in a scene
+_THIN, _SHADED = 0.45, 0.15  # opacity and shadow below which a cell is usable
+_RATIOS = np.linspace(0, 4, 17, dtype=np.float32)  # ratios tried; linear interpolation between
+_FARTHEST = 8.0  # bound of the ratio by linear extrapolation
+_MOST = 1.3  # bound of the fitted ratio, relative to the law's ratio or 1, whichever is larger
+# Standard deviation of the law's ratio: near red, and per e-fold of wavelength; and that of a
+# fitted ratio, in addition to its variance over the blocks.
 _LAW, _LAW_FAR, _FITTED = 0.1, 0.5, 0.4
-_RIDGE = 1e-6  # of a block's variance, which keeps even colours solvable
+_RIDGE = 1e-6  # of a block's variance, so that uniform colours can be solved
 
 
 @dataclass(frozen=True)
 class SampledCells:
-    """The other bands' light in rows of blocks that lie evenly over the scene.
+    """The other bands' light in evenly spaced rows of blocks.
 
     light: float16 (count, rows, columns), model range; NaN where a band has no data.
-    step: one row of blocks in so many is sampled.
+    step: every ``step``-th row of blocks is sampled.
     """
 
     light: NDArray[np.float16]
@@ -45,13 +45,17 @@ class SampledCells:
 
     @classmethod
     def empty(cls, count: int, height: int, width: int) -> "SampledCells":
-        """Return cells without light for a scene of (height, width) cells."""
+        """Return the samples, all NaN, of a scene of (height, width) cells."""
         step = max(1, -(-height * width // MOST_CELLS))
         rows = -(-height // (BLOCK * step)) * BLOCK
         return cls(np.full((count, rows, width), np.nan, np.float16), step)
 
     def runs(self, first: int, last: int) -> list[tuple[slice, int]]:
-        """Return the rows of cells among these that are sampled, and where their light begins."""
+        """Return the sampled rows among rows of cells, and the row of ``light`` for each first one.
+
+        Args:
+            first, last: the first row of cells, and the one after the last.
+        """
         period, found = BLOCK * self.step, []
         for top in range(first - first % period, last, period):
             start, stop = max(top, first), min(top + BLOCK, last)
@@ -60,7 +64,7 @@ class SampledCells:
         return found
 
     def of(self, cells: NDArray[Any]) -> NDArray[Any]:
-        """Return the same rows of (..., rows, columns) of cells."""
+        """Return the sampled rows of all cells, (..., rows, columns)."""
         parts = [cells[..., rows, :] for rows, _ in self.runs(0, cells.shape[-2])]
         return np.concatenate(parts, axis=-2)
 
@@ -68,10 +72,10 @@ class SampledCells:
 def fit_ratios(
     others: OtherBands, sampled: SampledCells, light: NDArray[Any], answer: NDArray[Any]
 ) -> tuple[float, ...]:
-    """Return the depth of the veil in each other band over its depth in red.
+    """Return the veil's depth in each other band over its depth in red.
 
     Args:
-        others: with the exponent of the scene's veil.
+        others: the other bands, with the exponent of the scene's veil.
         light: (3, rows, columns) of all cells, model range.
         answer: (5, rows, columns): change of R, G, B; opacity; shadow.
     """
@@ -95,7 +99,7 @@ def fit_ratios(
 
 
 def _blocks(cells: NDArray[Any]) -> NDArray[Any]:
-    """Return (..., rows, columns) as (blocks, ..., cells of a block); rests of blocks are left."""
+    """Reshape (..., rows, columns) to (blocks, ..., cells of a block), without partial blocks."""
     rows, columns = (length // BLOCK for length in cells.shape[-2:])
     cut = cells[..., : rows * BLOCK, : columns * BLOCK]
     cut = cut.reshape(*cells.shape[:-2], rows, BLOCK, columns, BLOCK)
@@ -106,7 +110,9 @@ def _blocks(cells: NDArray[Any]) -> NDArray[Any]:
 def _covariances(
     restored: Floats, depth: Floats, shown: Floats, used: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return how each block's ground varies with the depth, for each ratio: (blocks, ratios).
+    """Return the covariance of ground and depth in each block, for each ratio: (blocks, ratios).
+
+    It is the partial covariance, given red, green and blue, times the number of cells.
 
     Args:
         restored: (blocks, 3, cells), model range.
@@ -129,9 +135,9 @@ def _covariances(
 
 
 def _combine(law: float, wavelength: float, sums: NDArray[np.float64]) -> float:
-    """Return the ratio of a band by the law and by the blocks' sums, (blocks, ratios)."""
+    """Return a band's ratio, the law's averaged with the one fitted to sums (blocks, ratios)."""
     count, total = len(sums), sums.sum(axis=0)
-    if count < _LEAST_BLOCKS or total[0] <= total[-1]:  # no veil that tells anything
+    if count < _LEAST_BLOCKS or total[0] <= total[-1]:  # too little veil for a fit
         return law
     fitted, without = _root(total[None])[0], _root(total - sums)
     variance = (count - 1) / count * np.square(without - without.mean()).sum()
@@ -144,7 +150,8 @@ def _combine(law: float, wavelength: float, sums: NDArray[np.float64]) -> float:
 def _root(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the first ratio at which each row of sums, (rows, ratios), falls to 0: (rows,).
 
-    Beyond the ratios that are tried, lines go on: what varies with the blocks must not end there.
+    Beyond the ratios tried it is extrapolated linearly, so that the variance over the blocks is not
+    cut off.
     """
     last, row = len(_RATIOS) - 1, np.arange(len(sums))
     ended = sums <= 0

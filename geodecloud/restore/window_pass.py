@@ -1,4 +1,4 @@
-"""Run the network over the windows of a scene, and blend what it answers."""
+"""Run the network over the windows of a scene, and blend its answers."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -31,10 +31,10 @@ from geodecloud.settings import Windows
 class Strip:
     """The blended answer for some rows of a scene.
 
-    swath: the rows as they were read, and some below them.
-    light: float32 (3, rows, width), model range; anything where the guide needs none.
-    answer: float32 (5, rows, width): change of R, G, B; opacity; shadow. 0 where no window lies.
-    computed: windows that the network was given, of those that end in these rows.
+    swath: the rows as read, and some rows below them.
+    light: float32 (3, rows, width), model range; undefined in columns that the guide excludes.
+    answer: float32 (5, rows, width): change of R, G, B; opacity; shadow; 0 outside of all windows.
+    computed: number of patches that the network computed for these rows.
     """
 
     swath: Swath
@@ -58,13 +58,15 @@ def window_pass(
 ) -> Generator[Strip]:
     """Yield the network's answer for a scene, from the top row down.
 
-    The *change* that the network makes is blended, not its picture: no change blends to exactly no
+    The network's *change* is blended, not its restored image: no change blends to exactly no
     change, whatever the dtype. The result does not depend on the plan.
 
     Args:
-        network: is called from threads of its own, ``CALLS`` at a time.
-        guide: what the network is told, and which windows are computed; None: nothing, and all.
-        light_of: light (3, rows, width) of the scene's DN; None: as the network sees them.
+        network: called in threads, ``CALLS`` calls at a time.
+        guide: provides the context and decides which windows are computed; None: no context, all
+            windows.
+        light_of: converts the scene's DN to light (3, rows, width); None: the network's own
+            conversion.
     """
     grid, per_swath = grid_of(windows), plan.rows_of_windows
     height = (per_swath - 1) * grid.stride + grid.size
@@ -81,7 +83,7 @@ def window_pass(
             pending.append((swath, light))
             yield from patch_batches(swath, light, guide, grid.size, batch_size)
 
-    # Whatever ends the stages, their threads read no scene after that.
+    # However the stages end, their threads stop reading the scene.
     with (
         closing(prefetch(read_swaths(scene, grid, per_swath))) as swaths,
         closing(
@@ -108,10 +110,10 @@ def _light(
     guide: Guide | None,
     size: int,
 ) -> Floats:
-    """Return the light of a swath: float32 (3, rows, width); anything where no window needs it.
+    """Return the light of a swath: float32 (3, rows, width); undefined where no window needs it.
 
     Args:
-        size: of the windows in pixels.
+        size: height and width of a window in pixels.
     """
     rows, width = swath.valid.shape
     if guide is None:

@@ -1,4 +1,4 @@
-"""Lay windows over a scene: integers only."""
+"""Lay a grid of windows over a scene."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class WindowGrid:
     """Square windows of ``size`` pixels that overlap by ``overlap``.
 
     The last window of a row or column is moved back inside the scene; a scene smaller than a
-    window gets one window that reaches beyond it.
+    window gets one window that extends beyond it.
     """
 
     size: int = 64
@@ -29,13 +29,13 @@ class WindowGrid:
         return [*range(0, last, self.stride), last]
 
     def core(self, start: int, length: int) -> slice:
-        """Return the pixels of a window along an axis without half of the overlap.
+        """Return a window's core along an axis: its pixels without half of each overlap.
 
         The cores of all windows cover the axis.
 
         Args:
             start: the window's first pixel.
-            length: of the axis in pixels.
+            length: length of the axis in pixels.
         """
         half, end = self.overlap // 2, start + self.size
         return slice(start + half if start else 0, end - half if end < length else length)
