@@ -1,4 +1,4 @@
-"""Write model files and load the generator from them: safetensors, with metadata."""
+"""Save the generator to a model file, safetensors with metadata, and load it."""
 
 import dataclasses
 import json
@@ -20,11 +20,11 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
     """Write weights (fp16, statistics fp32) and metadata; the file appears whole or not at all.
 
     Args:
-        about: more metadata: config, training data, step; ``strength`` where it is known, a number
-            or three, see :class:`ModelInfo`.
+        about: more metadata: config, training data, step; ``strength`` if known, one number or
+            three, see :class:`ModelInfo`.
 
     Raises:
-        OutputError: the file cannot be written, for example to a full disk.
+        OutputError: the file cannot be written.
     """
     metadata = {
         "kind": KIND,
@@ -47,7 +47,7 @@ def save_generator(generator: UNet, path: Path, about: dict[str, Any]) -> None:
 
 
 def _fits_half(name: str, value: torch.Tensor) -> bool:
-    """Return whether a weight is written in fp16; a variance may exceed fp16's 65,504."""
+    """Return whether to write a weight in fp16; a variance may exceed fp16's 65,504."""
     return value.is_floating_point() and "running_" not in name
 
 
@@ -58,7 +58,7 @@ def load_generator(path: Path) -> tuple[UNet, ModelInfo]:
         ModelError: as :func:`read_info`, or the weights do not fit the network.
     """
     info = read_info(path)
-    with torch.device("meta"):  # initial weights would be drawn, and advance the random state
+    with torch.device("meta"):  # drawing initial weights would advance the random state
         generator = UNet(info.plan)
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,6 +1,6 @@
 """Declare the shapes of the networks, and build configurations from plain tables.
 
-An unknown key is an error that names the nearest known key; nothing is silently ignored.
+An unknown key is an error that names the nearest known key.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class GeneratorPlan:
-    """Shape of the generator; the model file holds it beside the weights."""
+    """Shape of the generator; the model file stores it beside the weights."""
 
     width: int = 32  # channels of the first level; each level below has twice as many
-    depth: int = 4  # number of halvings of height and width; windows are multiples of 2**depth
+    depth: int = 4  # number of halvings of height and width; a window is a multiple of 2**depth
     upsample: Literal["bilinear", "transposed"] = "bilinear"
     opacity: bool = True  # a fourth output channel, and the other three as a change to the input
     dark_object: bool = True  # three more input channels: the dark object of the whole scene
     highlights: bool = False  # three more: log(light) / log(4) beyond the model range
     context: bool = False  # five more: the coarse answer, see data.two_level.context
-    shadow: bool = False  # a fifth output channel: the share of the light that a shadow takes
+    shadow: bool = False  # a fifth output channel: the fraction of the light that a shadow takes
 
     @property
     def channels(self) -> int:
@@ -63,7 +63,7 @@ class DiscriminatorPlan:
             raise ConfigError("[discriminator] blocks must be 1 or more, widths 8 or more")
 
 
-# Old names of keys, in configurations and in model files.
+# Old names of keys in configurations and model files, and their new names.
 _RENAMED: dict[type, dict[str, str]] = {GeneratorPlan: {"darkest": "dark_object"}}
 
 
@@ -77,7 +77,7 @@ def build(kind: type[T], table: Any) -> T:
 
 
 def _replaced(base: T, table: Any, section: str) -> T:
-    """Return the configuration with the values of a table in place of its own."""
+    """Return the configuration with its values replaced by those of a table."""
     prefix = f"[{section}] " if section else ""
     if not isinstance(table, Mapping):
         raise ConfigError(f"{prefix or 'it '}must be a table of keys, not {table!r}")
@@ -109,7 +109,7 @@ def require_at_least(config: Any, section: str, **bounds: float) -> None:
 
 
 def _value(wanted: Any, value: Any, prefix: str, key: str) -> Any:
-    """Return a value as its field wants it."""
+    """Return a value checked and converted to the type of its field."""
     inner = typing.get_args(wanted)
     if typing.get_origin(wanted) is Literal:
         fits, name = value in inner, " or ".join(inner)

@@ -1,4 +1,4 @@
-"""Find the device of the network, and whether it is fast at bf16."""
+"""Find the device of the network, and check whether it is fast at bf16."""
 
 import re
 
@@ -8,7 +8,7 @@ from geodecloud.errors import UsageError
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of this name; "auto" is a GPU if there is one.
+    """Return the device of this name; "auto" means a GPU if there is one.
 
     Raises:
         UsageError: the device is not available on this machine.
@@ -29,7 +29,7 @@ def find_device(name: str) -> torch.device:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Return whether the device computes in bf16 itself; emulation is slower than fp32."""
+    """Return whether the device computes bf16 natively; emulation is slower than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

@@ -1,8 +1,8 @@
-"""Make the generator fast: BatchNorm folded and, on a CPU, weights packed once for oneDNN.
+"""Speed up the generator: fold BatchNorm and, on a CPU, pack the weights once for oneDNN.
 
-PyTorch by itself casts and packs the weights in every call. Autocast casts what the layers hand on
-to fp32 and back, too. Packed, the generator gives the same numbers, and calls of few windows cost
-little more for each window than calls of many.
+By default PyTorch casts and packs the weights in every call, and autocast casts activations to fp32
+and back. The packed generator gives the same numbers, and calls of few windows cost little more per
+window than calls of many.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from geodecloud.settings import Precision
 # float32 (N, channels, S, S) -> float32 (N, 3 to 5, S, S), both on the network's device.
 Forward = Callable[[Tensor], Tensor]
 
-_WINDOW = 64  # pixels of the windows that the weights are packed for; others are computed, too
+_WINDOW = 64  # size in pixels for which the weights are packed; other sizes work, too
 _EVEN = [1, 1]  # strides and dilations
 
 
 def folded(generator: UNet) -> UNet:
-    """Fold each BatchNorm into the convolution before it: the same function, less work.
+    """Fold each BatchNorm into the convolution before it, in place: the same function, less work.
 
     The first and last layers stay in fp32 under autocast. They are a fifth of the work and
     nearly all of bf16's error (``benchmarks/PRECISION.md``).
@@ -41,7 +41,7 @@ def folded(generator: UNet) -> UNet:
 
 @torch.no_grad()
 def _fold(convolution: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
-    """Fold a BatchNorm into the convolution before it, in place: allocating memory takes time."""
+    """Fold a BatchNorm into the convolution before it, in place, to save allocations."""
     assert convolution.bias is not None  # noqa: S101  for the type check
     assert norm.running_mean is not None  # noqa: S101
     assert norm.running_var is not None  # noqa: S101
@@ -53,7 +53,7 @@ def _fold(convolution: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
 
 
 class _Exact(torch.nn.Module):
-    """A module in fp32, even under autocast."""
+    """A module that runs in fp32, even under autocast."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
@@ -67,11 +67,12 @@ class _Exact(torch.nn.Module):
 
 
 def forward_of(network: UNet, device: torch.device, precision: Precision, windows: int) -> Forward:
-    """Return a folded generator, which is on the device, as a fast function.
+    """Return a folded generator as a fast function.
 
     Args:
+        network: the generator, on ``device``.
         precision: "fp32" or "bf16".
-        windows: usual number in one call.
+        windows: usual number of windows in a call.
     """
     if device.type == "cpu" and network.plan.upsample == "bilinear":
         try:
@@ -80,12 +81,12 @@ def forward_of(network: UNet, device: torch.device, precision: Precision, window
             with torch.inference_mode():
                 packed(torch.zeros(1, network.plan.channels, side, side))
         except (AttributeError, RuntimeError):
-            pass  # no oneDNN, or none of this precision on this processor
+            pass  # no oneDNN, or not in this precision on this processor
         else:
             return packed
 
     def autocast(batch: Tensor) -> Tensor:
-        """Run the generator as it is."""
+        """Run the generator without packed weights."""
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             out: Tensor = network(batch.contiguous(memory_format=torch.channels_last))
         return out.float()
@@ -94,7 +95,7 @@ def forward_of(network: UNet, device: torch.device, precision: Precision, window
 
 
 class _Packed:
-    """A folded generator on a CPU, as :meth:`geodecloud.model.unet.UNet.forward` computes it."""
+    """A folded generator with packed weights on a CPU; computes the same as ``UNet.forward``."""
 
     def __init__(self, network: UNet, precision: Precision, windows: int) -> None:
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -142,10 +143,10 @@ class _Packed:
 
 
 class _Convolution:
-    """A convolution whose weights oneDNN has packed, with its ReLU.
+    """A convolution with weights packed by oneDNN, and its ReLU.
 
     Args:
-        shape: windows of a call, and their height and width at this level.
+        shape: number of windows in a call, and their height and width at this level.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class _Convolution:
         self._run = torch.ops.mkldnn._convolution_pointwise.default
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return ReLU(convolution(x)), or without ReLU, of the weights' dtype."""
+        """Return the convolution of x, through ReLU if set, in the weights' dtype."""
         out: Tensor = self._run(
             x.to(self._dtype),
             self._weight,

@@ -1,4 +1,4 @@
-"""Put together what the generator sees of a window."""
+"""Assemble the generator's input channels."""
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ def generator_input(plan: GeneratorPlan, patches: Tensor, dark_object: Tensor) -
     """Return the generator's input, float32 (N, 3 to 14, H, W).
 
     Channels: R, G, B clipped to the model range; ``highlights``, log(light) / log(4) of light from
-    1 to 4 times the model range; ``context``, the coarse answer; ``dark_object``. Each of the last
-    three is there if the plan says so.
+    1 to 4 times the model range; ``context``, the coarse answer; ``dark_object``. The plan decides
+    which of the last three are present.
 
     Args:
-        patches: (N, 3 or 8, H, W): R, G, B in model range, beyond 1 too, then the coarse answer;
-            without it, or where it is 0, nothing is known.
+        patches: (N, 3 or 8, H, W): R, G, B in model range, also above 1; then the coarse answer,
+            which defaults to 0, unknown.
         dark_object: (3,), (N, 3) or (N, 3, 1, 1), of the patches' scenes, model range.
     """
     seen = patches[:, :3]

@@ -1,4 +1,4 @@
-"""Read what a model file holds, without PyTorch."""
+"""Read the metadata of a model file, without PyTorch."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ _MAX_STRENGTH = 2.0  # a model that removes less than half of a cloud is not usa
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Description of a model file.
+    """The metadata of a model file.
 
     path, sha256: of the file.
     plan: the shape of the generator.
-    strength: factors of the generator's change of red, green and blue under a veil that is
-        certain and lets the ground be seen; mostly 1.
+    strength: factors on the generator's change of red, green and blue under a definite but
+        translucent veil; usually 1.
     metadata: all entries as written: bands, radiometry, config, training data, version.
     """
 
@@ -40,7 +40,7 @@ class ModelInfo:
 
 
 def default_model() -> Path:
-    """Return the path of the model that comes with the package."""
+    """Return the path of the built-in model."""
     return Path(str(resources.files("geodecloud.model") / "weights" / "default.safetensors"))
 
 
@@ -74,7 +74,7 @@ def read_info(path: Path) -> ModelInfo:
 
 
 def _strength_of(value: Any) -> tuple[float, float, float]:
-    """Return the factors of red, green and blue; a number is that of all three."""
+    """Return the factors of red, green and blue; one number applies to all three."""
     red, green, blue = value if isinstance(value, list | tuple) else (value,) * 3
     return float(red), float(green), float(blue)
 

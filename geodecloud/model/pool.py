@@ -1,4 +1,4 @@
-"""Start threads that compute with PyTorch side by side, each alone on a core."""
+"""Start a pool of threads for PyTorch, each of which computes on a single core."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock, Thread
@@ -11,10 +11,10 @@ _THREAD_SETTING = Lock()
 
 
 def pool_of(threads: int) -> ThreadPoolExecutor:
-    """Return a pool whose threads have all begun: later ones would set PyTorch's threads later.
+    """Return a pool whose threads have all started, so that PyTorch's setting changes no more.
 
     Raises:
-        GeodecloudError: the system gives no more threads.
+        GeodecloudError: the system cannot start as many threads.
     """
     pool = ThreadPoolExecutor(threads, initializer=_compute_in_one_thread)
     all_there = Barrier(threads)
@@ -30,10 +30,10 @@ def pool_of(threads: int) -> ThreadPoolExecutor:
 
 
 def _compute_in_one_thread() -> None:
-    """Let this thread of the pool compute alone: the threads of the pool share the cores.
+    """Make PyTorch compute in this thread alone; the threads of the pool share the cores.
 
-    PyTorch takes the last setting of any thread as the default of threads that start later, the
-    user's too. So another thread puts the default back.
+    PyTorch makes the last setting of any thread the default of threads that start later, the user's
+    included. So a further thread restores the default.
     """
     with _THREAD_SETTING:
         default = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Measure how far the network in bf16 is from fp32, on patches made for it."""
+"""Measure the difference between the network in bf16 and in fp32, on synthetic patches."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ _OCTAVES = (2, 4, 8, 16, 32)  # cells of the noise along a patch
 
 @dataclass(frozen=True)
 class Difference:
-    """Absolute difference of two outputs of the network, in DN of Sentinel-2."""
+    """The absolute difference of two outputs of the network, in DN of Sentinel-2."""
 
     mean: float
     p999: float  # 99.9th percentile
 
     @property
     def small(self) -> bool:
-        """True where the difference may be neglected."""
+        """True if the difference is within ``MAX_MEAN`` and ``MAX_P999``."""
         return self.mean <= MAX_MEAN and self.p999 <= MAX_P999
 
     def __str__(self) -> str:
@@ -35,10 +35,10 @@ def difference(one: Floats, other: Floats) -> Difference:
 
 
 def probe_patches(count: int, size: int) -> Floats:
-    """Make patches like those of scenes, the same every time: (count, 3, size, size).
+    """Make synthetic patches, the same every time: float32 (count, 3, size, size), model range.
 
-    Each patch shows land of fractal noise in a colour of its own, in model range, under cloud of
-    fractal noise. The cloud covers almost nothing of the first patch and almost all of the last.
+    Each patch shows land of fractal noise, in its own colour, under cloud of fractal noise. The
+    cloud covers almost nothing of the first patch and almost all of the last.
     """
     rng = np.random.default_rng(0)
     land = np.array(_LAND, np.float32)[:, None, None]

@@ -1,4 +1,4 @@
-"""Load a model file as a plain function, NumPy arrays in and out."""
+"""Load a model file as a function from NumPy arrays to NumPy arrays."""
 
 import time
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ from geodecloud.settings.cores import available_threads
 
 Kind = Literal["fp32", "bf16"]
 
-# Opacity over which the model's strength sets in, and fades. A faint veil is removed as far as it
-# should be; under opaque cloud there is no ground. benchmarks/strength.py shows both.
+# Opacity over which the model's strength rises, and fades. A faint veil needs none, and opaque
+# cloud hides the ground; benchmarks/strength.py measures both.
 _RISING, _FADING = (0.1, 0.24), (0.5, 0.8)
 _DEFAULT_SPEC = ModelSpec()
 _PROBES = 16  # windows on which bf16 is compared with fp32
@@ -45,27 +45,32 @@ def load_predictor(spec: ModelSpec = _DEFAULT_SPEC, threads: int | None = None) 
     Raises:
         ModelError: the model file is missing, damaged or of another kind.
         UsageError: the device is not available on this machine.
-        GeodecloudError: bf16 is asked for and does not work on this device.
+        GeodecloudError: bf16 is requested but does not work on this device, or the system cannot
+            start as many threads.
     """
     return Predictor(spec.model or default_model(), spec.device, spec.precision, threads)
 
 
 class Predictor:
-    """The generator on a device: call it with patches, from any thread.
+    """The generator on a device, callable with patches from any thread.
 
-    Patches are computed in grains of a fixed number, each in one thread; the last one is padded.
-    The last bits of a patch's result may depend on the number of patches beside it, and on the
-    number of threads. The same scene must give the same bytes.
+    The last bits of a patch's result may vary with the number of patches beside it and with
+    PyTorch's threads, and the same scene must give the same bytes. So patches are computed in
+    grains of a fixed size, each in one thread; the last grain is padded.
 
     Args:
+        model: the model file.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
-        precision: "fp32"; "bf16"; "auto", bf16 where the device is fast at it and, in a check at
-            the start, close enough to fp32, see :mod:`geodecloud.model.precision`.
-        threads: grains computed side by side on a CPU; None: one for each core.
+        precision: "fp32"; "bf16"; "auto", bf16 if the device is fast at it and a check at the
+            start finds it close enough to fp32, see :mod:`geodecloud.model.precision`.
+        threads: grains computed concurrently on a CPU; None: one for each core.
 
     Attributes:
-        threads: grains computed side by side; on a GPU, one is copied while one is computed.
-        seconds: time that these threads spent in the network so far, divided by their number.
+        info: the model file's metadata.
+        device: the device in use.
+        precision: "fp32" or "bf16", the one in use.
+        threads: grains computed concurrently; on a GPU, one is copied while one is computed.
+        seconds: time that these threads have spent in the network, divided by their number.
     """
 
     def __init__(
@@ -113,25 +118,29 @@ class Predictor:
     def __call__(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Restore patches: see :class:`geodecloud.restore.patches.Predict`.
+        """Restore patches, see :data:`geodecloud.restore.patches.Predict`.
 
-        A model without opacity is taken to have restored every pixel: opacity 0.5.
+        A model that predicts no opacity is given opacity 0.5 everywhere.
 
         Args:
             patches: float32 (N, 3 or 8, S, S): R, G, B in model range, then the coarse answer.
-            dark_object: float32, of the patches' scene, (3,), or of each patch's scene, (N, 3);
-                some models do not use it.
+            dark_object: float32 (3,), of the patches' scene, or (N, 3), of each patch's scene;
+                some models ignore it.
 
         Returns:
-            float32 (N, 4 or 5, S, S): restored R, G, B, opacity and shadow, both 0..1.
+            float32 (N, 4 or 5, S, S): restored R, G, B; opacity, 0..1; shadow, 0..1.
 
         Raises:
-            UsageError: S is not a multiple of what the model's depth needs, as a rule 16.
+            UsageError: S is not a multiple of 2**depth of the model, usually 16.
         """
         return self.predict(patches, dark_object, self._grain(patches.shape[2]))
 
     def fitted(self, windows: int, size: int) -> "Fitted":
-        """Return the same for a pass over so many windows, of ``size`` pixels a side."""
+        """Return the predictor with a grain for a pass over windows of ``size`` pixels a side.
+
+        Args:
+            windows: number of windows of the pass.
+        """
         most = self._grain(size)
         on_cpu = self.device.type == "cpu"
         return Fitted(self, fitting_grain(windows, most) if on_cpu else most)
@@ -139,7 +148,7 @@ class Predictor:
     def predict(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], size: int
     ) -> NDArray[np.float32]:
-        """Restore patches in grains of ``size``; otherwise as calling the predictor does."""
+        """Restore patches in grains of ``size`` windows; otherwise like calling the predictor."""
         multiple = 2**self.info.plan.depth
         if patches.shape[2] % multiple or patches.shape[3] % multiple:
             raise UsageError(
@@ -188,11 +197,11 @@ class Predictor:
         return output
 
     def _grain(self, window: int) -> int:
-        """Return the number of windows that are computed together, by their size and the device."""
+        """Return the grain for windows of this size on this device."""
         return grain(window) * (GRAIN_FACTOR if self.device.type == "cuda" else 1)
 
     def _run_in_parts(self, batch: NDArray[np.float32], forward: Forward) -> NDArray[np.float32]:
-        """Run the network, on fewer patches at once where a GPU's memory ends."""
+        """Run the network; if a GPU runs out of memory, on fewer patches at once."""
         while True:
             tried = self._parts
             try:
@@ -203,18 +212,18 @@ class Predictor:
                     raise GeodecloudError(
                         f"{self.device}: out of memory for one window; take a smaller `window`"
                     ) from error
-            # Not in the clause above: as long as it lasts, the traceback keeps the tensors alive.
+            # Outside of the except clause, where the traceback keeps the tensors alive.
             torch.cuda.empty_cache()
             with self._halving:
-                if self._parts == tried:  # or another thread was short of memory, too
+                if self._parts == tried:  # else another thread has halved already
                     self._parts *= 2
                     text = f"{self.device}: out of memory; using batches of half the size"
                     warn(DeviceWarning, text)
 
     def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the factors of the generator's change, float32 (N, 3, S, S).
+        """Return the factors on the generator's change, float32 (N, 3, S, S).
 
-        An uncertain generator removes too little of a veil, most in red.
+        They offset that an uncertain generator removes too little of a veil, above all in red.
 
         Args:
             opacity: float32 (N, 1, S, S), 0..1.
@@ -237,18 +246,21 @@ class Predictor:
         return result
 
     def _forward_in(self, network: UNet, kind: Kind) -> Forward:
-        """Return the network as a function, made in the pool, as one thread computes it."""
+        """Return the network as a function, made in the pool, where PyTorch uses one thread."""
         return self._pool.submit(forward_of, network, self.device, kind, self._grain(64)).result()
 
     def _takes_bf16(self, exact: Forward, *, required: bool) -> bool:
-        """Return whether bf16 is close enough to fp32, or required; warn where it is not close.
+        """Return whether to use bf16: it is close enough to fp32, or required; warn if not close.
 
         Args:
             exact: the network in fp32.
+
+        Raises:
+            GeodecloudError: bf16 is required but does not work on this device.
         """
         dark_object = np.array(L1C_DARK_OBJECT, np.float32)
         patches = self.model_input(probe_patches(_PROBES, 64), dark_object)
-        outputs = [  # in the pool: the threads of a worker are its own, no others
+        outputs = [  # in the pool, where PyTorch uses one thread
             self._pool.submit(self._run_in_parts, patches, one) for one in (self._forward, exact)
         ]
         try:
@@ -272,7 +284,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A predictor for a pass over a scene, with the grain that fits the number of its windows."""
+    """A predictor for one pass over a scene, with a grain to suit the number of windows."""
 
     predictor: Predictor
     grain: int

@@ -28,7 +28,7 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels_in, H, W) -> (N, channels_out, H / stride, W / stride)."""
+        """Map (N, channels_in, H, W) to (N, channels_out, H / stride, W / stride)."""
         out: Tensor = self.relu(self.body(x) + self.shortcut(x))
         return out
 
@@ -36,7 +36,7 @@ class ResidualBlock(nn.Module):
 class ResNet(nn.Module):
     """ResNet; by default the article's, 5.04 M parameters.
 
-    It returns a *logit*: the sigmoid belongs to the loss (``BCEWithLogits``).
+    The output is a *logit*: the loss applies the sigmoid (``BCEWithLogits``).
     """
 
     def __init__(self, plan: DiscriminatorPlan = _DEFAULT) -> None:
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in model range -> (N,) logits; positive means a clear tile."""
+        """Map (N, 3, H, W) in model range to (N,) logits; positive means a clear tile."""
         deep = self.stages(self.stem(x))  # (N, 256, H/16, W/16)
         out: Tensor = self.head(deep.mean(dim=(2, 3))).squeeze(1)
         return out

@@ -1,7 +1,6 @@
 """Copy batches to a GPU and back without waiting: pinned memory and a stream for each thread.
 
-While one thread's stream computes, another's copies; a copy from memory that may be paged out would
-hold both up.
+While one thread's stream computes, another's copies. A copy from pageable memory would block both.
 """
 
 import threading
@@ -14,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-GRAINS = 2  # on the way at once: one is copied while the other is computed
-GRAIN_FACTOR = 4  # windows of a grain for each one on a CPU: 32, the smallest call by default
+GRAINS = 2  # on the GPU at once: one is copied while the other is computed
+GRAIN_FACTOR = 4  # a GPU's grain over a CPU's: 32 windows, the smallest call by default
 _PER_PIXEL = 4000  # bytes of the network's layers, skips and workspace, in fp32
-_USED = 0.8  # of the free memory, at most
+_USED = 0.8  # largest fraction of the free memory to use
 
 
 def pinned(shape: torch.Size) -> Tensor:
-    """Return memory that the GPU reads and writes itself, float32 of this shape."""
+    """Return a pinned float32 tensor of this shape, which the GPU accesses directly."""
     return torch.empty(shape, dtype=torch.float32, pin_memory=True)
 
 
 class Staging(threading.local):
-    """The stream and the pinned memory of the thread that asks; made when it first does."""
+    """The calling thread's own stream and pinned memory, made at its first use."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -34,7 +33,7 @@ class Staging(threading.local):
         self._kept: dict[str, Tensor] = {}
 
     def _buffer(self, name: str, shape: torch.Size) -> Tensor:
-        """Return the thread's buffer of this name; a new one where the shape has changed."""
+        """Return the thread's buffer of this name; a new one if the shape has changed."""
         buffer = self._kept.get(name)
         if buffer is None or buffer.shape != shape:
             buffer = self._kept[name] = pinned(shape)
@@ -46,7 +45,7 @@ class Staging(threading.local):
         """Return the network's output for a batch, float32 (N, channels, S, S) both.
 
         Args:
-            network: is given the batch on the GPU.
+            network: called with the batch on the GPU.
         """
         on_stream: AbstractContextManager[Any] = torch.cuda.stream(self._stream)
         with on_stream:
@@ -57,16 +56,16 @@ class Staging(threading.local):
             taken = self._buffer("output", result.shape)
             taken.copy_(result, non_blocking=True)
         self._stream.synchronize()  # other Python threads run meanwhile
-        return np.array(taken.numpy())  # a copy: the buffer is used again
+        return np.array(taken.numpy())  # a copy, as the buffer is reused
 
 
 def parts_that_fit(windows: int, window: int, free: int) -> int:
-    """Return in how many parts a grain is computed, 1, 2, 4..., so that it fits into memory.
+    """Return the number of parts, 1, 2, 4..., in which a grain fits into a GPU's memory.
 
     Args:
-        windows: of the grain.
-        window: its size in pixels.
-        free: bytes of the GPU that are free.
+        windows: number of windows in the grain.
+        window: height and width of a window in pixels.
+        free: free memory of the GPU in bytes.
     """
     parts = 1
     most = int(free * _USED) // GRAINS

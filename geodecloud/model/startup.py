@@ -1,8 +1,9 @@
-"""Import PyTorch in two thirds of the time: for programs that only run a network.
+"""Import PyTorch in two thirds of the time, for programs that only run a network.
 
-A quarter of ``import torch`` makes PyTorch's compiler ready. A program that does not compile can
-leave that for later, as what only training uses. Garbage collection passes over all that has been
-imported again and again. PyTorch's library is loaded while Python imports other modules.
+A quarter of ``import torch`` prepares PyTorch's compiler. Modules for compiling and for training
+are imported only when they are first used. Garbage collection, which would scan all imported
+objects again and again, is off meanwhile. PyTorch's library loads while Python imports other
+modules.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ from threading import Thread
 from types import ModuleType
 from typing import Any
 
-# Imported when they are first used, in this order. SciPy imports f2py with all of NumPy.
+# Imported together, in this order, when one of them is first used. SciPy imports f2py.
 _DEFERRED = (
     "torch._meta_registrations",
     "torch.export",
@@ -33,16 +34,16 @@ _DEFERRED = (
     "torch.testing",
     "numpy.f2py",
 )
-_TRIED = "2.13."  # of PyTorch; the parts of another version may need each other sooner
-_RTLD_NOW = 2  # of dlfcn.h
+_TRIED = "2.13."  # tested version of PyTorch; another may need the modules sooner
+_RTLD_NOW = 2  # from dlfcn.h
 
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import faster in this block: no garbage is collected, and some modules wait until used.
+    """Speed up imports in this block: defer some modules and garbage collection.
 
-    Import PyTorch last: its library is loaded meanwhile, on another core. Do not use it in a
-    process that goes on to train, compile or export networks.
+    Import PyTorch last in the block, as its library loads meanwhile on another core. Not for
+    processes that later train, compile or export networks.
     """
     finder, collecting = _Deferring(), gc.isenabled()
     loading = Thread(target=_load_library, daemon=True)
@@ -56,16 +57,16 @@ def quick_imports() -> Iterator[None]:
         if finder in sys.meta_path:
             sys.meta_path.remove(finder)
         loading.join()
-        gc.freeze()  # modules stay until the end
+        gc.freeze()  # imported modules are never garbage
         if collecting:
             gc.enable()
 
 
 def _load_library() -> None:
-    """Load PyTorch's library as PyTorch will, but without keeping Python from running.
+    """Load PyTorch's library as PyTorch will, but without blocking other Python threads.
 
-    Python's own way holds its lock for 0.2 s. What fails here fails again when PyTorch is imported,
-    and is reported there.
+    Loading through an import holds Python's global lock for 0.2 s. A failure here recurs when
+    PyTorch is imported, and is reported there.
     """
     found = importlib.util.find_spec("torch")
     if sys.platform == "linux" and found and found.origin:
@@ -77,12 +78,12 @@ def _load_library() -> None:
 
 
 class _Deferring(MetaPathFinder):
-    """Finds the modules that are to be imported later."""
+    """Finder of the deferred modules."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a module that waits; None of any other."""
+        """Return the spec of a deferred module; None for any other."""
         spec = PathFinder.find_spec(name, path, target) if name in _DEFERRED else None
         if spec and spec.loader:
             spec.loader = _WaitingLoader(spec.loader)
@@ -102,9 +103,9 @@ class _WaitingLoader(Loader):
 
 
 class _Waiting(ModuleType):
-    """A module that is imported when one of its names is first used.
+    """A deferred module; the first use of one of its names imports all deferred modules.
 
-    ``importlib.util.LazyLoader`` would import it when ``inspect`` looks at the modules' files.
+    ``importlib.util.LazyLoader`` would import it as soon as ``inspect`` looks at its file.
     """
 
     def __getattr__(self, name: str) -> Any:

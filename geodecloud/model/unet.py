@@ -11,7 +11,7 @@ _DEFAULT = GeneratorPlan()
 
 
 class DoubleConv(nn.Module):
-    """Two 3x3 convolutions, each with BatchNorm and ReLU; height and width stay."""
+    """Two 3x3 convolutions, each with BatchNorm and ReLU, which keep height and width."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class DoubleConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels_in, H, W) -> (N, channels_out, H, W)."""
+        """Map (N, channels_in, H, W) to (N, channels_out, H, W)."""
         out: Tensor = self.layers(x)
         return out
 
@@ -45,7 +45,7 @@ class Upsample(nn.Module):
         self.grow = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels_in, H, W) -> (N, channels_out, 2 H, 2 W)."""
+        """Map (N, channels_in, H, W) to (N, channels_out, 2 H, 2 W)."""
         out: Tensor = self.grow(self.mix(x))
         return out
 
@@ -53,12 +53,12 @@ class Upsample(nn.Module):
 class UNet(nn.Module):
     """UNet; with ``configs/article.toml`` the article's, 7.77 M parameters.
 
-    It normalises by BatchNorm only, whose statistics are frozen when the generator restores:
-    nothing may depend on the patch, or neighbouring windows would disagree along their seam.
+    The only normalisation is BatchNorm, with statistics frozen at inference: nothing may depend on
+    the patch, or neighbouring windows would disagree along their seam.
 
-    With ``opacity`` the restored channels are a change to the input, which makes no change the
-    easy output where there is no cloud, and a fourth channel is the opacity of the cloud. Without
-    ``opacity``, the network is the article's, whose output is the image itself.
+    With ``opacity`` the head predicts a change to the input, so that no change is easy to learn,
+    and a fourth channel, the opacity of the cloud. Without ``opacity`` the network is the
+    article's, whose output is the image itself.
     """
 
     def __init__(self, plan: GeneratorPlan = _DEFAULT) -> None:
@@ -82,12 +82,12 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in model range -> (N, 4, H, W): restored R, G, B and opacity, 0..1.
+        """Map (N, 3, H, W) in model range to (N, 4, H, W): restored R, G, B and opacity, 0..1.
 
         H and W are multiples of 2**depth. Without ``opacity`` the result is (N, 3, H, W), with
         ``shadow`` (N, 5, H, W): the shadow last, 0..1. With ``dark_object`` x is (N, 6, H, W), see
         :func:`with_dark_object`; with ``highlights`` and ``context`` too it is (N, 14, H, W), see
-        :func:`geodecloud.data.two_level.synthesis.model_input`.
+        :func:`geodecloud.model.inputs.generator_input`.
         """
         skips = []
         deep = x
@@ -98,7 +98,7 @@ class UNet(nn.Module):
         deep = self.bottom(deep)  # (N, 2^depth * width, H / 2^depth, W / 2^depth)
         for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             deep = level(torch.cat([skip, up(deep)], dim=1))
-        # The head in fp32 even under autocast: a step of bf16 is 5 DN at reflectance 0.1.
+        # The head runs in fp32 even under autocast: a step of bf16 is 5 DN at reflectance 0.1.
         with torch.autocast(deep.device.type, enabled=False):
             out: Tensor = self.head(deep.float())  # (N, 3 to 5, H, W)
         if not self.plan.opacity:
@@ -108,12 +108,12 @@ class UNet(nn.Module):
 
 
 def with_dark_object(tiles: Tensor, dark_object: Tensor) -> Tensor:
-    """Return tiles with their scene's dark object: (N, 3, H, W), (N, 3) or (3,) -> (N, 6, H, W)."""
+    """Append the dark object as channels: (N, 3, H, W), (N, 3) or (3,) -> (N, 6, H, W)."""
     return torch.cat([tiles, dark_object[..., None, None].expand_as(tiles)], dim=1)
 
 
 def with_dark_object_input(generator: UNet) -> UNet:
-    """Return the same generator with ``dark_object`` in its plan; it ignores that input so far."""
+    """Return the generator with a ``dark_object`` input whose weights are 0, so it is ignored."""
     wider = UNet(dataclasses.replace(generator.plan, dark_object=True))
     weights = generator.state_dict()
     first = "encoder.0.layers.0.weight"

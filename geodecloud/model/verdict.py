@@ -1,9 +1,9 @@
-"""Remember that bf16 is close to fp32, so that a start need not compare them again.
+"""Cache the verdict that bf16 is close to fp32, so that later starts need not compare them.
 
-Only the good verdict is kept: a bad one is a warning, which each run gives. The name of its file
-is the hash of all that the comparison depends on, and the file holds that in full. Where any of it
-changes, or the folder cannot be read or written, the two are compared as if nothing was known. The
-processor is known well enough on Linux alone.
+Only a good verdict is kept, as every run must warn of a bad one. The file's name is a hash of all
+that the comparison depends on, and its content lists these facts. If any of them changes, or the
+folder cannot be read or written, bf16 and fp32 are compared again. Only Linux describes the
+processor in enough detail.
 """
 
 import contextlib
@@ -21,26 +21,26 @@ from geodecloud.raster.atomic import atomic_write
 from geodecloud.settings.cores import processor
 from geodecloud.version import VERSION
 
-_OF_THE_MOMENT = ("cpu MHz", "bogomips")  # measured by the system
+_OF_THE_MOMENT = ("cpu MHz", "bogomips")  # entries that vary from time to time
 _STEERING = ("ATEN_", "DNNL_", "MKL_", "ONEDNN_", "TORCH_")  # variables that PyTorch reads
 
 
 def is_known_good(sha256: str, probes: int) -> bool:
-    """Return whether bf16 was close to fp32 here before.
+    """Return whether bf16 was found close to fp32 on this machine before.
 
     Args:
         sha256: of the model file.
-        probes: number of windows that were compared.
+        probes: number of windows to compare.
     """
     try:
         basis = _basis(sha256, probes)
         return bool(basis) and _file(basis).read_text(encoding="utf-8") == basis
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: no home
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: no home folder
         return False
 
 
 def remember_good(sha256: str, probes: int) -> None:
-    """Keep the verdict for later starts, where that is possible."""
+    """Keep the good verdict for later starts, if possible."""
     with contextlib.suppress(OSError, RuntimeError):
         basis = _basis(sha256, probes)
         if basis:
@@ -51,7 +51,7 @@ def remember_good(sha256: str, probes: int) -> None:
 
 
 def _basis(sha256: str, probes: int) -> str:
-    """Return all that the verdict depends on; nothing where the processor is not known so well."""
+    """Return all that the verdict depends on, as JSON; "" if the processor is not described."""
     known = processor()
     if "flags" not in known:
         return ""
@@ -69,7 +69,7 @@ def _basis(sha256: str, probes: int) -> str:
 
 
 def _file(basis: str) -> Path:
-    """Return the path of a verdict in the user's folder for caches."""
-    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one is to be ignored
+    """Return the path of a verdict in the user's cache folder."""
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative path must be ignored
     folder = chosen if chosen.is_absolute() else Path.home() / ".cache"
     return folder / "geodecloud" / f"bf16-{hashlib.sha256(basis.encode()).hexdigest()[:32]}.json"

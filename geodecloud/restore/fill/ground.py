@@ -1,8 +1,8 @@
 """Gather the colour of the visible land by cells, to fill opaque pixels from.
 
-A window wholly under opaque cloud holds no information; the scene does. While the scene is
-restored, :class:`Ground` gathers what is visible in cells of some pixels; when all of it is known,
-:mod:`geodecloud.restore.fill.pyramid` spreads it over what is not.
+A window wholly under opaque cloud holds no information about the ground; the scene does. During the
+coarse pass :class:`Ground` gathers the visible land's colour in cells of some pixels. Then
+:mod:`geodecloud.restore.fill.pyramid` spreads it to the hidden cells.
 """
 
 from functools import reduce
@@ -12,21 +12,21 @@ import numpy as np
 from geodecloud.restore.fill.pyramid import halved, normalise, pull_push
 from geodecloud.restore.filters import Floats, smoothstep, upsample
 
-_DIM, _DARK = 0.15, 0.4  # darker than the land around by this: maybe shadow, and surely
-_LEAST = 1e-3  # weight of a cell
-_SHADOW = 0.001  # weight of what surely is: it counts where nothing else is in reach
-_AROUND = 5  # doublings of the cell: "around" is some 256 pixels
+_DIM, _DARK = 0.15, 0.4  # darkness relative to the land around: possibly, and surely, shadow
+_LEAST = 1e-3  # weight of a cell below which a scene counts as unseen
+_SHADOW = 0.001  # weight of a cell surely in shadow, which counts only if no other is in reach
+_AROUND = 5  # doublings of the cell: the land around is some 256 pixels wide
 _CELL = 8  # pixels
-_AT_ONCE = 1 << 16  # pixels, of a few rows of cells
-_MOST_CELLS = 1 << 21  # 8 pixels suffice for a Sentinel-2 tile; larger scenes get larger cells
+_AT_ONCE = 1 << 16  # pixels summed at once: a few rows of cells
+_MOST_CELLS = 1 << 21  # cells of 8 pixels suffice for a Sentinel-2 tile; larger scenes have larger
 
-# Red, green and blue of land at large, L1C in model range: the median over 1,500 tiles of EuroSAT
-# of their means. The colour where nothing of the land is seen.
+# Red, green and blue of average land, L1C in model range: median of the means of 1,500 EuroSAT
+# tiles. It fills a scene of which no land is visible.
 LAND = (0.310, 0.357, 0.390)
 
 
 def cell_size(height: int, width: int) -> int:
-    """Return height and width in pixels of a scene's cells: 8, or more for a very large scene."""
+    """Return the side of a scene's cells in pixels: 8, or more for a very large scene."""
     cell = _CELL
     while -(-height // cell) * -(-width // cell) > _MOST_CELLS:
         cell *= 2
@@ -54,11 +54,11 @@ class Ground:
         """Add the next rows.
 
         Args:
-            colour: (bands, rows, width); may be anything where its weight is 0, NaN included.
+            colour: (bands, rows, width); ignored where its weight is 0, NaN included.
             weight: (rows, width).
         """
         count = max(1, _AT_ONCE // (self.cell * self._width)) * self.cell
-        for start in range(0, weight.shape[0], count):  # few at once need little memory
+        for start in range(0, weight.shape[0], count):  # few rows at once need little memory
             some = slice(start, start + count)
             rows = weighted(colour[:, some], weight[some])
             if self._held.shape[1]:
@@ -69,14 +69,14 @@ class Ground:
             self._held = rows[:, whole:].copy()
 
     def finish(self) -> None:
-        """Store what is left: no more rows will come."""
+        """Store the rows of an incomplete last cell, after all rows."""
         missing = -self._held.shape[1] % self.cell
         if missing:
             self._store(np.pad(self._held, ((0, 0), (0, missing), (0, 0))))
             self._held = self._held[:, :0]
 
     def _store(self, rows: Floats) -> None:
-        """Sum whole cells, in an order that does not depend on how many come at once."""
+        """Sum and store whole cells; the order of summation does not depend on the strips."""
         cells = reduce(np.add, (rows[:, i :: self.cell] for i in range(self.cell)))
         beyond = -self._width % self.cell
         if beyond:
@@ -87,10 +87,10 @@ class Ground:
 
 
 def weighted(colour: Floats, weight: Floats) -> Floats:
-    """Return colour times weight, and the weight below: float32 (bands + 1, rows, width).
+    """Return colour times weight, then the weight: float32 (bands + 1, rows, width).
 
     Args:
-        colour: (bands, rows, width); may be anything where its weight is 0, NaN included.
+        colour: (bands, rows, width); ignored where its weight is 0, NaN included.
         weight: (rows, width).
     """
     out = np.empty((len(colour) + 1, *weight.shape), np.float32)
@@ -106,10 +106,10 @@ def fill_colours(ground: Ground, shadow: Floats, prior: Floats) -> Floats:
     """Return the colour to fill each cell with: float32 (bands, rows, columns), model range.
 
     Args:
-        ground: finished.
-        shadow: of its cells, see :func:`shadow_weight`; a cell in shadow counts where nothing else
-            does.
-        prior: float32 (bands,), the colour where nothing of the land is seen.
+        ground: after :meth:`Ground.finish`.
+        shadow: float32 (rows, columns), see :func:`shadow_weight`; cells in shadow count only if no
+            others are in reach.
+        prior: float32 (bands,), the colour for a scene of which no land is visible.
     """
     sums = normalise(ground.sums, _full_weight(ground))
     sums *= np.maximum(shadow, np.float32(_SHADOW))
@@ -119,8 +119,8 @@ def fill_colours(ground: Ground, shadow: Floats, prior: Floats) -> Floats:
 def _full_weight(ground: Ground) -> float:
     """Return the weight from which a cell counts fully.
 
-    Where all of a scene is hazy, the best hundredth of its cells does. Where fewer are seen at all,
-    they are the rims of clouds, and none counts more than it is worth.
+    In a scene that is hazy everywhere, the best hundredth of the cells counts fully. If fewer cells
+    are visible at all, they are the rims of clouds, and their weights stay as they are.
     """
     weights = ground.sums[-1].ravel()
     some = -(-weights.size // 100)
@@ -129,9 +129,10 @@ def _full_weight(ground: Ground) -> float:
 
 
 def shadow_weight(ground: Ground) -> Floats:
-    """Return 0 where a cell is far darker than the land around, else up to 1: (rows, columns).
+    """Return the weight of each cell by its shade: float32 (rows, columns), 0..1.
 
-    Beside clouds that is their shadow, as a rule. Where all is dark, as at sea, all is 1.
+    A cell far darker than the land around has 0: beside clouds that is usually their shadow. Where
+    everything is dark, as at sea, the weight is 1.
     """
     around = ground.sums
     for _ in range(_AROUND):
@@ -143,7 +144,7 @@ def shadow_weight(ground: Ground) -> Floats:
 
 
 def _brightness(sums: Floats) -> Floats:
-    """Return the mean over the bands, float32 (rows, columns); 0 where nothing is known."""
+    """Return the mean over the bands, float32 (rows, columns); 0 in cells without weight."""
     total: Floats = sums[:-1].mean(axis=0)
     known = sums[-1] > 0
     brightness: Floats = np.divide(total, sums[-1], out=np.zeros_like(total), where=known)

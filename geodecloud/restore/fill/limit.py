@@ -1,9 +1,10 @@
 """Find the opaque pixels that lie too far from visible ground to be filled.
 
 Distances are exact: from the centre of a pixel to that of the nearest visible one, anywhere in the
-scene. A first pass notes the visible rows of each column, by pieces of rows; then the distance
-along the column is known in each piece, and the rest is a matter of each row by itself (Meijster
-et al.: "A general algorithm for computing distance transforms in linear time", 2000).
+scene. The transform is separable. A first pass stores, for each piece of rows, the first and last
+visible row of each column. These give the distance along the columns; then each row is solved by
+itself (Meijster et al.: "A general algorithm for computing distance transforms in linear time",
+2000).
 """
 
 import tempfile
@@ -13,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-_FAR = np.iinfo(np.int32).max // 2  # rows; no scene is that high
+_FAR = np.iinfo(np.int32).max // 2  # rows, more than any scene has
 
 Flags = NDArray[np.bool_]
 
@@ -24,7 +25,7 @@ class FillLimit:
     Args:
         metres: the limit.
         pixel_metres: height and width of a pixel.
-        folder: for an unnamed temporary file, of some bits for each pixel of the scene.
+        folder: for an unnamed temporary file, of 8 bytes for each column of each piece.
     """
 
     def __init__(self, metres: float, pixel_metres: tuple[float, float], folder: Path) -> None:
@@ -39,7 +40,12 @@ class FillLimit:
         self._file.close()
 
     def add(self, first: int, visible: Flags) -> None:
-        """Take the next rows of the scene: bool (rows, width), where ground is visible."""
+        """Add the next piece of rows.
+
+        Args:
+            first: its first row.
+            visible: bool (rows, width), where ground is visible.
+        """
         count = len(visible)
         any_seen = visible.any(axis=0)
         top = np.where(any_seen, first + visible.argmax(axis=0), _FAR)
@@ -48,7 +54,7 @@ class FillLimit:
         self._file.write(np.stack([top, bottom]).astype(np.int32).tobytes())
 
     def finish(self, width: int) -> None:
-        """Find the nearest visible rows above and below each piece; no more rows will come."""
+        """Find the nearest visible rows above and below each piece, after all rows."""
         self._file.flush()
         shape = len(self._pieces), 2, width
         self._near = np.memmap(self._file, np.int32, "r+", shape=shape)
@@ -64,7 +70,7 @@ class FillLimit:
         """Return where visible ground is farther than the limit: bool (rows, width).
 
         Args:
-            first, visible: of a piece that was added.
+            first, visible: the arguments with which the piece was added.
         """
         below, above = self._near[self._pieces[first]]
         (count, width), far = visible.shape, np.int32(_FAR)

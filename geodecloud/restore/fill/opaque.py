@@ -1,4 +1,4 @@
-"""Fill opaque pixels with the land around, whose colours the coarse pass has found."""
+"""Fill opaque pixels with the colours and texture of the visible land."""
 
 import tempfile
 import threading
@@ -22,8 +22,8 @@ from geodecloud.restore.filters import Floats, runs, upsample
 from geodecloud.restore.memory import FILLED_ROWS, FILLING
 from geodecloud.settings import Policy
 
-_BLOCK = 128  # columns that are looked at together
-_WHOLE = 0.99  # fill weight from which a pixel shows a reference alone
+_BLOCK = 128  # columns tested together
+_WHOLE = 0.99  # fill weight from which a pixel counts as the reference's alone
 
 
 def fill_opaque(
@@ -36,15 +36,15 @@ def fill_opaque(
 ) -> Generator[Rows]:
     """Yield the same rows with opaque pixels filled.
 
-    With ``policy.fill_limit`` all rows wait in an unnamed temporary file, until it is known where
-    ground is visible.
+    With ``policy.fill_limit`` all rows wait in an unnamed temporary file until the visible ground
+    of the whole scene is known.
 
     Args:
-        folder: for that file.
-        threads: that fill at once, ``FILLING`` at most.
+        folder: for the temporary file.
+        threads: threads that fill at once; more than ``FILLING`` are not used.
 
     Raises:
-        OutputError: the disk has no room for the rows that wait.
+        OutputError: the disk is too full for the waiting rows.
     """
     with ThreadPoolExecutor(min(threads, FILLING)) as pool:
         if policy.fill_limit is None or facts.pixel_metres is None:
@@ -73,13 +73,13 @@ def _filled(rows: Iterator[Rows], fill: "_Fill", pool: ThreadPoolExecutor) -> Ge
             if not warned:
                 warn(FillWarning, "no ground is visible: the fill has the colour of average land")
                 warned = True
-            list(pool.map(fill_piece, some.pieces(FILLED_ROWS)))  # the pieces are views
+            list(pool.map(fill_piece, some.pieces(FILLED_ROWS)))  # in place: pieces are views
         yield some
-        del some  # the next rows are made without these
+        del some  # free these rows before the next are made
 
 
 def _visible(rows: Rows) -> NDArray[np.bool_]:
-    """Return where ground is visible, before any is filled: (rows, width)."""
+    """Return where ground is visible, before the fill: bool (rows, width)."""
     return among(given(rows.provenance), VISIBLE)
 
 
@@ -92,7 +92,7 @@ def _filled_columns(rows: Rows) -> tuple[slice, ...]:
 
 
 class _Fill:
-    """Fills rows in place, in many threads."""
+    """Fills rows in place; it may be called from several threads."""
 
     def __init__(
         self, land: Land, facts: SceneFacts, policy: Policy, limit: FillLimit | None = None
@@ -111,7 +111,7 @@ class _Fill:
             codes[self._limit.beyond(rows.first, _visible(rows))] = self._left
         others: list[tuple[list[int], Floats, NDArray[np.bool_]]] = []
         for i, reference in reversed(list(enumerate(self.land.references))):
-            with self._reading:  # GDAL reads a file in one thread at once
+            with self._reading:  # GDAL reads a file in one thread at a time
                 colours, there = reference.colours(rows.first, rows.last)
             others.append((reference.bands, colours, there))
             codes[there] = REFERENCES[i]
@@ -123,7 +123,7 @@ class _Fill:
             self._lay_over(rows.part(0, len(codes), some), colour, codes[:, some])
 
     def _colour(self, rows: Rows, columns: slice) -> Floats:
-        """Return the colour of the land around, with its texture: float32 (bands, rows, width)."""
+        """Return the fill's colour with its texture: float32 (bands, rows, width)."""
         land, (left, right) = self.land, (columns.start, columns.stop)
         span = rows.first, rows.last
         colour = upsample(land.colours, land.cell, span, right - left, left)
@@ -135,7 +135,7 @@ class _Fill:
         facts, weight = self._facts, given(rows.fill_weight)
         beyond = provenance == self._left
         over = (weight > 0) & ~beyond
-        left = (weight >= 0.5) & beyond  # the softer edge stays as restored
+        left = (weight >= 0.5) & beyond  # the rest of the soft edge stays as restored
         shown = facts.rgb if facts.others_nodata else facts.restored
         for number, band in enumerate(shown):
             dn, part, most = given(rows.out)[band], over, 1.0
@@ -148,7 +148,7 @@ class _Fill:
                 colour_weight = colour_weight * (1 - given(rows.fringe)[part] * invented)
             dn[part] = lay_over(dn[part], colour_weight, new, facts.radiometry, facts.nodata, most)
             dn[left] = rows.dn[band][left]
-        # Real ground of another date is that alone; mixed with the scene's it is restored.
+        # A reference keeps its code only alone; blended with the scene's ground it is restored.
         mixed = over & (provenance != Provenance.FILLED) & (weight < _WHOLE)
         codes, percent = given(rows.provenance), np.ceil(weight * 100).astype(np.uint8)
         codes[mixed] = np.where(codes < Provenance.FILLED, np.maximum(codes, percent), codes)[mixed]

@@ -1,22 +1,22 @@
-"""Spread colour from where it is known: the pull-push pyramid.
+"""Spread colours from known cells to unknown ones by the pull-push pyramid.
 
-Gortler, Grzeszczuk, Szeliski, Cohen: "The Lumigraph", SIGGRAPH 1996, section 3.4. Each scale fills
-what the finer one lacks.
+Gortler, Grzeszczuk, Szeliski, Cohen: "The Lumigraph", SIGGRAPH 1996, section 3.4. Each level fills
+the gaps of the finer one.
 """
 
 import numpy as np
 
 from geodecloud.restore.filters import Floats, upsample
 
-_PRIOR_WEIGHT = 0.01  # of the prior colour, against a scene all of which is seen
+_PRIOR_WEIGHT = 0.01  # of the prior colour, relative to a fully visible scene
 
 
 def pull_push(sums: Floats, prior: Floats) -> Floats:
     """Return the colour of every cell by pull-push: float32 (bands, rows, columns).
 
     Args:
-        sums: float32 (bands + 1, rows, columns), colours by weight, and the weight, at most 1.
-        prior: float32 (bands,), the colour where nothing is known.
+        sums: float32 (bands + 1, rows, columns), colour times weight, and the weight, at most 1.
+        prior: float32 (bands,), the colour if no cell is known.
     """
     count = sums[0].size
     known = sums.sum(axis=(1, 2), dtype=np.float64)
@@ -26,14 +26,14 @@ def pull_push(sums: Floats, prior: Floats) -> Floats:
         levels.append(_pull(levels[-1]))
     colour: Floats = mean_colour.astype(np.float32)[:, None, None]
     for level in reversed(levels):
-        colour = _push(colour, level.shape[1:])  # in place: for a large scene these are the peak
+        colour = _push(colour, level.shape[1:])  # then in place: here memory peaks in a large scene
         colour *= 1 - level[-1]
         colour += level[:-1]
     return colour
 
 
 def normalise(sums: Floats, full: float) -> Floats:
-    """Return sums of the same colours with weights of 1 from ``full`` on, and less below."""
+    """Return sums of the same colours, with weights divided by ``full`` and clipped to 1."""
     weight = np.minimum(sums[-1] / np.float32(full), 1)
     scale = np.divide(weight, sums[-1], out=np.zeros_like(weight), where=sums[-1] > 0)
     result: Floats = sums * scale
@@ -41,12 +41,12 @@ def normalise(sums: Floats, full: float) -> Floats:
 
 
 def _pull(fine: Floats) -> Floats:
-    """Halve height and width: weights add up, to 1 at most."""
+    """Halve height and width; weights add up to at most 1."""
     return normalise(halved(fine), 1)
 
 
 def halved(fine: Floats) -> Floats:
-    """Halve height and width: sums of two by two."""
+    """Halve height and width by sums of 2x2 cells."""
     even = np.pad(fine, ((0, 0), (0, fine.shape[1] % 2), (0, fine.shape[2] % 2)))
     tall = even[:, ::2] + even[:, 1::2]
     half: Floats = tall[:, :, ::2] + tall[:, :, 1::2]
@@ -54,7 +54,7 @@ def halved(fine: Floats) -> Floats:
 
 
 def _push(coarse: Floats, shape: tuple[int, ...]) -> Floats:
-    """Double height and width, cut to ``shape``."""
+    """Double height and width, cropped to ``shape``."""
     rows, columns = (
         min(2 * have, want) for have, want in zip(coarse.shape[1:], shape, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Match the colours of another date to the scene: real ground for opaque pixels."""
+"""Match the colours of a reference image to the scene, to fill opaque pixels with real ground."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,32 +25,34 @@ from geodecloud.settings import Reading, Settings
 log = logging.getLogger("geodecloud")
 
 _NO_OTHERS: Mapping[int, int] = {}
-_LEAST_CELLS = 16  # visible in both, to compare colours by
-_AROUND = 4  # cells to each side, the neighbours
-_LOCAL = 16  # cells seen until what differs there is believed to differ there
-_STEPS = 20  # of each of the two robust fits
+_LEAST_CELLS = 16  # fewest cells visible in both images, to match colours
+_AROUND = 4  # cells to each side: the neighbours of a cell
+_LOCAL = 16  # visible cells from which a local offset counts fully
+_STEPS = 20  # iterations of each of the two robust fits
 _TUKEY = 4.685  # deviations; 95 % efficient for normal errors (Huber: "Robust Statistics", 1981)
-_STEEPEST = 5.0  # gain; a land that differs more is another land
-_USUAL = 0.3  # standard deviation of the gain about 1, before any cell has been seen
-_EVEN = 1e-3  # model range; with less variation than that the gain is not known
+_STEEPEST = 5.0  # bound of the gain and of its inverse
+_USUAL = 0.3  # prior standard deviation of the gain about 1
+_EVEN = 1e-3  # model range; the gain cannot be fitted to a smaller standard deviation
 
 
 class ReferenceImage:
     """A reference on the scene's grid, whose colours are matched to the scene's visible land.
 
-    The gain of each band is fitted robustly to the contrasts between neighbouring cells that are
-    visible in both images: haze or another season over a part of the scene does not bend it. The
-    offset is local: the remaining difference is spread from where it is known.
+    The gain of each band is fitted robustly to the contrasts between neighbouring cells visible in
+    both images, so that haze or another season over a part of the scene does not bias it. The
+    offset is local: the remaining difference is spread from cells where it is known.
     """
 
     def __init__(
         self, scene: Scene, radiometry: Radiometry, others: Mapping[int, int] = _NO_OTHERS
     ) -> None:
-        """Take the reference on the scene's grid.
+        """Prepare to match a reference.
 
         Args:
-            others: index of a band of the reference, by the number of the scene's other band that
-                it is, from 0.
+            scene: the reference, on the scene's grid.
+            radiometry: of the reference.
+            others: index of the reference's band for each of the scene's other bands that it has,
+                by that band's number from 0.
         """
         self._scene, self._radiometry = scene, radiometry
         self.bands = [0, 1, 2, *(3 + number for number in others)]
@@ -62,7 +64,7 @@ class ReferenceImage:
         self._local = np.zeros((count, 1, 1), np.float32)
 
     def gather(self, first: int, colour: Floats, clear_weight: Floats) -> None:
-        """Take the next rows of the scene, restored.
+        """Add the next rows of the scene, restored.
 
         Args:
             first: row of the scene.
@@ -76,11 +78,11 @@ class ReferenceImage:
         """Match the colours, after all rows.
 
         Args:
-            shadow: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``:
-                what lies in shadow on one date only would pass for contrast.
+            shadow: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``: a shadow
+                on one date only would distort the contrast.
 
         Raises:
-            SceneError: too little is visible in both.
+            SceneError: too few cells are visible in both images.
         """
         self._both.finish()
         *sums, weight = self._both.sums * shadow
@@ -103,15 +105,15 @@ class ReferenceImage:
 
     @staticmethod
     def _around(sums: list[Floats], weight: Floats) -> Floats:
-        """Return the mean colours of the land around each cell: (2 bands, rows, columns)."""
+        """Return the mean colours of each cell's neighbours: (2 bands, rows, columns)."""
         near = np.maximum(box_mean(weight, _AROUND), np.float32(1e-6))
         return np.stack([box_mean(band, _AROUND) / near for band in sums])
 
     def _differences(self, means: Floats, weight: Floats, seen: NDArray[np.bool_]) -> Floats:
-        """Return the residual of the line by cells: float32 (bands, rows, columns).
+        """Return the residual of the linear fit by cells: float32 (bands, rows, columns).
 
-        Haze over a part of the scene leaves one. A cell that differs much more than most shows
-        another thing, not another light: a missed cloud, its shadow, a ploughed field.
+        Haze over a part of the scene leaves a residual. Outliers are ignored: they are changes of
+        the ground, missed clouds or shadows, not of the light.
         """
         bands = len(self.bands)
         line = self._gain[:, None] * means[:bands] + self._offset[:, None]
@@ -136,11 +138,11 @@ class ReferenceImage:
 
 
 def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
-    """Return gain and offset of y = gain * x + offset that most of the points agree on.
+    """Fit gain and offset of y = gain * x + offset robustly.
 
-    Iterated reweighted least squares: first for the least absolute error, then with Tukey's
-    biweight, which ignores ground that has changed. The second fit leans to a gain of 1 as far as
-    errors and evenness leave it open (ridge regression).
+    Iteratively reweighted least squares: first for the least absolute error, then with Tukey's
+    biweight, which ignores ground that has changed. A ridge penalty draws the gain of the second
+    fit towards 1, the more so the larger the errors and the smaller the variance of x.
 
     Args:
         x, y, weight: float32 (count,).
@@ -164,12 +166,12 @@ def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
 
 
 def _spread(error: Floats) -> float:
-    """Return the robust standard deviation about 0, at least that of a flat field."""
+    """Return the robust standard deviation about 0, at least 1e-4."""
     return max(1.4826 * float(np.median(np.abs(error))), 1e-4)
 
 
 def _biweight(error: Floats) -> Floats:
-    """Return Tukey's weight: 1 where there is no error, 0 where it is beyond nearly all others."""
+    """Return Tukey's biweight: 1 for no error, 0 for an outlier."""
     weight: Floats = np.clip(1 - (error / (_TUKEY * _spread(error))) ** 2, 0, 1) ** 2
     return weight
 
@@ -185,11 +187,11 @@ def open_reference(
 
     Args:
         path: see :func:`geodecloud.raster.scene.open_scene`.
-        reading: of the scene; the network and undeclared nodata are as for the scene.
-        others: bands of the scene beside red, green and blue that are filled, too.
+        reading: of the scene; its ``allow_network`` and ``declared_nodata_only`` apply.
+        others: bands of the scene beside red, green and blue to fill, too.
 
     Raises:
-        SceneError: it cannot be read, or does not say where it lies and is of another size.
+        SceneError: the reference cannot be read, or has no georeference and another size.
     """
     allowed = reading or Reading()
     more = (ALL,) if len(others) > 1 and has_extra_bands(path) else None
@@ -202,7 +204,7 @@ def open_reference(
         open_scene(path, reading=own_reading) as own,
         aligned(own, scene) as on_grid,
     ):
-        # Its colours are matched to the scene's, so that its own offset hardly counts.
+        # The colours are matched to the scene's, so the reference's own offset hardly matters.
         radiometry = calibrate(own, Reading(keep_haze=True, force=True))
         on_grid.keep_rows(MemoryPlan.decoding)
         yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
@@ -221,7 +223,10 @@ def open_references(
 
 
 def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]:
-    """Return the index of each band of a reference that the scene has too, by its number there."""
+    """Return the index of each of the scene's other bands in the reference, by its number.
+
+    A :class:`BandsWarning` is given if the reference lacks one.
+    """
     own, found = find_other_bands(reference), {}
     for number, wanted in enumerate(others):
         if same := same_band(own, wanted.wavelength):
@@ -229,7 +234,7 @@ def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]
     if len(found) < len(others):
         warn(
             BandsWarning,
-            f"{reference.path}: lacks bands of the scene beside red, green and blue; there its "
-            "pixels take the land around",
+            f"{reference.path}: lacks bands of the scene beside red, green and blue; these are "
+            "filled from the land around",
         )
     return found

@@ -1,7 +1,7 @@
-"""Survey the visible land of a scene: what opaque pixels are filled with.
+"""Survey the visible land of a scene, from which opaque pixels are filled.
 
-The coarse pass shows the land in bands from the top down. Its colours are gathered by cells, the
-most visible patches of each region are kept for their detail, and references are compared.
+The coarse pass adds the land in strips from the top down. Its colours are gathered by cells, the
+most visible swatch of each region is kept for its detail, and references are matched.
 """
 
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats
 
-HAZY_WEIGHT = 0.002  # of hazy ground, which counts where no clear ground is seen
+HAZY_WEIGHT = 0.002  # of hazy ground, which counts only if no clear ground is in reach
 
 
 class Reference(Protocol):
-    """Another date: see :class:`geodecloud.restore.fill.reference.ReferenceImage`."""
+    """A reference image: see :class:`geodecloud.restore.fill.reference.ReferenceImage`."""
 
     def gather(self, first: int, colour: Floats, clear_weight: Floats) -> None:
-        """Take the next rows of the scene, restored, its other bands below."""
+        """Add the next rows of the scene, restored."""
 
     def match(self, shadow: Floats) -> None:
         """Match the colours, after all rows."""
 
     @property
     def bands(self) -> list[int]:
-        """Numbers of its bands among those that are filled, from 0: red, green, blue, others."""
+        """Numbers of its bands among the filled ones, from 0: red, green, blue, others."""
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return rows in the scene's colours, (bands, rows, width), and where there are any."""
+        """Return rows in the scene's colours, (bands, rows, width), and validity."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Land:
 
     cell: height and width of a cell in pixels.
     colours: float32 (bands, rows, columns) of cells, model range: red, green, blue, other bands.
-    texture: detail to lay over the colours.
-    references: other dates in the scene's colours; an earlier one counts more.
-    is_seen: whether any land is visible; else the colour is that of average land.
+    texture: detail to add to the colours.
+    references: reference images in the scene's colours; the first with data is used.
+    is_seen: whether any land is visible; otherwise the colour is that of average land.
     """
 
     cell: int
@@ -59,7 +59,7 @@ class Survey:
     """Gathers the visible land of a scene.
 
     Args:
-        references: other dates; an earlier one counts more.
+        references: reference images, best first.
     """
 
     def __init__(self, facts: SceneFacts, references: Sequence[Reference] = ()) -> None:
@@ -70,11 +70,12 @@ class Survey:
         self._swatches = Swatches(facts.height, facts.width)
 
     def add(self, first: int, colour: Floats, weight: Floats) -> None:
-        """Take the next rows of the scene, ``FILLED_ROWS`` but for the last.
+        """Add the next rows of the scene, ``FILLED_ROWS`` of them but for the last.
 
         Args:
+            first: the first row.
             colour: float32 (bands, rows, width), model range: red, green, blue, then the other
-                bands; anything where its weight is 0.
+                bands; ignored where its weight is 0.
             weight: float32 (rows, width), 0..1, of pixels as visible land.
         """
         self._ground.add(colour[:3], weight)
@@ -82,11 +83,15 @@ class Survey:
             colour = _without_holes(colour)
             self._other.add(colour[3:], weight)
         self._swatches.add(first, colour, weight)
-        for reference in self._references:  # to compare colours, hazy ground is as good as clear
+        for reference in self._references:  # to match colours, hazy ground is as good as clear
             reference.gather(first, colour, np.minimum(weight / np.float32(HAZY_WEIGHT), 1))
 
     def finish(self) -> Land:
-        """Find the colours of the land; no more rows will come."""
+        """Return the land, after all rows.
+
+        Raises:
+            SceneError: a reference shares too little visible ground with the scene.
+        """
         ground, facts = self._ground, self._facts
         ground.finish()
         shadow = shadow_weight(ground)
@@ -108,5 +113,5 @@ class Survey:
 
 
 def _without_holes(colour: Floats) -> Floats:
-    """Return colours whose other bands have no NaN: where a band has a hole, it is 0 there."""
+    """Replace NaN and infinity, the holes of the other bands, by 0."""
     return np.nan_to_num(colour, posinf=0.0, neginf=0.0)

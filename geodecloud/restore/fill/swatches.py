@@ -1,4 +1,4 @@
-"""Gather swatches: patches of visible land whose detail is laid over the fill."""
+"""Gather swatches: patches of visible land, whose detail is added to the fill."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -10,24 +10,24 @@ from geodecloud.restore.fill.ground import weighted
 from geodecloud.restore.filters import Floats, box_mean, dilate
 
 SIZE = 64  # pixels on a side of a swatch
-_STEP = SIZE // 4  # columns between places where one may be taken
-_REGIONS = 16  # along each side of a scene, a swatch from each: 8 MiB in all
-_SEEN = 0.1  # mean weight that a swatch must have
-_BRIGHTEST = 100.0  # model range: nothing on land is that bright, and float16 holds it
-_SHADOW = 0.1  # see ground.shadow_weight; more than that may be a wood beside fields
-_SMOOTH = 20  # pixels to each side over which a swatch is smoothed, twice; detail is what is lost
+_STEP = SIZE // 4  # columns between candidate swatches
+_REGIONS = 16  # along each side of a scene, with a swatch each: 8 MiB in all
+_SEEN = 0.1  # least mean weight of a swatch
+_BRIGHTEST = 100.0  # model range: brighter than any land, and within float16
+_SHADOW = 0.1  # shadow weight up to which a cell is excluded; more may be a wood beside fields
+_SMOOTH = 20  # radius in pixels of the box mean, applied twice, that removes detail
 
-Halves = NDArray[np.float16]  # fine enough for detail
+Halves = NDArray[np.float16]  # precise enough for detail
 
 
 @dataclass(frozen=True)
 class Swatch:
     """A patch of visible land.
 
-    row, column: of its top left pixel.
-    weight: 0..1, the mean clear weight of its pixels.
-    pixels: float16 (bands + 1, SIZE, SIZE), colour times clear weight, and the weight; red, green
-        and blue come first.
+    row, column: the top left pixel in the scene.
+    weight: 0..1, mean clear weight of the pixels.
+    pixels: float16 (bands + 1, SIZE, SIZE): colour times clear weight, red, green and blue first;
+        then the weight.
     """
 
     row: int
@@ -42,7 +42,7 @@ class Swatch:
         return colour
 
     def detail(self) -> Floats:
-        """Return the swatch less its own smooth colour, and its weight: as ``pixels``, float32."""
+        """Return the swatch minus its smoothed colour, then the weight: as ``pixels``, float32."""
         detail = self.pixels.astype(np.float32)
         smooth = box_mean(box_mean(detail, _SMOOTH), _SMOOTH)
         detail[:-1] -= smooth[:-1] / np.maximum(smooth[-1], np.float32(1e-6)) * detail[-1]
@@ -57,11 +57,11 @@ class Swatches:
         self._best: dict[tuple[int, int], Swatch] = {}
 
     def add(self, first: int, colour: Floats, weight: Floats) -> None:
-        """Take rows of the scene, as many as a swatch is high; fewer are ignored.
+        """Add the next SIZE rows of the scene; fewer rows are ignored.
 
         Args:
             first: the first row.
-            colour: float32 (bands, SIZE, width), model range; anything where its weight is 0.
+            colour: float32 (bands, SIZE, width), model range; ignored where its weight is 0.
             weight: float32 (SIZE, width), 0..1, the clear weight.
         """
         rows, width = weight.shape
@@ -85,7 +85,7 @@ class Swatches:
     def found(self, shadow: Floats, cell: int) -> list[Swatch]:
         """Return the swatches that are visible enough, from the top left to the bottom right.
 
-        A region whose swatch lies in deep shadow has none.
+        Pixels in deep shadow do not count as visible.
 
         Args:
             shadow: float32 (rows, columns), 0..1, by cells, see ``ground.shadow_weight``.

@@ -1,13 +1,13 @@
-"""Lay detail of the visible land over the smooth colour of the fill.
+"""Add detail of the visible land to the smooth colour of the fill.
 
-The colour of the fill is smooth as no land is (:mod:`geodecloud.restore.fill.ground`). Detail is
-copied from visible land of that colour: the fill looks like the land around, and is no evidence of
-the land below. This is patch-based synthesis as in image quilting (Efros and Freeman, SIGGRAPH
+The colour of the fill is smoother than any land (:mod:`geodecloud.restore.fill.ground`). Detail is
+copied from visible land of a like colour: the fill looks like the land around, but is no evidence
+of the land below. This is patch-based synthesis as in image quilting (Efros and Freeman, SIGGRAPH
 2001), but of the detail only, and blended where patches overlap.
 
-Where little land is visible the same copy would come again and again, and the eye finds it. There,
-and where a copy has holes, noise takes its place, with the strength, colours and coarseness of the
-detail, but without its shapes.
+If little land is visible, the eye notices the same detail repeated. There, and in the holes of a
+swatch, noise replaces the detail. The noise has its strength, colours and spectrum, but not its
+shapes.
 """
 
 import threading
@@ -21,22 +21,23 @@ from numpy.typing import NDArray
 from geodecloud.restore.fill.swatches import SIZE, Halves, Swatch
 from geodecloud.restore.filters import Floats, smoothstep
 
-_STRIDE = 44  # pixels from one place for a swatch to the next
-_JITTER = 6  # pixels that a place is off that at most, so that no grid shows
-_RAMP = 12  # pixels over which a detail sets in
-_CHOICE = 24  # swatches that suit a place best, one of which is taken
-_WORSE = 4.0  # none that suits less than the best by more than this, in squares of the below
+_STRIDE = 44  # pixels from one place (a square to cover with a swatch) to the next
+_JITTER = 6  # largest shift of a place in pixels, so that no grid shows
+_RAMP = 12  # pixels over which a detail fades in
+_CHOICE = 24  # most swatches that suit a place; one is drawn
+_WORSE = 4.0  # largest excess over the best swatch's squared distance, in the units below
 _KINDS = 4  # of places and swatches; kinds alternate, so neighbours use different swatches
-_LIKE = 0.08  # model range: so far apart are colours that are not alike
-_NEAR = 0.25  # of the scene's longer side: so far apart are places that are not near,
-_NEAR_PIXELS = 256  # and at least so far
-_HIDDEN = 0.15  # of a swatch: with such a share under cloud it does not suit
-_GLARING = 0.01  # of a swatch: nor with such a share
-_GLARE = 0.25  # so much brighter, in model range, than the land close by: roofs, missed clouds
-_FEW, _MANY = 1, 2.5  # swatches that suit: the eye finds copies again, and does not
-_NOISE = 0.65  # of the detail's strength, which roofs and roads have made more than it seems
-_AMOUNT = 0.8  # of the detail; all of it looks hard where the guess is wrong
-_KEPT = 4096  # choices that are remembered: rows that follow each other share places
+# Units of the distance of a swatch from a place:
+_LIKE = 0.08  # model range, of colour
+_NEAR = 0.25  # of the scene's longer side, of position,
+_NEAR_PIXELS = 256  # but at least this many pixels
+_HIDDEN = 0.15  # fraction of a swatch under cloud
+_GLARING = 0.01  # fraction of a swatch with glare
+_GLARE = 0.25  # model range: excess over the land close by that is glare: roofs, missed clouds
+_FEW, _MANY = 1, 2.5  # distinct suiting swatches: all noise, and no noise
+_NOISE = 0.65  # of the detail's strength, which roofs and roads exaggerate
+_AMOUNT = 0.8  # of the detail; full strength looks harsh where the guess is wrong
+_KEPT = 4096  # choices cached: successive rows share places
 
 _FROM_EDGE = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]).astype(np.float32)
 _WEIGHT = np.outer(*[np.minimum((_FROM_EDGE + 1) / _RAMP, 1)] * 2)
@@ -47,7 +48,7 @@ _WAVES = (
 
 
 class _Place(NamedTuple):
-    """A square that needs detail: top and left pixel, kind, and its own random numbers, 0..1."""
+    """A square to cover with a swatch: top and left pixel, kind, and random numbers, 0..1."""
 
     top: int
     left: int
@@ -56,12 +57,12 @@ class _Place(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """The detail that a place is given.
+    """The detail chosen for a place.
 
-    swatch: the number of the swatch whose detail is taken.
-    enough: 0..1, the part that is copied; the rest is noise.
-    quarters, mirrored: the turn of the detail.
-    rolled: the shift of the noise in pixels, down and to the right.
+    swatch: number of the swatch.
+    enough: 0..1, weight of the copied detail; the rest is noise.
+    quarters, mirrored: quarter turns of the detail, and its reflection.
+    rolled: shift of the noise in pixels, down and to the right.
     """
 
     swatch: int
@@ -72,12 +73,12 @@ class _Choice(NamedTuple):
 
 
 class Texture:
-    """Detail for any rows of a scene, the same however they are divided.
+    """Detail for any part of a scene, independent of its division into parts.
 
     Args:
-        swatches: to take the detail from.
-        colours: float32 (3, rows, columns) of cells, model range, of the fill, by which swatches
-            are chosen; their detail has all bands.
+        swatches: sources of the detail.
+        colours: float32 (3, rows, columns) of cells, model range: the fill's colours, by which
+            swatches are chosen. The detail has all bands of the swatches.
         cell: height and width of a cell in pixels.
         shape: height and width of the scene in pixels.
     """
@@ -85,8 +86,8 @@ class Texture:
     def __init__(
         self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
     ) -> None:
-        # Made when first asked for: a clear scene needs none.
-        self._details: list[Floats] = []  # rounded as if they were halves
+        # Made when first needed: a clear scene needs none.
+        self._details: list[Floats] = []  # rounded to float16, kept as float32
         self._flaws = np.empty(0)
         self._noises: dict[int, Halves] = {}
         self._swatches, self._making = swatches, threading.Lock()
@@ -100,11 +101,13 @@ class Texture:
         self._choice = lru_cache(_KEPT)(self._choose)
 
     def __call__(self, first: int, wanted: NDArray[np.bool_], left: int = 0) -> Floats:
-        """Return the detail to add: float32 (bands, rows, width), model range; 3 of no swatches.
+        """Return the detail to add: float32 (bands, rows, width), model range.
+
+        Without swatches it is 0, in 3 bands.
 
         Args:
-            first, left: row and column of the scene.
-            wanted: bool (rows, width); elsewhere the answer does not matter.
+            first, left: row and column of the top left pixel in the scene.
+            wanted: bool (rows, width); elsewhere the detail is undefined.
         """
         with self._making:
             if not self._details:
@@ -120,7 +123,7 @@ class Texture:
             if wanted[at].any():
                 detail[:, *at] += self._cut(self._choice(place), of) * _WEIGHT[of]
                 power[at] += _POWER[of]
-        # Details that have nothing to do with each other add up by their powers.
+        # Uncorrelated details add up in power.
         detail *= _AMOUNT / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return detail
 
@@ -147,7 +150,7 @@ class Texture:
         )
 
     def _cut(self, choice: _Choice, of: tuple[slice, slice]) -> Floats:
-        """Return part of the detail that was chosen: float32 (bands, rows, columns)."""
+        """Return a part of the chosen detail: float32 (bands, rows, columns)."""
         detail = _turned(self._details[choice.swatch], choice)[:, *of]
         copied: Floats = choice.enough * detail[-1]
         chosen: Floats = choice.enough * detail[:-1]
@@ -166,7 +169,7 @@ class Texture:
         return noise
 
     def _suiting(self, row: int, column: int) -> NDArray[np.intp]:
-        """Return the swatches that suit a place around this pixel, the best one first."""
+        """Return the numbers of the swatches that suit a place centred here, best first."""
         height, width = self._shape
         inside = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
         colour = self._colours[:, inside[0] // self._cell, inside[1] // self._cell]
@@ -177,13 +180,13 @@ class Texture:
         return suiting
 
     def _enough(self, swatches: NDArray[np.intp]) -> Floats:
-        """Return 1 for enough different swatches to copy from, less for few, 0 for one."""
+        """Return the weight of copied detail: 1 with enough distinct swatches, 0 with one."""
         different = (1 / self._shared[swatches][:, swatches].sum(axis=1)).sum()
         return smoothstep((different - _FEW) / np.float32(_MANY - _FEW))
 
 
 def _turned(detail: NDArray[Any], choice: _Choice) -> NDArray[Any]:
-    # Views, as of `np.rot90`, which takes longer than all that is done with them.
+    # Views, like those of `np.rot90`, whose overhead would dominate here.
     if choice.quarters >= 2:
         detail = detail[:, ::-1, ::-1]
     if choice.quarters % 2:
@@ -192,13 +195,13 @@ def _turned(detail: NDArray[Any], choice: _Choice) -> NDArray[Any]:
 
 
 def _rolled(noise: Halves, down: int, right: int) -> Halves:
-    """Return noise shifted by less than its size; what leaves it enters on the other side."""
+    """Shift noise cyclically, by less than its size."""
     noise = np.concatenate([noise[:, -down:], noise[:, :-down]], axis=1)
     return np.concatenate([noise[:, :, -right:], noise[:, :, :-right]], axis=2)
 
 
 def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
-    """Return noise with a detail's strength, colours and coarseness; it repeats without a seam.
+    """Return seamlessly repeating noise with a detail's strength, colours and spectrum.
 
     Args:
         detail: float32 (bands + 1, SIZE, SIZE), see :meth:`Swatch.detail`.
@@ -224,15 +227,15 @@ def _noise_like(detail: Floats, rng: np.random.Generator) -> Floats:
 def _other_noise(
     shown: Floats, colours: Floats, of_waves: NDArray[np.floating], rng: np.random.Generator
 ) -> Floats:
-    """Return noise of the other bands beside that of red, green and blue: (count, SIZE, SIZE).
+    """Return noise of the other bands: float32 (count, SIZE, SIZE).
 
-    It goes with the colours as the detail's other bands do (regression), and has the rest of their
-    strength on its own.
+    It follows the noise of the colours by the regression of the detail's other bands on its
+    colours, plus independent noise with the strength of the residual.
 
     Args:
-        shown: detail by weight.
+        shown: (bands + 1, SIZE, SIZE), the detail, and its weight last, windowed.
         colours: float32 (3, SIZE, SIZE), the noise of red, green and blue.
-        of_waves: power of each wave number.
+        of_waves: mean power at each wave number.
     """
     rgb, others = (
         part.reshape(len(part), -1).astype(np.float64) for part in (shown[:3], shown[3:-1])
@@ -248,7 +251,7 @@ def _other_noise(
 
 
 def _places(rows: tuple[int, int], columns: tuple[int, int], width: int) -> Iterator[_Place]:
-    """Yield the places that may reach these pixels, of a scene of this width."""
+    """Yield the places that may cover these rows and columns of a scene of this width."""
     near = [
         range(max(start - SIZE - _JITTER, 0) // _STRIDE, (stop + _JITTER) // _STRIDE + 2)
         for start, stop in (rows, columns)
@@ -257,9 +260,9 @@ def _places(rows: tuple[int, int], columns: tuple[int, int], width: int) -> Iter
         yield from _row_of_places(i, width)[near[1].start : near[1].stop]
 
 
-@lru_cache(8)  # for all columns of some rows, and the rows below them
+@lru_cache(8)  # enough for some rows of the scene and the rows below them
 def _row_of_places(i: int, width: int) -> list[_Place]:
-    """Return the places of a row of them, from left to right, of a scene of this width."""
+    """Return the places of row ``i``, from left to right, in a scene of this width."""
     rng = np.random.default_rng(i)
     count = (width + _JITTER) // _STRIDE + 2
     jitter = rng.integers(-_JITTER, _JITTER, (count, 2), endpoint=True).tolist()
@@ -273,7 +276,7 @@ def _row_of_places(i: int, width: int) -> list[_Place]:
 def _overlap(
     top: int, left: int, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return the covered part of rows of this shape, and the part of the square."""
+    """Return the part of an array that a square covers, and that part of the square."""
     rows, rows_of = _span(top, shape[0])
     columns, columns_of = _span(left, shape[1])
     return (rows, columns), (rows_of, columns_of)
