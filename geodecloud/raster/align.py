@@ -27,16 +27,16 @@ def warp(
     nodata: float | None = None,
     **options: str,
 ) -> WarpedVRT:
-    """Open a placed raster as one on another grid; it is warped as it is read.
+    """Open a georeferenced raster on another grid, warped as it is read.
 
     Args:
-        path: of the raster, for messages.
+        path: the raster's path, for messages.
         alpha: add an alpha band that is 0 beyond the raster, unless it has one.
-        nodata: of the raster, where its file declares none or another.
-        options: of GDAL's warper.
+        nodata: the raster's nodata value; None: as its file declares.
+        options: options of GDAL's warper.
 
     Raises:
-        SceneError: the CRS of one cannot be brought to that of the other.
+        SceneError: the raster's CRS cannot be transformed to the grid's.
     """
     rows, columns = grid.shape
     with failures_as(f"{path}: cannot be warped to the scene"):
@@ -58,7 +58,7 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
     """Yield an image of another date as a scene on ``scene``'s grid, warped if need be.
 
     Raises:
-        SceneError: it is of another size and does not say where it lies, or cannot be warped.
+        SceneError: the image has another size and one of the two no CRS, or it cannot be warped.
     """
     if lie_alike(image.grid, scene.grid):
         yield image
@@ -75,10 +75,10 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
         image.path,
         scene.grid,
         Resampling.bilinear,
-        # Beyond the image is no data, and something must say so.
+        # Pixels beyond the image must read as nodata.
         alpha=nodata is None,
         nodata=None if nodata == image.dataset.nodata else nodata,
-        UNIFIED_SRC_NODATA="NO",  # each band has its own; nodata in one is nodata in all
+        UNIFIED_SRC_NODATA="NO",  # judge each band alone: nodata in one band is nodata in all
     ) as warped:
         area = Window(0, 0, scene.shape[1], scene.shape[0])
         yield replace(image, dataset=warped, area=area, validity=Validity(warped.nodata))

@@ -30,7 +30,8 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
             latitude, or in the CRS of its ``crs`` member, which older programs write.
 
     Raises:
-        UsageError: it is neither, lies outside the raster, or the raster has no transform.
+        UsageError: ``aoi`` is neither or lies outside the raster, or the raster has only control
+            points.
     """
     if dataset.gcps[0] and dataset.transform.is_identity:
         raise UsageError(
@@ -96,10 +97,10 @@ def _read_geometries(path: Path, dataset: Any) -> list[dict[str, Any]]:
 
 
 def _refuse_impossible(path: Path, corners: list[tuple[float, float]], *, lonlat: bool) -> None:
-    """Refuse an area without corners, or with corners that are no place on the Earth.
+    """Refuse an area without corners, or with corners that are not on the Earth.
 
     Raises:
-        UsageError: it has none, or some are not finite or no longitude and latitude.
+        UsageError: there are no corners, or one is not finite or not a longitude and latitude.
     """
     if not corners:
         raise UsageError(f"`aoi` is {path}: it has no geometry; draw an area")
@@ -114,7 +115,7 @@ def _refuse_impossible(path: Path, corners: list[tuple[float, float]], *, lonlat
 
 
 def _corners(coordinates: Any) -> Iterator[tuple[float, float]]:
-    """Yield x and y of all corners, however deep the lists of coordinates are."""
+    """Yield x and y of all corners, however deeply the coordinates are nested."""
     if coordinates and not isinstance(coordinates[0], list | tuple):
         yield float(coordinates[0]), float(coordinates[1])
         return
@@ -123,7 +124,7 @@ def _corners(coordinates: Any) -> Iterator[tuple[float, float]]:
 
 
 def _geometries(thing: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """Yield the geometries of a feature, a collection or a geometry; RFC 7946 allows none."""
+    """Yield the geometries of a feature, collection or geometry; RFC 7946 allows a null one."""
     if thing is None:
         return
     if thing["type"] == "FeatureCollection":

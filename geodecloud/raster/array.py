@@ -1,4 +1,4 @@
-"""Write an array as a raster, and read a raster as an array; NumPy, and xarray by rioxarray."""
+"""Write arrays to rasters and read rasters into arrays: NumPy, and xarray through rioxarray."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ from geodecloud.raster.checks import DTYPES
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.writer import create_plain
 
-_LOCAL_CRS = 'LOCAL_CS["array"]'  # of an array without a CRS: no warning that a file lacks one
+_LOCAL_CRS = 'LOCAL_CS["array"]'  # for an array without a CRS, so that no file lacks one and warns
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
     """Nodata value, georeference and band descriptions of an array.
 
-    crs, transform, nodata: as rasterio takes them; None: there is none.
-    descriptions: of all bands, or none.
-    tags: of the file, like the satellite's name.
+    crs, transform, nodata: as rasterio takes them; None if the array has none.
+    descriptions: one per band, or empty.
+    tags: file tags, such as the satellite's name.
     """
 
     crs: Any = None
@@ -34,7 +34,7 @@ class ArrayInfo:
 
     @classmethod
     def of_dataarray(cls, data: Any) -> Self:
-        """Return what rioxarray knows of an ``xarray.DataArray``."""
+        """Return the information that an ``xarray.DataArray`` carries, by rioxarray."""
         return cls(
             crs=data.rio.crs.to_wkt() if data.rio.crs else None,
             transform=data.rio.transform() if data.rio.crs else None,
@@ -45,10 +45,10 @@ class ArrayInfo:
 
 
 def _names_of_bands(data: Any) -> tuple[str, ...]:
-    """Return the names of the bands of a DataArray, bands first; none: they have no names.
+    """Return the band names of a DataArray whose first dimension is the bands; empty: no names.
 
-    stackstac and odc-stac label the dimension of the bands, or give their common names beside it;
-    rioxarray keeps descriptions in ``long_name``.
+    stackstac and odc-stac label the band dimension, or store common names along it; rioxarray
+    keeps descriptions in ``long_name``.
     """
     bands = data.dims[0]
     along = [bands, "common_name", *data.coords]
@@ -64,14 +64,14 @@ def _names_of_bands(data: Any) -> tuple[str, ...]:
 def write_array(
     path: Path, values: NDArray[Any], info: ArrayInfo, valid: NDArray[np.bool_] | None = None
 ) -> None:
-    """Write (bands, rows, columns) to an uncompressed GeoTIFF.
+    """Write an array (bands, rows, columns) as an uncompressed GeoTIFF.
 
     Args:
-        valid: bool (rows, columns), for the file's mask; None: it has none.
+        valid: bool (rows, columns), written as the file's mask; None: no mask.
 
     Raises:
-        SceneError: a type that GeoTIFF does not have, or a nodata that the type does not.
-        OutputError: it cannot be written.
+        SceneError: GeoTIFF does not support the dtype, or the dtype cannot hold the nodata value.
+        OutputError: the file cannot be written.
     """
     count, height, width = values.shape
     profile = {"count": count, "height": height, "width": width, "dtype": values.dtype}
@@ -98,10 +98,10 @@ def write_array(
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Return all of a raster: (bands, rows, columns).
+    """Return all pixels of a raster: (bands, rows, columns).
 
     Raises:
-        SceneError: it cannot be read.
+        SceneError: the raster cannot be read.
     """
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
         values: NDArray[Any] = file.read()
@@ -109,10 +109,10 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 def read_valid(path: Path) -> NDArray[np.bool_]:
-    """Return where a raster has data by its mask: bool (rows, columns).
+    """Return where a raster's mask says that it has data: bool (rows, columns).
 
     Raises:
-        SceneError: it cannot be read.
+        SceneError: the raster cannot be read.
     """
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
         valid: NDArray[np.bool_] = file.dataset_mask() > 0
@@ -123,7 +123,7 @@ def bands_first(data: Any) -> Any:
     """Return an ``xarray.DataArray`` with its dimensions in the order bands, rows, columns.
 
     Raises:
-        UsageError: it has other dimensions.
+        UsageError: the array has other dimensions.
     """
     import rioxarray  # noqa: F401  gives DataArray its .rio
 
@@ -147,13 +147,13 @@ def provenance_like(data: Any, provenance: NDArray[Any]) -> Any:
 
 
 def stated_scale_and_offset(attributes: Mapping[str, Any]) -> dict[str, float]:
-    """Return ``scale`` and ``offset`` of DN that xarray has left as they are.
+    """Return the ``scale`` and ``offset`` of a DataArray whose DN xarray has not decoded.
 
     Args:
-        attributes: of a DataArray: value = DN * scale_factor + add_offset.
+        attributes: attributes of the DataArray: value = DN * scale_factor + add_offset.
     """
     factor = float(attributes.get("scale_factor", 1.0))
     offset = float(attributes.get("add_offset", 0.0))
-    if factor == 1:  # a bare offset is one of the DN, as in a file
+    if factor == 1:  # an offset without a factor is in DN, as in a file
         return {"offset": offset} if offset else {}
     return {"scale": 1 / factor, "offset": offset / factor}

@@ -1,7 +1,7 @@
 """Write files so that they appear whole or not at all: beside their destination, then renamed.
 
-Until then a file has a hidden name, see :mod:`geodecloud.raster.unfinished`. Imports the standard
-library alone, so that every room may use it.
+An unfinished file has a hidden name, see :mod:`geodecloud.raster.unfinished`. This module imports
+only the standard library and our own modules that do the same, so that every room may use it.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from geodecloud.raster.unfinished import SIDECARS, Unfinished, beside, sweep
 def atomic_write(destination: Path) -> Iterator[Path]:
     """Yield the path to write to; it becomes ``destination`` when the ``with`` block ends well.
 
-    An older file at the destination stays until then. The new one is on the disk before it takes
-    the name, so that a power cut leaves the one or the other.
+    An older file at the destination stays until then. The new file is flushed to disk before it
+    is renamed, so that a power cut leaves either the old file or the new one.
 
     Raises:
         OSError: as the file system raises it.
@@ -30,7 +30,7 @@ def atomic_write(destination: Path) -> Iterator[Path]:
         part = unfinished.create()
         mode = part.stat().st_mode
         yield part
-        part.chmod(mode)  # as other programs' files; safetensors, say, makes its own private
+        part.chmod(mode)  # the user's default mode; safetensors, for one, makes files private
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(destination)
@@ -44,7 +44,7 @@ class AtomicFiles:
     stays until then. A symbolic link at the destination is replaced; its target stays.
 
     Args:
-        sources: the files that the outputs are made from; they are never replaced.
+        sources: input files, which are never replaced.
         overwrite: replace any other existing file.
     """
 
@@ -74,10 +74,10 @@ class AtomicFiles:
             raise OutputError(f"{destination}: the folder {folder} is not writable")
 
     def check_all(self, destinations: Iterable[Path]) -> None:
-        """Refuse destinations of which one cannot be written, or is named twice.
+        """Refuse the destinations if one cannot be written or is named twice.
 
         Raises:
-            OutputError: as by :meth:`add`.
+            OutputError: as :meth:`check` raises it, or a destination is named twice.
         """
         seen: set[Path] = set()
         for destination in destinations:
@@ -85,11 +85,11 @@ class AtomicFiles:
             seen.add(_free(destination, seen))
 
     def add(self, destination: Path) -> Path:
-        """Return the path to write to for the file that is to appear at ``destination``.
+        """Return the path to write to for the file that will appear at ``destination``.
 
         Raises:
-            OutputError: as by :meth:`check`, the destination is named twice, or another run is
-                writing it.
+            OutputError: as :meth:`check` raises it, the destination is named twice, or another
+                run is writing it.
         """
         self.check(destination)
         folder, resolved = destination.parent, _free(destination, self._unfinished)
@@ -113,15 +113,19 @@ class AtomicFiles:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                with held_back():  # a signal between two files
+                with held_back():  # no signal may come between two renames
                     self._move_all()
         finally:
-            with held_back():  # when a terminal is closed, its signal may come twice
+            with held_back():  # a closing terminal may send its signal twice
                 for unfinished in self._unfinished.values():
                     unfinished.remove()
 
     def _move_all(self) -> None:
-        """Give all files their names."""
+        """Rename all files to their destinations.
+
+        Raises:
+            OutputError: a destination has appeared meanwhile, or cannot be written.
+        """
         moved: list[Path] = []
         try:
             for destination, unfinished in self._unfinished.items():
@@ -138,7 +142,7 @@ class AtomicFiles:
                     ) from failure
                 moved.append(destination)
         except OutputError:
-            for destination in () if self._overwrite else moved:  # where there was none before
+            for destination in () if self._overwrite else moved:  # these replaced nothing
                 for suffix in ("", *SIDECARS):
                     beside(destination, suffix).unlink(missing_ok=True)
             raise
@@ -162,24 +166,24 @@ def _key(destination: Path) -> str:
 
 
 def _move(part: Path, destination: Path, *, replace: bool) -> None:
-    """Rename a file and its sidecars to the destination; remove those of the file before it.
+    """Rename a file and its sidecars to the destination; remove an older file's sidecars.
 
     Raises:
-        FileExistsError: there is a file, and it may not be replaced.
+        FileExistsError: the destination exists and may not be replaced.
     """
     if replace:
         part.replace(destination)
     else:
         _move_to_free_name(part, destination)
     for suffix in SIDECARS:
-        if beside(part, suffix).exists():  # a CRS that GeoTIFF cannot hold, say
+        if beside(part, suffix).exists():  # for example a CRS that GeoTIFF cannot hold
             beside(part, suffix).replace(beside(destination, suffix))
         else:
             beside(destination, suffix).unlink(missing_ok=True)
 
 
 def _move_to_free_name(part: Path, destination: Path) -> None:
-    """Rename a file, but never over another: on POSIX, only a link is refused where one is."""
+    """Rename a file, never over another: POSIX renames replace, but hard links do not."""
     if os.name == "nt":
         part.rename(destination)
         return
@@ -187,6 +191,6 @@ def _move_to_free_name(part: Path, destination: Path) -> None:
         destination.hardlink_to(part)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links: take the name first
+    except OSError:  # a file system without hard links: claim the name with an empty file
         destination.open("x").close()
         part.replace(destination)

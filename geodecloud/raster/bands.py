@@ -10,24 +10,24 @@ from rasterio.enums import ColorInterp
 from geodecloud.errors import BandsWarning, UsageError, warn
 
 Bands = tuple[int, int, int]
-BY_FILE: Bands = (1, 2, 3)  # of a scene of a file for each band: see vrt.vrt_of
+BY_FILE: Bands = (1, 2, 3)  # of a scene with one file per band, see vrt.vrt_of
 COLOURS = ("red", "green", "blue")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-_MOST_UNNAMED = 4  # bands of which the first three are taken for red, green and blue
+_MOST_UNNAMED = 4  # most unnamed bands whose first three are taken for red, green and blue
 
-# Numbers of red, green and blue. Most sensors': Sentinel-2, Landsat 8 and 9, HLS; those of Landsat
-# 4 to 7; those of MODIS, whose bands are named sur_refl_b01.
+# Numbers of red, green and blue: of most sensors (Sentinel-2, Landsat 8 and 9, HLS), of Landsat 4
+# to 7, and of MODIS, whose bands are named sur_refl_b01.
 _OLI, _TM, _MODIS = (4, 3, 2), (3, 2, 1), (1, 4, 3)
 _TM_NAME = re.compile(r"(?:^|[/\\])L[TE]0[4-7]_|LANDSAT[-_ ]?[4-7]\b", re.IGNORECASE)
 _PLATFORM_TAGS = ("SPACECRAFT_ID", "SATELLITE", "PLATFORM", "SPACECRAFT", "SENSOR_ID")
-# PlanetScope's files of four and of eight bands, which do not always name them.
+# PlanetScope files of four and of eight bands, which do not always name their bands.
 _PLANETSCOPE = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
 _PLANETSCOPE_BANDS: dict[int, Bands] = {4: (3, 2, 1), 8: (6, 4, 2)}
 
 _NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
-# Words that may stand beside the name of a band and leave it the same band: level, resolution,
-# wavelength, sensor, tile and date. Any other word makes it something else: "green_i", "red edge",
-# "B4_count", "Red_stdDev".
+# Words beside a band's name that do not change which band it is: level, resolution, wavelength,
+# sensor, tile and date. Any other word means another quantity: "green_i", "red edge", "B4_count",
+# "Red_stdDev".
 _SAME_BAND = re.compile(
     r"sr|toa|boa|toc|boc|nbart?|sur|refl|surface|reflectance|rho|rhot|rhos|dn|radiance|band|"
     r"central|wavelength|nm|um|µm|lambda|sentinel|landsat|hls|hls[ls]30|planetscope|msi|oli|etm|tm|"
@@ -35,18 +35,19 @@ _SAME_BAND = re.compile(
     r"\d+m|\d{3,4}(?:\.\d+)?(?:nm)?|0?\.\d+(?:um|µm)?|t?\d\d[a-z]{3}|\d{6,8}(?:t\d{6})?"
 )
 _OTHER_BANDS = ("coastal", "edge", "rededge", "yellow", "nir", "swir", "thermal", "near")
-COMPOSITE = 2  # how loosely the name of a composite fits, see colour_of
-# Composites of many dates: the same quantity, taken where no plain band is there.
+COMPOSITE = 2  # looseness of a composite's name, see colour_of
+# Words for composites of many dates: the same quantity, used if there is no plain band.
 _COMPOSITE = re.compile(r"median|mean|medoid|mosaic|composite|first|p50|geomedian|nbart?gm|gm")
 
 
 @dataclass(frozen=True)
 class BandNames:
-    """The names of bands that a raster states.
+    """The band names that a raster states, and what helps to understand them.
 
-    names: for each band; None: it has none.
-    interpretations: GDAL's colours of the bands.
-    file: its name; tags: its own, which may name the satellite.
+    names: one per band; None: no name.
+    interpretations: GDAL's colour interpretation of each band.
+    file: the raster's name.
+    tags: the raster's tags, which may name the satellite.
     """
 
     names: Sequence[str | None]
@@ -56,7 +57,7 @@ class BandNames:
 
     @property
     def numbers(self) -> Bands:
-        """The numbers of red, green and blue in names like B4."""
+        """Band numbers of red, green and blue in names like B4, by the sensor."""
         found = [(self.tags or {}).get(key, "") for key in _PLATFORM_TAGS]
         if any(_TM_NAME.search(text) for text in (self.file, *found)):
             return _TM
@@ -71,17 +72,19 @@ class BandNames:
 
 
 def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Bands, str]:
-    """Return the bands of red, green and blue, and in words how they were found.
+    """Return the numbers of the red, green and blue bands, and how they were found, in words.
 
-    A band's description counts more than its colour interpretation. Warns where neither helps.
+    Descriptions come before colour interpretations. If neither helps, the first three of at most
+    four bands are taken, with a warning.
 
     Args:
         dataset: an open raster of three bands or more.
-        name: of the raster, for messages.
+        name: the raster's name, for messages.
         wanted: the bands that the user gives.
 
     Raises:
-        UsageError: the raster does not have the bands ``wanted``, or leaves open which they are.
+        UsageError: the raster does not have the bands ``wanted``, or does not say which bands are
+            red, green and blue.
     """
     if wanted is not None:
         exist = all(1 <= band <= dataset.count for band in wanted)
@@ -119,14 +122,15 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
 
 
 def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
-    """Return which colour (0 to 2) a band's name means and how loosely; None: none of the three.
+    """Return the colour that a band's name means, and how loosely; None: none of the three.
 
     Args:
-        numbers: of red, green and blue in names like B4.
+        numbers: band numbers of red, green and blue in names like B4.
 
     Returns:
-        the looseness is 0 for the name alone ("B04", "Red", "R"), 1 with words beside it that
-        leave it the same band ("SR_B4", "B04, central wavelength 665 nm"), 2 for composites.
+        the colour, 0 red, 1 green, 2 blue; and the looseness, 0 for the name alone ("B04", "Red",
+        "R"), 1 with further words for the same band ("SR_B4", "B04, central wavelength 665 nm"),
+        2 for composites.
     """
     words = words_of(name)
     found = {index: colour for index, word in enumerate(words) if (colour := _core(word, numbers))}
@@ -146,7 +150,7 @@ def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
 
 
 def colour_of_file(stem: str, numbers: Bands) -> tuple[int, int] | None:
-    """Return the same as :func:`colour_of` for a file's name, which may begin with other words."""
+    """Return :func:`colour_of` for a file name, which may begin with other words."""
     words = words_of(stem)
     for first in range(len(words)):
         if fit := colour_of("_".join(words[first:]), numbers):
@@ -157,12 +161,12 @@ def colour_of_file(stem: str, numbers: Bands) -> tuple[int, int] | None:
 
 
 def is_same_band(word: str) -> bool:
-    """Return whether a word beside the name of a band leaves it the same band."""
+    """Return whether a word beside a band's name does not change which band it is."""
     return bool(_SAME_BAND.fullmatch(word))
 
 
 def _core(word: str, numbers: Bands) -> int | None:
-    """Return 1 for red, 2 for green, 3 for blue; None: the word names none of them."""
+    """Return 1 for red, 2 for green, 3 for blue; None: the word names no colour."""
     for number, colour in enumerate(COLOURS, start=1):
         if word in (colour, colour[0]):
             return number
@@ -171,16 +175,16 @@ def _core(word: str, numbers: Bands) -> int | None:
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words of a name in small letters; "band 4" is one word."""
+    """Return the words of a name in lower case; "band 4" is one word."""
     joined = re.sub(r"\bband[ _-]*(?=\d)", "band", name.strip().lower())
     return re.findall(r"\d+\.\d+(?:[a-zµ]+)?|[a-z0-9µ]+", joined)
 
 
 def _by_name(stated: BandNames) -> list[int | None]:
-    """Return the band of each colour by the bands' names.
+    """Return the band number of each colour by the bands' names; None: no name fits.
 
     Raises:
-        UsageError: two bands have names that fit equally.
+        UsageError: the names of two bands fit a colour equally well.
     """
     names = stated.names
     if all(re.fullmatch(rf"(?i)band[ _]?0*{i}", name or "") for i, name in enumerate(names, 1)):
@@ -201,7 +205,7 @@ def _by_name(stated: BandNames) -> list[int | None]:
 
 
 def _distinct(bands: list[int | None]) -> Bands | None:
-    """Return the bands where all three are found and none is found twice."""
+    """Return the bands if all three are found and differ, else None."""
     red, green, blue = bands
     if red and green and blue and len({red, green, blue}) == 3:
         return red, green, blue
@@ -209,10 +213,10 @@ def _distinct(bands: list[int | None]) -> Bands | None:
 
 
 def _refuse_contradiction(stated: BandNames, by_name: list[int | None], bands: Bands) -> None:
-    """Refuse colours of a false-colour picture, whose bands are named otherwise.
+    """Refuse a false-colour picture, whose colour interpretations contradict its band names.
 
     Raises:
-        UsageError: a band that is shown in one colour is named for another.
+        UsageError: a band is named for another colour than it is shown in.
     """
     for colour, named, shown in zip(COLOURS, by_name, bands, strict=True):
         if named not in (None, shown):

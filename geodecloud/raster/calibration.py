@@ -1,6 +1,6 @@
-"""Calibrate a scene: its scale and offset, and what its pixels tell about the atmosphere.
+"""Calibrate a scene: find its scale and offset, and measure the atmosphere from its pixels.
 
-A radiometry that nothing states is asked for where the pixels contradict the usual one.
+If nothing states the radiometry and the pixels contradict the usual one, the user must give it.
 """
 
 import math
@@ -38,24 +38,24 @@ from geodecloud.settings import Reading
 # Percentiles of the scene's DN that stand for its darkest and its brightest pixels.
 _DARK, _BRIGHT = 0.5, 98
 _HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
-_OVERCAST = 0.4  # reflectance; only opaque cloud makes the darkest pixels as bright
-_BELOW_BLACK = -0.05  # reflectance; darker is no noise, but an offset too many
-_BLACK = 0.02  # reflectance; a scene whose bright pixels are darker has another scale
+_OVERCAST = 0.4  # reflectance; only opaque cloud makes the darkest pixels this bright
+_BELOW_BLACK = -0.05  # reflectance; darker is not noise: the offset is applied twice
+_BLACK = 0.02  # reflectance; if the brightest pixels are darker, the scale is another one
 _BYTE = 255  # the largest DN of 8 bits
-# Reflectance of the darkest pixels: of corrected scenes (L2A) in any band, red, and blue over red;
-# of scenes at the top of the atmosphere (L1C) in red and blue, and blue over red. Clear scenes and
-# scenes under broken cloud lie within, haze over all of a scene lies beyond.
+# Bounds on the reflectance of the darkest pixels. Surface reflectance (L2A): least in any band,
+# most in red, most blue minus red. Top of atmosphere (L1C): range in red, least in blue, range of
+# blue minus red. Clear scenes and scenes under broken cloud lie within, uniformly hazy scenes not.
 _L2A_LEAST, _L2A_RED, _L2A_EXCESS = -0.03, 0.06, 0.035
 _L1C_RED, _L1C_BLUE, _L1C_EXCESS = (0.02, 0.08), 0.05, (0.02, 0.08)
-_CHIP = 64 * 64  # pixels; the darkest of fewer tell nothing
+_CHIP = 64 * 64  # pixels; fewer are too few to judge by their darkest
 
 
 @dataclass(frozen=True)
 class _Pixels:
-    """The valid pixels of a scene, or some from all over it.
+    """A sample of a scene's valid pixels.
 
-    dn: (3, count), in the file's dtype.
-    count: number of valid pixels of the scene.
+    dn: (3, sampled pixels), in the file's dtype.
+    count: estimated number of valid pixels in the whole scene.
     """
 
     dn: NDArray[Any]
@@ -75,21 +75,21 @@ class _Pixels:
         return reflectance
 
     def bright(self, radiometry: Radiometry) -> float:
-        """Return the reflectance of the brightest pixels of all bands."""
+        """Return the reflectance of the brightest pixels over all bands."""
         return float((self._bright + radiometry.offset) / radiometry.scale)
 
 
 def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     """Return a scene's radiometry: as the user gives it, else as the file states it.
 
-    The scene's pixels give the rest: the removed path radiance and the dark object, and the
-    uniform haze of an 8-bit picture that nothing else is known of. Warns of a haze, and where
-    scale and offset contradict the pixels.
+    The rest is measured from the pixels: the path radiance already removed, the dark object and,
+    in an 8-bit picture of unknown radiometry, uniform haze. Warns of such haze, and if scale and
+    offset contradict the pixels.
 
     Args:
-        reading: ``scale`` and ``offset``; None: as the file states them. With ``keep_haze``, or
-            with a ``mask`` of the cloud, no haze is looked for. With ``force``, a contradiction is
-            a warning in place of an error.
+        reading: ``scale`` and ``offset``; None: as the file states them. With ``keep_haze`` or a
+            cloud ``mask``, no haze is removed. With ``force``, a contradiction raises a warning
+            instead of an error.
 
     Raises:
         SceneError: nothing states the scale and offset, and the pixels contradict the usual ones.
@@ -129,7 +129,7 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
 
 
 def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
-    """Return what to do where most of a scene would be taken for opaque cloud."""
+    """Return the remedy, in words, for a scene taken almost entirely for opaque cloud."""
     if not radiometry.guessed:
         return (
             "if all that is cloud, give `opaque` keep to leave it, or `references` of real ground; "
@@ -142,10 +142,10 @@ def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
 def _settle(
     statements: Statements, stated: Radiometry, pixels: _Pixels, level: Level | None
 ) -> Radiometry:
-    """Return the stated radiometry, or what the pixels make of a guess.
+    """Return the stated radiometry; if it is a guess, corrected by the pixels.
 
     A date tells whether Sentinel-2's DN had an offset, but not whether a provider has applied it;
-    a level tells how dark the darkest pixels are.
+    the level tells how dark the darkest pixels should be.
     """
     stated = _of_floats(statements, stated, pixels.dn)
     if not stated.guessed or stated.scale != SCALE:
@@ -169,11 +169,11 @@ def _settle(
 
 
 def _of_floats(statements: Statements, stated: Radiometry, dn: NDArray[Any]) -> Radiometry:
-    """Return the radiometry of floats that are DN, not reflectance; else the stated one."""
+    """Return the radiometry of floats that hold DN, not reflectance; else the stated one."""
     floats = statements.dtype.kind == "f" and stated.guessed
     if not floats or np.median(dn) <= stated.scale:
         return stated
-    # The same DN in integers would be read so.
+    # Read them as the same DN in integers.
     found = stated_radiometry(replace(statements, dtype=np.dtype(np.uint16)))
     if not found.guessed:
         return found
@@ -186,7 +186,7 @@ def _of_floats(statements: Statements, stated: Radiometry, dn: NDArray[Any]) -> 
 
 
 def _looks_like(level: Level, dark: NDArray[np.floating]) -> bool:
-    """Return whether a scene of this level may have these darkest pixels: (3,), reflectance."""
+    """Return whether a scene of this level may have darkest pixels of this reflectance: (3,)."""
     red, _, blue = dark
     if level == "L2A":
         low = dark.min() >= _L2A_LEAST
@@ -208,11 +208,11 @@ def _as_given(reading: Reading, stated: Radiometry) -> Radiometry:
 def _with_dark_pixels(
     radiometry: Radiometry, pixels: _Pixels, model: NDArray[np.float32], level: Level | None
 ) -> Radiometry:
-    """Return the radiometry with the removed path radiance and the dark object.
+    """Return the radiometry with the path radiance already removed and the dark object.
 
     Args:
-        model: (3, count), the pixels in model range.
-        level: of the product; None: not known.
+        model: float32 (3, count), the pixels in model range.
+        level: the product's level; None: not known.
     """
     dark = pixels.dark(radiometry) / MODEL_WHITE  # below 0 in some L2A scenes
     ground = radiometry.without_haze(dark.astype(np.float32))
@@ -225,13 +225,13 @@ def _with_dark_pixels(
 def _find_contradiction(
     statements: Statements, radiometry: Radiometry, pixels: _Pixels
 ) -> tuple[str, bool] | None:
-    """Return how the pixels contradict the radiometry, and what to do; None: they do not.
+    """Return how the pixels contradict the radiometry; None: they do not.
 
     Returns:
-        the words, and True if the radiometry is a guess that must be wrong.
+        a message with a remedy, and True if the radiometry is a guess that must be wrong.
     """
     highest = float(pixels.dn.max())
-    guessed = radiometry.guessed and highest != 0  # all black tells nothing
+    guessed = radiometry.guessed and highest != 0  # black pixels prove nothing
     dark, bright = pixels.dark(radiometry), pixels.bright(radiometry)
     red, origin = float(dark[0]), radiometry.origin
     found, wrong = f"its darkest pixels have reflectance {red:.2f}", False

@@ -1,6 +1,6 @@
-"""Write rasters of codes, and count them.
+"""Write rasters of codes, and count their pixels by code.
 
-A file has a colour for each code, and its meaning in the file that GDAL keeps beside.
+Such a raster has a colour table; the meanings of its codes are in GDAL's .aux.xml file beside it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,11 +31,11 @@ def create_codes(
     """Open a new raster of codes on the scene's grid to write rows to: uint8, 255 is nodata.
 
     Args:
-        description: of the band.
-        meanings: of each code, and its colour.
+        description: description of the band.
+        meanings: meaning and colour of each code.
 
     Raises:
-        OutputError: it cannot be written (disk full, say).
+        OutputError: the raster cannot be written, for example because the disk is full.
     """
     profile = band_profile(scene, "uint8", _HIGHEST)
     with create_band(scene, path, profile, output.format) as (out, writer):
@@ -46,13 +46,13 @@ def create_codes(
 
 
 def count_codes(path: Path) -> tuple[Kind, list[dict[int, int]]] | None:
-    """Return what a raster of this program holds, and the number of pixels of each code by band.
+    """Return the kind of a raster that geodecloud has written, and each band's pixels per code.
 
     Returns:
-        None: it is none, or has no codes: simulated opacity, and what is no longer uint8.
+        None: the raster is another program's, or has no codes: simulated opacity, or not uint8.
 
     Raises:
-        SceneError: it cannot be read.
+        SceneError: the raster cannot be read.
     """
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
         kind = kind_of(file.descriptions)
@@ -66,16 +66,16 @@ def count_codes(path: Path) -> tuple[Kind, list[dict[int, int]]] | None:
 
 
 def category_names(names: Mapping[int, str]) -> str:
-    """Return the names of the values 0 to 255 as the text of an .aux.xml file."""
+    """Return the text of an .aux.xml file that names the values 0 to 255."""
     every = (names.get(value, "") for value in range(_HIGHEST + 1))
     return _PAM.format(listed="".join(f"      <Category>{name}</Category>\n" for name in every))
 
 
 def write_categories(path: Path, names: Mapping[int, str]) -> None:
-    """Write the names into the file that GDAL keeps beside a raster, which may be there."""
+    """Write the names of values into a raster's .aux.xml file, which may exist already."""
     beside = path.with_name(path.name + ".aux.xml")
     text = category_names(names)
-    if beside.exists():  # a CRS that GeoTIFF cannot hold, say
+    if beside.exists():  # for example for a CRS that GeoTIFF cannot hold
         band = text.partition("<PAMDataset>\n")[2].partition("</PAMDataset>")[0]
         text = beside.read_text("utf-8").replace("</PAMDataset>", f"{band}</PAMDataset>")
     beside.write_text(text, "utf-8")

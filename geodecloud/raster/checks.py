@@ -1,4 +1,4 @@
-"""Refuse rasters that are no scene, or too large, before any of their pixels are read."""
+"""Refuse rasters that are not scenes or are too large, before any pixel is read."""
 
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "flo
 # No scene is larger, but a damaged or malicious file may claim to be. The land of the Earth at
 # 30 m has 1.7e11 pixels; a part of such a mosaic is restored by `aoi`.
 _MOST_PIXELS = 10**11
-_MOST_BYTES = 2**30  # of a block, or of the rows of a window
+_MOST_BYTES = 2**30  # of a block, or of one row of windows
 _WINDOW_ROWS = 64
 
 
 def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
-    """Refuse a scene that does not fit into memory, before anything of its size is allocated.
+    """Refuse a scene that does not fit into memory, before allocating anything of its size.
 
     Raises:
         SceneError: its area, a row of windows, or a block is too large.
@@ -44,10 +44,10 @@ def refuse_too_large(dataset: Any, path: Path, area: Window) -> None:
 
 
 def refuse_unfit(dataset: Any, path: Path) -> None:
-    """Refuse a raster that clouds cannot be removed from, and warn where there is no CRS.
+    """Refuse a raster that is not a scene, and warn if it has no CRS.
 
     Raises:
-        SceneError: its bands are too few, or of a kind that holds no reflectance.
+        SceneError: there are too few bands, or they hold no reflectance.
     """
     types = ", ".join(sorted(set(dataset.dtypes)))
     if "complex" in types:

@@ -37,13 +37,13 @@ MEANINGS: dict[CloudClass, tuple[str, str, Colour]] = {
 
 
 def style() -> str:
-    """Return the style of a cloud mask for QGIS, as the text of a .qml file; clear has none."""
+    """Return the QGIS style of a cloud mask, as the text of a .qml file; clear is transparent."""
     items = ((code.value, text, colour) for code, (text, _, colour) in MEANINGS.items())
     return paletted(item for item in items if item[0] != CloudClass.NODATA)
 
 
 def stac_classes() -> list[dict[str, object]]:
-    """Return the classes as ``classification:classes`` of a STAC item has them."""
+    """Return the classes in the form of a STAC item's ``classification:classes``."""
     classes: list[dict[str, object]] = []
     for code, (text, name, (red, green, blue, alpha)) in MEANINGS.items():
         one: dict[str, object] = {"value": code.value, "name": name, "description": text}
@@ -64,6 +64,6 @@ def create_cloud_mask(
 
 
 def read_cloud_mask(path: Path) -> NDArray[np.uint8]:
-    """Return the whole of a cloud mask, uint8 (rows, columns)."""
+    """Return a whole cloud mask: uint8 (rows, columns)."""
     classes: NDArray[np.uint8] = read_array(path)[0]
     return classes

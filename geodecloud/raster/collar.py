@@ -1,10 +1,10 @@
-"""Find a fill that nobody declared: a value along the border of a scene that is no light.
+"""Find undeclared fill: a value along the border of a scene that was not measured there.
 
-A fill that no light has, like 1e20, any value below 0, or 0 in 16 bits, is nodata everywhere, as if
+A value that is never measured (1e20, anything below 0, or 0 in 16 bits) is nodata everywhere, as if
 declared. Black in 8 bits may be a lake, and the end of a sensor's range a saturated cloud: such a
-value is a fill only if its edge is sharp, as that of a cloud is not. It is nodata only where
-nothing else lies between it and the border, along the row or the column. (GDAL's ``nearblack``
-looks from the border inwards too.) A scene may have several fills.
+value is fill only if its edge is sharp, unlike a cloud's. It is nodata only where nothing else lies
+between it and the border, along the row or the column. (GDAL's ``nearblack`` also searches from the
+border inwards.) A scene may have several fill values.
 """
 
 from collections.abc import Iterator
@@ -18,23 +18,23 @@ from rasterio.windows import Window
 from geodecloud.raster.dn import equal, exact, holds
 
 _USUAL = (-9999, -32768, 32767, 65535)  # beside 0 and the ends of the dtype
-_SATURATED = (127, 255, 32767, 65535)  # ends of sensors' and pictures' ranges: light, maybe
-_BRIGHTEST = 1e6  # no DN of light in floats is larger
+_SATURATED = (127, 255, 32767, 65535)  # ends of sensors' and pictures' ranges: may be measured
+_BRIGHTEST = 1e6  # no measured DN in floats is larger
 _CORNER_RUN = 4  # pixels along the border, from a corner on
 _SIDE_RUN = 32  # pixels along the border, anywhere
-_SAMPLES = 1024  # most pixels of the left and the right border that are looked at
-_NEAR_BLACK, _NEAR_WHITE = 3 / 255, 1 / 8  # of the range: a soft edge begins within it
-_STRIP = 1 << 21  # pixels that are looked at at once
+_SAMPLES = 1024  # most pixels read of the left and of the right border
+_NEAR_BLACK, _NEAR_WHITE = 3 / 255, 1 / 8  # of the range: pixels beside a soft edge are as near
+_STRIP = 1 << 21  # pixels read at once
 
 Samples = NDArray[Any]  # (3, count): red, green, blue of some pixels
 
 
 @dataclass(frozen=True)
 class Collar:
-    """The pixels of a scene that its border reaches in a straight line, through fill alone.
+    """The pixels of a scene from which a straight line through fill alone leads to the border.
 
-    left, right: (rows,): the first column that the fill does not reach; the one behind the last.
-    top, bottom: (columns,): rows in the same way.
+    left, right: (rows,): the columns between which a row is not collar, ``right`` not included.
+    top, bottom: (columns,): the rows between which a column is not collar, likewise.
     """
 
     left: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Collar:
     bottom: NDArray[np.int64]
 
     def holds(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of the pixels at ``rows`` and ``columns`` belong to it, one row each."""
+        """Return which pixels at ``rows`` and ``columns`` are collar: bool (rows, columns)."""
         down, across = rows[:, None], columns[None]
         beside = (across < self.left[down]) | (across >= self.right[down])
         held: NDArray[np.bool_] = beside | (down < self.top[across]) | (down >= self.bottom[across])
@@ -52,10 +52,10 @@ class Collar:
 
 @dataclass(frozen=True)
 class Fill:
-    """A fill value that nobody declared, or several.
+    """One or more undeclared fill values.
 
     collar: where ``value`` is nodata; None: everywhere.
-    others: more values, which are nodata everywhere.
+    others: further values, which are nodata everywhere.
     """
 
     value: float
@@ -72,7 +72,7 @@ class Fill:
 
         Args:
             rgb: (3, rows, columns).
-            rows, columns: where in the scene they lie.
+            rows, columns: the pixels' rows and columns in the scene.
         """
         filled = equal(rgb, self.value)
         if self.collar and filled.any():
@@ -83,7 +83,7 @@ class Fill:
 
 
 def find_fill(dataset: Any, bands: tuple[int, int, int], area: Window) -> Fill | None:
-    """Return the fill that lies along the border of a scene, undeclared; None: none does."""
+    """Return the undeclared fill along the border of a scene; None: there is none."""
     dtype, declared = np.dtype(dataset.dtypes[0]), dataset.nodata
     whole = declared is None
     borders = list((_borders if whole else _corners)(dataset, bands, area))
@@ -113,7 +113,7 @@ def find_fill(dataset: Any, bands: tuple[int, int, int], area: Window) -> Fill |
 def _candidates(
     borders: list[tuple[Samples, int]], dtype: np.dtype[Any], declared: float | None
 ) -> list[float]:
-    """Return the values that a fill may have: usual ones, and what on the border is no light."""
+    """Return the values that may be fill: the usual ones, and impossible ones on the border."""
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     values = dict.fromkeys(map(float, (0, limits.min, limits.max, *_USUAL)))
     for rgb, _ in borders if dtype.kind != "u" else ():
@@ -125,17 +125,22 @@ def _candidates(
 
 
 def _maybe_light(value: float, dtype: np.dtype[Any]) -> bool:
-    """Return whether a pixel may have the value: black of 8 bits, or the end of a range."""
+    """Return whether the value may be measured: black in 8 bits, or the end of a sensor's range."""
     return value in _SATURATED or (value == 0 and dtype.itemsize == 1)
 
 
 def _fills(borders: list[tuple[Samples, int]], value: float) -> bool:
-    """Return whether the value fills a piece of the border."""
+    """Return whether the value fills a long enough run of the border."""
     return any(_is_long(equal(rgb, value), step) for rgb, step in borders)
 
 
 def _is_long(filled: NDArray[np.bool_], step: int) -> bool:
-    """Return whether a run is long enough: (count,), ``step`` pixels from one to the next."""
+    """Return whether a run of fill is long enough for a collar.
+
+    Args:
+        filled: bool (count,), pixels along a border.
+        step: distance between them, in pixels.
+    """
     ends = np.flatnonzero(np.diff(np.concatenate([[False], filled, [False]]).astype(np.int8)))
     runs = (ends[1::2] - ends[::2]) * step
     if not runs.size:
@@ -145,7 +150,7 @@ def _is_long(filled: NDArray[np.bool_], step: int) -> bool:
 
 
 def _corners(dataset: Any, bands: Any, area: Window) -> Iterator[tuple[Samples, int]]:
-    """Yield the border beside each corner, both ways, as far as a run must go."""
+    """Yield the border pixels beside each corner, both ways, as many as a run needs."""
     rows, columns = min(_CORNER_RUN, area.height), min(_CORNER_RUN, area.width)
     for top in (0, area.height - rows):
         for left in (0, area.width - columns):
@@ -155,9 +160,9 @@ def _corners(dataset: Any, bands: Any, area: Window) -> Iterator[tuple[Samples, 
 
 
 def _borders(dataset: Any, bands: Any, area: Window) -> Iterator[tuple[Samples, int]]:
-    """Yield the four borders, and the distance of the pixels that are looked at.
+    """Yield the pixels of the four borders, and the distance between them.
 
-    Of a tall scene not every row is, as a block of its file has to be read for each.
+    The left and right borders of a tall scene are read in some rows only: each costs a block.
     """
     height, width = area.height, area.width
     for row in (0, height - 1):
@@ -174,7 +179,7 @@ def _borders(dataset: Any, bands: Any, area: Window) -> Iterator[tuple[Samples, 
 
 
 def _find_collar(dataset: Any, bands: Any, area: Window, value: float) -> tuple[Collar, Samples]:
-    """Return the collar of a fill, and the pixels behind its edge.
+    """Return the collar of a fill value, and the pixels just inside its edge.
 
     Reads the scene once, in strips.
     """
@@ -205,9 +210,9 @@ def _find_collar(dataset: Any, bands: Any, area: Window, value: float) -> tuple[
 
 
 def _is_sharp(edge: Samples, value: float, dtype: np.dtype[Any]) -> bool:
-    """Return whether most pixels beside a fill have another light altogether.
+    """Return whether most pixels beside a fill clearly differ from it.
 
-    Beside a saturated cloud, and on black water, the next pixels are nearly as bright or as dark.
+    Pixels beside a saturated cloud or black water are nearly as bright or as dark.
     """
     reach = _NEAR_BLACK * np.iinfo(dtype).max if value == 0 else _NEAR_WHITE * value
     near = (np.abs(edge.astype(np.float64) - value) <= reach).all(axis=0)
@@ -215,7 +220,11 @@ def _is_sharp(edge: Samples, value: float, dtype: np.dtype[Any]) -> bool:
 
 
 def _read(dataset: Any, bands: Any, area: Window, part: tuple[int, int, int, int]) -> NDArray[Any]:
-    """Return red, green and blue of a part of a scene: its first row and column, rows, columns."""
+    """Return red, green and blue of a part of a scene: (3, rows, columns).
+
+    Args:
+        part: first row, first column, number of rows, number of columns.
+    """
     top, left, rows, columns = part
     window = Window(area.col_off + left, area.row_off + top, columns, rows)
     pixels: NDArray[Any] = dataset.read(list(bands), window=window)

@@ -18,7 +18,7 @@ class Counts:
     filled: pixels with the colour of the land around.
     referenced: pixels from a reference.
     relit: pixels under a cloud's shadow that the network made brighter.
-    windows, windows_skipped: in all, and those that the network did not compute.
+    windows, windows_skipped: all windows, and those that the network did not compute.
     """
 
     valid: int = 0
@@ -57,7 +57,7 @@ class Counts:
         return self.relit / max(self.valid, 1)
 
     def fractions(self) -> dict[str, float]:
-        """Return all fractions by name; the others are parts of the first."""
+        """Return all fractions by name; ``changed_fraction`` contains the others."""
         kinds = ("changed", "invented", "reference", "shadow")
         return {name: getattr(self, name) for name in map("{}_fraction".format, kinds)}
 

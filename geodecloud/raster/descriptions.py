@@ -1,9 +1,9 @@
-"""Describe the bands of what is written beside a scene, and know such rasters by them."""
+"""Define the band descriptions of the rasters beside a scene, and recognise rasters by them."""
 
 from collections.abc import Sequence
 from typing import Literal
 
-PROVENANCE = "provenance:"  # with which the description begins, in earlier versions too
+PROVENANCE = "provenance:"  # the beginning of the description, in earlier versions too
 CLOUD_MASK = "cloud mask: 0 clear, 1 thick cloud, 2 thin cloud, 3 cloud shadow, 255 nodata"
 OPACITY = ("opacity of cloud in percent, 0: none", "shadow of cloud in percent, 0: none")
 SIMULATED_OPACITY = "opacity, 0 to 1"
@@ -12,7 +12,7 @@ Kind = Literal["provenance", "a cloud mask", "opacity", "simulated opacity"]
 
 
 def kind_of(bands: Sequence[str | None]) -> Kind | None:
-    """Return what a raster with bands of these descriptions holds; None: something else."""
+    """Return what a raster with these band descriptions holds; None: something else."""
     if bands and (bands[0] or "").startswith(PROVENANCE):
         return "provenance"
     kinds: dict[tuple[str | None, ...], Kind] = {

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 
 def exact(value: float) -> str:
-    """Return a number as short as it can be given back to the program."""
+    """Return the shortest text that reads back as the same number."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 
 
 def holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Return whether a dtype has a value."""
+    """Return whether a dtype can hold a value exactly; floats hold any finite one in range."""
     if dtype.kind == "f":
         return bool(abs(value) <= np.finfo(dtype).max)
     limits = np.iinfo(dtype)
@@ -26,7 +26,7 @@ def is_nan(value: float | None) -> bool:
 
 
 def equal(rgb: NDArray[Any], value: float | NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where red, green and blue are all the value: the shape without its first axis."""
+    """Return where red, green and blue all equal the value: bool, ``rgb.shape[1:]``."""
     wanted = rgb.dtype.type(value)
     equal: NDArray[np.bool_] = rgb[0] == wanted
     for band in rgb[1:]:

@@ -1,4 +1,4 @@
-"""Hold the name of an output to what is in it."""
+"""Check that the name of an output fits its format."""
 
 from pathlib import PurePath
 
@@ -10,6 +10,6 @@ _OTHERS = {  # by the field of the settings that names the output
 
 
 def find_misnomer(output: str, path: PurePath) -> tuple[str, str] | None:
-    """Return what an output is, in words, and how its name should end; None: the name is right."""
+    """Return an output's format, in words, and the ending that it needs; None: the name fits."""
     words, endings = _OTHERS.get(output, _GEOTIFF)
     return None if path.suffix.lower() in endings else (words, endings[0])

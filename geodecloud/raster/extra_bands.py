@@ -18,20 +18,20 @@ from geodecloud.raster.wavelengths import NEAR_INFRARED, numbers_of, shows_groun
 log = logging.getLogger("geodecloud")
 
 ALL, NONE = "all", "none"
-_NIR = 842.0  # nm; of several near infrared bands, the nearest to this one is read
-_RESOLUTION = re.compile(r"_(\d+)m\Z")  # at the end of a name, of Sentinel-2's bands
-_MOST_FACTOR = 10  # times that a coarser band's pixel may be as wide as red's
-_SAME_CORNER = 0.01  # of a pixel of red
+_NIR = 842.0  # nm; of several near infrared bands, the nearest to this wavelength is read
+_RESOLUTION = re.compile(r"_(\d+)m\Z")  # at the end of the name of a Sentinel-2 band
+_MOST_FACTOR = 10  # largest width of a coarser band's pixel, in pixels of red
+_SAME_CORNER = 0.01  # largest distance between equal corners, in pixels of red
 
 
 @dataclass(frozen=True)
 class ExtraFile:
     """A file of one band beside red, green and blue.
 
-    path: as GDAL opens it.
-    name: of the band, like B08.
-    wavelength: of its centre, nm.
-    factor: width and height of its pixels in those of red.
+    path: the name that GDAL opens.
+    name: the band's name, like B08.
+    wavelength: the central wavelength, nm.
+    factor: width and height of a pixel, in pixels of red.
     """
 
     path: str
@@ -42,7 +42,7 @@ class ExtraFile:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Statements of a file about its pixels; those of another band must fit red's."""
+    """The grid, dtype and nodata value of a band's file, to be compared with those of red."""
 
     grid: Grid
     dtype: str
@@ -50,20 +50,21 @@ class Pixels:
 
     @classmethod
     def of(cls, dataset: Any) -> "Pixels":
-        """Return those of an open file."""
+        """Return the grid, dtype and nodata value of an open file."""
         return cls(Grid.of(dataset), dataset.dtypes[0], dataset.nodata)
 
 
 def known_files(
     files: Sequence[str], colours: Sequence[str], least_metres: int = 0
 ) -> list[ExtraFile]:
-    """Return the files whose names are those of bands that show the ground, by wavelength.
+    """Return the files named as bands that show the ground, sorted by wavelength.
 
-    Of a band that a product has at several resolutions, the finest comes first.
+    Of a band with several resolutions, the finest comes first.
 
     Args:
-        files: of the product or folder; those of ``colours`` are left out.
-        least_metres: resolution below which a file is left out, if its name ends with one.
+        files: files of the product or folder.
+        colours: files to leave out, those of red, green and blue.
+        least_metres: finest resolution to return, where a file's name states one.
     """
     stems = [Path(file).stem for file in files]
     shown = [stem.replace("_", " ") for stem in stems]
@@ -86,11 +87,11 @@ def choose(
     """Return the files to read, with their factors.
 
     Args:
-        wanted: names of bands, ``all`` or ``none``; None: near infrared, if it has red's pixels.
+        wanted: names of bands, ``all`` or ``none``; None: near infrared, if its pixels are red's.
         where: the product or folder, for messages.
 
     Raises:
-        SceneError: a band that is named is not there, or does not fit red.
+        SceneError: a named band is missing, or does not fit red.
     """
     if wanted is None:
         return _near_infrared(known, red, where)
@@ -130,7 +131,7 @@ def _near_infrared(known: Sequence[ExtraFile], red: Pixels, where: str) -> list[
 
 
 def _finest(files: Sequence[ExtraFile], red: Pixels) -> ExtraFile | None:
-    """Return the first of some files of a band that fits red, with its factor."""
+    """Return the first file of a band that fits red, with its factor; None: no file fits."""
     for one in files:
         factor, _ = _misfit(one, red)
         if factor:
@@ -139,7 +140,7 @@ def _finest(files: Sequence[ExtraFile], red: Pixels) -> ExtraFile | None:
 
 
 def _misfit(file: ExtraFile, red: Pixels) -> tuple[int, str]:
-    """Return how many pixels of red a pixel is wide, and why that is 0.
+    """Return the width of a file's pixel in pixels of red, 0 if it does not fit; and why not 1.
 
     Raises:
         SceneError: the file cannot be opened.
@@ -155,11 +156,11 @@ def _misfit(file: ExtraFile, red: Pixels) -> tuple[int, str]:
     if own.nodata is not None and repr(own.nodata) != repr(red.nodata):
         return 0, f"{name} has nodata {own.nodata:g}, red has {red.nodata}"
     factor = _factor(own.grid, red.grid)
-    return factor, "" if factor == 1 else f"the pixels of {name} are others than those of red"
+    return factor, "" if factor == 1 else f"the pixels of {name} differ from those of red"
 
 
 def _factor(own: Grid, red: Grid) -> int:
-    """Return how many pixels of red one pixel is wide and high; 0: no whole number."""
+    """Return the width and height of a pixel in pixels of red; 0: the grids do not fit."""
     if own.crs != red.crs:
         return 0
     mine, theirs = own.transform, red.transform
@@ -179,7 +180,7 @@ def _factor(own: Grid, red: Grid) -> int:
 
 
 def _band_of(stem: str, numbers: Any) -> tuple[str, float] | None:
-    """Return a band's name and wavelength by its file's, which may begin with other words."""
+    """Return a band's name and wavelength by its file name, which may begin with other words."""
     words = words_of(stem)
     for first in range(len(words)):
         wavelength = wavelength_of("_".join(words[first:]), numbers)
@@ -190,6 +191,6 @@ def _band_of(stem: str, numbers: Any) -> tuple[str, float] | None:
 
 
 def _plain(name: str) -> str:
-    """Return a band's name by which "B8", "b08" and "Band 8" are one."""
+    """Return a band's name in a form that is the same for "B8", "b08" and "Band 8"."""
     joined = "".join(words_of(name))
     return re.sub(r"^(?:band|b)0*(?=\d)", "b", joined)

@@ -1,6 +1,6 @@
 """Open rasters, and turn GDAL's failures into one line.
 
-Every raster that is read is opened here, so that none fails or warns in a way of its own.
+All rasters are opened for reading here, so that all fail and warn alike.
 """
 
 import os
@@ -25,11 +25,11 @@ from geodecloud.raster.offline import refuse_remote_here
 from geodecloud.raster.process import DATA_VARIABLES
 from geodecloud.raster.thread_options import thread_options
 
-# What rasterio raises of GDAL's: copies and transformed geometries pass its own exceptions on.
+# GDAL's failures in rasterio: copying and transforming geometries raise GDAL's own exceptions.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _WGS84 = 4326  # EPSG code
-# Part of a source without a size, as GDAL writes it down: GDAL reads nothing for it, and gives back
-# whatever the memory held before.
+# A rectangle without a size in a VRT source, as GDAL writes it: GDAL reads nothing for it, and
+# returns uninitialised memory.
 _UNSIZED = re.compile(r'<(?:Src|Dst)Rect [^>]*Size="-1"')
 _filters = threading.Lock()
 _users: Counter[type[Warning]] = Counter()  # `with` blocks that ignore a category
@@ -40,13 +40,13 @@ def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
     """Open a raster for reading: a ``rasterio.DatasetReader``.
 
     Args:
-        name: of a file, or anything else that GDAL opens, like the text of a VRT.
-        label: its name in messages, if it is another.
-        kind: what it should be, in messages.
+        name: a file, or any other name that GDAL opens, like the text of a VRT.
+        label: the name in messages; empty: ``name``.
+        kind: what the raster should be, in messages.
 
     Raises:
-        SceneError: it cannot be opened.
-        UsageError: it is on the network, which this run may not read.
+        SceneError: the raster cannot be opened.
+        UsageError: the raster is on the network, which this run may not read.
     """
     refuse_remote_here(str(name))
     refuse_damaged_boxes(Path(name), label or str(name))
@@ -83,7 +83,7 @@ def failures_as(message: str, error: type[GeodecloudError] = SceneError) -> Iter
 
 @contextmanager
 def late_failures_as(message: str) -> Iterator[None]:
-    """Turn what GDAL finds only after opening, by exceptions of its own, into SceneError."""
+    """Turn GDAL's own exceptions, raised after opening, into SceneError."""
     try:
         yield
     except (CPLE_BaseError, CRSError, UnicodeDecodeError) as failure:
@@ -94,8 +94,8 @@ def late_failures_as(message: str) -> Iterator[None]:
 def without_warning(category: type[Warning]) -> Iterator[None]:
     """Ignore a category of rasterio's warnings while the ``with`` block runs.
 
-    The filters of warnings are the process's. ``warnings.catch_warnings`` would put them back as
-    they were, and undo what other threads have changed meanwhile.
+    Warning filters belong to the whole process. ``warnings.catch_warnings`` would restore all of
+    them, and undo what other threads have changed meanwhile.
     """
     ignored = ("ignore", None, category, None, 0)  # as `simplefilter` adds it
     filters: Any = warnings.filters
@@ -117,23 +117,24 @@ def without_warning(category: type[Warning]) -> Iterator[None]:
 
 
 def without_georeference_warning() -> AbstractContextManager[None]:
-    """Keep rasterio from warning of a raster without a CRS: the package has a warning for it."""
+    """Silence rasterio's warning of a raster without a CRS: geodecloud has its own."""
     return without_warning(NotGeoreferencedWarning)
 
 
 def gdal_resources(cache: int, threads: int) -> AbstractContextManager[None]:
     """Return a context in which GDAL caches ``cache`` bytes and compresses in ``threads`` threads.
 
-    GDAL asks for the size of its cache once, when the process opens its first raster.
+    GDAL reads the size of its cache once, when the process opens its first raster.
     """
     return thread_options({"GDAL_CACHEMAX": str(cache), "GDAL_NUM_THREADS": str(threads)})
 
 
 def require_proj() -> None:
-    """Refuse to work with a PROJ that finds no data: it would lose every CRS without a word.
+    """Refuse to work with a PROJ that finds no data: it would drop every CRS silently.
 
     Raises:
-        GeodecloudError: an environment variable names another installation's data.
+        GeodecloudError: PROJ finds no data, mostly because an environment variable names another
+            installation's.
     """
     try:
         with rasterio.Env():  # which keeps PROJ from writing to stderr

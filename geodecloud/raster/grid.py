@@ -1,4 +1,4 @@
-"""Compare where rasters lie: the grid of a raster, and whether two grids lie alike."""
+"""Describe the grid of a raster, and compare grids."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,12 +11,12 @@ from rasterio.warp import transform_bounds
 Bounds = tuple[float, float, float, float]  # left, bottom, right, top
 
 _DEGREE = 111_195.0  # metres of a degree of latitude: pi / 180 * 6371009, the mean radius
-SAME = 0.01  # pixels between the corners of rasters that lie alike: rounding in the files
+SAME = 0.01  # pixels; largest distance between the corners of equal grids: rounding in files
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of a raster on the ground.
+    """The position of a raster's pixels on the ground.
 
     shape: (rows, columns).
     transform: from (column, row) to x and y, an ``affine.Affine``.
@@ -34,12 +34,12 @@ class Grid:
 
     @property
     def is_placed(self) -> bool:
-        """True if the CRS is one of the Earth: not missing, and not a local one."""
+        """True if the CRS is geographic or projected: not missing, and not local."""
         return self.crs is not None and bool(self.crs.is_geographic or self.crs.is_projected)
 
     @property
     def bounds(self) -> Bounds:
-        """Left, bottom, right, top in the CRS, also of rotated and south-up rasters."""
+        """Left, bottom, right, top in the CRS, of rotated and south-up rasters too."""
         west, south, east, north = array_bounds(*self.shape, self.transform)
         return min(west, east), min(south, north), max(west, east), max(south, north)
 
@@ -52,7 +52,7 @@ class Grid:
 
     @property
     def pixel_metres(self) -> tuple[float, float] | None:
-        """Height and width in metres of the central pixel; None without a CRS of the Earth."""
+        """Height and width in metres of the central pixel; None if the grid is not placed."""
         if not self.is_placed:
             return None
         step = self.transform
@@ -73,14 +73,14 @@ class Grid:
         """
         left, bottom, right, top = transform_bounds(self.crs, crs, *self.bounds)
         if not np.isfinite([left, bottom, right, top]).all():
-            raise RasterioError("the bounds cannot be brought to the other CRS")
+            raise RasterioError("the bounds cannot be transformed to the other CRS")
         return left, bottom, right, top
 
     def overlaps(self, other: Bounds) -> bool:
-        """Return whether any ground lies in both; rasters that only touch share no pixel.
+        """Return whether bounds overlap this grid's; bounds that only touch do not.
 
         Args:
-            other: in this grid's CRS.
+            other: bounds in this grid's CRS.
         """
         left, bottom, right, top = self.bounds
         apart = other[0] >= right or other[2] <= left or other[1] >= top or other[3] <= bottom
@@ -88,12 +88,12 @@ class Grid:
 
 
 def lie_alike(one: Grid, other: Grid, *, tolerance: float = SAME) -> bool:
-    """Return whether pixel (row, column) of both rasters is the same ground.
+    """Return whether pixel (row, column) of both rasters covers the same ground.
 
-    Where a raster is not placed, only the shapes can tell.
+    If a raster is not placed, only the shapes are compared.
 
     Args:
-        tolerance: between the corners, in pixels.
+        tolerance: largest distance between the corners, in pixels.
     """
     if one.shape != other.shape:
         return False
@@ -105,7 +105,7 @@ def lie_alike(one: Grid, other: Grid, *, tolerance: float = SAME) -> bool:
 def cover_alike(one: Grid, other: Grid) -> bool:
     """Return whether both rasters cover the same ground, to one pixel of the coarser raster.
 
-    Where a raster is not placed, only the proportions can tell.
+    If a raster is not placed, only the proportions are compared.
     """
     if one.is_placed and other.is_placed:
         return one.crs == other.crs and _corner_distance(one, other) <= 1
@@ -114,9 +114,9 @@ def cover_alike(one: Grid, other: Grid) -> bool:
 
 
 def _corner_distance(one: Grid, other: Grid) -> float:
-    """Return how far apart the corners lie in x or y, in pixels of the coarser grid."""
+    """Return the largest distance between corners in x or y, in pixels of the coarser grid."""
     coarse = max(one.transform, other.transform, key=lambda transform: abs(transform.determinant))
-    if not coarse.determinant:  # damaged: nothing has a place
+    if not coarse.determinant:  # damaged: pixels have no area
         return 0.0 if one.transform == other.transform else float("inf")
     mine, theirs = ([~coarse * corner for corner in grid.corners] for grid in (one, other))
     return float(np.abs(np.subtract(mine, theirs)).max())

@@ -1,7 +1,7 @@
-"""Look at the boxes of a JP2 file before GDAL does, which circles for ever among damaged ones.
+"""Check the boxes of a JP2 file before GDAL reads them: damaged ones make it loop for ever.
 
-Standard library alone. ISO/IEC 15444-1, annex I: a box has a length (4 bytes), a type (4), and
-where the length is 1 a longer one (8). A last box of length 0 reaches to the end of the file.
+Standard library only. ISO/IEC 15444-1, annex I: a box has a length (4 bytes), a type (4) and, if
+the length is 1, a longer length (8). A last box of length 0 reaches to the end of the file.
 """
 
 from pathlib import Path
@@ -15,29 +15,29 @@ _HEADER, _LONG_HEADER = 8, 16  # bytes
 
 
 def refuse_damaged_boxes(file: Path, label: str) -> None:
-    """Refuse a JP2 file of which a box within a box is damaged; other files are left alone.
+    """Refuse a JP2 file with a damaged box within a box; ignore files of other formats.
 
     Raises:
-        SceneError: it is damaged.
+        SceneError: a box is damaged.
     """
     try:
-        if not file.is_file():  # a pipe would wait
+        if not file.is_file():  # opening a pipe would block
             return
         with file.open("rb") as opened:
             if opened.read(len(_SIGNATURE)) != _SIGNATURE:
                 return
             whole = _are_whole(opened, 0, file.stat().st_size, strict=False)
-    except (OSError, ValueError):  # no file, which GDAL says better
+    except (OSError, ValueError):  # unreadable: GDAL has the better message
         return
     if not whole:
         raise SceneError(f"{label}: damaged JP2: a box in its header does not end where it should")
 
 
 def _are_whole(file: BinaryIO, start: int, end: int, *, strict: bool) -> bool:
-    """Return whether all boxes between two positions have lengths that fit.
+    """Return whether the lengths of all boxes between two positions fit.
 
     Args:
-        strict: nothing else may stand there; at the end of a file, something may.
+        strict: allow no other bytes between the positions; a file may end with some.
     """
     while end - start >= _HEADER:
         file.seek(start)

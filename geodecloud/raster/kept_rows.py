@@ -26,22 +26,22 @@ from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import is_remote
 
 Rows = tuple[NDArray[Any], NDArray[np.bool_]]  # DN (bands, rows, width), validity (rows, width)
-# Decodes the rows from one to another (not included) of some bands, counted from 1.
+# Decodes some bands, counted from 1, of the rows from the first to the last (not included).
 Decode = Callable[[int, int, Sequence[int]], Rows]
 
-# Of what rasterio's GDAL reads, these take 40 ns of processor time and more for a DN. Deflate, LZW,
-# ZSTD, LERC and WebP take 3 to 8. To write a DN to a file and to read it back takes 2.
+# In rasterio's GDAL, these take 40 ns of processor time or more per DN; Deflate, LZW, ZSTD, LERC
+# and WebP take 3 to 8. Writing a DN to a file and reading it back takes 2.
 _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".jpc")
 _SLOW_COMPRESSIONS = ("jpeg2000", "lzma")
 _LEAST_ROWS = 1024  # decoded at once, where blocks are lower; the tiles of a VRT are not known
-_LEAST_CUT = 64  # rows that are decoded at once even where a row of blocks takes too much memory
-_PART_OF_ROOM = 1 / 6  # of the folder of temporary files, at most; outputs need room, too
+_LEAST_CUT = 64  # rows decoded at once even if a row of blocks takes too much memory
+_PART_OF_ROOM = 1 / 6  # most of the temporary folder's free space to use; outputs need some, too
 
 
 def is_slow(dataset: Any, layout: Layout) -> bool:
     """Return whether decoding takes much longer than writing DN to a file and reading them back.
 
-    So it is with JPEG 2000, also in a VRT, and with LZMA. What is on the network is slow, too.
+    JPEG 2000, also in a VRT, LZMA and files on the network are slow.
     """
     files = _files_of(dataset, set())
     return (
@@ -58,7 +58,7 @@ def _files_of(dataset: Any, found: set[str]) -> set[str]:
             continue
         found.add(file)
         if file.lower().endswith(".vrt") and file != dataset.name:
-            # One that is missing may lie where nothing is read.
+            # A missing source may lie outside the part that is read.
             with suppress(GeodecloudError), open_raster(file) as inner:
                 _files_of(inner, found)
     return found
@@ -66,10 +66,10 @@ def _files_of(dataset: Any, found: set[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Portions:
-    """The division of a scene into what is decoded at once.
+    """The division of a scene into portions that are decoded at once.
 
-    ends: the row behind each portion, from the top down.
-    bands: groups of bands, counted from 1, of which one is decoded after the other.
+    ends: the row after each portion, from the top down.
+    bands: groups of bands, counted from 1, that are decoded one after another.
     """
 
     ends: Sequence[int]
@@ -77,13 +77,13 @@ class Portions:
 
     @classmethod
     def of(cls, dataset: Any, layout: Layout, area: Any, most_bytes: int) -> "Portions":
-        """Return portions of whole rows of blocks, or of fewer rows where those take too much.
+        """Return portions of whole rows of blocks, or of fewer rows if those take too much memory.
 
         Args:
             area: the part of the file that is the scene, a ``rasterio.windows.Window``.
-            most_bytes: of a portion.
+            most_bytes: most memory of a portion.
         """
-        # What bands have in common, like blocks of all of them, is decoded for all at once.
+        # Bands that share blocks are decoded together.
         common = layout.interleave != "band" or layout.driver == "VRT"
         common |= isinstance(dataset, WarpedVRT)
         groups = [dataset.indexes] if common else [[band] for band in dataset.indexes]
@@ -97,7 +97,7 @@ class Portions:
 
 
 class KeptRows:
-    """The rows of a scene, kept as they are read from the top down; one thread at once reads."""
+    """The rows of a scene, kept as they are read from the top down, by one thread at a time."""
 
     def __init__(
         self,
@@ -111,17 +111,18 @@ class KeptRows:
         """Keep no row yet.
 
         Args:
-            shape: bands, rows and width of the scene; label: its name in messages.
-            room: bytes in memory; what needs more is kept in a file.
+            shape: bands, rows and width of the scene.
+            room: bytes to use in memory; a scene that needs more is kept in a file.
+            label: the scene's name in messages.
         """
         self._decode, self._portions, self._shape, self._label = decode, portions, shape, label
-        self._known = 0  # rows that are kept
+        self._known = 0  # number of rows kept
         self._planes: _Planes | None = None
         with self._or_forget():
             self._planes = _Planes(shape, np.dtype(dtype), room)
 
     def read(self, first: int, last: int) -> Rows:
-        """Return the rows from one to another (not included)."""
+        """Return rows ``first`` to ``last`` (not included)."""
         while self._planes and self._known < last:
             self._keep(self._known, next(end for end in self._portions.ends if end > self._known))
         if self._planes:
@@ -130,13 +131,13 @@ class KeptRows:
         return self._decode(first, last, range(1, self._shape[0] + 1))
 
     def close(self) -> None:
-        """Forget all rows, and decode from now on."""
+        """Forget all rows; from now on rows are decoded when they are read."""
         if self._planes:
             self._planes.close()
         self._planes = None
 
     def _keep(self, first: int, last: int) -> None:
-        """Decode a portion, and keep it; forget all rows where there is no room for it."""
+        """Decode and keep a portion; forget all rows if there is no room for it."""
         valid = np.ones((last - first, self._shape[2]), np.bool_)
         for bands in self._portions.bands:
             dn, there = self._decode(first, last, bands)
@@ -171,10 +172,10 @@ class _Planes:
     """Bands and validity of a scene, one after the other in memory or in a temporary file."""
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], room: int) -> None:
-        """Open the file.
+        """Open the memory or the file.
 
         Raises:
-            OSError: there is no folder for it, or too little room in it.
+            OSError: there is no folder for temporary files, or too little room in it.
         """
         self._shape, self._dtype = shape, dtype
         bands, height, width = shape
@@ -185,7 +186,7 @@ class _Planes:
         self._file: Any = io.BytesIO() if self._in_memory else tempfile.TemporaryFile()  # noqa: SIM115
 
     def write(self, plane: int, first: int, rows: NDArray[Any]) -> None:
-        """Write rows of a band; of validity, if it is the plane after the last band.
+        """Write rows of a band, or of validity: the plane after the last band.
 
         Raises:
             OSError: there is too little room.
@@ -201,7 +202,7 @@ class _Planes:
         """Return rows that were written.
 
         Raises:
-            OSError: they cannot be read, or are not as they were written.
+            OSError: the rows cannot be read, or differ from what was written.
         """
         bands, _, width = self._shape
         dn = np.empty((bands, last - first, width), self._dtype)
@@ -216,8 +217,8 @@ class _Planes:
         return dn, valid
 
     def close(self) -> None:
-        """Give the room back."""
-        with suppress(OSError):  # what could not be written is not needed
+        """Free the memory, or remove the file."""
+        with suppress(OSError):  # rows that could not be written are not needed
             self._file.close()
 
     def _refuse_too_little_room(self) -> None:
@@ -229,7 +230,7 @@ class _Planes:
             raise OSError(f"{folder}: {free >> 20} MiB are free, {round(needed) >> 20} needed")
 
     def _position(self, plane: int, row: int) -> int:
-        """Return where a row begins in the file."""
+        """Return the position of a row in the file, in bytes."""
         bands, height, width = self._shape
         if plane < bands:
             return (plane * height + row) * width * self._dtype.itemsize

@@ -1,4 +1,4 @@
-"""Say how the pixels of a file lie on the disk, so that an output can be like it."""
+"""Describe the layout of a file's pixels on disk, so that an output can have the same."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -6,13 +6,13 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a file, or of one of the files of one band each.
+    """The layout of a file, or of the first of several files of one band each.
 
-    driver: GDAL's.
+    driver: GDAL's name of the driver.
     block: height and width of a strip or tile in pixels; tiled: blocks are tiles.
-    interleave: of the bands, as GDAL names it.
-    compression: in small letters; "": none. predictor: of the compression.
-    overviews: how many times smaller each is.
+    interleave: GDAL's name of the interleaving of bands.
+    compression: in lower case; "": none. predictor: the compression's predictor.
+    overviews: decimation factors.
     """
 
     driver: str

@@ -1,8 +1,7 @@
 """Hold locks that the operating system releases when a process ends, however it ends.
 
-A lock is a file that one run at a time has locked. Whoever holds it may remove the file, so that
-nothing is left behind; whoever acquires a removed file tries again with the new one. Imports the
-standard library alone.
+A lock is a file that one run at a time has locked. Its holder may remove the file, so that nothing
+is left behind; a run that locks a removed file tries again with the new one. Standard library only.
 """
 
 import contextlib
@@ -24,16 +23,16 @@ else:
     def _lock(descriptor: int) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # NFS answers by either
+        except (BlockingIOError, PermissionError):  # NFS raises either
             return False
         return True
 
 
 def acquire(path: Path) -> int | None:
-    """Lock a file, which is made if it is missing, and return its descriptor.
+    """Lock a file, create it if it is missing, and return its descriptor.
 
-    Two threads of a process exclude each other like two processes. On a shared disk, so do two
-    machines, where the file system has locks for them.
+    Two threads of a process exclude each other like two processes. On a shared disk two machines
+    do so, too, if the file system supports it.
 
     Returns:
         None: another run holds the lock.
@@ -59,19 +58,19 @@ def release(path: Path, descriptor: int, *, remove: bool = True) -> None:
     """Release a lock.
 
     Args:
-        remove: remove its file too.
+        remove: remove the lock's file, too.
     """
-    if remove:  # first: whoever opens it from now on finds it removed, see `acquire`
+    if remove:  # before closing: who opens it in between finds it removed, see `acquire`
         with contextlib.suppress(OSError):
             path.unlink()
     os.close(descriptor)
-    if remove and os.name == "nt":  # where no open file can be removed
+    if remove and os.name == "nt":  # Windows does not remove open files
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Return whether the open file is still the one of this path."""
+    """Return whether the open file is still the one at this path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Read a cloud mask on the scene's grid: only pixels that it calls cloud may change."""
+"""Read a cloud mask on the scene's grid: only pixels that it marks as cloud may change."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from geodecloud.settings import Reading
 # probability, cirrus.
 SCL_CLOUD = (3, 8, 9, 10)
 _SCL = re.compile(r"(?i:(?:^|[_.-])SCL(?:[_.-]|$))|[a-z0-9]SCL(?:[_.-]|$)")
-# Rasters of which not every value but 0 is cloud: by their names, what they hold, and the remedy.
+# Rasters in which non-zero does not mean cloud: pattern of their names, contents and remedy.
 _OTHERS = {
     re.compile(r"Fmask", re.IGNORECASE): (
         "classes or bits",
@@ -49,15 +49,15 @@ _QA_PIXEL = (21824, 21888, 21952, 22280, 23888, 24088, 30048, 54596, 54852, 5505
 class CloudMask:
     """An open mask on the grid of a scene.
 
-    values: mask values that mean cloud; None: every value but 0.
-    height: rows of the scene.
+    values: mask values that mean cloud; None: every non-zero value.
+    height: number of rows of the scene.
     buffer: distance by which cloud is grown, and height and width of a pixel, in metres.
     """
 
     path: Path
     dataset: Any  # rasterio.DatasetReader or WarpedVRT
     values: tuple[int, ...] | None
-    window: Callable[[int, int], Window]  # of the dataset, for (first, last) row of the scene
+    window: Callable[[int, int], Window]  # window of the dataset for scene rows (first, last)
     height: int = 0
     buffer: tuple[float, tuple[float, float]] | None = None
 
@@ -70,7 +70,7 @@ class CloudMask:
         if self.buffer is None:
             return self._read(first, last)
         metres, pixel = self.buffer
-        reach = int(metres / pixel[0])  # rows; no cloud farther away counts
+        reach = int(metres / pixel[0])  # rows; cloud farther away has no effect
         top, bottom = max(first - reach, 0), min(last + reach, self.height)
         cloud = self._read(top, bottom)
         if not cloud.any():
@@ -91,7 +91,7 @@ class CloudMask:
         return allowed
 
     def _refuse_other_kinds(self, values: NDArray[Any]) -> None:
-        """Refuse values that show that not all but 0 is cloud."""
+        """Refuse values in which non-zero cannot mean cloud: probabilities and QA_PIXEL bits."""
         if values.dtype.kind == "f" and ((values > 0) & (values < 1)).any():
             raise UsageError(
                 f"{self.path}: has values between 0 and 1, as a probability; make a mask of 0 and "
@@ -106,15 +106,16 @@ class CloudMask:
 
 @contextmanager
 def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
-    """Open the cloud mask of a reading, beyond which there is no cloud; None: it has none.
+    """Open the cloud mask that a reading names; yield None if it names none.
 
-    Another CRS, resolution or extent is brought to the scene's grid by nearest neighbour. Without
-    ``mask_values``, 3, 8, 9, 10 are cloud where the name has SCL in it, else every value but 0.
+    A mask of another CRS, resolution or extent is warped to the scene's grid by nearest neighbour;
+    beyond the mask there is no cloud. Without ``mask_values``, 3, 8, 9 and 10 mean cloud if the
+    file's name contains SCL, else every non-zero value does.
 
     Raises:
-        UsageError: the scene has no CRS to measure ``mask_buffer`` by, or the mask is known not to
-            be cloud wherever it is not 0.
-        SceneError: the mask cannot be read, lies elsewhere, or has no CRS and another size.
+        UsageError: the scene has no CRS to measure ``mask_buffer`` by, or the mask's name shows
+            that non-zero does not mean cloud.
+        SceneError: the mask cannot be read, covers another area, or has no CRS and another size.
     """
     if reading.mask is None:
         yield None

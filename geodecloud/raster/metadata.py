@@ -1,6 +1,6 @@
-"""Carry over from the scene to a new file all that a file says of itself, one by one.
+"""Copy the metadata that rasterio's profile leaves out from a scene to a new file, one by one.
 
-:mod:`geodecloud.raster.profile` has what the profile carries.
+For the profile, see :mod:`geodecloud.raster.profile`.
 """
 
 from collections.abc import Collection
@@ -34,7 +34,7 @@ def copy_metadata(scene: Scene, out: Any, changed: Collection[int]) -> None:
 
 
 def copy_ground_control(scene: Scene, out: Any) -> None:
-    """Copy control points and rational polynomials, moved where the scene is a part of its file."""
+    """Copy control points and rational polynomials, shifted if the scene is a part of its file."""
     points, crs = scene.dataset.gcps
     left, top = scene.area.col_off, scene.area.row_off
     if points:

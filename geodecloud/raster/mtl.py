@@ -1,10 +1,10 @@
-"""Read the rescaling to reflectance in Landsat's metadata, the MTL file beside a scene."""
+"""Read the scaling of DN to reflectance from Landsat's MTL file beside a scene."""
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Group of the rescaling, by the level of the product. Level 2's file holds that of level 1, too.
+# Group of the rescaling, by product level. The file of level 2 holds the group of level 1, too.
 _GROUPS = {"1": "LEVEL1_RADIOMETRIC_RESCALING", "2": "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"}
 _OLI = re.compile(r"L[CO]0[89]_|LANDSAT_[89]")  # whose red, green and blue are bands 4, 3 and 2
 _PRODUCT = re.compile(r"(L[COTEM]0\d_L([12])[A-Z]{2}_\d{6}_\d{8}_\d{8}_\d\d_[A-Z]\w)(?:_|\.|\Z)")
@@ -15,13 +15,16 @@ Rescaling = list[tuple[float, float]]
 
 
 def read_rescaling(files: Sequence[str], tags: Mapping[str, str]) -> Rescaling:
-    """Return scale and offset of red, green and blue, reflectance = DN * scale + offset, or none.
+    """Return scale and offset of red, green and blue: reflectance = DN * scale + offset.
 
     Reflectance of level 1 is not corrected for the angle of the sun.
 
     Args:
-        files: of the scene; an MTL file of their product, text or JSON, lies beside them.
-        tags: of the scene, which may hold what the MTL file does.
+        files: files of the scene; their product's MTL file, text or JSON, may lie beside them.
+        tags: tags of the scene, which may hold the contents of the MTL file.
+
+    Returns:
+        empty if neither states them.
     """
     flat = "\n".join(f"{key.rpartition('.')[2]} = {value}" for key, value in tags.items())
     if "REFLECTANCE_MULT_BAND" in flat:
@@ -35,7 +38,7 @@ def read_rescaling(files: Sequence[str], tags: Mapping[str, str]) -> Rescaling:
 
 
 def _read_beside(file: Path, product: str) -> str:
-    """Return the text of a product's MTL file beside one of its files; empty: there is none."""
+    """Return the text of the MTL file beside a file of the product; empty: there is none."""
     for metadata in (file.parent / f"{product}_MTL.{kind}" for kind in ("txt", "json")):
         if metadata.is_file() and metadata.stat().st_size <= _LARGEST:
             return metadata.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Give the output a nodata value where the scene declares none."""
+"""Give the output a nodata value if the scene declares none."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
     """Return the DN that means nodata in the output: the scene's, else ``dst_nodata``.
 
     Raises:
-        UsageError: ``dst_nodata`` contradicts the scene, or its dtype does not hold it.
+        UsageError: ``dst_nodata`` contradicts the scene, or the dtype cannot hold it.
     """
     wanted = output.dst_nodata
     if wanted is None or wanted == scene.nodata or (is_nan(wanted) and is_nan(scene.nodata)):
@@ -47,9 +47,9 @@ def output_nodata(scene: Scene, output: Output) -> float | None:
 
 
 class NodataCheck:
-    """Find pixels that would turn into nodata, as ``dst_nodata`` is their DN by chance.
+    """A check for pixels that would turn into nodata because their DN equals ``dst_nodata``.
 
-    Restored pixels never take that DN; measured ones may have it.
+    Restored pixels never take that DN, but measured pixels may have it.
     """
 
     def __init__(self, scene: Scene, output: Output) -> None:
@@ -59,7 +59,7 @@ class NodataCheck:
         self._pixels = 0
 
     def add(self, dn: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Look at rows of the output.
+        """Count such pixels in rows of the output.
 
         Args:
             dn: (bands, rows, width).
@@ -69,10 +69,10 @@ class NodataCheck:
             self._pixels += int(((dn == self._value).any(axis=0) & valid).sum())
 
     def finish(self) -> None:
-        """Refuse the value, after all rows.
+        """Refuse ``dst_nodata`` if a pixel has it, after all rows.
 
         Raises:
-            UsageError: pixels of the scene hold it.
+            UsageError: measured pixels have this DN.
         """
         if self._pixels and self._value is not None:
             raise UsageError(

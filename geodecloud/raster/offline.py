@@ -1,8 +1,8 @@
 """Keep GDAL off the network unless the user allows it, whatever a file refers to.
 
-A VRT may name sources that GDAL fetches: ``/vsicurl/``, a WMS, an object store. Names on the
-network are refused. For what else a file may refer to, GDAL gets a proxy that does not exist: it
-has no switch for all of its drivers, but all go through curl.
+A VRT may name sources that GDAL fetches: ``/vsicurl/``, a WMS, an object store. Such names are
+refused. GDAL has no single switch to turn off the network, but all of its drivers use curl: so
+against references that are not found here, curl gets a proxy that does not exist.
 """
 
 import html
@@ -25,21 +25,21 @@ _OFFLINE = {
     "GDAL_HTTP_MAX_RETRY": "0",
     "GDAL_HTTP_TIMEOUT": "0.001",  # seconds; of hosts that no_proxy names
     "VRT_NUM_THREADS": "1",  # threads of GDAL's own would not have these options
-    # What speeds reading from object stores up would hide the masks that lie beside files here.
+    # Users change these for object stores, which would hide masks that lie beside local files.
     "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
     "GDAL_PAM_ENABLED": "YES",
 }
-_EXCEPTIONS = ("no_proxy", "NO_PROXY")  # name hosts that curl would reach past the proxy
+_EXCEPTIONS = ("no_proxy", "NO_PROXY")  # variables that name hosts to reach without the proxy
 _REMOTE = re.compile(
     r"/vsi(?!zip|tar|gzip|mem|subfile|sparse|cached|stdin|7z|rar)\w+/|\b(?!file:|vrt:)\w+://"
     r"|^(?:wms|wmts|wcs|ogcapi|plmosaic|eedai|daas|ngw|stacta|stacit):"
 )
-_SERVICE = re.compile(  # the description of one
+_SERVICE = re.compile(  # the description of a service on the network
     r"\s*(?:<\?[^>]*\?>\s*)?<(?:GDAL_|WM[ST]|WMTS|WCS|Capabilities)", re.IGNORECASE
 )
 _SOURCE = re.compile(r"<Source(?:Filename|Dataset)([^>]*)>(.*?)</Source", re.DOTALL)
-_MOST_TEXT = 1 << 26  # bytes of a VRT that is looked into
-_DEEPEST = 8  # VRT in a VRT
+_MOST_TEXT = 1 << 26  # bytes read of a VRT
+_DEEPEST = 8  # levels of VRT within a VRT
 
 
 def is_remote(name: str) -> bool:
@@ -58,7 +58,9 @@ def refuse_remote(name: str, *, allowed: bool) -> None:
     if not name.lstrip().startswith("<") and is_remote(name):
         raise UsageError(f"{name}: is on the network; `allow_network` reads it")
     for source in _sources(name, _DEEPEST):
-        raise UsageError(f"{_short(name)}: reads {source} on the network; `allow_network` does so")
+        raise UsageError(
+            f"{_short(name)}: reads {source} on the network; `allow_network` allows it"
+        )
 
 
 def refuse_remote_here(name: str) -> None:
@@ -68,7 +70,7 @@ def refuse_remote_here(name: str) -> None:
 
 def offline(*, allowed: bool) -> AbstractContextManager[None]:
     """Keep GDAL off the network in this thread in a ``with`` block, unless it is ``allowed``."""
-    if allowed:  # also where a caller of this thread is offline
+    if allowed:  # even if the caller is offline
         return thread_options(dict.fromkeys(_OFFLINE))
     if process_is_owned():
         for name in _EXCEPTIONS:
@@ -77,7 +79,12 @@ def offline(*, allowed: bool) -> AbstractContextManager[None]:
 
 
 def _sources(name: str, depth: int) -> Iterator[str]:
-    """Yield the sources on the network that a VRT names, by its file or its text."""
+    """Yield the sources on the network that a VRT names.
+
+    Args:
+        name: the VRT's file or its text.
+        depth: levels of VRT within a VRT to follow.
+    """
     text = name if name.lstrip().startswith("<") else _xml(Path(name))
     if _SERVICE.match(text):
         yield _short(name)
@@ -91,7 +98,7 @@ def _sources(name: str, depth: int) -> Iterator[str]:
 
 
 def _xml(file: Path) -> str:
-    """Return the text of an XML file; nothing of any other."""
+    """Return the text of an XML file; empty for any other file."""
     try:
         if not file.is_file():
             return ""
@@ -106,5 +113,5 @@ def _xml(file: Path) -> str:
 
 
 def _short(name: str) -> str:
-    """Return a name for a message: of XML, its beginning."""
+    """Return a name for a message; XML is cut to its beginning."""
     return " ".join(name.split())[:100] if name.lstrip().startswith("<") else name

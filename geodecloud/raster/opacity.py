@@ -1,4 +1,4 @@
-"""Write how opaque the cloud over each pixel is, and how deep a cloud's shadow, in percent."""
+"""Write the opacity of cloud over each pixel, and the depth of cloud shadow, in percent."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from geodecloud.raster.style import Colour, pseudocolour
 from geodecloud.raster.writer import RowWriter, create_band
 from geodecloud.settings import Output
 
-NO_PERCENT = 255  # where there are no data
+NO_PERCENT = 255  # nodata
 _QUARTERS = ("1-25", "26-50", "51-75", "76-100")
-# For people, the meaning of ranges of the codes of each band.
+# Meanings of ranges of values in each band, for people.
 LEGENDS = (
     {"0": "no cloud"} | dict.fromkeys(_QUARTERS, "opacity in percent"),
     {"0": "no shadow"} | dict.fromkeys(_QUARTERS, "shadow in percent") | {"255": "nodata"},
 )
-# No colour table in the file: GDAL takes the second of two bands for alpha where the first has one,
-# in each copy and COG, and gdalwarp then erases both wherever there is no shadow.
+# The file has no colour table: with one, GDAL takes the second of two bands for alpha in each copy
+# and COG, and gdalwarp then erases both bands wherever there is no shadow.
 _STYLED: tuple[tuple[int, str, Colour], ...] = (
     (0, "no cloud", (0, 0, 0, 0)),
     (1, "cloud: 1 %", (40, 60, 160, 255)),
@@ -41,7 +41,7 @@ def create_percent(scene: Scene, path: Path, output: Output) -> Iterator[RowWrit
     """Open a new raster of opacity and shadow on the scene's grid to write rows to: uint8.
 
     Raises:
-        OutputError: it cannot be written (disk full, say).
+        OutputError: the raster cannot be written, for example because the disk is full.
     """
     profile = band_profile(scene, "uint8", NO_PERCENT) | {"count": len(OPACITY)}
     with create_band(scene, path, profile, output.format) as (out, writer):

@@ -1,4 +1,4 @@
-"""Tell rasters that this program has made from all others."""
+"""Recognise the rasters that geodecloud has written."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _RASTERS = (".tif", ".tiff")
 
 
 def tags_of_output(path: Path) -> dict[str, str]:
-    """Return this program's tags of a file, without their prefix; none where it has not made it."""
+    """Return a file's geodecloud tags, without their prefix; empty for other programs' files."""
     tags, _ = _stated(path)
     return {name.removeprefix(TAG): tags[name] for name in tags if name.startswith(TAG)}
 
@@ -19,7 +19,7 @@ def tags_of_output(path: Path) -> dict[str, str]:
 def is_output(path: Path) -> bool:
     """Return whether a file is a restored scene, provenance, opacity or a cloud mask.
 
-    Simulated scenes are none: they are made to be restored.
+    Simulated scenes do not count: they are made to be restored.
     """
     if path.suffix.lower() not in _RASTERS or not path.is_file():
         return False
@@ -33,12 +33,12 @@ def is_provenance(path: Path) -> bool:
 
 
 def is_opacity(path: Path) -> bool:
-    """Return whether a file is a raster of opacity and shadow; that of a simulation is another."""
+    """Return whether a file is a raster of opacity and shadow; simulated opacity is not."""
     return kind_of(_stated(path)[1]) == "opacity"
 
 
 def _stated(path: Path) -> tuple[dict[str, str], tuple[str | None, ...]]:
-    """Return a raster's tags, and the descriptions of its bands; none of a file that is none."""
+    """Return a raster's tags and band descriptions; both empty if the file is not a raster."""
     try:
         with open_raster(path) as file:
             return file.tags(), tuple(file.descriptions)

@@ -1,6 +1,6 @@
-"""Write the outputs of a run together: the scene, and what stands beside it.
+"""Write the outputs of a run together: the restored scene, and the files beside it.
 
-Beside it may stand provenance, opacity, a cloud mask, a preview, a report and a STAC item.
+These may be provenance, opacity, a cloud mask, a preview, a report and a STAC item.
 """
 
 import json
@@ -36,7 +36,7 @@ from geodecloud.raster.writer import create_like
 from geodecloud.settings import Output
 from geodecloud.version import VERSION
 
-# Rasters beside the restored scene, as the settings name them: to open one, its style for QGIS.
+# Rasters beside the restored scene, by their option: the function that opens one, its QGIS style.
 _BESIDE = {
     "provenance": (create_provenance, style_of_provenance),
     "opacity": (create_percent, style_of_opacity),
@@ -48,18 +48,19 @@ class Outputs:
     """The files of a run, which appear together when the ``with`` block ends well.
 
     Args:
-        dst: the restored scene.
-        output: what else is written, and how.
+        dst: path of the restored scene.
+        output: the other files to write, and their format.
         protected: files that are never replaced.
         others: bands that change beside red, green and blue.
 
     Attributes:
         nodata: the DN that means nodata in the output; None: there is none.
-        unwritten: the DN that no restored pixel may take: that, or the scene's undeclared fill.
+        unwritten: the DN that no restored pixel may take: ``nodata``, else the scene's undeclared
+            fill.
 
-    Raises, when it is entered:
-        OutputError: a file exists, or cannot be written.
+    Raises:
         UsageError: the output settings do not fit the scene.
+        OutputError: on entry, a file exists or cannot be written.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Outputs:
         """Return the paths that would be written, without writing any.
 
         Raises:
-            OutputError: one exists, cannot be written, or is named twice.
+            OutputError: a path exists, cannot be written, or is named twice.
         """
         paths = self._paths()
         self._parts().check_all(paths)
@@ -140,10 +141,10 @@ class Outputs:
         return [self._dst, *beside, *filter(None, (output.preview, output.report, item))]
 
     def _find_stale(self) -> StaleOutputs:
-        """Return what the new picture makes untrue.
+        """Return the existing outputs that will not fit the new scene.
 
         Raises:
-            OutputError: there is some, and nothing may be replaced.
+            OutputError: there are some, and nothing may be replaced.
         """
         stale = StaleOutputs(self._dst, (*self._paths(), *self._protected))
         if not self._output.overwrite and not self._dst.exists():
@@ -151,7 +152,7 @@ class Outputs:
         return stale
 
     def _styles(self) -> dict[Path, str]:
-        """Return the styles to write for QGIS, by path; one that exists is the user's."""
+        """Return the QGIS styles to write, by path; an existing style is the user's and stays."""
         paths = {path.with_suffix(".qml"): name for name, path in self._rasters.items()}
         return {path: _BESIDE[name][1]() for path, name in paths.items() if not path.exists()}
 
@@ -161,18 +162,18 @@ class Outputs:
     def write(
         self, rows: Iterator[Rows], radiometry: Radiometry, settings: str, model_name: str
     ) -> Counts:
-        """Write all rows of the scene, in the order in which they come; say what was done.
+        """Write all rows of the scene, in the order in which they come.
 
         Args:
-            settings: as JSON, for the tags and the STAC item.
-            model_name: for both, too.
+            settings: the settings as JSON, for the tags, the STAC item and the report.
+            model_name: for the same.
 
         Returns:
-            the pixels and windows of all rows.
+            the counts of pixels and windows over all rows.
 
         Raises:
-            OutputError: the disk is full, say.
-            UsageError: clear pixels hold ``dst_nodata``.
+            OutputError: a file cannot be written, for example because the disk is full.
+            UsageError: clear pixels have the DN ``dst_nodata``.
         """
         scene, options = self._scene, json.loads(settings)
         self._restored.tag(self._tags(radiometry, settings, model_name))
@@ -203,13 +204,13 @@ class Outputs:
         return counts
 
     def write_report(self, warnings: Iterable[str]) -> None:
-        """Write the report, if one is asked for, after all rows.
+        """Write the report, if the settings name one; call it after all rows.
 
         Args:
-            warnings: of the run, one line each.
+            warnings: the run's warnings, one line each.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the report cannot be written.
         """
         if self._report and self._pictures:
             run = replace(self._run, warnings=tuple(warnings))
@@ -219,7 +220,7 @@ class Outputs:
         counts, check = Counts(), NodataCheck(self._scene, self._output)
         for some in rows:
             counts += self._write_some(some, check)
-            del some  # while the next ones are waited for
+            del some  # free its memory while waiting for the next
         check.finish()
         return counts
 

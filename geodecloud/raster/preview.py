@@ -1,4 +1,4 @@
-"""Save pictures for people: before | after | provenance, and grids of pictures to compare."""
+"""Save pictures to look at: before | after | provenance, and grids of pictures to compare."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ _GAP = 4  # white pixels between panels
 
 
 class Preview:
-    """Collects every n-th pixel while a scene is written.
+    """A PNG of every n-th pixel, collected while a scene is written.
 
-    The PNG is saved when the ``with`` block ends well.
+    It is saved when the ``with`` block ends well.
     """
 
     def __init__(self, path: Path, height: int, width: int, radiometry: Radiometry) -> None:
@@ -34,7 +34,7 @@ class Preview:
         after: NDArray[Any],
         provenance: NDArray[np.uint8],
     ) -> None:
-        """Take rows from ``first`` on, in any order.
+        """Add rows from ``first`` on, in any order.
 
         Args:
             before, after: R, G, B as DN, (3, rows, width).
@@ -85,7 +85,7 @@ def save_grid(path: Path, rows: list[list[NDArray[np.float32]]]) -> None:
         rows: rows of pictures in model range, float32 (3, height, width), all of the same size.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the PNG cannot be written.
     """
     lines = [np.concatenate([_with_gap(picture) for picture in row], axis=1) for row in rows]
     try:
@@ -102,6 +102,6 @@ def _with_gap(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _save(picture: NDArray[np.uint8], path: Path) -> None:
     """Save (rows, columns, 3) as PNG."""
-    from PIL import Image  # only who wants a picture waits for the import
+    from PIL import Image  # slow to import, and only pictures need it
 
     Image.fromarray(picture).save(path, format="PNG")

@@ -1,7 +1,6 @@
-"""Know whether the process belongs to the program, and then keep foreign settings out of it.
+"""Record whether the process is the program's own; if so, keep foreign settings out of it.
 
-In the library the process is the user's: nothing of it is changed. Imports the standard library
-alone.
+A user's Python that imports the library is left unchanged. Standard library only.
 """
 
 import importlib.util
@@ -14,12 +13,12 @@ _owned = False
 
 
 def own_process() -> None:
-    """Take the process for the program's own: for programs and workers, before any raster opens.
+    """Declare the process the program's own; programs and workers call it before opening a raster.
 
     PROJ and GDAL then use the data of rasterio's wheel, whatever the environment says. A rasterio
-    that was built on this machine has no data of its own, and goes on with what is set.
+    that was built on this machine has no data of its own, and keeps the environment's.
     """
-    global _owned  # noqa: PLW0603  it is a fact of the process
+    global _owned  # noqa: PLW0603  a property of the process
     _owned = True
     if _wheel_has_data():
         for name in DATA_VARIABLES:

@@ -1,7 +1,7 @@
-"""Know products by the names that their providers give them: radiometry, level and date.
+"""Recognise products by their providers' file names: radiometry, level and date.
 
-A product's name is a statement of its provider; a name that only sounds like a sensor is a hint
-for a message.
+A product's name is a statement of its provider. A name that merely resembles a sensor's serves for
+messages only.
 """
 
 import re
@@ -24,7 +24,7 @@ FIRST_OFFSET = date(2022, 1, 25)
 class Product:
     """A kind of product of more than 8 bits: reflectance = (DN + offset) / scale.
 
-    pattern: of its files' names.
+    pattern: matches the names of its files.
     level: L1C: top of atmosphere, L2A: surface reflectance.
     """
 
@@ -48,7 +48,7 @@ LANDSAT_2 = Product(
     LANDSAT_2_SCALE,
     LANDSAT_2_OFFSET,
 )
-# The first that fits counts. Ids of Landsat 8's level 1 lead the names of files made from it, too.
+# The first match counts: names of products made from Landsat 8's level 1 begin with its id, too.
 PRODUCTS = (
     HLS,
     Product("Landsat Collection 1 level 2", re.compile(r"_01_(?:T1|T2|RT)_sr_band\d", re.I), "L2A"),
@@ -83,7 +83,7 @@ _SENTINEL_2 = re.compile(
 )
 _DAY = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)(?!\d)")
 _HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
-# Names that only sound like a sensor, each with what to do about it.
+# Names that merely resemble a sensor's, for remedies in messages.
 _LANDSAT = re.compile(r"(?<![A-Za-z0-9])L[COTEM]?0?[4-9](?!\d)|landsat", re.IGNORECASE)
 _PLANET = re.compile(r"AnalyticMS|planet|psscene|(?<![A-Za-z0-9])PS[BS2]", re.IGNORECASE)
 
@@ -91,11 +91,11 @@ _PLANET = re.compile(r"AnalyticMS|planet|psscene|(?<![A-Za-z0-9])PS[BS2]", re.IG
 def find_product(
     names: Sequence[str], tags: Sequence[str] = (), bands: Sequence[str | None] = ()
 ) -> Product | None:
-    """Return the product that a file is of; None: not known.
+    """Return the product that a file belongs to; None: not known.
 
     Args:
-        names: of the file and of the files it is made of.
-        tags: keys of its tags, in capitals.
+        names: names of the file and of the files it is made of.
+        tags: keys of the file's tags, in upper case.
         bands: descriptions of red, green and blue.
     """
     if not _HLS_TAGS.isdisjoint(tags):
@@ -112,9 +112,9 @@ def is_harmonized(text: str) -> bool:
 
 
 def find_sentinel_date(names: Sequence[str]) -> date | None:
-    """Return the day when Sentinel-2 took a scene, by names with their folders; None: not known."""
+    """Return the day when Sentinel-2 took a scene, by file paths; None: not known."""
     for name in names:
-        for part in reversed(re.split(r"[/\\]", name)):  # a file's own name is surer
+        for part in reversed(re.split(r"[/\\]", name)):  # a file's own name before its folders'
             if _SENTINEL_2.search(part) and (day := find_date(part)):
                 return day
     return None
@@ -136,10 +136,10 @@ def find_date(text: str) -> date | None:
 
 
 def suggest_radiometry(names: Sequence[str], highest: float) -> str:
-    """Return what to do about a radiometry that nothing states, by the sensor that names suggest.
+    """Return the remedy, in words, for an unknown radiometry, by the sensor that names suggest.
 
     Args:
-        highest: DN of the scene.
+        highest: highest DN of the scene.
     """
     text = " ".join(names)
     landsat_2 = f"`scale` {LANDSAT_2_SCALE:.3f} and `offset` {LANDSAT_2_OFFSET:.4f}"

@@ -28,19 +28,19 @@ _SECOND_FILES = ("tfw", "worldfile")
 _WARPING = ("target_srs", "tiling_scheme")
 _BLOCK = 256  # pixels, of tiles where the scene has none
 _TIFF_BLOCK = 16  # pixels; TIFF wants a multiple
-_TRIED = ("uint8", "uint16", "float32")  # dtypes that stand for those of scenes
-# What precedes GDAL's messages about a file in memory, which nobody knows by its name.
+_TRIED = ("uint8", "uint16", "float32")  # dtypes to try while the scene's is not known
+# The prefix of GDAL's messages about a file in memory, whose name means nothing to a user.
 _OF_MEMORY_FILE = re.compile(r"^(?:CPLE_\w+ in )?(?:\S*[0-9a-f-]{36}\.tif(?:, band \d+)?: )?")
-# With a predictor, GDAL's usual level 6 takes twice as long for the same pixels. Files of 16 bits
-# come out 2 % larger, those of 8 bits 4 % smaller.
+# With a predictor, GDAL's default level 6 takes twice as long. At level 1, 16-bit files are 2 %
+# larger, 8-bit files 4 % smaller.
 _DEFLATE_LEVEL = 1
 
 
 def creation_options(output: Output) -> dict[str, str]:
-    """Return GDAL's creation options, their names in small letters.
+    """Return GDAL's creation options, their names in lower case.
 
     Raises:
-        UsageError: an option that would change clear pixels or the grid, or write a second file.
+        UsageError: an option would change clear pixels or the grid, or write a second file.
     """
     pairs = (option.partition("=") for option in output.creation_options)
     options = {key.lower(): value for key, _, value in pairs}
@@ -67,11 +67,11 @@ def refuse_unknown_options(output: Output, dtypes: Sequence[str] = _TRIED) -> No
     """Try the creation options on a tiny file in memory, as GDAL only logs unknown ones.
 
     Args:
-        dtypes: of the scene, or those that it may have.
+        dtypes: the scene's dtype, or those that it may have.
 
     Raises:
-        UsageError: GDAL does not know an option, or its value; or the file does not keep its
-            pixels. That holds for all of the dtypes.
+        UsageError: for every dtype, GDAL does not know an option or its value, or the file does
+            not preserve its pixels.
     """
     options = {name.upper(): value for name, value in creation_options(output).items()}
     if not options:
@@ -89,7 +89,7 @@ def refuse_unknown_options(output: Output, dtypes: Sequence[str] = _TRIED) -> No
 
 
 def _find_fault(file_format: Format, options: dict[str, str], dtype: str) -> str | None:
-    """Return what is wrong with creation options for a file of this dtype; None: nothing is."""
+    """Return the fault of creation options for a file of this dtype, in words; None: no fault."""
     tiny = {"driver": "GTiff", "width": 64, "height": 64, "count": 3, "dtype": dtype}
     of_gtiff = options if file_format == "gtiff" else {}
     pixels = np.random.default_rng(0).integers(0, 127, (3, 64, 64)).astype(dtype)
@@ -143,7 +143,7 @@ def profile_of(scene: Scene, output: Output) -> dict[str, Any]:
         profile["zlevel"] = _DEFLATE_LEVEL
     if source.colorinterp[0] == ColorInterp.red:
         profile["photometric"] = "RGB"
-    if scene.masked:  # GDAL's threads trip over the directory of the mask, and print errors
+    if scene.masked:  # several threads make GDAL print errors about the mask's directory
         profile["num_threads"] = 1
     if output.format == "cog":
         return profile
@@ -167,7 +167,7 @@ def cog_options(
     """Return the COG driver's options to copy a file of this profile; None: no COG is wanted.
 
     Args:
-        resampling: of the overviews.
+        resampling: resampling of the overviews.
     """
     if output.format != "cog":
         return None
@@ -182,7 +182,7 @@ def cog_options(
 
 
 def _grid_profile(scene: Scene) -> dict[str, Any]:
-    """Return size, georeference and blocks like the scene's."""
+    """Return the scene's size, georeference and blocks."""
     height, width = scene.shape
     grid = {"height": height, "width": width, "crs": scene.dataset.crs}
     grid |= {"transform": scene.transform, "BIGTIFF": "IF_SAFER"}
@@ -195,7 +195,7 @@ def output_block(scene: Scene) -> tuple[int, int]:
 
 
 def _layout(scene: Scene) -> dict[str, Any]:
-    """Return strips or tiles, and the interleaving of bands: as in a GeoTIFF, else tiles."""
+    """Return the blocks and the interleaving of a scene in a GeoTIFF; for other formats, tiles."""
     like, (height, width) = scene.layout, output_block(scene)
     if like.driver != "GTiff":
         return {"tiled": True, "blockxsize": width, "blockysize": height}
@@ -206,7 +206,7 @@ def _layout(scene: Scene) -> dict[str, Any]:
 
 
 def _compression(scene: Scene) -> dict[str, Any]:
-    """Return the scene's compression where it loses nothing, else deflate with a predictor."""
+    """Return the scene's compression if it is lossless, else deflate with a predictor."""
     compression = scene.layout.compression
     kept = scene.layout.driver == "GTiff" and compression
     if kept and compression in _LOSSY:

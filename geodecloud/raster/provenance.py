@@ -1,4 +1,4 @@
-"""Say of every output pixel whether it was measured, restored or invented: the codes, once."""
+"""Define the provenance codes: whether an output pixel was measured, restored or invented."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -17,15 +17,15 @@ from geodecloud.raster.writer import RowWriter
 from geodecloud.settings import Output
 
 MOST_REFERENCES = 100
-RESTORED = range(1, 101)  # codes: the percentage to which a pixel was restored
-REFERENCES = range(110, 110 + MOST_REFERENCES)  # codes: from the first reference, the second...
+RESTORED = range(1, 101)  # codes: how far a pixel was restored, in percent
+REFERENCES = range(110, 110 + MOST_REFERENCES)  # codes: from the first reference, the second ...
 
 
 class Provenance(IntEnum):
     """Codes of a provenance raster; those between MEASURED and FILLED are ``RESTORED``.
 
-    Assign a code to an array, do not compute with one: NumPy takes it for an int64. Ask for a
-    group of codes by :func:`among`, never by their order, which means nothing.
+    Assign codes to arrays, but do not compute with them: NumPy takes a code for an int64. Test for
+    groups of codes with :func:`among`; the order of codes means nothing.
     """
 
     MEASURED = 0
@@ -50,7 +50,7 @@ REAL = (Provenance.MEASURED, *REFERENCES)
 
 
 def among(codes: NDArray[np.uint8], group: Iterable[int]) -> NDArray[np.bool_]:
-    """Return where codes, of any shape, belong to a group of codes."""
+    """Return where codes belong to a group: bool, the shape of ``codes``."""
     table = np.zeros(256, bool)
     table[list(group)] = True
     return table[np.asarray(codes)]
@@ -59,16 +59,16 @@ def among(codes: NDArray[np.uint8], group: Iterable[int]) -> NDArray[np.bool_]:
 def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where pixels are measured ground, of the scene or of a reference.
 
-    Not real is what the network or the fill computed, restored and relit pixels included, and what
-    shows no ground: cloud that was kept, and nodata.
+    Pixels that the network or the fill computed are not real, and neither are pixels that show no
+    ground: kept cloud and nodata.
 
     Args:
-        codes: provenance of any shape.
+        codes: provenance, of any shape.
     """
     return among(codes, REAL)
 
 
-# Codes, their meaning and colour: for the colour table, the categories, the style and the docs.
+# Code -> meaning and colour, for the colour table, the categories, the style and the docs.
 MEANINGS: dict[int, tuple[str, Colour]] = {
     Provenance.MEASURED.value: ("measured, untouched", (0, 0, 0, 0)),
     **{
@@ -93,7 +93,7 @@ TEXT = (
     "105 cloud made nodata, "
     "110 and up from a reference, 255 nodata"
 )
-# Codes of the style in QGIS, which paints what lies between two of them in between.
+# Codes of the QGIS style; QGIS interpolates the colours between them.
 _STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 105, REFERENCES[0], REFERENCES[-1])
 
 
@@ -109,7 +109,7 @@ def legend() -> dict[str, str]:
 
 
 def style() -> str:
-    """Return the style of a provenance raster for QGIS, as the text of a .qml file."""
+    """Return the QGIS style of a provenance raster, as the text of a .qml file."""
     items = ((code, *MEANINGS[code]) for code in _STYLED)
     return pseudocolour(items, COLOURS[Provenance.NODATA])
 
@@ -122,13 +122,13 @@ def create_provenance(
 
 
 def read_provenance(path: Path) -> NDArray[np.uint8]:
-    """Return the whole of a provenance raster, uint8 (rows, columns)."""
+    """Return a whole provenance raster: uint8 (rows, columns)."""
     provenance: NDArray[np.uint8] = read_array(path)[0]
     return provenance
 
 
 def provenance_picture(provenance: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return provenance (rows, columns) as R, G, B (rows, columns, 3), by its colour table."""
+    """Return provenance (rows, columns) in its colours: R, G, B, uint8 (rows, columns, 3)."""
     table = np.zeros((256, 3), np.uint8)
     for code, colour in COLOURS.items():
         table[code] = colour[:3]

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a scene; a field is None before the stage that sets it, and after its last use.
+    """Some rows of a scene; a field is None before the stage that sets it and after its last use.
 
     first: the first row.
     dn: (bands, rows, width), the file's dtype, as read.
@@ -26,15 +26,15 @@ class Rows:
     opacity: float32 (rows, width), 0..1, by the network, then as screened.
     shadow: float32 (rows, width), 0..1, of a cloud, by the network; None where it finds none.
     windows, windows_skipped: windows that end in these rows, and those not computed.
-    fill_weight: float32 (rows, width), 0..1, how far a pixel takes the colour of the fill.
-    fringe: float32 (rows, width), 0..1, how far the other bands keep their own light beside opaque
-        cloud; None: there are none.
+    fill_weight: float32 (rows, width), 0..1, weight of the fill's colour.
+    fringe: float32 (rows, width), 0..1, how far the other bands keep their own values beside
+        opaque cloud; None: there are no other bands.
     out: (bands, rows, width), dtype of ``dn``, the output's DN.
     provenance: uint8 (rows, width).
     columns: slices outside of which there is neither cloud nor shadow, so that no pixel changes;
         None: all columns.
-    found: uint8 (2, rows, width), opacity and shadow in percent, 255 without data; None: not asked.
-    classes: uint8 (rows, width), of a cloud mask; None: not asked.
+    found: uint8 (2, rows, width), opacity and shadow in percent, 255 is nodata; None: not wanted.
+    classes: uint8 (rows, width), classes of the cloud mask; None: not wanted.
     """
 
     first: int
@@ -55,7 +55,7 @@ class Rows:
 
     @property
     def last(self) -> int:
-        """The row after the last."""
+        """The row after the last one of these rows."""
         return self.first + len(self.valid)
 
     @property
@@ -64,10 +64,10 @@ class Rows:
         return (slice(0, self.valid.shape[1]),) if self.columns is None else self.columns
 
     def part(self, start: int, stop: int, columns: slice | None = None) -> "Rows":
-        """Return rows ``start`` to ``stop`` (not included) of these, as views.
+        """Return rows ``start`` to ``stop`` (not included) of these rows, as views.
 
         Args:
-            columns: that the part has, of which all may change; None: all columns.
+            columns: columns of the part, all of which may change; None: all columns.
         """
         part = (..., slice(start, stop), columns or slice(None))
         arrays = {name: array[part] for name, array in _arrays(self).items()}
@@ -75,7 +75,7 @@ class Rows:
         return dataclasses.replace(self, first=self.first + start, **arrays, **more)
 
     def pieces(self, height: int) -> Iterator["Rows"]:
-        """Yield parts of ``height`` rows, so that what is computed of them needs little memory."""
+        """Yield parts of ``height`` rows, so that computing on them needs little memory."""
         for start in range(0, len(self.valid), height):
             yield self.part(start, start + height)
 
@@ -87,18 +87,18 @@ def given(value: T | None) -> T:
 
 
 def _arrays(rows: Rows) -> dict[str, Any]:
-    """Return the arrays that are set, by the field's name."""
+    """Return the arrays that are set, by field name."""
     return {name: value for name, value in vars(rows).items() if isinstance(value, np.ndarray)}
 
 
 def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
-    """Write rows at the end of a file.
+    """Write rows at the end of a temporary file.
 
     Args:
-        folder: of the file, for the message.
+        folder: the file's folder, for the message.
 
     Raises:
-        OutputError: the disk is full.
+        OutputError: the rows cannot be written, for example because the disk is full.
     """
     arrays = _arrays(rows)
     try:
@@ -115,7 +115,7 @@ def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
 
 
 def take_back(file: IO[bytes]) -> Rows:
-    """Return the next rows of a file that were set aside."""
+    """Return the next rows of a file that :func:`set_aside` has written."""
     first, windows, skipped, *fields = np.load(file).tolist()
     columns = tuple(slice(start, stop) for start, stop in np.load(file).tolist())
     arrays = {_FIELDS[number]: np.load(file) for number in fields}

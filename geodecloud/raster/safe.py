@@ -1,7 +1,7 @@
 """Read the metadata of a Sentinel-2 product: the images of its bands, and their tags.
 
-GDAL's driver for Sentinel-2 reads only the product's metadata here, not its pixels: it returns
-zeros for a missing JP2, knows no nodata value, and leaves out red, green and blue at 20 and 60 m.
+GDAL's Sentinel-2 driver reads only the metadata here, not the pixels: it returns zeros for a
+missing JP2, knows no nodata value, and leaves out red, green and blue at 20 and 60 m.
 """
 
 import re
@@ -26,8 +26,9 @@ class SafeProduct:
     """A Sentinel-2 product.
 
     level: 1C or 2A.
-    metadata: the file of its metadata, as GDAL names it; xml: its text.
-    epsg: code of its CRS.
+    metadata: the metadata file, as GDAL names it.
+    epsg: EPSG code of the CRS.
+    xml: text of the metadata file.
     """
 
     level: str
@@ -37,7 +38,7 @@ class SafeProduct:
 
     @classmethod
     def of(cls, metadata: str) -> "SafeProduct | None":
-        """Return the product of a file of metadata; None: none of level 1C or 2A."""
+        """Return the product of a metadata file; None: it is not of level 1C or 2A."""
         with open_raster(metadata) as dataset:
             first = _SUBDATASET.fullmatch((dataset.subdatasets or [""])[0])
             xml = dataset.tags(ns="xml:SENTINEL2").get("xml:SENTINEL2", "")
@@ -45,7 +46,7 @@ class SafeProduct:
 
     @property
     def images(self) -> list[str]:
-        """The images that the metadata name, as GDAL opens them."""
+        """The images that the metadata list, as GDAL opens them."""
         root = self.metadata.rpartition("/")[0]
         return [
             f"{root}/{image}.jp2" if root else f"{image}.jp2"
@@ -57,10 +58,11 @@ class SafeProduct:
         """Return the images of red, green and blue at a resolution.
 
         Args:
-            label: of the product, for messages.
+            metres: the resolution.
+            label: the product's name in messages.
 
         Raises:
-            SceneError: there is none, or several.
+            SceneError: a band has no image at this resolution, or several.
         """
         files = []
         for band in BANDS:
@@ -76,12 +78,12 @@ class SafeProduct:
         return files
 
     def tags(self, extra: Sequence[str]) -> Tags:
-        """Return the product's tags and its bands': ``BOA_ADD_OFFSET``, ``WAVELENGTH`` and so on.
+        """Return the tags of the product and its bands: ``BOA_ADD_OFFSET``, ``WAVELENGTH`` etc.
 
         GDAL parses the XML, and expands no entities.
 
         Args:
-            extra: names of bands beside red, green and blue.
+            extra: names of further bands whose tags are needed.
         """
         product: dict[str, str] = {}
         bands: dict[str, dict[str, str]] = {}
@@ -98,14 +100,14 @@ class SafeProduct:
 
 
 def open_product(name: str, resolution: int | None) -> tuple[SafeProduct, str, int] | None:
-    """Return a product, its name for messages, and the metres of its bands; None: it is none.
+    """Return a product, its name in messages and its resolution in metres; None: not a product.
 
     Args:
-        name: of its folder, zip, metadata or subdataset.
-        resolution: in metres; None: that of the subdataset, else 10.
+        name: a folder, zip, metadata file or subdataset.
+        resolution: in metres; None: the subdataset's, else 10.
 
     Raises:
-        SceneError: the product is of another level, or has no metadata.
+        SceneError: the product has another level, or no metadata.
     """
     metadata, label = _metadata_file(name), name
     if subdataset := _SUBDATASET.fullmatch(name):
@@ -124,13 +126,13 @@ def open_product(name: str, resolution: int | None) -> tuple[SafeProduct, str, i
 
 
 def is_subdataset(name: str) -> bool:
-    """Return whether a name is that of a product's bands; its true colour image is a raster."""
+    """Return whether a name is a subdataset of a product's bands, not of its true colour image."""
     match = _SUBDATASET.fullmatch(name)
     return match is not None and match["what"] != "TCI"
 
 
 def product_above(file: str) -> SafeProduct | None:
-    """Return the product that a file lies in; None: it lies in none."""
+    """Return the product that a file belongs to, by the folders above it; None: no product."""
     for folder in list(Path(file).absolute().parents)[:_PARENTS]:
         for metadata in folder.glob("MTD_MSIL??.xml"):
             return SafeProduct.of(str(metadata))
@@ -138,7 +140,11 @@ def product_above(file: str) -> SafeProduct | None:
 
 
 def _metadata_file(name: str) -> str | None:
-    """Return the file to open for a product's metadata; None where ``name`` is no product."""
+    """Return the file that GDAL opens for a product's metadata; None: ``name`` is not a product.
+
+    Raises:
+        SceneError: a ``.SAFE`` folder has no metadata file.
+    """
     path = Path(name)
     if re.fullmatch(r"MTD_MSIL(1C|2A)\.xml", path.name):
         return name

@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.scene import Scene
 
-_LONGEST = 512  # pixels that are read, at most a side
-_MOST_ROWS, _MOST_COLUMNS = 512, 4096  # that are read at once
-# Of a scene wider and higher than this, one in so many squares of this side is read, unless fewer
-# valid pixels are found there.
+_LONGEST = 512  # most pixels sampled along a side
+_MOST_ROWS, _MOST_COLUMNS = 512, 4096  # read at once
+# A scene wider and higher than _LARGE_SIDE pixels is sampled in one of _KNIGHT squares of side
+# _SQUARE, unless these hold fewer than _ENOUGH valid pixels.
 _LARGE_SIDE, _KNIGHT, _SQUARE, _ENOUGH = 4096, 5, 1024, 50_000
 
 
 def sample(scene: Scene) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read R, G, B and validity of pixels all over a scene, 512 at most a side, or 1024.
+    """Read R, G, B and validity of pixels spread over a scene, at most 512 or 1024 along a side.
 
-    The pixels are the file's own. Its overviews may be averaged, stale or empty, and the same
-    pixels must give the same output. Of a scene of many blocks a fifth is decoded: squares like a
-    knight's moves, with closer pixels.
+    The pixels are the file's own: overviews may be averaged, stale or empty, and the same pixels
+    must give the same output. Of a large scene only a fifth is decoded, more densely: squares a
+    knight's move apart.
 
     Returns:
         dn (3, count) and validity (count,).
@@ -36,7 +36,7 @@ def sample(scene: Scene) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def _sample(scene: Scene, longest: int, every: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read pixels, ``longest`` at most a side, in one of ``every`` squares."""
+    """Read at most ``longest`` pixels along a side, in one of ``every`` squares."""
     factor = max(1.0, max(scene.shape) / longest)
     rows, columns = (_positions(length, factor) for length in scene.shape)
     if every > 1:
@@ -59,7 +59,7 @@ def _sample(scene: Scene, longest: int, every: int) -> tuple[NDArray[Any], NDArr
 
 
 def _positions(length: int, factor: float) -> NDArray[np.intp]:
-    """Return the pixels along a side that stand for ``factor`` pixels each: their middles."""
+    """Return the central pixel of each run of about ``factor`` pixels along a side."""
     count = max(1, round(length / factor))
     middles = (np.arange(count) + 0.5) * (length / count) + 1e-10  # as GDAL rounds
     return np.minimum(middles.astype(np.intp), length - 1)
@@ -69,8 +69,8 @@ def _groups(positions: NDArray[np.intp], offset: int, length: int) -> list[slice
     """Return the runs of positions that lie in one part of the file, to be read at once.
 
     Args:
-        offset: of position 0 in the file.
-        length: of a part: whole blocks, so that none is decoded twice.
+        offset: pixel of the file at position 0.
+        length: pixels in a part: whole blocks, so that no block is decoded twice.
     """
     numbers = (positions + offset) // length
     bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), positions.size]

@@ -44,13 +44,13 @@ _AS_DECLARED = Validity()
 
 @dataclass
 class Scene:
-    """An open input raster, or the part of it that is to be restored.
+    """An open input raster, or the part of it to restore.
 
-    bands: of red, green and blue.
-    bands_from: in words, how they were found.
+    bands: numbers of the red, green and blue bands.
+    bands_from: how the bands were found, in words.
     area: the part of the file that is the scene, in pixels.
-    layout: of the file, or of the files of one band each.
-    validity: what means nodata, beside mask and alpha.
+    layout: layout of the file, or of the files of one band each.
+    validity: the values that mean nodata, beside mask and alpha.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Scene:
     area: Window
     layout: Layout
     validity: Validity = _AS_DECLARED
-    lock: threading.Lock = field(default_factory=threading.Lock)  # GDAL reads in one thread at once
+    lock: threading.Lock = field(default_factory=threading.Lock)  # one thread at a time reads
     _kept: KeptRows | None = field(default=None, init=False, repr=False)
 
     @property
@@ -70,17 +70,17 @@ class Scene:
 
     @property
     def transform(self) -> Any:  # affine.Affine
-        """From (column, row) to x and y."""
+        """The transform from (column, row) to x and y."""
         return self.dataset.window_transform(self.area)
 
     @property
     def grid(self) -> Grid:
-        """The pixels on the ground."""
+        """The grid of the scene's pixels."""
         return Grid(self.shape, self.transform, self.dataset.crs)
 
     @property
     def whole(self) -> bool:
-        """True if the scene is all of its file."""
+        """True if the scene is its whole file."""
         return self.shape == (self.dataset.height, self.dataset.width)
 
     @property
@@ -90,30 +90,30 @@ class Scene:
 
     @cached_property
     def _mask_flags(self) -> Any:
-        """For each band, what says where it has data; rasterio asks GDAL again each time."""
+        """GDAL's mask flags of each band; cached, since rasterio asks GDAL each time."""
         return self.dataset.mask_flag_enums
 
     @property
     def masked(self) -> bool:
-        """True if the file has a mask, inside or beside it; alpha is a band and no mask."""
+        """True if the file has a mask, inside or beside it; an alpha band does not count."""
         flags = [flag for band in self._mask_flags for flag in band]
         return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
     @property
     def alpha(self) -> int | None:
-        """The alpha band."""
+        """The number of the alpha band; None: there is none."""
         colours = self.dataset.colorinterp
         return colours.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colours else None
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of all bands."""
+        """The dtype of all bands."""
         dtype: np.dtype[Any] = np.dtype(self.dataset.dtypes[0])
         return dtype
 
     @property
     def rgb(self) -> list[int]:
-        """Indices of red, green and blue along the first axis of what ``read`` returns."""
+        """Indices of red, green and blue along the first axis of the DN that ``read`` returns."""
         return [band - 1 for band in self.bands]
 
     @property
@@ -142,11 +142,11 @@ class Scene:
         return dn, valid
 
     def keep_rows(self, decoding: int, keeping: int = 0) -> None:
-        """Keep rows from now on as they are read, where decoding them again would be slow.
+        """Keep rows from now on as they are read, if decoding them again would be slow.
 
         Args:
             decoding: most bytes of memory for rows that are decoded at once.
-            keeping: most bytes of memory for all rows; what needs more is kept in a file.
+            keeping: most bytes of memory for all rows; beyond that they are kept in a file.
         """
         if is_slow(self.dataset, self.layout):
             portions = Portions.of(self.dataset, self.layout, self.area, decoding)
@@ -155,16 +155,16 @@ class Scene:
             self._kept = KeptRows(self._decode, portions, shape, self.dtype, keeping, label)
 
     def forget_rows(self) -> None:
-        """Keep no rows any more."""
+        """Forget the kept rows."""
         if self._kept:
             self._kept.close()
 
     def _decode(
         self, first: int, last: int, bands: Sequence[int]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read some bands of rows, and where those of R, G, B and alpha among them all have data.
+        """Read some bands of rows, and their validity by R, G, B and alpha among them.
 
-        An undeclared fill counts as data here.
+        Undeclared fill counts as data here.
         """
         window = self.window(first, last)
         with failures_as(f"{self.path}: damaged or truncated at rows {first}-{last}"):
@@ -185,7 +185,7 @@ class Scene:
     def read_pixels(
         self, rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read red, green and blue at some rows and columns, both rising.
+        """Read red, green and blue at some rows and columns, both in ascending order.
 
         Returns:
             dn (3, rows, columns), and validity (rows, columns).
@@ -209,7 +209,7 @@ class Scene:
         return dn, valid
 
     def _valid(self, dn: NDArray[Any], bands: Sequence[int], **where: Any) -> NDArray[np.bool_]:
-        """Return where those of red, green, blue and alpha that are among ``bands`` have data.
+        """Return where red, green, blue and alpha, as far as among ``bands``, all have data.
 
         Args:
             dn: (bands, rows, width), as read.
@@ -234,11 +234,11 @@ class Scene:
             if MaskFlags.per_dataset in flags:
                 there &= self.dataset.read_masks(band, **where) > 0
             return there
-        if flags == [MaskFlags.all_valid]:  # what GDAL would say of each pixel
+        if flags == [MaskFlags.all_valid]:  # as GDAL's mask would be
             return np.ones(dn.shape, bool)
         by_value = flags == [MaskFlags.nodata]
         if by_value and dn.dtype.kind in "iu" and float(declared).is_integer():
-            # As GDAL's mask, for which GDAL would read the band once more.
+            # The same as GDAL's mask, for which GDAL would read the band again.
             unlike: NDArray[np.bool_] = dn != int(declared)
             return unlike
         with without_warning(NodataShadowWarning):  # `_valid` looks at alpha itself
@@ -255,14 +255,15 @@ def open_scene(src: Src, reading: Reading | None = None) -> Iterator[Scene]:
         reading: bands, area, resolution, nodata and whether the network may be used.
 
     Raises:
-        SceneError: missing, not a raster, fewer than 3 bands, palette or complex data.
-        UsageError: the reading does not fit the file, which has no such bands, say.
+        SceneError: the file is missing, is not a raster, has fewer than 3 bands, or holds palette
+            or complex data.
+        UsageError: ``reading`` does not fit the file, for example names bands that it lacks.
     """
     reading = reading or Reading()
     bands, aoi = reading.bands, reading.aoi
     for name in _names(src):
         refuse_remote(name, allowed=reading.allow_network)
-    # Read as a whole picture, a truncated PNG raises nothing.
+    # Without this option, reading a truncated PNG as a whole raises nothing.
     whole = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
     with offline(allowed=reading.allow_network), thread_options(whole):
         require_proj()
@@ -290,10 +291,10 @@ def open_scene(src: Src, reading: Reading | None = None) -> Iterator[Scene]:
 
 
 def _refuse_other_bands(path: Path, bands: Bands | None) -> None:
-    """Refuse bands of a scene whose files are those of red, green and blue already.
+    """Refuse ``bands`` for a scene of one file per band, which are known already.
 
     Raises:
-        UsageError: the numbers in the files' names are meant, like 4,3,2, but they count from 1.
+        UsageError: ``bands`` differ from 1,2,3, for example are the numbers in the files' names.
     """
     if bands not in (None, BY_FILE):
         raise UsageError(

@@ -1,9 +1,8 @@
-"""Turn a request to end into an exception that no library can lose. Standard library alone.
+"""Turn a request to end into an exception that no library can lose. Standard library only.
 
-The handler of a signal raises wherever the main thread happens to be. Libraries drop exceptions:
-GDAL in its callbacks, Python in destructors, NumPy where it asks a type for an attribute. A run
-would go on then as if nobody had asked. So an exception that is dropped on its way sends its
-signal again.
+A signal handler raises wherever the main thread happens to be. Libraries drop exceptions: GDAL in
+its callbacks, Python in destructors, NumPy when it looks up attributes of a type. The run would
+then go on regardless. So an exception that is dropped on its way sends its signal again.
 """
 
 import contextlib
@@ -14,14 +13,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-_PAUSE = 0.05  # seconds; what has dropped the exception is over then
+_PAUSE = 0.05  # seconds; by then the code that dropped the exception has finished
 _listening = False
 
 
 def requests() -> list[int]:
     """Return the signals that ask a program to end: Ctrl-C, SIGTERM and a closed terminal.
 
-    Where a closed terminal is ignored, as under nohup, it asks for nothing.
+    A closed terminal that is ignored, as under nohup, does not count.
     """
     heeded: list[int] = [signal.SIGINT, signal.SIGTERM]
     hangup: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -31,11 +30,11 @@ def requests() -> list[int]:
 
 
 class Stopped(BaseException):
-    """A request to end: leaves through every ``with`` block, and no one catches it.
+    """A request to end, which passes through every ``with`` block up to :func:`stopped_by`'s.
 
     Attributes:
-        number: of the signal.
-        arrived: set it where the exception is caught for good.
+        number: number of the signal.
+        arrived: to be set where the exception is finally caught.
     """
 
     def __init__(self, number: int) -> None:
@@ -55,7 +54,7 @@ class Stopped(BaseException):
 def stopped_by(*numbers: int) -> Iterator[None]:
     """Raise :class:`Stopped` in the main thread at these signals while the ``with`` block runs.
 
-    The block catches it, and says so by ``arrived``.
+    The block must catch it, and set its ``arrived``.
     """
     global _listening
     handlers = {number: signal.signal(number, _stop) for number in numbers}
@@ -72,7 +71,7 @@ def stopped_by(*numbers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Let a request to end wait for the end of the ``with`` block, an instant later."""
+    """Delay a request to end until the end of the ``with`` block, which must be short."""
     if threading.current_thread() is not threading.main_thread():  # no signal raises here
         yield
         return

@@ -1,7 +1,6 @@
-"""Find what SRC means: a raster, a Sentinel-2 product, or a file for each band.
+"""Resolve SRC, a raster, a Sentinel-2 product or one file per band, to a name that GDAL opens.
 
-GDAL opens one name in each case. Files of one band each become a VRT in memory, with the tags of
-their product.
+Files of one band each become a VRT in memory, with the tags of their product.
 """
 
 import glob
@@ -30,7 +29,7 @@ from geodecloud.raster.safe import (
 from geodecloud.raster.vrt import BANDS, Tags, vrt_of
 from geodecloud.settings.parse import is_gdal_name
 
-_MSS = re.compile(r"LM0[1-5]_", re.IGNORECASE)  # Landsat's first scanner, without blue
+_MSS = re.compile(r"LM0[1-5]_", re.IGNORECASE)  # Landsat's Multispectral Scanner has no blue band
 _RASTERS = (".jp2", ".tif", ".tiff")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
@@ -39,9 +38,9 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 class Source:
     """A name to open.
 
-    name: what GDAL opens: a path, or the text of a VRT.
-    label: what messages and the scene's path show.
-    layout: of the files of one band each; None: that of the file itself.
+    name: a path, or the text of a VRT, for GDAL to open.
+    label: the name in messages and in the scene's path.
+    layout: layout of the files of one band each; None: that of the file itself.
     """
 
     name: str
@@ -63,13 +62,13 @@ def find_source(
         src: a raster of any kind that GDAL reads, also by ``/vsi...`` or as a subdataset; a
             ``.SAFE`` folder, its zip, or its ``MTD_MSIL1C.xml`` or ``MTD_MSIL2A.xml``; a folder
             or a pattern (``*``) of files of one band each; or such files: red, green, blue, others.
-        resolution: of a product's bands, in metres: 10, 20 or 60; None: 10.
-        extra_bands: of a product, folder or pattern, beside red, green and blue; see
+        resolution: resolution of a product's bands in metres: 10, 20 or 60; None: 10.
+        extra_bands: bands beside red, green and blue of a product, folder or pattern; see
             :func:`geodecloud.raster.extra_bands.choose`.
 
     Raises:
         SceneError: the file is missing, or the product or set of bands is incomplete.
-        UsageError: ``src`` or ``resolution`` has no meaning.
+        UsageError: ``src`` is empty or a pipe, or another argument does not apply to it.
     """
     if resolution is not None and resolution not in RESOLUTIONS:
         raise UsageError(f"`resolution` is {resolution}: Sentinel-2 has 10, 20 and 60 metres")
@@ -103,10 +102,10 @@ def find_source(
 
 
 def _refuse_archive(name: str) -> None:
-    """Refuse an archive, but a zip of a Sentinel-2 product.
+    """Refuse an archive other than a zip of a Sentinel-2 product.
 
     Raises:
-        SceneError: GDAL would take it for a damaged raster.
+        SceneError: ``name`` is such an archive, which GDAL would call a damaged raster.
     """
     packed = name.lower().endswith(_ARCHIVES) and not is_gdal_name(name) and _exists(name)
     if name.lower().endswith(".zip") and _exists(name) and zipfile.is_zipfile(name):
@@ -124,7 +123,7 @@ def _rasters_in(folder: Path) -> list[Path]:
 
 
 def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
-    """Return the VRT of red, green, blue and further bands, a file each."""
+    """Return the VRT of red, green, blue and further bands, one file per band."""
     colours, more = files[: len(COLOURS)], files[len(COLOURS) :]
     if extra_bands is not None:
         raise UsageError(
@@ -146,14 +145,18 @@ def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
 
 
 def _folder(files: list[str], where: str, extra_bands: Sequence[str] | None) -> Source:
-    """Return the VRT of the bands in a folder, or of a pattern."""
+    """Return the VRT of the bands in a folder or of a pattern.
+
+    Args:
+        where: the folder or pattern, for messages.
+    """
     colours = _by_colour(files, where)
     known = known_files(sorted(files), colours)
     return _stack(colours, label=where, known=known, wanted=extra_bands)
 
 
 def holds_bands(folder: Path) -> bool:
-    """Return whether a folder is one scene: files of one band each, named as red, green, blue."""
+    """Return whether a folder is one scene: one file each, so named, for red, green and blue."""
     try:
         colours = _by_colour([str(path) for path in _rasters_in(folder)], str(folder))
         for file in colours:
@@ -166,7 +169,7 @@ def holds_bands(folder: Path) -> bool:
 
 
 def has_extra_bands(src: Src) -> bool:
-    """Return whether ``src`` is a product, folder or pattern, of which extra bands are chosen."""
+    """Return whether ``src`` is a product, folder or pattern, from which extra bands are chosen."""
     if not isinstance(src, str | Path):
         return False
     name = str(src)
@@ -211,7 +214,7 @@ def _by_colour(files: list[str], where: str) -> list[str]:
 
 
 def _product(name: str, resolution: int | None, extra_bands: Sequence[str] | None) -> Source | None:
-    """Return the VRT of a product's bands; None where ``name`` is no product."""
+    """Return the VRT of a product's bands; None: ``name`` is not a product."""
     opened = open_product(name, resolution)
     if opened is None:
         return None
@@ -232,8 +235,9 @@ def _stack(
     """Return a VRT of files of one band each, on one grid: red, green, blue, then extra bands.
 
     Args:
-        product: that the files belong to; None: that of the folders above them, if any.
-        known: files of further bands, of which ``wanted`` names those to read.
+        product: the files' product; None: that of the folders above them, if any.
+        known: files of further bands.
+        wanted: names of those to read.
     """
     if len(files) != len(COLOURS):
         raise UsageError(f"{label}: {counted(len(files), 'file')}; give three: red, green, blue")
@@ -251,7 +255,7 @@ def _stack(
         if grid != grids[0]:
             raise SceneError(f"{file}: has another size, grid, CRS or type than {files[0]}")
     layout = layouts[0]
-    if layout.driver != "GTiff":  # JP2 has smaller versions by nature; nobody asked for them
+    if layout.driver != "GTiff":  # JP2 has resolution levels inherently: no wish for overviews
         layout = replace(layout, overviews=())
     extra = choose(known, wanted, pixels[0], label)
     tags = product.tags([one.name for one in extra]) if product else Tags()

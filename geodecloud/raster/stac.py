@@ -1,4 +1,4 @@
-"""Write a STAC item beside the output: its place, its bands, and the scene it was made from."""
+"""Write a STAC item beside the output: its footprint, its bands, and its source scene."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from geodecloud.version import VERSION
 
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-# Where a file states when it was taken: Sentinel-2's tag, TIFF's, and a time or day in its name.
+# Where a file states its time of acquisition: Sentinel-2's tag, TIFF tags, and its name.
 _TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
 _TIME_IN_NAME = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d))?(?!\d)")
 _ADDRESS = re.compile(r"\b(https?):/+(.*)")
@@ -30,10 +30,10 @@ _TIFF = "image/tiff; application=geotiff"
 class Written(NamedTuple):
     """Finished outputs.
 
-    dst: the restored scene.
-    output: what stands beside it, and the format.
-    radiometry: of the scene, and so of the output.
-    facts: for ``processing:expression``: options, model and fractions, as JSON can hold them.
+    dst: path of the restored scene.
+    output: paths of the other outputs, and the format.
+    radiometry: the scene's, and so the output's.
+    facts: options, model and fractions for ``processing:expression``, serialisable to JSON.
     nodata: DN that means nodata in the output.
     """
 
@@ -50,7 +50,7 @@ def item_path(dst: Path) -> Path:
 
 
 def require_pystac() -> None:
-    """Refuse a run before its work starts where pystac is missing.
+    """Refuse a run before its work starts if pystac is missing.
 
     Raises:
         UsageError: pystac is not installed.
@@ -65,10 +65,10 @@ def write_item(path: Path, scene: Scene, written: Written) -> None:
     """Write the item of a finished output.
 
     Args:
-        path: of the new file; links are relative to the folder of ``written.dst``.
+        path: path of the item; its links are relative to the folder of ``written.dst``.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the item cannot be written.
     """
     item = make_item(scene, written)
     try:
@@ -78,7 +78,7 @@ def write_item(path: Path, scene: Scene, written: Written) -> None:
 
 
 def make_item(scene: Scene, written: Written) -> dict[str, Any]:
-    """Return the item for JSON: STAC 1.1 with the projection, raster and processing extensions."""
+    """Return a STAC 1.1 item for JSON, with the projection, raster and processing extensions."""
     import pystac
     from pystac.extensions.projection import ProjectionExtension
 
@@ -109,7 +109,7 @@ def make_item(scene: Scene, written: Written) -> dict[str, Any]:
 
 
 def _source_address(path: Path) -> str:
-    """Return the address of a source; a path has garbled one on the network."""
+    """Return the URL or absolute path of a source, with a URL's slashes, which Path has merged."""
     if match := _ADDRESS.search(path.as_posix()):
         return f"{match[1]}://{match[2]}"
     return str(path.absolute())
@@ -154,7 +154,7 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
 
 
 def _href(path: Path, folder: Path) -> str:
-    """Return a link to a file from a folder: relative where the file lies in it."""
+    """Return a link from a folder to a file, relative if the file lies in the folder."""
     return f"./{path.name}" if path.parent == folder else str(path)
 
 
@@ -183,7 +183,7 @@ def _rectangle(bounds: Bounds) -> dict[str, Any]:
 
 
 def _acquired(scene: Scene) -> datetime:
-    """Return when the scene was taken (UTC), by its tags or its name; else now, with a warning."""
+    """Return the time of acquisition (UTC) by tags or file name; else now, with a warning."""
     tags = scene.dataset.tags()
     for text in filter(None, map(tags.get, _TIME_TAGS)):
         for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y:%m:%d %H:%M:%S"):

@@ -1,4 +1,4 @@
-"""Find and remove outputs of an earlier run that would no longer fit a new picture."""
+"""Find and remove outputs of an earlier run that do not fit a new restored scene."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -12,17 +12,17 @@ from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.stac import item_path
 from geodecloud.raster.unfinished import remove
 
-_CLEAR = "_clear"  # with which a batch ends the name of a restored scene
+_CLEAR = "_clear"  # ending of a restored scene's name in a batch
 
 
 class StaleOutputs:
-    """The provenance, opacity and STAC item that stand beside a picture under its name.
+    """The provenance, opacity and STAC item that lie beside a restored scene under its name.
 
-    A new picture makes them untrue, unless it brings its own. Files of other programs are left.
+    A new scene makes them untrue, unless its run writes them anew. Other programs' files stay.
 
     Args:
-        dst: the picture.
-        written: the files that the run writes, its inputs, and what else must stay.
+        dst: path of the restored scene.
+        written: files that the run writes, its inputs, and others that must stay.
     """
 
     def __init__(self, dst: Path, written: Iterable[Path]) -> None:
@@ -31,10 +31,10 @@ class StaleOutputs:
         self.paths = [path for path in self._candidates() if path.absolute() not in stay]
 
     def refuse(self) -> None:
-        """Refuse to write beside them.
+        """Refuse to write a new scene beside stale outputs.
 
         Raises:
-            OutputError: there are some.
+            OutputError: there are stale outputs.
         """
         for path in self.paths:
             raise OutputError(
@@ -43,7 +43,7 @@ class StaleOutputs:
             )
 
     def remove(self) -> None:
-        """Remove them, and say so."""
+        """Remove the stale outputs, with a warning for each."""
         for path in self.paths:
             remove_output(path)
             warn(OutputWarning, f"{path}: is removed, as it does not fit the new {self._dst.name}")
@@ -62,7 +62,7 @@ class StaleOutputs:
 
 
 def remove_output(path: Path) -> None:
-    """Remove an output that no longer fits, and what this program or GDAL has put beside it."""
+    """Remove a stale output, and the files that geodecloud or GDAL has written beside it."""
     ours = (style_of_provenance(), style_of_opacity(), style_of_cloud_mask())
     beside = path.with_suffix(".qml")
     if beside.is_file() and beside.read_text("utf-8", errors="replace") in ours:

@@ -1,8 +1,8 @@
-"""Read what a file states about its values: scale, offset and level of the product.
+"""Read what a file states about its values: scale, offset and product level.
 
 Providers differ: one delivers a Sentinel-2 scene with an offset of -1000, another delivers the same
-scene with the offset applied. So written statements count, the surest first. Where a date is all
-that is stated, the pixels have the last word, see :mod:`geodecloud.raster.calibration`.
+scene with the offset applied. So written statements count, the surest first. If a date is all that
+is stated, the pixels decide, see :mod:`geodecloud.raster.calibration`.
 """
 
 import re
@@ -39,17 +39,17 @@ from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import TCI
 
 T = TypeVar("T")
-TAG = "GEODECLOUD_"  # prefix of the tags that this tool writes
+TAG = "GEODECLOUD_"  # prefix of geodecloud's own tags
 
-# Sentinel-2's own words, as GDAL's driver and converters write them. Keys are compared in capitals
-# and without a prefix, so that STAC's "s2:processing_baseline" is known too.
+# Sentinel-2's tags, as GDAL's driver and converters write them. Keys are compared in upper case and
+# without a prefix, so that STAC's "s2:processing_baseline" matches, too.
 _OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 _SCALES = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
 _BASELINE = "PROCESSING_BASELINE"
 _BASELINE_IN_NAME = re.compile(r"_N(\d{4})(?=[_.])")  # of a product: S2A_MSIL2A_..._N0400_R023_...
 # Tags by which providers say that they have applied the offset: Earth Search, Sentinel Hub.
 _APPLIED = ("BOA_OFFSET_APPLIED", "HARMONIZE_VALUES", "HARMONIZEVALUES")
-# Tags that hold a product's name, or say where or when a scene was taken.
+# Tags that hold a product's name, its platform, or the time of acquisition.
 _NAMES = ("LANDSAT_PRODUCT_ID", "PRODUCT_URI", "PRODUCT_ID", "SYSTEM:INDEX", "ID", "COLLECTION")
 _PLATFORMS = ("PLATFORM", "CONSTELLATION", "SPACECRAFT_NAME", "DATATAKE_1_SPACECRAFT_NAME")
 _TIMES = ("PRODUCT_START_TIME", "DATATAKE_1_DATATAKE_SENSING_START", "SENSING_TIME", "DATETIME")
@@ -65,11 +65,12 @@ _PRODUCT_DEPTH = 6  # parts of a path, from a product's folder to the files of i
 class Statements:
     """Statements of a file about its values.
 
-    name: of the file, with its folders; for messages, and for what a name states.
-    tags: of the file; band_tags: of red, green and blue.
+    name: the file's name with its folders, which may state something, and for messages.
+    tags: tags of the file.
+    band_tags: tags of red, green and blue.
     scales, offsets: GDAL's, of red, green and blue: value = DN * scale + offset.
-    files: that it is made of, with their folders.
-    descriptions: of red, green and blue.
+    files: the files that it is made of, with their folders.
+    descriptions: band descriptions of red, green and blue.
     """
 
     name: str
@@ -83,14 +84,14 @@ class Statements:
 
     @property
     def names(self) -> list[str]:
-        """Names of the file, of the files that it is made of, and of its product by its tags."""
+        """Names of the file, of the files it is made of, and of its product by its tags."""
         tags = _plain(self.tags)
         ends = dict.fromkeys(_end_of_name(name) for name in (self.name, *self.files))
         return [*ends, *(tags[key] for key in _NAMES if key in tags)]
 
     @property
     def product(self) -> Product | None:
-        """The kind of product, other than Sentinel-2's own; None: not known."""
+        """The file's product, other than Sentinel-2's own; None: not known."""
         return find_product(self.names, list(_plain(self.tags)), self.descriptions)
 
 
@@ -112,9 +113,9 @@ def read_statements(scene: Scene) -> Statements:
 def stated_radiometry(statements: Statements) -> Radiometry:
     """Return the surest statement's scale and offset, else what the dtype alone suggests.
 
-    Surest are the tags of an earlier run; then a provider's word that the offset is applied,
-    Sentinel-2's metadata, GDAL's scale and offset, Landsat's metadata, the product's name, and last
-    Sentinel-2's date. The last is ``guessed``, as providers differ.
+    In order: the tags of an earlier run, a provider's statement that the offset is applied,
+    Sentinel-2's metadata, GDAL's scale and offset, Landsat's metadata, the product's name, and
+    Sentinel-2's date, which is only a guess (``guessed``), as providers differ.
     """
     for source in (
         _of_earlier_run,
@@ -216,7 +217,7 @@ def _of_gdal_fields(statements: Statements) -> Radiometry | None:
         return Radiometry(1 / scale, offset / scale, origin=origin)
     if not offset:
         return None
-    # A bare offset is one of the DN, as Sentinel-2's own is.
+    # An offset without a scale is in DN, as Sentinel-2's own is.
     return Radiometry(guess_radiometry(statements.dtype).scale, offset, origin=origin)
 
 
@@ -255,7 +256,7 @@ def _of_date(statements: Statements) -> Radiometry | None:
 
 
 def _sentinel_date(statements: Statements) -> date | None:
-    """Return when Sentinel-2 took the scene, by its tags or its name; None: not known."""
+    """Return the day when Sentinel-2 took the scene, by its tags or its name; None: not known."""
     tags = _plain(statements.tags)
     if any(is_sentinel_2(tags.get(key, "")) for key in _PLATFORMS):
         days = (find_date(tags[key]) for key in _TIMES if key in tags)
@@ -265,7 +266,7 @@ def _sentinel_date(statements: Statements) -> date | None:
 
 
 def _of_red(statements: Statements, by_band: Sequence[T], what: str) -> T:
-    """Return the value of red; warn where the bands have others."""
+    """Return the value of red; warn if the bands differ."""
     if len(set(by_band)) > 1:
         message = f"{statements.name}: {what} differ by band; red's are taken"
         warn(RadiometryWarning, message)
@@ -273,12 +274,12 @@ def _of_red(statements: Statements, by_band: Sequence[T], what: str) -> T:
 
 
 def _holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
-    """Return whether DN of this dtype may be Sentinel-2's: integers of more than 8 bits."""
+    """Return whether a dtype can hold Sentinel-2's DN: integers of more than 8 bits."""
     return dtype.kind in "iu" and dtype.itemsize > 1
 
 
 def _plain(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags with their keys in capitals, and without a prefix."""
+    """Return tags with their keys in upper case, without a prefix."""
     return {key.rpartition(":")[2].upper(): value for key, value in tags.items()}
 
 

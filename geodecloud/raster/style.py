@@ -6,10 +6,11 @@ Colour = tuple[int, int, int, int]  # red, green, blue, alpha
 
 
 def pseudocolour(items: Iterable[tuple[int, str, Colour]], nodata: Colour) -> str:
-    """Return the text of a .qml file that paints the first band.
+    """Return the text of a .qml file that paints the first band, interpolating between colours.
 
     Args:
-        items: values, rising, their meaning and colour; what lies between two is painted between.
+        items: ascending values, with their meaning and colour.
+        nodata: colour of nodata.
     """
     painted = _elements("item", items, indent=10)
     return _QML.format(
@@ -23,7 +24,7 @@ def paletted(items: Iterable[tuple[int, str, Colour]]) -> str:
 
 
 def _elements(name: str, items: Iterable[tuple[int, str, Colour]], indent: int) -> str:
-    """Return an element for each value, a line each."""
+    """Return an XML element for each value, one per line."""
     lines = []
     for value, text, (red, green, blue, alpha) in items:
         colour = f"#{red:02x}{green:02x}{blue:02x}"

@@ -1,8 +1,8 @@
-"""Set GDAL's options in one thread alone.
+"""Set GDAL's options in one thread only.
 
-``rasterio.Env`` sets them for the whole process when the main thread enters it. Other threads of
-the process may read rasters of their own meanwhile, and must not notice. Threads that work for the
-same run take its options over by :func:`inherited`.
+``rasterio.Env`` sets them for the whole process when the main thread enters it. Other threads may
+read rasters of their own meanwhile, and must not be affected. Threads that work for the same run
+inherit its options by :func:`inherited`.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ _here = _Options()
 
 @contextmanager
 def thread_options(options: Mapping[str, str | None]) -> Iterator[None]:
-    """Set options of GDAL in this thread while the ``with`` block runs; None lifts one."""
+    """Set options of GDAL in this thread while the ``with`` block runs; None unsets an option."""
     outer = _here.current
     both = {**outer, **options}
     _here.current = {name: value for name, value in both.items() if value is not None}
@@ -48,7 +48,7 @@ def options_here() -> dict[str, str]:
 
 
 def inherited(function: Callable[P, T]) -> Callable[P, T]:
-    """Return a function that runs in any thread with the options and the context of this one."""
+    """Return ``function`` for any thread, with the options and the context of this thread."""
     options, context = options_here(), copy_context()
 
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,7 +61,7 @@ def inherited(function: Callable[P, T]) -> Callable[P, T]:
 @contextmanager
 def _set_here(options: Mapping[str, str | None]) -> Iterator[None]:
     gdal = _gdal()
-    if gdal is None:  # the next best; no other thread notices unless this is the main one
+    if gdal is None:  # the next best: affects other threads only if this is the main thread
         with rasterio.Env(**{name: value for name, value in options.items() if value is not None}):
             yield
         return
@@ -78,9 +78,9 @@ def _set_here(options: Mapping[str, str | None]) -> Iterator[None]:
 
 @functools.cache
 def _gdal() -> Any:
-    """Return the GDAL that rasterio uses, for what rasterio does not offer; None: not found.
+    """Return the GDAL library that rasterio uses; None: not found.
 
-    On POSIX, a library's handle finds the functions of the libraries that it is linked with.
+    On POSIX, a library's handle also finds functions of the libraries that it is linked with.
     """
     folder = Path(rasterio.__file__).parent
     beside = [*folder.parent.glob("rasterio.libs/gdal*.dll"), *folder.glob("gdal*.dll")]

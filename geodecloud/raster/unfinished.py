@@ -1,9 +1,10 @@
-"""Keep unfinished files under hidden names, and remove what a killed run has left of them.
+"""Keep unfinished files under hidden names, and remove those that a killed run has left.
 
-A hidden name has a random part, which no other run has. While a run is at work it holds a lock of
-the operating system for each destination: so two runs never write one file, and what a killed run
-has left is told from what another run is writing, whatever container or machine either runs in.
-Imports the standard library alone, so that every room may use it.
+A hidden name has a random part of its own. While it works, a run holds a lock of the operating
+system for each destination: two runs never write the same file, and files left by a killed run
+differ from those that another run is writing, in whatever container or on whatever machine.
+This module imports only the standard library and our own modules that do the same, so that every
+room may use it.
 """
 
 import contextlib
@@ -18,28 +19,28 @@ from pathlib import Path
 from geodecloud.raster.lock import acquire, release
 from geodecloud.raster.signals import held_back
 
-# Hidden names: .geodecloud.KEY.lock and .geodecloud.KEY.MACHINE.RANDOM.part; KEY stands for the
-# destination. GDAL and the COG driver add suffixes to the latter.
+# Hidden names: .geodecloud.KEY.lock and .geodecloud.KEY.MACHINE.RANDOM.part, where KEY is the hash
+# of the destination's name. GDAL and the COG driver add suffixes to the latter.
 _PREFIX, _SUFFIX, _LOCK = ".geodecloud.", ".part", ".lock"
 _HIDDEN = re.compile(r"\.geodecloud\.([0-9a-f]{16})\.(?:lock|([0-9a-f]{8})\.[0-9a-f]{16}\.part.*)")
-SIDECARS = (".ovr", ".msk", ".aux.xml")  # what GDAL keeps beside a GeoTIFF
-# On some shared disks a lock holds on one machine only. So another machine's unfinished files are
-# removed only when they have not changed for so many seconds.
+SIDECARS = (".ovr", ".msk", ".aux.xml")  # suffixes of the files that GDAL keeps beside a GeoTIFF
+# Seconds without a change after which another machine's unfinished files are removed: on some
+# shared disks a lock holds on one machine only.
 _OTHER_MACHINE = 24 * 3600.0
-_LONE_LOCK = 60.0  # seconds after which a lock without unfinished files is left from a killed run
+_LONE_LOCK = 60.0  # seconds after which a lock without unfinished files is a killed run's
 _ATTEMPTS, _PAUSE = 10, 0.1  # seconds; a sweep holds a lock for an instant
 
 
 class Unfinished:
-    """An unfinished file, and the lock that tells other runs of it.
+    """An unfinished file, and the lock on its destination.
 
     Args:
-        folder: of the destination.
-        key: stands for the destination in hidden names.
+        folder: the destination's folder.
+        key: identifies the destination in hidden names.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        # The names come before the files, so that a signal at any time leaves none behind.
+        # The names are fixed before the files exist, so that a signal never leaves a file behind.
         self.part = folder / f"{_PREFIX}{key}.{_machine()}.{secrets.token_hex(8)}{_SUFFIX}"
         self._lock = folder / f"{_PREFIX}{key}{_LOCK}"
         self._descriptor: int | None = None
@@ -47,7 +48,7 @@ class Unfinished:
     def lock(self) -> bool:
         """Lock the destination; return False if another run holds the lock.
 
-        Where the file system has no locks, nothing tells the runs apart but their random names.
+        If the file system has no locks, only their random names keep runs apart.
         """
         for attempt in range(_ATTEMPTS):
             try:
@@ -71,7 +72,7 @@ class Unfinished:
         return self.part
 
     def remove(self) -> None:
-        """Remove all that is left, and release the lock."""
+        """Remove the file and its sidecars if they still exist, and release the lock."""
         for suffix in ("", *SIDECARS):
             beside(self.part, suffix).unlink(missing_ok=True)
         if self._descriptor is not None:
@@ -98,7 +99,7 @@ def sweep(folder: Path) -> None:
 def _sweep_key(folder: Path, key: str) -> None:
     """Remove the unfinished files of one destination, unless a run holds its lock."""
     lock = folder / f"{_PREFIX}{key}{_LOCK}"
-    new = not lock.exists()  # that run has ended since, and the next line makes a lock of ours
+    new = not lock.exists()  # that run has ended since, and `acquire` creates our own lock
     descriptor = acquire(lock)
     if descriptor is None:
         return
@@ -115,7 +116,7 @@ def _sweep_key(folder: Path, key: str) -> None:
 
 
 def _is_abandoned(part: Path) -> bool:
-    """Return whether an unfinished file whose lock is free may be removed."""
+    """Return whether an unfinished file, whose lock is free, may be removed."""
     match = _HIDDEN.fullmatch(part.name)
     if match is None:
         return False
@@ -123,7 +124,7 @@ def _is_abandoned(part: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a raster, and what GDAL keeps beside it."""
+    """Remove a raster and its sidecars."""
     for suffix in ("", *SIDECARS):
         with contextlib.suppress(OSError):
             beside(path, suffix).unlink(missing_ok=True)
@@ -131,7 +132,7 @@ def remove(path: Path) -> None:
 
 @functools.cache
 def _machine() -> str:
-    """Return 8 letters for the running kernel, the same in all its containers."""
+    """Return 8 hexadecimal digits for the running kernel, the same in all its containers."""
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
@@ -140,5 +141,5 @@ def _machine() -> str:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Return the path of what stands beside a file under its name and a suffix."""
+    """Return the path of a file's sidecar: its name with a suffix added."""
     return path.with_name(path.name + suffix)

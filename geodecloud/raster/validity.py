@@ -1,4 +1,4 @@
-"""Decide what is data: one rule for scenes, references, training, evaluation and arrays.
+"""Decide which pixels have data: one rule for scenes, references, training and evaluation.
 
 A pixel has no data where, in red, green or blue,
 
@@ -6,10 +6,10 @@ A pixel has no data where, in red, green or blue,
   colour image of Sentinel-2, by that product's specification;
 - the file's mask or alpha hides it, or it is NaN or infinite;
 
-and where red, green and blue all have the value of a *fill* that nobody declared, see
+and where red, green and blue all have the value of an undeclared *fill*, see
 :mod:`geodecloud.raster.collar`.
 
-The answer depends on the pixels alone, and is found before any row is restored.
+The rule is settled before any row is restored.
 """
 
 import re
@@ -35,8 +35,8 @@ TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)  # in the name of 
 class Validity:
     """The values that mean nodata in a scene, beside its mask and alpha.
 
-    nodata: the DN that does in any band; None: none.
-    fill: a fill that nobody declared; None: none.
+    nodata: the DN that means nodata in any band; None: there is none.
+    fill: the undeclared fill; None: there is none.
     origin: where ``nodata`` or ``fill`` comes from, in words.
     """
 
@@ -53,16 +53,16 @@ class Validity:
 def find_validity(
     dataset: Any, path: Path, bands: tuple[int, int, int], area: Window, reading: Reading
 ) -> Validity:
-    """Return what means nodata in a scene.
+    """Return the values that mean nodata in a scene.
 
     Args:
-        path: for messages, and for what a name tells.
-        bands: of red, green and blue, from 1.
+        path: the file's path, for messages, and to recognise a true colour image.
+        bands: numbers of the red, green and blue bands, from 1.
         area: the part of the file that is the scene.
         reading: ``nodata`` and ``declared_nodata_only``.
 
     Raises:
-        UsageError: the dtype does not hold ``nodata``.
+        UsageError: the dtype cannot hold ``nodata``.
         SceneError: the file is damaged.
     """
     dtype = np.dtype(dataset.dtypes[0])
@@ -91,10 +91,10 @@ def find_validity(
 
 
 def is_doubtful(rgb: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where pixels prove nothing about the ground: 0 in more than 8 bits, in all bands.
+    """Return where pixels are probably holes, not ground: 0 in all bands of wide integers.
 
-    Anywhere in a scene, such a pixel is a hole rather than land. To restore around it as land does
-    no harm; to learn from it, or to score against it, does.
+    Treating such a pixel as land while restoring does no harm; learning from it or scoring against
+    it does. DN of 8 bits and floats are never doubtful.
 
     Args:
         rgb: (3, rows, columns).
@@ -105,7 +105,7 @@ def is_doubtful(rgb: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def is_no_class(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where the values of a cloud mask are no class, but undeclared nodata."""
+    """Return where the values of a cloud mask are undeclared nodata, not a class."""
     kind = values.dtype.kind
     if kind == "u":
         return np.zeros(values.shape, bool)

@@ -1,7 +1,7 @@
 """Join rasters of one band each: write the text of a VRT, which GDAL opens like a file.
 
-GDAL itself describes each file, as a VRT of that one file; here the descriptions become one, and
-say all that a single file of these bands would say.
+GDAL describes each file as a VRT of its own; this module merges these descriptions, with all the
+metadata that a single file of the bands would have.
 """
 
 import re
@@ -24,7 +24,7 @@ from geodecloud.raster.gdal import open_raster, without_georeference_warning
 BANDS = ("B04", "B03", "B02")  # Sentinel-2's red, green and blue
 # The name of a band's file in a Sentinel-2 product.
 _SENTINEL = re.compile(r"(?:^|_)T\d\d[A-Z]{3}_\d{8}T\d{6}_B(?:\d\d|8A)")
-# What GDAL derives from the file itself, and what a VRT has in elements of its own.
+# Namespaces that GDAL derives from the file itself, or that a VRT has as elements.
 _RESERVED_NAMESPACES = (
     *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "SUBDATASETS", "OVERVIEWS"),
     *("GEOLOCATION", "COLOR_PROFILE"),
@@ -39,7 +39,7 @@ Tagged = dict[str | None, dict[str, str]]  # namespace (None: the default) -> ta
 
 @dataclass(frozen=True)
 class Tags:
-    """Tags from a product's metadata: of the product, and of its bands by their names."""
+    """Tags from a product's metadata: of the product, and of its bands by band name."""
 
     product: dict[str, str] = field(default_factory=dict)
     bands: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -47,12 +47,13 @@ class Tags:
 
 @dataclass(frozen=True)
 class _BandFile:
-    """The file of one band, and what it says.
+    """The file of one band, and its metadata.
 
-    name: as GDAL opens it from any folder.
+    name: the name by which GDAL opens it from any folder.
     described: GDAL's VRT of this file alone.
-    tags, band_tags: of the file, and of its band.
-    masked, alpha: it has a mask inside or beside it; an alpha band.
+    tags, band_tags: tags of the file, and of its band.
+    masked: the file has a mask, inside or beside it.
+    alpha: the file has an alpha band.
     """
 
     name: str
@@ -67,20 +68,19 @@ class _BandFile:
 
     @property
     def kind(self) -> str:
-        """The type of its pixels, as GDAL names it."""
+        """GDAL's name of the pixels' type."""
         return self.described.findall("VRTRasterBand")[0].attrib["dataType"]
 
 
 def vrt_of(files: list[str], tags: Tags, extra: Sequence[ExtraFile] = ()) -> str:
     """Return the text of a VRT: red, green, blue, the extra bands, and alpha if a colour has it.
 
-    What it says beside its extra bands does not depend on them. Pixels of a coarser band are
-    repeated.
+    Extra bands do not change the rest of the VRT. Pixels of a coarser band are repeated.
 
     Args:
-        files: of red, green and blue, of one grid and one type.
-        extra: files of the same type.
-        tags: of the product that the files belong to; they count more than those of a file.
+        files: files of red, green and blue, on one grid and of one type.
+        extra: files of extra bands of the same type.
+        tags: tags of the files' product, which take precedence over a file's own.
 
     Raises:
         SceneError: a file cannot be described.
@@ -146,9 +146,9 @@ def tags_of(raster: Any, band: int) -> Tagged:
 
 
 def _divide(tagged: list[Tagged]) -> tuple[Tagged, list[dict[str, str]]]:
-    """Return the tags on which no two files differ, and for each file the rest of its tags.
+    """Return the tags in which no two files differ, and the other tags of each file.
 
-    Where files differ within a namespace of their own, the first one's tags stand for all.
+    Where files differ in a namespace other than the default, the first file's tags count.
     """
     common: Tagged = {}
     for spaces in reversed(tagged):
@@ -225,7 +225,7 @@ def _add_nodata(band: ET.Element, nodata: float | None) -> None:
 
 
 def _add_alpha(root: ET.Element, parts: list[_BandFile], nodata: float | None, number: int) -> None:
-    """Add the least of the files' alpha bands."""
+    """Add the minimum of the files' alpha bands as an alpha band."""
     if not parts:
         return
     kind = {"dataType": parts[0].kind, "band": str(number)}
@@ -236,7 +236,7 @@ def _add_alpha(root: ET.Element, parts: list[_BandFile], nodata: float | None, n
 
 
 def _add_mask(root: ET.Element, parts: list[_BandFile]) -> None:
-    """Add the files' masks as one mask of the raster: data are where all files have them."""
+    """Add one mask for the raster: valid where all of the files' masks are."""
     if not any(part.masked for part in parts):
         return
     mask = ET.SubElement(root, "MaskBand")
@@ -245,7 +245,7 @@ def _add_mask(root: ET.Element, parts: list[_BandFile]) -> None:
 
 
 def _add_least(band: ET.Element, files: list[str], source: str) -> None:
-    """Let a derived band be the least value of a band, or mask, of several files."""
+    """Make a band the minimum of a band, or mask, of several files."""
     if len(files) > 1:
         band.attrib["subClass"] = "VRTDerivedRasterBand"
         _add(band, "PixelFunctionType", "min")
@@ -256,7 +256,11 @@ def _add_least(band: ET.Element, files: list[str], source: str) -> None:
 def _add_source(
     band: ET.Element, file: str, source: str, size: Sequence[int] = (), factor: int = 1
 ) -> None:
-    """Let a band show a band of a file; each pixel of its (width, height) ``factor`` times."""
+    """Add a band of a file as a band's source, each pixel repeated ``factor`` times both ways.
+
+    Args:
+        size: width and height of the file.
+    """
     element = ET.SubElement(band, "SimpleSource")
     ET.SubElement(element, "SourceFilename", {"relativeToVRT": "0"}).text = file
     _add(element, "SourceBand", source)
@@ -268,7 +272,7 @@ def _add_source(
 
 
 def _set_control_points(root: ET.Element, parts: list[_BandFile]) -> None:
-    """Write the control points to their last digit, which GDAL's own VRT rounds off."""
+    """Write the control points in full precision; GDAL's own VRT rounds them."""
     points = _first(part.gcps for part in parts)
     for element, point in zip(root.iterfind("GCPList/GCP"), points, strict=True):
         exact = {"Pixel": point.col, "Line": point.row, "X": point.x, "Y": point.y, "Z": point.z}
@@ -293,7 +297,7 @@ def _first(found: Iterator[list[Any]]) -> list[Any]:
 
 
 def _absolute(file: str) -> str:
-    """Return the absolute path of a file; another name that GDAL opens stays as it is."""
+    """Return the absolute path of a file; other names that GDAL opens stay unchanged."""
     try:
         return str(Path(file).absolute()) if Path(file).exists() else file
     except OSError:  # too long to be a name

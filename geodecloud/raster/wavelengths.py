@@ -10,13 +10,13 @@ from geodecloud.raster.bands import BandNames, is_same_band, words_of
 
 
 def _by_name(table: str) -> dict[str, float]:
-    """Return wavelengths in nm by name, from "nm name name; nm name"."""
+    """Return wavelengths in nm by name from a text like "nm name name; nm name"."""
     rows = (row.split() for row in table.split(";"))
     return {name: float(wavelength) for wavelength, *names in rows for name in names}
 
 
-# Central wavelengths in nm, by the number in a band's name. Bands that see no ground are not here:
-# cirrus, thermal. Sentinel-2A, ESA: "Sentinel-2 Spectral Response Functions"; Landsat 8 and 9, and
+# Central wavelengths in nm, by the number in a band's name, without cirrus and thermal bands.
+# Sentinel-2A, ESA: "Sentinel-2 Spectral Response Functions"; Landsat 8 and 9, and
 # Landsat 5, USGS: "Spectral Characteristics Viewer"; MODIS, NASA: "MODIS Specifications".
 _SENTINEL_2 = _by_name(
     "443 1; 492 2; 560 3; 665 4; 704 5; 740 6; 783 7; 833 8; 865 8a; 945 9; 1614 11; 2202 12"
@@ -39,7 +39,7 @@ _IN_NM = re.compile(r"(?i)(?<![\d.])(\d{3,4}(?:\.\d+)?)\s*(?:nm|nanomet)")
 _IN_UM = re.compile(r"(?i)(?<![\d.])(\d?\.\d+)\s*(?:um|µm|micromet)")
 _NUMBER = re.compile(r"(?:b|band)0*(\d{1,2}a?)")
 _TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
-_SHORTEST, _LONGEST = 400, 2500  # nm; beyond, the ground shines by itself or nothing is seen
+_SHORTEST, _LONGEST = 400, 2500  # nm; the range of sunlight that the ground reflects
 NEAR_INFRARED = (760.0, 900.0)  # nm, as of NDVI
 _SAME = 30.0  # nm between the same bands of two sensors
 _CIRRUS = (1330, 1450)  # nm; water vapour hides the ground
@@ -49,8 +49,8 @@ _CIRRUS = (1330, 1450)  # nm; water vapour hides the ground
 class OtherBand:
     """A band that shows the ground, beside red, green and blue.
 
-    index: among the bands, from 0.
-    wavelength: of its centre, nm.
+    index: index among the bands, from 0.
+    wavelength: central wavelength, nm.
     """
 
     index: int
@@ -58,7 +58,7 @@ class OtherBand:
 
 
 def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tuple[OtherBand, ...]:
-    """Return the bands whose wavelength is known and whose DN are those of the colours.
+    """Return the bands whose wavelength is known and whose DN have the scale and offset of red.
 
     A mask, a classification or an angle that is stored as a band has no wavelength.
 
@@ -68,7 +68,7 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
             for a band that shows no ground. None: as the file states them.
 
     Raises:
-        UsageError: another number of wavelengths than bands, or one that shows no ground.
+        UsageError: the number of wavelengths is not that of the bands, or one shows no ground.
     """
     dataset = scene.dataset
     others = [band for band in dataset.indexes if band not in scene.bands and band != scene.alpha]
@@ -98,22 +98,22 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
 
 
 def same_band(bands: Iterable[OtherBand], wavelength: float) -> OtherBand | None:
-    """Return the band of another sensor that is the one of this wavelength; None: there is none."""
+    """Return the band that corresponds to a wavelength of another sensor, in nm; None: no band."""
     near = min(bands, key=lambda one: abs(one.wavelength - wavelength), default=None)
     return near if near and abs(near.wavelength - wavelength) <= _SAME else None
 
 
 def shows_ground(wavelength: float) -> bool:
-    """Return whether the ground is seen at a wavelength in nm."""
+    """Return whether a sensor sees the ground at a wavelength in nm."""
     cirrus = _CIRRUS[0] <= wavelength <= _CIRRUS[1]
     return _SHORTEST <= wavelength <= _LONGEST and not cirrus
 
 
 def wavelength_of(name: str, numbers: Mapping[str, float] | None = None) -> float | None:
-    """Return the wavelength in nm that a band's name means; None: none that is known.
+    """Return the wavelength in nm that a band's name means; None: not known.
 
     Args:
-        numbers: wavelengths of names like B8; None: such names mean nothing.
+        numbers: wavelengths of names like B8, by number; None: such names mean nothing.
     """
     for pattern, factor in ((_IN_NM, 1.0), (_IN_UM, 1000.0)):
         if match := pattern.search(name):
@@ -139,7 +139,7 @@ def wavelength_of(name: str, numbers: Mapping[str, float] | None = None) -> floa
 
 
 def numbers_of(names: BandNames) -> Mapping[str, float] | None:
-    """Return the wavelengths in nm of names like B8; None: such names mean nothing sure."""
+    """Return the wavelengths in nm of names like B8, by number and by the sensor."""
     by_colour = {(3, 2, 1): _TM, (1, 4, 3): _MODIS}.get(names.numbers)
     if by_colour:
         return by_colour
@@ -156,7 +156,7 @@ def numbers_of(names: BandNames) -> Mapping[str, float] | None:
 
 
 def _of_tags(dataset: Any, band: int) -> float | None:
-    """Return the wavelength in nm that the tags of a band state; None: they state none."""
+    """Return the wavelength in nm that a band's tags state; None: they do not."""
     tags = {**dataset.tags(band), **dataset.tags(band, ns="IMAGERY")}
     stated = {key.upper(): value for key, value in tags.items()}
     for key in _TAGS:
@@ -169,7 +169,7 @@ def _of_tags(dataset: Any, band: int) -> float | None:
 
 
 def _has_scale_of_red(scene: Any, band: int) -> bool:
-    """Return whether a band's DN mean the same reflectance as those of red."""
+    """Return whether a band has the scale and offset of red."""
     dataset, red = scene.dataset, scene.bands[0] - 1
     scales, offsets = dataset.scales, dataset.offsets
     return bool(scales[band - 1] == scales[red] and offsets[band - 1] == offsets[red])

@@ -1,4 +1,4 @@
-"""Write rows to a GeoTIFF or COG on a scene's grid, and read it back when it is closed."""
+"""Write rows to a GeoTIFF or COG on a scene's grid, and verify the file when it is closed."""
 
 import shutil
 import zlib
@@ -26,23 +26,24 @@ from geodecloud.raster.statements import TAG
 from geodecloud.raster.thread_options import thread_options
 from geodecloud.settings import Format, Output
 
-_FLUSH_ROWS = 1024  # most rows that are kept back for a block to be complete
-_LEAST_ROWS = 64  # of one write, where rows of blocks are lower
-_READ_BACK = 128  # rows that are read back at once, where rows of blocks are lower
-_DISK_FULL = 1 << 20  # bytes left, below which a failed write is put down to the disk
+_FLUSH_ROWS = 1024  # most rows held until their blocks are complete
+_LEAST_ROWS = 64  # rows per write, if a row of blocks has fewer
+_READ_BACK = 128  # rows read back at once, if a row of blocks has fewer
+_DISK_FULL = 1 << 20  # free bytes below which a failed write means a full disk
 
 
 class RowWriter:
-    """Takes finished rows and writes them in whole rows of blocks.
+    """A writer that takes finished rows and writes them in whole rows of blocks.
 
-    Written piecemeal, a compressed file would grow: GDAL rewrites a block at the end of the file.
+    Written piecemeal, a compressed file would grow: GDAL appends each rewritten block to the file.
 
     Args:
-        masked_like: the scene whose mask is written too, where it has one.
+        dataset: the raster to write, open.
+        masked_like: a masked scene, whose mask is written, too; None: no mask.
 
     Attributes:
-        block: rows that are written at once: a row of blocks, or some rows of low ones.
-        checksums: CRC-32 of what was written, by window, from the top down.
+        block: rows written at once: one row of blocks, or several rows of low blocks.
+        checksums: windows written, with the CRC-32 of their pixels, from the top down.
     """
 
     def __init__(self, dataset: Any, masked_like: Scene | None = None) -> None:
@@ -60,14 +61,14 @@ class RowWriter:
         """Take the next rows of the scene, (bands, rows, width).
 
         Args:
-            hidden: bool (rows, width), pixels that a mask hides beside those of the scene.
+            hidden: bool (rows, width), pixels to mask beside those that the scene's mask hides.
         """
         self._held.append(rows)
         if self._masked_like is not None:
             none = np.zeros(rows.shape[1:], bool)
             self._hidden.append(none if hidden is None else hidden)
         self._held_rows += rows.shape[1]
-        # One row of blocks at a time: the file's bytes do not depend on how rows come.
+        # One row of blocks at a time: the file's bytes do not depend on how the rows arrive.
         while self._held_rows >= self.block:
             self._flush(self.block)
 
@@ -76,7 +77,7 @@ class RowWriter:
         self._dataset.update_tags(**{TAG + key: value for key, value in tags.items()})
 
     def finish(self) -> None:
-        """Write the rows that are left below the last whole row of blocks."""
+        """Write the remaining rows, fewer than a row of blocks."""
         if self._held_rows:
             self._flush(self._held_rows)
 
@@ -97,7 +98,7 @@ class RowWriter:
 
 
 def _checksum(rows: NDArray[Any]) -> int:
-    """Return CRC-32 of (bands, rows, width), band after band, so that no copy of all is made."""
+    """Return the CRC-32 of (bands, rows, width), band by band to avoid copying all bands."""
     return reduce(lambda crc, band: zlib.crc32(np.ascontiguousarray(band).data, crc), rows, 0)
 
 
@@ -114,8 +115,8 @@ def create_like(
         changed: bands whose statistics are no longer true; None: red, green and blue.
 
     Raises:
-        OutputError: it cannot be written (disk full, say).
-        UsageError: ``output`` has an option that the format does not know.
+        OutputError: the file cannot be written, for example because the disk is full.
+        UsageError: ``output`` has a creation option that would change clear pixels or the grid.
     """
     output = output or Output()
     profile = profile_of(scene, output)
@@ -137,7 +138,7 @@ def create_opacity(scene: Scene, path: Path) -> Iterator[RowWriter]:
     """Open a new float32 GeoTIFF on the scene's grid, NaN for nodata, to write opacity rows to.
 
     Raises:
-        OutputError: it cannot be written (disk full, say).
+        OutputError: the file cannot be written, for example because the disk is full.
     """
     with create_band(scene, path, band_profile(scene, "float32", np.nan)) as (out, writer):
         out.set_band_description(1, SIMULATED_OPACITY)
@@ -148,14 +149,14 @@ def create_opacity(scene: Scene, path: Path) -> Iterator[RowWriter]:
 def create_band(
     scene: Scene, path: Path, profile: dict[str, Any], file_format: Format = "gtiff"
 ) -> Iterator[tuple[Any, RowWriter]]:
-    """Open a new file of few bands on the scene's grid: the dataset and its writer.
+    """Open a new file of one or two bands on the scene's grid: the dataset and its writer.
 
     Args:
         profile: see :func:`geodecloud.raster.profile.band_profile`.
-        file_format: of the file; creation options are for the scene's file only.
+        file_format: format of the file; creation options apply to the restored scene only.
 
     Raises:
-        OutputError: it cannot be written (disk full, say).
+        OutputError: the file cannot be written, for example because the disk is full.
     """
     options = cog_options(Output(format=file_format), profile, Resampling.nearest)
     with _create(path, profile, options) as out:
@@ -171,7 +172,7 @@ def create_plain(path: Path, profile: dict[str, Any]) -> Iterator[Any]:
     """Open a new GeoTIFF: a ``rasterio.DatasetWriter``.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     with _failures(path), rasterio.open(path, "w", driver="GTiff", **profile) as out:
         yield out
@@ -179,9 +180,9 @@ def create_plain(path: Path, profile: dict[str, Any]) -> Iterator[Any]:
 
 @contextmanager
 def _create(path: Path, profile: dict[str, Any], options: dict[str, str] | None) -> Iterator[Any]:
-    """Open a new GeoTIFF, or a COG where there are ``options`` for one.
+    """Open a new GeoTIFF, or a COG if there are ``options`` for one.
 
-    A COG has its overviews before its pixels, so it is copied from a plain GeoTIFF.
+    A COG stores its overviews before its pixels, so it is copied from a plain GeoTIFF.
     """
     if options is None:
         with create_plain(path, profile) as out:
@@ -216,9 +217,12 @@ def _write_failure(path: Path, reason: str) -> OutputError:
 
 
 def _read_back(path: Path, written: RowWriter) -> None:
-    """Compare the closed file with what was written to it.
+    """Compare the closed file with the rows written to it.
 
-    GDAL writes much of a file when it closes it, and a failure then raises nothing.
+    GDAL writes much of a file when closing it, and then reports no failure.
+
+    Raises:
+        OutputError: rows differ, or cannot be read.
     """
     with _failures(path), rasterio.open(path) as file:
         by_rows = groupby(written.checksums, lambda one: one[0].row_off // _READ_BACK)

@@ -1,4 +1,4 @@
-"""Write pages for people who look: one for a scene, with a slider, and one for a batch.
+"""Write HTML reports: a page for each scene, with a slider, and an index for a batch.
 
-A page is one file of HTML: pictures, style and script are in it, and it asks no network for any.
+A page is a single file that holds its pictures, style and script; it needs no network.
 """

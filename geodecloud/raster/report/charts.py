@@ -18,7 +18,7 @@ def histograms(counts: NDArray[np.int64]) -> str:
     shares = (
         counts.reshape(2, 3, _BINS, -1).sum(axis=3) / np.maximum(counts.sum(axis=2), 1)[..., None]
     )
-    inner = shares[..., 1:-1]  # the ends hold all that is beyond them
+    inner = shares[..., 1:-1]  # the first and last bins also hold values beyond the range
     top = max(float(inner.max()), 1e-9)
     return "\n".join(
         _chart(colour, *np.minimum(shares[:, i] / top, 1)) for i, colour in enumerate(COLOURS)
@@ -38,7 +38,7 @@ def _chart(colour: str, before: NDArray[np.float64], after: NDArray[np.float64])
 
 
 def _steps(heights: NDArray[np.float64]) -> str:
-    """Return the path of a line of steps from left to right."""
+    """Return the SVG path of a step line from left to right."""
     wide = _WIDTH // _BINS
     tops = [f"{_HEIGHT * (1 - height):.1f}" for height in heights]
     return f"M0 {tops[0]}" + "".join(f"V{top}h{wide}" for top in tops)

@@ -1,4 +1,4 @@
-"""Turn values into HTML; all text that comes from outside goes through here."""
+"""Turn values into HTML; all text from outside is escaped here."""
 
 import html
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text of a page or of an attribute; what is no UTF-8 is replaced."""
+    """Return a value as text for a page or an attribute; bytes that are not UTF-8 are replaced."""
     known = str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return html.escape(known)
 
@@ -19,17 +19,17 @@ def sentence(message: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Return a value as JSON that can stand within a script element."""
+    """Return a value as JSON that is safe inside a script element."""
     return json.dumps(value).replace("<", "\\u003c")
 
 
 def percent(share: float) -> str:
-    """Return a share for people; one that is not 0 is not shown as 0."""
+    """Return a fraction as a percentage; a small one does not round to 0."""
     return "under 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def rows_of(facts: Mapping[str, Any]) -> str:
-    """Return names and values as the rows of a table."""
+    """Return names and values as the rows of an HTML table."""
     return "\n".join(
         f'<tr><th scope="row">{as_text(name)}</th><td>{as_text(_plain(value))}</td></tr>'
         for name, value in facts.items()

@@ -1,4 +1,4 @@
-"""Write the page of a batch: its scenes in a table that sorts, with small pictures."""
+"""Write the page of a batch: a sortable table of its scenes, with thumbnails."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from geodecloud.raster.report.html import as_text, percent
 from geodecloud.raster.report.page import part, read_facts, template
 from geodecloud.version import VERSION
 
-_COLUMNS = {"changed_fraction": "Changed", "invented_fraction": "Invented"}  # that it sorts by
+_COLUMNS = {"changed_fraction": "Changed", "invented_fraction": "Invented"}  # sortable
 _NO_PICTURE = "<td></td>"
 
 
@@ -20,11 +20,11 @@ _NO_PICTURE = "<td></td>"
 class Result:
     """Outcome of a scene.
 
-    source: its path.
-    error: one line; None: it was restored.
-    report: its own page; None: it has none.
+    source: the scene's path.
+    error: one line; None: the scene was restored.
+    report: the scene's own page; None: there is none.
     fractions: by name, see :meth:`geodecloud.raster.counts.Counts.fractions`.
-    warnings: how many there were.
+    warnings: number of warnings.
     """
 
     source: str
@@ -35,10 +35,10 @@ class Result:
 
 
 def write_index(path: Path, results: Sequence[Result]) -> None:
-    """Write the page, in place of an older one.
+    """Write the page of a batch, replacing an older one.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the page cannot be written.
     """
     failed = sum(1 for one in results if one.error)
     text = template("index.html").substitute(

@@ -1,4 +1,4 @@
-"""Show the codes of provenance with their colours, and how many pixels each has."""
+"""Show the provenance codes with their colours and their shares of the pixels."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from geodecloud.raster.style import Colour
 
 
 def _groups(codes: NDArray[np.int64]) -> Iterator[tuple[str, str, str, float]]:
-    """Yield codes, their meaning, colour in CSS, and share of the pixels with data."""
+    """Yield codes, their meaning, CSS colour, and fraction of the pixels with data."""
     valid = max(int(codes.sum() - codes[Provenance.NODATA]), 1)
     for numbers, meaning in legend().items():
         first, _, last = numbers.partition("-")
@@ -35,7 +35,7 @@ def legend_of(codes: NDArray[np.int64]) -> str:
     """Return the rows of the legend.
 
     Args:
-        codes: (256,), number of pixels of each.
+        codes: int64 (256,), number of pixels of each code.
     """
     rows = []
     for numbers, meaning, colour, share in _groups(codes):
@@ -50,7 +50,7 @@ def legend_of(codes: NDArray[np.int64]) -> str:
 
 
 def bar_of(codes: NDArray[np.int64]) -> str:
-    """Return a bar that is divided by the shares of the codes, nodata aside."""
+    """Return a bar divided in proportion to the codes' pixels, without nodata."""
     return "".join(
         f'<span style="flex:{share:.6f};background:{colour}" title="{as_text(meaning)}"></span>'
         for numbers, meaning, colour, share in _groups(codes)
@@ -59,7 +59,7 @@ def bar_of(codes: NDArray[np.int64]) -> str:
 
 
 def ramp_of(colour: Colour) -> str:
-    """Return the key of a layer in percent."""
+    """Return the colour key of a layer in percent."""
     return (
         ' <span class="ramp" aria-hidden="true">0 <span style="background:linear-gradient('
         f'to right, transparent, {_css(colour)})"></span> 100 %</span>'

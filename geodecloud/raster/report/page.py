@@ -1,4 +1,4 @@
-"""Fill the page of a scene: what was done, with what, and how it looks."""
+"""Fill the page of a scene: figures, settings and pictures of its restoring."""
 
 import functools
 import json
@@ -20,18 +20,18 @@ from geodecloud.raster.scene import Scene
 from geodecloud.version import VERSION
 
 _PICTURE = "<!--picture-->"  # stands in for a data URI; no escaped text can look like it
-_HEAD = 1 << 18  # characters of a report in which its facts stand: style and two thumbnails
-_ALWAYS = ("changed", "invented")  # figures that are shown when they are 0, too
+_HEAD = 1 << 18  # characters at the beginning of a report that hold its facts and two thumbnails
+_ALWAYS = ("changed", "invented")  # figures that are shown even if they are 0
 _TITLES = {"provenance": "Provenance", "opacity": "Cloud opacity", "shadow": "Cloud shadow"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """The facts that a report tells beside its pictures.
+    """The facts that a report shows beside its pictures.
 
     fractions: by name, see :meth:`geodecloud.raster.counts.Counts.fractions`.
     settings: by name, those that the pixels depend on.
-    others: the bands beside red, green and blue that are restored, from 1.
+    others: numbers of the other bands that are restored, from 1.
     nodata: DN that means nodata in the output.
     warnings: one line each.
     """
@@ -50,7 +50,7 @@ def write_page(path: Path, run: Run, pictures: Pictures) -> None:
     """Write the report of a scene.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the report cannot be written.
     """
     layers = ["provenance", "opacity", *(["shadow"] if pictures.has_shadow else [])]
     text = _page(run, pictures, layers)
@@ -91,17 +91,17 @@ def _page(run: Run, pictures: Pictures, layers: list[str]) -> str:
 
 @functools.cache
 def part(name: str) -> str:
-    """Return a file of this package."""
+    """Return the text of a file of this package."""
     return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def template(name: str) -> Template:
-    """Return a page of this package with places for what differs."""
+    """Return a page of this package as a template."""
     return Template(part(name))
 
 
 def _facts(run: Run, pictures: Pictures) -> dict[str, Any]:
-    """Return what programs, and the page of a batch, read from a report."""
+    """Return the facts that programs and the page of a batch read from a report."""
     height, width = run.scene.shape
     return {
         "geodecloud": VERSION,
@@ -198,7 +198,7 @@ def _band(scene: Scene, band: int) -> str:
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
-    """Return what a report tells programs; None: it is no report, or damaged."""
+    """Return the facts of a report, see :func:`_facts`; None: not a report, or damaged."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             head = file.read(_HEAD)

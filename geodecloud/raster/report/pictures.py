@@ -19,7 +19,7 @@ from geodecloud.raster.style import Colour
 
 LONGEST = 4000  # pixels of a picture's longer side
 _THUMBNAIL = 240
-_ROWS = 16  # that are taken at once, so that their float32 need little memory
+_ROWS = 16  # rows converted at once, so that their float32 need little memory
 _PLANES = {"before": 3, "after": 3, "provenance": 1, "opacity": 1, "shadow": 1}  # channels
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 88, "subsampling": 0}
 OPACITY: Colour = (20, 90, 255, 255)
@@ -27,7 +27,7 @@ SHADOW: Colour = (110, 0, 160, 255)
 
 
 def _by_percent(colour: Colour) -> dict[int, Colour]:
-    """Return a colour for each percent from 1 to 100, ever less transparent."""
+    """Return a colour for each percent from 1 to 100, increasingly opaque."""
     red, green, blue, most = colour
     return {
         percent: (red, green, blue, most * (20 + 70 * percent // 100) // 100)
@@ -43,21 +43,21 @@ _PALETTES: dict[str, Mapping[int, Colour]] = {
 
 
 class Pictures:
-    """Keeps every n-th pixel of a scene in an unnamed file until the ``with`` block ends.
+    """Every n-th pixel of a scene, kept in an unnamed file until the ``with`` block ends.
 
     Args:
-        folder: for that file.
+        folder: folder of that file.
         shape: (height, width) of the scene.
 
     Attributes:
         step: n; 1 for a scene of at most ``LONGEST`` pixels a side.
-        height, width: of the pictures.
-        codes: int64 (256,), number of pixels of each code of provenance, of all pixels.
+        height, width: size of the pictures.
+        codes: int64 (256,), pixels of each provenance code, over the whole scene.
         histograms: int64 (2, 3, 256), of the pictures: before and after; red, green, blue.
-        has_shadow: a shadow was found.
+        has_shadow: True if a shadow was found.
 
     Raises:
-        OutputError: the file cannot be made, or the disk is full.
+        OutputError: the file cannot be created or written, for example because the disk is full.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int], radiometry: Radiometry) -> None:
@@ -85,10 +85,10 @@ class Pictures:
         provenance: NDArray[np.uint8],
         found: NDArray[np.uint8],
     ) -> None:
-        """Take rows from ``first`` on, in any order.
+        """Add rows from ``first`` on, in any order.
 
         Args:
-            rgb: before and after: R, G, B as DN, (3, rows, width).
+            rgb: before and after, each R, G, B as DN, (3, rows, width).
             provenance: uint8 (rows, width).
             found: opacity and shadow in percent, uint8 (2, rows, width).
         """
@@ -123,7 +123,7 @@ class Pictures:
             raise self._failed(error) from error
 
     def encoded(self, name: str) -> str:
-        """Return a picture or a layer as a data URI, the only one in memory."""
+        """Return a picture or a layer as a data URI; only this one is in memory."""
         image = self._image(name)
         if name not in _PALETTES:
             return _data_uri(image, **_JPEG)
@@ -134,13 +134,13 @@ class Pictures:
         return _data_uri(image, format="PNG", transparency=palette[:, 3].tobytes())
 
     def thumbnail(self, name: str) -> str:
-        """Return a small picture as a data URI."""
+        """Return a thumbnail of a picture as a data URI."""
         image = self._image(name)
         image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
         return _data_uri(image, format="JPEG", quality=85)
 
     def _start(self, name: str) -> int:
-        """Return the first byte of a plane in the file."""
+        """Return the position of a plane's first byte in the file."""
         names = list(_PLANES)
         before = sum(_PLANES[one] for one in names[: names.index(name)])
         return before * self.height * self.width
