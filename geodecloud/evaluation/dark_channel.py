@@ -3,9 +3,9 @@
     hazy = t * clear + (1 - t) * airlight
 
 K. He, J. Sun, X. Tang: "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009: in a clear
-image, every patch has a pixel that is almost black in one band, so the light of that pixel is haze.
-K. He, J. Sun, X. Tang: "Guided Image Filtering", ECCV 2010, refines the transmission t in place of
-the first paper's soft matting. The guide is the mean of the bands.
+image every patch has a pixel that is almost black in one band, so its light in a hazy image is
+haze. The guided filter of K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV 2010, replaces the
+first paper's soft matting to refine the transmission t. The guide is the mean of the bands.
 """
 
 import numpy as np
@@ -16,15 +16,15 @@ from scipy.ndimage import minimum_filter, uniform_filter
 _PATCH = 15  # pixels on a side
 _OMEGA = 0.95  # fraction of the haze that is removed
 _MIN_TRANSMISSION = 0.1  # division by less would amplify noise
-_AIRLIGHT_FRACTION = 0.001  # of the pixels, the candidates for the airlight
-_MIN_AIRLIGHT = 1e-6  # of a black image, which is divided by it
+_AIRLIGHT_FRACTION = 0.001  # fraction of the pixels that are candidates for the airlight
+_MIN_AIRLIGHT = 1e-6  # avoids division by 0 in a black image
 # Guided filter (ECCV 2010), for dehazing:
 _GUIDE_WINDOW = 41  # pixels on a side: radius 20
 _EPSILON = 1e-3  # variance of the guide that counts as an edge
 
 
 def dehaze(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return an image without its haze, as estimated by the dark channel prior.
+    """Remove the haze of an image by the dark channel prior.
 
     Args:
         image: float32 (3, rows, columns), in model range, 0..1.
@@ -43,7 +43,7 @@ def dehaze(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def _airlight(hazy: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the brightest pixel, (3,), among those with the brightest dark channel."""
+    """Return the brightest of the pixels with the brightest dark channel, (3,)."""
     dark = _dark_channel(hazy)[valid]
     count = max(1, round(_AIRLIGHT_FRACTION * dark.size))
     candidates = hazy[:, valid][:, np.argpartition(dark, -count)[-count:]]  # (3, count)
@@ -52,13 +52,13 @@ def _airlight(hazy: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np
 
 
 def _dark_channel(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the darkest value of any band in the patch around each pixel: (rows, columns)."""
+    """Return the minimum over the bands and the patch around each pixel: (rows, columns)."""
     dark: NDArray[np.float64] = minimum_filter(image.min(axis=0), _PATCH, mode="nearest")
     return dark
 
 
 def _guided_filter(guide: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Smooth the values but keep the edges of the guide; all are (rows, columns)."""
+    """Smooth the values but preserve the edges of the guide; all are (rows, columns)."""
     mean_guide, mean_values = _box_mean(guide), _box_mean(values)
     covariance = _box_mean(guide * values) - mean_guide * mean_values
     variance = _box_mean(guide * guide) - mean_guide**2
@@ -68,7 +68,7 @@ def _guided_filter(guide: NDArray[np.float64], values: NDArray[np.float64]) -> N
 
 
 def _box_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the part of a square around each pixel that lies inside the image."""
+    """Return the mean over a square around each pixel, cropped to the image."""
     inside = uniform_filter(np.ones_like(values), _GUIDE_WINDOW, mode="constant")
     mean: NDArray[np.float64] = uniform_filter(values, _GUIDE_WINDOW, mode="constant") / inside
     return mean

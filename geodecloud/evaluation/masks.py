@@ -1,4 +1,4 @@
-"""Score cloud masks against labelled ones."""
+"""Score predicted cloud masks against labelled ones."""
 
 import math
 import re
@@ -24,8 +24,8 @@ from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands
 from geodecloud.settings import ModelSpec, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png")
-_ENDINGS = ("", "_mask", "_SCL", "_scl")  # of a mask's name after its image's
-_CLOUD, _IGNORED = 4, 255  # codes of labels beside those of CloudClass: cloud of any kind, and none
+_ENDINGS = ("", "_mask", "_SCL", "_scl")  # suffixes of a mask's stem after its image's
+_CLOUD, _IGNORED = 4, 255  # label codes beside those of CloudClass: any cloud; not scored
 _LABELS = {
     "clear": CloudClass.CLEAR.value,
     "thick": CloudClass.THICK.value,
@@ -34,10 +34,10 @@ _LABELS = {
     "cloud": _CLOUD,
     "ignore": _IGNORED,
 }
-# Sentinel-2's scene classification. Its 7, "unclassified", and 2, "dark area", may be anything.
+# Sentinel-2's scene classification. Its classes 7, "unclassified", and 2, "dark area", are mixed.
 _SCL = "0-2=ignore,3=shadow,4-6=clear,7=ignore,8-9=thick,10=thin,11=clear"
 _CLOUDSEN12 = "0=clear,1=thick,2=thin,3=shadow,255=ignore"
-# Kind -> its codes among the labels, and among the predicted classes.
+# Kind of pixel -> its label codes, and its predicted classes.
 _KINDS = {
     "cloud": ((1, 2, _CLOUD), (1, 2)),
     "thick": ((1,), (1,)),
@@ -52,10 +52,10 @@ OtherMask = Callable[[NDArray[Any]], Classes]  # R, G, near infrared (3, rows, c
 
 
 def parse_classes(text: str) -> dict[int, int]:
-    """Return the label of each value of a mask from "0=shadow,1-3=clear,4=cloud".
+    """Parse the labels of a mask's values, like "0=shadow,1-3=clear,4=cloud".
 
     Raises:
-        UsageError: the text is none such.
+        UsageError: the text has another form or an unknown label.
     """
     labels: dict[int, int] = {}
     for part in text.split(","):
@@ -81,22 +81,21 @@ def evaluate_masks(
 
     Args:
         images: folder of GeoTIFF or PNG.
-        masks: folder of masks on the same pixels, named like the image, or with _mask or _SCL
-            after its name.
+        masks: folder of masks on the same pixels, with the name of the image, or with _mask or
+            _SCL after that name.
         model: a model file; None: the built-in one.
-        classes: of the masks' values, see :func:`parse_classes`; values that it does not name are
-            ignored. None: those of SCL where the name ends so, else those of CloudSEN12, which
-            has to know each value.
+        classes: labels of the masks' values, see :func:`parse_classes`; values without a label are
+            ignored. None: the classes of SCL if the name ends in SCL, else those of CloudSEN12,
+            which must include every value.
 
     Returns:
-        ``images``, their number; ``rows``: for each tool and kind of pixel, user's accuracy (of
-        the pixels that are called so, the share that is), producer's accuracy (of the pixels that
-        are so, the share that is found), F1 (their harmonic mean) and balanced accuracy (the mean
-        of producer's accuracy and that of all other pixels), over the pixels of all images. NaN
-        where the labels do not tell. ``each``: the same by image.
+        ``images``, their number; ``rows``: for each tool and kind of pixel, user's accuracy
+        (precision), producer's accuracy (recall), F1 (their harmonic mean) and balanced accuracy
+        (the mean of producer's accuracy and that of all other pixels), over the pixels of all
+        images. NaN if the labels do not distinguish the kind. ``each``: the same by image.
 
     Raises:
-        DataError: an image has no mask, or one of another size or of unknown classes.
+        DataError: a folder or a mask is missing, or a mask has another size or unknown classes.
     """
     settings = settings or Settings()
     pairs = _find(images, masks)
@@ -131,17 +130,20 @@ def evaluate_masks(
 
 
 def confusion(labels: Classes, found: Classes) -> NDArray[np.int64]:
-    """Return the number of pixels of each label that are called each class: (5, 4)."""
+    """Return the confusion matrix, (5 labels, 4 predicted classes), in pixels."""
     kept = (labels <= _CLOUD) & (found <= CloudClass.SHADOW)
     pairs = labels[kept].astype(np.int64) * 4 + found[kept]
     return np.bincount(pairs, minlength=20).reshape(5, 4)
 
 
 def accuracies(counts: Any) -> Scores:
-    """Return the scores of each kind of pixel from a confusion; NaN where labels do not tell."""
+    """Return the scores of each kind of pixel from a confusion matrix.
+
+    NaN if no label is of the kind, or if labels do not tell thick from thin cloud.
+    """
     scores: Scores = {}
     shadow = counts[CloudClass.SHADOW].sum() > 0
-    if not shadow:  # shadows are not labelled: they are clear
+    if not shadow:  # shadows are not labelled: predicted ones count as clear
         counts = counts.copy()
         counts[:, 0] += counts[:, 3]
         counts[:, 3] = 0
@@ -168,7 +170,7 @@ def accuracies(counts: Any) -> Scores:
 
 
 def masks_table(scores: Scores) -> str:
-    """Format the result of ``evaluate_masks``: over the pixels of all images."""
+    """Format the scores of ``evaluate_masks`` over the pixels of all images."""
     lines = [[counted(scores["images"], "image"), "", "user's", "producer's", "F1", "balanced"]]
     for tool, kinds in scores["rows"].items():
         label = tool
@@ -218,11 +220,11 @@ def _labels(mask: Path, classes: str | None) -> Classes:
 
 
 def omnicloudmask() -> OtherMask | None:
-    """Return OmniCloudMask's prediction; None: it is not installed, or has no weights.
+    """Return OmniCloudMask's prediction function; None if it is not installed or lacks weights.
 
     Wright et al.: "Training sensor-agnostic deep learning models for remote sensing: Achieving
     state-of-the-art cloud and cloud shadow identification with OmniCloudMask", Remote Sensing of
-    Environment 2025. It fetches its weights when it is first used.
+    Environment 2025. OmniCloudMask fetches its weights at its first use.
     """
     try:
         predict_from_array = import_module("omnicloudmask").predict_from_array
@@ -235,7 +237,7 @@ def omnicloudmask() -> OtherMask | None:
 
     try:
         predict(np.ones((3, 64, 64), np.float32))
-    except Exception as error:  # of any of the libraries that fetch its weights
+    except Exception as error:  # from any library that fetches its weights
         reason = " ".join(str(error).split())[:200]
         warn(DataWarning, f"omnicloudmask has no weights here ({reason}); its row is left out")
         return None
@@ -243,7 +245,7 @@ def omnicloudmask() -> OtherMask | None:
 
 
 def _others(image: Path, predict: OtherMask, settings: Settings) -> dict[str, Classes]:
-    """Return the classes by OmniCloudMask, with the image's near infrared and with zeros for it."""
+    """Return the classes by OmniCloudMask, without near infrared and, if the image has it, with."""
     with open_scene(image, reading=settings.reading) as scene:
         dn, _ = scene.read(0, scene.shape[0])
         near = _near_infrared(scene)

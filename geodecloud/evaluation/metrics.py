@@ -3,7 +3,7 @@
 Every metric takes
 
     image, truth: float (bands, rows, columns), in model range, 0..1;
-    valid: bool (rows, columns); invalid pixels have no influence, not even as NaN.
+    valid: bool (rows, columns); invalid pixels are ignored, even NaN.
 
 Every metric but the bias is symmetric in image and truth. All raise ValueError if no pixel is
 valid.
@@ -49,11 +49,11 @@ def bias(image: Picture, truth: Picture, valid: Mask) -> NDArray[np.float64]:
 
 
 def sam(image: Picture, truth: Picture, valid: Mask) -> float:
-    """Return the mean spectral angle over pixels, in degrees: the error in colour alone.
+    """Return the mean spectral angle over pixels, in degrees: an error that ignores brightness.
 
-    Brightness does not count. A pixel that is black in either image has no colour and is left
-    out; NaN if no pixel remains. (Kruse et al.: "The Spectral Image Processing System (SIPS)",
-    Remote Sensing of Environment 1993; Kahan's formula for the angle, exact for small angles.)
+    A pixel that is black in either image has no angle and is left out; NaN if no pixel remains.
+    (Kruse et al.: "The Spectral Image Processing System (SIPS)", Remote Sensing of Environment
+    1993; Kahan's formula, accurate for small angles.)
     """
     _difference(image, truth, valid)
     a, b = (x[:, valid].astype(np.float64) for x in (image, truth))  # (bands, count)
@@ -69,9 +69,8 @@ def sam(image: Picture, truth: Picture, valid: Mask) -> float:
 def ssim(image: Picture, truth: Picture, valid: Mask) -> float:
     """Return the mean structural similarity over pixels and bands, -1..1; 1 for equal images.
 
-    The similarity of a pixel is that of the Gaussian window of 11 x 11 pixels around it. Only
-    pixels whose whole window is valid count. NaN if there are none, as in an image smaller than a
-    window.
+    The window is a Gaussian of 11 x 11 pixels. Only pixels whose whole window is valid count; NaN
+    if there are none, as in an image smaller than a window.
     """
     _difference(image, truth, valid)
     whole = _whole_windows(valid)
@@ -91,7 +90,7 @@ def _difference(image: Picture, truth: Picture, valid: Mask) -> NDArray[np.float
 
 
 def _ssim_map(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the similarity of each pixel of a band, without a border of ``_RADIUS`` pixels."""
+    """Return the SSIM of each pixel of a band, without a border of ``_RADIUS`` pixels."""
     mean_x, mean_y = _gaussian(x), _gaussian(y)
     covariance = _gaussian(x * y) - mean_x * mean_y
     variances = _gaussian(x * x + y * y) - mean_x**2 - mean_y**2
@@ -101,7 +100,7 @@ def _ssim_map(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _gaussian(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weighted mean over each whole window: ``_RADIUS`` pixels fewer on each side."""
+    """Return the Gaussian mean over each whole window: ``_RADIUS`` pixels fewer on each side."""
     weights = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / _SIGMA) ** 2)
     weights /= weights.sum()
     for _ in range(2):  # along the columns, then along the rows
@@ -114,7 +113,7 @@ def _gaussian(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _whole_windows(valid: Mask) -> Mask:
-    """Return whether the whole window is valid, for the pixels of :func:`_ssim_map`."""
+    """Return where the whole window is valid, for the pixels of :func:`_ssim_map`."""
     for _ in range(2):
         length = max(valid.shape[0] - 2 * _RADIUS, 0)
         parts = [valid[i : i + length] for i in range(2 * _RADIUS + 1)]

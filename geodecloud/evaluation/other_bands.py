@@ -1,4 +1,4 @@
-"""Score bands beside red, green and blue, the spectra of all bands, and NDVI."""
+"""Score the bands beside red, green and blue, the spectra of all bands, and NDVI."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands, same_band
 
-_LEAST = 1e-3  # model range; a darker pixel has no NDVI
+_LEAST = 1e-3  # model range; least sum of red and near infrared, which avoids division by 0
 ROWS = ("identity", "restored")
 
 
 @dataclass(frozen=True)
 class SharedBand:
-    """A band that both scenes of a pair have: its indices, and its wavelength in nm."""
+    """A band that both scenes of a pair have: its index in each, and its wavelength in nm."""
 
     cloudy: int
     clear: int
@@ -30,7 +30,7 @@ class SharedBand:
 class OtherPictures:
     """The other bands of a pair: float32 (count, rows, columns) each, in model range.
 
-    there: bool (count, rows, columns), where all three have data.
+    there: bool (count, rows, columns), where all three images are finite.
     """
 
     bands: tuple[SharedBand, ...]
@@ -46,7 +46,12 @@ class OtherPictures:
         dn: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
         radiometry: tuple[Radiometry, Radiometry, Radiometry],
     ) -> Self:
-        """Return them from all bands of the cloudy, the restored and the clear scene."""
+        """Select the shared bands, and convert them to the model range.
+
+        Args:
+            dn: all bands of the cloudy, the restored and the clear scene.
+            radiometry: of the same scenes.
+        """
         cloudy, clear = [one.cloudy for one in bands], [one.clear for one in bands]
         cut = [all_bands[of] for all_bands, of in zip(dn, (cloudy, cloudy, clear), strict=True)]
         pictures = [how.to_model(one, BRIGHTEST) for how, one in zip(radiometry, cut, strict=True)]
@@ -65,16 +70,16 @@ def shared_bands(cloudy: Scene, clear: Scene) -> tuple[SharedBand, ...]:
 def score_others(
     others: OtherPictures, colours: tuple[Picture, Picture, Picture], groups: dict[str, Mask]
 ) -> Scores:
-    """Return scores of the cloudy and the restored scene against the clear one.
+    """Score the other bands of the cloudy and the restored scene against the clear one.
 
     Args:
         colours: red, green and blue of the cloudy, the restored and the clear scene.
-        groups: of pixels, by name.
+        groups: masks of pixels by name.
 
     Returns:
-        ``833 nm`` and so on: psnr in dB of each band, where reflectance 0.275 is 1; ``spectra``:
-        sam in degrees over all bands; ``NDVI``: mae, if there is a near infrared band. Each for
-        each group, ``identity`` and ``restored``; NaN where there are no pixels.
+        ``833 nm`` and so on: psnr of each band in dB, for a peak of reflectance 0.275; ``spectra``:
+        sam over all bands in degrees; ``NDVI``: mae, if there is a near infrared band. Each has
+        ``identity`` and ``restored`` for every group; NaN for a group without pixels.
     """
     if not others.bands:
         return {}
@@ -104,7 +109,7 @@ def score_others(
 
 
 def keep_shared(each: list[Scores]) -> None:
-    """Take the scores of bands that not all pairs have out of each pair's, in place."""
+    """Drop the scores of bands that some pairs lack, in place."""
     kept = set.intersection(*(set(scores["other_bands"]) for scores in each))
     for scores in each:
         others = scores["other_bands"]
@@ -119,7 +124,7 @@ def ndvi(red: Picture, near_infrared: Picture) -> Picture:
 
 
 def _near_infrared(bands: tuple[SharedBand, ...]) -> int | None:
-    """Return the number of the band nearest to the middle of near infrared; None: there is none."""
+    """Return the number of the band nearest the middle of the near infrared; None if none is."""
     low, high = NEAR_INFRARED
     far = [
         (abs(band.wavelength - (low + high) / 2), number)

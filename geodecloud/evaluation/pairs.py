@@ -33,8 +33,8 @@ from geodecloud.restore.patches import Predict
 from geodecloud.settings import ModelSpec, Policy, Reading, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-_TOLERANCE = 0.5  # pixels between the corners of the two scenes of a pair
-_POINTWISE = ("psnr", "mae")  # metrics that need no neighbourhood: they score any set of pixels
+_TOLERANCE = 0.5  # largest distance in pixels between the corners of the two scenes of a pair
+_POINTWISE = ("psnr", "mae")  # metrics without a neighbourhood, which score any set of pixels
 _DEFAULTS = Settings()
 
 
@@ -45,8 +45,8 @@ class _Pair:
     cloudy: Picture
     restored: Picture
     clear: Picture
-    valid: Mask  # (rows, columns), in both the cloudy and the clear scene
-    measured: Mask  # (rows, columns), by the provenance
+    valid: Mask  # (rows, columns), valid in the cloudy and the clear scene
+    measured: Mask  # (rows, columns), measured according to the provenance
     groups: dict[str, Mask]  # (rows, columns) each, see :func:`group_pixels`
     changed_fraction: float
     computed_fraction: float
@@ -65,29 +65,29 @@ def evaluate_pairs(
     """Score cloudy, dehazed and restored scenes against the clear ones.
 
     Each cloudy scene is restored into a file, which is read back. Each scene is read with the
-    scale and offset that it states. A clear scene that states none is read with those of the
-    cloudy one. No path radiance is added or removed.
+    scale and offset that it states; a clear scene that states none is read with those of the
+    cloudy one. Scores are of the scenes as read, without a correction of path radiance.
 
     Args:
-        cloudy_dir, clear_dir: folders of GeoTIFF, PNG or JPEG; a pair has the same file stem.
+        cloudy_dir, clear_dir: folders of GeoTIFF, PNG or JPEG; the files of a pair share a stem.
         model: a model file; None: the built-in one.
-        only: stems of the files to take; None: all.
+        only: stems of the pairs to score; None: all.
         pictures: a folder for a PNG of each pair, cloudy | restored | clear; made if missing.
-        settings: of restoring; scale and offset hold for both scenes.
+        settings: of restoring; a given scale and offset apply to both scenes.
 
     Returns:
         ``pairs``, their number. For each key of ``tables.ROWS``: psnr in dB, ssim, sam in degrees,
-        mae in model range. ``under_cloud`` and ``in_the_clear``: psnr and mae of each row, over the
-        changed and over the measured pixels, and ``fraction``, their share of the valid pixels.
-        ``by_opacity``: the same over each group of :func:`group_pixels`. A pair without such pixels
-        counts in ``fraction`` alone. ``clear_below``, ``opaque_above``: the opacities between the
-        groups. ``bias``: for each row, the mean error in red, green and blue, in model range;
-        above 0 the image is brighter than the clear one. ``other_bands``, where the scenes have
-        some: see :func:`geodecloud.evaluation.other_bands.score_others`. ``changed_fraction``.
-        ``computed_fraction``: share of the windows that the network computed. ``reprod_mae``: mean
-        difference in DN between restored and cloudy at measured pixels; anything but 0 is a bug.
-        All are means over the pairs, see :func:`geodecloud.evaluation.tables.mean_scores`; ``each``
-        has the scores by stem.
+        mae in model range. ``under_cloud`` and ``in_the_clear``: psnr and mae of each row over the
+        changed and over the measured pixels, and ``fraction``, their fraction of the valid pixels.
+        ``by_opacity``: the same for each group of :func:`group_pixels`. A pair without pixels in a
+        group counts only in its ``fraction``. ``clear_below``, ``opaque_above``: the opacities that
+        divide the groups. ``bias``: for each row, the mean error in red, green and blue, in model
+        range; positive if brighter than the clear scene. ``other_bands``: see
+        :func:`geodecloud.evaluation.other_bands.score_others`. ``changed_fraction``: fraction of
+        the pixels that changed. ``computed_fraction``: fraction of the windows that the network
+        computed. ``reprod_mae``: mean difference in DN between restored and cloudy at measured
+        pixels; anything but 0 is a bug. All are means over the pairs, see
+        :func:`geodecloud.evaluation.tables.mean_scores`; ``each`` has the scores by stem.
 
     Raises:
         DataError: a pair is incomplete or does not match; raised before any scene is restored.
@@ -122,17 +122,17 @@ def evaluate_pairs(
 def group_pixels(
     opacity: NDArray[np.uint8], provenance: NDArray[np.uint8], policy: Policy
 ) -> dict[str, Mask]:
-    """Divide the pixels with data by the opacity that the model predicts.
+    """Group the pixels with data by the opacity that the model predicts.
 
     Args:
         opacity: uint8 (rows, columns), in percent, rounded up.
         provenance: codes, uint8 (rows, columns).
 
     Returns:
-        masks, bool (rows, columns). ``thick``: opacity of at least ``policy.opaque_above``;
-        ``clear``: below ``policy.clear_below``; ``thin``: between; ``relit_shadow``: relit under a
-        cloud's shadow, whatever the opacity. Opacity is known to a percent, so a pixel that lies
-        exactly at a limit counts as less opaque.
+        masks, bool (rows, columns). ``thick``: opacity above ``policy.opaque_above``; ``clear``:
+        up to ``policy.clear_below``; ``thin``: between; ``relit_shadow``: relit under a cloud's
+        shadow, whatever the opacity. Opacity is rounded up to a percent, so a pixel exactly at a
+        limit counts as less opaque.
     """
     shadow = provenance == Provenance.SHADOW
     grouped = (provenance != Provenance.NODATA) & ~shadow
@@ -147,7 +147,7 @@ def group_pixels(
 
 
 def _percent_above(opacity: float) -> int:
-    """Return the least whole percent, rounded up, of a pixel above this opacity."""
+    """Return the lowest percentage, rounded up, of a pixel above this opacity."""
     return math.floor(round(opacity * 100, 6)) + 1
 
 
@@ -209,7 +209,7 @@ def _restore(
         clear_valid &= ~is_doubtful(clear_dn)
         stated = stated_radiometry(read_statements(truth))
     if not (valid & clear_valid).any():
-        raise DataError(f"{clear}: no pixel is valid here and in {cloudy}; check nodata")
+        raise DataError(f"{clear}: has no valid pixel in common with {cloudy}; check nodata")
     restored = folder / "restored.tif"
     files = {name: folder / f"{name}.tif" for name in ("provenance", "opacity")}
     settings = settings.replace(**files, overwrite=True, force=True)

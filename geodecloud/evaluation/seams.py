@@ -17,17 +17,18 @@ from geodecloud.raster.scene import open_scene
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import ModelSpec, Reading, Settings
 
-_CHANCE_DISTANCE = 3  # pixels: an edge at least this far from every border shows chance
+_CHANCE_DISTANCE = 3  # least distance in pixels of a chance edge from every border
 
 
 def evaluate_seams(src: Path, model: Path | None, grid: WindowGrid) -> Scores:
-    """Restore a scene and measure the borders of its windows; the scene is held in memory.
+    """Restore a scene and measure the seams at its windows' borders; it must fit into memory.
 
     Args:
         model: a model file; None: the built-in one.
+        grid: the grid of windows to restore with.
 
     Returns:
-        The scores of :func:`measure_seams`.
+        the scores of :func:`measure_seams`.
 
     Raises:
         DataError: too few pixels changed.
@@ -52,19 +53,19 @@ def evaluate_seams(src: Path, model: Path | None, grid: WindowGrid) -> Scores:
 def measure_seams(dn: NDArray[Any], counted: NDArray[np.bool_], grid: WindowGrid) -> Scores | None:
     """Compare the DN steps across the borders of windows with the steps one pixel beside them.
 
-    The land and the blend have patterns of their own. So the same ratio is measured at edges away
-    from all borders, as many and as regular: that ratio is chance.
+    The land and the blend have patterns of their own. So the same ratio is measured at the borders
+    shifted away from all windows' borders; it is the chance ratio.
 
     Args:
         dn: (bands, rows, columns).
-        counted: (rows, columns); an edge counts where the two pixels on each side are True.
+        counted: bool (rows, columns); an edge counts where two pixels on each side are True.
 
     Returns:
         ``across`` and ``beside``: ``mean`` and 99th percentile ``p99`` of the steps, in DN.
-        ``ratio`` of the two means. ``chance``: the mean ratio away from the borders, and
-        ``chance_deviation``, its standard deviation over the shifts. ``excess`` = ratio / chance
-        - 1, near 0 without seams. None if no pixel counts at the borders or away from them, or if
-        all pixels are equal.
+        ``ratio``: of the two means. ``chance``: the mean ratio over the shifts, and
+        ``chance_deviation``, its standard deviation. ``excess``: ratio / chance - 1, near 0
+        without seams. None if no edge counts at the borders or away from them, or if all pixels
+        are equal.
     """
     across, beside = _steps(dn, counted, grid, 0)
     elsewhere = [_steps(dn, counted, grid, shift) for shift in range(_CHANCE_DISTANCE, grid.stride)]

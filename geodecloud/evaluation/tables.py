@@ -1,4 +1,4 @@
-"""Average scores and print them as tables: the part that all evaluations share."""
+"""Average scores and format them as tables, for all evaluations."""
 
 import math
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ from geodecloud.errors import counted
 from geodecloud.evaluation.metrics import Mask, Picture, mae, psnr, sam, ssim
 
 METRICS = {"psnr": psnr, "ssim": ssim, "sam": sam, "mae": mae}
-ROWS = {  # the images that are compared with the clear one, and their labels
+ROWS = {  # images that are compared with the clear one, and their labels
     "identity": "identity",
     "dark_channel_prior": "dark channel prior",
     "restored": "restored",
 }
 COLOURS = ("red", "green", "blue")
-GROUPS = {  # of pixels that are scored apart, and their labels
+GROUPS = {  # groups of pixels that are scored separately, and their labels
     "clear": "clear, opacity below {clear_below:.0%}",
     "thin": "thin",
     "thick": "thick, opacity from {opaque_above:.0%}",
     "relit_shadow": "relit shadow",
 }
 
-Scores = dict[str, Any]  # by name: floats, or Scores again
+Scores = dict[str, Any]  # by name: floats, or nested Scores
 
 _UNITS = {"psnr": "PSNR dB", "ssim": "SSIM", "sam": "SAM deg", "mae": "MAE"}
 _DECIMALS = {"psnr": 2, "ssim": 4, "sam": 2, "mae": 4}
@@ -39,7 +39,7 @@ def mean_scores(each: Sequence[Scores]) -> Scores:
 
     NaN (no pixels) is left out. An infinite PSNR (equal images) is left out too, unless all are
     infinite. The rows of ``ROWS`` are averaged over the same images: an image whose score is not
-    finite in one row is left out of the mean of every row.
+    finite in one row is left out of every row, unless none would remain.
     """
     means: Scores = {
         name: mean_scores([scores[name] for scores in each])
@@ -67,7 +67,7 @@ def _mean(values: list[float]) -> float:
 
 
 def json_scores(scores: Scores) -> Scores:
-    """Return the scores for JSON, which has no infinity and no NaN: both become None."""
+    """Replace infinity and NaN, which JSON lacks, by None."""
     return {
         name: json_scores(value)
         if isinstance(value, dict)
@@ -79,10 +79,10 @@ def json_scores(scores: Scores) -> Scores:
 
 
 def pairs_table(scores: Scores) -> str:
-    """Format the result of ``evaluate_pairs``.
+    """Format the scores of ``evaluate_pairs``.
 
-    PSNR of each pair; then means over the pairs: all scores over all pixels, then PSNR and MAE over
-    groups of pixels.
+    The tables are the PSNR of each pair, the means of all scores over all pixels, and those of PSNR
+    and MAE over groups of pixels; then the other bands, if there are any.
     """
     lines = [["PSNR dB", *ROWS.values(), "changed", "windows computed"]]
     for stem, pair in scores["each"].items():
@@ -139,7 +139,7 @@ def _other_bands(scores: Scores) -> list[list[str]]:
 
 
 def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
-    """Format the result of ``evaluate_tiles``."""
+    """Format the scores of ``evaluate_tiles``."""
     lines = [[counted(scores["tiles"], "tile"), "", *_UNITS.values(), "untouched"]]
     for kind, rows in scores["kinds"].items():
         for row, text in ROWS.items():
@@ -151,7 +151,7 @@ def tiles_table(scores: Scores, labels: dict[str, str]) -> str:
 
 
 def seams_table(scores: Scores) -> str:
-    """Format the result of ``evaluate_seams``."""
+    """Format the scores of ``evaluate_seams``."""
     lines = [["DN between neighbours", "mean", "99th percentile"]]
     for name, text in (("across", "across a border"), ("beside", "one pixel beside")):
         lines.append([text, *(f"{scores[name][key]:.2f}" for key in ("mean", "p99"))])
@@ -169,7 +169,7 @@ def _percent(fraction: float) -> str:
 
 
 def aligned(lines: list[list[str]], text_columns: int = 1) -> str:
-    """Join cells to columns of equal width: the first ones left-aligned, the others right."""
+    """Align cells in columns: the first ``text_columns`` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = (
         (

@@ -44,7 +44,7 @@ LABELS = {
     "article": "article (grey noise)",
 }
 
-_SEED, _EPOCH = 231, 1 << 21  # of the clouds; neither training nor validation reaches this epoch
+_SEED, _EPOCH = 231, 1 << 21  # of the clouds; beyond every epoch of training and validation
 _BATCH = 256  # tiles in memory at once
 _EXAMPLES = 4  # tiles of each kind in the PNG
 _EUROSAT = Radiometry(EUROSAT_STEPS / MODEL_WHITE, -1.0)  # DN 1 is black, 255 white
@@ -56,9 +56,9 @@ class _Tile(NamedTuple):
 
     cloudy: Picture
     restored: Picture
-    truth: Picture  # the ground without cloud; cloud shadows stay
-    network: Picture  # the output of the generator, before the composite
-    untouched: float  # fraction of the pixels that come back bit for bit
+    truth: Picture  # the ground without cloud, but with cloud shadows
+    network: Picture  # the generator's output, before the composite
+    untouched: float  # fraction of the pixels left as measured
 
 
 def evaluate_tiles(
@@ -70,26 +70,26 @@ def evaluate_tiles(
 ) -> Scores:
     """Score cloudy, dehazed and restored tiles against the clear ones.
 
-    Each tile is a scene of its own, of 8-bit DN: screen and composite treat the output of the
-    generator as they do in a scene. Every model sees the same clouds.
+    Each tile is composited like a scene of 8-bit DN, without the fill. Every model sees the same
+    clouds.
 
     Args:
         root: EuroSAT folder or zip.
         model: a model file; None: the built-in one.
         limit: largest number of tiles, evenly spread over the held-out ones; None: all.
-        picture: a PNG to write, with examples of each kind: cloudy | restored | truth.
+        picture: a PNG to write with examples of each kind of cloud: cloudy | restored | truth.
         on_bad: "error" stops at a damaged tile, "skip" leaves it out.
 
     Returns:
         ``tiles``, their number. ``kinds``: scores by kind of cloud, the article's grey noise last.
         Each has a row for every key of ``tables.ROWS``: psnr in dB, of the squared error over all
         tiles; ssim, sam in degrees and mae in model range, means over the tiles. ``network`` has
-        the psnr before the composite. ``untouched`` is the fraction of pixels that come back bit
-        for bit. The PSNR of equal images is infinite.
+        the psnr before the composite. ``untouched`` is the fraction of the pixels left as measured.
+        The PSNR of equal images is infinite.
 
     Raises:
         DataError: there are no tiles, or a tile is damaged.
-        UsageError: ``picture`` is not named .png, or its folder is missing.
+        UsageError: ``picture`` does not end in .png, or its folder is missing.
     """
     if picture and picture.suffix.lower() != ".png":
         raise UsageError(f"{picture}: only PNG can be written; name the file .png")
@@ -117,7 +117,7 @@ def evaluate_tiles(
 
 
 def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile]:
-    """Yield all tiles under clouds of one kind; the cloud of tile i is (seed, epoch, i)."""
+    """Yield all tiles under clouds of one kind; (seed, epoch, i) determines the cloud of tile i."""
     for first in range(0, len(tiles), _BATCH):
         clear = torch.from_numpy(eurosat_to_model(tiles.pixels[first : first + _BATCH]))
         items = range(first, first + len(clear))
@@ -138,7 +138,7 @@ def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile
 def _screen_and_composite(
     dn: NDArray[np.uint8], cloudy: Picture, output: NDArray[np.float32]
 ) -> tuple[Picture, float]:
-    """Return a tile restored as a scene would be, and the fraction of its pixels left untouched.
+    """Return the composited tile, and the fraction of its pixels left as measured.
 
     Args:
         dn: uint8 (3, 64, 64), of the cloudy tile.
@@ -146,7 +146,7 @@ def _screen_and_composite(
         output: float32 (4 or 5, 64, 64), of the network: R, G, B, opacity and shadow.
     """
     change, (opacity, *shadow) = output[:3] - cloudy, output[3:]
-    if shadow:  # a network for two passes: as in a scene of one pass, no shadow is believed
+    if shadow:  # a network for two passes: as in a scene without a coarse pass, shadow is dropped
         opacity = opacity * certain_veil(opacity, CERTAIN_ALONE)
     rows = Rows(0, dn, _EVERYWHERE, change, opacity)
     done = composite(rows, SceneFacts(TILE, TILE, [0, 1, 2], _EUROSAT), Policy())
@@ -171,7 +171,7 @@ def _score(tile: _Tile) -> Scores:
 
 
 def _pooled(each: list[Scores]) -> Scores:
-    """Return means over the tiles, and the PSNR of the mean squared error over all of them."""
+    """Return the means over the tiles, with the PSNR of their mean squared error."""
     means = mean_scores(each)
     return {
         row: {"psnr": to_psnr(scores.pop("mean_square")), **scores}
