@@ -95,7 +95,7 @@ def run_batch(
 
 
 class Planner:
-    """Chooses the jobs of a request that are to be done.
+    """The choice of a request's jobs that remain to be done.
 
     Args:
         tags: of an output that the same options and model have made.

@@ -49,7 +49,7 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
 
 
 def _restorer(connection: Connection, spec: WorkerSpec) -> Restorer | None:
-    """Return what restores scenes; None after an error, which the owner raises."""
+    """Return the restorer of scenes; None after an error, which the owner raises."""
     try:
         with quick_imports():
             restorer = Restorer(spec)

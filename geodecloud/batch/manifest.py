@@ -46,7 +46,7 @@ def configuration_of(spec: WorkerSpec, model_sha256: str) -> Entry:
 
 
 def _json(value: Any) -> Any:
-    """Return a value as JSON has it: for a file, its path, size and time; for NaN, a text."""
+    """Return a value that JSON can hold: for a file, its path, size and time; for NaN, a text."""
     if isinstance(value, list | tuple):
         return [_json(one) for one in value]
     if isinstance(value, float) and math.isnan(value):

@@ -47,7 +47,7 @@ class Summary:
 
 
 class Recorder:
-    """Records the scenes of a batch.
+    """A recorder of the scenes of a batch.
 
     Args:
         manifest: entered already.

@@ -29,7 +29,7 @@ class Attempt:
 
 
 class Scheduler:
-    """Gives out jobs until none is left and no more will come.
+    """A scheduler that gives out jobs until none is left and no more will come.
 
     Args:
         workers: entered already.

@@ -184,7 +184,7 @@ def batch(
 
 
 def _say(summary: "Summary", out: Path, *, report: bool, as_json: bool, quiet: bool) -> None:
-    """Print what became of the scenes; errors were shown as they came.
+    """Print the number of scenes by outcome; errors were shown as they occurred.
 
     Args:
         report: a page lists the scenes.

@@ -42,7 +42,7 @@ def _bars(*, hidden: bool) -> Iterator[Display]:
 
 
 class _BatchDisplay(ABC):
-    """Count scenes, and the rows of those that workers are restoring."""
+    """A display that counts scenes, and the rows of those that workers are restoring."""
 
     def __init__(self) -> None:
         self.total_scenes = 0
@@ -88,7 +88,7 @@ class _BatchDisplay(ABC):
 
 
 class _JsonDisplay(_BatchDisplay):
-    """Print scenes done, with the finished fractions of those that workers are restoring."""
+    """JSON lines of scenes done, with the finished fractions of those in work."""
 
     def __init__(self, show: Callable[[float, float], None]) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _JsonDisplay(_BatchDisplay):
 
 
 class _BarDisplay(_BatchDisplay):
-    """Show two bars on a terminal: all scenes, and the rows of those in hand."""
+    """Two bars on a terminal: all scenes, and the rows of those in work."""
 
     def __init__(self, scenes: Any, rows: Any) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ def _print_event(event: str, **facts: object) -> None:
 
 
 class _Messages(logging.Handler):
-    """Prints the package's messages on stderr, one line each, above any progress bar."""
+    """A handler that prints messages on stderr, one line each, above any progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"geodecloud: {_LABELS.get(record.levelno, '')}{with_options(record.getMessage())}"

@@ -92,7 +92,7 @@ def _note_lost_exception(lost: Any) -> None:
 
 
 def _say_all_that_stdout_can() -> None:
-    """Let no character that the encoding of stdout or stderr lacks fail a finished run."""
+    """Replace characters that stdout or stderr cannot encode, so that no finished run fails."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Change clear tiles as other places, suns and sensors than those of the data would."""
+"""Augment clear tiles: other places, sun, products and sensors than those of the data."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def augmentation_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
 
 
 def is_water(clear: Tensor) -> Tensor:
-    """Return which tiles are as even as only water is: bool (N,), of float32 (N, 3, H, W)."""
+    """Return which tiles are water, by their even brightness: float32 (N, 3, H, W) -> bool (N,)."""
     return clear.mean(dim=1).flatten(1).std(dim=1) < WATER_STD
 
 
@@ -101,7 +101,7 @@ def _brightness(tiles: Tensor) -> Tensor:
 
 
 def _rescaled(clear: Tensor, neighbours: Tensor, draw: Draw, plan: Augmentation) -> Tensor:
-    """Show some tiles as four of half the resolution, some as a quarter of twice as much."""
+    """Change the resolution: join four tiles at half of it, or enlarge a quarter of a tile."""
     size = clear.shape[-1]
     top = torch.cat([clear, neighbours[:, 0]], dim=3)
     bottom = torch.cat([neighbours[:, 1], neighbours[:, 2]], dim=3)

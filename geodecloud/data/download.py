@@ -87,7 +87,7 @@ def _plain(name: str, value: str) -> str:
 
 
 def _flaw(path: Path, checksums: Mapping[str, str]) -> str | None:
-    """Describe what is wrong with a file; None: nothing."""
+    """Return the fault of a file, in words; None: it has none."""
     for name, wanted in checksums.items():
         with path.open("rb") as file:
             found = hashlib.file_digest(file, name).hexdigest()

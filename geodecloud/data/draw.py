@@ -74,8 +74,8 @@ class Draw:
 def draw_numbers(seed: int, epoch: int, items: Sequence[int], names: tuple[str, ...]) -> Draw:
     """Draw the random numbers of some tiles.
 
-    Those of a tile depend on (seed, epoch, item) only, not on the batch or the process. A name
-    that is added at the end of ``names`` changes no other number.
+    A tile's numbers depend on (seed, epoch, item) only, not on the batch or the process. A name
+    added at the end of ``names`` changes no other number.
 
     Args:
         items: each tile's number in the data.

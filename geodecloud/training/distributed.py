@@ -30,7 +30,7 @@ class Processes:
 
     @property
     def writes(self) -> bool:
-        """Whether this process validates, saves and prints."""
+        """True if this process validates, saves and prints."""
         return self.rank == 0
 
     def synchronise(self, network: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Take the steps of a run, show how it goes, and write when that is due."""
+"""Take the steps of a run, show its progress, and save it when due."""
 
 import contextlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Show how a run goes: a bar on a terminal, elsewhere a line every so often."""
+"""Show the progress of a run: a bar on a terminal, elsewhere a line at intervals."""
 
 import sys
 import time

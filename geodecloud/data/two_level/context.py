@@ -17,13 +17,13 @@ POOL = 4  # pixels of the fine level along a side of the coarse level's
 
 @dataclass(frozen=True)
 class ContextPlan:
-    """Shares of the fine windows by what they are told.
+    """Fractions of the fine windows by the errors of their coarse answer.
 
-    nothing: share that is told nothing, all zeros.
-    missed: share whose cloud the coarse answer misses wholly, or for the most part.
-    parted: share in which it misses some clouds and shadows wholly, and finds others.
-    faint: share in which it misses what is thin or small.
-    wrong: share that is told the clouds of another window.
+    nothing: without a coarse answer, all zeros.
+    missed: the coarse answer misses all or most of the cloud.
+    parted: the coarse answer misses some clouds and shadows wholly, and finds others.
+    faint: the coarse answer misses thin or small clouds.
+    wrong: the coarse answer has the clouds of another window.
     dark_unknown: share of all windows in scenes too small to hold a dark object.
     """
 

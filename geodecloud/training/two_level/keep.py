@@ -1,8 +1,7 @@
 """Keep what a model knows while it learns new land.
 
-A model that is tuned on new land alone forgets the rest. So all windows without new land have the
-answers of the model that the run starts with for their truth (Li and Hoiem 2016, "Learning without
-Forgetting").
+A model tuned on new land alone forgets the rest. So windows without new land take the answers of
+the starting model as their truth (Li and Hoiem 2016, "Learning without Forgetting").
 """
 
 import dataclasses

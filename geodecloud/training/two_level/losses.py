@@ -1,4 +1,4 @@
-"""Measure how far the networks are from their task."""
+"""Compute the losses of both networks at two levels."""
 
 from dataclasses import dataclass
 
@@ -41,8 +41,8 @@ def opacity_loss(opacity: Tensor, truth: Tensor, plan: Losses) -> Tensor:
 def shadow_loss(shadow: Tensor, batch: Batch) -> Tensor:
     """Return the cross entropy of the shadow where the ground is seen.
 
-    Its least is the mean of what the shadow may be. The median is 0 wherever shadow and dark land
-    look alike, and a network that is asked for it answers 0 everywhere.
+    Its minimum is the mean of the possible shadows. Their median is 0 wherever shadow and dark land
+    look alike, so a network trained for the median would predict 0 everywhere.
     """
     return (cross_entropy(shadow, batch.shadow) * (1 - batch.opacity)).mean()
 
