@@ -1,4 +1,4 @@
-"""Compute the losses of both networks at two levels."""
+"""Compute the losses of the generator at two levels."""
 
 from dataclasses import dataclass
 
