@@ -134,6 +134,9 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
         old = {old: facts[new] for old, new in _OLD_NAMES.items() if new in facts}
         answer(json.dumps({**facts, **old}))
         return
+    if "wavelengths" in facts:
+        bands = [f"band {band}: {nm:g} nm" for band, nm in facts["wavelengths"].items()]
+        facts = {**facts, "wavelengths": bands}
     shown = {_LABELS.get(name, name): facts[name] for name in facts if name not in _FOR_DEVELOPERS}
     names = max(map(len, shown))
     for name, value in shown.items():
@@ -147,7 +150,7 @@ def _readable(value: Any) -> str:
     if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()):
         return "\n".join(f"{key} {text}" for key, text in value.items()) or "none"
     if isinstance(value, dict) and all(isinstance(one, float | int) for one in value.values()):
-        return ", ".join(f"band {band}: {nm:g} nm" for band, nm in value.items()) or "none"
+        return ", ".join(f"{key} {number:g}" for key, number in value.items()) or "none"
     if isinstance(value, dict | list):
         return json.dumps(value)
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
