@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from benchmarks.finish import copy_with_strength, save_mean
@@ -15,8 +16,9 @@ from geodecloud.model.predictor import Predictor
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object, with_dark_object_input
 from geodecloud.radiometry import L1C_DARK_OBJECT
+from geodecloud.settings import Policy
 from geodecloud.training.config import load_config
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SAMPLES
 
 DARK = np.array(L1C_DARK_OBJECT, np.float32)
 ARTICLE = load_config(ROOT / "configs" / "article.toml").generator
@@ -170,4 +172,15 @@ def test_a_model_without_opacity_restores_everything(tmp_path):
         np.zeros((3, 3, 64, 64), "f4"), DARK
     )
     assert output.shape == (3, 4, 64, 64)
-    assert (output[:, 3] == 0.5).all()
+    policy = Policy()
+    assert (output[:, 3] >= policy.restored_above).all()
+    assert (output[:, 3] < policy.opaque_above).all()
+
+
+def test_a_scene_is_restored_by_a_model_without_opacity(cli, tmp_path):
+    save_generator(UNet(replace(ARTICLE, width=4)), tmp_path / "m.safetensors", {})
+    src, dst, codes = SAMPLES / "s2_cloudy.tif", tmp_path / "out.tif", tmp_path / "codes.tif"
+    done = cli(src, dst, "--model", tmp_path / "m.safetensors", "--provenance", codes)
+    assert done.code == 0, done.err
+    with rasterio.open(codes) as file:
+        assert set(np.unique(file.read(1))) <= {100, 255}

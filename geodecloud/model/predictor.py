@@ -32,6 +32,7 @@ Kind = Literal["fp32", "bf16"]
 # Opacity over which the model's strength rises, and fades. A faint veil needs none, and opaque
 # cloud hides the ground; benchmarks/strength.py measures both.
 _RISING, _FADING = (0.1, 0.24), (0.5, 0.8)
+_NO_OPACITY = 0.3  # between `restored_above` and `opaque_above` as they are by default
 _DEFAULT_SPEC = ModelSpec()
 _PROBES = 16  # windows on which bf16 is compared with fp32
 
@@ -120,7 +121,8 @@ class Predictor:
     ) -> NDArray[np.float32]:
         """Restore patches, see :data:`geodecloud.restore.patches.Predict`.
 
-        A model that predicts no opacity is given opacity 0.5 everywhere.
+        A model that predicts no opacity is given opacity 0.3 everywhere: all of it is restored, and
+        nothing counts as opaque.
 
         Args:
             patches: float32 (N, 3 or 8, S, S): R, G, B in model range, then the coarse answer.
@@ -160,7 +162,7 @@ class Predictor:
             lambda part: self._predict_grain(patches[part], each[part], size), grains
         )
         channels = max(4, self.info.plan.outputs)
-        result = np.full((len(patches), channels, *patches.shape[2:]), 0.5, np.float32)
+        result = np.full((len(patches), channels, *patches.shape[2:]), _NO_OPACITY, np.float32)
         for part, output in zip(grains, outputs, strict=True):
             result[part, : output.shape[1]] = output
         if self.info.strength != (1, 1, 1):
