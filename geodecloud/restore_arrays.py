@@ -71,8 +71,8 @@ def restore_array(
     """
     output = settings.output
     beside = ("provenance", "opacity", "cloud_mask", "preview", "report", "stac")
-    if any(getattr(output, name) for name in beside):
-        raise UsageError(f"an array is restored without files: leave {', '.join(beside)} out")
+    if given := [f"`{name}`" for name in beside if getattr(output, name)]:
+        raise UsageError(f"an array is restored without files: leave out {', '.join(given)}")
     array = _native(array)
     with _as_source(array, settings, info) as (source, hidden):
         folder = Path(source.name).parent

@@ -200,7 +200,7 @@ def test_outputs_among_the_scenes_are_skipped(tmp_path, batch):
     for done in ((3, 0), (0, 3)):
         assert batch(pattern, out=folder, naming=naming) == done
     assert batch(folder, out=folder / "deeper") == (3, 0)
-    with pytest.raises(SceneError, match="no scenes there but 1 outputs"):
+    with pytest.raises(SceneError, match="no scenes there but 1 output of"):
         batch(folder / "single.tif", out=tmp_path / "other")
     with rasterio.open(folder / "a_clear.tif") as file:
         assert file.count == 3

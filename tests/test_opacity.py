@@ -203,7 +203,7 @@ def test_a_raster_that_is_removed_takes_its_style_along(cloudy):
 
 
 def test_an_array_has_none(tiny_model):
-    with pytest.raises(UsageError, match="leave provenance, opacity"):
+    with pytest.raises(UsageError, match="leave out `opacity`"):
         geodecloud.decloud_array(noise((3, 9, 9)), opacity="o.tif", model=tiny_model)
 
 

@@ -194,7 +194,7 @@ def test_a_report_is_written_like_the_other_outputs(tmp_path, scene):
     made(scene, tmp_path, overwrite=True)
     with pytest.raises(UsageError, match="the report is a web page"):
         decloud_scene(scene, tmp_path / "o.tif", identity, Settings(report=tmp_path / "r.pdf"))
-    with pytest.raises(UsageError, match="an array has no outputs"):
+    with pytest.raises(UsageError, match="leave out `report`"):
         restore_array(noise((3, 9, 9)), identity, Settings(report=tmp_path / "r.html"))
 
 

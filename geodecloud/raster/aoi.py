@@ -47,7 +47,7 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
         raise UsageError(f"`aoi` is {aoi}: it lies outside the scene, {scene}") from None
     except (ValueError, OverflowError, TypeError, KeyError, IndexError) as error:
         raise UsageError(
-            f"`aoi` is {aoi}: is empty, or cannot be projected to the scene's CRS"
+            f"`aoi` is {aoi}: it is empty, or cannot be projected to the scene's CRS"
         ) from error
 
 

@@ -163,7 +163,8 @@ def _scaling(pictures: Pictures) -> str:
 
 
 def _nth(number: int) -> str:
-    return f"{number}{ {2: 'nd', 3: 'rd'}.get(number, 'th') }"
+    last = 0 if number // 10 % 10 == 1 else number % 10
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
 
 
 def _used(run: Run) -> dict[str, Any]:
