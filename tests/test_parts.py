@@ -473,7 +473,7 @@ def test_arrays_that_are_none(tiny_model):
             geodecloud.decloud_array(array, model=tiny_model)
     with pytest.raises(geodecloud.errors.GeodecloudError, match="nodata"):
         geodecloud.decloud_array(np.zeros((3, 5, 5), "uint8"), nodata=-1, model=tiny_model)
-    with pytest.raises(UsageError, match="leave out `provenance`"):
+    with pytest.raises(UsageError, match="leave out `stac`"):
         geodecloud.decloud_array(noise((3, 9, 9)), Settings(stac=True), model=tiny_model)
 
 
