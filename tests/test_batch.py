@@ -153,7 +153,13 @@ def _batch_in_mid_scene(folder, out, *options):
     """A batch that has begun to write; with its process."""
     command = _command(folder, out, *options)
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as run:
+    # Under nohup the tests' children would ignore it, too.
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        started = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams)
+    finally:
+        signal.signal(signal.SIGHUP, ours)
+    with started as run:
         _wait_for(lambda: list(out.glob(".geodecloud.*.part")), run)
         yield run
 
