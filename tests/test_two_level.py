@@ -371,7 +371,7 @@ def test_a_kept_model_is_right_but_for_new_land(library, model):
     run.generator.eval()
     batch = batch_of(library, 0)
     batch = dataclasses.replace(batch, new_land=torch.arange(8) % 2 == 0)
-    taught = Teacher(model, SMALL.generator, ALONE.device, 8).teach(batch)
+    taught = Teacher(model, run).teach(batch)
     answer = ask(run, run.generator, batch.model_input)
     for name, ours in (("target", answer.restored), ("opacity", answer.opacity)):
         truth, before = getattr(taught, name), getattr(batch, name)

@@ -3,7 +3,7 @@
 EuroSAT's Europe has few of them, and hardly any roofs of blue and turquoise steel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -59,20 +59,22 @@ def draw_roofs(draw: Draw, bare: Tensor, level: Tensor, chosen: Tensor) -> Tenso
     Returns:
         bare: the same with roofs.
     """
-    roofs = _draw(draw, level)
+    # Every window's numbers are drawn: they depend on the step alone, not on what is chosen.
+    drawn = _draw(draw, level)
+    roofs = _Roofs(*(getattr(drawn, one.name)[chosen] for one in fields(drawn)))
     line = torch.arange(bare.shape[-1], dtype=torch.float32, device=bare.device)
     line = line - line.mean()
-    for k in range(_MOST):
-        dark, _ = _covered(roofs, k, line, roofs.shift[:, k])
-        roof, along = _covered(roofs, k, line, torch.zeros_like(roofs.shift[:, k]))
-        there = chosen.float()[:, None, None]
-        dark = there * dark * (1 - _each(roofs.shade))
-        ridges = torch.sin(along * (2 * torch.pi) / _each(roofs.ridges[:, k]))
-        light = 1 + _each(roofs.ridge[:, k]) * ridges
-        colour = roofs.colour[:, k, :, None, None] * light[:, None]
-        hidden = there * roof * _each(roofs.opaque[:, k])
-        bare = torch.lerp(bare * (1 - dark)[:, None], colour, hidden[:, None])
-    return bare
+    dark, _ = _covered(roofs, line, roofs.shift)
+    dark = dark * (1 - roofs.shade[:, None, None, None])
+    covered, along = _covered(roofs, line, torch.zeros_like(roofs.shift))
+    hidden = covered * _each(roofs.opaque)
+    ridges = torch.sin(along * (2 * torch.pi) / _each(roofs.ridges))
+    light = 1 + _each(roofs.ridge) * ridges
+    windows = bare[chosen]
+    for k in range(_MOST):  # each roof over the ones before it
+        colour = roofs.colour[:, k, :, None, None] * light[:, k, None]
+        windows = torch.lerp(windows * (1 - dark[:, k, None]), colour, hidden[:, k, None])
+    return bare.index_put((chosen,), windows)
 
 
 def _draw(draw: Draw, level: Tensor) -> _Roofs:
@@ -113,23 +115,21 @@ def _colours(draw: Draw, n: int, device: torch.device) -> Tensor:
     return torch.where(alike, usual, own) * tint * light
 
 
-def _covered(roofs: _Roofs, k: int, line: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how far roof ``k``, moved by ``shift`` (N, 2), covers each pixel, 0..1.
+def _covered(roofs: _Roofs, line: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far each roof, moved by ``shift`` (N, K, 2), covers each pixel, 0..1.
 
     Returns:
-        covered: float32 (N, S, S).
-        along: float32 (N, S, S), pixels from the roof's middle along its length.
+        covered: float32 (N, K, S, S).
+        along: float32 (N, K, S, S), pixels from the roof's middle along its length.
     """
-    down, right = (roofs.spot[:, k] + shift).unbind(1)
-    y, x = line[None, :, None] - _each(down), line[None, None, :] - _each(right)
-    cos, sin = _each(roofs.angle[:, k].cos()), _each(roofs.angle[:, k].sin())
+    down, right = (roofs.spot + shift).unbind(-1)
+    y, x = line[:, None] - _each(down), line - _each(right)
+    cos, sin = _each(roofs.angle.cos()), _each(roofs.angle.sin())
     along, across = cos * x + sin * y, cos * y - sin * x
-    inside = torch.minimum(
-        _each(roofs.half[:, k]) - along.abs(), _each(roofs.across[:, k]) - across.abs()
-    )
+    inside = torch.minimum(_each(roofs.half) - along.abs(), _each(roofs.across) - across.abs())
     return (inside + 0.5).clamp(0, 1), along
 
 
 def _each(values: Tensor) -> Tensor:
-    """Return (N,) as (N, 1, 1)."""
-    return values[:, None, None]
+    """Return (N, K) as (N, K, 1, 1)."""
+    return values[..., None, None]

@@ -12,10 +12,8 @@ import torch
 from geodecloud.data.two_level.synthesis import Batch
 from geodecloud.errors import ModelError
 from geodecloud.model.checkpoint import load_generator
-from geodecloud.model.config import GeneratorPlan
-from geodecloud.model.device import fast_bf16
 from geodecloud.model.inference import folded, forward_of
-from geodecloud.settings import Precision
+from geodecloud.training.two_level.state import Run
 
 
 class Teacher:
@@ -23,26 +21,23 @@ class Teacher:
 
     Args:
         model: its file.
-        plan: of the run's generator.
-        device: the run's device.
-        windows: of a batch.
+        run: the run that it teaches, with a precision that is not "auto".
 
     Raises:
         ModelError: the file cannot be read, or its generator is not as the run's.
     """
 
-    def __init__(
-        self, model: Path, plan: GeneratorPlan, device: torch.device, windows: int
-    ) -> None:
+    def __init__(self, model: Path, run: Run) -> None:
         generator, _ = load_generator(model)
-        if generator.plan != plan:
+        if generator.plan != run.config.generator:
             raise ModelError(
                 f"{model}: its generator is not as the recipe's, so its answers cannot be kept; "
                 f"set keep = false in [schedule]"
             )
+        plan, device = run.config.schedule, run.processes.device
         network = folded(generator.eval().to(device))
-        precision: Precision = "bf16" if fast_bf16(device) else "fp32"
-        self._answer = forward_of(network, device, precision, windows)
+        windows = plan.batch_size // run.processes.count
+        self._answer = forward_of(network, device, plan.precision, windows)
 
     @torch.no_grad()
     def teach(self, batch: Batch) -> Batch:

@@ -61,7 +61,8 @@ def train(
         library = sources.read(recipe, processes.device)
         run = Run(recipe, processes, library.digest)
         begin(run, out, start)
-        train_run(run, library, out, monitoring, _teacher(run, start))
+        teacher = Teacher(start, run) if recipe.schedule.keep and start else None
+        train_run(run, library, out, monitoring, teacher)
     return out / "last.safetensors"
 
 
@@ -105,15 +106,6 @@ def _every(seconds: float) -> Callable[[], bool]:
         return True
 
     return is_due
-
-
-def _teacher(run: Run, start: Path | None) -> Teacher | None:
-    """Return the model whose answers are kept, where the recipe says so."""
-    plan = run.config.schedule
-    if not (plan.keep and start):
-        return None
-    windows = plan.batch_size // run.processes.count
-    return Teacher(start, run.config.generator, run.processes.device, windows)
 
 
 def _losses(run: Run, library: Library, teacher: Teacher | None) -> Iterator[dict[str, float]]:
