@@ -476,7 +476,7 @@ def test_behind_the_gate_shadows_are_those_of_the_coarse_answer(answer, fine):
 def test_relighting_changes_shadows_alone(answer, fine, shade):
     coarse = coarse_of(34, answer[:3], answer)
     fine[4, :, :10] = 0
-    beside = np.full((3, 2, 2), 0.5, np.float16)
+    beside = np.full((6, 2, 2), 0.5, np.float16)
     relit = replace(coarse, shade=Shade(*shade, beside))
     plain, bright = (one.merge(0, fine[:3] / 2, fine.copy()) for one in (coarse, relit))
     np.testing.assert_array_equal(plain[3], bright[3])
@@ -492,7 +492,7 @@ def test_behind_the_gate_merging_is_left_out_with_the_same_result():
     gate[3, 70:75], gate[7, 128] = 200, 1
     thrown[1, 5, 330:] = 9
     answer[4] *= thrown.any(axis=0)
-    shade = Shade(*np.full((2, 3, 1, 1), 0.3, np.float32), np.full((3, 2, 47), 0.5, np.float16))
+    shade = Shade(*np.full((2, 3, 1, 1), 0.3, np.float32), np.full((6, 2, 47), 0.5, np.float16))
     fine = rng.random((5, height, width), np.float32)
     for relit in (None, shade):
         coarse = coarse_of(width, answer[:3], answer, gate)

@@ -11,7 +11,7 @@ from geodecloud.restore.relight import Shade, find_shade
 from tests.test_shadows import SHAPE, clouds, thrown
 
 fraction = st.floats(0, 1)
-NOWHERE = np.zeros((3, 0, 0), np.float16)  # light beside, where it is given by itself
+NOWHERE = np.zeros((6, 0, 0), np.float16)  # land beside, where it is given by itself
 
 
 def bands(*values):
@@ -21,6 +21,12 @@ def bands(*values):
 def bytes_of(hidden):
     """The share of the sun that is hidden, 0..255."""
     return (255 * hidden).astype(np.uint8)
+
+
+def land_beside(light, deviation=0.0, blueness=1 / 3, spread=0.01):
+    """What ``Shade.beside`` says of sunlit land, at each pixel."""
+    others = [np.full(light.shape[1:], each) for each in (deviation, blueness, spread)]
+    return np.concatenate([light, others]).astype(np.float32)
 
 
 def shaded_land(air, depth, seed=0):
@@ -37,18 +43,33 @@ def test_relighting_undoes_the_shadow(hidden, depth, air, ground):
     land = np.full((3, 2, 2), ground, np.float32)
     sun = np.full((2, 2), hidden, np.float32)
     seen = shade.air + (land - shade.air) * (1 - sun * shade.depth)
-    np.testing.assert_allclose(shade.relit(seen, sun, seen, land), land, atol=1e-4)
+    np.testing.assert_allclose(shade.relit(seen, sun, seen, land_beside(land)), land, atol=1e-4)
 
 
-@given(fraction, st.floats(0.1, 0.8), st.floats(0, 0.2), st.floats(0, 2), st.floats(0.2, 1))
-def test_no_land_is_lit_twice(hidden, depth, air, seen, beside):
+@given(
+    fraction, st.floats(0.1, 0.8), st.floats(0, 0.2), st.floats(0, 2), st.floats(0.2, 1), fraction
+)
+def test_no_land_is_lit_twice(hidden, depth, air, seen, beside, deviation):
     shade = Shade(bands(air, air, air), bands(depth, depth, depth), NOWHERE)
     light = np.full((3, 1, 1), seen, np.float32)
-    around = np.full((3, 1, 1), beside, np.float32)
+    around = land_beside(np.full((3, 1, 1), beside, np.float32), deviation)
     out = shade.relit(light, np.full((1, 1), hidden, np.float32), light, around)
     assert (out >= light).all()
-    most = max(seen, air + 1.25 * max(beside - air, 1e-3))
+    usual = max(beside - air, 1e-3)
+    most = max(seen, air + np.clip(usual + 1.5 * deviation, 1.15 * usual, 2.5 * usual))
     assert (out <= most + 1e-3).all()
+
+
+@given(st.floats(0.3, 1), st.floats(0.3, 0.8), st.floats(0, 0.8), st.floats(0.05, 0.6))
+def test_no_land_turns_yellower_than_that_beside(hidden, red, share, blue):
+    """Shadows take more of red than of blue; land that lies in none is not made yellow."""
+    shade = Shade(bands(0, 0, 0), bands(red, red, share * red), NOWHERE)
+    light = bands(0.2, 0.2, blue)
+    beside = land_beside(np.full((3, 1, 1), 0.6, np.float32), 1.0)
+    out = shade.relit(light, np.full((1, 1), hidden, np.float32), light, beside)
+    before, after = (float(some[2, 0, 0] / some.sum()) for some in (light, out))
+    least = 1 / 3 - 1.5 * 0.01
+    assert after >= min(before - 0.01, least) - 0.02  # nearly: blueness is taken as linear
 
 
 @given(fraction, st.floats(0.1, 0.8), st.floats(0, 0.2), st.floats(0.02, 1), st.floats(0.2, 1))
@@ -57,11 +78,14 @@ def test_land_in_full_shadow_is_half_as_bright_as_that_beside(hidden, depth, air
     shade = Shade(bands(air, air, air), bands(depth, depth, depth), NOWHERE)
     light = np.full((3, 1, 1), air + seen * (beside - air), np.float32)
     sun = np.full((1, 1), hidden, np.float32)
-    near, far = (np.full((3, 1, 1), level, np.float32) for level in (beside, 100))
+    near, far = (
+        land_beside(np.full((3, 1, 1), level, np.float32), *more)
+        for level, more in ((beside, (0,)), (100, (100, 100, 100)))
+    )
     pulled, free = (shade.relit(light, sun, light, around) for around in (near, far))
     if hidden == 1 and seen > 0.1:
         assert (pulled - air >= min(0.5, seen * 6) * max(beside - air, 1e-3) - 1e-3).all()
-    if beside > air + 0.01 and 0.5 < seen / (1 - hidden * depth) < 1.25:
+    if beside > air + 0.01 and 0.5 < seen / (1 - hidden * depth) < 1.15:
         np.testing.assert_allclose(pulled, free, rtol=1e-4)
 
 
@@ -100,11 +124,16 @@ def test_the_memory_to_find_a_shade_does_not_grow_with_the_scene(monkeypatch):
     assert most[1] < 1.05 * most[0]
 
 
-def test_the_light_beside_is_that_of_lit_land():
+def test_the_land_beside_is_lit_land():
     land, light, opacity, hidden = shaded_land(bands(0, 0, 0), bands(0.6, 0.6, 0.6))
     hidden[:, 140:] = 1  # farther in, no land in full light is near
     beside = find_shade(light, opacity, bytes_of(hidden)).beside
     assert beside.dtype == np.float16
-    assert beside.shape == (3, -(-SHAPE[0] // 8), -(-SHAPE[1] // 8))
-    assert abs(beside[..., :18] - land.mean()).max() < 0.03
+    assert beside.shape == (6, -(-SHAPE[0] // 8), -(-SHAPE[1] // 8))
+    assert abs(beside[:3, :, :18] - land.mean()).max() < 0.03
+    brightness = land.mean(axis=0)
+    assert abs(beside[3, :, :18] - brightness.std()).max() < 0.02
+    blueness = land[2] / land.sum(axis=0)
+    assert abs(beside[4, :, :18] - blueness.mean()).max() < 0.02
+    assert abs(beside[5, :, :18] - blueness.std()).max() < 0.02
     assert (beside[..., -3:] == 100).all()

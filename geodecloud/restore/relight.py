@@ -30,8 +30,13 @@ _SAME = 0.95  # ratio of contrasts above which air cannot be estimated
 _MOST_DEPTH = 0.8  # keeps noise from growing more than fivefold
 _LEAST_DEPTH = 0.1  # less is no shadow
 _USUAL = (0.15, 0.85)  # quantiles of a trimmed mean of light, as some cores are not in shadow
-# Bounds of relit land, relative to the land beside. Land that is nearly black is noise.
-_BRIGHTER, _DARKER = np.float32(1.25), np.float32(0.5)
+# Relit land lies within so many standard deviations of the sunlit land beside, as bright fields are
+# common beside dark ones, but not in a wood. Shadows are blue: land that lies in none turns yellow
+# when relit.
+_DEVIATIONS = np.float32(1.5)
+_BRIGHTER = np.float32(1.15), np.float32(2.5)  # bounds of the upper bound, relative to the mean
+_YELLOWER = np.float32(0.01)  # fraction of the light, by which any land may turn yellower
+_DARKER = np.float32(0.5)  # relative to the mean; land that is nearly black is noise
 _MOST_GAIN = 6  # largest gain of nearly black land
 _SHADED = -0.3  # least lack of light, over the depth, of a core in later rounds
 _ROUNDS = 2  # further rounds change nothing
@@ -48,8 +53,9 @@ class Shade:
 
     air: float32 (3, 1, 1), path radiance, which a shadow does not dim, model range.
     depth: float32 (3, 1, 1), fraction of the remaining light that a shadow takes.
-    beside: float16 (3, rows / 8, columns / 8), rounded up: mean light of the sunlit land beside
-        every eighth cell, model range; 100 where there is none.
+    beside: float16 (6, rows / 8, columns / 8), rounded up, of the sunlit land beside every eighth
+        cell: mean light, standard deviation of brightness, mean and standard deviation of
+        blueness; model range; 100 where there is none.
     """
 
     air: Floats
@@ -59,24 +65,51 @@ class Shade:
     def relit(self, light: Floats, hidden: Floats, around: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
 
-        No pixel becomes darker. No cell becomes much brighter than the sunlit land beside it, as a
-        shadow's sunlit edge would. No cell in full shadow stays much darker.
+        No pixel becomes darker. No cell becomes much brighter or yellower than the sunlit land
+        beside it, as a shadow's sunlit edge would. No cell in full shadow stays much darker.
 
         Args:
             light: float32 (3, rows, columns), model range.
             hidden: float32 (rows, columns), 0..1, fraction of the sun that a cloud hides.
             around: float32 (3, rows, columns), light of the cells, interpolated at each pixel.
-            beside: float32 (3, rows, columns), light beside, interpolated at each pixel.
+            beside: float32 (6, rows, columns), ``beside``, interpolated at each pixel.
         """
         # Cells are bounded, not pixels: bounds on pixels would flatten the detail of the land.
-        seen, lit = (np.maximum(some - self.air, np.float32(1e-3)) for some in (around, beside))
-        most = 1 - seen.mean(axis=0) / (_BRIGHTER * lit.mean(axis=0))
-        hidden = np.minimum(hidden, np.maximum(most, 0) / self.depth.mean())
+        mean = beside[:3]
+        seen, lit = (np.maximum(some - self.air, np.float32(1e-3)) for some in (around, mean))
+        hidden = np.minimum(hidden, self._most_by_brightness(seen, lit, beside[3]))
+        hidden = hidden * self._part_by_blueness(seen, hidden, beside[4:])
         left = 1 - hidden * self.depth
-        least = np.where(beside < _NO_LAND, _DARKER * lit, 0)
+        least = np.where(mean < _NO_LAND, _DARKER * lit, 0)
         gain = 1 + hidden * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
         out: Floats = self.air + (light - self.air) / left * gain
         return np.maximum(out, light)  # light below air, noise or black water, stays
+
+    def _most_by_brightness(self, seen: Floats, lit: Floats, deviation: Floats) -> Floats:
+        """Return the fraction hidden, (rows, columns), that makes cells as bright as may be.
+
+        Args:
+            seen, lit: (3, rows, columns), light above air of the cells and of the land beside.
+            deviation: (rows, columns), of the brightness of the land beside.
+        """
+        usual = lit.mean(axis=0)
+        most = usual * np.clip(1 + _DEVIATIONS * deviation / usual, *_BRIGHTER)
+        out: Floats = np.maximum(1 - seen.mean(axis=0) / most, 0) / self.depth.mean()
+        return out
+
+    def _part_by_blueness(self, seen: Floats, hidden: Floats, beside: Floats) -> Floats:
+        """Return the part of ``hidden``, (rows, columns), that makes cells as yellow as may be.
+
+        Args:
+            seen: (3, rows, columns), light above air.
+            beside: (2, rows, columns), mean and standard deviation of the blueness beside.
+        """
+        before = _blueness(seen + self.air)
+        after = _blueness(seen / (1 - hidden * self.depth) + self.air)
+        least = np.where(beside[0] < _NO_LAND, beside[0] - _DEVIATIONS * beside[1], 0)
+        may, would = np.maximum(before - least, _YELLOWER), before - after
+        out: Floats = np.divide(may, would, out=np.ones_like(hidden), where=would > may)
+        return out
 
 
 @dataclass(frozen=True)
@@ -97,9 +130,14 @@ class _Swath:
 
     @property
     def beside(self) -> Floats:
-        """Mean light of the sunlit land beside each cell, float32 (3, rows, columns)."""
-        sums = _box_means((colour * self.sunlit for colour in self.light), _BESIDE)
-        return np.divide(sums, self.around, out=sums, where=self.around > _LEAST_BESIDE)
+        """See :class:`Shade`, float32 (6, rows, columns)."""
+        brightness, blueness = self.light.mean(axis=0), _blueness(self.light)
+        parts = (*self.light, brightness**2, blueness, blueness**2)
+        out = _box_means((part * self.sunlit for part in parts), _BESIDE)
+        np.divide(out, self.around, out=out, where=self.around > _LEAST_BESIDE)
+        for mean, square in ((out[:3].mean(axis=0), out[3]), (out[4], out[5])):
+            square[:] = np.sqrt(np.maximum(square - mean**2, 0))
+        return out
 
 
 def find_shade(
@@ -153,6 +191,12 @@ def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
     return air[:, None].astype(np.float32), depth[:, None].astype(np.float32)
 
 
+def _blueness(light: Floats) -> Floats:
+    """Return the part of blue in light: (rows, columns) of (3, rows, columns)."""
+    out: Floats = light[2] / np.maximum(light.sum(axis=0), np.float32(1e-3))
+    return out
+
+
 def _usual(light: Floats) -> Floats:
     """Return the trimmed mean of each band, (3,), of light (3, n)."""
     values = np.sort(light, axis=1)
@@ -186,7 +230,7 @@ def _every_eighth(swath: _Swath, beside: Floats) -> NDArray[np.float16]:
 def _look_at(swath: _Swath) -> tuple[tuple[Floats, ...], NDArray[np.float16]]:
     """Return the samples of a swath, and its part of ``Shade.beside``."""
     beside = swath.beside
-    return _samples(swath, beside), _every_eighth(swath, beside)
+    return _samples(swath, beside[:3]), _every_eighth(swath, beside)
 
 
 def _samples(swath: _Swath, beside: Floats) -> tuple[Floats, ...]:
