@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 
 from geodecloud.errors import UsageError
 from geodecloud.raster.aoi import find_area
-from geodecloud.raster.grid import Grid, cover_alike, lie_alike
+from geodecloud.raster.grid import Grid, extents_match, grids_match
 
 UTM = CRS.from_epsg(32633)
 # North up, south up, rotated, degrees.
@@ -27,27 +27,27 @@ shapes = st.tuples(st.integers(1, 300), st.integers(1, 300))
 
 
 @given(transforms, shapes, st.floats(-2, 2), st.floats(-2, 2))
-def test_rasters_lie_alike_where_their_corners_do(transform, shape, right, down):
+def test_grids_match_where_their_corners_do(transform, shape, right, down):
     one = Grid(shape, transform, UTM)
     other = Grid(shape, transform * Affine.translation(right, down), UTM)
     apart = max(abs(right), abs(down))
     for tolerance in (0.01, 0.5):
         if abs(apart - tolerance) > 1e-3:  # not to the last bit
-            assert lie_alike(one, other, tolerance=tolerance) == (apart < tolerance)
-            assert lie_alike(other, one, tolerance=tolerance) == (apart < tolerance)
-    assert not lie_alike(one, Grid(shape, transform, CRS.from_epsg(32634)))
-    assert not lie_alike(one, Grid((shape[0] + 1, shape[1]), transform, UTM))
+            assert grids_match(one, other, tolerance=tolerance) == (apart < tolerance)
+            assert grids_match(other, one, tolerance=tolerance) == (apart < tolerance)
+    assert not grids_match(one, Grid(shape, transform, CRS.from_epsg(32634)))
+    assert not grids_match(one, Grid((shape[0] + 1, shape[1]), transform, UTM))
 
 
 @given(transforms, shapes, st.sampled_from([2, 3, 6]))
-def test_rasters_cover_alike_whatever_their_resolution(transform, shape, factor):
+def test_extents_match_whatever_the_resolution(transform, shape, factor):
     rows, columns = shape
     fine = Grid((rows * factor, columns * factor), transform, UTM)
     coarse = Grid(shape, transform * Affine.scale(factor), UTM)
-    assert cover_alike(fine, coarse)
-    assert cover_alike(coarse, fine)
+    assert extents_match(fine, coarse)
+    assert extents_match(coarse, fine)
     beside = Grid(shape, coarse.transform * Affine.translation(1.5, 0), UTM)
-    assert not cover_alike(fine, beside)
+    assert not extents_match(fine, beside)
 
 
 @pytest.mark.parametrize("crs", [None, CRS.from_wkt('LOCAL_CS["array"]')])
@@ -55,17 +55,17 @@ def test_without_a_crs_of_the_earth_only_the_shapes_tell(crs):
     here, there = (Grid((30, 40), transform, crs) for transform in TRANSFORMS[:2])
     assert not here.is_placed
     assert here.pixel_metres is None
-    assert lie_alike(here, there)
-    assert lie_alike(here, Grid((30, 40), TRANSFORMS[0], UTM))
-    assert not lie_alike(here, Grid((40, 30), TRANSFORMS[0], crs))
-    assert cover_alike(here, Grid((60, 80), TRANSFORMS[0], crs))
-    assert not cover_alike(here, Grid((60, 60), TRANSFORMS[0], crs))
+    assert grids_match(here, there)
+    assert grids_match(here, Grid((30, 40), TRANSFORMS[0], UTM))
+    assert not grids_match(here, Grid((40, 30), TRANSFORMS[0], crs))
+    assert extents_match(here, Grid((60, 80), TRANSFORMS[0], crs))
+    assert not extents_match(here, Grid((60, 60), TRANSFORMS[0], crs))
 
 
 def test_a_damaged_transform_lies_like_itself_alone():
     damaged = Grid((3, 4), Affine(0, 0, 1, 0, 0, 1), UTM)
-    assert lie_alike(damaged, damaged)
-    assert not lie_alike(damaged, Grid((3, 4), Affine(0, 0, 2, 0, 0, 1), UTM))
+    assert grids_match(damaged, damaged)
+    assert not grids_match(damaged, Grid((3, 4), Affine(0, 0, 2, 0, 0, 1), UTM))
 
 
 @given(transforms, shapes)

@@ -14,7 +14,7 @@ from geodecloud.errors import DataError, DataWarning, warn
 from geodecloud.radiometry import model_to_eurosat
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.gdal import failures_as, open_raster
-from geodecloud.raster.grid import Grid, cover_alike
+from geodecloud.raster.grid import Grid, extents_match
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.validity import is_doubtful
 from geodecloud.settings import Reading
@@ -141,7 +141,7 @@ def _cut(
 def read_hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
     """Return where the ground is hidden: bool (rows, columns) on the mask's own grid."""
     with open_raster(mask.path, kind="mask") as raster:
-        if not cover_alike(Grid.of(raster), Grid.of(scene.dataset)):
+        if not extents_match(Grid.of(raster), Grid.of(scene.dataset)):
             raise DataError(
                 f"{mask.path}: covers another area than {scene.path}; give a mask of its area"
             )

@@ -23,7 +23,7 @@ from geodecloud.evaluation.tables import COLOURS, METRICS, Scores, mean_scores, 
 from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
 from geodecloud.raster.array import read_array
-from geodecloud.raster.grid import lie_alike
+from geodecloud.raster.grid import grids_match
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import Scene, open_scene
@@ -187,7 +187,7 @@ def _check_match(cloudy: Path, clear: Path, reading: Reading) -> None:
             raise DataError(f"{clear}: {_size(truth)}, but {cloudy} is {_size(before)}; crop one")
         if guess_radiometry(before.dtype) != guess_radiometry(truth.dtype):
             raise DataError(f"{clear}: {truth.dtype}, but {cloudy} is {before.dtype}; convert one")
-        if not lie_alike(before.grid, truth.grid, tolerance=_TOLERANCE):
+        if not grids_match(before.grid, truth.grid, tolerance=_TOLERANCE):
             raise DataError(f"{clear}: not on the grid of {cloudy}; warp one with gdalwarp")
 
 

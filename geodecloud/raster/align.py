@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from geodecloud.errors import SceneError
 from geodecloud.raster.gdal import failures_as
-from geodecloud.raster.grid import Grid, lie_alike
+from geodecloud.raster.grid import Grid, grids_match
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import Validity
 
@@ -60,7 +60,7 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
     Raises:
         SceneError: the image has another size and one of the two no CRS, or it cannot be warped.
     """
-    if lie_alike(image.grid, scene.grid):
+    if grids_match(image.grid, scene.grid):
         yield image
         return
     if not (image.grid.is_placed and scene.grid.is_placed):

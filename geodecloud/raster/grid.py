@@ -87,7 +87,7 @@ class Grid:
         return not apart
 
 
-def lie_alike(one: Grid, other: Grid, *, tolerance: float = SAME) -> bool:
+def grids_match(one: Grid, other: Grid, *, tolerance: float = SAME) -> bool:
     """Return whether pixel (row, column) of both rasters covers the same ground.
 
     If a raster is not placed, only the shapes are compared.
@@ -102,7 +102,7 @@ def lie_alike(one: Grid, other: Grid, *, tolerance: float = SAME) -> bool:
     return one.crs == other.crs and _corner_distance(one, other) <= tolerance
 
 
-def cover_alike(one: Grid, other: Grid) -> bool:
+def extents_match(one: Grid, other: Grid) -> bool:
     """Return whether both rasters cover the same ground, to one pixel of the coarser raster.
 
     If a raster is not placed, only the proportions are compared.

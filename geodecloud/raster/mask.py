@@ -17,7 +17,7 @@ from scipy import ndimage
 from geodecloud.errors import BandsWarning, SceneError, UsageError, warn
 from geodecloud.raster.align import warp
 from geodecloud.raster.gdal import failures_as, open_raster
-from geodecloud.raster.grid import Grid, lie_alike
+from geodecloud.raster.grid import Grid, grids_match
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import is_no_class
 from geodecloud.settings import Reading
@@ -140,7 +140,7 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
         bands = sum(colour != ColorInterp.alpha for colour in raster.colorinterp)
         if bands > 1:
             warn(BandsWarning, f"{path}: has {bands} bands; the first is taken for the cloud mask")
-        if lie_alike(Grid.of(raster), whole_file):
+        if grids_match(Grid.of(raster), whole_file):
             yield CloudMask(path, raster, values, scene.window, scene.shape[0], grown)
             return
         _refuse_elsewhere(Grid.of(raster), path, scene)
