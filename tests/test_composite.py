@@ -25,7 +25,7 @@ from geodecloud.radiometry import (
 from geodecloud.raster.counts import Counts, count
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
-from geodecloud.raster.rows import Rows, set_aside, take_back
+from geodecloud.raster.rows import Rows, load_rows, save_rows
 from geodecloud.restore.composite import _SHADOW, composite, percent
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import runs
@@ -182,15 +182,15 @@ def test_the_columns_that_are_named_are_all_that_is_looked_at(haze):
 
 
 @pytest.mark.parametrize("columns", [None, (), (slice(2, 4), slice(6, 7))])
-def test_rows_come_back_as_they_were_set_aside(tmp_path, columns):
+def test_rows_are_loaded_as_they_were_saved(tmp_path, columns):
     dn, valid = np.ones(SHAPE, np.uint16), np.zeros(SHAPE[1:], bool)
     rows = Rows(5, dn, valid, windows=3, windows_skipped=2, columns=columns, out=dn + 1)
     with (tmp_path / "rows").open("w+b") as file:
         for some in (rows, rows.part(1, 3)):
-            set_aside(some, file, tmp_path)
+            save_rows(some, file, tmp_path)
         file.seek(0)
         for some in (rows, rows.part(1, 3)):
-            back = take_back(file)
+            back = load_rows(file)
             assert back.changing == some.changing
             for one in dataclasses.fields(Rows):
                 if one.name != "columns":

@@ -91,7 +91,7 @@ def _arrays(rows: Rows) -> dict[str, Any]:
     return {name: value for name, value in vars(rows).items() if isinstance(value, np.ndarray)}
 
 
-def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
+def save_rows(rows: Rows, file: IO[bytes], folder: Path) -> None:
     """Write rows at the end of a temporary file.
 
     Args:
@@ -114,8 +114,8 @@ def set_aside(rows: Rows, file: IO[bytes], folder: Path) -> None:
         ) from error
 
 
-def take_back(file: IO[bytes]) -> Rows:
-    """Return the next rows of a file that :func:`set_aside` has written."""
+def load_rows(file: IO[bytes]) -> Rows:
+    """Return the next rows of a file that :func:`save_rows` has written."""
     first, windows, skipped, *fields = np.load(file).tolist()
     columns = tuple(slice(start, stop) for start, stop in np.load(file).tolist())
     arrays = {_FIELDS[number]: np.load(file) for number in fields}

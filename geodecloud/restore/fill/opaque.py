@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geodecloud.errors import FillWarning, warn
 from geodecloud.radiometry import BRIGHTEST
 from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
-from geodecloud.raster.rows import Rows, given, set_aside, take_back
+from geodecloud.raster.rows import Rows, given, load_rows, save_rows
 from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
 from geodecloud.restore.facts import SceneFacts
@@ -58,11 +58,11 @@ def fill_opaque(
             for some in rows:
                 for piece in some.pieces(FILLED_ROWS):
                     limit.add(piece.first, _visible(piece))
-                set_aside(some, file, folder)
+                save_rows(some, file, folder)
                 waiting += 1
             limit.finish(facts.width)
             file.seek(0)
-            again = (take_back(file) for _ in range(waiting))
+            again = (load_rows(file) for _ in range(waiting))
             yield from _filled(again, _Fill(land, facts, policy, limit), pool)
 
 
