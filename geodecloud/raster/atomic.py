@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from geodecloud.errors import OutputError
-from geodecloud.raster.signals import held_back
+from geodecloud.raster.signals import defer_signals
 from geodecloud.raster.unfinished import SIDECARS, Unfinished, beside, sweep
 
 
@@ -113,10 +113,10 @@ class AtomicFiles:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                with held_back():  # no signal may come between two renames
+                with defer_signals():  # no signal may come between two renames
                     self._move_all()
         finally:
-            with held_back():  # a closing terminal may send its signal twice
+            with defer_signals():  # a closing terminal may send its signal twice
                 for unfinished in self._unfinished.values():
                     unfinished.remove()
 

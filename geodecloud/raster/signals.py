@@ -70,7 +70,7 @@ def stopped_by(*numbers: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Delay a request to end until the end of the ``with`` block, which must be short."""
     if threading.current_thread() is not threading.main_thread():  # no signal raises here
         yield

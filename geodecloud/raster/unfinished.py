@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 
 from geodecloud.raster.lock import acquire, release
-from geodecloud.raster.signals import held_back
+from geodecloud.raster.signals import defer_signals
 
 # Hidden names: .geodecloud.KEY.lock and .geodecloud.KEY.MACHINE.RANDOM.part, where KEY is the hash
 # of the destination's name. GDAL and the COG driver add suffixes to the latter.
@@ -52,7 +52,7 @@ class Unfinished:
         """
         for attempt in range(_ATTEMPTS):
             try:
-                with held_back():  # a signal in between would leave the lock behind
+                with defer_signals():  # a signal in between would leave the lock behind
                     self._descriptor = acquire(self._lock)
             except OSError:
                 return True
@@ -92,7 +92,7 @@ def sweep(folder: Path) -> None:
     matches = [_HIDDEN.fullmatch(path.name) for path in folder.glob(f"{_PREFIX}*")]
     for key in {match[1] for match in matches if match}:
         # An error: another user's, or already removed.
-        with contextlib.suppress(OSError), held_back():
+        with contextlib.suppress(OSError), defer_signals():
             _sweep_key(folder, key)
 
 

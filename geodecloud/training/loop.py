@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geodecloud.errors import GeodecloudError, UsageError
-from geodecloud.raster.signals import Stopped, held_back
+from geodecloud.raster.signals import Stopped, defer_signals
 from geodecloud.settings import Monitoring
 from geodecloud.training.progress import Progress
 from geodecloud.training.state import State
@@ -78,7 +78,7 @@ def _take_step(
     """
     alone = run.processes.count == 1
     try:
-        with held_back() if alone else contextlib.nullcontext():
+        with defer_signals() if alone else contextlib.nullcontext():
             step = next(losses, None)
             if step is not None:
                 progress.add(step)
