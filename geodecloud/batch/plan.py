@@ -9,7 +9,7 @@ from pathlib import Path
 
 from geodecloud.batch.search import Fingerprint, FoundScene
 from geodecloud.errors import UsageError
-from geodecloud.raster.endings import find_misnomer
+from geodecloud.raster.endings import find_wrong_ending
 
 INDEX = "geodecloud-report.html"  # lists the reports, in the folder of the outputs
 # Outputs beside the restored scene, with names of their own.
@@ -94,8 +94,8 @@ def _check_pattern(option: str, pattern: str) -> None:
         raise UsageError(f"{given}: use no other fields than {{stem}} and {{parent}}")
     if example.is_absolute() or ".." in example.parts or not example.name:
         raise UsageError(f"{given}: name a file below `out`")
-    if misnomer := find_misnomer(option, example):
-        words, ending = misnomer
+    if wrong := find_wrong_ending(option, example):
+        words, ending = wrong
         raise UsageError(f"{given}: {words}, so end it in {ending}")
     if option == "report" and example == Path(INDEX):
         raise UsageError(f"{given}: that page lists all reports; give another name")

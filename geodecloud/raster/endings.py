@@ -9,7 +9,7 @@ _OTHERS = {  # by the field of the settings that names the output
 }
 
 
-def find_misnomer(output: str, path: PurePath) -> tuple[str, str] | None:
+def find_wrong_ending(output: str, path: PurePath) -> tuple[str, str] | None:
     """Return an output's format, in words, and the ending that it needs; None: the name fits."""
     words, endings = _OTHERS.get(output, _GEOTIFF)
     return None if path.suffix.lower() in endings else (words, endings[0])

@@ -17,7 +17,7 @@ from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.cloud_mask import create_cloud_mask
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
 from geodecloud.raster.counts import Counts, count
-from geodecloud.raster.endings import find_misnomer
+from geodecloud.raster.endings import find_wrong_ending
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.opacity import create_percent
 from geodecloud.raster.opacity import style as style_of_opacity
@@ -77,8 +77,8 @@ class Outputs:
             name: getattr(output, name) for name in asked
         }
         for name, path in named.items():
-            if path and (misnomer := find_misnomer(name, path)):
-                words, ending = misnomer
+            if path and (wrong := find_wrong_ending(name, path)):
+                words, ending = wrong
                 raise UsageError(f"{path}: {words}; name it {ending}")
         self._rasters = {name: path for name, path in named.items() if path and name in _BESIDE}
         if output.stac:
