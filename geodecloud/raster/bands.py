@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp
 from geodecloud.errors import BandsWarning, UsageError, warn
 
 Bands = tuple[int, int, int]
-BY_FILE: Bands = (1, 2, 3)  # of a scene with one file per band, see vrt.vrt_of
+STACK_BANDS: Bands = (1, 2, 3)  # of files of one band each, as vrt.vrt_of stacks them
 COLOURS = ("red", "green", "blue")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _MOST_UNNAMED = 4  # most unnamed bands whose first three are taken for red, green and blue

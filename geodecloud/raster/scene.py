@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from geodecloud.errors import NodataWarning, UsageError, warn
 from geodecloud.raster.aoi import find_area
-from geodecloud.raster.bands import BY_FILE, Bands, find_bands
+from geodecloud.raster.bands import STACK_BANDS, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
 from geodecloud.raster.collar import Fill
 from geodecloud.raster.gdal import (
@@ -276,7 +276,7 @@ def open_scene(src: Src, reading: Reading | None = None) -> Iterator[Scene]:
             refuse_too_large(dataset, path, area)
             if src.layout:
                 _refuse_other_bands(path, bands)
-                found = BY_FILE, "a file each"
+                found = STACK_BANDS, "a file each"
             else:
                 found = find_bands(dataset, str(path), bands)
             validity = find_validity(dataset, path, found[0], area, reading)
@@ -296,7 +296,7 @@ def _refuse_other_bands(path: Path, bands: Bands | None) -> None:
     Raises:
         UsageError: ``bands`` differ from 1,2,3, for example are the numbers in the files' names.
     """
-    if bands not in (None, BY_FILE):
+    if bands not in (None, STACK_BANDS):
         raise UsageError(
             f"`bands` are {','.join(map(str, bands or ()))}: {path} has one file per band, which "
             "are known by their names; leave `bands` out"
