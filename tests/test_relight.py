@@ -42,7 +42,7 @@ def test_relighting_undoes_the_shadow(hidden, depth, air, ground):
     shade = Shade(bands(air, air, air), bands(depth, depth, depth), NOWHERE)
     land = np.full((3, 2, 2), ground, np.float32)
     sun = np.full((2, 2), hidden, np.float32)
-    seen = shade.air + (land - shade.air) * (1 - sun * shade.depth)
+    seen = shade.path_radiance + (land - shade.path_radiance) * (1 - sun * shade.depth)
     np.testing.assert_allclose(shade.relit(seen, sun, seen, land_beside(land)), land, atol=1e-4)
 
 
@@ -96,7 +96,7 @@ def test_the_shade_of_a_scene_is_found(air, depth):
     _, light, opacity, hidden = shaded_land(bands(air, air, air), depths)
     shade = find_shade(light, opacity, bytes_of(hidden))
     np.testing.assert_allclose(shade.depth, depths, atol=0.06)
-    np.testing.assert_allclose(shade.air, air, atol=0.06)
+    np.testing.assert_allclose(shade.path_radiance, air, atol=0.06)
 
 
 def test_a_scene_without_shadows_has_no_shade():

@@ -1,12 +1,12 @@
 """Relight the land under cloud shadows, by the depth of the scene's own shadows.
 
-A shadow takes the sun's light from the ground and leaves the sky's. Path radiance, ``air``, stays:
+A shadow takes the sun's light from the ground and leaves the sky's. Path radiance stays:
 
-    seen = air + (ground - air) * (1 - hidden * depth)         in each band
+    seen = path_radiance + (ground - path_radiance) * (1 - hidden * depth)    in each band
 
 ``hidden`` is the fraction of the sun that the cloud hides, see :mod:`geodecloud.restore.shadows`.
-Air and depth are the same in all shadows of a scene. They are estimated from the shadows' cores and
-the sunlit land beside these.
+Path radiance and depth are the same in all shadows of a scene. They are estimated from the cores of
+the shadows and the sunlit land beside these.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,8 +25,8 @@ _LEAST_BESIDE = 0.05  # least fraction of the land beside that is sunlit
 _NEAR = 0.02  # least fraction of the cells beside that are cores, for a sunlit cell to be used
 _LEAST_CORES = 30  # fewest cells of core from which shadows are estimated
 _DETAIL = 2  # cells to each side, over which contrast is measured
-_DARKEST = 0.03  # quantile of the cores' light that bounds air
-_SAME = 0.95  # ratio of contrasts above which air cannot be estimated
+_DARKEST = 0.03  # quantile of the cores' light that bounds path radiance
+_SAME = 0.95  # ratio of contrasts above which path radiance cannot be estimated
 _MOST_DEPTH = 0.8  # keeps noise from growing more than fivefold
 _LEAST_DEPTH = 0.1  # less is no shadow
 _USUAL = (0.15, 0.85)  # quantiles of a trimmed mean of light, as some cores are not in shadow
@@ -51,14 +51,14 @@ _ROWS = 32 * STEP  # rows of cells at once
 class Shade:
     """The depth of a scene's shadows, and the sunlit land beside them.
 
-    air: float32 (3, 1, 1), path radiance, which a shadow does not dim, model range.
+    path_radiance: float32 (3, 1, 1), which a shadow does not dim, model range.
     depth: float32 (3, 1, 1), fraction of the remaining light that a shadow takes.
     beside: float16 (6, rows / 8, columns / 8), rounded up, of the sunlit land beside every eighth
         cell: mean light, standard deviation of brightness, mean and standard deviation of
         blueness; model range; 100 where there is none.
     """
 
-    air: Floats
+    path_radiance: Floats
     depth: Floats
     beside: NDArray[np.float16]
 
@@ -76,20 +76,23 @@ class Shade:
         """
         # Cells are bounded, not pixels: bounds on pixels would flatten the detail of the land.
         mean = beside[:3]
-        seen, lit = (np.maximum(some - self.air, np.float32(1e-3)) for some in (around, mean))
+        seen, lit = (
+            np.maximum(some - self.path_radiance, np.float32(1e-3)) for some in (around, mean)
+        )
         hidden = np.minimum(hidden, self._most_by_brightness(seen, lit, beside[3]))
         hidden = hidden * self._part_by_blueness(seen, hidden, beside[4:])
         left = 1 - hidden * self.depth
         least = np.where(mean < _NO_LAND, _DARKER * lit, 0)
         gain = 1 + hidden * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
-        out: Floats = self.air + (light - self.air) / left * gain
-        return np.maximum(out, light)  # light below air, noise or black water, stays
+        out: Floats = self.path_radiance + (light - self.path_radiance) / left * gain
+        return np.maximum(out, light)  # light below path radiance, noise or black water, stays
 
     def _most_by_brightness(self, seen: Floats, lit: Floats, deviation: Floats) -> Floats:
         """Return the fraction hidden, (rows, columns), that makes cells as bright as may be.
 
         Args:
-            seen, lit: (3, rows, columns), light above air of the cells and of the land beside.
+            seen, lit: (3, rows, columns), light of the cells and of the land beside, without path
+                radiance.
             deviation: (rows, columns), of the brightness of the land beside.
         """
         usual = lit.mean(axis=0)
@@ -101,11 +104,11 @@ class Shade:
         """Return the part of ``hidden``, (rows, columns), that makes cells as yellow as may be.
 
         Args:
-            seen: (3, rows, columns), light above air.
+            seen: (3, rows, columns), light without path radiance.
             beside: (2, rows, columns), mean and standard deviation of the blueness beside.
         """
-        before = _blueness(seen + self.air)
-        after = _blueness(seen / (1 - hidden * self.depth) + self.air)
+        before = _blueness(seen + self.path_radiance)
+        after = _blueness(seen / (1 - hidden * self.depth) + self.path_radiance)
         least = np.where(beside[0] < _NO_LAND, beside[0] - _DEVIATIONS * beside[1], 0)
         may, would = np.maximum(before - least, _YELLOWER), before - after
         out: Floats = np.divide(may, would, out=np.ones_like(hidden), where=would > may)
@@ -163,20 +166,20 @@ def find_shade(
     dark = np.ones(core.shape[1], np.bool_)
     for _ in range(_ROUNDS):
         ratio = np.median(np.abs(core_contrast[:, dark]), axis=1) / np.maximum(near_contrast, 1e-6)
-        air, depth = _fit(core[:, dark], sunlit, ratio)
+        path_radiance, depth = _fit(core[:, dark], sunlit, ratio)
         if depth.mean() < _LEAST_DEPTH:
             return None
         # Thrown shadows miss the real ones in places: drop cores far brighter than land beside.
-        dark = _lack(core, beside, air) / depth.mean() > _SHADED
+        dark = _lack(core, beside, path_radiance) / depth.mean() > _SHADED
         if dark.sum() < _LEAST_CORES:
             return None
-    return Shade(air[..., None], depth[..., None], np.concatenate(light_beside, axis=1))
+    return Shade(path_radiance[..., None], depth[..., None], np.concatenate(light_beside, axis=1))
 
 
 def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
-    """Fit air and depth, (3, 1) each, to the light of cores and of sunlit land.
+    """Fit path radiance and depth, (3, 1) each, to the light of cores and of sunlit land.
 
-    A shadow reduces contrast by the same factor as light, but leaves air.
+    A shadow reduces contrast by the same factor as light, but leaves path radiance.
 
     Args:
         core: (3, n), light of the cores.
@@ -184,11 +187,11 @@ def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
         ratio: (3,), contrast in cores over contrast in that land.
     """
     known, shaded = np.minimum(ratio, np.float32(_SAME)), _usual(core)
-    air = (shaded - known * sunlit) / (1 - known)
-    air = np.clip(air, 0, 0.9 * np.quantile(core, _DARKEST, axis=1))
-    left = np.maximum(shaded - air, 0) / np.maximum(sunlit - air, 1e-3)
+    path_radiance = (shaded - known * sunlit) / (1 - known)
+    path_radiance = np.clip(path_radiance, 0, 0.9 * np.quantile(core, _DARKEST, axis=1))
+    left = np.maximum(shaded - path_radiance, 0) / np.maximum(sunlit - path_radiance, 1e-3)
     depth = np.clip(1 - left, 0, _MOST_DEPTH)
-    return air[:, None].astype(np.float32), depth[:, None].astype(np.float32)
+    return path_radiance[:, None].astype(np.float32), depth[:, None].astype(np.float32)
 
 
 def _blueness(light: Floats) -> Floats:
@@ -205,15 +208,15 @@ def _usual(light: Floats) -> Floats:
     return mean
 
 
-def _lack(core: Floats, beside: Floats, air: Floats) -> Floats:
+def _lack(core: Floats, beside: Floats, path_radiance: Floats) -> Floats:
     """Return the fraction of the light beside that each core lacks, (n,); negative if brighter.
 
     Args:
         core, beside: (3, n), light of the cores and of the sunlit land beside.
-        air: (3, 1).
+        path_radiance: (3, 1).
     """
-    left = np.maximum(core - air, 0).sum(axis=0)
-    left /= np.maximum((beside - air).sum(axis=0), 1e-6)
+    left = np.maximum(core - path_radiance, 0).sum(axis=0)
+    left /= np.maximum((beside - path_radiance).sum(axis=0), 1e-6)
     out: Floats = 1 - left
     return out
 
