@@ -30,7 +30,7 @@ from geodecloud.errors import GeodecloudWarning
 from geodecloud.raster import writer
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.scene import Scene
-from geodecloud.restore import blend, cells, coarse, coarse_pass, patches, showing, window_pass
+from geodecloud.restore import blend, cells, coarse, coarse_pass, patches, survey_feed, window_pass
 from geodecloud.restore.fill import opaque, survey
 from geodecloud.settings import Settings
 
@@ -69,7 +69,7 @@ def time_stages() -> None:
         ("shadows' places", coarse_pass, "thrown_shadows"),
         ("shadows' depth", coarse, "relit"),
         ("gate", coarse, "gated"),
-        ("survey of the land", showing.Showing, "until"),
+        ("survey of the land", survey_feed.SurveyFeed, "until"),
         ("land: colours and texture", survey.Survey, "finish"),
         ("context of windows", coarse.Coarse, "context"),
         ("gather windows", patches._Batch, "add"),

@@ -130,8 +130,8 @@ def decloud_scene(
 
         survey = Survey(facts, references) if policy.opaque == "fill" else None
         cell = cell_of(scene.shape, scene.pixel_metres)
-        witness = survey.add if survey else None
-        coarse = coarse_pass(scene, network, settings.windows, plan, witness, cell, facts.others)
+        add_rows = survey.add if survey else None
+        coarse = coarse_pass(scene, network, settings.windows, plan, add_rows, cell, facts.others)
         facts = with_veil(facts, coarse)
         coarse = for_fine_pass(coarse, settings)
         land = survey.finish() if survey else None

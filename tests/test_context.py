@@ -33,7 +33,7 @@ from geodecloud.restore.fill.survey import Survey
 from geodecloud.restore.filters import box_mean, dilate, upsample
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.screen import fill_weight
-from geodecloud.restore.showing import clear_weight
+from geodecloud.restore.survey_feed import clear_weight
 from geodecloud.settings import Policy, Settings
 from tests.conftest import ROOT, SAMPLES, read, write_scene
 

@@ -15,7 +15,7 @@ from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
 from geodecloud.restore.shadows import shadow_fraction, thrown_shadows
-from geodecloud.restore.showing import Showing, Witness
+from geodecloud.restore.survey_feed import AddRows, SurveyFeed
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
 
@@ -28,7 +28,7 @@ def coarse_pass(
     network: Network,
     windows: Windows,
     plan: MemoryPlan,
-    witness: Witness | None,
+    add_rows: AddRows | None,
     cell: int | None = None,
     others: OtherBands = NO_OTHERS,
 ) -> Coarse:
@@ -36,14 +36,15 @@ def coarse_pass(
 
     Args:
         windows: used where cells are pixels; over larger cells the default windows are used.
-        witness: called with the scene as the coarse answer restores it; None: not called.
+        add_rows: called with rows of the scene as the coarse answer restores them, as by
+            :meth:`geodecloud.restore.fill.survey.Survey.add`; None: not called.
         cell: pixels along a side of a cell; None: that of a scene of 10 m pixels.
-        others: bands to pass to the witness, too.
+        others: further bands of these rows.
     """
     cell = cell or cell_of(scene.shape)
     if cell > 1:
         windows = Windows()  # the network is trained on these; larger ones find less
-    source = PooledScene(scene, network, cell, kept=witness is not None, others=others)
+    source = PooledScene(scene, network, cell, kept=add_rows is not None, others=others)
     dtype = np.float32 if cell == 1 else np.float16
     height, width = source.shape
     coarse = Coarse(
@@ -58,9 +59,9 @@ def coarse_pass(
         known=np.zeros((height, width), np.bool_),
         sampled=source.sampled,
     )
-    shown = None
-    if witness:
-        shown = Showing(coarse, scene.shape[0], source, network, witness, others)
+    feed = None
+    if add_rows:
+        feed = SurveyFeed(coarse, scene.shape[0], source, network, add_rows, others)
     plan = replace(plan, rows_of_windows=1)
     with closing(window_pass(source, network, windows, plan, light_of=_as_it_is)) as strips:
         for strip in strips:
@@ -70,8 +71,8 @@ def coarse_pass(
             coarse.answer[:, rows] = strip.answer * valid  # 0 in a cell without a valid pixel
             given(coarse.known)[rows] = valid
             coarse.computed[strip.first] = strip.computed
-            if shown:
-                shown.until(rows.stop)
+            if feed:
+                feed.until(rows.stop)
     _believe_shadows(coarse)
     return coarse
 

@@ -19,10 +19,10 @@ _DISTRUST = 14  # pixels around cloud whose colour is not used
 # ground, which counts only where no clear ground is seen.
 _SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
 _LEFT = (0.03, 0.12)  # coarse opacity from which a colour begins to be restored, and is fully
-# A function called with strips of 64 rows, from the top down: first row; light (bands, rows, width)
-# in model range as the coarse answer restores it: red, green, blue, then the other bands; clear
-# weight (rows, width).
-Witness = Callable[[int, Floats, Floats], None]
+# Called with strips of 64 rows, from the top down: first row; light (bands, rows, width) in model
+# range as the coarse answer restores it: red, green, blue, then the other bands; clear weight
+# (rows, width).
+AddRows = Callable[[int, Floats, Floats], None]
 
 
 def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
@@ -42,8 +42,8 @@ def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
     return weight
 
 
-class Showing:
-    """Calls a witness with strips of the scene, as soon as the coarse answer around is known."""
+class SurveyFeed:
+    """Passes strips of the scene to the survey once the coarse answer around them is known."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Showing:
         height: int,
         source: PooledScene,
         network: Network,
-        witness: Witness,
+        add_rows: AddRows,
         others: OtherBands = NO_OTHERS,
     ) -> None:
         self._others = others
-        self._coarse, self._height, self._witness = coarse, height, witness
+        self._coarse, self._height, self._add_rows = coarse, height, add_rows
         self._rows, self._network = source.read_rows, network
         self._radius = -(-_DISTRUST // coarse.cell)  # cells
         self._first = 0  # row of the next strip
@@ -70,10 +70,10 @@ class Showing:
             last = min(self._first + FILLED_ROWS, self._height)
             if not whole and last > (known - around) * cell:
                 return
-            self._show(last)
+            self._pass_on(last)
             self._first = last
 
-    def _show(self, last: int) -> None:
+    def _pass_on(self, last: int) -> None:
         first, coarse = self._first, self._coarse
         dn, valid = self._take(last - first)
         radiometry = self._network.radiometry
@@ -90,7 +90,7 @@ class Showing:
             # The veil's exponent is not known yet; it matters little, as visible land is clear.
             ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
             light = np.concatenate([light, ground])
-        self._witness(first, light, weight)
+        self._add_rows(first, light, weight)
 
     def _cloudy(self, first: int, last: int) -> Iterator[tuple[slice, Floats]]:
         """Yield the columns in or near cloud, and the clear weight of their pixels.
