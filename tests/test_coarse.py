@@ -113,7 +113,7 @@ def coarse_of(width, light, answer, gate=None):
         width,
         light,
         answer,
-        guides=True,
+        gives_context=True,
         computed={},
         thrown=anywhere,
         gate=gate,

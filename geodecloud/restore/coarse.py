@@ -43,7 +43,7 @@ class Coarse:
     width: width of the scene in pixels.
     light: (3, rows, columns) of cells, the scene's light in model range.
     answer: (5, rows, columns) of cells: change of R, G, B; opacity; shadow.
-    guides: whether the network takes the coarse answer as context in the fine pass.
+    gives_context: whether the network takes the coarse answer as context in the fine pass.
     computed: number of windows computed, by the first row of their strip.
     thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
     of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
@@ -58,7 +58,7 @@ class Coarse:
     width: int
     light: NDArray[Any]
     answer: NDArray[Any]
-    guides: bool
+    gives_context: bool
     computed: dict[int, int]
     thrown: NDArray[np.uint8]
     of_picture: bool = False
@@ -270,7 +270,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     Args:
         windows: whether the gate decides which windows are computed.
     """
-    if not coarse.guides:
+    if not coarse.gives_context:
         return coarse
     opacity = coarse.answer[OPACITY]
     if coarse.is_fine:
@@ -282,7 +282,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
 
 def relit(coarse: Coarse) -> Coarse:
     """Return the coarse answer with the depth of the scene's shadows, where it is found."""
-    if coarse.is_fine or not coarse.guides:
+    if coarse.is_fine or not coarse.gives_context:
         return coarse
     shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
     return replace(coarse, shade=shade)

@@ -52,7 +52,7 @@ def coarse_pass(
         scene.shape[1],
         np.zeros((3, height, width), dtype),
         np.zeros((5, height, width), dtype),
-        guides=network.takes_context,
+        gives_context=network.takes_context,
         computed={},
         thrown=np.zeros((2, height, width), np.uint8),
         of_picture=network.radiometry.is_picture,
@@ -79,7 +79,7 @@ def coarse_pass(
 
 def _believe_shadows(coarse: Coarse) -> None:
     """Find where the scene's clouds throw shadows, and keep only those in the answer, in place."""
-    if coarse.guides and not coarse.is_fine:
+    if coarse.gives_context and not coarse.is_fine:
         coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
     if not coarse.thrown.any():
         coarse.answer[SHADOW] = 0

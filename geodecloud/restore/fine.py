@@ -25,11 +25,11 @@ def fine_pass(
     if coarse.is_fine:
         yield from _known_rows(scene, network.radiometry, windows, plan, coarse)
         return
-    guide = coarse if coarse.guides else None
+    guide = coarse if coarse.gives_context else None
     with closing(window_pass(scene, network, windows, plan, guide)) as strips:
         for strip in strips:
             columns = None
-            if coarse.guides:
+            if coarse.gives_context:
                 columns = coarse.cloudy_columns(strip.first, strip.swath.end)
                 coarse.merge(strip.first, strip.light, strip.answer, columns)
             yield _rows(strip, network.radiometry, columns)
