@@ -578,7 +578,7 @@ def test_a_small_scene_has_one_pass(shape, context):
     scene, network = Pixels(some_sky(shape), ~some_holes(shape)), SeesHaze()
     predict = network if context else network.__call__
     coarse, rows, _ = run(scene, predict, Windows(gate="off"))
-    assert coarse.is_fine
+    assert coarse.is_full_resolution
     grid = grid_of(Windows())
     assert len(network.coarse) == len(grid.starts(shape[0])) * len(grid.starts(shape[1]))
     assert not network.fine
@@ -603,7 +603,7 @@ def test_a_small_scene_counts_each_window_once(tmp_path):
 def test_from_128_pixels_on_there_are_two_passes():
     for shape, two in [((128, 128), True), ((127, 128), False), ((128, 127), False)]:
         coarse, *_ = run(Pixels(some_sky(shape)), SeesHaze())
-        assert coarse.is_fine != two
+        assert coarse.is_full_resolution != two
 
 
 def test_a_narrow_scene_that_is_very_long_has_two_passes_too(monkeypatch):
@@ -611,7 +611,7 @@ def test_a_narrow_scene_that_is_very_long_has_two_passes_too(monkeypatch):
     assert (cell_of((70_000, 61)), cell_of((60_000, 61))) == (4, 1)
     monkeypatch.setattr("geodecloud.restore.cells._MOST_FINE", 61 * 500)
     coarse, *_ = run(Pixels(np.full((4, 700, 61), 500, np.uint16)), SeesHaze())
-    assert not coarse.is_fine
+    assert not coarse.is_full_resolution
 
 
 @pytest.mark.parametrize("shape", [(300, 260), (127, 260)])

@@ -69,7 +69,7 @@ class Coarse:
     sampled: SampledCells | None = None
 
     @property
-    def is_fine(self) -> bool:
+    def is_full_resolution(self) -> bool:
         """True if cells are pixels: the answer is final, and no window is computed twice."""
         return self.cell == 1
 
@@ -273,7 +273,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     if not coarse.gives_context:
         return coarse
     opacity = coarse.answer[OPACITY]
-    if coarse.is_fine:
+    if coarse.is_full_resolution:
         opacity *= certain_veil(opacity, CERTAIN_ALONE)
         return coarse
     gate = find_gate(opacity, of_picture=coarse.of_picture, known=coarse.known)
@@ -282,7 +282,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
 
 def relit(coarse: Coarse) -> Coarse:
     """Return the coarse answer with the depth of the scene's shadows, where it is found."""
-    if coarse.is_fine or not coarse.gives_context:
+    if coarse.is_full_resolution or not coarse.gives_context:
         return coarse
     shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
     return replace(coarse, shade=shade)

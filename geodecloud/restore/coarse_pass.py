@@ -79,7 +79,7 @@ def coarse_pass(
 
 def _believe_shadows(coarse: Coarse) -> None:
     """Find where the scene's clouds throw shadows, and keep only those in the answer, in place."""
-    if coarse.gives_context and not coarse.is_fine:
+    if coarse.gives_context and not coarse.is_full_resolution:
         coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
     if not coarse.thrown.any():
         coarse.answer[SHADOW] = 0

@@ -22,7 +22,7 @@ def fine_pass(
     Args:
         coarse: the coarse answer; for a small scene it is final, and no window is computed again.
     """
-    if coarse.is_fine:
+    if coarse.is_full_resolution:
         yield from _known_rows(scene, network.radiometry, windows, plan, coarse)
         return
     guide = coarse if coarse.gives_context else None
