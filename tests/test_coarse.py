@@ -21,9 +21,9 @@ from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.gate import (
     CERTAIN_ALONE,
     bright_land,
-    certain_veil,
+    certain_cloud,
+    cloud_around,
     small_clouds,
-    veil_around,
 )
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network
@@ -331,20 +331,20 @@ def bump(radius, edge, top, side=64):
     return np.clip(top * (radius + edge / 2 - far) / edge, 0, top).astype(np.float32)
 
 
-@pytest.mark.parametrize("veil", [0, 0.03, 0.06])
-def test_a_small_faint_cloud_is_certain_where_the_land_around_is_clear(veil):
-    opacity = np.maximum(bump(2, 2, 0.1), np.float32(veil))
-    found = veil_around(small_clouds(opacity), opacity)
-    np.testing.assert_array_equal(found, (opacity > 0.05) & (veil == 0))
-    assert not certain_veil(opacity, 0.12).any()
+@pytest.mark.parametrize("haze", [0, 0.03, 0.06])
+def test_a_small_faint_cloud_is_certain_where_the_land_around_is_clear(haze):
+    opacity = np.maximum(bump(2, 2, 0.1), np.float32(haze))
+    found = cloud_around(small_clouds(opacity), opacity)
+    np.testing.assert_array_equal(found, (opacity > 0.05) & (haze == 0))
+    assert not certain_cloud(opacity, 0.12).any()
 
 
-@pytest.mark.parametrize("veil", [0, 0.03])
-def test_cells_without_data_are_no_clear_land_around_a_small_cloud(veil):
+@pytest.mark.parametrize("haze", [0, 0.03])
+def test_cells_without_data_are_no_clear_land_around_a_small_cloud(haze):
     known = np.arange(64) < 34  # the cloud lies at the border of the data
-    opacity = known * np.maximum(bump(2, 2, 0.1), np.float32(veil))
+    opacity = known * np.maximum(bump(2, 2, 0.1), np.float32(haze))
     found = small_clouds(opacity, np.broadcast_to(known, opacity.shape))
-    assert found.any() == (veil == 0)
+    assert found.any() == (haze == 0)
     assert small_clouds(opacity).any()  # it would be one if that were clear land
 
 
@@ -360,27 +360,27 @@ def test_cells_without_data_are_no_clear_land_around_a_small_cloud(veil):
     ],
 )
 def test_in_a_picture_what_ends_as_sharply_as_land_is_land(opacity, is_land):
-    veil = certain_veil(opacity, 0.12)
-    np.testing.assert_array_equal(bright_land(opacity, veil), veil & is_land)
+    cloud = certain_cloud(opacity, 0.12)
+    np.testing.assert_array_equal(bright_land(opacity, cloud), cloud & is_land)
     answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
     for of_picture in (False, True):
         coarse = replace(coarse_of(256, answer[:3], answer), of_picture=of_picture)
-        assert gated(coarse, Windows()).gate.any() == (veil.any() and not (of_picture and is_land))
+        assert gated(coarse, Windows()).gate.any() == (cloud.any() and not (of_picture and is_land))
 
 
 @pytest.mark.parametrize(("edge", "is_land"), [(1, True), (16, False)])
-def test_where_the_data_of_a_picture_end_no_veil_ends(edge, is_land):
+def test_where_the_data_of_a_picture_end_no_cloud_ends(edge, is_land):
     known = np.ones((64, 64), np.bool_)
     known[:28] = False
     opacity = bump(16, edge, 0.4) * known
-    veil = certain_veil(opacity, 0.12)
-    np.testing.assert_array_equal(bright_land(opacity, veil, known), veil & is_land)
+    cloud = certain_cloud(opacity, 0.12)
+    np.testing.assert_array_equal(bright_land(opacity, cloud, known), cloud & is_land)
     answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
     coarse = replace(coarse_of(256, answer[:3], answer), of_picture=True, known=known)
     assert gated(coarse, Windows()).gate.any() != is_land
 
 
-def test_all_windows_find_a_small_cloud_too_and_no_faint_veil_more():
+def test_all_windows_find_a_small_cloud_too_and_no_faint_haze_more():
     opacity = np.zeros((13, 9), np.float16)
     answer = np.concatenate([np.zeros((3, 13, 9), np.float16), [opacity, opacity]])
     fine = np.zeros((5, 50, 34), np.float32)
@@ -585,7 +585,7 @@ def test_a_small_scene_has_one_pass(shape, context):
     strips = window_pass(scene, Network(predict, Radiometry()), Windows(), PLANS[2])
     one_pass = np.concatenate([strip.answer for strip in strips], axis=1)
     if context:
-        one_pass[3] *= certain_veil(one_pass[3] * scene.valid, CERTAIN_ALONE)
+        one_pass[3] *= certain_cloud(one_pass[3] * scene.valid, CERTAIN_ALONE)
     np.testing.assert_array_equal(rows[:4, scene.valid], one_pass[:4, scene.valid])
     assert (rows[4, scene.valid] <= one_pass[4, scene.valid]).all()  # where a cloud throws it
     assert not rows[3:, ~scene.valid].any()

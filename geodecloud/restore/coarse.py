@@ -17,7 +17,13 @@ from geodecloud.raster.rows import given
 from geodecloud.restore.cells import CELL
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import Floats, runs, upsample, widened
-from geodecloud.restore.gate import CERTAIN_ALONE, THIN_VEIL, certain_alone, certain_veil, find_gate
+from geodecloud.restore.gate import (
+    CERTAIN_ALONE,
+    FAINTEST_CLOUD,
+    certain_alone,
+    certain_cloud,
+    find_gate,
+)
 from geodecloud.restore.other_bands import fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.shadows import shadow_fraction
@@ -255,7 +261,7 @@ def veil_exponent(coarse: Coarse) -> float:
                 cells[some].astype(np.float32) for cells in (coarse.light, coarse.answer)
             )
             opacity = answer[OPACITY]
-            changed = np.where(opacity > THIN_VEIL, opacity, np.float32(0))
+            changed = np.where(opacity > FAINTEST_CLOUD, opacity, np.float32(0))
             yield light, np.clip(light, 0, 1) + answer[CHANGE], changed
 
     return fit_exponent(parts())
@@ -264,7 +270,7 @@ def veil_exponent(coarse: Coarse) -> float:
 def gated(coarse: Coarse, windows: Windows) -> Coarse:
     """Return the coarse answer with its gate.
 
-    In a scene without a coarse pass, the opacity of a veil that is nowhere certain is set to 0, in
+    In a scene without a coarse pass, the opacity of cloud that is nowhere certain is set to 0, in
     place. A network that does not take context has no gate.
 
     Args:
@@ -274,7 +280,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
         return coarse
     opacity = coarse.answer[OPACITY]
     if coarse.is_full_resolution:
-        opacity *= certain_veil(opacity, CERTAIN_ALONE)
+        opacity *= certain_cloud(opacity, CERTAIN_ALONE)
         return coarse
     gate = find_gate(opacity, of_picture=coarse.of_picture, known=coarse.known)
     return replace(coarse, gate=gate, all_windows=windows.gate == "off")

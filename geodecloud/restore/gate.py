@@ -1,6 +1,6 @@
 """Find the cloud in the coarse opacity, and so the windows that the fine pass computes.
 
-Clear sea and pale fields look like a faint, even veil. So a veil counts only if its opacity
+Clear sea and pale fields look like faint, even haze. So haze counts as cloud only if its opacity
 somewhere exceeds that of any clear land: hysteresis thresholding over the whole scene.
 """
 
@@ -15,16 +15,16 @@ from geodecloud.restore.filters import Floats, smoothstep, soft_dilations
 Opacity = NDArray[np.floating[Any]]  # (rows, columns) of cells, 0..1
 Where = NDArray[np.bool_]  # (rows, columns) of cells
 
-THIN_VEIL = 0.05  # lower threshold of the hysteresis, opacity
+FAINTEST_CLOUD = 0.05  # lower threshold of the hysteresis, opacity
 _CERTAIN = 0.12  # upper threshold: clear land does not reach it in a coarse pass
 CERTAIN_ALONE = 0.2  # upper threshold in a scene without a coarse pass
-_CERTAIN_FINE = (0.12, 0.22)  # fine opacity without a coarse veil: dropped below, kept above
+_CERTAIN_FINE = (0.12, 0.22)  # fine opacity without coarse cloud: dropped below, kept above
 _SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
-_MARGIN = 4  # cells around the veil in which windows are needed
+_MARGIN = 4  # cells around cloud in which windows are needed
 _SOFT = 2  # cells to each side over which the gate's edge is smoothed
 # Bright land: least step of opacity from cell to cell at its rim, over its mean opacity; opacity
 # that only dense cloud reaches; fewest cells. In the pictures of generality.py and the real pairs,
-# veils have steps up to 0.16, bright fields from 0.24.
+# thin cloud has steps up to 0.16, bright fields from 0.24.
 _SHARP, _DENSE, _LARGE = 0.2, 0.75, 250
 
 
@@ -39,34 +39,34 @@ def find_gate(
         of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
         known: cells with a valid pixel; None: all.
     """
-    veil = veil_around((opacity > _CERTAIN) | small_clouds(opacity, known), opacity)
+    cloud = cloud_around((opacity > _CERTAIN) | small_clouds(opacity, known), opacity)
     if of_picture:
-        veil &= ~bright_land(opacity, veil, known)
+        cloud &= ~bright_land(opacity, cloud, known)
     gate = np.empty(opacity.shape, np.uint8)
-    for rows, near in soft_dilations(veil, _MARGIN, _SOFT):
+    for rows, near in soft_dilations(cloud, _MARGIN, _SOFT):
         gate[rows] = np.rint(255 * near)
     return gate
 
 
 def certain_alone(opacity: Floats) -> Floats:
-    """Return the weight, 0..1, of a fine opacity where the coarse pass found no veil."""
+    """Return the weight, 0..1, of a fine opacity where the coarse pass found no cloud."""
     none, certain = _CERTAIN_FINE
     return smoothstep((opacity - np.float32(none)) / np.float32(certain - none))
 
 
-def certain_veil(opacity: Opacity, certain: float) -> Where:
-    """Return the veils whose opacity somewhere exceeds ``certain``.
+def certain_cloud(opacity: Opacity, certain: float) -> Where:
+    """Return where connected cloud has an opacity above ``certain`` somewhere.
 
     Args:
         certain: opacity that no clear land reaches.
     """
-    return veil_around(opacity > certain, opacity)
+    return cloud_around(opacity > certain, opacity)
 
 
-def veil_around(certain: Where, opacity: Opacity) -> Where:
-    """Return the connected veils that contain these cells."""
-    veil: Where = ndimage.binary_propagation(certain, mask=opacity > THIN_VEIL)
-    return veil
+def cloud_around(certain: Where, opacity: Opacity) -> Where:
+    """Return the connected cloud that contains these cells."""
+    cloud: Where = ndimage.binary_propagation(certain, mask=opacity > FAINTEST_CLOUD)
+    return cloud
 
 
 def small_clouds(opacity: Opacity, known: Where | None = None) -> Where:
@@ -83,21 +83,22 @@ def small_clouds(opacity: Opacity, known: Where | None = None) -> Where:
     return tops
 
 
-def bright_land(opacity: Opacity, veil: Where, known: Where | None = None) -> Where:
-    """Return which connected parts of a veil are bright land.
+def bright_land(opacity: Opacity, cloud: Where, known: Where | None = None) -> Where:
+    """Return which connected parts of the cloud are bright land.
 
     In a picture, land may be as bright as haze. Thin cloud fades out over many cells, while land
-    ends within one or two. Dense clouds and small ones end as sharply, so these always stay part of
-    the veil. A rim at the edge of the scene's data is ignored.
+    ends within one or two. Dense clouds and small ones end as sharply, so these always stay
+    cloud. A rim at the edge of the scene's data is ignored.
 
     Args:
+        cloud: where the opacity counts as cloud.
         known: cells with a valid pixel, see :func:`find_gate`.
     """
-    parts, count = ndimage.label(veil)
+    parts, count = ndimage.label(cloud)
     every = np.arange(count + 1)
     values = opacity.astype(np.float32)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    rim = np.where(ndimage.binary_erosion(veil, border_value=1), 0, parts)
+    rim = np.where(ndimage.binary_erosion(cloud, border_value=1), 0, parts)
     if known is not None and not known.all():
         rim[ndimage.binary_dilation(~known, np.ones((3, 3)))] = 0
     rims = np.bincount(rim.ravel(), minlength=count + 1)
