@@ -19,7 +19,7 @@ from geodecloud.restore.coarse import Coarse, coarse_bytes, gated
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.gate import (
-    CERTAIN_ALONE,
+    CERTAIN_ONE_PASS,
     bright_land,
     certain_cloud,
     cloud_around,
@@ -585,7 +585,7 @@ def test_a_small_scene_has_one_pass(shape, context):
     strips = window_pass(scene, Network(predict, Radiometry()), Windows(), PLANS[2])
     one_pass = np.concatenate([strip.answer for strip in strips], axis=1)
     if context:
-        one_pass[3] *= certain_cloud(one_pass[3] * scene.valid, CERTAIN_ALONE)
+        one_pass[3] *= certain_cloud(one_pass[3] * scene.valid, CERTAIN_ONE_PASS)
     np.testing.assert_array_equal(rows[:4, scene.valid], one_pass[:4, scene.valid])
     assert (rows[4, scene.valid] <= one_pass[4, scene.valid]).all()  # where a cloud throws it
     assert not rows[3:, ~scene.valid].any()

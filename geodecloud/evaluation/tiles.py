@@ -33,7 +33,7 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows, given
 from geodecloud.restore.composite import composite
 from geodecloud.restore.facts import SceneFacts
-from geodecloud.restore.gate import CERTAIN_ALONE, certain_cloud
+from geodecloud.restore.gate import CERTAIN_ONE_PASS, certain_cloud
 from geodecloud.restore.patches import Predict
 from geodecloud.settings import ModelSpec, Policy
 
@@ -147,7 +147,7 @@ def _screen_and_composite(
     """
     change, (opacity, *shadow) = output[:3] - cloudy, output[3:]
     if shadow:  # a network for two passes: as in a scene without a coarse pass, shadow is dropped
-        opacity = opacity * certain_cloud(opacity, CERTAIN_ALONE)
+        opacity = opacity * certain_cloud(opacity, CERTAIN_ONE_PASS)
     rows = Rows(0, dn, _EVERYWHERE, change, opacity)
     done = composite(rows, SceneFacts(TILE, TILE, [0, 1, 2], _EUROSAT), Policy())
     untouched = float(np.mean(given(done.provenance) == Provenance.MEASURED))

@@ -18,11 +18,11 @@ from geodecloud.restore.cells import CELL
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import Floats, runs, upsample, widened
 from geodecloud.restore.gate import (
-    CERTAIN_ALONE,
+    CERTAIN_ONE_PASS,
     FAINTEST_CLOUD,
-    certain_alone,
     certain_cloud,
     find_gate,
+    fine_only_weight,
 )
 from geodecloud.restore.other_bands import fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
@@ -184,7 +184,7 @@ class Coarse:
         weight = np.ones_like(fine[0])
         if self.gate is not None:
             weight = self.at(self.gate[None], *pixels)[0] / np.float32(255)
-            alone = certain_alone(fine[OPACITY]) if self.all_windows else weight
+            alone = fine_only_weight(fine[OPACITY]) if self.all_windows else weight
             coarse[OPACITY] *= weight
             fine[OPACITY] *= np.maximum(weight, alone)
         thicker, seen = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1), None
@@ -280,7 +280,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
         return coarse
     opacity = coarse.answer[OPACITY]
     if coarse.is_full_resolution:
-        opacity *= certain_cloud(opacity, CERTAIN_ALONE)
+        opacity *= certain_cloud(opacity, CERTAIN_ONE_PASS)
         return coarse
     gate = find_gate(opacity, of_picture=coarse.of_picture, known=coarse.known)
     return replace(coarse, gate=gate, all_windows=windows.gate == "off")

@@ -17,7 +17,7 @@ Where = NDArray[np.bool_]  # (rows, columns) of cells
 
 FAINTEST_CLOUD = 0.05  # lower threshold of the hysteresis, opacity
 _CERTAIN = 0.12  # upper threshold: clear land does not reach it in a coarse pass
-CERTAIN_ALONE = 0.2  # upper threshold in a scene without a coarse pass
+CERTAIN_ONE_PASS = 0.2  # upper threshold in a scene without a coarse pass
 _CERTAIN_FINE = (0.12, 0.22)  # fine opacity without coarse cloud: dropped below, kept above
 _SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
 _MARGIN = 4  # cells around cloud in which windows are needed
@@ -48,7 +48,7 @@ def find_gate(
     return gate
 
 
-def certain_alone(opacity: Floats) -> Floats:
+def fine_only_weight(opacity: Floats) -> Floats:
     """Return the weight, 0..1, of a fine opacity where the coarse pass found no cloud."""
     none, certain = _CERTAIN_FINE
     return smoothstep((opacity - np.float32(none)) / np.float32(certain - none))
