@@ -86,7 +86,7 @@ def pairs(data: Path, model: Path | None) -> None:
 
 
 def smooth_field(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return noise of power 1/f^3, 0..1: the shape of a veil."""
+    """Return noise of power 1/f^3, 0..1: the shape of thin cloud."""
     down, right = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij")
     waves = np.hypot(down, right)
     waves[0, 0] = np.inf

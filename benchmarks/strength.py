@@ -1,4 +1,4 @@
-"""Show by how much a model removes too little of a veil, by its opacity and by band.
+"""Show by how much a model removes too little of thin cloud, by its opacity and by band.
 
     python benchmarks/strength.py [--data DIR] [--model MODEL]
 

@@ -150,8 +150,8 @@ def restore(path, model):
 
 
 east = (np.arange(truth.shape[2]) >= WEST) & (truth != 0).all(axis=0)
-veil = read(opacity)[0]
-thin = east & (veil > 0.03) & (veil < 0.6)
+cloud = read(opacity)[0]
+thin = east & (cloud > 0.03) & (cloud < 0.6)
 
 
 def error_of(scene):

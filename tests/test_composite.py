@@ -358,15 +358,15 @@ def test_scale_must_be_positive(scale):
 
 
 @given(dns(), st.floats(0, 0.8))
-def test_what_lies_under_a_veil_is_found_again(dn, veil):
-    radiometry = Radiometry(haze=veil)
+def test_what_lies_under_haze_is_found_again(dn, haze):
+    radiometry = Radiometry(haze=haze)
     ground = radiometry.to_model(dn)
-    veiled = (1 - veil) * ground + np.float32(veil * HAZE_GREY)
-    np.testing.assert_allclose(radiometry.to_network(veiled), ground, atol=1e-5)
+    hazy = (1 - haze) * ground + np.float32(haze * HAZE_GREY)
+    np.testing.assert_allclose(radiometry.to_network(hazy), ground, atol=1e-5)
 
 
 @given(st.floats(0.1, 0.65), st.floats(0.6, 0.9), st.floats(0, 0.04))
-def test_a_veil_is_told_by_the_darkest_light_of_a_picture(opacity, grey, tinge):
+def test_haze_is_found_by_the_dark_object_of_a_picture(opacity, grey, tinge):
     """Told from what land of any colour sends up, and never taken for more than it is."""
     bare = np.array([0.1, 0.1 + tinge, 0.1])
     told = uniform_haze((1 - opacity) * bare + opacity * grey)
@@ -379,21 +379,21 @@ def test_a_veil_is_told_by_the_darkest_light_of_a_picture(opacity, grey, tinge):
 
 
 @given(dns(), st.floats(0.1, 0.6), st.sampled_from(["fill", "keep"]))
-def test_under_a_veil_no_pixel_is_called_measured(dn, veil, opaque):
+def test_under_haze_no_pixel_is_called_measured(dn, haze, opaque):
     valid = np.ones(SHAPE[1:], bool)
     valid[0] = False
     opacity = np.zeros(SHAPE[1:], np.float32)
     opacity[1] = 1  # opaque
     nothing = np.zeros(SHAPE, np.float32)
-    radiometry, policy = Radiometry(haze=veil), Policy(opaque=opaque)
+    radiometry, policy = Radiometry(haze=haze), Policy(opaque=opaque)
     out, marks = composited(dn, valid, nothing, opacity, radiometry, policy)
     np.testing.assert_array_equal(out[:, ~valid], dn[:, ~valid])
     if opaque == "keep":
         np.testing.assert_array_equal(out[:, 1], dn[:, 1])
         assert (marks[1] == Provenance.CLOUD_KEPT).all()
-    assert (np.abs(marks[2:] - np.ceil(veil * 100)) <= 1).all()
+    assert (np.abs(marks[2:] - np.ceil(haze * 100)) <= 1).all()
     exact = Radiometry().to_model(dn)
     inside = (exact > 0) & (exact < 1)
     inside[:, :2] = False
-    ground = Radiometry(haze=veil).without_haze(exact)
+    ground = Radiometry(haze=haze).without_haze(exact)
     np.testing.assert_allclose(out[inside], (ground * 2750)[inside], atol=1)

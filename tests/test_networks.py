@@ -102,7 +102,7 @@ def test_strength_multiplies_the_change_of_each_band(tiny_model, tmp_path):
     np.testing.assert_array_equal(stronger[:, 3], plain[:, 3])
 
 
-def test_strength_counts_under_a_certain_veil_through_which_ground_is_seen(tiny_model, tmp_path):
+def test_strength_counts_under_certain_cloud_through_which_ground_is_seen(tiny_model, tmp_path):
     copy_with_strength(tiny_model, (1.25, 1.1, 0.9), tmp_path / "stronger.safetensors")
     opacity = np.linspace(0, 1, 101, dtype=np.float32)
     predictor = Predictor(tmp_path / "stronger.safetensors", "cpu", "fp32")

@@ -1,4 +1,4 @@
-"""Bands beside red, green and blue are restored by their veil, and never change them."""
+"""Bands beside red, green and blue are restored by their thin cloud, and never change them."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands, wavelength_of
 from geodecloud.restore.composite import fringe_weight
+from geodecloud.restore.depth_ratio import BLOCK, SampledCells, fit_ratios
 from geodecloud.restore.other_bands import COLOURS, USUAL, OtherBands, fit_exponent
-from geodecloud.restore.veil_ratio import BLOCK, SampledCells, fit_ratios
 from geodecloud.settings import ModelSpec, Policy, Settings
 from tests.conftest import noise, read, write_scene
 
@@ -23,15 +23,15 @@ SIZE, NIR, SWIR = 192, 842.0, 1610.0
 NAMES = ("B04", "B03", "B02", "B08", "SCL", "B11")
 
 
-def under_veil(ground, depth, wavelength, exponent):
-    """Reflectance of ground under a veil that reflects some light and absorbs none."""
+def under_cloud(ground, depth, wavelength, exponent):
+    """Reflectance of ground under cloud that reflects some light and absorbs none."""
     x = depth * (wavelength / COLOURS[0]) ** -exponent
     reflected = x / (1 + x)
     return reflected + (1 - reflected) ** 2 * ground / (1 - reflected * ground)
 
 
 def scene_of(exponent, seed=0):
-    """Reflectance of ground and of the same under a veil, (6, SIZE, SIZE), and the veil's depth."""
+    """Reflectance of ground and of the same under cloud, (6, SIZE, SIZE), and the cloud's depth."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:SIZE, :SIZE] / SIZE
     kinds = rng.integers(0, 4, (12, 12)).repeat(16, axis=0).repeat(16, axis=1)
@@ -44,7 +44,7 @@ def scene_of(exponent, seed=0):
     seen = ground.copy()
     for band, wavelength in enumerate((*COLOURS, NIR, None, SWIR)):
         if wavelength:
-            seen[band] = under_veil(ground[band], depth, wavelength, exponent)
+            seen[band] = under_cloud(ground[band], depth, wavelength, exponent)
     ground[4] = seen[4] = kinds / 1000
     return ground, seen, depth
 
@@ -56,7 +56,7 @@ def lights(ground, seen):
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.7, 1.5, 2.2])
-def test_a_veil_of_known_exponent_is_undone(exponent):
+def test_cloud_of_known_exponent_is_undone(exponent):
     ground, seen, depth = scene_of(exponent)
     seen_light, ground_light = lights(ground, seen)
     cells = [(seen_light[:3], ground_light[:3], (depth > 0).astype(np.float32))]
@@ -76,7 +76,7 @@ def sampled_cells(light):
 
 
 @pytest.mark.parametrize("true", [0.4, 1.0])
-def test_the_scene_itself_shows_the_depth_of_its_veil_where_angstroms_law_errs(true):
+def test_the_scene_itself_shows_the_depth_of_its_cloud_where_angstroms_law_errs(true):
     ground, seen, depth = scene_of(2.0)
     for band in (3, 5):
         x = true * depth
@@ -92,7 +92,7 @@ def test_the_scene_itself_shows_the_depth_of_its_veil_where_angstroms_law_errs(t
     for ratio, law in zip(found, others.law, strict=True):
         assert abs(ratio - true) < max(0.8 * abs(law - true), 0.05)
     cells = sampled_cells(seen_light)
-    assert fit_ratios(others, cells, seen_light[:3], 0 * answer) == others.law  # no veil
+    assert fit_ratios(others, cells, seen_light[:3], 0 * answer) == others.law  # no cloud
     cells.light[:] = np.nan
     assert fit_ratios(others, cells, seen_light[:3], answer) == others.law
 
@@ -122,7 +122,7 @@ def test_sampled_rows_do_not_depend_on_how_they_are_read(height, width, heights)
     assert np.isnan(light[:, whole.shape[1] :]).all()
 
 
-def test_without_a_veil_the_exponent_is_the_usual_one():
+def test_without_cloud_the_exponent_is_the_usual_one():
     light = np.full((3, 20, 20), 0.3, np.float32)
     assert fit_exponent(iter([(light, light, light[0] * 0)])) == USUAL
     hint = (light * 1.001, light, light[0])  # far too little to tell
@@ -171,7 +171,7 @@ def test_a_relit_shadow_is_relit_in_all_bands_most_where_the_sky_is_dark():
 # --- the whole way ---
 
 
-def veil_network(patches, dark_object):
+def cloud_network(patches, dark_object):
     """A network that takes 0.2 of light where it is above 0.5, and calls white opaque."""
     light = patches[:, :3]
     cloud = (light.mean(axis=1, keepdims=True) > 0.5) & (light.mean(axis=1, keepdims=True) < 0.99)
@@ -206,7 +206,7 @@ def restore(src, name, **options):
     """All bands, and provenance."""
     paths = src.parent / f"{name}.tif", src.parent / f"{name}_p.tif"
     decloud_scene(
-        src, paths[0], veil_network, Settings(provenance=paths[1], overwrite=True, **options)
+        src, paths[0], cloud_network, Settings(provenance=paths[1], overwrite=True, **options)
     )
     return read(paths[0]), read(paths[1])[0]
 
@@ -357,7 +357,7 @@ def test_nodata_needs_a_value(tmp_path):
         write_scene(tmp_path / "x.tif", noise((4, 64, 64))), ("red", "green", "blue", "nir")
     )
     with pytest.raises(UsageError, match="`dst_nodata`"):
-        decloud_scene(path, tmp_path / "out.tif", veil_network, Settings(other_bands="nodata"))
+        decloud_scene(path, tmp_path / "out.tif", cloud_network, Settings(other_bands="nodata"))
 
 
 @pytest.mark.parametrize(

@@ -111,17 +111,17 @@ def test_references_and_the_limit_are_passed_on(profile, tmp_path):
     assert given > 0.02
 
 
-def test_a_veil_is_kept_if_asked(profile, tmp_path):
+def test_haze_is_kept_if_asked(profile, tmp_path):
     dn = np.random.default_rng(1).integers(90, 160, (3, 160, 160)).astype(np.uint8)
-    scene = write_scene(tmp_path / "veiled.tif", dn, crs="EPSG:32633")
+    scene = write_scene(tmp_path / "hazy.tif", dn, crs="EPSG:32633")
     taken, kept, same = (tmp_path / f"{name}.tif" for name in ("taken", "kept", "same"))
     assert _remove(scene, f"--OUTPUT={taken}").returncode == 0
     opaque = ["--KEEP_VEIL=true", "--OPAQUE=keep"]  # what is kept looks like cloud
     assert _remove(scene, f"--OUTPUT={kept}", *opaque).returncode == 0
     assert _run(this_program(), scene, same, "--keep-veil", "--opaque=keep").returncode == 0
     assert kept.read_bytes() == same.read_bytes()
-    with rasterio.open(taken) as bare, rasterio.open(kept) as veiled:
-        assert bare.read().mean() < veiled.read().mean()  # the network takes some of it, too
+    with rasterio.open(taken) as bare, rasterio.open(kept) as hazy:
+        assert bare.read().mean() < hazy.read().mean()  # the network takes some of it, too
     assert _run(this_program(), scene, same, "--overwrite").returncode == 0
     assert taken.read_bytes() == same.read_bytes()
 

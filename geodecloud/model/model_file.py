@@ -22,8 +22,8 @@ class ModelInfo:
 
     path, sha256: of the file.
     plan: the shape of the generator.
-    strength: factors on the generator's change of red, green and blue under a definite but
-        translucent veil; usually 1.
+    strength: factors on the generator's change of red, green and blue under definite but
+        translucent cloud; usually 1.
     metadata: all entries as written: bands, radiometry, config, training data, version.
     """
 

@@ -29,7 +29,7 @@ from geodecloud.settings.cores import available_threads
 
 Kind = Literal["fp32", "bf16"]
 
-# Opacity over which the model's strength rises, and fades. A faint veil needs none, and opaque
+# Opacity over which the model's strength rises, and fades. Faint haze needs none, and opaque
 # cloud hides the ground; benchmarks/strength.py measures both.
 _RISING, _FADING = (0.1, 0.24), (0.5, 0.8)
 _NO_OPACITY = 0.3  # between `restored_above` and `opaque_above` as they are by default
@@ -225,7 +225,7 @@ class Predictor:
     def _strength(self, opacity: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the factors on the generator's change, float32 (N, 3, S, S).
 
-        They offset that an uncertain generator removes too little of a veil, above all in red.
+        They offset that an uncertain generator removes too little of thin cloud, above all in red.
 
         Args:
             opacity: float32 (N, 1, S, S), 0..1.

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.restore.depth_ratio import SampledCells
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
-from geodecloud.restore.veil_ratio import SampledCells
 
 CELL = 4  # pixels of 10 m along a side of a cell
 _LARGE_PIXEL = 15.0  # metres; 4 such pixels would average whole clouds away, so a cell has 2

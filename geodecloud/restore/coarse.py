@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.rows import given
 from geodecloud.restore.cells import CELL
+from geodecloud.restore.depth_ratio import SampledCells, fit_ratios
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import Floats, runs, upsample, widened
 from geodecloud.restore.gate import (
@@ -27,7 +28,6 @@ from geodecloud.restore.gate import (
 from geodecloud.restore.other_bands import fit_exponent
 from geodecloud.restore.relight import STEP, Shade, find_shade
 from geodecloud.restore.shadows import shadow_fraction
-from geodecloud.restore.veil_ratio import SampledCells, fit_ratios
 from geodecloud.settings import Settings, Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
@@ -159,8 +159,8 @@ class Coarse:
         """Merge the coarse answer into the fine one for pixel rows: float32 (5, rows, width).
 
         The coarse answer counts where its opacity clearly exceeds the fine one. A coarse change
-        lacks detail. So a thin veil is removed by seen = (1 - a) ground + a veil, with opacity a
-        and the term a veil from the coarse answer.
+        lacks detail. So thin cloud is removed by ``seen = (1 - a) * ground + a * cloud``, with
+        opacity ``a`` and the term ``a * cloud`` from the coarse answer.
 
         Args:
             light: float32 (3, rows, width), model range.
@@ -191,8 +191,8 @@ class Coarse:
         if thicker.any():
             seen = np.clip(self.at_known(self.light, *pixels), 0, 1)
             opacity = np.minimum(coarse[OPACITY], np.float32(_THIN))
-            veil = opacity * seen - (1 - opacity) * coarse[CHANGE]  # the term a veil
-            ground = (shown - veil) / (1 - opacity)
+            cloud = opacity * seen - (1 - opacity) * coarse[CHANGE]  # the term a * cloud
+            ground = (shown - cloud) / (1 - opacity)
             fine[CHANGE] += thicker * (ground - shown - fine[CHANGE])
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
         self._relight(pixels, (shown, seen), fine, coarse, weight)
@@ -242,17 +242,17 @@ def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     return -(-height // cell) * -(-width // cell) * each
 
 
-def with_veil(facts: SceneFacts, coarse: Coarse) -> SceneFacts:
-    """Return the facts with the veil's depth in the other bands, fitted to the coarse answer."""
+def with_cloud_spectrum(facts: SceneFacts, coarse: Coarse) -> SceneFacts:
+    """Return the facts with the spectrum of thin cloud, fitted to the coarse answer."""
     if not facts.others:
         return facts
-    others = replace(facts.others, exponent=veil_exponent(coarse))
+    others = replace(facts.others, exponent=cloud_exponent(coarse))
     ratios = fit_ratios(others, given(coarse.sampled), coarse.light, coarse.answer)
     return replace(facts, others=replace(others, ratios=ratios))
 
 
-def veil_exponent(coarse: Coarse) -> float:
-    """Fit the wavelength exponent of the scene's veil to the coarse answer."""
+def cloud_exponent(coarse: Coarse) -> float:
+    """Fit the wavelength exponent of the scene's thin cloud to the coarse answer."""
 
     def parts() -> Iterator[tuple[Floats, Floats, Floats]]:
         for start in range(0, coarse.answer.shape[1], _EXPONENT_ROWS):

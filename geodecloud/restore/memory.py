@@ -16,7 +16,7 @@ _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 140  # bytes of model range, change, opacity, blend, composite
 _COARSE_ROWS = 4 * 64  # rows of the scene under a row of windows of the coarse pass
 _PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and rows waiting for the survey
-_SEARCH = 0.5  # of the coarse answer's bytes, for finding shadows and veils in it
+_SEARCH = 0.5  # of the coarse answer's bytes, for finding shadows and cloud in it
 _DN_COPIES = 9  # copies of a strip's DN: read, waiting, being restored, being written
 _BLOCK_ROWS = 1.9  # rows of blocks of the output in memory: one being filled, one being written
 _PER_BLOCK_PIXEL = 3  # bytes beside the DN: provenance, opacity and shadow
@@ -140,9 +140,9 @@ def needed_bytes(
     more = footprint.more
     coarse_row = footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
     surveying = round(more * (coarse_row + footprint.cells * _GATHER))
-    # The coarse pass has windows of its own, unless its answer is fine already.
+    # The coarse pass has windows of its own, unless its answer has full resolution.
     coarse_pass = max(network, _network_bytes(WindowGrid().size, limits)) + surveying
-    # The network rests while shadows and veils are searched for, and while the land is spread.
+    # The network rests while shadows and cloud are searched for, and while the land is spread.
     searching = surveying + round(_SEARCH * footprint.coarse)
     details = round(more * _DETAILS)
     match = _MATCH if footprint.references else 0

@@ -1,4 +1,4 @@
-"""Restore bands beside red, green and blue by the veil that was removed from the colours.
+"""Restore bands beside red, green and blue by the thin cloud that was removed from the colours.
 
 A thin cloud that reflects a fraction R of the light, and absorbs none, transmits 1 - R both ways,
 and reflects part of the ground's light back down. Ground of reflectance g is seen as
@@ -6,10 +6,10 @@ and reflects part of the ground's light back down. Ground of reflectance g is se
     s = R + (1 - R)^2 g / (1 - R g)
 
 (adding method: van de Hulst, "Multiple Light Scattering", 1980, chapter 4). The seen and the
-restored values give R in red, green and blue. The veil's depth x = R / (1 - R) follows Angstrom's
+restored values give R in red, green and blue. The cloud's depth x = R / (1 - R) follows Angstrom's
 law over wavelength, x ~ wavelength^-a (Angstrom, "On the Atmospheric Transmission of Sun
 Radiation", Geografiska Annaler 1929); the exponent a is fitted once per scene. Where the scene
-itself shows the depth in a band, see ``veil_ratio``, the law counts less. With R known in every
+itself shows the depth in a band, see ``depth_ratio``, the law counts less. With R known in every
 band, the equation is solved for g. Opaque pixels are filled later, like the colours.
 
 The other bands depend on the network only through the colours that it restores.
@@ -29,12 +29,12 @@ from geodecloud.restore.filters import Floats
 COLOURS = np.array([665, 560, 492], np.float32)  # nm, of red, green and blue
 USUAL = 1.0  # exponent of a usual thin cloud; dense cloud has 0.3, smoke 2
 _EXPONENTS = (0.0, 2.5)  # bounds of the fitted exponent
-_USUAL_WEIGHT = 2.0  # of the usual exponent, in cells under a veil of depth 1
+_USUAL_WEIGHT = 2.0  # of the usual exponent, in cells under cloud of depth 1
 _STEPS = 500  # bins of the histogram of exponents
 _RANGE = (-2.0, 5.0)  # of the histogram of exponents
 _LEAST_DEPTH, _MOST_DEPTH = 0.005, 0.5  # depth of the cells to which the exponent is fitted
 _MOST_REFLECTED = 0.5  # bound of R, which keeps noise from growing more than fourfold
-_OF_SEEN = 0.95  # largest fraction of the seen light that can be veil
+_OF_SEEN = 0.95  # largest fraction of the seen light that can be cloud
 _BRIGHTEST = 0.9  # reflectance of ground up to which the equation can be solved
 _LEAST_LIGHT = 0.25  # of full light, in a relit shadow: noise grows at most fourfold
 # Fraction of the light that comes from the sky, in red, and its exponent over wavelength: a shadow
@@ -49,12 +49,12 @@ _LAND = (
 
 @dataclass(frozen=True)
 class OtherBands:
-    """The bands beside red, green and blue to restore, and the spectrum of the scene's veil.
+    """The bands beside red, green and blue to restore, and the spectrum of the scene's thin cloud.
 
     bands: the bands; empty if none is restored.
     radiometry: of the scene.
-    exponent: of the veil's depth over wavelength, fitted to the colours.
-    ratios: the veil's depth in each band over its depth in red; empty: from the exponent.
+    exponent: of the cloud's depth over wavelength, fitted to the colours.
+    ratios: the cloud's depth in each band over its depth in red; empty: from the exponent.
     nodata: the DN that means nodata; a band's nodata pixels stay.
     """
 
@@ -74,7 +74,7 @@ class OtherBands:
 
     @property
     def law(self) -> tuple[float, ...]:
-        """The veil's depth in each band over its depth in red, by Angstrom's law."""
+        """The depth of thin cloud in each band over its depth in red, by Angstrom's law."""
         return tuple(float((band.wavelength / COLOURS[0]) ** -self.exponent) for band in self.bands)
 
     @property
@@ -112,7 +112,7 @@ class OtherBands:
             seen, restored: float32 (3, ...), light of red, green and blue before and after.
         """
         white = np.float32(MODEL_WHITE)
-        depth = veil_depth(white * seen, white * restored, self.exponent)
+        depth = cloud_depth(white * seen, white * restored, self.exponent)
         out = np.empty_like(light)
         for new, old, ratio in zip(out, light, self.ratios or self.law, strict=True):
             shown = white * old
@@ -137,7 +137,7 @@ class OtherBands:
     def restore(
         self, dn: NDArray[Any], rgb: tuple[NDArray[Any], NDArray[Any]], shadow: NDArray[np.bool_]
     ) -> NDArray[Any]:
-        """Return DN of the other bands without veil and shadow: (count, ...), dtype of ``dn``.
+        """Return DN of the other bands without cloud and shadow: (count, ...), dtype of ``dn``.
 
         Pixels whose red, green and blue did not change come back bit for bit.
 
@@ -171,11 +171,11 @@ class OtherBands:
 NO_OTHERS = OtherBands()
 
 
-def veil_depth(seen: Floats, ground: Floats, exponent: float) -> Floats:
-    """Return the veil's depth in red, as the mean of the estimates from all colours: float32 (...).
+def cloud_depth(seen: Floats, ground: Floats, exponent: float) -> Floats:
+    """Return the cloud's depth in red, the mean of the estimates from all colours: float32 (...).
 
     Args:
-        seen, ground: float32 (3, ...), reflectance of red, green and blue, with and without veil.
+        seen, ground: float32 (3, ...), reflectance of red, green and blue, with and without cloud.
         exponent: of the depth over wavelength.
     """
     reflected = np.clip(_reflected(seen, ground), 0, np.float32(_MOST_REFLECTED))
@@ -186,7 +186,7 @@ def veil_depth(seen: Floats, ground: Floats, exponent: float) -> Floats:
 
 
 def ground_under(seen: Floats, depth: Floats) -> Floats:
-    """Return the reflectance of the ground under a veil of this depth, of any shape.
+    """Return the reflectance of the ground under cloud of this depth, of any shape.
 
     Where the depth is 0, it is exactly ``seen``.
     """
@@ -199,7 +199,7 @@ def ground_under(seen: Floats, depth: Floats) -> Floats:
 
 
 def _reflected(seen: Floats, ground: Floats) -> Floats:
-    """Return the veil's reflectance R, of any shape; negative where the ground is brighter."""
+    """Return the cloud's reflectance R, of any shape; negative where the ground is brighter."""
     ground = np.minimum(ground, np.float32(_BRIGHTEST))
     lifted: Floats = 1 - 2 * ground + seen * ground
     reflected: Floats = seen - ground
@@ -208,10 +208,10 @@ def _reflected(seen: Floats, ground: Floats) -> Floats:
 
 
 def fit_exponent(cells: Iterator[tuple[Floats, Floats, Floats]]) -> float:
-    """Fit the exponent of a scene's veil over wavelength.
+    """Fit the exponent of the depth of a scene's thin cloud over wavelength.
 
-    The result is the median over cells, weighted by the veil's depth, as deep veils are certain.
-    With little veil it stays near ``USUAL``.
+    The result is the median over cells, weighted by the cloud's depth, as deep cloud is certain.
+    With little cloud it stays near ``USUAL``.
 
     Args:
         cells: seen and restored light, float32 (3, ...) in model range, and opacity (...).

@@ -87,7 +87,7 @@ class SurveyFeed:
             light[..., columns] += change
             weight[:, columns] *= clear
         if self._others:
-            # The veil's exponent is not known yet; it matters little, as visible land is clear.
+            # The cloud's exponent is not known yet; it matters little, as visible land is clear.
             ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
             light = np.concatenate([light, ground])
         self._add_rows(first, light, weight)

@@ -1,8 +1,8 @@
-"""Fit the depth of a scene's veil in each band beside red, green and blue.
+"""Fit the depth of a scene's thin cloud in each band beside red, green and blue.
 
-Angstrom's law, extrapolated from the colours, is a guess: a veil's exponent varies with wavelength,
-and cloud over haze has two. The scene holds better evidence. Ground does not depend on the veil
-above it, so over land of equal colours the restored band must not correlate with the veil's depth.
+Angstrom's law, extrapolated from the colours, is a guess: the exponent of thin cloud varies with
+wavelength, and cloud over haze has two. The scene holds better evidence. Ground does not depend on
+the cloud above it, so over land of equal colours the restored band must not correlate with depth.
 The ratio of depths without correlation is fitted over blocks of cells. Each block has its own
 regression on restored red, green and blue. The fitted ratio and that of Angstrom's law are averaged
 by inverse variance; the fit's variance over the blocks is a jackknife's (Efron, "The Jackknife, the
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geodecloud.radiometry import MODEL_WHITE
 from geodecloud.restore.filters import Floats
-from geodecloud.restore.other_bands import COLOURS, OtherBands, ground_under, veil_depth
+from geodecloud.restore.other_bands import COLOURS, OtherBands, cloud_depth, ground_under
 
 BLOCK = 8  # cells along a side: smaller than most clouds, so blocks at their edges hold clear land
 MOST_CELLS = 1 << 18  # cells to sample
@@ -72,10 +72,10 @@ class SampledCells:
 def fit_ratios(
     others: OtherBands, sampled: SampledCells, light: NDArray[Any], answer: NDArray[Any]
 ) -> tuple[float, ...]:
-    """Return the veil's depth in each other band over its depth in red.
+    """Return the depth of thin cloud in each other band over its depth in red.
 
     Args:
-        others: the other bands, with the exponent of the scene's veil.
+        others: the other bands, with the exponent of the scene's thin cloud.
         light: (3, rows, columns) of all cells, model range.
         answer: (5, rows, columns): change of R, G, B; opacity; shadow.
     """
@@ -83,7 +83,7 @@ def fit_ratios(
     seen, found = (sampled.of(part).astype(np.float32) for part in (light, answer))
     restored = np.clip(seen, 0, 1) + found[:3]
     white = np.float32(MODEL_WHITE)
-    depth = veil_depth(white * seen, white * restored, others.exponent)
+    depth = cloud_depth(white * seen, white * restored, others.exponent)
     usable = (found[3] < _THIN) & (found[4] < _SHADED) & (seen < 1).all(axis=0)
     usable &= (seen > 0).all(axis=0)
     shape = depth.shape
@@ -137,7 +137,7 @@ def _covariances(
 def _combine(law: float, wavelength: float, sums: NDArray[np.float64]) -> float:
     """Return a band's ratio, the law's averaged with the one fitted to sums (blocks, ratios)."""
     count, total = len(sums), sums.sum(axis=0)
-    if count < _LEAST_BLOCKS or total[0] <= total[-1]:  # too little veil for a fit
+    if count < _LEAST_BLOCKS or total[0] <= total[-1]:  # too little cloud for a fit
         return law
     fitted, without = _root(total[None])[0], _root(total - sums)
     variance = (count - 1) / count * np.square(without - without.mean()).sum()
