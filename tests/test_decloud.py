@@ -151,7 +151,7 @@ def test_of_windows_of_one_colour_one_is_asked(tmp_path):
 
         chosen = Settings(limits=Limits(batch_size=batch_size), overwrite=True)
         report = decloud_scene(src, tmp_path / "out.tif", remember, chosen)
-        assert len(seen) == report.windows - report.windows_skipped
+        assert report.windows_skipped == 0  # whatever the batches: each has its answer
         outputs.add((tmp_path / "out.tif").read_bytes())
     assert len(outputs) == 1
     assert len(asked[1]) == report.windows == 39

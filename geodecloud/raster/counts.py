@@ -18,7 +18,8 @@ class Counts:
     filled: pixels with the colour of the land around.
     referenced: pixels from a reference.
     relit: pixels under a cloud's shadow that the network made brighter.
-    windows, windows_skipped: all windows, and those that the network did not compute.
+    windows, windows_skipped: all windows; those without data, or where the gate is closed, which
+        the network did not compute.
     """
 
     valid: int = 0

@@ -34,7 +34,8 @@ class Strip:
     swath: the rows as read, and some rows below them.
     light: float32 (3, rows, width), model range; undefined in columns that the guide excludes.
     answer: float32 (5, rows, width): change of R, G, B; opacity; shadow; 0 outside of all windows.
-    computed: number of patches that the network computed for these rows.
+    computed: number of windows of these rows that the network computed. Windows that share a patch
+        count each, so that the number does not depend on the batches.
     """
 
     swath: Swath
@@ -95,7 +96,7 @@ def window_pass(
             swath, light = pending[0]
             for (row, column), index in zip(batch.corners, batch.indices, strict=True):
                 blend.add(answer[index], row - swath.first, column)
-            computed += len(batch.patches)
+            computed += len(batch.corners)
             if batch.end == swath.end:
                 pending.popleft()
                 count = swath.end - swath.first
