@@ -70,6 +70,26 @@ def test_files_of_others_beside_a_picture_stay(tmp_path):
     assert _beside(tmp_path, overwrite=True) == before
 
 
+@pytest.mark.parametrize("name", ["out_mask.tif", "out_cloud_mask.tiff"])
+def test_a_cloud_mask_is_removed_with_the_picture_that_it_fits(tmp_path, name):
+    mask = tmp_path / name
+    _beside(tmp_path, cloud_mask=mask)
+    (tmp_path / "out.tif").unlink()
+    assert name in _beside(tmp_path)  # a mask may be made before its scene is restored
+    with pytest.warns(OutputWarning, match=f"{name}: is removed"):
+        assert _beside(tmp_path, overwrite=True) == {"out.tif"}
+    _beside(tmp_path, cloud_mask=mask, overwrite=True)
+    assert name in _beside(tmp_path, overwrite=True, mask=mask, opaque="keep")
+
+
+def test_masks_of_a_batch_and_other_programs_stay(tmp_path):
+    mask_of_batch, own = tmp_path / "in_mask.tif", tmp_path / "in_clear_mask.tif"
+    _beside(tmp_path, "in_clear.tif", cloud_mask=mask_of_batch)
+    write_scene(own, noise((1, 60, 70), "uint8"))
+    left = _beside(tmp_path, "in_clear.tif", overwrite=True)
+    assert {mask_of_batch.name, own.name} <= left
+
+
 def test_the_names_that_a_batch_gives_are_known(tmp_path):
     names = {"provenance": tmp_path / "in_provenance.tif"}
     _beside(tmp_path, "in_clear.tif", **names)

@@ -32,6 +32,11 @@ def is_provenance(path: Path) -> bool:
     return kind_of(_stated(path)[1]) == "provenance"
 
 
+def is_cloud_mask(path: Path) -> bool:
+    """Return whether a file is a cloud mask in the codes of geodecloud."""
+    return kind_of(_stated(path)[1]) == "a cloud mask"
+
+
 def is_opacity(path: Path) -> bool:
     """Return whether a file is a raster of opacity and shadow; simulated opacity is not."""
     return kind_of(_stated(path)[1]) == "opacity"

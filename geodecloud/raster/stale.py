@@ -7,18 +7,20 @@ from pathlib import Path
 from geodecloud.errors import OutputError, OutputWarning, warn
 from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
 from geodecloud.raster.opacity import style as style_of_opacity
-from geodecloud.raster.origin import is_opacity, is_provenance, tags_of_output
+from geodecloud.raster.origin import is_cloud_mask, is_opacity, is_provenance, tags_of_output
 from geodecloud.raster.provenance import style as style_of_provenance
 from geodecloud.raster.stac import item_path
 from geodecloud.raster.unfinished import remove
 
 _CLEAR = "_clear"  # ending of a restored scene's name in a batch
+_BESIDE = (("provenance", is_provenance), ("opacity", is_opacity))
+_MASKS = (("mask", is_cloud_mask), ("cloud_mask", is_cloud_mask))
 
 
 class StaleOutputs:
-    """The provenance, opacity and STAC item that lie beside a restored scene under its name.
+    """The provenance, opacity, cloud mask and STAC item beside a restored scene, under its name.
 
-    A new scene makes them untrue, unless its run writes them anew. Other programs' files stay.
+    They do not fit a new scene, unless its run writes them anew. Other programs' files stay.
 
     Args:
         dst: path of the restored scene.
@@ -49,13 +51,16 @@ class StaleOutputs:
             warn(OutputWarning, f"{path}: is removed, as it does not fit the new {self._dst.name}")
 
     def _candidates(self) -> Iterable[Path]:
-        stems, folder = [self._dst.stem], self._dst.parent
-        source = Path(tags_of_output(self._dst).get("SOURCE", "")) if self._dst.is_file() else None
-        if source and self._dst.stem == source.stem + _CLEAR:
-            stems.append(source.stem)
-        for stem in stems:
-            for kind, is_ours in (("provenance", is_provenance), ("opacity", is_opacity)):
-                yield from _existing(folder, f"{stem}_{kind}", is_ours)
+        stem, folder = self._dst.stem, self._dst.parent
+        source = tags_of_output(self._dst).get("SOURCE") if self._dst.is_file() else None
+        for kind, is_ours in _BESIDE:
+            yield from _existing(folder, f"{stem}_{kind}", is_ours)
+            if source and stem == Path(source).stem + _CLEAR:
+                yield from _existing(folder, f"{Path(source).stem}_{kind}", is_ours)
+        # Only beside a scene that is there: `geodecloud mask` may have made the mask of a scene
+        # before it is restored. A batch of masks names them by their source, so those stay.
+        for kind, is_ours in _MASKS if source else ():
+            yield from _existing(folder, f"{stem}_{kind}", is_ours)
         item = item_path(self._dst)
         if item.is_file() and _is_item(item):
             yield item
