@@ -27,7 +27,7 @@ from geodecloud.data.two_level.land import (
     UNIT,
     Land,
     LandPlan,
-    _seams,
+    _seam_weight,
     cut_scene,
     draw_land,
     load_land,
@@ -131,14 +131,14 @@ def test_a_shadow_leaves_the_path_radiance(land, bank):
     sky = draw_sky(Draw(0, 0), below, bank, torch.ones(8), plan)
     assert sky.shadow.max() > 0.2
     assert not sky.opacity.any()
-    assert (sky.seen >= below.base - 1e-5).all()
+    assert (sky.seen >= below.path_radiance - 1e-5).all()
     assert (sky.seen <= below.light + 1e-5).all()
 
 
 def test_a_plain_sensor_changes_nothing(land, bank):
     below = ground(land, bank)
     plan = SensorPlan(l1c=1, l2a=0, tci=0, picture=0, clipped=0, blurred=0, noise=(1e-9, 2e-9))
-    sensor = draw_sensor(Draw(0, 1), below.light, below.base, plan)
+    sensor = draw_sensor(Draw(0, 1), below.light, below.path_radiance, plan)
     (shown,) = expose(Draw(0, 2), (below.light,), sensor, torch.ones(8), plan)
     assert torch.allclose(shown, below.light.clamp(0, 8), atol=1e-5)
 
@@ -154,16 +154,16 @@ CHOSEN = torch.arange(40) % 2 == 0
 
 
 def test_roofs_stand_where_they_are_wanted():
-    bare = torch.full((40, 3, 64, 64), 0.1)
+    surface = torch.full((40, 3, 64, 64), 0.1)
     fine, coarse = (
-        draw_roofs(Draw(0, 0), bare, torch.full((40,), level), CHOSEN) for level in (1.0, 4.0)
+        draw_roofs(Draw(0, 0), surface, torch.full((40,), level), CHOSEN) for level in (1.0, 4.0)
     )
-    assert torch.equal(fine[~CHOSEN], bare[~CHOSEN])
-    built = (fine != bare).any(dim=1).float().mean(dim=(1, 2))
+    assert torch.equal(fine[~CHOSEN], surface[~CHOSEN])
+    built = (fine != surface).any(dim=1).float().mean(dim=(1, 2))
     assert (built[CHOSEN] > 0).float().mean() > 0.9  # a few lie outside of their window
     assert built[CHOSEN].mean() < 0.5
     # Seen with pixels of 40 m, a roof is smaller.
-    assert (coarse != bare).any(dim=1).float().mean() < 0.5 * built.mean()
+    assert (coarse != surface).any(dim=1).float().mean() < 0.5 * built.mean()
 
 
 def test_a_roof_is_even_and_its_edge_is_sharp():
@@ -174,9 +174,9 @@ def test_a_roof_is_even_and_its_edge_is_sharp():
 
 
 def test_a_coast_is_part_water_and_part_land(bank):
-    bare = torch.full((40, 3, 64, 64), 0.5)
-    coast = draw_coast(Draw(0, 0), bare, bank, CHOSEN)
-    assert torch.equal(coast[~CHOSEN], bare[~CHOSEN])
+    surface = torch.full((40, 3, 64, 64), 0.5)
+    coast = draw_coast(Draw(0, 0), surface, bank, CHOSEN)
+    assert torch.equal(coast[~CHOSEN], surface[~CHOSEN])
     water = (coast[CHOSEN].amax(dim=1) < 0.42).float()
     assert 0.2 < water.mean() < 0.8
 
@@ -228,7 +228,7 @@ def test_coarse_windows_beyond_a_field_are_finite(bank):
 
 @pytest.mark.parametrize("level", [2, 4])
 def test_of_two_mosaics_each_is_hidden_where_its_seams_are(level):
-    other = _seams(Draw(0, 0), "land", level, 400, torch.device("cpu")).mean(dim=0)[0]
+    other = _seam_weight(Draw(0, 0), "land", level, 400, torch.device("cpu")).mean(dim=0)[0]
     side = 64 // level
     seams, middles = other[side - 1 :: side], other[side // 2 - 1 :: side]
     clear = np.s_[:, side // 4 :: side // 2]  # where the lines of both mosaics do not cross
@@ -334,13 +334,13 @@ def test_every_form_of_a_field_says_the_same(tmp_path: Path):
 @pytest.mark.parametrize("dn", [np.full((1, SIDE, SIDE), 9, np.uint16), np.full((1, 9, 9), 2.0)])
 def test_a_raster_that_is_no_field_is_refused(tmp_path: Path, dn):
     write_scene(tmp_path / "a.tif", dn)
-    with pytest.raises(DataError, match=r"a\.tif: .*give 8 bits or 0 to 1"):
+    with pytest.raises(DataError, match=r"a\.tif: .*give 8 bits, or floats from 0 to 1"):
         load_cloud_fields(tmp_path)
 
 
 def test_a_picture_of_16_bits_is_refused(tmp_path: Path):
     Image.fromarray(np.full((SIDE, SIDE), 999, np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: I;16.* pixels; give 8 bits"):
+    with pytest.raises(DataError, match=r"a\.png: pixels of mode I;16.*; give 8 bits"):
         load_cloud_fields(tmp_path)
 
 

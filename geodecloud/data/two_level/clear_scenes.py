@@ -1,6 +1,6 @@
-"""Read clear scenes as windows to train on, in 16 bits, beyond the model range too.
+"""Cut clear scenes into windows to train on, in 16 bits, with light beyond the model range.
 
-Roofs, sand and salt are brighter than EuroSAT's 8 bits can say: only scenes show them.
+Roofs, sand and salt are brighter than EuroSAT's 8 bits can hold: only scenes show them.
 """
 
 from dataclasses import replace
@@ -19,12 +19,13 @@ from geodecloud.raster.validity import is_doubtful
 from geodecloud.settings import Reading
 
 LEVELS = (1, 2, 4)
-_STRIDES = {1: 32, 2: 16, 4: 8}  # pixels of the level from one window to the next
-_METRES = 10.0  # on the ground, a pixel of level 1; and of a scene that does not say
-_MOST_WINDOWS = 4000  # of a scene and level: 100 MB
+# Pixels from one window to the next, by level: coarse windows are fewer, so they overlap more.
+_STRIDES = {1: 32, 2: 16, 4: 8}
+_METRES = 10.0  # size of a pixel of level 1; assumed for a scene that does not state its own
+_MAX_WINDOWS = 4000  # of one scene and level: 100 MB
 _ROWS = 512  # read at a time
 
-Windows = dict[int, NDArray[np.uint16]]
+Windows = dict[int, NDArray[np.uint16]]  # by level: (count, 3, 64, 64) in steps of 1/8192
 
 
 def load_clear_scenes(
@@ -33,18 +34,19 @@ def load_clear_scenes(
     """Cut all clear scenes of a folder.
 
     Args:
-        folder: of GeoTIFFs and their masks, as for :func:`geodecloud.data.scene_tiles`. A scene's
-            radiometry is as when it is restored; path radiance that a correction has removed is
-            put back.
+        folder: of GeoTIFFs and their masks, see
+            :func:`geodecloud.data.scene_tiles.tiles_from_scenes`. Scenes are calibrated as for
+            restoring; path radiance that a correction has removed is added again.
         reading: scale and offset of all scenes; None: each has its own radiometry.
         on_bad: treatment of a scene that cannot be used: "error", or "skip" it.
 
     Returns:
-        By level, uint16 (count, 3, 64, 64), see ``land.Land``. A scene whose pixels are larger than
-        a level's serves that level with the pixels that it has.
+        By level, uint16 (count, 3, 64, 64), see ``land.Land``. A scene with larger pixels than a
+        level's is cut for that level at its own resolution.
 
     Raises:
-        DataError: no scene with a clear window is there, or one cannot be read.
+        DataError: the folder does not exist, or no scene in it has a clear window.
+        SceneError: a scene or mask cannot be read.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder of clear GeoTIFFs")
@@ -72,12 +74,13 @@ def _read(
     """Read a scene.
 
     Returns:
-        light: uint16 (3, rows, columns), L1C's radiometry in steps of 1/8192 of the model range.
-        clear: bool (rows, columns).
-        metres: of a pixel.
+        light: uint16 (3, rows, columns), top-of-atmosphere reflectance in steps of 1/8192 of the
+            model range.
+        clear: bool (rows, columns), valid and hidden by no mask.
+        metres: size of a pixel.
     """
     with open_scene(path, reading=reading) as scene:
-        # Without haze to be removed, nothing is clipped to the model range.
+        # Haze is kept: to remove it would clip light to the model range.
         radiometry = calibrate(scene, replace(reading, force=True, keep_haze=True))
         light = np.empty((3, *scene.shape), np.uint16)
         clear = np.empty(scene.shape, np.bool_)
@@ -95,18 +98,23 @@ def _read(
 
 
 def _metres(scene: Scene) -> float:
-    """Return the size of a pixel in metres; 10 where the scene does not say."""
+    """Return the size of a pixel in metres; 10 for a scene that does not state it."""
     size = scene.pixel_metres
     return (size[0] * size[1]) ** 0.5 if size else _METRES
 
 
 def _hide(clear: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> None:
-    """Take the cells of a mask of any resolution from the clear pixels."""
+    """Set ``clear`` to false where a mask hides the ground; both cover the same area.
+
+    Args:
+        clear: bool (rows, columns), changed in place.
+        hidden: bool, on the mask's own grid. A pixel with several cells is hidden by any of them.
+    """
     down, across = (
         np.arange(length) * cells // length
         for length, cells in zip(clear.shape, hidden.shape, strict=True)
     )
-    if hidden.shape[0] > clear.shape[0]:  # a pixel is hidden by any of its cells
+    if hidden.shape[0] > clear.shape[0]:
         hidden = np.logical_or.reduceat(np.logical_or.reduceat(hidden, down), across, axis=1)
     else:
         hidden = hidden[down[:, None], across[None]]
@@ -116,7 +124,7 @@ def _hide(clear: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> None:
 def _cut(
     light: NDArray[np.uint16], clear: NDArray[np.bool_], metres: float, level: int
 ) -> NDArray[np.uint16]:
-    """Cut a scene into windows of one level, at most ``_MOST_WINDOWS`` of them."""
+    """Cut a scene into at most ``_MAX_WINDOWS`` windows of one level."""
     pool = max(1, round(level * _METRES / metres))
     stride = _STRIDES[level] if pool == level else WINDOW * 3 // 4
-    return cut_scene(light, clear, pool, stride, _MOST_WINDOWS)
+    return cut_scene(light, clear, pool, stride, _MAX_WINDOWS)

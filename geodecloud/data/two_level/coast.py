@@ -1,6 +1,6 @@
 """Flood land with turbid water: lagoons, estuaries and creeks.
 
-Turbid water has the light of haze over dark land. But its shore is sharp, and haze has none.
+Turbid water looks like haze over dark land. But its shore is sharp, and the edge of haze is not.
 """
 
 import torch
@@ -9,39 +9,43 @@ from torch import Tensor
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import FieldBank, draw_placement, sample
 
-_SAND = (1.0, 0.9, 0.8)  # red, green, blue of a beach without path radiance, model range
+_SAND = (1.0, 0.9, 0.8)  # surface reflectance of a beach in red, green and blue, model range
 
 
-def draw_coast(draw: Draw, bare: Tensor, bank: FieldBank, chosen: Tensor) -> Tensor:
-    """Flood a part of the chosen windows; some of the land that is left is marsh or beach.
+def draw_coast(draw: Draw, surface: Tensor, bank: FieldBank, chosen: Tensor) -> Tensor:
+    """Flood a part of each chosen window; in some, the remaining land becomes marsh or beach.
 
     Args:
-        bare: float32 (N, 3, 64, 64), light without path radiance, model range.
+        surface: float32 (N, 3, 64, 64), surface reflectance in model range.
         chosen: bool (N,).
 
     Returns:
-        bare: the same with water.
+        The surface with water, float32 (N, 3, 64, 64).
     """
-    n = len(bare)
-    depth = _depth(draw, bank, n)  # above the shore it is negative
+    n = len(surface)
+    depth = _draw_depth(draw, bank, n)  # negative on land
     hard = draw.log_uniform("coast hard", n, 1, 1, low=12, high=80)
     marsh = draw.chance("marsh", 0.4, n, 1, 1, 1).float()
     marsh = marsh * draw.uniform("marsh dark", n, 1, 1, 1, low=0.3)
-    land = bare * (1 - 0.8 * marsh)
+    land = surface * (1 - 0.8 * marsh)
     width = draw.uniform("beach width", n, 1, 1, low=0.03, high=0.2)
     near = ((width + depth) * hard + 0.5).clamp(0, 1)[:, None]
     near = near * draw.chance("beach", 0.35, n, 1, 1, 1)
-    sand = torch.tensor(_SAND, device=bare.device).view(1, 3, 1, 1)
+    sand = torch.tensor(_SAND, device=surface.device).view(1, 3, 1, 1)
     land = torch.lerp(
         land, sand * draw.log_uniform("sand light", n, 1, 1, 1, low=0.5, high=1.5), near
     )
     flooded = (depth * hard + 0.5).clamp(0, 1)[:, None]
-    coast = torch.lerp(land, _water(draw, bank, n), flooded)
-    return torch.where(chosen[:, None, None, None], coast, bare)
+    coast = torch.lerp(land, _draw_water(draw, bank, n), flooded)
+    return torch.where(chosen[:, None, None, None], coast, surface)
 
 
-def _depth(draw: Draw, bank: FieldBank, n: int) -> Tensor:
-    """Draw the depth of water, (N, 64, 64): a winding shore, islands, in some windows creeks."""
+def _draw_depth(draw: Draw, bank: FieldBank, n: int) -> Tensor:
+    """Draw the depth of water: a winding shore, islands, in some windows creeks.
+
+    Returns:
+        float32 (N, 64, 64), in units of the noise's standard deviation; negative on land.
+    """
     shore = _noise(draw, bank, "shore", n, (0.15, 1.5))
     shore = shore + 0.35 * _noise(draw, bank, "islands", n, (1.0, 5.0))
     depth = shore - draw.uniform("coast level", n, 1, 1, low=-1.0, high=0.6)
@@ -51,8 +55,8 @@ def _depth(draw: Draw, bank: FieldBank, n: int) -> Tensor:
     return torch.where(lowland, torch.maximum(depth, creeks), depth)
 
 
-def _water(draw: Draw, bank: FieldBank, n: int) -> Tensor:
-    """Draw turbid water, blue to brown, with plumes of sediment: (N, 3, 64, 64)."""
+def _draw_water(draw: Draw, bank: FieldBank, n: int) -> Tensor:
+    """Draw turbid water, blue to brown, with plumes of sediment: float32 (N, 3, 64, 64)."""
     light = 0.02 + 0.30 * draw.uniform("water light", n, 1, 1, 1)
     tint = draw.uniform("water tint", n, 3, 1, 1, low=0.6, high=1.0)
     contrast = 0.3 * draw.uniform("water contrast", n, 1, 1, 1)
@@ -61,11 +65,11 @@ def _water(draw: Draw, bank: FieldBank, n: int) -> Tensor:
 
 
 def _noise(draw: Draw, bank: FieldBank, name: str, n: int, steps: tuple[float, float]) -> Tensor:
-    """Draw a piece of noise for each window, (N, 64, 64).
+    """Draw a piece of noise for each window: float32 (N, 64, 64), N(0, 1).
 
     Args:
-        steps: from and to, pixels of the noise for each pixel of the window.
+        steps: smallest and largest number of noise pixels for each pixel of the window.
     """
     step = draw.log_uniform(f"{name} step", n, low=steps[0], high=steps[1])
-    place = draw_placement(draw, name, step, count=bank.noise, first=bank.real)
-    return sample(bank, place, 64)
+    placement = draw_placement(draw, name, step, count=bank.noise, first=bank.real)
+    return sample(bank, placement, 64)

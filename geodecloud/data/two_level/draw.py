@@ -1,7 +1,7 @@
-"""Random numbers by name: each depends on (seed, step, name) and on nothing else.
+"""Draw random numbers by name: each depends on (seed, step, part, name) and on nothing else.
 
-A batch is then a function of its step: a run that is resumed goes on with the batches it would have
-had, and a new random number shifts none of the others.
+So a batch is a function of its step: a resumed run sees the batches that it would have seen, and a
+new random number changes none of the others.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ class Draw:
     Args:
         seed: of the run.
         step: of the batch.
-        device: where the numbers are drawn. A CPU and a GPU draw other numbers from one seed.
-        part: of a batch that several processes share.
+        device: where the numbers are drawn. From one seed a CPU and a GPU draw different numbers.
+        part: number of the process's part of the batch.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class Draw:
         self._drawn: set[str] = set()
 
     def uniform(self, name: str, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Draw float32 numbers of a shape, evenly from ``low`` to ``high``."""
+        """Draw float32 numbers of a shape, uniform from ``low`` to ``high``."""
         unit = torch.rand(shape, generator=self._generator(name), device=self.device)
         return low + (high - low) * unit
 
     def log_uniform(self, name: str, *shape: int, low: float, high: float) -> Tensor:
-        """Draw float32 numbers whose logarithms are even from ``low`` to ``high``, both above 0."""
+        """Draw float32 numbers of uniform logarithm from ``low`` to ``high``, both above 0."""
         return self.uniform(name, *shape, low=math.log(low), high=math.log(high)).exp()
 
     def normal(self, name: str, *shape: int) -> Tensor:
@@ -43,23 +43,23 @@ class Draw:
         return torch.randn(shape, generator=self._generator(name), device=self.device)
 
     def index(self, name: str, count: int, *shape: int) -> Tensor:
-        """Draw int64 numbers from 0 to ``count`` - 1."""
+        """Draw int64 numbers, uniform from 0 to ``count`` - 1."""
         return torch.randint(count, shape, generator=self._generator(name), device=self.device)
 
-    def chance(self, name: str, share: float, *shape: int) -> Tensor:
-        """Draw booleans of which a share is true."""
-        return self.uniform(name, *shape) < share
+    def chance(self, name: str, probability: float, *shape: int) -> Tensor:
+        """Draw booleans, true with a probability."""
+        return self.uniform(name, *shape) < probability
 
-    def kind(self, name: str, shares: tuple[float, ...], count: int) -> Tensor:
-        """Draw int64 (count,): i with a probability in proportion to ``shares[i]``."""
-        edges = torch.tensor(shares, device=self.device).cumsum(0)
+    def kind(self, name: str, weights: tuple[float, ...], count: int) -> Tensor:
+        """Draw int64 (count,): i with a probability in proportion to ``weights[i]``."""
+        edges = torch.tensor(weights, device=self.device).cumsum(0)
         return torch.bucketize(self.uniform(name, count) * edges[-1], edges[:-1], right=True)
 
     def _generator(self, name: str) -> torch.Generator:
-        """Seed a generator by name.
+        """Return a generator seeded by name.
 
         Raises:
-            ValueError: the name was drawn before; the same numbers twice are a mistake.
+            ValueError: the name was drawn before; to draw the same numbers twice is a mistake.
         """
         if name in self._drawn:
             raise ValueError(f"{name!r} is drawn twice in one batch")

@@ -1,7 +1,7 @@
-"""Clear land on the device: tiles, mosaics of tiles and windows of clear scenes.
+"""Draw clear land on the device: tiles, mosaics of tiles and windows of clear scenes.
 
-All of it is top-of-atmosphere reflectance in model range. What lies beyond the model range is kept
-where the source has it (scenes); EuroSAT's tiles end at 1.
+All of it is top-of-atmosphere reflectance in model range. Scenes keep their light beyond the model
+range; EuroSAT's tiles end at 1.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from geodecloud.data.two_level.draw import Draw
 from geodecloud.radiometry import EUROSAT_STEPS
 
 WINDOW = 64  # pixels on a side
-UNIT = 8192  # steps of uint16 for the model range, so that 8 times of it can be kept
-_SATURATED = 0.996  # model range; a EuroSAT pixel that is at least this bright ends there
+UNIT = 8192  # steps of uint16 for the model range; so 16 bits hold 8 times the model range
+_SATURATED = 0.996  # model range; EuroSAT's values of 254 and 255, where its 8 bits end
 
 
 @dataclass(frozen=True)
 class LandPlan:
-    """Share of the windows by where their land comes from.
+    """The origin of the windows' land, and the likeness of a mosaic's tiles; fractions.
 
-    scenes: share of the windows that come from clear scenes, of each level, where there are any.
-    same_class: mean share of a mosaic's tiles that are of the class of its first one.
-    together: largest share of the way by which the means of a mosaic's tiles are drawn together.
+    scenes: windows cut from clear scenes, at each level that scenes have windows of.
+    same_class: mean fraction of a mosaic's tiles that have the class of its first tile.
+    together: largest fraction by which the means of a mosaic's tiles approach their common mean.
     """
 
     scenes: float = 0.2
@@ -39,12 +39,12 @@ class LandPlan:
 class Land:
     """Clear land, as tensors on one device.
 
-    tiles: by level (pixels pooled along a side: 1, 2, 4) uint8 (count, 3, 64 / level, 64 / level),
-        EuroSAT's radiometry, sorted by class.
+    tiles: by level (pixels pooled along a side: 1, 2, 4), uint8 (count, 3, 64 / level, 64 / level)
+        in EuroSAT's radiometry, sorted by class.
     classes: int64 (class count, 2), first tile and number of tiles of each class.
-    tile_class: int64 (count,).
-    scenes: by level (count, 3, 64, 64) in steps of 1/8192 of the model range; may be empty. It is
-        uint16 whose bits are held as int16, because CUDA indexes no uint16.
+    tile_class: int64 (count,), index in ``classes``.
+    scenes: by level, (count, 3, 64, 64) in steps of 1/8192 of the model range; may be empty. The
+        uint16 are stored as int16, bit for bit, because CUDA cannot index uint16.
     """
 
     tiles: dict[int, Tensor]
@@ -59,12 +59,12 @@ def load_land(
     scenes: dict[int, NDArray[np.uint16]],
     device: torch.device | str,
 ) -> Land:
-    """Put tiles and scene windows on the device.
+    """Sort tiles by class, pool them, and put them and the scene windows on the device.
 
     Args:
-        tiles: uint8 (count, 3, 64, 64).
+        tiles: uint8 (count, 3, 64, 64), EuroSAT's radiometry.
         names: ``Class/File.jpg`` of each tile.
-        scenes: by level, uint16 (count, 3, 64, 64), see :class:`Land`.
+        scenes: by level, uint16 (count, 3, 64, 64) in steps of 1/8192 of the model range.
     """
     of_class = [name.split("/")[0] for name in names]
     order = np.argsort(of_class, kind="stable")
@@ -93,11 +93,11 @@ def _pooled(tiles: Tensor, level: int) -> Tensor:
 def draw_land(
     draw: Draw, land: Land, level: int, count: int, plan: LandPlan
 ) -> tuple[Tensor, Tensor]:
-    """Draw windows of one level, turned by quarters and mirrored.
+    """Draw windows of one level, rotated by quarter turns and mirrored at random.
 
     Returns:
-        windows: float32 (count, 3, 64, 64).
-        of_scene: bool (count,), whether a window is one of a clear scene.
+        windows: float32 (count, 3, 64, 64), model range.
+        of_scene: bool (count,), true for windows of clear scenes.
     """
     name = f"land {level}"
     windows = _mosaics(draw, land, level, count, plan)
@@ -112,16 +112,16 @@ def draw_land(
 
 
 def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> Tensor:
-    """Lay pooled tiles side by side: float32 (count, 3, 64, 64).
+    """Lay pooled tiles side by side: float32 (count, 3, 64, 64); at level 1 one tile is a window.
 
-    A mosaic with seams would teach that whatever crosses a seam is cloud. So there are two, half a
-    tile apart, and each is hidden where its seams are.
+    Visible seams would teach the network that whatever crosses a seam is cloud. So two mosaics,
+    half a tile apart, are blended: each hides the seams of the other.
     """
     name, cells = f"land {level}", level**2
-    tile = _kin(draw, land, name, count, cells if level == 1 else 2 * cells, plan.same_class)
+    tile = _draw_tiles(draw, land, name, count, cells if level == 1 else 2 * cells, plan.same_class)
     pieces = land.tiles[level][tile.flatten()].float().sub(1).clamp_min(0) / EUROSAT_STEPS
     if level == 1:
-        return _with_highlights(draw, name, pieces)
+        return _add_highlights(draw, name, pieces)
     pieces = turned(pieces, draw.index(f"{name} turns", 8, len(pieces)))
     side = WINDOW // level
     pieces = pieces.view(count, 2 * cells, 3, side, side)
@@ -131,25 +131,34 @@ def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> 
     grid = pieces.view(count, 2, level, level, 3, side, side)
     one, other = grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(count, 2, 3, WINDOW, WINDOW).unbind(1)
     other = other.roll((side // 2, side // 2), dims=(2, 3))
-    return torch.lerp(one, other, _seams(draw, name, level, count, one.device))
+    return torch.lerp(one, other, _seam_weight(draw, name, level, count, one.device))
 
 
-def _kin(draw: Draw, land: Land, name: str, count: int, cells: int, same: float) -> Tensor:
-    """Draw the tiles of mosaics, many of the class of the first one: int64 (count, cells)."""
+def _draw_tiles(
+    draw: Draw, land: Land, name: str, count: int, cells: int, same_class: float
+) -> Tensor:
+    """Draw the tiles of mosaics, many of the first tile's class: int64 (count, cells).
+
+    Args:
+        cells: tiles of one mosaic.
+        same_class: mean fraction of tiles of the first tile's class, above 0.
+    """
     tile = draw.index(f"{name} tile", len(land.tile_class), count, cells)
     first, size = land.classes[land.tile_class[tile[:, :1]]].unbind(-1)  # (count, 1)
-    kin = first + (draw.uniform(f"{name} kin", count, cells) * size).long()
-    share = draw.uniform(f"{name} same", count, 1) ** ((1 - same) / same)
-    return torch.where(draw.uniform(f"{name} alike", count, cells) < share, kin, tile)
+    alike = first + (draw.uniform(f"{name} kin", count, cells) * size).long()
+    # u ** ((1 - m) / m), with u uniform in 0..1, has the mean m.
+    fraction = draw.uniform(f"{name} same", count, 1) ** ((1 - same_class) / same_class)
+    return torch.where(draw.uniform(f"{name} alike", count, cells) < fraction, alike, tile)
 
 
-def _seams(draw: Draw, name: str, level: int, count: int, device: torch.device) -> Tensor:
-    """Draw how far the seams of mosaics are hidden, (count, 1, 64, 64), 0..1; 1 on a seam.
+def _seam_weight(draw: Draw, name: str, level: int, count: int, device: torch.device) -> Tensor:
+    """Draw the weight of the second mosaic, float32 (count, 1, 64, 64), 0..1.
 
-    Along winding lines, soft or hard. The seams of the other mosaic, half a tile apart, get 0.
+    It is about 1 on the seams of the first mosaic, and 0 on those of the second, half a tile
+    away. Between them it changes along winding lines, softly or sharply.
     """
-    place = (torch.arange(WINDOW, device=device) + 0.5) * level / WINDOW  # in tiles
-    from_middle = (place % 1 - 0.5).abs()
+    position = (torch.arange(WINDOW, device=device) + 0.5) * level / WINDOW  # in tiles
+    from_middle = (position % 1 - 0.5).abs()
     to_seam, to_other = (torch.maximum(d[:, None], d) for d in (from_middle, 0.5 - from_middle))
     winding = draw.normal(f"{name} winding", count, 1, 2 * level + 1, 2 * level + 1)
     winding = interpolate(winding, size=WINDOW, mode="bicubic", align_corners=True)
@@ -157,10 +166,11 @@ def _seams(draw: Draw, name: str, level: int, count: int, device: torch.device) 
     return torch.sigmoid(hard * (to_seam - to_other + 0.3 * winding))
 
 
-def _with_highlights(draw: Draw, name: str, windows: Tensor) -> Tensor:
-    """Give the pixels where EuroSAT ends a brightness of 1 to 2.6, the same over a window.
+def _add_highlights(draw: Draw, name: str, windows: Tensor) -> Tensor:
+    """Give saturated pixels of EuroSAT a brightness of 1 to about 3, model range.
 
-    EuroSAT's white roofs and quarries are as bright as the sensor saw them no more.
+    EuroSAT's 8 bits clip white roofs and quarries. A window's pixels share a brightness of up to
+    2.6, from which each differs by up to 20 %.
     """
     beyond = 1 + 1.6 * draw.uniform(f"{name} beyond", len(windows), 1, 1, 1) ** 1.5
     own = 0.8 + 0.4 * draw.uniform(f"{name} own", len(windows), 1, WINDOW, WINDOW)
@@ -168,7 +178,12 @@ def _with_highlights(draw: Draw, name: str, windows: Tensor) -> Tensor:
 
 
 def turned(windows: Tensor, turn: Tensor) -> Tensor:
-    """Turn each window by quarters and mirror it: (N, C, S, S), by int64 (N,) of 0..7."""
+    """Rotate each window by quarter turns and mirror it.
+
+    Args:
+        windows: (N, C, S, S).
+        turn: int64 (N,), 0..7, one of the eight symmetries of a square.
+    """
     turn = turn[:, None, None, None]
     windows = torch.where(turn % 2 == 1, windows.flip(2), windows)
     windows = torch.where(turn // 2 % 2 == 1, windows.flip(3), windows)
@@ -176,16 +191,16 @@ def turned(windows: Tensor, turn: Tensor) -> Tensor:
 
 
 def cut_scene(
-    light: NDArray[np.uint16], clear: NDArray[np.bool_], level: int, stride: int, most: int
+    light: NDArray[np.uint16], clear: NDArray[np.bool_], level: int, stride: int, limit: int
 ) -> NDArray[np.uint16]:
     """Cut a clear scene into windows of one level.
 
     Args:
         light: uint16 (3, rows, columns) in steps of 1/8192 of the model range.
-        clear: bool (rows, columns); windows that touch a pixel that is not are left out.
+        clear: bool (rows, columns); a window that touches any other pixel is left out.
         level: pixels of the scene along a side of a window's pixel.
-        stride: pixels of the window from one to the next.
-        most: windows, evenly spread over the scene where there are more.
+        stride: from one window to the next, in pixels of a window.
+        limit: largest number of windows; of more, so many are chosen evenly over the scene.
 
     Returns:
         uint16 (count, 3, 64, 64) in the same steps.
@@ -201,7 +216,7 @@ def cut_scene(
         for left in range(0, columns - WINDOW + 1, stride)
         if good[top : top + WINDOW, left : left + WINDOW].all()
     ]
-    if len(corners) > most:
-        corners = [corners[i] for i in np.linspace(0, len(corners) - 1, most).astype(int)]
+    if len(corners) > limit:
+        corners = [corners[i] for i in np.linspace(0, len(corners) - 1, limit).astype(int)]
     windows = [steps[:, t : t + WINDOW, c : c + WINDOW] for t, c in corners]
     return np.stack(windows) if windows else np.empty((0, 3, WINDOW, WINDOW), np.uint16)

@@ -1,4 +1,4 @@
-"""Imitate sensors and processing: other levels, 8 bits, noise, blur."""
+"""Imitate sensors and processing: levels, 8 bits, noise, blur."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,21 @@ from torch.nn.functional import conv2d, pad
 from geodecloud.data.two_level.draw import Draw
 
 L1C, L2A, TCI, PICTURE = range(4)
-_TCI_WHITES = (0.909, 1.294)  # model range at 255: L2A's 0.25 and L1C's 0.3558 over 0.275
+_TCI_WHITES = (0.909, 1.294)  # model range at DN 255: L2A's 0.25 and L1C's 0.3558 over 0.275
+_UINT16_END = 8.0  # model range; no window is brighter, see land.UNIT
 
 
 @dataclass(frozen=True)
 class SensorPlan:
-    """Shares of the windows by radiometry, and of the changes to each.
+    """Fractions of the windows by radiometry, and of the changes to each.
 
-    l1c, l2a, tci, picture: as measured; without path radiance; true-colour images; 8-bit pictures
-        whose bands are stretched.
-    clipped: share of the first two that end at 0.8 to 1.4 of the model range.
-    eight_bit: share of the clipped that are rounded to 8 bits.
-    blurred: share that are blurred a little.
-    noise: standard deviation of the sensor's noise, model range, from and to.
+    l1c, l2a: top-of-atmosphere and surface reflectance.
+    tci: true-colour images.
+    picture: 8-bit pictures whose bands are stretched.
+    clipped: of L1C and L2A, windows that end at 0.8 to 1.4 of the model range.
+    eight_bit: of the clipped windows, those that are rounded to 8 bits.
+    blurred: of the fine windows, those that are blurred a little.
+    noise: standard deviation of the sensor's noise, model range, smallest and largest.
     """
 
     l1c: float = 0.58
@@ -35,72 +37,78 @@ class SensorPlan:
 
 
 @dataclass(frozen=True)
-class Radiometry:
-    """One linear change of light for each window: (light - low) / span; float32 (N, 3, 1, 1)."""
+class WindowRadiometry:
+    """A linear radiometry for each window: (light - low) / span; float32 (N, 3, 1, 1) each."""
 
     low: Tensor
     span: Tensor
 
     def __call__(self, light: Tensor) -> Tensor:
-        """Apply it to light of (N, 3, H, W)."""
+        """Return the file's values of light (N, 3, H, W), both in model range."""
         return (light - self.low) / self.span
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A radiometry for each window, and where its values end.
+    """A radiometry for each window, and the end and depth of its values.
 
-    end: float32 (N, 1, 1, 1), model range.
-    eight_bit: bool (N, 1, 1, 1).
+    end: float32 (N, 1, 1, 1), largest value, model range.
+    eight_bit: bool (N, 1, 1, 1), whether values are rounded to 8 bits.
     """
 
-    radiometry: Radiometry
+    radiometry: WindowRadiometry
     end: Tensor
     eight_bit: Tensor
 
 
-def draw_sensor(draw: Draw, light: Tensor, base: Tensor, plan: SensorPlan) -> Sensor:
+def draw_sensor(draw: Draw, light: Tensor, path_radiance: Tensor, plan: SensorPlan) -> Sensor:
     """Draw a sensor for each window.
 
     Args:
-        light: float32 (N, 3, 64, 64), the clear ground.
-        base: float32 (N, 3, 1, 1), the path radiance in it.
+        light: float32 (N, 3, 64, 64), the clear ground, model range.
+        path_radiance: float32 (N, 3, 1, 1), its part in ``light``.
     """
     n = len(light)
     kind = draw.kind("level", (plan.l1c, plan.l2a, plan.tci, plan.picture), n)
     kind = kind[:, None, None, None]
-    bare_low = base * draw.uniform("path taken", n, 1, 1, 1, low=0.8, high=1.03)
-    bare_span = (1 - bare_low) * draw.uniform("transmission", n, 1, 1, 1, low=0.85, high=1.05)
-    white = draw.chance("tci level", 0.5, n, 1, 1, 1)
-    tci_span = torch.where(white, bare_low * 0 + _TCI_WHITES[0], bare_low * 0 + _TCI_WHITES[1])
-    tci_low = torch.where(white, bare_low, bare_low * 0)
-    picture_low, picture_span = _stretch(draw, light, base)
-    low = torch.where(kind == L2A, bare_low, torch.zeros_like(base))
+    l2a_low = path_radiance * draw.uniform("path taken", n, 1, 1, 1, low=0.8, high=1.03)
+    l2a_span = (1 - l2a_low) * draw.uniform("transmission", n, 1, 1, 1, low=0.85, high=1.05)
+    is_l2a_tci = draw.chance("tci level", 0.5, n, 1, 1, 1)
+    zero = torch.zeros_like(path_radiance)
+    tci_span = torch.where(is_l2a_tci, zero + _TCI_WHITES[0], zero + _TCI_WHITES[1])
+    tci_low = torch.where(is_l2a_tci, l2a_low, zero)
+    picture_low, picture_span = _draw_stretch(draw, light, path_radiance)
+    low = torch.where(kind == L2A, l2a_low, zero)
     low = torch.where(kind == TCI, tci_low, torch.where(kind == PICTURE, picture_low, low))
-    span = torch.where(kind == L2A, bare_span, torch.ones_like(base))
+    span = torch.where(kind == L2A, l2a_span, torch.ones_like(path_radiance))
     span = torch.where(kind == TCI, tci_span, torch.where(kind == PICTURE, picture_span, span))
     clipped = draw.chance("clipped", plan.clipped, n, 1, 1, 1)
-    ends = draw.uniform("end", n, 1, 1, 1, low=0.8, high=1.4)
-    end = torch.where(clipped, ends, torch.full_like(ends, 8.0))
+    clipped_end = draw.uniform("end", n, 1, 1, 1, low=0.8, high=1.4)
+    end = torch.where(clipped, clipped_end, torch.full_like(clipped_end, _UINT16_END))
     end = torch.where(kind >= TCI, torch.ones_like(end), end)
     eight = (clipped & draw.chance("eight bit", plan.eight_bit, n, 1, 1, 1)) | (kind >= TCI)
-    return Sensor(Radiometry(low, span), end, eight)
+    return Sensor(WindowRadiometry(low, span), end, eight)
 
 
-def _stretch(draw: Draw, light: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw low and span of a picture whose bands end near the ground's own ends, (N, 3, 1, 1)."""
+def _draw_stretch(draw: Draw, light: Tensor, path_radiance: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw the contrast stretch of a picture, whose ends lie near the ground's own.
+
+    Returns:
+        low, span: float32 (N, 3, 1, 1), model range.
+    """
     n = len(light)
     darkest = light.flatten(2).kthvalue(40, dim=2).values[:, :, None, None]
-    share = draw.uniform("stretch own", n, 1, 1, 1)
-    low = torch.lerp(base * 0.9, darkest, share) * draw.uniform("stretch low", n, 1, 1, 1, low=0.8)
+    own_low = draw.uniform("stretch own", n, 1, 1, 1)
+    low = torch.lerp(path_radiance * 0.9, darkest, own_low)
+    low = low * draw.uniform("stretch low", n, 1, 1, 1, low=0.8)
     span = draw.log_uniform("stretch span", n, 1, 1, 1, low=0.25, high=1.1)
     bands = draw.log_uniform("stretch bands", n, 3, 1, 1, low=0.85, high=1.18)
     brightest = light.flatten(2).kthvalue(4000, dim=2).values[:, :, None, None] - low
-    own = draw.chance("stretch by band", 0.5, n, 1, 1, 1)
+    by_band = draw.chance("stretch by band", 0.5, n, 1, 1, 1)
     own_span = brightest.clamp_min(0.12) * draw.uniform("stretch room", n, 1, 1, 1, low=1, high=1.8)
-    # A picture that is white all over is of cloud.
+    # Land that a stretch turns white all over would look like cloud.
     span = torch.maximum(span * bands, 0.9 * brightest)
-    span = torch.where(own, own_span, span)
+    span = torch.where(by_band, own_span, span)
     offset = draw.uniform("stretch offset", n, 1, 1, 1, high=0.14)
     return low - offset * span, span
 
@@ -108,14 +116,16 @@ def _stretch(draw: Draw, light: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
 def expose(
     draw: Draw, lights: tuple[Tensor, ...], sensor: Sensor, level: Tensor, plan: SensorPlan
 ) -> list[Tensor]:
-    """Make of light what a file holds: blur, noise, radiometry, clipping, 8 bits.
+    """Turn light into a file's values: blur, noise, radiometry, clipping, 8 bits.
 
     Args:
-        lights: float32 (N, 3, 64, 64) each, model range of L1C; all get the same blur and noise.
-        level: float32 (N,); means of pixels have less noise.
+        lights: float32 (N, 3, 64, 64) each, top-of-atmosphere reflectance in model range; all get
+            the same blur and noise.
+        level: float32 (N,), pixels of 10 m along a side of a window's pixel. A mean of many pixels
+            has less noise, and is not blurred.
 
     Returns:
-        float32 (N, 3, 64, 64) of each, model range of the file, 0 to 8.
+        float32 (N, 3, 64, 64) each, model range of the file, 0 to 8.
     """
     n = len(level)
     blurred = draw.chance("blurred", plan.blurred, n, 1, 1, 1) & (level == 1)[:, None, None, None]
@@ -123,14 +133,14 @@ def expose(
     noise = deviation[:, None, None, None] * draw.normal("sensor noise", *lights[0].shape)
     files = []
     for light in lights:
-        shown = sensor.radiometry(torch.where(blurred, blur(light), light) + noise)
-        shown = torch.minimum(shown.clamp_min(0), sensor.end)
-        files.append(torch.where(sensor.eight_bit, (shown * 255).round() / 255, shown))
+        values = sensor.radiometry(torch.where(blurred, blur(light), light) + noise)
+        values = torch.minimum(values.clamp_min(0), sensor.end)
+        files.append(torch.where(sensor.eight_bit, (values * 255).round() / 255, values))
     return files
 
 
 def blur(light: Tensor) -> Tensor:
-    """Blur (N, C, H, W) by a binomial of 3x3 pixels."""
+    """Blur light of (N, C, H, W) with a binomial kernel of 3x3 pixels."""
     line = torch.tensor([0.25, 0.5, 0.25], device=light.device)
     kernel = (line[:, None] * line[None]).expand(light.shape[1], 1, 3, 3)
     return conv2d(pad(light, (1, 1, 1, 1), mode="replicate"), kernel, groups=light.shape[1])

@@ -1,9 +1,9 @@
-"""Clouds and their shadows over clear ground, all windows of a batch at once.
+"""Draw clouds and their shadows over clear ground, for all windows of a batch at once.
 
-    shaded = base + (ground - base) * (1 - shadow * depth)
+    shaded = path_radiance + (ground - path_radiance) * (1 - shadow * depth)
     seen   = (1 - opacity) * shaded + opacity * cloud           for each layer, the lower one first
 
-base is the path radiance, opacity and depth differ a little by band.
+Opacity and depth differ a little by band.
 """
 
 import math
@@ -19,24 +19,26 @@ from geodecloud.data.two_level.ground import Ground, is_water
 
 NONE, FIELD, NOISE, CIRRUS, HAZE, SHADE = range(6)
 KIND_NAMES = ("no cloud", "real cloud", "made cloud", "cirrus", "haze", "shadow alone")
-# Wavelengths of red, green and blue over green's (Sentinel-2 bands 4, 3, 2: 665, 560, 492 nm).
-_WAVES = (665 / 560, 1.0, 492 / 560)
+# Wavelengths of Sentinel-2 bands 4, 3, 2 (665, 560, 492 nm), relative to green.
+_WAVELENGTHS = (665 / 560, 1.0, 492 / 560)
 
 
 @dataclass(frozen=True)
 class SkyPlan:
-    """Clouds of the windows; shares, lengths in pixels of 10 m.
+    """Clouds of the windows: fractions of the windows, lengths in pixels of 10 m.
 
-    none, field, noise, cirrus, haze, shade: shares of windows without cloud, under real fields,
-        clouds of noise, stretched noise, even haze, and in the shadow of a cloud outside.
-    clear_water: share of the windows of open water whose haze is taken away: nothing tells it from
-        paler water, which is far more frequent.
-    clear_new_land: share of the windows with roofs or a flooded coast whose cloud is taken away.
-    second: share of the clouded windows that have thin cloud below or above the first.
-    shadows: share of the windows under real fields and noise in which the cloud casts a shadow.
-    reach: from and to, how far from its cloud the shadow lies.
-    parallax: most pixels by which the bands see low cloud at different places.
-    high_parallax: the same of cirrus, which shows colours like a prism.
+    none: without cloud.
+    field, noise: under real fields, and under clouds made of noise.
+    cirrus, haze: under noise drawn out along one direction, and under even haze.
+    shade: in the shadow of a cloud outside of the window.
+    clear_water: of the hazy windows of open water, those whose haze is removed: it looks like paler
+        water, which is far more frequent.
+    clear_new_land: of the windows with roofs or a flooded coast, those whose cloud is removed.
+    second: of the cloudy windows, those with thin cloud below or above the first.
+    shadows: of the windows under real fields and noise, those whose cloud casts a shadow.
+    reach: distance of a shadow from its cloud, smallest and largest.
+    parallax: largest displacement between low cloud in red and in blue.
+    high_parallax: the same for cirrus and 15 % of the other clouds, whose edges show colours.
     """
 
     none: float = 0.16
@@ -54,8 +56,8 @@ class SkyPlan:
     high_parallax: float = 4.0
 
     @property
-    def shares(self) -> tuple[float, ...]:
-        """Return the shares in the order of the kinds."""
+    def kind_weights(self) -> tuple[float, ...]:
+        """Fractions of the kinds, in the order of ``KIND_NAMES``."""
         return (self.none, self.field, self.noise, self.cirrus, self.haze, self.shade)
 
 
@@ -64,39 +66,42 @@ class Sky:
     """Windows under clouds; float32, light in model range.
 
     seen: (N, 3, 64, 64), the ground under shadow and cloud.
-    opacity: (N, 1, 64, 64), share of the ground's green light that cloud takes, 0..1.
-    shadow: (N, 1, 64, 64), share of the ground's green light that the shadow takes, 0..1.
-    haze_share: (N, 1, 1, 1), least opacity over the window.
-    haze_light: (N, 3, 1, 1), light of the cloud itself.
+    opacity: (N, 1, 64, 64), fraction of the ground's green light that cloud hides, 0..1.
+    shadow: (N, 1, 64, 64), fraction of the ground's green light that the shadow takes, 0..1.
+    least_opacity: (N, 1, 1, 1), smallest opacity in the window.
+    cloud_light: (N, 3, 1, 1), mean light of the first layer itself.
     kind: int64 (N,), index in ``KIND_NAMES``.
     """
 
     seen: Tensor
     opacity: Tensor
     shadow: Tensor
-    haze_share: Tensor
-    haze_light: Tensor
+    least_opacity: Tensor
+    cloud_light: Tensor
     kind: Tensor
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer of cloud: opacity = most * (1 - (1 - clip(field * slope + level))^thickness).
+    """One layer of cloud.
 
-    All float32; place for N windows, the others (N, 1, 1).
+        opacity = max_opacity * (1 - (1 - clip(field * slope + intercept))^thickness)
+
+    placement: of N windows.
+    slope, intercept, thickness, max_opacity: float32 (N, 1, 1).
     """
 
-    place: Placement
+    placement: Placement
     slope: Tensor
-    level: Tensor
+    intercept: Tensor
     thickness: Tensor
-    most: Tensor
+    max_opacity: Tensor
 
     def opacity(self, bank: FieldBank, shift: Tensor | None = None) -> Tensor:
-        """Return the opacity (N, 64, 64), of the place moved by (N, 2) pixels."""
-        place = self.place if shift is None else self.place.shifted(shift)
-        field = (sample(bank, place, 64) * self.slope + self.level).clamp(0, 1)
-        return self.most * (1 - (1 - field) ** self.thickness)
+        """Return the opacity, float32 (N, 64, 64), seen from windows moved by (N, 2) pixels."""
+        placement = self.placement if shift is None else self.placement.shifted(shift)
+        field = (sample(bank, placement, 64) * self.slope + self.intercept).clamp(0, 1)
+        return self.max_opacity * (1 - (1 - field) ** self.thickness)
 
 
 def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: SkyPlan) -> Sky:
@@ -106,132 +111,160 @@ def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: S
         level: float32 (N,), pixels of 10 m along a side of a window's pixel: 1, 2 or 4.
     """
     n = len(ground.light)
-    kind = draw.kind("cloud", plan.shares, n)
-    alike = (kind == HAZE) & is_water(ground) & draw.chance("clear water", plan.clear_water, n)
+    kind = draw.kind("cloud", plan.kind_weights, n)
+    pale = (kind == HAZE) & is_water(ground) & draw.chance("clear water", plan.clear_water, n)
     clear = ground.new_land & draw.chance("clear new", plan.clear_new_land, n)
-    kind = torch.where(alike | clear, torch.full_like(kind, NONE), kind)
+    kind = torch.where(pale | clear, torch.full_like(kind, NONE), kind)
     first = _first_layer(draw, bank, kind, level)
     shadow = _shadow(draw, bank, first, kind, level, plan)
-    depth = _depth(draw, n, ground.light.device)
-    shaded = ground.base + (ground.light - ground.base) * (1 - shadow * depth)
+    depth = _draw_depth(draw, n, ground.light.device)
+    surface = ground.light - ground.path_radiance
+    shaded = ground.path_radiance + surface * (1 - shadow * depth)
     second = _second_layer(draw, bank, kind, level, plan.second)
     shift = _parallax(draw, kind, plan) / level[:, None]
     below = draw.chance("second below", 0.5, n, 1, 1, 1)
-    seen, clear_share = shaded, torch.ones_like(shadow)
+    seen, transmission = shaded, torch.ones_like(shadow)
     layers = [
-        _bands(draw, bank, layer, name, shift)
+        _opacity_by_band(draw, bank, layer, name, shift)
         for name, layer in (("first", first), ("second", second))
     ]
-    light = [_cloud_light(draw, bank, name, kind) for name in ("first", "second")]
+    light = [_draw_cloud_light(draw, bank, name, kind) for name in ("first", "second")]
     for chosen in (below, ~below):
         opacity = torch.where(chosen, layers[1], layers[0])
         cloud = torch.where(chosen, light[1], light[0])
         seen = (1 - opacity) * seen + opacity * cloud
-        clear_share = clear_share * (1 - opacity[:, 1:2])
-    opacity = 1 - clear_share
+        transmission = transmission * (1 - opacity[:, 1:2])
+    opacity = 1 - transmission
     least = opacity.amin(dim=(2, 3), keepdim=True)
-    haze_light = light[0].mean((2, 3), keepdim=True)
-    return Sky(seen, opacity, shadow * depth[:, 1:2], least, haze_light, kind)
+    cloud_light = light[0].mean((2, 3), keepdim=True)
+    return Sky(seen, opacity, shadow * depth[:, 1:2], least, cloud_light, kind)
 
 
 def _parallax(draw: Draw, kind: Tensor, plan: SkyPlan) -> Tensor:
-    """Draw by how far red and blue see a cloud apart, float32 (N, 2), pixels of 10 m."""
+    """Draw the displacement between a cloud in red and in blue: float32 (N, 2), pixels of 10 m."""
     n = len(kind)
     high = (kind == CIRRUS) | draw.chance("parallax high", 0.15, n)
     angle = draw.uniform("parallax angle", n, high=2 * torch.pi)
-    most = torch.where(high, plan.high_parallax, plan.parallax)
-    distance = most * draw.uniform("parallax", n)
+    largest = torch.where(high, plan.high_parallax, plan.parallax)
+    distance = largest * draw.uniform("parallax", n)
     return distance[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
 def _first_layer(draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor) -> _Layer:
-    """Draw the shape of the main cloud of each window by its kind."""
+    """Draw the main cloud of each window, by its kind."""
     n, is_real = len(kind), kind == FIELD
     is_real = is_real | ((kind == SHADE) & draw.chance("shade field", 0.7, n))
-    # A field's pixel is 30 m; it is shown from three times as small to 4.5 times as large.
-    # Coarse windows see many small clouds at once: up to a whole field in one window.
+    # A field's pixel is 30 m (Landsat): fine windows show clouds 1.5 times as large to 6 times as
+    # small. Coarse windows see many small clouds at once, up to a whole field.
     step = draw.uniform("field step", n) * (2.0 * level / 0.22).log() + math.log(0.22)
     step = (step.exp() * 1.5 ** (level > 1).float()).clamp_max(8.0)
     real = draw_placement(draw, "field", step, count=bank.real)
     again = draw_placement(draw, "field again", step, count=bank.real)
-    denser = _centre(bank, real) >= _centre(bank, again)
+    # Fields are mostly clear: of two placements the cloudier is kept; in 40 % always the first.
+    denser = _mean_around(bank, real) >= _mean_around(bank, again)
     real = real.where(denser | draw.chance("field sparse", 0.4, n), again)
-    stretch = draw.log_uniform("stretch", n, low=3, high=12)
-    stretch = torch.where(kind == CIRRUS, stretch, torch.ones_like(stretch))
+    elongation = draw.log_uniform("stretch", n, low=3, high=12)
+    elongation = torch.where(kind == CIRRUS, elongation, torch.ones_like(elongation))
     step = draw.log_uniform("noise step", n, low=0.3, high=3) * level**0.5
     step = torch.where(kind == HAZE, step * 0.15, step)
-    noise = draw_placement(draw, "noise", step, count=bank.noise, first=bank.real, stretch=stretch)
-    place = real.where(is_real, noise)
-    slope, height = _ramp(draw, kind, is_real)
+    noise = draw_placement(
+        draw, "noise", step, count=bank.noise, first=bank.real, elongation=elongation
+    )
+    placement = real.where(is_real, noise)
+    slope, intercept = _draw_ramp(draw, kind, is_real)
     thickness = draw.log_uniform("thickness", n, low=0.3, high=3.2)
-    most = _most(draw, kind)
-    return _Layer(place, *(v[:, None, None] for v in (slope, height, thickness, most)))
+    max_opacity = _draw_max_opacity(draw, kind)
+    return _layer(placement, slope, intercept, thickness, max_opacity)
 
 
-def _centre(bank: FieldBank, place: Placement) -> Tensor:
-    """Return the mean of each field around the centre of the window, float32 (N,)."""
-    wide = Placement(place.field, place.centre, place.matrix * 8)
+def _layer(
+    placement: Placement, slope: Tensor, intercept: Tensor, thickness: Tensor, max_opacity: Tensor
+) -> _Layer:
+    """Return a layer from one number for each window, float32 (N,) each."""
+    slope, intercept = slope[:, None, None], intercept[:, None, None]
+    return _Layer(placement, slope, intercept, thickness[:, None, None], max_opacity[:, None, None])
+
+
+def _mean_around(bank: FieldBank, placement: Placement) -> Tensor:
+    """Return the mean of the field in each window, float32 (N,)."""
+    wide = Placement(placement.field, placement.centre, placement.matrix * 8)
     return sample(bank, wide, 8).mean(dim=(1, 2))
 
 
-def _ramp(draw: Draw, kind: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw slope and level that make an opacity of a field's values, float32 (N,) each."""
+def _draw_ramp(draw: Draw, kind: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw slope and intercept that turn a field's values into opacity, float32 (N,) each."""
     n = len(kind)
     slope = 1 / draw.log_uniform("noise width", n, low=0.15, high=3)
-    level = -slope * draw.uniform("noise from", n, low=-1.2, high=2.2)  # up to a few lone clouds
-    even = draw.uniform("haze from", n, low=0.3, high=1.2)
-    uneven = 0.15 * draw.uniform("haze slope", n)
+    # From a closed deck to a few lone clouds, where the noise is above 2.2 standard deviations.
+    intercept = -slope * draw.uniform("noise from", n, low=-1.2, high=2.2)
+    haze_slope = 0.15 * draw.uniform("haze slope", n)
+    haze_intercept = draw.uniform("haze from", n, low=0.3, high=1.2)
     is_haze = kind == HAZE
-    slope, level = torch.where(is_haze, uneven, slope), torch.where(is_haze, even, level)
-    # Few real fields are saturated: as they are, opaque cloud would be rare.
+    slope = torch.where(is_haze, haze_slope, slope)
+    intercept = torch.where(is_haze, haze_intercept, intercept)
+    # Few real fields are saturated: without more contrast, opaque cloud would be rare.
     contrast = draw.log_uniform("field contrast", n, low=0.8, high=3.5)
-    return torch.where(is_real, contrast, slope), torch.where(
-        is_real, torch.zeros_like(level), level
-    )
+    slope = torch.where(is_real, contrast, slope)
+    return slope, torch.where(is_real, torch.zeros_like(intercept), intercept)
 
 
-def _most(draw: Draw, kind: Tensor) -> Tensor:
+def _draw_max_opacity(draw: Draw, kind: Tensor) -> Tensor:
     """Draw the largest opacity of the first layer, float32 (N,)."""
     n = len(kind)
     dense = draw.uniform("most", n, low=0.2, high=2.0).clamp_max(1)
-    # Evenly: a prior for the thinnest would teach to remove too little.
-    # Haze that is more than thin is a deck: windows under nothing but opaque cloud are common.
+    # Uniform: with mostly thin cloud the network would learn to remove too little.
     thin = draw.uniform("most of thin", n, low=0.08, high=1.0)
+    # Dense haze is a deck: windows under nothing but opaque cloud are common.
     deck = draw.uniform("most of haze", n, low=0.08, high=1.4).clamp_max(1)
-    most = torch.where(kind == CIRRUS, thin, torch.where(kind == HAZE, deck, dense))
-    return torch.where((kind == NONE) | (kind == SHADE), torch.zeros_like(most), most)
+    max_opacity = torch.where(kind == CIRRUS, thin, torch.where(kind == HAZE, deck, dense))
+    no_cloud = (kind == NONE) | (kind == SHADE)
+    return torch.where(no_cloud, torch.zeros_like(max_opacity), max_opacity)
 
 
-def _second_layer(draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor, share: float) -> _Layer:
-    """Draw thin cloud beside the main one, even or stretched."""
+def _second_layer(
+    draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor, fraction: float
+) -> _Layer:
+    """Draw thin cloud beside the main one in a fraction of the windows, even or drawn out."""
     n = len(kind)
     step = draw.log_uniform("second step", n, low=0.05, high=2) * level**0.5
-    stretch = draw.log_uniform("second stretch", n, low=1, high=8)
-    place = draw_placement(draw, "second", step, count=bank.noise, first=bank.real, stretch=stretch)
+    elongation = draw.log_uniform("second stretch", n, low=1, high=8)
+    placement = draw_placement(
+        draw, "second", step, count=bank.noise, first=bank.real, elongation=elongation
+    )
     slope = draw.uniform("second slope", n, low=0.1, high=0.8)
-    height = draw.uniform("second level", n, low=-0.4, high=0.8)
-    most = draw.log_uniform("second most", n, low=0.04, high=0.5)
-    there = draw.chance("second", share, n) & (kind != NONE) & (kind != SHADE)
-    most = torch.where(there, most, torch.zeros_like(most))
-    one = torch.ones_like(most)
-    return _Layer(place, *(v[:, None, None] for v in (slope, height, one, most)))
+    intercept = draw.uniform("second level", n, low=-0.4, high=0.8)
+    max_opacity = draw.log_uniform("second most", n, low=0.04, high=0.5)
+    present = draw.chance("second", fraction, n) & (kind != NONE) & (kind != SHADE)
+    max_opacity = torch.where(present, max_opacity, torch.zeros_like(max_opacity))
+    return _layer(placement, slope, intercept, torch.ones_like(slope), max_opacity)
 
 
-def _bands(draw: Draw, bank: FieldBank, layer: _Layer, name: str, shift: Tensor) -> Tensor:
-    """Return a layer's opacity in each band, (N, 3, 64, 64): displaced, thin cloud bluer."""
+def _opacity_by_band(
+    draw: Draw, bank: FieldBank, layer: _Layer, name: str, shift: Tensor
+) -> Tensor:
+    """Return a layer's opacity in red, green and blue: displaced, and larger in blue.
+
+    Args:
+        name: of the layer, for its random numbers.
+        shift: float32 (N, 2), between the cloud in red and in blue, pixels of the window.
+
+    Returns:
+        float32 (N, 3, 64, 64).
+    """
     n = len(shift)
     exponent = draw.uniform(f"{name} blue", n, 1, 1, high=1.9)
     smoke = draw.chance(f"{name} smoke", 0.1, n, 1, 1)
     exponent = torch.where(smoke, exponent + 1.2, exponent)
-    out = []
-    for side, wave in zip((-0.5, 0.0, 0.5), _WAVES, strict=True):
+    bands = []
+    for side, wavelength in zip((-0.5, 0.0, 0.5), _WAVELENGTHS, strict=True):
         opacity = layer.opacity(bank, shift * side if side else None)
-        out.append(1 - (1 - opacity) ** (wave**-exponent))
-    return torch.stack(out, dim=1)
+        # Optical depth falls with the wavelength by a power law (Angstrom 1929).
+        bands.append(1 - (1 - opacity) ** (wavelength**-exponent))
+    return torch.stack(bands, dim=1)
 
 
-def _cloud_light(draw: Draw, bank: FieldBank, name: str, kind: Tensor) -> Tensor:
-    """Draw the light of a layer itself, (N, 3, 64, 64), model range: 1 is reflectance 0.275."""
+def _draw_cloud_light(draw: Draw, bank: FieldBank, name: str, kind: Tensor) -> Tensor:
+    """Draw the light of a layer itself: float32 (N, 3, 64, 64), model range."""
     n = len(kind)
     bright = draw.log_uniform(f"{name} light", n, 1, 1, 1, low=0.8, high=3.0)
     thin = draw.uniform(f"{name} thin light", n, 1, 1, 1, low=0.7, high=2.3)
@@ -239,44 +272,49 @@ def _cloud_light(draw: Draw, bank: FieldBank, name: str, kind: Tensor) -> Tensor
     light = thin if name == "second" else torch.where(is_thin, thin, bright)
     tint = draw.uniform(f"{name} tint", n, 3, 1, 1, low=0.94, high=1.06)
     step = draw.log_uniform(f"{name} relief step", n, low=0.3, high=2)
-    place = draw_placement(draw, f"{name} relief", step, count=bank.noise, first=bank.real)
+    placement = draw_placement(draw, f"{name} relief", step, count=bank.noise, first=bank.real)
     relief = 0.35 * draw.uniform(f"{name} relief", n, 1, 1, 1)
-    return light * tint * (1 + relief * sample(bank, place, 64)[:, None]).clamp_min(0.4)
+    return light * tint * (1 + relief * sample(bank, placement, 64)[:, None]).clamp_min(0.4)
 
 
 def _shadow(
     draw: Draw, bank: FieldBank, cloud: _Layer, kind: Tensor, level: Tensor, plan: SkyPlan
 ) -> Tensor:
-    """Draw where the sun is hidden, (N, 1, 64, 64), 0..1: the same cloud, displaced and softer."""
+    """Draw the shadow of a cloud: its own shape, displaced and softer.
+
+    Returns:
+        float32 (N, 1, 64, 64), fraction of the sun that is hidden, 0..1.
+    """
     n = len(kind)
     reach = draw.log_uniform("shadow reach", n, low=plan.reach[0], high=plan.reach[1]) / level
     angle = draw.uniform("shadow angle", n, high=2 * torch.pi)
     shift = reach[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
-    # The sun's light is scattered where the satellite still sees ground: shadows are wide.
+    # Thin edges through which the satellite sees the ground scatter much of the sun's light, so a
+    # shadow is wider than its cloud.
     wider = draw.uniform("shadow wider", n, 1, 1, low=1.0, high=2.5)
-    whole = torch.ones_like(cloud.most)
-    caster = _Layer(cloud.place, cloud.slope, cloud.level, cloud.thickness * wider, whole)
-    shadow = _softened(draw, caster.opacity(bank, shift)[:, None], level)
+    one = torch.ones_like(cloud.max_opacity)
+    caster = _Layer(cloud.placement, cloud.slope, cloud.intercept, cloud.thickness * wider, one)
+    shadow = _soften(draw, caster.opacity(bank, shift)[:, None], level)
     dense = (kind == FIELD) | (kind == NOISE)
-    there = (dense & draw.chance("shadow", plan.shadows, n)) | (kind == SHADE)
-    return shadow * there[:, None, None, None]
+    present = (dense & draw.chance("shadow", plan.shadows, n)) | (kind == SHADE)
+    return shadow * present[:, None, None, None]
 
 
-def _softened(draw: Draw, shadow: Tensor, level: Tensor) -> Tensor:
-    """Blur each shadow by nothing, some 4 or some 8 pixels of 10 m; coarse ones are sharp."""
+def _soften(draw: Draw, shadow: Tensor, level: Tensor) -> Tensor:
+    """Blur each shadow over some 0, 4 or 8 pixels of 10 m, or 0 or 4 of 20 m; not those of 40 m."""
     soft = (draw.index("shadow soft", 3, len(shadow)) / level).long()[:, None, None, None]
-    out = shadow
+    softened = shadow
     for index, cell in ((1, 4), (2, 8)):
         means = avg_pool2d(shadow, cell)
         blurred = interpolate(means, scale_factor=cell, mode="bilinear", align_corners=False)
-        out = torch.where(soft == index, blurred, out)
-    return out
+        softened = torch.where(soft == index, blurred, softened)
+    return softened
 
 
-def _depth(draw: Draw, n: int, device: torch.device) -> Tensor:
-    """Draw the share of the ground's light that comes from the sun alone, (N, 3, 1, 1).
+def _draw_depth(draw: Draw, n: int, device: torch.device) -> Tensor:
+    """Draw the fraction of the ground's light that comes straight from the sun: (N, 3, 1, 1).
 
-    The sky goes on shining into a shadow, most in blue.
+    The rest is skylight, which reaches into a shadow too; most of it is blue.
     """
     red = draw.uniform("shadow depth", n, low=0.35, high=0.97)
     blue = red * draw.uniform("shadow blue", n, low=0.75, high=1.0)

@@ -1,11 +1,11 @@
-"""One batch of training windows, made where it is used, from (seed, step) alone."""
+"""Make a batch of training windows on the device that trains, from (seed, step, part) alone."""
 
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from geodecloud.data.two_level.context import ContextPlan, spoiled_answer
+from geodecloud.data.two_level.context import ContextPlan, corrupted_answer
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import FieldBank
 from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
@@ -23,8 +23,7 @@ _PLAN = GeneratorPlan(highlights=True, context=True, shadow=True)
 class SynthesisPlan:
     """The recipe of a batch of windows.
 
-    coarse, middle: shares of the windows whose pixels are 4 and 2 times as large; the others are
-        fine.
+    coarse, middle: fractions of the windows with pixels of 40 m and 20 m; the others have 10 m.
     """
 
     coarse: float = 0.35
@@ -41,10 +40,10 @@ class Batch:
     """Windows for one step, float32 on one device.
 
     model_input: (N, 14, 64, 64), see :func:`model_input`.
-    target: (N, 3, 64, 64), the ground without cloud and shadow, model range, 0..1.
-    clear: (N, 3, 64, 64), the same as the sensor shows it, with its noise and its 8 bits.
-    opacity, shadow: (N, 1, 64, 64), 0..1.
-    level: (N,), pixels of 10 m along a side of a pixel: 1, 2 or 4.
+    target: (N, 3, 64, 64), the ground without cloud, shadow and noise, model range, 0..1.
+    clear: (N, 3, 64, 64), the target through the sensor: with noise, clipping and 8 bits.
+    opacity, shadow: (N, 1, 64, 64), 0..1, see ``sky.Sky``.
+    level: (N,), pixels of 10 m along a side of a window's pixel: 1, 2 or 4.
     kind: int64 (N,), kind of cloud, an index in ``sky.KIND_NAMES``.
     new_land: bool (N,), windows of clear scenes, with roofs or with a flooded coast.
     """
@@ -60,7 +59,11 @@ class Batch:
 
 
 def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: SynthesisPlan) -> Batch:
-    """Draw windows of land, put clouds over them and look at them through sensors."""
+    """Draw windows of land, put clouds over them, and expose them by sensors.
+
+    Args:
+        size: number of windows.
+    """
     coarse = round(plan.coarse * size)
     middle = min(round(plan.middle * size), size - coarse)
     counts = {4: coarse, 2: middle, 1: size - coarse - middle}
@@ -70,35 +73,36 @@ def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: Synthes
     level = torch.cat([torch.full((c,), float(v), device=device) for v, c in counts.items()])
     ground = draw_ground(draw, windows, bank, level, plan.ground)
     sky = draw_sky(draw, ground, bank, level, plan.sky)
-    sensor = draw_sensor(draw, ground.light, ground.base, plan.sensor)
+    sensor = draw_sensor(draw, ground.light, ground.path_radiance, plan.sensor)
     seen, clear = expose(draw, (sky.seen, ground.light), sensor, level, plan.sensor)
     target = sensor.radiometry(ground.light).clamp(0, 1)
     truth = (target, sky.opacity, sky.shadow)
-    answer = spoiled_answer(draw, truth, seen.clamp(0, 1), level == 1, plan.context)
+    answer = corrupted_answer(draw, truth, seen.clamp(0, 1), level == 1, plan.context)
     dark = sensor.radiometry(_dark_object(draw, ground, sky)).clamp(0, 1)
     unknown = draw.chance("dark unknown", plan.context.dark_unknown, size)[:, None, None, None]
     dark = torch.where(unknown, assumed_dark(seen), dark)
-    seen_by_network = model_input(seen, answer, dark)
+    channels = model_input(seen, answer, dark)
     clear = clear.clamp(0, 1)
     new_land = ground.new_land | of_scene
-    return Batch(seen_by_network, target, clear, sky.opacity, sky.shadow, level, sky.kind, new_land)
+    return Batch(channels, target, clear, sky.opacity, sky.shadow, level, sky.kind, new_land)
 
 
 def model_input(seen: Tensor, answer: Tensor, dark: Tensor) -> Tensor:
-    """Put together what the network sees: (N, 14, H, W), see :func:`generator_input`.
+    """Return the generator's input, float32 (N, 14, H, W), see :func:`generator_input`.
 
     Args:
-        seen: (N, 3, H, W), the scene in model range, beyond 1 too.
+        seen: (N, 3, H, W), the scene in model range, also beyond 1.
         answer: (N, 5, H, W), the coarse answer: restored colour, opacity, shadow; zeros: none.
-        dark: (N, 3, 1, 1), the dark object of the scene, or :func:`assumed_dark`.
+        dark: (N, 3, 1, 1), the dark object of the scene, or :func:`assumed_dark`, model range.
     """
     return generator_input(_PLAN, torch.cat([seen, answer], dim=1), dark)
 
 
 def assumed_dark(seen: Tensor) -> Tensor:
-    """Return what is told of the dark object of a scene too small to hold one, (N, 3, 1, 1).
+    """Return the dark object that is assumed for scenes too small to hold one, (N, 3, 1, 1).
 
-    Its own darkest light, at most what clear air has in L1C: it may lie beside something dark.
+    It is the window's own 1st percentile, at most the dark object of clear air in L1C: something
+    dark may lie just outside of the window.
     """
     pixels = seen.flatten(2)
     own = pixels.kthvalue(max(1, pixels.shape[2] // 100), dim=2).values[:, :, None, None]
@@ -107,19 +111,19 @@ def assumed_dark(seen: Tensor) -> Tensor:
 
 
 def _dark_object(draw: Draw, ground: Ground, sky: Sky) -> Tensor:
-    """Draw the darkest light of the scene of which each window is a part, (N, 3, 1, 1).
+    """Draw the dark object of each window's scene: float32 (N, 3, 1, 1), model range.
 
-    Mostly the path radiance and a little more; in scenes without anything dark that of the window,
-    which is more likely the brighter the window is; and where haze lies over all of a scene, seen
-    through the haze.
+    It is mostly a little above the path radiance. In a scene without anything dark it is the
+    window's own, and the brighter the window, the likelier is such a scene. In half of the scenes
+    it is seen through the window's haze.
     """
-    n = len(ground.base)
-    dark = ground.base + 0.04 * draw.uniform("dark ground", n, 1, 1, 1) ** 2
+    n = len(ground.path_radiance)
+    dark = ground.path_radiance + 0.04 * draw.uniform("dark ground", n, 1, 1, 1) ** 2
     own = ground.light.flatten(2).kthvalue(40, dim=2).values[:, :, None, None]
-    above = (own - ground.base).amin(dim=1, keepdim=True)
+    above = (own - ground.path_radiance).amin(dim=1, keepdim=True)
     likely = 0.08 + 0.5 * ((above - 0.06) / 0.12).clamp(0, 1)
     alone = draw.uniform("dark own", n, 1, 1, 1) < likely
     dark = torch.where(alone, torch.maximum(own, dark), torch.minimum(own, dark))
-    share = sky.haze_share * draw.uniform("dark haze", n, 1, 1, 1, low=0.6)
+    haze = sky.least_opacity * draw.uniform("dark haze", n, 1, 1, 1, low=0.6)
     hazy = draw.chance("dark hazy", 0.5, n, 1, 1, 1)
-    return torch.where(hazy, (1 - share) * dark + share * sky.haze_light, dark)
+    return torch.where(hazy, (1 - haze) * dark + haze * sky.cloud_light, dark)

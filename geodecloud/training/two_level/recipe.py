@@ -109,7 +109,7 @@ class Recipe:
         synthesis = self.synthesis
         if synthesis.coarse + synthesis.middle > 1:
             raise ConfigError("[synthesis] coarse and middle add up to more than 1")
-        if not any(synthesis.sky.shares):
+        if not any(synthesis.sky.kind_weights):
             raise ConfigError("[synthesis.sky] every share is 0: give one of them more")
         if self.noise_fields < 1:
             raise ConfigError(f"noise_fields is {self.noise_fields}: give at least 1")
