@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +12,7 @@ from geodecloud.batch.plan import BESIDE, Job
 from geodecloud.batch.search import FoundScene
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, warn
+from geodecloud.raster.dn import json_number
 from geodecloud.raster.report.index import Result
 from geodecloud.raster.stac import item_path
 
@@ -46,11 +46,11 @@ def configuration_of(spec: WorkerSpec, model_sha256: str) -> Entry:
 
 
 def _json(value: Any) -> Any:
-    """Return a value that JSON can hold: for a file, its path, size and time; for NaN, a text."""
+    """Return a value that JSON can hold: for a file, its path, size and time."""
     if isinstance(value, list | tuple):
         return [_json(one) for one in value]
-    if isinstance(value, float) and math.isnan(value):
-        return "nan"
+    if isinstance(value, float):
+        return json_number(value)
     if isinstance(value, Path):
         fingerprint = FoundScene(str(value.absolute())).fingerprint()
         facts = dataclasses.astuple(fingerprint) if fingerprint else ()

@@ -99,6 +99,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         reading: of a run, which may be refused; None: a run that would be is described as well.
     """
     from geodecloud.raster.calibration import calibrate
+    from geodecloud.raster.dn import json_number
     from geodecloud.raster.provenance import legend
     from geodecloud.raster.wavelengths import find_other_bands
 
@@ -122,7 +123,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         "path_radiance_removed": round(radiometry.path_radiance_removed, 3),
         "haze": round(radiometry.haze, 3),
         "dark_object": [round(light, 3) for light in radiometry.dark_object],
-        "nodata": _number(scene.validity.unwritten),
+        "nodata": _whole(json_number(scene.validity.unwritten)),
         "nodata_from": scene.validity.origin or None,
         "provenance_codes": legend(),  # of what would be written
     }
@@ -156,8 +157,8 @@ def _readable(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _number(nodata: float | None) -> float | int | str | None:
-    """Return nodata as a number that JSON has; NaN and infinity as text."""
-    if nodata is None or nodata != nodata or abs(nodata) == float("inf"):  # noqa: PLR0124  NaN
-        return None if nodata is None else str(nodata)
-    return int(nodata) if nodata == int(nodata) else float(nodata)
+def _whole(number: float | str | None) -> float | int | str | None:
+    """Return a whole number without decimals, anything else as it is."""
+    if number is None or isinstance(number, str):
+        return number
+    return int(number) if number == int(number) else float(number)

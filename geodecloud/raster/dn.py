@@ -1,5 +1,6 @@
-"""Compare DN, and name them in messages."""
+"""Compare DN, and write them in messages and in JSON."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,11 @@ def exact(value: float) -> str:
     """Return the shortest text that reads back as the same number."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def json_number(value: float | None) -> float | str | None:
+    """Return a number for JSON, which lacks three: they become "nan", "inf" and "-inf"."""
+    return value if value is None or math.isfinite(value) else str(float(value))
 
 
 def holds(dtype: np.dtype[Any], value: float) -> bool:

@@ -12,6 +12,7 @@ from geodecloud.errors import GeoreferenceWarning, OutputError, UsageError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.cloud_mask import stac_classes
 from geodecloud.raster.descriptions import OPACITY
+from geodecloud.raster.dn import json_number
 from geodecloud.raster.grid import Bounds
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.scene import Scene
@@ -127,7 +128,7 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
     bands = []
     for band in scene.dataset.indexes:
         facts: dict[str, Any] = {
-            "nodata": _json_number(scene.nodata if written.nodata is None else written.nodata),
+            "nodata": json_number(scene.nodata if written.nodata is None else written.nodata),
             "data_type": str(scene.dtype),
         }
         if band in scene.bands:  # reflectance = value * scale + offset
@@ -156,13 +157,6 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
 def _href(path: Path, folder: Path) -> str:
     """Return a link from a folder to a file, relative if the file lies in the folder."""
     return f"./{path.name}" if path.parent == folder else str(path)
-
-
-def _json_number(value: float | None) -> float | str | None:
-    """Return a number, or the raster extension's spelling of numbers that JSON lacks."""
-    if value is None or value - value == 0:
-        return value
-    return "nan" if value != value else "inf" if value > 0 else "-inf"  # noqa: PLR0124
 
 
 def _lonlat_bounds(scene: Scene) -> Bounds | None:
