@@ -1,4 +1,4 @@
-"""Own workers of an existing Dask cluster. All that is here runs in the owner.
+"""Use the workers of an existing Dask cluster. This module runs in the batch's owner.
 
 The workers see the same paths as this machine. Each restores one whole scene at a time. Dask by
 itself would give a worker several scenes, and might give a scene's second attempt to the same
@@ -22,20 +22,20 @@ from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import GeodecloudError, UsageError
 
 _CONNECT_SECONDS = 10  # for the scheduler to answer
-_NO_WORKER_SECONDS = 60  # without any worker
-_REFRESH_SECONDS = 2  # between two looks at the list of workers
+_NO_WORKER_SECONDS = 60  # longest time without any worker
+_REFRESH_SECONDS = 2  # between two requests for the list of workers
 
 
 class DaskWorkers:
     """The workers of a cluster, each of which restores one scene at a time.
 
     Args:
-        address: the scheduler's, like ``tcp://HOST:8786``.
+        address: address of the scheduler, like ``tcp://HOST:8786``.
         model: the model file, which is sent to each worker.
         limit: number of workers to use at most; None: all.
 
     Raises:
-        UsageError: the address is not one.
+        UsageError: the address is malformed.
         GeodecloudError: on entering, no scheduler answers, or a worker has no geodecloud or
             another version.
     """
@@ -48,14 +48,14 @@ class DaskWorkers:
         self._plugin = ModelPlugin(self._name, model, spec)
         self._limit = limit
         self._futures: dict[str, Future] = {}  # by worker
-        self._running: list[str] = []  # workers that Dask can give tasks
+        self._running: list[str] = []  # workers to which Dask can give tasks
         self._refreshed = self._last_any = 0.0  # seconds of the monotonic clock
         # Rows of a worker, or the name of a worker whose task has ended; filled by Dask's threads.
         self._inbox: queue.SimpleQueue[RowsDone | str] = queue.SimpleQueue()
 
     def __enter__(self) -> "DaskWorkers":
         for name in ("distributed", "distributed.client"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # our errors say what matters
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # our errors say it in one line
         self._client = self._connect()
         try:
             self._client.register_plugin(self._plugin)
@@ -124,7 +124,7 @@ class DaskWorkers:
             return events
 
     def _refresh(self) -> list[Lost]:
-        """Ask the scheduler for its workers now and then; return those lost with a scene."""
+        """Ask the scheduler for its workers, at intervals; return those lost with a scene."""
         now = time.monotonic()
         if now - self._refreshed < _REFRESH_SECONDS:
             return []
@@ -152,7 +152,7 @@ class DaskWorkers:
             outcome: Outcome = future.result(timeout=_CONNECT_SECONDS)
         except TimeoutError:  # the worker was lost before it could send its result
             return self._lose(worker)
-        except Exception as error:  # Dask's own; it is the result of this scene
+        except Exception as error:  # of Dask itself; it becomes the result of the scene
             outcome = Outcome(error=f"{type(error).__name__}: {error}")
         del self._futures[worker]
         return Done(worker, outcome)

@@ -1,4 +1,4 @@
-"""Restore scenes in a worker of a Dask cluster. All that is here runs in that worker."""
+"""Restore scenes in a worker of a Dask cluster. This module runs in that worker."""
 
 import shutil
 import time
@@ -13,14 +13,14 @@ from geodecloud.errors import GeodecloudError
 from geodecloud.restore.heap import keep_freed_memory
 from geodecloud.version import VERSION
 
-_REPORT_SECONDS = 0.5  # between two reports of the rows done, and before the first one
+_REPORT_SECONDS = 0.5  # between two reports of the rows done, and before the first
 
 
 class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
-    """The specification and the model file, sent once to each worker, also to later ones.
+    """The specification and the model file, sent once to each worker, even one that joins later.
 
     Args:
-        name: a name that no other plugin has.
+        name: a unique name.
         model: the model file, whose bytes are sent.
     """
 
@@ -84,7 +84,7 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
 
 
 class _CancelledError(BaseException):
-    """The owner no longer waits for the scene: leaves through every ``with`` block."""
+    """The owner no longer waits for the scene. ``except Exception`` must not catch this."""
 
 
 def restore(plugin: str, job: Job, key: str) -> Outcome:

@@ -76,4 +76,4 @@ class Display(Protocol):
         """Show how many rows of a scene are done."""
 
     def ended(self, job: Job, entry: Mapping[str, Any]) -> None:
-        """Show what became of a scene, from its line of the manifest."""
+        """Show the result of a scene, from its line of the manifest."""

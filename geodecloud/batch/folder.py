@@ -64,18 +64,18 @@ def run_batch(
 
     Args:
         show: entered once the folder belongs to this batch.
-        summary: filled as scenes end, so that it stands when the batch is interrupted.
+        summary: filled as scenes end, so that it is there when the batch is interrupted.
 
     Raises:
         UsageError: a setting is impossible, or two scenes would make the same file.
         OutputError: a file is in the way, or the manifest cannot be written.
-        SceneError: no scenes are there, or a folder is missing.
+        SceneError: there are no scenes, or a folder is missing.
         GeodecloudError: the model cannot be read, or no workers are left.
     """
     request.search.refuse_missing(request.names)
     model = crew.check()
     configuration = configuration_of(crew.spec, model.sha256)
-    # As an output of the same options and model has them.
+    # Tags of an output that the same options and model have made.
     tags = {"CONFIG": crew.spec.settings.to_json(), "MODEL": model.name, "VERSION": VERSION}
     watching = request.settle is not None
     with Manifest(request.search.out) as manifest, show as display:
@@ -95,7 +95,7 @@ def run_batch(
 
 
 class Planner:
-    """The choice of a request's jobs that remain to be done.
+    """A planner that finds the jobs of a request that are not done yet.
 
     Args:
         tags: of an output that the same options and model have made.
@@ -109,7 +109,7 @@ class Planner:
         self._recorder = recorder
         self._tags = tags
         self._stac = stac
-        self._own: set[str] = set()  # sources that are outputs
+        self._own: set[str] = set()  # sources that are outputs of earlier runs
         self._manifest = recorder.manifest
         self._claims = Claims()
         self._watch = Watch(request.sources, request.settle or 0)
@@ -118,7 +118,8 @@ class Planner:
     def present(self) -> list[Job]:
         """Return the jobs of the scenes that are there now, without those that are done.
 
-        While watching there are none yet, but files in the way of each other are refused.
+        While watching, return none: scenes come once they have settled. Two scenes with the same
+        output are refused now.
         """
         watching = self._request.settle is not None
         jobs = self._jobs(self._request.sources())
@@ -173,10 +174,10 @@ class Planner:
         return undone
 
     def _allowed(self, job: Job) -> Job:
-        """Return a job that replaces only what it may: all that the user says, or its own.
+        """Return a job that may replace files of an earlier run with the same options.
 
         Raises:
-            OutputError: a file is in the way.
+            OutputError: files of other options or no batch's exist, and ``overwrite`` is not set.
         """
         entry = self._manifest.last_made(job)
         made = self._manifest.existing(entry) if entry else []
@@ -189,7 +190,7 @@ class Planner:
                 f"{[*existing, *stale][0]}: was made {_by(entry)}with other options "
                 f"({'; '.join(changes)}); give `overwrite` to replace it, or name another `out`"
             )
-        # A run that was killed may have made the output, but not the line that says so.
+        # A killed run may have written the output, but not its line of the manifest.
         foreign = [path for path in existing if path not in made]
         if foreign and not (job.output in existing and self._would_make_the_same(job)):
             raise OutputError(

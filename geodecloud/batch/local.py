@@ -1,4 +1,4 @@
-"""Own workers that are processes of this machine. All that is here runs in the owner."""
+"""Run workers as processes of this machine. This module runs in the batch's owner."""
 
 import logging
 import multiprocessing
@@ -25,8 +25,8 @@ def divide(
     """Return a specification for each process, with its device and its part of the threads.
 
     Args:
-        processes: how many; None: one for each GPU, else one.
-        scenes: no more processes than these; None: unknown.
+        processes: number of processes; None: one for each GPU, at least one.
+        scenes: number of scenes, an upper bound on the processes; None: unknown.
         gpus: number of CUDA devices, which the processes take in turn if the device is "auto".
     """
     gpus = gpus if spec.model.device == "auto" else 0
@@ -50,13 +50,13 @@ class _Process:
 class LocalWorkers:
     """One process for each specification.
 
-    A process that dies in the middle of a scene is replaced, and its scene is lost.
+    A process that dies in the middle of a scene is replaced; :class:`Lost` reports the scene.
     """
 
     def __init__(self, specs: list[WorkerSpec]) -> None:
         self._specs = specs
         self._processes: dict[str, _Process] = {}
-        self._start_failure = ""  # how the last worker ended that was never ready
+        self._start_failure = ""  # exit of the last worker that was never ready
 
     def __enter__(self) -> "LocalWorkers":
         for spec in self._specs:
@@ -134,6 +134,6 @@ class LocalWorkers:
         how = f"killed by signal {-code}; out of memory?" if code < 0 else f"exit code {code}"
         if worker.ready:
             self._add(worker.spec)
-        else:  # a fresh one would end in the same way, for ever
+        else:  # a fresh one would fail in the same way
             self._start_failure = how
         return Lost(name, f"its worker process ended ({how})") if worker.busy else None

@@ -1,4 +1,4 @@
-"""Serve a batch from a process of this machine. All that is here runs in that process."""
+"""Serve a batch from a process of this machine. This module runs in that process."""
 
 import multiprocessing
 import os

@@ -18,7 +18,7 @@ from geodecloud.raster.stac import item_path
 
 NAME = "geodecloud-manifest.jsonl"
 _LOCK = ".geodecloud-batch.lock"
-# Options without effect on the pixels, and those of which the manifest has more than the value.
+# Options without effect on the pixels, and those that the manifest records in another form.
 _NOT_RECORDED = {
     *("model", "threads", "batch_size", "max_memory"),
     *(*BESIDE, "overwrite"),
@@ -29,7 +29,7 @@ Entry = dict[str, Any]
 
 
 def configuration_of(spec: WorkerSpec, model_sha256: str) -> Entry:
-    """Return the settings and the model as a line of the manifest has them.
+    """Return the settings and the model as a line of the manifest records them.
 
     With an equal configuration, an equal source gives an equal output.
     """
@@ -74,8 +74,8 @@ class Manifest:
         self.path = self.folder / NAME
         self._lock = FileLock(self.folder / _LOCK)
         self._entries: dict[str, Entry] = {}  # by output, relative to the folder
-        self._made: dict[str, Entry] = {}  # by output: the last run that has written it
-        self._files: set[Path] = set()  # that any run has written
+        self._made: dict[str, Entry] = {}  # by output: the line of the last run that wrote it
+        self._files: set[Path] = set()  # files that any run has written
         self._file: TextIO | None = None
 
     def __enter__(self) -> "Manifest":
@@ -118,7 +118,7 @@ class Manifest:
             self._append("\n")
 
     def _append(self, text: str) -> None:
-        """Append a text as a whole or not at all."""
+        """Append a text, whole or not at all."""
         assert self._file  # noqa: S101  the manifest is entered
         end = os.fstat(self._file.fileno()).st_size
         try:
@@ -170,7 +170,7 @@ class Manifest:
         return [path for path in self._files_of(entry) if os.path.lexists(path)]
 
     def changes(self, job: Job, entry: Entry, configuration: Entry) -> list[str]:
-        """Return in words how a job differs from the run of a line, its source aside."""
+        """Return in words how a job differs from the run of a line, apart from the source."""
         old, new = entry.get("settings", {}), configuration["settings"]
         texts = [
             f"`{name}` {_text(old.get(name))}, now {_text(new.get(name))}"
@@ -185,7 +185,7 @@ class Manifest:
         return texts
 
     def results(self) -> list[Result]:
-        """Return what became of each scene in the end, for the page that lists the reports."""
+        """Return the last result of each scene, for the page that lists the reports."""
         return [
             Result(
                 source=str(entry.get("source", {}).get("path", name)),
@@ -225,7 +225,7 @@ class Manifest:
 
 
 def _text(value: Any) -> str:
-    """Return a value of a setting for people; of a file, its path."""
+    """Return the value of a setting for messages; for a file, its path."""
     if isinstance(value, list):
         return ",".join(map(str, value[:1] if value and isinstance(value[0], str) else value))
     return "none" if value is None else str(value)

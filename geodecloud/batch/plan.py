@@ -18,13 +18,13 @@ BESIDE = ("provenance", "opacity", "cloud_mask", "preview", "report")
 
 @dataclass(frozen=True)
 class Job:
-    """A scene and the files to make of it, all paths absolute.
+    """A scene and the files to write for it; all paths are absolute.
 
-    fingerprint: the scene's when it was found; None if it was missing.
-    beside: the files with names of their own, by the names of :data:`BESIDE`.
-    item: the STAC item, beside the output.
+    fingerprint: fingerprint of the scene when it was found; None if it was missing.
+    beside: the other outputs that have a pattern, by their names in :data:`BESIDE`.
+    item: the STAC item; None: none is written.
     overwrite: existing outputs may be replaced.
-    stale: files of an earlier output, which do not fit the new one.
+    stale: files of an earlier run that do not fit the new output.
     """
 
     source: str
@@ -37,7 +37,7 @@ class Job:
 
     @property
     def outputs(self) -> list[Path]:
-        """All files to make."""
+        """All files to write."""
         return [self.output, *self.beside.values(), *([self.item] if self.item else [])]
 
 

@@ -1,4 +1,4 @@
-"""Record what becomes of each scene: in the manifest, on the display and in a summary."""
+"""Record the result of each scene: in the manifest, on the display and in a summary."""
 
 import contextlib
 import time
@@ -88,7 +88,7 @@ class Recorder:
         return done
 
     def planned(self, count: int) -> None:
-        """Record that so many more scenes are to be restored."""
+        """Record that ``count`` more scenes are to be restored."""
         self._summary.planned += count
         self._display.planned(self._summary.planned)
 

@@ -12,7 +12,7 @@ from geodecloud.batch.worker import Outcome
 from geodecloud.raster.unfinished import sweep
 
 MAX_ATTEMPTS = 2
-_POLL_SECONDS = 0.5  # between two looks for new scenes and workers
+_POLL_SECONDS = 0.5  # between two checks for new scenes and workers
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Attempt:
     """A job that waits for a worker or runs on one.
 
     number: 1 for the first attempt.
-    avoided: the worker of the attempt before.
+    avoided: the worker of the previous attempt.
     """
 
     job: Job
@@ -75,8 +75,8 @@ class Scheduler:
         for worker in self._workers.idle():
             attempt = next((one for one in self._waiting if one.avoided != worker), None)
             if attempt is None and self._waiting and not self._running:
-                # Only second attempts wait, for another worker, and there is none: take a fresh
-                # worker, or else the same.
+                # Only second attempts wait, and there is no other worker: take a fresh one, else
+                # the same.
                 attempt = None if self._workers.renew(worker) else self._waiting[0]
             if attempt is not None:
                 self._waiting.remove(attempt)
@@ -85,7 +85,7 @@ class Scheduler:
                 self._workers.start(worker, attempt.job)
 
     def _failed_fast(self, event: Done | Lost) -> bool:
-        """Take the end of an attempt; return whether its failure stops the batch."""
+        """Handle the end of an attempt; return whether its failure stops the batch."""
         attempt = self._running.pop(event.worker)
         job = attempt.job
         if isinstance(event, Lost):

@@ -1,4 +1,4 @@
-"""Find the scenes that a user's files, folders, products and globs mean."""
+"""Find the scenes that a user names by files, folders, products and globs."""
 
 import glob
 import os
@@ -80,7 +80,7 @@ class Search:
     recursive: bool = False
 
     def find(self, name: str) -> list[FoundScene]:
-        """Return the scenes that a file, folder, product or glob means, sorted by name.
+        """Return the scenes that a file, folder, product or glob names, sorted by name.
 
         A missing file is returned like a scene: it fails later, as one scene among others.
 
@@ -105,10 +105,10 @@ class Search:
         return found
 
     def refuse_missing(self, names: Iterable[str]) -> None:
-        """Refuse the name of a folder that is missing: it has no suffix, or ends in a separator.
+        """Refuse names of missing folders: names without a suffix, or that end in a separator.
 
         Raises:
-            SceneError: there is none.
+            SceneError: a folder is missing.
         """
         for name in names:
             path = Path(name)
@@ -169,10 +169,10 @@ def _fixed_part(pattern: Path) -> Path:
 def read_names(names: Iterable[str]) -> list[str]:
     """Return the names on a command line, with those on stdin in place of ``-``.
 
-    On stdin each stands on a line, or ends in a NUL as ``find -print0`` writes them.
+    On stdin, each name is a line, or ends in a NUL as ``find -print0`` writes it.
 
     Raises:
-        UsageError: what stdin gives is no text.
+        UsageError: stdin is not UTF-8 or UTF-16 text.
     """
     read: list[str] = []
     for name in names:

@@ -24,7 +24,7 @@ _one_at_a_time = threading.Lock()
 class WorkerSpec:
     """The settings and the model of a worker: plain values, which any process can unpickle.
 
-    mask_only: cloud masks are written, and nothing is restored.
+    mask_only: whether workers write cloud masks and restore nothing.
     """
 
     settings: Settings
@@ -80,7 +80,7 @@ class Restorer:
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
-        # Imported now, so that the first scene need not wait.
+        # Import now, so that the first scene need not wait.
         from geodecloud import decloud, masking  # noqa: F401
         from geodecloud.model.predictor import load_predictor
 
@@ -108,12 +108,12 @@ class Restorer:
             settings = self._settings.replace(**job.beside, overwrite=job.overwrite)
             for path in job.outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            way = job.source, job.output, self._predictor, settings
+            arguments = job.source, job.output, self._predictor, settings
             if self._mask_only:
-                found = mask_scene(*way, progress=progress)
+                found = mask_scene(*arguments, progress=progress)
                 return Outcome(report=found.to_dict())
             name = self._predictor.name
-            report = decloud_scene(*way, model_name=name, progress=progress)
+            report = decloud_scene(*arguments, model_name=name, progress=progress)
         except (GeodecloudError, OSError, UnicodeError) as error:
             return Outcome(error=_one_line(error))
         except Exception as error:  # it is recorded, and the batch goes on
