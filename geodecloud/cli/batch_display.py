@@ -68,14 +68,14 @@ class _BatchDisplay(ABC):
         self.show()
 
     def ended(self, job: Job, entry: Mapping[str, Any]) -> None:
-        """Log what went wrong with a scene, and show the counts."""
+        """Log a scene's warnings, error or time, and show the counts."""
         self.running.pop(job.source, None)
         self.ended_scenes += 1
         self._log(job, entry)
         self.show()
 
     def _log(self, job: Job, entry: Mapping[str, Any]) -> None:
-        """Log the scene's error or seconds, and warnings of a kind that no scene before had."""
+        """Log the scene's error or seconds, and its warnings, each kind once in a batch."""
         for warning in entry.get("warnings", ()):
             kind = re.sub(r"\d+", "", warning.replace(job.source, ""))
             if kind not in self._warned:
@@ -88,7 +88,7 @@ class _BatchDisplay(ABC):
 
 
 class _JsonDisplay(_BatchDisplay):
-    """JSON lines of scenes done, with the finished fractions of those in work."""
+    """JSON lines of the scenes done, which count fractions of the scenes in progress."""
 
     def __init__(self, show: Callable[[float, float], None]) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _JsonDisplay(_BatchDisplay):
 
 
 class _BarDisplay(_BatchDisplay):
-    """Two bars on a terminal: all scenes, and the rows of those in work."""
+    """Two bars on a terminal: all scenes, and the rows of the scenes in progress."""
 
     def __init__(self, scenes: Any, rows: Any) -> None:
         super().__init__()

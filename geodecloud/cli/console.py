@@ -1,4 +1,4 @@
-"""Speak to people and programs: progress, messages, results."""
+"""Print progress, messages and results, for people and for programs."""
 
 import contextlib
 import json
@@ -71,8 +71,9 @@ def begin_command(options: Mapping[str, str], *, quiet: bool, verbose: bool) -> 
     """Set up the messages of a command.
 
     Args:
-        options: the name that a user knows for each parameter, like ``--fill-limit``.
-        quiet: errors only; verbose: everything.
+        options: the user's name of each parameter, like ``--fill-limit``.
+        quiet: print errors only.
+        verbose: print all messages.
     """
     _options.clear()
     _options.update(options)
@@ -82,18 +83,18 @@ def begin_command(options: Mapping[str, str], *, quiet: bool, verbose: bool) -> 
 
 
 def name_options(options: Mapping[str, str]) -> None:
-    """Name options of another command, too, that messages of this one tell people to give."""
+    """Add options of another command, which messages of this one give as remedies."""
     _options.update(options)
 
 
 def show_warnings(*, each_kind_once: bool = False) -> None:
-    """Send Python's warnings to the messages; other packages' only with ``--verbose``.
+    """Print Python's warnings as messages; those of other packages only with ``--verbose``.
 
     Args:
         each_kind_once: show one warning from each line of code, for commands over many scenes.
     """
     seen: set[object] = set()
-    if sys.warnoptions:  # of another program; `-W error` would make failures of them
+    if sys.warnoptions:  # set for another program; `-W error` would turn warnings into failures
         warnings.resetwarnings()
         for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", kind)
@@ -131,21 +132,21 @@ def show_warnings(*, each_kind_once: bool = False) -> None:
 
 
 def with_options(message: str) -> str:
-    """Name options in place of parameters, which messages of the library set in backticks."""
+    """Return a message of the library with options in place of parameters in backticks."""
     return re.sub(r"`(\w+)`", lambda name: _options.get(name[1], name[1]), message)
 
 
 def say(line: str) -> None:
-    """Print the result of a finished run on stdout; a full or closed stdout undoes no work."""
+    """Print the result of a finished run on stdout; warn if stdout is full or closed."""
     try:
         print(line, flush=True)
     except (OSError, ValueError) as error:
         log.warning("the result is written, but stdout takes no report (%s)", error)
-        sys.stdout = None  # Python would try again at its end
+        sys.stdout = None  # else Python fails once more at exit
 
 
 def answer(text: str) -> None:
-    """Print on stdout what a command was asked for; a reader that has left has read enough.
+    """Print the answer of a command on stdout; a closed pipe is no error.
 
     Raises:
         OutputError: stdout is full or closed.

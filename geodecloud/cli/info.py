@@ -13,14 +13,14 @@ from geodecloud.errors import SceneError, UsageError
 from geodecloud.settings import Reading, Settings
 
 _DEFAULTS = Settings()
-# Names of facts in JSON before they had the field's own, for scripts that read them.
+# Former names of facts in JSON, for scripts that read them.
 _OLD_NAMES = {
     "corrected": "path_radiance_removed",
     "veil": "haze",
     "darkest": "dark_object",
     "bands from": "bands_from",
 }
-_FOR_DEVELOPERS = {"path_radiance_removed", "dark_object"}  # JSON alone has them
+_FOR_DEVELOPERS = {"path_radiance_removed", "dark_object"}  # only in JSON
 _LABELS = {"bands": "bands of red, green, blue"}  # for people
 
 
@@ -36,7 +36,7 @@ def info(
     settings: Settings = _DEFAULTS,
 ) -> None:
     """Describe a scene and what would restore it, a raster written beside one, or a model."""
-    name_options(long_flags())  # what restoring the scene would need
+    name_options(long_flags())  # for remedies that restoring would need
     if Path(file).suffix == ".safetensors":
         from geodecloud.model.model_file import read_info
 
@@ -49,20 +49,20 @@ def info(
             with open_scene(file, reading=settings.reading) as scene:
                 facts = scene_facts(scene)
         except (SceneError, UsageError):
-            if not (shares := _shares_of_codes(file, each=as_json)):
+            if not (fractions := _code_fractions(file, each=as_json)):
                 raise
-            facts = shares
+            facts = fractions
     print_facts(facts, as_json=as_json)
 
 
-def _shares_of_codes(file: str, *, each: bool) -> dict[str, Any] | None:
-    """Return the fraction of the pixels of each code of provenance, a cloud mask or opacity.
+def _code_fractions(file: str, *, each: bool) -> dict[str, Any] | None:
+    """Return the fraction of pixels with each code of provenance, a cloud mask or opacity.
 
     Args:
-        each: tell each percentage and each reference of provenance apart.
+        each: count each percentage and each reference of provenance by itself.
 
     Returns:
-        None: it is none of them.
+        None: the file is none of these.
     """
     from geodecloud.raster import cloud_mask, opacity, provenance
     from geodecloud.raster.categories import count_codes
@@ -73,30 +73,31 @@ def _shares_of_codes(file: str, *, each: bool) -> dict[str, Any] | None:
     kind, (counts, *more) = counted
     if kind == "a cloud mask":
         texts = {str(code.value): text for code, (text, _, _) in cloud_mask.MEANINGS.items()}
-        return {"cloud_mask": file, **_shares(counts, texts)}
+        return {"cloud_mask": file, **_fractions(counts, texts)}
     if kind == "opacity":
-        cloud, shadow = map(_shares, (counts, *more), opacity.LEGENDS)
+        cloud, shadow = map(_fractions, (counts, *more), opacity.LEGENDS)
         return {"opacity": file, **cloud, **shadow}
     every = {str(code): provenance.MEANINGS[code][0] for code in counts}
-    return {"provenance": file, **_shares(counts, every if each else provenance.legend())}
+    return {"provenance": file, **_fractions(counts, every if each else provenance.legend())}
 
 
-def _shares(counts: Mapping[int, int], texts: Mapping[str, str]) -> dict[str, float]:
-    """Return the fraction of the pixels of each code, or range of codes like 1-100, that occurs."""
-    shares = {}
+def _fractions(counts: Mapping[int, int], texts: Mapping[str, str]) -> dict[str, float]:
+    """Return the fraction of pixels with each code, or range of codes like 1-100, that occurs."""
+    fractions = {}
     for codes, text in texts.items():
         first, _, last = codes.partition("-")
         pixels = sum(counts.get(code, 0) for code in range(int(first), int(last or first) + 1))
         if pixels:
-            shares[f"{codes}: {text}"] = round(pixels / sum(counts.values()), 6)
-    return shares
+            fractions[f"{codes}: {text}"] = round(pixels / sum(counts.values()), 6)
+    return fractions
 
 
 def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
     """Return facts about an open scene and the radiometry that restores it, for JSON.
 
     Args:
-        reading: of a run, which may be refused; None: a run that would be is described as well.
+        reading: reading of a run, whose doubtful radiometry is refused; None: describe the scene
+            in any case.
     """
     from geodecloud.raster.calibration import calibrate
     from geodecloud.raster.dn import json_number
@@ -115,7 +116,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         "crs": str(scene.dataset.crs) if scene.dataset.crs else None,
         "bands": list(scene.bands),
         "bands_from": scene.bands_from,
-        "wavelengths": others,  # nm, of the bands that are restored by those three
+        "wavelengths": others,  # nm, of the other bands that are restored
         "scale": radiometry.scale,
         "offset": radiometry.offset,
         "radiometry": radiometry.origin,
@@ -125,7 +126,7 @@ def scene_facts(scene: Any, reading: Reading | None = None) -> dict[str, Any]:
         "dark_object": [round(light, 3) for light in radiometry.dark_object],
         "nodata": _whole(json_number(scene.validity.unwritten)),
         "nodata_from": scene.validity.origin or None,
-        "provenance_codes": legend(),  # of what would be written
+        "provenance_codes": legend(),  # of the provenance that would be written
     }
 
 

@@ -59,5 +59,5 @@ app.add_typer(qgis.app, name="qgis", cls=Group, help="Install the plugin for QGI
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the program and exit; ``args``: what stands after the program's name."""
+    """Run the program and exit; ``args``: the words after the program's name."""
     run(lambda: app(args, prog_name="geodecloud"))

@@ -77,7 +77,7 @@ def declared(part: type, name: str) -> Any:
     )
 
 
-# Fields of the settings by which a scene is read that is not to be restored.
+# Fields of the settings for commands that read a scene without restoring it.
 OF_READING = ("bands", "scale", "offset", "nodata", "declared_nodata_only")
 
 input_option = partial(typer.Option, rich_help_panel="Input")
@@ -157,7 +157,7 @@ def _is_set(value: Any) -> bool:
 
 
 def _parameters(part: type, one: dataclasses.Field[Any]) -> Iterator[inspect.Parameter]:
-    """Yield the parameter of an option, and a hidden one for each name that it once had."""
+    """Yield the parameter of an option, and a hidden one for each of its old names."""
     option, hint = option_of(one), hints(part)[one.name]
     kind = _type_on_the_command_line(hint, option)
     default = False if kind is bool else None
@@ -175,7 +175,7 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def _type_on_the_command_line(hint: Any, option: Option) -> Any:
-    """Return what typer parses; what the settings parse by themselves stays text."""
+    """Return the type that typer parses; text, where the settings have a parser."""
     if choices_of(hint):
         return hint
     if typing.get_args(hint)[1:] == (...,) and typing.get_args(hint)[0] is not int:

@@ -1,6 +1,6 @@
 """Show help in sections, and take ``geodecloud SRC DST`` for ``geodecloud remove SRC DST``.
 
-Help is written here, not by typer's rich panels: it stays fast, and readable in a pipe.
+This module writes the help, not typer's rich panels, so that help is fast and reads well in a pipe.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class Group(TyperGroup):
 
 
 class Program(Group):
-    """``geodecloud SRC DST``: a first word that is no command belongs to ``remove``."""
+    """The program: a first word that is not a command belongs to ``remove``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``remove`` before anything that is no command and no option of the program."""
+        """Put ``remove`` before words that begin with no command or option of the program."""
         own = {flag for one in self.get_params(ctx) for flag in one.opts}
         if args and args[0] not in {*self.commands, *own}:
             if not ctx.resilient_parsing:

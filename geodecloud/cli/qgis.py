@@ -1,4 +1,4 @@
-"""Install the QGIS plugin, pack it, and find out what is missing."""
+"""Install the QGIS plugin, pack it, and check what is missing."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,7 @@
 """Offer the program as a command of rasterio: ``rio decloud SRC DST``.
 
-rasterio imports this module whenever ``rio`` runs, so nothing else is imported before the command
-is called.
+``rio`` imports this module each time it runs. So it imports the rest of the package only when the
+command is called.
 """
 
 import click

@@ -20,11 +20,11 @@ def run(program: Callable[[], object]) -> NoReturn:
     """Run a program and exit: every expected failure becomes one line and an exit code."""
     use_one_heap()
     own_process()
-    _say_all_that_stdout_can()
+    _replace_unencodable()
     if sys.stderr is None:  # closed, as some services start their programs
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     unraisablehook = sys.unraisablehook
-    sys.unraisablehook = _note_lost_exception
+    sys.unraisablehook = _log_dropped_exception
     try:
         with stopped_by(*requests()):
             message, code = _outcome(program)
@@ -42,7 +42,7 @@ def run(program: Callable[[], object]) -> NoReturn:
 
 
 def _outcome(program: Callable[[], object]) -> tuple[str, int]:
-    """Run a program; return its last words and its exit code."""
+    """Run a program; return its last message, which may be empty, and its exit code."""
     try:
         with _silent_libraries(), warnings.catch_warnings():
             show_warnings()
@@ -61,8 +61,7 @@ def _outcome(program: Callable[[], object]) -> tuple[str, int]:
 def _silent_libraries() -> Iterator[None]:
     """Keep the file descriptor of stderr from C libraries while ``sys.stderr`` goes on.
 
-    libtiff prints there by itself, many lines when a disk is full; rasterio raises the same as an
-    exception.
+    libtiff prints there, many lines when a disk is full; rasterio raises the same errors.
     """
     if sys.stderr is not sys.__stderr__:  # replaced by the caller
         yield
@@ -77,21 +76,21 @@ def _silent_libraries() -> Iterator[None]:
     finally:
         sys.stderr = stderr
         os.dup2(saved, 2)
-        with contextlib.suppress(OSError):  # what a full stderr has not taken
+        with contextlib.suppress(OSError):  # stderr is full
             ours.close()
         os.close(saved)
 
 
-def _note_lost_exception(lost: Any) -> None:
-    """Note an exception that came where Python drops it, as in a callback of GDAL.
+def _log_dropped_exception(lost: Any) -> None:
+    """Log an exception that Python has dropped, as in a callback of GDAL.
 
-    GDAL quotes bytes that are no UTF-8, which rasterio fails to log, and raises the same error as
-    an exception. A request to end comes again, see :mod:`geodecloud.raster.signals`.
+    Nothing is lost. Where GDAL's message is not UTF-8, rasterio fails to log it, but raises the
+    same error. A request to end is sent again, see :mod:`geodecloud.raster.signals`.
     """
     log.debug("%s", lost.exc_value)
 
 
-def _say_all_that_stdout_can() -> None:
+def _replace_unencodable() -> None:
     """Replace characters that stdout or stderr cannot encode, so that no finished run fails."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -106,7 +106,7 @@ def train(
     """
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun
     if not first:
-        begin_command({}, quiet=True, verbose=False)  # the first process speaks for all
+        begin_command({}, quiet=True, verbose=False)  # the first process prints for all
     from geodecloud.training.config import recipe_of
     from geodecloud.training.distributed import use_threads
 

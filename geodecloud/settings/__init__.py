@@ -34,7 +34,7 @@ Format = Literal["gtiff", "cog"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-_LEAST_SCALE = 0.1  # DN of reflectance 1; less is a factor that DN are to be multiplied by
+_LEAST_SCALE = 0.1  # DN of reflectance 1; a smaller scale is a factor to multiply DN by
 
 
 def _of_factor(factor: float, addend: float | None) -> str:
@@ -190,7 +190,7 @@ class Windows(Part):
 
 @dataclass(frozen=True)
 class Policy(Part):
-    """Which pixels change, how far, and what fills opaque ones.
+    """The rules for which pixels change, how far, and what fills opaque pixels.
 
     Below ``clear_below`` a pixel is copied. From there to ``restored_above`` a smooth ramp leads
     to the restored value. From ``opaque_above`` on, the ground cannot be seen.
@@ -267,7 +267,7 @@ class Policy(Part):
 
 @dataclass(frozen=True)
 class Output(Part):
-    """Which files are written, and in which format."""
+    """The files to write, and their format."""
 
     provenance: Path | None = option(
         None,
@@ -354,7 +354,7 @@ class Limits(Part):
 
 @dataclass(frozen=True)
 class ModelSpec(Part):
-    """Which network restores, and how it is run."""
+    """The network that restores, its device and its precision."""
 
     model: Path | None = option(
         None, "Model file (.safetensors)", unit="FILE", shown_default="the built-in model"
@@ -391,7 +391,7 @@ class Settings:
     (``Settings(opaque="keep", provenance="p.tif")``), or both; an option replaces its part's.
 
     Raises:
-        UsageError: an unknown name, or a value with no meaning there.
+        UsageError: an unknown name, or a value that the option does not allow.
     """
 
     reading: Reading

@@ -1,4 +1,4 @@
-"""Know the processor, and count the cores that this process may use."""
+"""Describe the processor, and count the cores that this process may use."""
 
 import math
 import os
@@ -7,26 +7,26 @@ from itertools import islice
 from pathlib import Path
 
 _ROOT = Path("/")
-_MOST_LINES = 100  # of what Linux says of a processor; no more are read from a file without an end
+_MOST_LINES = 100  # of /proc/cpuinfo, in case the file never ends
 
 
 def available_threads(root: Path = _ROOT) -> int:
     """Return the number of cores that this process may use, at least 1.
 
     Args:
-        root: of the file system that has ``proc`` and ``sys``.
+        root: folder that holds ``proc`` and ``sys``.
     """
-    # Linux knows the affinity.
+    # Only some systems tell the affinity of a process.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quotas = (math.ceil(quota) for quota in _quotas(root))
     return max(1, min([cores or 1, *quotas]))
 
 
 def processor(root: Path = _ROOT) -> dict[str, str]:
-    """Return what Linux says of the first processor, such as its flags; nothing elsewhere.
+    """Return Linux's facts about the first processor, such as its flags; elsewhere, nothing.
 
     Args:
-        root: of the file system that has ``proc``.
+        root: folder that holds ``proc``.
     """
     try:
         with (root / "proc" / "cpuinfo").open(encoding="utf-8") as file:
@@ -54,8 +54,8 @@ def _quotas(root: Path) -> Iterator[float]:
             mounts = [groups / "cpu", groups / controllers]
         else:
             continue
-        # Each group is held to those above it, too. In a container the path may be the host's, of
-        # which the container sees only its own group, at the root.
+        # The quotas of the groups above hold, too. In a container the path may be the host's, but
+        # the container sees only its own group, at the root.
         inner = Path(path.lstrip("/"))
         for mount in mounts:
             for group in (inner, *inner.parents):

@@ -20,12 +20,12 @@ class Option:
     """The declaration of an option, beside its name, type and default.
 
     help: a noun or verb phrase that stands alone.
-    unit: of the value, as the command line shows it: METRES, FILE, COUNT.
+    unit: unit of the value, as the command line shows it: METRES, FILE, COUNT.
     minimum, maximum: bounds, both allowed.
     above: a bound that is not allowed itself.
-    flags: on the command line; none: ``--name-with-dashes``.
-    old_flags: names that the option once had; they go on working with a warning.
-    shown_default: what the command line shows where the default is computed.
+    flags: flags on the command line; empty: ``--name-with-dashes``.
+    old_flags: old names of the option, which still work, with a warning.
+    shown_default: text that help shows where the default is computed.
     parse: turns a user's value into the field's type, or raises ValueError with a remedy.
     """
 
@@ -57,12 +57,12 @@ def flags_of(name: str, option: Option) -> tuple[str, ...]:
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
-    """Return the values that a field's type allows; none: it is no choice."""
+    """Return the values that a field's type allows; empty: the field is not a choice."""
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
 def kinds_of(hint: Any) -> list[Any]:
-    """Return the types that a field may have, None aside."""
+    """Return the types that a field may have, except None."""
     return [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
 
 

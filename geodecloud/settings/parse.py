@@ -1,6 +1,6 @@
-"""Turn what a user may give for an option into its type.
+"""Convert the values that a user may give for an option to its type.
 
-Each function raises ValueError with a remedy where the value has no plain meaning.
+Each function raises ValueError with a remedy if the value is not clear.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# No drive letter of Windows, which is one letter.
+# At least two letters before a colon: one is a drive of Windows.
 _GDAL_NAME = re.compile(r"/vsi|[a-z][a-z0-9+.-]+://|[A-Z][A-Z0-9_]+:")
 
 _QUERY = re.compile(r"(https?://[^?]*)\?.*")
@@ -61,7 +61,7 @@ def size(value: Any) -> int:
     """Return bytes from "1GiB", "600MiB" or a whole number of bytes.
 
     Raises:
-        ValueError: the text has no unit, or is no size.
+        ValueError: the text has no unit, or is not a size.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -94,17 +94,17 @@ def aoi(value: Any) -> str:
 
 
 def is_gdal_name(name: str) -> bool:
-    """Return whether only GDAL can open a name: ``/vsi...``, ``vrt://`` or a subdataset's."""
+    """Return whether only GDAL can open a name: ``/vsi...``, ``vrt://`` or a subdataset."""
     return bool(_GDAL_NAME.match(name))
 
 
 def without_query(name: str) -> str:
-    """Return a name without the query of its address: a signature in it is a secret."""
+    """Return a name without the query of its URL, which may hold a secret signature."""
     return _QUERY.sub(r"\1", name)
 
 
 def raster(value: Any) -> Path | str:
-    """Return a path; or text, where it is a name that only GDAL can open: a path garbles it."""
+    """Return a path; or a string for a name that only GDAL can open: ``Path`` would garble it."""
     if not isinstance(value, str | os.PathLike) or not str(value):
         raise ValueError("give the path of a file")
     return str(value) if is_gdal_name(str(value)) else Path(value)
@@ -131,7 +131,7 @@ def pairs(value: Any) -> tuple[str, ...]:
 
 
 def lower_case(value: Any) -> str:
-    """Return a choice in lower case; GDAL's users write COG and GTiff."""
+    """Return a choice in lower case, as GDAL's users write COG and GTiff."""
     return str(value).lower()
 
 

@@ -11,10 +11,10 @@ _MARKS = (
 
 
 def decode(data: bytes) -> str:
-    """Return bytes as text: UTF-8, or what a byte order mark at their beginning says.
+    """Return bytes as text: UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
-        UnicodeDecodeError: they are in another encoding.
+        UnicodeDecodeError: the bytes are in another encoding.
     """
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     return data.decode(encoding)
@@ -25,6 +25,6 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: the file cannot be read.
-        UnicodeDecodeError: it is no text.
+        UnicodeDecodeError: the file is in another encoding.
     """
     return decode(path.read_bytes())
