@@ -1,4 +1,4 @@
-"""Install the QGIS plugin into a profile, pack it, and find out what is missing."""
+"""Install the QGIS plugin into a profile, pack it, and check what is missing."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ NAME = "geodecloud"  # of the plugin's folder
 SOURCE = Path(executable.__file__).parent
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", executable.REMEMBERED.name)
 _DEFAULT = "default"  # name of the profile that QGIS makes when it is first started
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is the same every time
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # time of all files in the archive, so that it is always the same
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Profile:
 
 
 def profile_folders() -> list[Path]:
-    """Return the folders in which QGIS 3 and 4 keep profiles, those that exist."""
+    """Return the folders that exist in which QGIS 3 and 4 keep profiles."""
     return [folder for folder in _possible_folders() if folder.is_dir()]
 
 
@@ -83,7 +83,7 @@ def make_profile() -> Profile:
     """
     places = _possible_folders()
     flatpak = [place for place in places if ".var" in place.parts]
-    # The home of a Flatpak is there once it is installed; QGIS of any other way is on the PATH.
+    # A Flatpak has its folder once it is installed; any other QGIS is on the PATH.
     if flatpak and flatpak[0].parents[3].is_dir() and not shutil.which("qgis"):
         places = flatpak
     four = len(places) > 1 and _version_of_qgis().startswith("QGIS 4")
@@ -164,7 +164,7 @@ def write_zip(path: Path, *, overwrite: bool) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: its subject, whether it is well, and what was found or is to do."""
+    """The result of one check: its subject, whether all is well, and the finding or the remedy."""
 
     subject: str
     well: bool
@@ -204,7 +204,7 @@ def _examine_qgis() -> Finding:
 
 
 def _version_of_qgis() -> str:
-    """Return what QGIS on the PATH says of its version; nothing where it cannot be asked."""
+    """Return the version line of the QGIS on the PATH; empty if there is none."""
     program = shutil.which("qgis") if sys.platform == "linux" else None
     if program is None:
         return ""

@@ -26,10 +26,10 @@ SETTING = "GEODECLOUD_EXECUTABLE"
 
 
 def find_executable() -> str:
-    """Return the executable of the provider's options, or the first that is found.
+    """Return the executable named in the provider's options, else the first that is found.
 
     Raises:
-        ExecutableError: there is none; the message says what to do.
+        ExecutableError: there is none; the message has the remedy.
     """
     return executable.find(ProcessingConfig.getSetting(SETTING) or "")
 
@@ -38,7 +38,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
     """An algorithm that is a command of the program.
 
     A subclass names itself and adds its parameters. A parameter that is not set is not passed on:
-    the program knows its defaults.
+    the program has its own default.
     """
 
     NAME: ClassVar[str]
@@ -86,7 +86,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         return type(self)()
 
     def canExecute(self) -> tuple[bool, str]:
-        """Return whether the program is there; if not, also what to do."""
+        """Return whether the program is found, and if not, the remedy."""
         try:
             find_executable()
         except executable.ExecutableError as error:
@@ -94,7 +94,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         return True, ""
 
     def checkParameterValues(self, parameters: Any, context: Any) -> Any:
-        """Take numbers for the choices of an enumeration, as ``qgis_process help`` names them."""
+        """Accept the numbers of an enumeration's choices, as ``qgis_process help`` lists them."""
         named = dict(parameters)
         for definition in self.parameterDefinitions():
             name = definition.name()
@@ -170,7 +170,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
 
 
 def _named(definition: Any, given: Any) -> Any:
-    """Return the choice of an enumeration that a number means; anything else as it is."""
+    """Return the choice of an enumeration with this number; anything else as it is."""
     choices = definition.options()
     if isinstance(given, (int, str)) and str(given).isdigit() and int(given) < len(choices):
         return choices[int(given)]
@@ -180,12 +180,12 @@ def _named(definition: Any, given: Any) -> Any:
 def number(
     name: str, title: str, kind: Any = QgsProcessingParameterNumber.Type.Double, **limits: Any
 ) -> Any:
-    """Return an optional number; the program knows its default."""
+    """Return an optional number, whose default is the program's."""
     return QgsProcessingParameterNumber(name, title, kind, optional=True, **limits)
 
 
 def choice(name: str, title: str, choices: list[str], **how: Any) -> Any:
-    """Return an enumeration whose values are the program's own words."""
+    """Return an enumeration whose values are those of the program's option."""
     return QgsProcessingParameterEnum(name, title, choices, usesStaticStrings=True, **how)
 
 

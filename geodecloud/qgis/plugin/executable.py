@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 NAME = "geodecloud"
-OLDEST = (0, 1, 0)  # the first that knows --progress json
+OLDEST = (0, 1, 0)  # the first version with --progress json
 SETTING = "Settings > Options > Processing > Providers > geodecloud"
 REMEMBERED = Path(__file__).with_name("executable.txt")  # written by `geodecloud qgis install`
 
-# What QGIS sets for its own Python, GDAL and PROJ, and what would break those of the executable.
+# Variables that QGIS sets for its own Python, GDAL and PROJ; they would break the executable's.
 _OF_QGIS = (
     *("PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"),
     *("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_LIB", "PROJ_DATA"),
@@ -33,14 +33,15 @@ class ExecutableError(Exception):
 
 
 def find(setting: str = "", remembered: Path = REMEMBERED) -> str:
-    """Return the executable that was set, else the first that is found.
+    """Return the executable of the user's setting, else the first that is found.
 
     Args:
-        setting: the user's choice, if any.
-        remembered: the file that names the executable which installed the plugin, if any.
+        setting: the user's choice; empty: none.
+        remembered: file with the path of the executable that installed the plugin; it may be
+            missing.
 
     Raises:
-        ExecutableError: the setting is no program, or none is found.
+        ExecutableError: the setting is not a program, or no executable is found.
     """
     if setting:
         found = shutil.which(setting)

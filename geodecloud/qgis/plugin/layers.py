@@ -24,7 +24,7 @@ def source_of(layer: Any) -> str:
     """Return what GDAL opens for a raster layer: a path, or the name of a subdataset.
 
     Raises:
-        QgsProcessingException: the layer is not one that another program can open.
+        QgsProcessingException: another program cannot open the layer.
     """
     provider: str = layer.providerType()
     source: str = layer.source()
@@ -83,7 +83,7 @@ class Style(QgsProcessingLayerPostProcessorInterface):
             self._waiting.append(self)
             details = context.layerToLoadOnCompletionDetails(raster)
             details.setPostProcessor(self)
-            details.layerSortKey = int(on_top)  # heeded from QGIS 3.32 on
+            details.layerSortKey = int(on_top)  # has an effect since QGIS 3.32
 
     def postProcessLayer(self, layer: Any, context: Any, feedback: Any) -> None:
         """Style the layer; QGIS calls this when it has loaded the layer."""

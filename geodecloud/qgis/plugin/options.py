@@ -1,6 +1,6 @@
-"""The texts of the options that the dialogs ask for, as the program's settings have them.
+"""The texts of the options in the dialogs, equal to those of the program's settings.
 
-QGIS's Python has no geodecloud to take them from: a test holds the two equal. Needs the standard
+QGIS's Python cannot import the settings, so a test compares the two. Needs the standard
 library only, and Python 3.9: QGIS brings its own interpreter.
 """
 
@@ -100,6 +100,6 @@ OPTIONS = {
 
 
 def help_of(option: str) -> str:
-    """Return what the dialog says of an option."""
+    """Return the help text of an option in the dialogs."""
     text, default = OPTIONS[option]
     return f"{text}. Default: {default}." if default else f"{text}."

@@ -63,7 +63,7 @@ class Provider(QgsProcessingProvider):
             self.addAlgorithm(algorithm())
 
     def warningMessage(self) -> str:
-        """Return what the dialogs say while the program is missing."""
+        """Return the text that the dialogs show while the program is missing."""
         try:
             find_executable()
         except ExecutableError as error:
@@ -75,5 +75,5 @@ class Provider(QgsProcessingProvider):
         return ["tif", "tiff"]
 
     def defaultRasterFileExtension(self) -> str:
-        """Return the suffix of a new raster, whatever format the user prefers elsewhere."""
+        """Return the suffix of a new raster, whatever the user's default format."""
         return "tif"

@@ -1,4 +1,4 @@
-"""Ask for the options of restoring, for a layer and for a folder alike."""
+"""Add the parameters of restoring, for a layer and for a folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RESTORING = {  # option of the program for each parameter
 
 
 def add_restoring(algorithm: ProgramAlgorithm) -> None:
-    """Add the parameters; only the treatment of opaque pixels is not an advanced one."""
+    """Add the parameters; all but the treatment of opaque pixels are advanced."""
     for parameter in (
         choice("OPAQUE", "Opaque cloud", ["fill", "keep", "nodata"], defaultValue="fill"),
         number("OPAQUE_ABOVE", "Opaque above this opacity", minValue=0, maxValue=1),

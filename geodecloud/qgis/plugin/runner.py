@@ -17,8 +17,8 @@ from typing import IO, Any, Protocol
 
 from .executable import NAME, NO_WINDOW, environment
 
-_POLL = 0.1  # seconds between looks at whether the user has cancelled
-_GRACE = 20.0  # seconds for the program to tidy up before it is killed
+_POLL = 0.1  # seconds between checks whether the user has cancelled
+_GRACE = 20.0  # seconds for the program to clean up before it is killed
 _LAST_WORDS = 20  # lines kept of a program that ends without an error of its own
 
 
@@ -83,7 +83,7 @@ def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()
         _end(process, folders)
         if process.returncode or not isinstance(error, CancelledError):
             raise
-        lines.handle(lambda: False)  # it had finished, and its outputs are there
+        lines.handle(lambda: False)  # the program had finished, and its outputs are there
     if process.wait():
         raise ProgramError(messages.reason(process.returncode), "\n".join(messages.output))
     return "\n".join(messages.output)
@@ -137,16 +137,16 @@ def _event(line: str) -> dict[str, Any] | None:
 class _Lines:
     """The lines of both streams of the program.
 
-    Two threads read, so that neither pipe can fill up and stop the program. The thread that asks
-    handles the lines, since ``feedback`` belongs to it.
+    Two threads read, so that neither pipe can fill up and block the program. The thread that calls
+    :meth:`handle` handles the lines, since ``feedback`` belongs to it.
     """
 
     def __init__(self, process: subprocess.Popen[str], messages: _Messages) -> None:
         self._lines: queue.Queue[tuple[Any, str | None]] = queue.Queue()
         streams = {messages.stdout: process.stdout, messages.stderr: process.stderr}
         self._open = len(streams)
-        for hear, stream in streams.items():
-            threading.Thread(target=self._read, args=(stream, hear), daemon=True).start()
+        for handler, stream in streams.items():
+            threading.Thread(target=self._read, args=(stream, handler), daemon=True).start()
 
     def handle(self, is_cancelled: Callable[[], bool]) -> None:
         """Handle all lines to their end.
@@ -158,23 +158,23 @@ class _Lines:
             if is_cancelled():
                 raise CancelledError
             try:
-                hear, line = self._lines.get(timeout=_POLL)
+                handler, line = self._lines.get(timeout=_POLL)
             except queue.Empty:
                 continue
             if line is None:
                 self._open -= 1
             else:
-                hear(line)
+                handler(line)
 
-    def _read(self, stream: IO[str], hear: Any) -> None:
+    def _read(self, stream: IO[str], handler: Any) -> None:
         with stream:
             for line in stream:
-                self._lines.put((hear, line.rstrip("\r\n")))
-        self._lines.put((hear, None))
+                self._lines.put((handler, line.rstrip("\r\n")))
+        self._lines.put((handler, None))
 
 
 def _end(process: subprocess.Popen[str], folders: Iterable[Path]) -> None:
-    """End the program, which tidies up when asked to; tidy up for it if it had to be killed."""
+    """End the program, which cleans up itself; clean up for it if it had to be killed."""
     if sys.platform == "win32":  # no signals there, and a launcher in between
         tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
         subprocess.run(tree, capture_output=True, check=False, creationflags=NO_WINDOW)
@@ -194,8 +194,8 @@ def _end(process: subprocess.Popen[str], folders: Iterable[Path]) -> None:
 
 
 def _is_held(lock: Path) -> bool:
-    """Return whether a run still writes what a lock stands for, as the program locks it."""
-    if sys.platform == "win32":  # where nothing that another run has open can be removed
+    """Return whether another run still holds a lock of the program."""
+    if sys.platform == "win32":  # files that another run has open cannot be removed there
         return False
     import fcntl
 

@@ -1,4 +1,4 @@
-"""Ask for the scene of an algorithm: its layer, its bands, its radiometry."""
+"""Add the parameters of a scene: its layer, its bands, its radiometry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SceneAlgorithm(ProgramAlgorithm):
         self.add(QgsProcessingParameterRasterLayer(INPUT, title))
 
     def add_radiometry(self) -> None:
-        """Add the parameters that say how the layer's values are read."""
+        """Add the parameters for reading the layer's values."""
         self.add(number("OFFSET", "Offset"), help_of("--offset"))
         self.add(number("SCALE", "Scale"), help_of("--scale"), advanced=True)
         self.add(number("NODATA", "Nodata value"), help_of("--nodata"), advanced=True)
@@ -59,7 +59,7 @@ class SceneAlgorithm(ProgramAlgorithm):
         return super().checkParameterValues(parameters, context)
 
     def prepareAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> bool:
-        """Read the layer in the main thread, which layers belong to."""
+        """Read the layer in the main thread, to which layers belong."""
         layer = self.parameterAsRasterLayer(parameters, INPUT, context)
         if layer is None:
             raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))

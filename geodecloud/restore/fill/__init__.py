@@ -1,1 +1,1 @@
-"""Fill opaque pixels: colour, texture and references."""
+"""Fill opaque pixels with the colour and texture of visible land, or from references."""

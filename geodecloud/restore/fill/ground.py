@@ -13,12 +13,12 @@ from geodecloud.restore.fill.pyramid import halved, normalise, pull_push
 from geodecloud.restore.filters import Floats, smoothstep, upsample
 
 _DIM, _DARK = 0.15, 0.4  # darkness relative to the land around: possibly, and surely, shadow
-_LEAST = 1e-3  # weight of a cell below which a scene counts as unseen
+_LEAST = 1e-3  # weight of the best cells below which no land counts as seen
 _SHADOW = 0.001  # weight of a cell surely in shadow, which counts only if no other is in reach
 _AROUND = 5  # doublings of the cell: the land around is some 256 pixels wide
 _CELL = 8  # pixels
 _AT_ONCE = 1 << 16  # pixels summed at once: a few rows of cells
-_MOST_CELLS = 1 << 21  # cells of 8 pixels suffice for a Sentinel-2 tile; larger scenes have larger
+_MOST_CELLS = 1 << 21  # a Sentinel-2 tile has fewer of 8 pixels; larger scenes get larger cells
 
 # Red, green and blue of average land, L1C in model range: median of the means of 1,500 EuroSAT
 # tiles. It fills a scene of which no land is visible.
@@ -48,7 +48,7 @@ class Ground:
         self.sums = np.zeros(shape, np.float32)
         self._width = width
         self._held = np.zeros((bands + 1, 0, width), np.float32)
-        self._row = 0  # of cells, the next
+        self._row = 0  # the next row of cells
 
     def add(self, colour: Floats, weight: Floats) -> None:
         """Add the next rows.
@@ -58,7 +58,7 @@ class Ground:
             weight: (rows, width).
         """
         count = max(1, _AT_ONCE // (self.cell * self._width)) * self.cell
-        for start in range(0, weight.shape[0], count):  # few rows at once need little memory
+        for start in range(0, weight.shape[0], count):  # few rows at once, to save memory
             some = slice(start, start + count)
             rows = weighted(colour[:, some], weight[some])
             if self._held.shape[1]:
@@ -120,7 +120,7 @@ def _full_weight(ground: Ground) -> float:
     """Return the weight from which a cell counts fully.
 
     In a scene that is hazy everywhere, the best hundredth of the cells counts fully. If fewer cells
-    are visible at all, they are the rims of clouds, and their weights stay as they are.
+    than that are visible, they are the rims of clouds, and their weights stay.
     """
     weights = ground.sums[-1].ravel()
     some = -(-weights.size // 100)

@@ -1,8 +1,8 @@
 """Find the opaque pixels that lie too far from visible ground to be filled.
 
 Distances are exact: from the centre of a pixel to that of the nearest visible one, anywhere in the
-scene. The transform is separable. A first pass stores, for each piece of rows, the first and last
-visible row of each column. These give the distance along the columns; then each row is solved by
+scene. The transform is separable. A first pass stores the first and last visible row of each
+column, for each piece of rows. They give the distance along the columns; then each row is solved by
 itself (Meijster et al.: "A general algorithm for computing distance transforms in linear time",
 2000).
 """
@@ -25,7 +25,7 @@ class FillLimit:
     Args:
         metres: the limit.
         pixel_metres: height and width of a pixel.
-        folder: for an unnamed temporary file, of 8 bytes for each column of each piece.
+        folder: folder of an unnamed temporary file, of 8 bytes per column of each piece.
     """
 
     def __init__(self, metres: float, pixel_metres: tuple[float, float], folder: Path) -> None:

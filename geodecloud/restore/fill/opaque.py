@@ -23,7 +23,7 @@ from geodecloud.restore.memory import FILLED_ROWS, FILLING
 from geodecloud.settings import Policy
 
 _BLOCK = 128  # columns tested together
-_WHOLE = 0.99  # fill weight from which a pixel counts as the reference's alone
+_WHOLE = 0.99  # fill weight from which a pixel counts as the reference's, not as mixed
 
 
 def fill_opaque(
@@ -40,8 +40,8 @@ def fill_opaque(
     of the whole scene is known.
 
     Args:
-        folder: for the temporary file.
-        threads: threads that fill at once; more than ``FILLING`` are not used.
+        folder: folder of the temporary file.
+        threads: number of threads that fill, at most ``FILLING``.
 
     Raises:
         OutputError: the disk is too full for the waiting rows.

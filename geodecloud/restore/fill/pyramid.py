@@ -8,7 +8,7 @@ import numpy as np
 
 from geodecloud.restore.filters import Floats, upsample
 
-_PRIOR_WEIGHT = 0.01  # of the prior colour, relative to a fully visible scene
+_PRIOR_WEIGHT = 0.01  # weight of the prior colour; that of a fully visible scene is 1
 
 
 def pull_push(sums: Floats, prior: Floats) -> Floats:
@@ -26,7 +26,7 @@ def pull_push(sums: Floats, prior: Floats) -> Floats:
         levels.append(_pull(levels[-1]))
     colour: Floats = mean_colour.astype(np.float32)[:, None, None]
     for level in reversed(levels):
-        colour = _push(colour, level.shape[1:])  # then in place: here memory peaks in a large scene
+        colour = _push(colour, level.shape[1:])  # what follows works in place: memory peaks here
         colour *= 1 - level[-1]
         colour += level[:-1]
     return colour

@@ -50,9 +50,9 @@ class ReferenceImage:
 
         Args:
             scene: the reference, on the scene's grid.
-            radiometry: of the reference.
-            others: index of the reference's band for each of the scene's other bands that it has,
-                by that band's number from 0.
+            radiometry: radiometry of the reference.
+            others: index of the reference's band, by the number from 0 of the scene's other band;
+                bands that the reference lacks are missing.
         """
         self._scene, self._radiometry = scene, radiometry
         self.bands = [0, 1, 2, *(3 + number for number in others)]
@@ -188,7 +188,7 @@ def open_reference(
     Args:
         path: see :func:`geodecloud.raster.scene.open_scene`.
         reading: of the scene; its ``allow_network`` and ``declared_nodata_only`` apply.
-        others: bands of the scene beside red, green and blue to fill, too.
+        others: bands of the scene beside red, green and blue that are filled, too.
 
     Raises:
         SceneError: the reference cannot be read, or has no georeference and another size.
@@ -223,9 +223,9 @@ def open_references(
 
 
 def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]:
-    """Return the index of each of the scene's other bands in the reference, by its number.
+    """Return the reference's index of each of the scene's other bands, by that band's number.
 
-    A :class:`BandsWarning` is given if the reference lacks one.
+    Warns with :class:`BandsWarning` if the reference lacks one.
     """
     own, found = find_other_bands(reference), {}
     for number, wanted in enumerate(others):

@@ -17,7 +17,7 @@ from geodecloud.restore.fill.swatches import Swatches
 from geodecloud.restore.fill.texture import Texture
 from geodecloud.restore.filters import Floats
 
-HAZY_WEIGHT = 0.002  # of hazy ground, which counts only if no clear ground is in reach
+HAZY_WEIGHT = 0.002  # weight of hazy ground, which counts only if no clear ground is in reach
 
 
 class Reference(Protocol):
@@ -31,7 +31,7 @@ class Reference(Protocol):
 
     @property
     def bands(self) -> list[int]:
-        """Numbers of its bands among the filled ones, from 0: red, green, blue, others."""
+        """Numbers from 0 of its bands among the filled bands: red, green, blue, others."""
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Return rows in the scene's colours, (bands, rows, width), and validity."""
@@ -83,7 +83,7 @@ class Survey:
             colour = _without_holes(colour)
             self._other.add(colour[3:], weight)
         self._swatches.add(first, colour, weight)
-        for reference in self._references:  # to match colours, hazy ground is as good as clear
+        for reference in self._references:  # hazy ground matches colours as well as clear
             reference.gather(first, colour, np.minimum(weight / np.float32(HAZY_WEIGHT), 1))
 
     def finish(self) -> Land:

@@ -70,9 +70,9 @@ class Swatches:
         steps = weight[:, : width // _STEP * _STEP].reshape(SIZE, -1, _STEP).sum(axis=(0, 2))
         count = max(len(steps) - SIZE // _STEP + 1, 0)
         sums: Floats = reduce(np.add, (steps[i : i + count] for i in range(SIZE // _STEP)))
-        for place in np.flatnonzero(sums >= np.float32(_SEEN * SIZE**2)):
-            column = int(place) * _STEP
-            mean = float(sums[place]) / SIZE**2
+        for step in np.flatnonzero(sums >= np.float32(_SEEN * SIZE**2)):
+            column = int(step) * _STEP
+            mean = float(sums[step]) / SIZE**2
             region = first // self._region[0], column // self._region[1]
             held = self._best.get(region)
             if held is None or mean > held.weight:

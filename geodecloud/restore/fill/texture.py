@@ -6,7 +6,7 @@ of the land below. This is patch-based synthesis as in image quilting (Efros and
 2001), but of the detail only, and blended where patches overlap.
 
 If little land is visible, the eye notices the same detail repeated. There, and in the holes of a
-swatch, noise replaces the detail. The noise has its strength, colours and spectrum, but not its
+swatch, noise replaces the detail. It has the detail's strength, colours and spectrum, but not its
 shapes.
 """
 
@@ -86,7 +86,7 @@ class Texture:
     def __init__(
         self, swatches: list[Swatch], colours: Floats, cell: int, shape: tuple[int, int]
     ) -> None:
-        # Made when first needed: a clear scene needs none.
+        # Details are made when first needed: a clear scene needs none.
         self._details: list[Floats] = []  # rounded to float16, kept as float32
         self._flaws = np.empty(0)
         self._noises: dict[int, Halves] = {}
