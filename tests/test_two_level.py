@@ -17,13 +17,13 @@ from PIL import Image
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import SIDE
 from geodecloud.data.two_level.synthesis import make_batch
-from geodecloud.errors import ConfigError, DataError, GeodecloudError, ModelError
+from geodecloud.errors import ConfigError, DataError, GeodecloudError, ModelError, UsageError
 from geodecloud.model.checkpoint import load_generator, save_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.model_file import read_info
 from geodecloud.model.unet import UNet
 from geodecloud.training import writer as writing
-from geodecloud.training.distributed import Processes
+from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.losses import pinball
 from geodecloud.training.two_level import library as reading
 from geodecloud.training.two_level import trainer as loop
@@ -32,7 +32,7 @@ from geodecloud.training.two_level.library import Library, Sources, find_cloud_f
 from geodecloud.training.two_level.losses import cross_entropy
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
 from geodecloud.training.two_level.state import Run, rate_at
-from geodecloud.training.two_level.step import ask, read_losses, train_step
+from geodecloud.training.two_level.step import predict_windows, read_losses, train_step
 from geodecloud.training.two_level.trainer import train
 from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.two_level.widen import widened
@@ -307,9 +307,10 @@ def test_the_networks_of_a_state_may_begin_another_run(library, tmp_path):
     assert torch.equal(weights(other.discriminator), weights(run.discriminator))
     assert not other.discriminator_optimizer.state
     assert other.started_from == {"state": "last.pt", "steps": 3}
-    (tmp_path / "bad.pt").write_bytes(b"PK no")
-    with pytest.raises(ModelError, match=r"bad\.pt: not a state of such networks"):
-        other.start_from(tmp_path / "bad.pt")
+    for content in (b"PK no", b"", b"\x80"):
+        (tmp_path / "bad.pt").write_bytes(content)
+        with pytest.raises(ModelError, match=r"bad\.pt: damaged, or not the state of a run"):
+            other.start_from(tmp_path / "bad.pt")
 
 
 def test_statistics_beyond_half_precision_are_kept(tmp_path: Path):
@@ -333,10 +334,10 @@ def test_a_wider_generator_answers_as_before():
 
 def test_a_generator_of_another_width_is_refused(tmp_path):
     other = UNet(GeneratorPlan(width=8, depth=2))
-    with pytest.raises(ModelError, match="cannot become"):
+    with pytest.raises(ModelError, match=r"another shape \(width 8, here 4\)"):
         widened(other, SMALL.generator)
     save_generator(other, tmp_path / "m.safetensors", {})
-    with pytest.raises(ModelError, match=r"m\.safetensors: a generator of .* cannot become"):
+    with pytest.raises(ModelError, match=r"m\.safetensors: its generator has another shape"):
         Run(SMALL, ALONE).start_from(tmp_path / "m.safetensors")
 
 
@@ -372,7 +373,7 @@ def test_a_kept_model_is_right_but_for_new_land(library, model):
     batch = batch_of(library, 0)
     batch = dataclasses.replace(batch, new_land=torch.arange(8) % 2 == 0)
     taught = Teacher(model, run).teach(batch)
-    answer = ask(run, run.generator, batch.model_input)
+    answer = predict_windows(run, run.generator, batch.model_input)
     for name, ours in (("target", answer.restored), ("opacity", answer.opacity)):
         truth, before = getattr(taught, name), getattr(batch, name)
         assert torch.equal(truth[::2], before[::2])
@@ -402,7 +403,8 @@ def test_only_answers_that_are_there_are_kept(cli, tmp_path, sources):
     save_generator(UNet(dataclasses.replace(SMALL.generator, shadow=False)), other, {})
     done = cli("train", *args, "--config", config, "--device", "cpu", "--start", other)
     assert done.code == 1
-    assert "other.safetensors: its generator is not as the recipe's" in done.err
+    assert "other.safetensors: its answers cannot be kept" in done.err
+    assert "(shadow False, here True); set keep = false in [schedule]" in done.err
 
 
 def test_the_pinball_loss_is_least_at_its_quantile():
@@ -446,7 +448,14 @@ def test_a_recipe_changes_what_it_names(tmp_path: Path):
         ("[synthesis.sky]\nreach = [1.0]", "reach is [1.0]: it must be a list of 2 numbers"),
         ("[synthesis.sky]\nhaze = -0.5", "[synthesis.sky] haze is -0.5: give 0 or more"),
         ("[synthesis.land]\nscenes = nan", "[synthesis.land] scenes is nan"),
-        ("[synthesis]\ncoarse = 0.9\nmiddle = 0.2", "add up to more than 1"),
+        ("[synthesis]\ncoarse = 0.9\nmiddle = 0.2", "middle add up to 1.1: give at most 1"),
+        ("[synthesis.land]\nsame_class = 0.0", "[synthesis.land] same_class is 0: give more"),
+        ("[synthesis.sensor]\nnoise = [0.0, 0.1]", "[synthesis.sensor] noise is 0: give more"),
+        (
+            "[synthesis.sensor]\nl1c = 0.0\nl2a = 0.0\ntci = 0.0\npicture = 0.0",
+            "[synthesis.sensor] l1c, l2a, tci and picture are 0",
+        ),
+        ("[losses]\nopacity_quantile = 1.5", "[losses] opacity_quantile is 1.5: give a fraction"),
         ("noise_fields = 'many'", "noise_fields is 'many': it must be int"),
         ("noise_fields = 0", "noise_fields is 0: give at least 1"),
         ("[schedule]\njoin = 400.0", "[schedule] join is 400: give a fraction, 0 to 1"),
@@ -515,7 +524,7 @@ def test_without_cloud_fields_those_of_the_repository_are_taken(cli, tmp_path, m
     monkeypatch.setattr(reading, "__file__", str(tmp_path / "a" / "b" / "c" / "library.py"))
     done = cli("train", "--data", tmp_path, "--out", tmp_path / "run")
     assert done.code == 2
-    assert "--cloud-fields is missing: give a folder of them" in done.err
+    assert "--cloud-fields is missing: give a folder of cloud fields" in done.err
 
 
 def test_options_of_another_recipe_are_one_line(cli, tmp_path, sources):
@@ -545,3 +554,13 @@ def test_two_processes_train_together(tmp_path, sources):
     subprocess.run(list(map(str, command)), check=True, cwd=ROOT, timeout=300, capture_output=True)
     assert [line["step"] for line in log(tmp_path / "run")] == [1, 2]
     assert "discriminator" in log(tmp_path / "run")[-1]
+
+
+def test_several_processes_without_a_gpu_refuse_to_look_for_one(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with (
+        pytest.raises(UsageError, match=r"`device` 'cuda' is not available to several processes"),
+        joined_processes("cuda"),
+    ):
+        pass

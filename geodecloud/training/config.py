@@ -1,4 +1,4 @@
-"""Declare the configuration of a training run, and read it from TOML."""
+"""Declare the configuration of a training run at one level, and read it from TOML."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, build, req
 from geodecloud.settings.text import read_text
 
 T = TypeVar("T")
-RECIPES = ("two-level", "physical", "article")  # the first is of two_level.recipe
+RECIPES = ("two-level", "physical", "article")  # the first is declared in two_level.recipe
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class LossWeights:
     """Weights of the generator's losses, and of pixels within them."""
 
     l1: float = 1.0
-    adversarial: float = 0.01  # against an L1 of weight 1, as the article's 1 : 100
+    adversarial: float = 0.01  # beside an L1 of weight 1: the article's ratio, 1 to 100
     opacity: float = 1.0
-    opacity_quantile: float = 0.4  # 0.5 would be the median: see losses.opacity_loss
-    under_opaque: float = 0.15  # weight of a pixel's L1 where the ground cannot be seen
-    without_cloud: float = 0.1  # and where there is no cloud
+    opacity_quantile: float = 0.4  # 0.5 would be the median: see losses.pinball
+    under_opaque: float = 0.15  # weight of a pixel's L1 where opaque cloud hides the ground
+    without_cloud: float = 0.1  # weight of a pixel's L1 where there is no cloud
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
@@ -42,18 +42,18 @@ class Training:
     seed: int = 231
     split_seed: int = 231  # of training and held-out tiles, as in the article
     steps: int = 7000
-    epochs: float = 0  # used instead of steps unless it is 0
+    epochs: float = 0  # replaces steps unless it is 0
     batch_size: int = 32  # over all processes
-    schedule: Literal["one-cycle", "step"] = "one-cycle"  # step: a tenth from 2/3 of the run on
+    schedule: Literal["one-cycle", "step"] = "one-cycle"  # step: rate / 10 after 2/3 of the steps
     generator_rate: float = 8e-4
     discriminator_rate: float = 2e-4
     discriminator_momentum: float = 0.5  # Adam's first beta
     weight_decay: float = 0.01
-    clip_gradient: float = 1.0  # largest norm of the generator's gradient; 0: any
+    clip_gradient: float = 1.0  # largest norm of the generator's gradient; 0: no limit
     warm_up: float = 0.85  # fraction of the steps before the discriminator joins
-    adversarial_ramp: float = 0.05  # fraction of the steps until its full weight
-    ema_decay: float = 0.999  # 0: no average, the weights themselves
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    adversarial_ramp: float = 0.05  # fraction of the steps until the adversarial loss counts fully
+    ema_decay: float = 0.999  # of the averaged weights, each step; 0: no average
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where it is fast
     validate_every: int = 500  # steps; 0: once an epoch
     validation_tiles: int = 480
 
@@ -73,8 +73,8 @@ class Training:
 class Config:
     """Everything that defines a run, except for its data.
 
-    recipe: ``physical``, the clouds of :mod:`geodecloud.data.clouds` in the fractions of
-        ``clouds``; ``article``, the article's overlay, see :mod:`geodecloud.data.article`.
+    recipe: ``physical``: the clouds of :mod:`geodecloud.data.clouds` in the fractions of
+        ``clouds``; ``article``: the article's overlay, see :mod:`geodecloud.data.article`.
     """
 
     recipe: Literal["physical", "article"] = "physical"
@@ -126,10 +126,10 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def from_table(path: Path, kind: type[T], table: dict[str, Any]) -> T:
-    """Return a configuration from a table of the file ``path``.
+    """Return a configuration from a table that was read from ``path``.
 
     Raises:
-        ConfigError: a key is unknown, or a value of the wrong type or out of bounds.
+        ConfigError: a key is unknown, or a value has the wrong type or is out of bounds.
     """
     try:
         return build(kind, table)

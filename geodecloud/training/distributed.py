@@ -1,4 +1,4 @@
-"""Join the processes that ``torchrun`` has started, each with a device of its own."""
+"""Join the processes that ``torchrun`` has started; on GPUs, each has one of its own."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from geodecloud.errors import DataError
+from geodecloud.errors import DataError, UsageError
 from geodecloud.model.device import find_device
 
 
@@ -19,9 +19,9 @@ class Processes:
     """This process among those of the run.
 
     Args:
-        rank: number of this process; process 0 writes.
+        rank: number of this process, from 0.
         count: number of processes.
-        device: where this process computes.
+        device: on which this process computes.
     """
 
     rank: int
@@ -30,24 +30,27 @@ class Processes:
 
     @property
     def writes(self) -> bool:
-        """True if this process validates, saves and prints."""
+        """True for the first process, which validates, saves and prints."""
         return self.rank == 0
 
     def synchronise(self, network: nn.Module) -> nn.Module:
-        """Return the network with gradients averaged over all processes; itself for one process."""
+        """Return the network with gradients averaged over all processes; alone, the network itself.
+
+        BatchNorm's statistics are not averaged: those of the first process are saved.
+        """
         if self.count == 1:
             return network
-        # Statistics of BatchNorm stay each process's own: rank 0's are saved.
         return DistributedDataParallel(network, broadcast_buffers=False)
 
     def refuse_uneven(self, batch_size: int, section: str) -> None:
-        """Refuse a batch that the processes cannot share evenly.
+        """Refuse a batch size that the number of processes does not divide.
 
         Args:
+            batch_size: over all processes.
             section: of the configuration, for the message.
 
         Raises:
-            DataError: it cannot be shared.
+            DataError: the batch cannot be divided evenly.
         """
         if batch_size % self.count:
             raise DataError(
@@ -58,8 +61,11 @@ class Processes:
     def agree(self, facts: dict[str, Any]) -> None:
         """Check that all processes have the same facts.
 
+        Args:
+            facts: by name, which the message shows.
+
         Raises:
-            DataError: the facts differ, for example where machines do not share a disk.
+            DataError: a fact differs, for example as the machines do not share a disk.
         """
         if self.count == 1:
             return
@@ -80,17 +86,18 @@ class Processes:
 
 
 def use_threads(count: int | None) -> None:
-    """Compute with this number of threads on the CPU; None: as many as torch takes."""
+    """Set the number of threads on the CPU; None: leave it to torch."""
     if count:
         torch.set_num_threads(count)
 
 
 @contextmanager
 def joined_processes(name: str = "auto") -> Iterator[Processes]:
-    """Yield this process among those that ``torchrun`` has started, or as the only one.
+    """Yield this process, one of those that ``torchrun`` has started or the only one.
 
     Args:
-        name: of the device; "auto" is a GPU if there is one, of several processes one each.
+        name: of the device. "auto" is a CUDA GPU if there is one. Of several processes each takes
+            a GPU of its own, or all compute on the CPU.
 
     Raises:
         UsageError: the device is not available on this machine.
@@ -105,6 +112,10 @@ def joined_processes(name: str = "auto") -> Iterator[Processes]:
     if name != "cpu" and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+    elif name not in ("auto", "cpu"):
+        raise UsageError(
+            f"`device` {name!r} is not available to several processes; give auto or cpu"
+        )
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), count, device)

@@ -1,4 +1,4 @@
-"""Write a file of JSON objects, one a line, to which a resumed run adds."""
+"""Write a file of JSON objects, one on each line; a resumed run appends to it."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,11 @@ from geodecloud.raster.atomic import atomic_write
 
 
 class JsonLines:
-    """A file of lines, each with its step.
+    """A file of JSON lines, each with its ``step``.
 
     Args:
-        step: of the run. Lines of later steps are removed, since they will be written again.
+        path: of the file.
+        step: of the run. Lines of later steps are removed, since the run writes them again.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -23,13 +24,13 @@ class JsonLines:
                 part.write_text(kept, encoding="utf-8")
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the lines, but for a last line that was cut off."""
+        """Return the lines, without a last one that was cut off."""
         if not self.path.exists():
             return []
         complete = self.path.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in complete if line.strip()]
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write a line; numbers that JSON has not become null."""
+        """Append a line; NaN and infinity become null."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(json_scores(line)) + "\n")

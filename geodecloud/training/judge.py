@@ -1,4 +1,4 @@
-"""Declare what a run is judged by: scores and pictures of held-out land."""
+"""Declare the interface by which a run is validated: scores and pictures of held-out land."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ from torch import Tensor
 class Examples(NamedTuple):
     """Pictures for a figure.
 
-    rows: a row of pictures for each name: float32 (N, 3 or 1, H, W), model range or 0..1.
+    rows: by name, a row of N pictures: float32 (N, 3 or 1, H, W), model range or 0..1.
     captions: of the N columns.
     """
 
@@ -17,12 +17,12 @@ class Examples(NamedTuple):
 
 
 class Judge(Protocol):
-    """Scores the averaged generator of a run on held-out land."""
+    """Validator of a run: it scores the averaged generator on held-out land."""
 
     def scores(self) -> dict[str, float]:
         """Return the scores by name; the best model is that with the highest ``psnr_restored``."""
         ...
 
     def examples(self) -> Examples:
-        """Return windows before and after, each with its kind of cloud."""
+        """Return windows before and after restoring, each captioned with its kind of cloud."""
         ...

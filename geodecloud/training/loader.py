@@ -1,4 +1,4 @@
-"""Read the tiles of a run, and yield them in batches."""
+"""Read the tiles of a run at one level, and yield them in batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ from geodecloud.errors import DataError
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Reading
 
-_WATER_SEED = 2_000_003  # keeps the choice of water apart from all other random numbers
-_TILES_AT_ONCE = 1024  # when all tiles are searched for water
+_WATER_SEED = 2_000_003  # added to the seed, so that water is chosen by numbers of its own
+_TILES_AT_ONCE = 1024  # converted at once in the search for water, to bound the memory
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Data:
     """The tiles of a run.
 
     Args:
-        about: origin of the tiles, for the model file.
+        training: tiles to train on.
+        held_out: tiles to validate on.
+        about: origin of the tiles, for the metadata of the model file.
     """
 
     training: Tiles
@@ -44,8 +46,8 @@ class ClearSources:
     Args:
         eurosat: folder or zip.
         scenes: folder of clear GeoTIFFs; None: EuroSAT alone.
-        classes: read these of EuroSAT's land-cover classes only; none: all.
-        on_bad: treatment of files that cannot be read: "error", or "skip" them and count.
+        classes: of EuroSAT's land cover, to read these alone; empty: all.
+        on_bad: treatment of files that cannot be read: "error", or "skip" and count them.
         reading: scale and offset of the scenes.
     """
 
@@ -56,7 +58,11 @@ class ClearSources:
     reading: Reading = field(default_factory=Reading)
 
     def eurosat_tiles(self, split_seed: int, held_out: int) -> tuple[Tiles, Tiles]:
-        """Return EuroSAT's training part, and ``held_out`` of its other tiles at most."""
+        """Return EuroSAT's training part, and at most ``held_out`` of its other tiles.
+
+        Raises:
+            DataError: there are no tiles, or a file cannot be read.
+        """
         load = partial(
             load_eurosat, self.eurosat, classes=self.classes, on_bad=self.on_bad, seed=split_seed
         )
@@ -67,14 +73,15 @@ class Sources(ClearSources):
     """The files that the tiles of a run are read from."""
 
     def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> Data:
-        """Read EuroSAT's training part and the scenes' tiles, and some held-out tiles.
+        """Read EuroSAT's training part, the tiles of the scenes, and some held-out tiles.
 
         Args:
-            validation_tiles: number of held-out tiles at most.
-            split_seed: of EuroSAT's parts.
+            validation_tiles: largest number of held-out tiles.
+            split_seed: of EuroSAT's division into training and held-out tiles.
 
         Raises:
             DataError: there are no tiles, or a file cannot be read.
+            SceneError: a scene or mask cannot be read.
         """
         training, held_out = self.eurosat_tiles(split_seed, validation_tiles)
         about: dict[str, Any] = {"eurosat_tiles": len(training), "split_seed": split_seed}
@@ -90,13 +97,14 @@ class Sources(ClearSources):
 
 
 class Batch(NamedTuple):
-    """Tiles, and the numbers that their random numbers depend on.
+    """N tiles, and the epoch and items that seed their random numbers.
 
-    clear: float32 (N, 3, 64, 64) in model range.
-    neighbours: float32 (N, 3, 3, 64, 64), for each tile the three that follow it in the data.
-    water: float32 (N, 3, 64, 64), for each tile a tile of water; itself where there is none.
+    clear: float32 (N, 3, 64, 64), model range.
+    neighbours: float32 (N, 3, 3, 64, 64), the three tiles that follow each tile in the data.
+    water: float32 (N, 3, 64, 64), a tile of water for each tile; the tile itself if no tile of the
+        data is water.
     epoch: of the run.
-    items: numbers of the tiles in the data, N.
+    items: index of each tile in the data.
     """
 
     clear: Tensor
@@ -106,7 +114,7 @@ class Batch(NamedTuple):
     items: tuple[int, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the same batch on a device."""
+        """Return the batch on a device."""
         clear, neighbours, water = (part.to(device, non_blocking=True) for part in self[:3])
         return Batch(clear, neighbours, water, self.epoch, self.items)
 
@@ -114,14 +122,17 @@ class Batch(NamedTuple):
 def batches(
     tiles: Tiles, seed: int, batch_size: int, start: int, process: tuple[int, int] = (0, 1)
 ) -> Iterator[Batch]:
-    """Yield endless batches from step ``start`` on; each epoch takes each tile once.
+    """Yield batches without end, from step ``start`` on.
 
-    The appearance of a tile in an epoch depends on (seed, epoch, tile) only.
+    Each epoch yields each tile at most once, in a new order; an incomplete last batch is left out.
+    The random numbers of a tile depend on (seed, epoch, item) only.
 
     Args:
+        tiles: training data.
+        seed: of the run.
         batch_size: over all processes.
         start: the first step.
-        process: (rank, count): each batch is divided among the processes.
+        process: (rank, count): each process gets every ``count``-th tile of a batch.
 
     Raises:
         DataError: there are fewer tiles than one batch.
@@ -133,7 +144,7 @@ def batches(
         )
     rank, count = process
     per_epoch = len(tiles) // batch_size
-    all_water = _find_water(tiles)
+    water_items = _find_water(tiles)
     step = start
     while True:
         epoch, position = divmod(step, per_epoch)
@@ -142,10 +153,10 @@ def batches(
         following = (chosen[:, None] + np.arange(1, 4)) % len(tiles)
         items = tuple(chosen.tolist())
         water = chosen
-        if len(all_water):
+        if len(water_items):
             draw = draw_numbers(seed + _WATER_SEED, epoch, items, ("water",))
-            index = draw.uniform("water").flatten().numpy() * len(all_water)
-            water = all_water[index.astype(int)]
+            index = draw.uniform("water").flatten().numpy() * len(water_items)
+            water = water_items[index.astype(int)]
         clear, neighbours, beside = (
             torch.from_numpy(eurosat_to_model(tiles.pixels[part]))
             for part in (chosen, following, water)
@@ -155,6 +166,7 @@ def batches(
 
 
 def _find_water(tiles: Tiles) -> NDArray[np.intp]:
+    """Return the indices of the tiles of water, (count,)."""
     starts = range(0, len(tiles), _TILES_AT_ONCE)
     parts = [eurosat_to_model(tiles.pixels[first : first + _TILES_AT_ONCE]) for first in starts]
     return np.flatnonzero(np.concatenate([is_water(torch.from_numpy(p)).numpy() for p in parts]))

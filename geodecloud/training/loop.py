@@ -14,7 +14,16 @@ from geodecloud.training.writer import RunWriter
 
 
 def begin(run: State, out: Path, start: Path | None) -> None:
-    """Take over the weights of ``start``, and the state of ``out`` where there is one."""
+    """Load the weights of ``start``, then the state of ``out`` if it holds one.
+
+    Args:
+        start: a model file, or at two levels the state of another run; None: random weights.
+
+    Raises:
+        DataError: the processes have different states, data or configurations.
+        GeodecloudError: the state is damaged, or of another configuration or other data.
+        ModelError: ``start`` cannot be read.
+    """
     if start:
         run.start_from(start)
     if (out / "last.pt").exists():
@@ -24,11 +33,11 @@ def begin(run: State, out: Path, start: Path | None) -> None:
 
 
 def check_run(out: Path, monitoring: Monitoring, *, resume: bool) -> None:
-    """Check that a folder holds no run, or that the run is to be resumed, and that it can be shown.
+    """Check that a run may write to ``out``, and that it can be monitored as wanted.
 
     Raises:
-        GeodecloudError: ``out`` holds a run.
-        UsageError: TensorBoard is asked for, but not installed.
+        GeodecloudError: ``out`` holds a run, and ``resume`` is false.
+        UsageError: ``log_dir`` is given, but TensorBoard is not installed.
     """
     if (out / "last.pt").exists() and not resume:
         raise GeodecloudError(f"{out}: holds a run; give `resume`, or another `out`")
@@ -43,19 +52,20 @@ def take_steps(
     writer: RunWriter | None,
     monitoring: Monitoring,
 ) -> None:
-    """Take all steps that remain. Ctrl-C and a request to end save the state first.
+    """Take all steps that remain. On Ctrl-C or a request to end, save the state first.
 
     Args:
-        losses: yields the losses of each step after it was taken.
-        is_due: whether everything is to be written after a step; after the last it is.
+        losses: takes a step each time, and yields its losses.
+        is_due: returns whether to validate and write after this step. The last step is always due.
         writer: None in processes that do not write.
+        monitoring: whether progress is shown.
     """
     progress = Progress(run, hidden=monitoring.quiet or not writer)
     if run.step:
-        progress.say(f"resumed after step {run.step} of {run.size[0]}")
+        progress.say(f"resumed after step {run.step} of {run.steps}")
     try:
         while _take_step(run, losses, writer, progress):
-            if (run.step == run.size[0] or is_due()) and writer:
+            if (run.step == run.steps or is_due()) and writer:
                 progress.say(writer.write(progress.images_per_second))
     except (KeyboardInterrupt, Stopped):
         if writer:
@@ -73,8 +83,8 @@ def _take_step(
 ) -> bool:
     """Take a step and return True, or False where none remains.
 
-    A request to end waits for the end of the step, and the state is saved then. Not so where
-    there are several processes: they may wait in the step for one that has gone.
+    A request to end waits for the end of the step; then the state is saved. With several processes
+    neither happens: a step may wait for a process that has ended, and would never end itself.
     """
     alone = run.processes.count == 1
     try:
@@ -85,7 +95,7 @@ def _take_step(
                 if writer:
                     writer.add(step)
     except (KeyboardInterrupt, Stopped):
-        if alone and writer and run.step < run.size[0]:
+        if alone and writer and run.step < run.steps:
             writer.save()
         raise
     return step is not None

@@ -23,13 +23,18 @@ def restoration_loss(
 ) -> Tensor:
     """Return the L1 of the restored channels, with a weight for each pixel.
 
-    Under opaque cloud the ground is unknown: full weight there would teach the mean of the
-    training set. Without cloud the opacity keeps the pixel as it is, whatever is restored: full
-    weight there would teach to remove half of a cloud, in case there is none.
+    Under opaque cloud the ground is unknown: with full weight there, the generator would learn the
+    mean of the training set. Without cloud an opacity of 0 keeps the pixel, whatever is restored:
+    with full weight there, the generator would learn to remove half of a cloud that may be none.
 
     Args:
-        restored, target: float32 (N, 3, H, W) in model range.
-        opacity, shadow: float32 (N, 1, H, W), 0..1; no shadow: there is none in the data.
+        restored, target: float32 (N, 3, H, W), model range.
+        opacity, shadow: true ones, float32 (N, 1, H, W), 0..1; None: the data has no shadows.
+        plan: has the weights ``under_opaque`` (opacity 1) and ``without_cloud``. Other pixels weigh
+            from ``under_opaque`` to 1, by their opacity.
+
+    Returns:
+        The weighted mean, a scalar in model range.
     """
     weight = 1 - (1 - plan.under_opaque) * opacity
     clear = opacity < _CLEAR
@@ -41,7 +46,7 @@ def restoration_loss(
 
 
 def pinball(predicted: Tensor, opacity: Tensor, quantile: float) -> Tensor:
-    """Return the pinball loss of the opacity (Koenker and Bassett 1978).
+    """Return twice the mean pinball loss of the opacity (Koenker and Bassett 1978), a scalar.
 
     Its minimum is a quantile of the possible opacities. With a low quantile, pixels that may be
     ground count as ground, so that clear pixels stay as they are. At 0.5 the loss is the L1.
@@ -55,13 +60,21 @@ def pinball(predicted: Tensor, opacity: Tensor, quantile: float) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, restored: Tensor) -> Tensor:
-    """Return the discriminator's loss: real tiles are 1, restored ones 0; logits (N,) each."""
+    """Return the discriminator's loss: the cross entropy of real tiles as 1, restored ones as 0.
+
+    Args:
+        real, restored: the discriminator's logits, float32 (N,).
+    """
     ones, zeros = real.new_ones(real.shape), restored.new_zeros(restored.shape)
     loss: Tensor = (bce(real, ones) + bce(restored, zeros)) / 2
     return loss
 
 
 def adversarial_loss(restored: Tensor) -> Tensor:
-    """Return the generator's loss against the discriminator, which should say 1; logits (N,)."""
+    """Return the generator's adversarial loss: the cross entropy of restored tiles as 1.
+
+    Args:
+        restored: the discriminator's logits, float32 (N,).
+    """
     loss: Tensor = bce(restored, restored.new_ones(restored.shape))
     return loss

@@ -17,7 +17,7 @@ class Means:
             self._counts[name] += 1
 
     def take(self) -> dict[str, float]:
-        """Return the means, and begin anew."""
+        """Return the means since the last call, and start over."""
         means = {name: self._sums[name] / self._counts[name] for name in self._sums}
         self._sums.clear()
         self._counts.clear()

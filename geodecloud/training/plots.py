@@ -1,4 +1,4 @@
-"""Plot the losses of a run, and tiles before and after, as the article does."""
+"""Plot the losses of a run, and windows before and after restoring, as the article does."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from geodecloud.training.judge import Examples
 _LOSSES = ("restored", "colour", "opacity", "shadow")
 _ADVERSARIAL = ("discriminator", "adversarial")
 _SCORES = {"psnr_input": "under cloud", "psnr_restored": "restored"}
-_FEW = 40  # points up to which each has a dot
+_FEW = 40  # number of points up to which each has a marker
 
 
 def plot_losses(losses: list[dict[str, Any]], scores: list[dict[str, Any]], path: Path) -> None:
-    """Plot losses and scores over the steps, as PNG.
+    """Plot losses and scores over the steps, and write a PNG.
 
     Args:
         losses: lines of ``losses.jsonl``.
@@ -39,6 +39,7 @@ def plot_losses(losses: list[dict[str, Any]], scores: list[dict[str, Any]], path
 
 
 def _plot(axes: Axes, lines: list[dict[str, Any]], names: dict[str, str]) -> None:
+    """Plot a curve for each of ``names`` (name in the lines: label) that the lines have."""
     for name, label in names.items():
         points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
         if points:
@@ -51,9 +52,9 @@ def _plot(axes: Axes, lines: list[dict[str, Any]], names: dict[str, str]) -> Non
 
 
 def plot_tiles(examples: Examples, path: Path) -> None:
-    """Plot pictures as PNG, a row for each name, a column for each caption.
+    """Plot pictures, a row for each name and a column for each caption, and write a PNG.
 
-    Light beyond the model range is white.
+    Light beyond the model range is shown white.
     """
     rows, captions = examples
     figure = Figure(figsize=(1.3 * len(captions), 1.35 * len(rows) + 0.3), layout="constrained")
@@ -69,5 +70,6 @@ def plot_tiles(examples: Examples, path: Path) -> None:
 
 
 def _write(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without a display."""
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)

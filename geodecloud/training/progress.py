@@ -1,4 +1,4 @@
-"""Show the progress of a run: a bar on a terminal, elsewhere a line at intervals."""
+"""Show the progress of a run: a bar on a terminal, elsewhere a line every half minute."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from tqdm import tqdm
 from geodecloud.training.means import Means
 from geodecloud.training.state import State
 
-_LINE_EVERY = 30.0  # seconds from one line to the next where stderr is no terminal
+_LINE_EVERY = 30.0  # seconds from one line to the next if stderr is no terminal
 
 
 class Progress:
@@ -22,21 +22,19 @@ class Progress:
         self.run, self.hidden = run, hidden
         self._first, self._begun = run.step, time.monotonic()
         self._shown, self._means = self._begun, Means()
-        steps, _ = run.size
-        # None: a bar on a terminal only.
+        # For tqdm, None disables the bar unless stderr is a terminal.
         self._bar = tqdm(
-            total=steps, initial=run.step, unit="step", disable=True if hidden else None
+            total=run.steps, initial=run.step, unit="step", disable=True if hidden else None
         )
 
     @property
     def images_per_second(self) -> float:
-        """Mean rate since the run began or was resumed, with all that was written."""
-        _, batch_size = self.run.size
-        return batch_size * self._rate
+        """Mean rate since the run began or was resumed, the time of validation included."""
+        return self.run.batch_size * self._rate
 
     @property
     def _rate(self) -> float:
-        """Steps per second."""
+        """Mean rate in steps per second."""
         return (self.run.step - self._first) / max(time.monotonic() - self._begun, 1e-9)
 
     def add(self, losses: dict[str, float]) -> None:
@@ -50,13 +48,14 @@ class Progress:
             self._bar.update()
             return
         self._means.add(losses)
-        now, (steps, _) = time.monotonic(), self.run.size
-        if now - self._shown >= _LINE_EVERY or self.run.step == steps:
+        now = time.monotonic()
+        if now - self._shown >= _LINE_EVERY or self.run.step == self.run.steps:
             self._shown = now
             self.say(self._line())
 
     def _line(self) -> str:
-        step, (steps, _) = self.run.step, self.run.size
+        """Return step, time left, rate and the mean losses since the last line."""
+        step, steps = self.run.step, self.run.steps
         left = tqdm.format_interval((steps - step) / max(self._rate, 1e-9))
         losses = ", ".join(f"{name} {value:.4f}" for name, value in self._means.take().items())
         return (
@@ -65,10 +64,10 @@ class Progress:
         )
 
     def say(self, line: str) -> None:
-        """Show a line, above the bar where there is one."""
+        """Show a line; on a terminal, above the bar."""
         if not self.hidden:
             self._bar.write(line, file=sys.stderr)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """End the bar; it stays on the terminal."""
         self._bar.close()

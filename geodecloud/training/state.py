@@ -1,6 +1,7 @@
-"""Hold the state of a training run: networks, optimizers, schedules; save and resume it."""
+"""Hold the state of a training run: networks, optimizers, schedules; save it and resume from it."""
 
 import copy
+import dataclasses
 import math
 import struct
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from geodecloud.errors import GeodecloudError, OutputError
 from geodecloud.model.checkpoint import load_generator
+from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object_input
 from geodecloud.raster.atomic import atomic_write
@@ -23,25 +25,37 @@ from geodecloud.training.distributed import Processes
 if TYPE_CHECKING:
     from geodecloud.training.two_level.recipe import Recipe, Schedule
 
-_FACTS = ("step", "best", "data", "started_from")  # what is saved beside the networks
-DAMAGED = (OSError, RuntimeError, ValueError, EOFError, struct.error, PickleError, KeyError)
+_FACTS = ("step", "best", "data", "started_from")  # attributes that are saved beside the networks
+# Errors of torch.load and load_state_dict for a file that is damaged or of other networks.
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    struct.error,
+    PickleError,
+)
 
 
 class State:
     """Everything that a resumed run needs to be the same run.
 
-    A subclass adds networks and optimizers; what has a ``state_dict`` is saved.
+    A subclass adds networks and optimizers; :meth:`save` saves all that have a ``state_dict``.
 
     Args:
-        config: what a resumed run must have in common with this one.
-        plan: its schedule.
-        data: digest of the training data, which a resumed run must share, too.
+        config: a run resumes only from a state of the same configuration.
+        plan: the schedule of ``config``.
+        processes: of the run.
+        data: digest of the training data; a run resumes only from a state of the same data.
 
     Attributes:
+        step: number of steps taken.
         average: the generator's weights, averaged over the steps.
         synchronised: generator and discriminator, with gradients averaged over the processes.
-        best: the highest validation score so far.
-        started_from: metadata of the model that is tuned.
+        best: the highest ``psnr_restored`` so far, dB.
+        started_from: metadata of the model that the run tunes; None: random weights.
     """
 
     generator: UNet
@@ -62,8 +76,8 @@ class State:
         self.step, self.best = 0, -math.inf
         self.started_from: dict[str, Any] | None = None
 
-    def _hold(self, generator: UNet, average: UNet, discriminator: ResNet) -> None:
-        """Put the networks on the device; the average begins as the generator."""
+    def _set_networks(self, generator: UNet, average: UNet, discriminator: ResNet) -> None:
+        """Put the networks on the device; the average begins as a copy of the generator."""
         average.load_state_dict(generator.state_dict())
         average.requires_grad_(False).eval()
         for network in (generator, average, discriminator):
@@ -75,17 +89,22 @@ class State:
         }
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Number of steps, and images of each."""
-        return self.plan.steps, self.plan.batch_size
+    def steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self.plan.steps
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images of a step, over all processes."""
+        return self.plan.batch_size
 
     @property
     def learning_rate(self) -> float:
-        """The generator's learning rate."""
+        """The current learning rate of the generator."""
         return float(self.generator_optimizer.param_groups[0]["lr"])
 
     def start_from(self, model: Path) -> None:
-        """Take over the weights of a model file."""
+        """Start from the weights of a model file."""
         raise NotImplementedError
 
     def parts(self) -> dict[str, Any]:
@@ -111,7 +130,7 @@ class State:
         """Resume from a saved state of the same configuration and data.
 
         Raises:
-            GeodecloudError: the file is damaged, or of another run.
+            GeodecloudError: the file is damaged, or of another configuration or other data.
         """
         try:
             state = torch.load(path, map_location=self.processes.device, weights_only=True)
@@ -145,7 +164,7 @@ class Run(State):
         self.config: Config = config
         torch.manual_seed(plan.seed)
         generator, discriminator = UNet(config.generator), ResNet(config.discriminator)
-        self._hold(generator, copy.deepcopy(generator), discriminator)
+        self._set_networks(generator, copy.deepcopy(generator), discriminator)
         self.generator_optimizer = AdamW(
             self.generator.parameters(), plan.generator_rate, weight_decay=plan.weight_decay
         )
@@ -159,6 +178,7 @@ class Run(State):
         self.discriminator_schedule = self._schedule(self.discriminator_optimizer)
 
     def _schedule(self, optimizer: AdamW) -> LRScheduler:
+        """Return the schedule of an optimizer's rate, as the configuration names it."""
         plan = self.config.training
         if plan.schedule == "step":  # the article's StepLR(10, 0.1) over 15 epochs
             first = 0 if optimizer is self.generator_optimizer else plan.warm_up * plan.steps
@@ -179,24 +199,33 @@ class Run(State):
         return self.config.losses.adversarial * ramp
 
     def start_from(self, model: Path) -> None:
-        """Take over the weights of a model file.
+        """Start from the weights of a model file.
 
         Raises:
             GeodecloudError: the model's generator has another shape than the configuration's.
-            ModelError: the model cannot be read.
+            ModelError: the file cannot be read.
         """
         generator, info = load_generator(model)
         plan = self.config.generator
         if plan.dark_object and not info.plan.dark_object:
             generator = with_dark_object_input(generator)
         if generator.plan != plan:
-            raise GeodecloudError(f"{model}: its generator is {info.plan}, not {plan}")
+            text = shape_differences(generator.plan, plan)
+            raise GeodecloudError(
+                f"{model}: its generator has another shape ({text}); give its shape in [generator]"
+            )
         self.generator.load_state_dict(generator.state_dict())
         self.average.load_state_dict(generator.state_dict())
         self.started_from = info.metadata
 
 
+def shape_differences(theirs: GeneratorPlan, ours: GeneratorPlan) -> str:
+    """Return the values of a model's generator that differ from the configuration's, as text."""
+    return ", ".join(_differences(dataclasses.asdict(theirs), dataclasses.asdict(ours)))
+
+
 def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """Return the values of a saved configuration that differ from ours, each as text."""
     found = []
     for name, value in ours.items():
         other = theirs.get(name)

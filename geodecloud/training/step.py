@@ -1,4 +1,4 @@
-"""Update both networks once: discriminator, then generator, with one generator pass for both."""
+"""Update both networks once, discriminator then generator, with one generator pass for both."""
 
 from collections.abc import Sequence
 
@@ -25,10 +25,13 @@ from geodecloud.training.update import (
 
 
 def train_step(run: Run, batch: Batch) -> dict[str, float]:
-    """Update both networks, during the warm-up the generator alone; return the losses.
+    """Update both networks, or during the warm-up the generator alone.
+
+    Returns:
+        The losses by name, without their weights.
 
     Raises:
-        DataError: a loss is not finite.
+        DataError: the generator's loss is not finite.
     """
     config, epoch, items = run.config, batch.epoch, batch.items
     changes = augmentation_draw(config.training.seed, epoch, items).to(batch.clear.device)
@@ -63,21 +66,22 @@ def put_clouds(
 ) -> Clouded:
     """Put the clouds of the configuration's recipe over clear tiles.
 
-    Haze over nothing but water is the same picture as paler water. It has to be taken for one of
-    them, and to change clear water is the worse mistake: no haze is put over water, unless the
-    configuration wants no tile without cloud.
+    Haze over water alone looks like paler water. Training has to decide for one of them, and to
+    change clear water is the worse mistake. So no haze is put over water, unless the configuration
+    wants no tile without cloud.
 
     Args:
-        clear: float32 (N, 3, H, W) in model range.
+        clear: float32 (N, 3, H, W), model range.
         config: of the run; its seed, the epoch and the item define each cloud.
-        items: numbers of the tiles in the data.
+        epoch: of the run.
+        items: index of each tile in the data.
         around: as for :func:`geodecloud.data.clouds.simulate_clouds`.
     """
     seed = config.training.seed
     if config.recipe == "article":
         return overlay_noise(clear, article_draw(seed, epoch, items).to(clear.device))
     draw = cloud_draw(seed, epoch, items).to(clear.device)
-    return simulate_clouds(clear, draw, config.clouds, around, _spared(clear, config))
+    return simulate_clouds(clear, draw, config.clouds, around, _without_haze(clear, config))
 
 
 def cloud_names(clear: Tensor, config: Config, epoch: int, items: Sequence[int]) -> tuple[str, ...]:
@@ -85,18 +89,22 @@ def cloud_names(clear: Tensor, config: Config, epoch: int, items: Sequence[int])
     if config.recipe == "article":
         return ("Perlin noise",) * len(items)
     draw = cloud_draw(config.training.seed, epoch, items).to(clear.device)
-    kinds = draw_kind(draw, config.clouds, _spared(clear, config)).flatten().tolist()
+    kinds = draw_kind(draw, config.clouds, _without_haze(clear, config)).flatten().tolist()
     texts = [kind.text for kind in KINDS.values()]
     return tuple(texts[kind] for kind in kinds)
 
 
-def _spared(clear: Tensor, config: Config) -> Tensor | None:
-    """Return the tiles over which no haze is put, bool (N,); None: no tile."""
+def _without_haze(clear: Tensor, config: Config) -> Tensor | None:
+    """Return bool (N,), true for tiles over which no haze is put; None: for no tile."""
     return is_water(clear) if config.clouds.none > 0 else None
 
 
 def model_input(clouded: Clouded, config: Config) -> Tensor:
-    """Return the generator's input: cloudy tiles, with their dark object if it has that input."""
+    """Return the generator's input: cloudy tiles, and their dark object if the generator takes it.
+
+    Returns:
+        float32 (N, 3 or 6, H, W).
+    """
     if not config.generator.dark_object:
         return clouded.cloudy
     return with_dark_object(clouded.cloudy, clouded.dark_object)
@@ -105,7 +113,7 @@ def model_input(clouded: Clouded, config: Config) -> Tensor:
 def _generator_losses(
     run: Run, clouded: Clouded, output: Tensor, adversarial_weight: float
 ) -> dict[str, tuple[float, Tensor]]:
-    """Return each loss of the generator with its weight."""
+    """Return each loss of the generator by name: its weight, and its value, a scalar."""
     plan = run.config.losses
     loss = restoration_loss(output[:, :3], clouded.target, clouded.opacity, plan)
     parts = {"restored": (plan.l1, loss)}

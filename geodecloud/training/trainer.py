@@ -1,4 +1,4 @@
-"""Train a model, from the first step to the last, through interruptions."""
+"""Train a model at one level, from the first step to the last, through interruptions."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -37,16 +37,18 @@ def train(
 
     Args:
         out: a folder, made if it does not exist.
-        start: a model file whose weights to start with.
+        start: a model file to start from; None: random weights.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
         monitoring: how the run shows and logs its progress.
 
     Raises:
-        DataError: too few tiles, processes that disagree, or a loss that is not finite.
-        GeodecloudError: ``out`` holds a run, or one of another configuration or of other tiles.
+        DataError: there are too few tiles, processes disagree, or a loss is not finite.
+        GeodecloudError: ``out`` holds a run and ``resume`` is false, or it holds a run of another
+            configuration or of other tiles; or the generator of ``start`` has another shape.
+        ModelError: ``start`` cannot be read.
         OutputError: a file cannot be written.
-        UsageError: the device is not there, or TensorBoard is not installed.
+        UsageError: the device is not available, or TensorBoard is not installed.
     """
     check_run(out, monitoring, resume=resume)
     with joined_processes(device) as processes:
@@ -63,7 +65,11 @@ def train(
 
 
 def _settled(config: Config, tiles: int, processes: Processes) -> Config:
-    """Return the configuration with steps and precision as the data and the machine decide."""
+    """Return the configuration with steps, precision and validation settled by data and machine.
+
+    Raises:
+        DataError: the processes cannot divide a batch evenly.
+    """
     plan = config.training
     processes.refuse_uneven(plan.batch_size, "training")
     epoch = max(tiles // plan.batch_size, 1)

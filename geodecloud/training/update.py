@@ -1,4 +1,4 @@
-"""Update the networks of a run of any recipe."""
+"""Update the networks of a run, of any recipe."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from geodecloud.training.state import State
 
 
 def predict(run: State, network: nn.Module, images: Tensor) -> Tensor:
-    """Return the output of a network, computed in the run's precision, in float32."""
+    """Compute the output of a network in the run's precision, and return it as float32."""
     bf16 = run.plan.precision == "bf16"
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         out: Tensor = network(images.contiguous(memory_format=torch.channels_last))
@@ -16,10 +16,13 @@ def predict(run: State, network: nn.Module, images: Tensor) -> Tensor:
 
 
 def update_discriminator(run: State, clear: Tensor, restored: Tensor) -> Tensor:
-    """Teach the discriminator to tell clear images from restored ones; return its loss.
+    """Update the discriminator, so that it tells clear images from restored ones; return its loss.
 
-    Each kind is a batch of its own, as restored images are when they are judged: the statistics
-    of a mixed batch would be others.
+    Clear and restored images are batches of their own, as restored images are for
+    :func:`judge_restored`. In a mixed batch, BatchNorm would have other statistics.
+
+    Args:
+        clear, restored: float32 (N, 3, H, W), model range.
     """
     network = run.synchronised["discriminator"]
     loss = discriminator_loss(predict(run, network, clear), predict(run, network, restored))
@@ -30,8 +33,8 @@ def update_discriminator(run: State, clear: Tensor, restored: Tensor) -> Tensor:
 
 
 def judge_restored(run: State, restored: Tensor) -> Tensor:
-    """Return the generator's loss for images that the discriminator does not take for clear."""
-    # The bare network: here the discriminator gets no gradient, and none is averaged.
+    """Return the generator's adversarial loss for restored images, float32 (N, 3, H, W)."""
+    # Not the synchronised network: the discriminator gets no gradient here, so none is averaged.
     run.discriminator.requires_grad_(False)
     loss = adversarial_loss(predict(run, run.discriminator, restored))
     run.discriminator.requires_grad_(True)
@@ -39,7 +42,7 @@ def judge_restored(run: State, restored: Tensor) -> Tensor:
 
 
 def update_generator(run: State, loss: Tensor) -> None:
-    """Take one step of the generator down its loss."""
+    """Update the generator by the gradient of its loss."""
     run.generator_optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if run.plan.clip_gradient:
@@ -51,13 +54,17 @@ def update_generator(run: State, loss: Tensor) -> None:
 def update_average(run: State, decay: float) -> None:
     """Move the average of the generator's weights and statistics towards the generator.
 
-    ``torch.optim.swa_utils.AveragedModel`` has a constant decay, copies the weights of the first
-    step, and rounds the average of whole numbers.
+    Why not ``torch.optim.swa_utils.AveragedModel``: its decay is constant, it copies the weights of
+    the first step, and it rounds the average of whole numbers.
+
+    Args:
+        decay: weight of the old average, 0..1.
     """
     states = run.average.state_dict().values(), run.generator.state_dict().values()
     pairs = list(zip(*states, strict=True))
     ours, theirs = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-    torch._foreach_lerp_(list(ours), list(theirs), 1 - decay)  # one call: a GPU waits for calls
+    # One call for all tensors: on a GPU many small calls take longer than the work.
+    torch._foreach_lerp_(list(ours), list(theirs), 1 - decay)
     for own, other in pairs:
         if not own.is_floating_point():
             own.copy_(other)

@@ -18,15 +18,15 @@ from geodecloud.training.state import Run
 from geodecloud.training.step import cloud_names, model_input, put_clouds
 from geodecloud.training.update import predict
 
-_EPOCH = 1 << 20  # training never sees this epoch's clouds
+_EPOCH = 1 << 20  # training never reaches this epoch, so it never sees its clouds
 _FIGURE_TILES = 10
-_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden; below which it is clear
+_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden, and below which it is clear
 
 
 class RestoredTiles(NamedTuple):
     """Tiles under cloud, restored by the averaged generator.
 
-    clouded: the tiles before.
+    clouded: the tiles before restoring, and the truth.
     restored: float32 (N, 3, H, W) in model range.
     opacity: float32 (N, 1, H, W), 0..1; NaN from a generator without opacity.
     """
@@ -37,18 +37,18 @@ class RestoredTiles(NamedTuple):
 
 
 class Judge:
-    """Judge of a run at one level."""
+    """Validator of a run at one level, see :class:`geodecloud.training.judge.Judge`."""
 
     def __init__(self, run: Run, data: Data) -> None:
         self.run, self.held_out, self.tiles = run, data.held_out, len(data.training)
 
     def scores(self) -> dict[str, float]:
-        """Return the epoch and the scores of :func:`validate`."""
+        """Return the scores of :func:`validate`, and the epoch."""
         epoch = self.run.step * self.run.config.training.batch_size / self.tiles
         return {"epoch": round(epoch, 3), **validate(self.run, self.held_out)}
 
     def examples(self) -> Examples:
-        """Return ten held-out tiles before and after."""
+        """Return ten held-out tiles before and after restoring."""
         count = min(_FIGURE_TILES, len(self.held_out))
         shown = np.linspace(0, len(self.held_out) - 1, count).astype(int).tolist()
         tiles = restore_tiles(self.run, self.held_out, shown)
@@ -62,7 +62,11 @@ class Judge:
 
 @torch.inference_mode()
 def restore_tiles(run: Run, tiles: Tiles, items: list[int]) -> RestoredTiles:
-    """Restore the tiles of these numbers under the clouds of validation, always the same."""
+    """Restore some tiles under the clouds of validation, which are always the same.
+
+    Args:
+        items: indices of the tiles.
+    """
     clouded = put_clouds(_clear_tiles(run, tiles, items), run.config, _EPOCH, items)
     output = predict(run, run.average, model_input(clouded, run.config))
     opacity = output[:, 3:] if run.config.generator.opacity else output[:, :1] * torch.nan
@@ -70,17 +74,21 @@ def restore_tiles(run: Run, tiles: Tiles, items: list[int]) -> RestoredTiles:
 
 
 def _clear_tiles(run: Run, tiles: Tiles, items: list[int]) -> Tensor:
-    """Return the tiles of these numbers on the run's device: float32 (N, 3, 64, 64)."""
+    """Return some tiles on the run's device: float32 (N, 3, 64, 64), model range."""
     return torch.from_numpy(eurosat_to_model(tiles.pixels[items])).to(run.processes.device)
 
 
 def validate(run: Run, held_out: Tiles) -> dict[str, float]:
-    """Return PSNR in dB and SSIM of input and restored tiles, over the held-out tiles.
+    """Return the scores of the averaged generator over the held-out tiles.
 
-    The PSNR is over the pixels whose ground can be seen (opacity below 0.9); below the others the
-    ground is invented. ``changed_clear`` is the fraction of the pixels without cloud that the
-    opacity would change, ``opacity_mae`` the mean error of the opacity; a generator without
-    opacity has neither.
+    Returns:
+        ``psnr_input``, ``psnr_restored``: dB, over the pixels whose ground can be seen (opacity
+            below 0.9); below the others it is invented.
+        ``ssim_input``, ``ssim_restored``: means over the tiles.
+        ``opacity_mae``: mean absolute error of the opacity.
+        ``changed_clear``: fraction of the pixels without cloud that restoring would change.
+
+        A generator without opacity has neither of the last two.
     """
     sums: dict[str, float] = defaultdict(float)
     size = run.config.training.batch_size
@@ -114,7 +122,7 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
 
 
 def _ssim(images: Tensor, truths: Tensor) -> Tensor:
-    """Return the SSIM of each image, (N, 3, H, W) each -> (N,)."""
+    """Return the SSIM of each image: (N, 3, H, W) each -> (N,)."""
     pairs = zip(images.cpu().numpy(), truths.cpu().numpy(), strict=True)
     valid = np.ones(images.shape[-2:], bool)
     return torch.tensor([ssim(image, truth, valid) for image, truth in pairs])

@@ -1,4 +1,4 @@
-"""Write what a run has made so far: losses, scores, models, figures and its state."""
+"""Write the losses, scores, models, figures and the state of a run."""
 
 import importlib
 import importlib.util
@@ -21,21 +21,21 @@ from geodecloud.training.state import State
 _README = """\
 # A training run of geodecloud
 
-At step {step} of {steps}. This page is written anew with each saved state.
+At step {step} of {steps}. This page is rewritten with each saved state.
 
-| file | what it holds |
+| file | contents |
 |---|---|
 | `best.safetensors` | the model of the highest PSNR on held-out land, for `--model` |
 | `last.safetensors` | the model of the last saved state |
 | `models/` | the model of each saved state, {model} each; delete those that you do not need |
-| `last.pt` | the state of the run, {state}: the same command with `--resume` goes on from it |
+| `last.pt` | the state of the run, {state}: the same command with `--resume` continues from it |
 | `losses.jsonl` | every {every} steps: mean losses, learning rate, speed |
 | `metrics.jsonl` | with each saved state: mean losses, scores on held-out land |
 | `losses.png` | curves of losses and scores |
 | `figures/` | with each saved state: held-out windows before and after |
 
     geodecloud SRC DST --model best.safetensors    # restore a scene with the model
-    geodecloud info best.safetensors               # what the model says of itself
+    geodecloud info best.safetensors               # print the metadata of the model
 """
 
 
@@ -43,9 +43,10 @@ class RunWriter:
     """Writer of a run's losses, scores, models, figures and state.
 
     Args:
-        out: folder of the run. Lines of its files that are of later steps than the run's are
-            removed, since they will be written again.
-        about: metadata of the models, beside the run's own.
+        out: folder of the run. In its logs, lines of later steps than the run's are removed, since
+            the run writes them again.
+        about: metadata for the model files, beside configuration, steps and scores.
+        judge: validator of the run.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class RunWriter:
         self.about = {"config": run.config.to_dict(), **about}
         if run.started_from:
             self.about["started_from"] = run.started_from
-            # A tuned model restores with the strength of the one that it began with.
+            # A tuned model restores with the strength of the model that it started from.
             if (strength := run.started_from.get("strength")) is not None:
                 self.about = {"strength": strength, **self.about}
         self.out, self.run, self.judge = out, run, judge
@@ -77,14 +78,14 @@ class RunWriter:
 
     @property
     def saved(self) -> str:
-        """The state that a resumed run goes on from, as text."""
+        """The saved state from which a resumed run continues, in words."""
         path = self.out / "last.pt"
         if not path.exists():
             return "no state was saved yet"
         return f"saved in {path} ({_size(path)}): step {self._saved_step}"
 
     def add(self, losses: dict[str, float]) -> None:
-        """Take the losses of a step, and log their means every so many steps.
+        """Add the losses of a step; every ``log_every`` steps, log their means.
 
         Raises:
             OutputError: a file cannot be written, for example to a full disk.
@@ -96,7 +97,7 @@ class RunWriter:
                 self._log()
 
     def write(self, images_per_second: float) -> str:
-        """Validate, write everything, and return the scores as a line of text.
+        """Validate, write every file, and return the scores as a line of text.
 
         Raises:
             OutputError: a file cannot be written, for example to a full disk.
@@ -105,7 +106,7 @@ class RunWriter:
             return self._write(images_per_second)
 
     def save(self) -> None:
-        """Write the losses so far, and the state.
+        """Log the losses so far, and write the state.
 
         Raises:
             OutputError: a file cannot be written, for example to a full disk.
@@ -116,17 +117,16 @@ class RunWriter:
         self._saved_step = self.run.step
 
     def close(self) -> None:
-        """End the log of TensorBoard."""
+        """Close the log of TensorBoard, if there is one."""
         if self._board:
             self._board.close()
 
     def _log(self) -> None:
-        """Write the mean losses of the steps since the last line."""
+        """Log the mean losses of the steps since the last line."""
         run, now = self.run, time.monotonic()
         if run.step == self._logged:
             return
-        _, batch_size = run.size
-        images = batch_size * (run.step - self._logged)
+        images = run.batch_size * (run.step - self._logged)
         line = {
             "step": run.step,
             **self._since_log.take(),
@@ -139,7 +139,7 @@ class RunWriter:
         self._logged, self._logged_at = run.step, now
 
     def _write(self, images_per_second: float) -> str:
-        """Write the state last: every file of its step then exists."""
+        """Validate and write every file, the state last: then all others of its step exist."""
         self._log()
         run = self.run
         scores = self.judge.scores()
@@ -162,16 +162,16 @@ class RunWriter:
         if self._board:
             self._board.log_state(scores, run.step, figure)
         self.save()
-        self._explain(model)
-        self._logged_at = time.monotonic()  # the rate of the steps alone
+        self._write_readme(model)
+        self._logged_at = time.monotonic()  # so that the logged rate is that of the steps alone
         shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         return f"step {run.step}: {shown}; {self.saved}"
 
-    def _explain(self, model: Path) -> None:
-        """Write what lies in the folder."""
+    def _write_readme(self, model: Path) -> None:
+        """Write the page that lists the files of the folder."""
         text = _README.format(
             step=self.run.step,
-            steps=self.run.size[0],
+            steps=self.run.steps,
             model=_size(model),
             state=_size(self.out / "last.pt"),
             every=self._log_every,
@@ -182,7 +182,11 @@ class RunWriter:
 
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
-    """Name the folder where a file cannot be written, unless the error names the file."""
+    """Name the folder in an error of writing that does not name the file.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     try:
         yield
     except OutputError:
@@ -192,6 +196,6 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _size(path: Path) -> str:
-    """Return the size of a file for people."""
+    """Return the size of a file as text, in MB."""
     megabytes = path.stat().st_size / 1e6
     return f"{megabytes:.1f} MB" if megabytes < 10 else f"{megabytes:.0f} MB"

@@ -35,6 +35,11 @@ class SensorPlan:
     blurred: float = 0.25
     noise: tuple[float, float] = (0.0004, 0.012)
 
+    @property
+    def kind_weights(self) -> tuple[float, ...]:
+        """Fractions of the radiometries, in the order of ``L1C`` to ``PICTURE``."""
+        return (self.l1c, self.l2a, self.tci, self.picture)
+
 
 @dataclass(frozen=True)
 class WindowRadiometry:
@@ -69,8 +74,7 @@ def draw_sensor(draw: Draw, light: Tensor, path_radiance: Tensor, plan: SensorPl
         path_radiance: float32 (N, 3, 1, 1), its part in ``light``.
     """
     n = len(light)
-    kind = draw.kind("level", (plan.l1c, plan.l2a, plan.tci, plan.picture), n)
-    kind = kind[:, None, None, None]
+    kind = draw.kind("level", plan.kind_weights, n)[:, None, None, None]
     l2a_low = path_radiance * draw.uniform("path taken", n, 1, 1, 1, low=0.8, high=1.03)
     l2a_span = (1 - l2a_low) * draw.uniform("transmission", n, 1, 1, 1, low=0.85, high=1.05)
     is_l2a_tci = draw.chance("tci level", 0.5, n, 1, 1, 1)

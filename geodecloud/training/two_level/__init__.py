@@ -1,1 +1,1 @@
-"""Training of the generator on windows that are made where they are used."""
+"""Train the generator on windows that are made on the device that trains."""

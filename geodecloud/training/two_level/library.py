@@ -1,4 +1,4 @@
-"""Read all that the windows of a run are made of, and hold it on the device."""
+"""Read the data that the windows of a run are made of, and hold it on the device."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -17,16 +17,18 @@ from geodecloud.errors import UsageError
 from geodecloud.training.loader import ClearSources
 from geodecloud.training.two_level.recipe import Recipe
 
-_HELD_OUT = 1024  # tiles to validate on, at most
+_HELD_OUT = 1024  # largest number of tiles to validate on
 
 
 @dataclass(frozen=True)
 class Library:
-    """All that windows are made of, on one device.
+    """The data that windows are made of, on one device.
 
-    held_out: land to validate on.
-    digest: of everything that was read.
-    about: origin of the data, for the model file.
+    land: to train on.
+    bank: cloud fields and noise.
+    held_out: land to validate on: tiles alone, no scenes.
+    digest: SHA-256 of all files' data, for resuming.
+    about: origin of the data, for the metadata of the model file.
     """
 
     land: Land
@@ -37,7 +39,7 @@ class Library:
 
     @property
     def device(self) -> torch.device:
-        """The device."""
+        """The device that holds the data."""
         return self.bank.values.device
 
 
@@ -46,7 +48,8 @@ class Sources(ClearSources):
     """The files that the windows of a run are made of.
 
     Args:
-        cloud_fields: folder of real cloud fields.
+        cloud_fields: folder of real cloud fields, see
+            :func:`geodecloud.data.two_level.cloud_fields.load_cloud_fields`.
     """
 
     cloud_fields: Path = field(kw_only=True)
@@ -55,7 +58,8 @@ class Sources(ClearSources):
         """Read tiles, cloud fields and clear scenes, and put them on the device.
 
         Raises:
-            DataError: there are no tiles, fields or scenes, or a file cannot be read.
+            DataError: there are no tiles, fields or clear windows, or a file cannot be read.
+            SceneError: a scene or mask cannot be read.
         """
         plan = recipe.schedule
         fields = load_cloud_fields(self.cloud_fields)
@@ -82,22 +86,22 @@ class Sources(ClearSources):
 
 
 def find_cloud_fields() -> Path:
-    """Return the folder of the cloud fields that a checkout of the repository has.
+    """Return the folder of cloud fields in a checkout of the repository.
 
     Raises:
-        UsageError: the package was installed without them.
+        UsageError: the package does not run from a checkout.
     """
     folder = Path(__file__).parents[3] / "sample_data" / "cloud_fields"
     if not folder.is_dir():
         raise UsageError(
-            "`cloud_fields` is missing: give a folder of them, such as sample_data/cloud_fields "
-            "of the repository; geodecloud cloud-fields cuts others"
+            "`cloud_fields` is missing: give a folder of cloud fields, such as "
+            "sample_data/cloud_fields of the repository; geodecloud cloud-fields cuts others"
         )
     return folder
 
 
 def _digest(tiles: str, *arrays: NDArray[Any]) -> str:
-    """Return the SHA-256 of the data: the same for the same data."""
+    """Return the SHA-256 of the tiles' digest and of the arrays."""
     sha = hashlib.sha256(tiles.encode())
     for array in arrays:
         sha.update(np.ascontiguousarray(array).data)

@@ -12,18 +12,26 @@ from geodecloud.errors import ConfigError
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, require_at_least
 from geodecloud.training.config import from_table, read_table
 
-_OLD_TABLES = ("training", "clouds", "augmentation")  # of recipes at one level
+_ONE_LEVEL_TABLES = ("training", "clouds", "augmentation")  # tables of the other recipes
+# Numbers that must be above 0: exponents and logarithms are taken of them.
+_ABOVE_ZERO = ("[synthesis.land] same_class", "[synthesis.sky] reach", "[synthesis.sensor] noise")
+_FRACTIONS = (
+    "[losses] opacity_quantile",
+    "[synthesis.land] same_class",
+    "[synthesis.land] together",
+)
 
 
 @dataclass(frozen=True)
 class Losses:
     """Weights of the losses, and of pixels within them.
 
-    opacity_quantile: of the pinball loss; 0.5 is the median, less keeps land.
+    colour, opacity, shadow: weights of the three losses.
+    opacity_quantile: of the pinball loss; 0.5 is the median, less leaves more land as it is.
     certain: weight of the opacity's cross entropy beside the pinball loss.
-    under_opaque: weight of the colour where the ground cannot be seen.
-    without_cloud: weight of the colour where there is neither cloud nor shadow.
-    adversarial: weight of the discriminator's answer once it has joined.
+    under_opaque: weight of a pixel's colour where opaque cloud hides the ground.
+    without_cloud: weight of a pixel's colour where there is neither cloud nor shadow.
+    adversarial: full weight of the adversarial loss.
     """
 
     colour: float = 1.0
@@ -41,18 +49,22 @@ class Schedule:
     """Steps and rates of a run.
 
     batch_size: over all processes.
-    rate, discriminator_rate: of AdamW after the warm-up, until the last fraction of the steps
-        (``cooling``), in which they fall to nothing.
-    warm_up: steps in which the rates rise.
-    head_rate: how many times faster the head learns, which has new outputs to learn.
-    frozen_statistics: whether BatchNorm keeps the statistics that it began with: to tune a model
-        that is good already in few steps, or in small batches.
-    keep: whether windows without new land (scenes, roofs, coasts) are taught the answers of the
-        model that the run starts with, which then forgets nothing.
+    rate, discriminator_rate: of AdamW, from the warm-up until the cooling.
+    weight_decay: of the generator; the discriminator has AdamW's default, 0.01.
+    warm_up: number of steps in which the rates rise.
+    cooling: fraction of the steps, at the end, in which the rates fall to 0.
+    clip_gradient: largest norm of the generator's gradient; 0: no limit.
+    ema_decay: of the averaged weights, each step; at most k / (k + 10) in step k. 0: no average.
+    head_rate: factor of the rate for the head, where new outputs are learned.
+    frozen_statistics: whether BatchNorm keeps the statistics of the starting model: to tune a good
+        model in few steps or small batches.
+    keep: whether windows without new land (scenes, roofs, coasts) learn the answers of the starting
+        model, so that it forgets nothing.
     join: fraction of the steps before the discriminator joins; 1: it never does.
-    ramp: fraction of the steps from then on until its answer has its full weight.
+    ramp: fraction of the steps from then on until the adversarial loss has its full weight.
+    precision: "auto" is bf16 where the device is fast with it.
     save_every: seconds from one saved state to the next.
-    validation_windows: held-out windows that each saved model is scored on.
+    validation_windows: number of held-out windows that each saved model is scored on.
     """
 
     seed: int = 231
@@ -84,6 +96,7 @@ class Schedule:
 
 
 def _generator() -> GeneratorPlan:
+    """Return the shape of a generator for two levels."""
     return GeneratorPlan(highlights=True, context=True, shadow=True)
 
 
@@ -106,11 +119,25 @@ class Recipe:
         for name, value in _numbers(self, ""):
             if not (value >= 0 and math.isfinite(value)):
                 raise ConfigError(f"{name} is {value:g}: give 0 or more")
+            if value == 0 and name in _ABOVE_ZERO:
+                raise ConfigError(f"{name} is 0: give more than 0")
+            if value > 1 and name in _FRACTIONS:
+                raise ConfigError(f"{name} is {value:g}: give a fraction, 0 to 1")
         synthesis = self.synthesis
         if synthesis.coarse + synthesis.middle > 1:
-            raise ConfigError("[synthesis] coarse and middle add up to more than 1")
+            total = synthesis.coarse + synthesis.middle
+            raise ConfigError(
+                f"[synthesis] coarse and middle add up to {total:g}: give at most 1 together"
+            )
         if not any(synthesis.sky.kind_weights):
-            raise ConfigError("[synthesis.sky] every share is 0: give one of them more")
+            raise ConfigError(
+                "[synthesis.sky] none, field, noise, cirrus, haze and shade are 0: "
+                "give more for one of them"
+            )
+        if not any(synthesis.sensor.kind_weights):
+            raise ConfigError(
+                "[synthesis.sensor] l1c, l2a, tci and picture are 0: give more for one of them"
+            )
         if self.noise_fields < 1:
             raise ConfigError(f"noise_fields is {self.noise_fields}: give at least 1")
         plan = self.generator
@@ -125,18 +152,18 @@ class Recipe:
         return dataclasses.asdict(self)
 
     def with_schedule(self, **changes: Any) -> "Recipe":
-        """Return the same recipe with another schedule."""
+        """Return the recipe with fields of its schedule replaced."""
         return dataclasses.replace(self, schedule=dataclasses.replace(self.schedule, **changes))
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe.
+    """Read a TOML file of the recipe ``two-level``.
 
     Raises:
         ConfigError: the file is missing or not TOML, a key is unknown, a value is impossible.
     """
     table = read_table(path)
-    for name in _OLD_TABLES:
+    for name in _ONE_LEVEL_TABLES:
         if name in table and "recipe" not in table:
             raise ConfigError(
                 f'{path}: [{name}] is of another recipe; add recipe = "article" or "physical"'
@@ -145,7 +172,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _numbers(part: Any, section: str) -> Iterator[tuple[str, float]]:
-    """Yield the name and value of every number of a recipe."""
+    """Yield the name, as ``[section] key``, and the value of every number of a recipe."""
     for one in dataclasses.fields(part):
         value = getattr(part, one.name)
         if dataclasses.is_dataclass(value):

@@ -19,6 +19,7 @@ class Run(State):
 
     Args:
         recipe: with a precision that is not "auto".
+        processes: of the run.
         data: digest of the training data.
     """
 
@@ -28,7 +29,7 @@ class Run(State):
         self.config: Recipe = recipe
         torch.manual_seed(plan.seed)
         generator, average = UNet(recipe.generator), UNet(recipe.generator)
-        self._hold(generator, average, ResNet(recipe.discriminator))
+        self._set_networks(generator, average, ResNet(recipe.discriminator))
         head = list(self.generator.head.parameters())
         body = [part for name, part in self.generator.named_parameters() if "head" not in name]
         self.generator_optimizer = torch.optim.AdamW(
@@ -51,7 +52,7 @@ class Run(State):
         return self.config.losses.adversarial * min(ramp, 1.0)
 
     def set_rates(self) -> None:
-        """Give both optimizers the rates of the step."""
+        """Set the rates of both optimizers for the current step."""
         plan = self.config.schedule
         rate = rate_at(self.step, plan)
         for optimizer, full in (
@@ -62,10 +63,10 @@ class Run(State):
                 group["lr"] = full * rate * group.get("times", 1.0)
 
     def start_from(self, model: Path) -> None:
-        """Begin with the generator of a model file, or with the networks of a state (``.pt``).
+        """Start from the generator of a model file, or from the networks of a state (``.pt``).
 
         Raises:
-            ModelError: the file cannot be read, or its networks cannot become these.
+            ModelError: the file cannot be read, or its networks do not fit the recipe's.
         """
         if model.suffix == ".pt":
             self._start_from_state(model)
@@ -80,17 +81,20 @@ class Run(State):
         self.started_from = info.metadata
 
     def _start_from_state(self, path: Path) -> None:
+        """Start from generator, average and discriminator of a saved state, with new optimizers."""
         try:
             state = torch.load(path, map_location=self.processes.device, weights_only=True)
             for name in ("generator", "average", "discriminator"):
                 getattr(self, name).load_state_dict(state[name])
         except DAMAGED as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{path}: not a state of such networks ({reason})") from error
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise ModelError(
+                f"{path}: damaged, or not the state of a run with these networks ({reason})"
+            ) from error
         self.started_from = {"state": path.name, "steps": state["step"]}
 
 
 def rate_at(step: int, plan: Schedule) -> float:
-    """Return the share of the full rate: rising, level, then falling in a straight line."""
+    """Return the factor of the full rate, 0..1: it rises, stays, then falls, all linearly."""
     left = (plan.steps - step) / max(plan.cooling * plan.steps, 1)
     return max(min((step + 1) / max(plan.warm_up, 1), 1.0, left), 0.0)

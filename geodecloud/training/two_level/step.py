@@ -1,4 +1,4 @@
-"""Update both networks once, with one generator pass for both."""
+"""Update both networks of a run at two levels once, with one generator pass for both."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from geodecloud.data.two_level.synthesis import Batch
 from geodecloud.errors import DataError
-from geodecloud.training.two_level.losses import Answer, generator_losses
+from geodecloud.training.two_level.losses import Prediction, generator_losses
 from geodecloud.training.two_level.state import Run
 from geodecloud.training.update import (
     judge_restored,
@@ -24,17 +24,18 @@ def train_step(run: Run, batch: Batch) -> dict[str, Tensor]:
     """Update the generator, and the discriminator once it has joined.
 
     Returns:
-        The losses, still on the device, which may be at work on them: see :func:`read_losses`.
+        The weighted losses by name, as tensors: a GPU may still compute them, see
+        :func:`read_losses`.
     """
     plan = run.config.schedule
     run.set_rates()
     run.generator.train(not plan.frozen_statistics)
-    answer = ask(run, run.synchronised["generator"], batch.model_input)
-    losses = generator_losses(answer, batch, run.config.losses)
+    predicted = predict_windows(run, run.synchronised["generator"], batch.model_input)
+    losses = generator_losses(predicted, batch, run.config.losses)
     judged: dict[str, Tensor] = {}
     weight, fine = run.adversarial_weight, batch.level == FINE
     if weight > 0 and bool(fine.any()):
-        restored = answer.restored[fine]
+        restored = predicted.restored[fine]
         judged["discriminator"] = update_discriminator(run, batch.clear[fine], restored.detach())
         losses["adversarial"] = weight * judge_restored(run, restored)
     loss = torch.stack(list(losses.values())).sum()
@@ -45,12 +46,15 @@ def train_step(run: Run, batch: Batch) -> dict[str, Tensor]:
 
 
 def read_losses(losses: dict[str, Tensor], step: int) -> dict[str, float]:
-    """Wait for the losses of a step and read them.
+    """Wait for the losses of a step, and return them as numbers.
+
+    Args:
+        step: of the losses, for the message.
 
     Raises:
         DataError: a loss is not finite.
     """
-    # One copy from the device for all of them.
+    # One copy from the device for all losses, not one for each.
     values = torch.stack(list(losses.values())).tolist()
     for name, value in zip(losses, values, strict=True):
         if not math.isfinite(value):
@@ -58,7 +62,12 @@ def read_losses(losses: dict[str, Tensor], step: int) -> dict[str, float]:
     return dict(zip(losses, values, strict=True))
 
 
-def ask(run: Run, generator: nn.Module, model_input: Tensor) -> Answer:
-    """Run a generator in the run's precision, and part its channels."""
+def predict_windows(run: Run, generator: nn.Module, model_input: Tensor) -> Prediction:
+    """Run a generator in the run's precision, and split its output channels.
+
+    Args:
+        generator: with five output channels.
+        model_input: float32 (N, 14, H, W).
+    """
     out = predict(run, generator, model_input)
-    return Answer(out[:, :3], out[:, 3:4], out[:, 4:5])
+    return Prediction(out[:, :3], out[:, 3:4], out[:, 4:5])

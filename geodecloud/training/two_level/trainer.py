@@ -38,17 +38,22 @@ def train(
 
     Args:
         out: a folder, made if it does not exist.
-        start: a model file, or the state (``.pt``) of a run, whose weights to start with.
+        recipe: of the run.
+        sources: files to train on.
+        start: a model file, or the state (``.pt``) of a run, to start from; None: random weights.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
         monitoring: how the run shows and logs its progress.
 
     Raises:
-        DataError: data that is missing, processes that disagree, or a loss that is not finite.
-        GeodecloudError: ``out`` holds a run, or one of another recipe or of other data.
+        DataError: data is missing or damaged, processes disagree, or a loss is not finite.
+        GeodecloudError: ``out`` holds a run and ``resume`` is false, or it holds a run of another
+            recipe or of other data.
+        ModelError: ``start`` cannot be read, or its networks do not fit the recipe's.
         OutputError: a file cannot be written.
-        UsageError: the device is not there, TensorBoard is not installed, or the recipe keeps the
-            answers of a model and ``start`` is missing.
+        SceneError: a scene cannot be read.
+        UsageError: the device is not available, TensorBoard is not installed, or the recipe keeps
+            the answers of a model and ``start`` is missing.
     """
     check_run(out, monitoring, resume=resume)
     if recipe.schedule.keep and not start:
@@ -73,10 +78,10 @@ def train_run(
     monitoring: Monitoring = _DEFAULT_MONITORING,
     teacher: Teacher | None = None,
 ) -> None:
-    """Train a run from its step to the last.
+    """Train a run from its current step to the last.
 
     Args:
-        teacher: whose answers are kept; None: none.
+        teacher: model whose answers the run keeps; None: the truth is that of the windows.
     """
     writer = None
     if run.processes.writes:
@@ -86,7 +91,11 @@ def train_run(
 
 
 def _settled(recipe: Recipe, processes: Processes) -> Recipe:
-    """Return the recipe with the precision as the machine decides."""
+    """Return the recipe with its precision settled by the machine.
+
+    Raises:
+        DataError: the processes cannot divide a batch evenly.
+    """
     plan = recipe.schedule
     processes.refuse_uneven(plan.batch_size, "schedule")
     if plan.precision != "auto":
@@ -95,7 +104,7 @@ def _settled(recipe: Recipe, processes: Processes) -> Recipe:
 
 
 def _every(seconds: float) -> Callable[[], bool]:
-    """Return a function that is true once in so many seconds."""
+    """Return a function that returns true at most once in ``seconds``, and not before."""
     last = time.monotonic()
 
     def is_due() -> bool:
@@ -113,7 +122,8 @@ def _losses(run: Run, library: Library, teacher: Teacher | None) -> Iterator[dic
     steps, batch = run.config.schedule.steps, _batch(run, library, teacher)
     while run.step < steps:
         losses = train_step(run, batch)
-        if run.step < steps:  # made before the losses are read, so that a GPU need not wait
+        # The next batch is made before the losses are read, so that a GPU need not wait.
+        if run.step < steps:
             batch = _batch(run, library, teacher)
         yield read_losses(losses, run.step - 1)
 

@@ -1,4 +1,4 @@
-"""Score the averaged generator on held-out land under clouds that are always the same."""
+"""Score the averaged generator on held-out land under fixed clouds."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from geodecloud.evaluation.metrics import to_psnr
 from geodecloud.settings import Policy
 from geodecloud.training.judge import Examples
 from geodecloud.training.two_level.library import Library
-from geodecloud.training.two_level.losses import Answer
+from geodecloud.training.two_level.losses import Prediction
 from geodecloud.training.two_level.state import Run
-from geodecloud.training.two_level.step import ask
+from geodecloud.training.two_level.step import predict_windows
 
-_SEED = 1_000_003  # training never sees these clouds
-_AT_ONCE = 64  # windows
+_SEED = 1_000_003  # unlike a run's, so that training never sees these clouds
+_BATCH_SIZE = 64
 _EXAMPLES = 10
-_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden; below which it is clear
+_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden, and below which it is clear
 
 
 class Judge:
-    """Judge of a run at two levels."""
+    """Validator of a run at two levels, see :class:`geodecloud.training.judge.Judge`."""
 
     def __init__(self, run: Run, library: Library) -> None:
         self.run, self.library = run, library
@@ -33,16 +33,18 @@ class Judge:
     def scores(self) -> dict[str, float]:
         """Return the scores over the held-out windows of all levels.
 
-        ``psnr_input`` and ``psnr_restored``, in dB, are over the pixels whose ground can be seen
-        (opacity below 0.9), with clear pixels kept as restoring keeps them. ``changed_clear`` is
-        the fraction of the pixels without cloud and shadow that would change; ``opacity_mae`` and
-        ``shadow_mae`` are mean errors.
+        Returns:
+            ``psnr_input``, ``psnr_restored``: dB, over the pixels whose ground can be seen (opacity
+                below 0.9). Clear pixels are kept, as by restoring.
+            ``opacity_mae``, ``shadow_mae``: mean absolute errors.
+            ``changed_clear``: fraction of the pixels without cloud and shadow that restoring would
+                change.
         """
         sums: dict[str, float] = defaultdict(float)
         for batch in self._batches():
-            answer = ask(self.run, self.run.average, batch.model_input)
-            seen, weight = batch.model_input[:, :3], _weight(answer)
-            restored = torch.lerp(seen, answer.restored.clamp(0, 1), weight)
+            predicted = predict_windows(self.run, self.run.average, batch.model_input)
+            seen, weight = batch.model_input[:, :3], _restored_weight(predicted)
+            restored = torch.lerp(seen, predicted.restored.clamp(0, 1), weight)
             visible = (batch.opacity < _OPAQUE).float()
             clear = torch.maximum(batch.opacity, batch.shadow) < _CLEAR
             parts = {
@@ -50,8 +52,8 @@ class Judge:
                 "input": visible * (seen - batch.target).square(),
                 "restored": visible * (restored - batch.target).square(),
                 "pixels": torch.ones_like(weight),
-                "opacity": (answer.opacity - batch.opacity).abs(),
-                "shadow": (answer.shadow - batch.shadow).abs(),
+                "opacity": (predicted.opacity - batch.opacity).abs(),
+                "shadow": (predicted.shadow - batch.shadow).abs(),
                 "clear": clear,
                 "changed": clear & (weight > 0),
             }
@@ -67,16 +69,16 @@ class Judge:
 
     @torch.inference_mode()
     def examples(self) -> Examples:
-        """Return windows of all levels before and after."""
+        """Return ten held-out windows, of all levels, before and after restoring."""
         batch = next(self._batches())
         chosen = torch.linspace(0, len(batch.level) - 1, min(_EXAMPLES, len(batch.level))).long()
-        answer = ask(self.run, self.run.average, batch.model_input)
+        predicted = predict_windows(self.run, self.run.average, batch.model_input)
         rows = {
             "input": batch.model_input[:, :3],
             "target": batch.target,
-            "generated": answer.restored.clamp(0, 1),
-            "opacity": answer.opacity,
-            "shadow": answer.shadow,
+            "generated": predicted.restored.clamp(0, 1),
+            "opacity": predicted.opacity,
+            "shadow": predicted.shadow,
         }
         chosen = chosen.to(batch.level.device)
         kinds, levels = batch.kind[chosen].tolist(), batch.level[chosen].tolist()
@@ -88,18 +90,18 @@ class Judge:
         return Examples(shown, tuple(captions))
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield the held-out windows."""
+        """Yield the held-out windows, each time the same."""
         library, recipe = self.library, self.run.config
         count = recipe.schedule.validation_windows
-        for first in range(0, count, _AT_ONCE):
+        for first in range(0, count, _BATCH_SIZE):
             draw = Draw(_SEED, first, library.device)
-            size = min(_AT_ONCE, count - first)
+            size = min(_BATCH_SIZE, count - first)
             yield make_batch(draw, library.held_out, library.bank, size, recipe.synthesis)
 
 
-def _weight(answer: Answer) -> Tensor:
-    """Return by how much each pixel is restored, 0..1: float32 (N, 1, H, W)."""
+def _restored_weight(predicted: Prediction) -> Tensor:
+    """Return the weight of the restored pixel by the default policy, 0..1: float32 (N, 1, H, W)."""
     policy = Policy()
-    found = torch.maximum(answer.opacity, answer.shadow)
+    found = torch.maximum(predicted.opacity, predicted.shadow)
     ramp = (found - policy.clear_below) / (policy.restored_above - policy.clear_below)
     return ramp.clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Begin with an older generator: the same weights, more inputs and outputs."""
+"""Widen an older generator: the same weights, more inputs and outputs."""
 
 import dataclasses
 
@@ -8,49 +8,49 @@ from torch import Tensor
 from geodecloud.errors import ModelError
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.unet import UNet
+from geodecloud.training.state import shape_differences
 
-_FIRST, _HEAD = "encoder.0.layers.0.weight", "head"
-_UNSEEN = -2.0  # logit with which a new output begins: 0.12, where a sigmoid still learns
-_GROUPS = (
-    ("highlights", 3),
-    ("context", 5),
-    ("dark_object", 3),
-)  # inputs after red, green and blue
+_FIRST, _HEAD = "encoder.0.layers.0.weight", "head"  # names in the UNet's state_dict
+_NEW_OUTPUT_BIAS = -2.0  # logit; its sigmoid is 0.12, where the gradient is still large
+_GROUPS = {"highlights": 3, "context": 5, "dark_object": 3}  # channels after red, green and blue
 
 
 def widened(old: UNet, plan: GeneratorPlan) -> UNet:
-    """Return a generator of another plan that answers as the old one until it is trained.
+    """Return a generator of a wider plan that predicts what the old one does until it is trained.
 
-    New inputs have weights of 0, new outputs are unlikely everywhere.
+    New inputs have weights of 0; new outputs are 0.12 everywhere.
 
     Raises:
-        ModelError: the plans differ in more than inputs and outputs, or the new one has fewer.
+        ModelError: the plans differ in more than inputs and shadow, or the new one has fewer.
     """
-    same = {"highlights": plan.highlights, "context": plan.context, "dark_object": plan.dark_object}
-    if dataclasses.replace(old.plan, **same, shadow=plan.shadow) != plan:  # type: ignore[arg-type]
-        raise ModelError(f"a generator of {old.plan} cannot become one of {plan}")
+    wider = {name: getattr(plan, name) for name in (*_GROUPS, "shadow")}
+    for name, value in wider.items():
+        if getattr(old.plan, name) and not value:
+            raise ModelError(f"its generator has {name}; set {name} = true in [generator]")
+    if (same := dataclasses.replace(old.plan, **wider)) != plan:
+        text = shape_differences(same, plan)
+        raise ModelError(f"its generator has another shape ({text}); give its shape in [generator]")
     new = UNet(plan)
     weights = old.state_dict()
-    weights[_FIRST] = _kernel(weights[_FIRST], old.plan, plan)
+    weights[_FIRST] = _widened_kernel(weights[_FIRST], old.plan, plan)
     more = plan.outputs - old.plan.outputs
-    if more < 0:
-        raise ModelError(f"a generator of {old.plan} cannot become one of {plan}")
     head, bias = weights[f"{_HEAD}.weight"], weights[f"{_HEAD}.bias"]
     weights[f"{_HEAD}.weight"] = torch.cat([head, head.new_zeros(more, *head.shape[1:])])
-    weights[f"{_HEAD}.bias"] = torch.cat([bias, bias.new_full((more,), _UNSEEN)])
+    weights[f"{_HEAD}.bias"] = torch.cat([bias, bias.new_full((more,), _NEW_OUTPUT_BIAS)])
     new.load_state_dict(weights)
     return new
 
 
-def _kernel(kernel: Tensor, old: GeneratorPlan, new: GeneratorPlan) -> Tensor:
-    """Spread the first kernel (width, old channels, 3, 3) over the new plan's channels."""
-    spread, taken = [kernel[:, :3]], 3
-    for name, count in _GROUPS:
-        there, wanted = getattr(old, name), getattr(new, name)
-        if there and not wanted:
-            raise ModelError(f"a generator with {name} cannot do without")
-        if wanted:
-            part = kernel[:, taken : taken + count]
-            spread.append(part if there else kernel.new_zeros(len(kernel), count, 3, 3))
-        taken += count * there
-    return torch.cat(spread, dim=1)
+def _widened_kernel(kernel: Tensor, old: GeneratorPlan, new: GeneratorPlan) -> Tensor:
+    """Return the first kernel (width, old channels, 3, 3) as (width, new channels, 3, 3).
+
+    Weights of channels that only the new plan has are 0.
+    """
+    parts, first = [kernel[:, :3]], 3
+    for name, count in _GROUPS.items():
+        if getattr(old, name):
+            parts.append(kernel[:, first : first + count])
+            first += count
+        elif getattr(new, name):
+            parts.append(kernel.new_zeros(len(kernel), count, 3, 3))
+    return torch.cat(parts, dim=1)
