@@ -22,7 +22,7 @@ class GeodecloudError(Exception):
 
 
 class UsageError(GeodecloudError, ValueError):
-    """The request itself makes no sense, whatever the files hold."""
+    """The request makes no sense, or does not fit the files that it names."""
 
     exit_code = 2
 
@@ -52,7 +52,7 @@ class GeodecloudWarning(UserWarning):
 
 
 class BandsWarning(GeodecloudWarning):
-    """Red, green and blue are assumed."""
+    """Bands are assumed or missing, in the scene, a mask or a reference."""
 
 
 class RadiometryWarning(GeodecloudWarning):
@@ -72,7 +72,7 @@ class OutputWarning(GeodecloudWarning):
 
 
 class FillWarning(GeodecloudWarning):
-    """There is too little visible ground to fill opaque pixels from."""
+    """No ground is visible to fill opaque pixels from, or most of the scene is invented."""
 
 
 class DeviceWarning(GeodecloudWarning):
