@@ -125,9 +125,9 @@ class Coarse:
         Channels: restored R, G, B in model range; opacity; shadow.
         """
         pixels = row, row + height, slice(column, column + width)
-        told, light = (self.at_known(cells, *pixels) for cells in (self.answer, self.light))
-        told[CHANGE] += light
-        return np.clip(told, 0, 1)
+        context, light = (self.at_known(cells, *pixels) for cells in (self.answer, self.light))
+        context[CHANGE] += light
+        return np.clip(context, 0, 1)
 
     def is_needed(self, rows: slice, columns: slice) -> bool:
         """Return whether the gate is open at any of these pixels."""

@@ -78,8 +78,8 @@ def small_clouds(opacity: Opacity, known: Where | None = None) -> Where:
     tops = np.zeros(opacity.shape, np.bool_)
     known = np.ones(opacity.shape, np.bool_) if known is None else known
     means = (soft_dilations(cells, 0, _AROUND) for cells in (opacity, known))  # few rows at once
-    for (rows, around), (_, share) in zip(*means, strict=True):
-        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND * share)
+    for (rows, around), (_, known_fraction) in zip(*means, strict=True):
+        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND * known_fraction)
     return tops
 
 
