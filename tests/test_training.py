@@ -160,7 +160,7 @@ def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
         train(config, _data(), cut)
     with pytest.raises(GeodecloudError, match=r"another configuration \(l1 .*, here 2"):
         train(dataclasses.replace(config, losses=LossWeights(l1=2)), _data(), cut, resume=True)
-    with pytest.raises(GeodecloudError, match="other tiles"):
+    with pytest.raises(GeodecloudError, match="other training data"):
         train(config, _data(12), cut, resume=True)
     # What was written after the last saved state is written again, not twice.
     with (cut / "metrics.jsonl").open("a") as file:

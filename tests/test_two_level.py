@@ -162,7 +162,7 @@ def test_a_run_is_resumed_as_it_began(tmp_path, sources):
     fewer.mkdir()
     shutil.copy(sources.cloud_fields / "a.png", fewer)
     less = dataclasses.replace(sources, cloud_fields=fewer)
-    with pytest.raises(GeodecloudError, match="started with other tiles"):
+    with pytest.raises(GeodecloudError, match="started with other training data"):
         train(EACH_STEP, less, tmp_path, device="cpu", resume=True)
     (tmp_path / "last.pt").write_bytes(b"PK no")
     with pytest.raises(GeodecloudError, match=r"last\.pt: damaged"):
@@ -272,7 +272,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(library):
     run = Run(SMALL, ALONE)
     batch = batch_of(library, 0)
     losses = train_step(run, dataclasses.replace(batch, target=batch.target * torch.nan))
-    with pytest.raises(DataError, match="step 0: the loss of colour is nan; lower the rate"):
+    with pytest.raises(DataError, match="step 0: the loss of colour is nan; lower rate in"):
         read_losses(losses, 0)
 
 

@@ -75,7 +75,7 @@ class Processes:
             for rank, theirs in enumerate(everyone):
                 if theirs[name] != ours:
                     raise DataError(
-                        f"process {rank} has another {name} than process 0; "
+                        f"processes 0 and {rank} differ in the {name}; "
                         "give all machines the same data, and `out` on a shared disk"
                     )
 

@@ -28,7 +28,8 @@ def begin(run: State, out: Path, start: Path | None) -> None:
         run.start_from(start)
     if (out / "last.pt").exists():
         run.load(out / "last.pt")
-    facts = {"step of last.pt": run.step, "tiles": run.data, "config": run.config.to_dict()}
+    config = run.config.to_dict()
+    facts = {"step of last.pt": run.step, "training data": run.data, "configuration": config}
     run.processes.agree(facts)
 
 
@@ -84,7 +85,7 @@ def _take_step(
     """Take a step and return True, or False where none remains.
 
     A request to end waits for the end of the step; then the state is saved. With several processes
-    neither happens: a step may wait for a process that has ended, and would never end itself.
+    neither is possible: the step may wait forever for a process that has ended.
     """
     alone = run.processes.count == 1
     try:

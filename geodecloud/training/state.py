@@ -143,7 +143,7 @@ class State:
                 f"{path}: started with another configuration ({text}); use another `out`"
             )
         if data != self.data:
-            raise GeodecloudError(f"{path}: started with other tiles; use another `out`")
+            raise GeodecloudError(f"{path}: started with other training data; use another `out`")
         for name in _FACTS:
             setattr(self, name, state[name])
         for name, part in self.parts().items():

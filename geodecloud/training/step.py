@@ -50,7 +50,9 @@ def train_step(run: Run, batch: Batch) -> dict[str, float]:
     loss = torch.stack([factor * part for factor, part in parts.values()]).sum()
     losses |= {name: part.item() for name, (_, part) in parts.items()}
     if not torch.isfinite(loss):
-        raise DataError(f"step {run.step}: the loss is {loss.item()}; lower generator_rate")
+        raise DataError(
+            f"step {run.step}: the loss is {loss.item()}; lower generator_rate in [training]"
+        )
     update_generator(run, loss)
     run.schedule.step()
     update_average(run, min(run.plan.ema_decay, (1 + run.step) / (10 + run.step)))

@@ -36,6 +36,8 @@ def train(
     ``models/step_N.safetensors`` and ``figures/step_N.png``.
 
     Args:
+        config: of the run.
+        data: tiles to train and to validate on.
         out: a folder, made if it does not exist.
         start: a model file to start from; None: random weights.
         resume: resume from ``out/last.pt`` if it exists.

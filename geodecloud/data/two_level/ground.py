@@ -155,7 +155,7 @@ def _add_sea(draw: Draw, surface: Tensor, bank: FieldBank, fraction: float) -> T
 
 
 def _mix(draw: Draw, surface: Tensor, bank: FieldBank, fraction: float) -> Tensor:
-    """Replace a part of some windows by the batch's window before, along a winding line."""
+    """Replace a part of some windows by the batch's previous window, along a winding line."""
     n, size = len(surface), surface.shape[-1]
     step = draw.log_uniform("mixed step", n, low=0.2, high=1.5)
     placement = draw_placement(draw, "mixed", step, count=bank.noise, first=bank.real)

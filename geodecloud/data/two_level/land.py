@@ -18,14 +18,14 @@ from geodecloud.radiometry import EUROSAT_STEPS
 
 WINDOW = 64  # pixels on a side
 UNIT = 8192  # steps of uint16 for the model range; so 16 bits hold 8 times the model range
-_SATURATED = 0.996  # model range; EuroSAT's values of 254 and 255, where its 8 bits end
+_SATURATED = 0.996  # model range; only EuroSAT's values 254 and 255 are at least this bright
 
 
 @dataclass(frozen=True)
 class LandPlan:
     """The origin of the windows' land, and the likeness of a mosaic's tiles; fractions.
 
-    scenes: windows cut from clear scenes, at each level that scenes have windows of.
+    scenes: windows of clear scenes, at each level for which there are any.
     same_class: mean fraction of a mosaic's tiles that have the class of its first tile.
     together: largest fraction by which the means of a mosaic's tiles approach their common mean.
     """

@@ -40,8 +40,9 @@ class Batch:
     """Windows for one step, float32 on one device.
 
     model_input: (N, 14, 64, 64), see :func:`model_input`.
-    target: (N, 3, 64, 64), the ground without cloud, shadow and noise, model range, 0..1.
-    clear: (N, 3, 64, 64), the target through the sensor: with noise, clipping and 8 bits.
+    target: (N, 3, 64, 64), the ground without cloud and shadow in the sensor's radiometry, model
+        range, 0..1.
+    clear: (N, 3, 64, 64), the same with the sensor's blur, noise, clipping and 8 bits.
     opacity, shadow: (N, 1, 64, 64), 0..1, see ``sky.Sky``.
     level: (N,), pixels of 10 m along a side of a window's pixel: 1, 2 or 4.
     kind: int64 (N,), kind of cloud, an index in ``sky.KIND_NAMES``.
@@ -59,9 +60,10 @@ class Batch:
 
 
 def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: SynthesisPlan) -> Batch:
-    """Draw windows of land, put clouds over them, and expose them by sensors.
+    """Draw windows of land, put clouds over them, and imitate the sensors that see them.
 
     Args:
+        draw: random numbers of the batch.
         size: number of windows.
     """
     coarse = round(plan.coarse * size)

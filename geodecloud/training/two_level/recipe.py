@@ -172,7 +172,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _numbers(part: Any, section: str) -> Iterator[tuple[str, float]]:
-    """Yield the name, as ``[section] key``, and the value of every number of a recipe."""
+    """Yield every number of a recipe: its name, as ``[section] key``, and its value."""
     for one in dataclasses.fields(part):
         value = getattr(part, one.name)
         if dataclasses.is_dataclass(value):

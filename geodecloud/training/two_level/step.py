@@ -58,7 +58,7 @@ def read_losses(losses: dict[str, Tensor], step: int) -> dict[str, float]:
     values = torch.stack(list(losses.values())).tolist()
     for name, value in zip(losses, values, strict=True):
         if not math.isfinite(value):
-            raise DataError(f"step {step}: the loss of {name} is {value}; lower the rate")
+            raise DataError(f"step {step}: the loss of {name} is {value}; lower rate in [schedule]")
     return dict(zip(losses, values, strict=True))
 
 

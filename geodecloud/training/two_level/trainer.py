@@ -37,9 +37,9 @@ def train(
     The folder ``out`` gets the files that :func:`geodecloud.training.trainer.train` writes.
 
     Args:
-        out: a folder, made if it does not exist.
         recipe: of the run.
         sources: files to train on.
+        out: a folder, made if it does not exist.
         start: a model file, or the state (``.pt``) of a run, to start from; None: random weights.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
