@@ -14,7 +14,7 @@ def exact(value: float) -> str:
 
 
 def json_number(value: float | None) -> float | str | None:
-    """Return a number for JSON, which lacks three: they become "nan", "inf" and "-inf"."""
+    """Return a number for JSON; NaN and infinity, which JSON lacks, as "nan", "inf" or "-inf"."""
     return value if value is None or math.isfinite(value) else str(float(value))
 
 
