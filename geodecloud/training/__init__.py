@@ -1,1 +1,1 @@
-"""Train the networks: tiles in batches, losses, the run itself."""
+"""Train the networks: data in batches, losses, updates, validation, and the run itself."""

@@ -18,7 +18,7 @@ from geodecloud.data.two_level.field_bank import FieldBank, Placement, draw_plac
 from geodecloud.data.two_level.ground import Ground, is_water
 
 NONE, FIELD, NOISE, CIRRUS, HAZE, SHADE = range(6)
-KIND_NAMES = ("no cloud", "real cloud", "made cloud", "cirrus", "haze", "shadow alone")
+KIND_NAMES = ("no cloud", "real cloud", "synthetic cloud", "cirrus", "haze", "shadow alone")
 # Wavelengths of Sentinel-2 bands 4, 3, 2 (665, 560, 492 nm), relative to green.
 _WAVELENGTHS = (665 / 560, 1.0, 492 / 560)
 
@@ -161,7 +161,7 @@ def _first_layer(draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor) -> _L
     real = draw_placement(draw, "field", step, count=bank.real)
     again = draw_placement(draw, "field again", step, count=bank.real)
     # Fields are mostly clear: of two placements the cloudier is kept; in 40 % always the first.
-    denser = _mean_around(bank, real) >= _mean_around(bank, again)
+    denser = _window_mean(bank, real) >= _window_mean(bank, again)
     real = real.where(denser | draw.chance("field sparse", 0.4, n), again)
     elongation = draw.log_uniform("stretch", n, low=3, high=12)
     elongation = torch.where(kind == CIRRUS, elongation, torch.ones_like(elongation))
@@ -185,7 +185,7 @@ def _layer(
     return _Layer(placement, slope, intercept, thickness[:, None, None], max_opacity[:, None, None])
 
 
-def _mean_around(bank: FieldBank, placement: Placement) -> Tensor:
+def _window_mean(bank: FieldBank, placement: Placement) -> Tensor:
     """Return the mean of the field in each window, float32 (N,)."""
     wide = Placement(placement.field, placement.centre, placement.matrix * 8)
     return sample(bank, wide, 8).mean(dim=(1, 2))
