@@ -16,6 +16,7 @@ from PIL import Image
 
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import SIDE
+from geodecloud.data.two_level.sky import FIELD, HAZE, NONE
 from geodecloud.data.two_level.synthesis import make_batch
 from geodecloud.errors import ConfigError, DataError, GeodecloudError, ModelError, UsageError
 from geodecloud.model.checkpoint import load_generator, save_generator
@@ -27,7 +28,7 @@ from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.losses import pinball
 from geodecloud.training.two_level import library as reading
 from geodecloud.training.two_level import trainer as loop
-from geodecloud.training.two_level.keep import Teacher
+from geodecloud.training.two_level.keep import Teacher, to_learn
 from geodecloud.training.two_level.library import Library, Sources, find_cloud_fields
 from geodecloud.training.two_level.losses import cross_entropy
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
@@ -371,7 +372,8 @@ def test_a_kept_model_is_right_but_for_new_land(library, model):
     run.start_from(model)
     run.generator.eval()
     batch = batch_of(library, 0)
-    batch = dataclasses.replace(batch, new_land=torch.arange(8) % 2 == 0)
+    even = torch.arange(8) % 2 == 0
+    batch = dataclasses.replace(batch, new_land=even, kind=torch.full((8,), HAZE))
     taught = Teacher(model, run).teach(batch)
     answer = predict_windows(run, run.generator, batch.model_input)
     for name, ours in (("target", answer.restored), ("opacity", answer.opacity)):
@@ -379,6 +381,17 @@ def test_a_kept_model_is_right_but_for_new_land(library, model):
         assert torch.equal(truth[::2], before[::2])
         torch.testing.assert_close(truth[1::2], ours[1::2].clamp(0, 1), rtol=0, atol=0.01)
         assert not torch.allclose(truth[1::2], before[1::2], atol=0.01)
+
+
+def test_new_land_and_thin_cloud_are_learnt(library):
+    opacity = torch.tensor([0, 0.02, 0.3, 0.3, 0.9, 0, 0.9, 0.3])[:, None, None, None]
+    batch = dataclasses.replace(
+        batch_of(library, 0),
+        new_land=torch.arange(8) > 5,
+        opacity=opacity.expand(8, 1, 64, 64),
+        kind=torch.tensor([NONE, FIELD, FIELD, HAZE, FIELD, NONE, FIELD, HAZE]),
+    )
+    assert to_learn(batch).nonzero().flatten().tolist() == [2, 6, 7]
 
 
 def test_answers_are_kept_through_interruptions(tmp_path, sources, model):

@@ -33,7 +33,7 @@ _USUAL = (0.15, 0.85)  # quantiles of a trimmed mean of light, as some cores are
 # Relit land lies within so many standard deviations of the sunlit land beside, as bright fields are
 # common beside dark ones, but not in a wood. Shadows are blue: land that lies in none turns yellow
 # when relit.
-_DEVIATIONS = np.float32(1.5)
+_DEVIATIONS = np.float32(1.75)
 _BRIGHTER = np.float32(1.15), np.float32(2.5)  # bounds of the upper bound, relative to the mean
 _YELLOWER = np.float32(0.01)  # fraction of the light, by which any land may turn yellower
 _DARKER = np.float32(0.5)  # relative to the mean; land that is nearly black is noise

@@ -1,20 +1,24 @@
-"""Keep what a model knows while it learns new land.
+"""Keep what a model knows while it learns new land and thin cloud.
 
-A model tuned on new land alone forgets the rest. So for windows without new land, the answers of
-the starting model are the truth (Li and Hoiem 2016, "Learning without Forgetting").
+A model tuned on a few kinds of windows forgets the rest. So in the rest it learns the answers of
+the starting model (Li and Hoiem 2016, "Learning without Forgetting").
 """
 
 import dataclasses
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from geodecloud.data.two_level.sky import HAZE
 from geodecloud.data.two_level.synthesis import Batch
 from geodecloud.errors import ModelError
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded, forward_of
 from geodecloud.training.state import shape_differences
 from geodecloud.training.two_level.state import Run
+
+_THIN = (0.03, 0.6)  # greatest opacity of a window under thin cloud, from and to
 
 
 class Teacher:
@@ -43,8 +47,8 @@ class Teacher:
 
     @torch.no_grad()
     def teach(self, batch: Batch) -> Batch:
-        """Return the batch with this model's answers as truth, except for windows of new land."""
-        known = ~batch.new_land
+        """Return the batch with this model's answers as truth, except for the windows to learn."""
+        known = ~to_learn(batch)
         truth = [batch.target.clone(), batch.opacity.clone(), batch.shadow.clone()]
         if known.any():
             answer = self._predict(batch.model_input[known])
@@ -52,3 +56,14 @@ class Teacher:
                 part[known] = answer[:, channels].clamp(0, 1)
         target, opacity, shadow = truth
         return dataclasses.replace(batch, target=target, opacity=opacity, shadow=shadow)
+
+
+def to_learn(batch: Batch) -> Tensor:
+    """Return which windows learn the truth, bool (N,).
+
+    These are new land, and thin cloud but for even haze. Nothing in a window tells haze from pale
+    ground, so a model that is taught the truth of haze finds less of it.
+    """
+    greatest = batch.opacity.amax(dim=(1, 2, 3))
+    thin = (greatest > _THIN[0]) & (greatest < _THIN[1]) & (batch.kind != HAZE)
+    return batch.new_land | thin

@@ -58,8 +58,9 @@ class Schedule:
     head_rate: factor of the rate for the head, where new outputs are learned.
     frozen_statistics: whether BatchNorm keeps the statistics of the starting model: to tune a good
         model in few steps or small batches.
-    keep: whether windows without new land (scenes, roofs, coasts) learn the answers of the starting
-        model, so that it forgets nothing.
+    keep: whether the model learns the truth of new land (scenes, roofs, coasts) and of thin cloud
+        alone. In all other windows it learns the answers of the starting model, so that it forgets
+        nothing.
     join: fraction of the steps before the discriminator joins; 1: it never does.
     ramp: fraction of the steps from then on until the adversarial loss has its full weight.
     precision: "auto" is bf16 where the device is fast with it.
