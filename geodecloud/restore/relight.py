@@ -88,7 +88,7 @@ class Shade:
         return np.maximum(out, light)  # light below path radiance, noise or black water, stays
 
     def _most_by_brightness(self, seen: Floats, lit: Floats, deviation: Floats) -> Floats:
-        """Return the fraction hidden, (rows, columns), that makes cells as bright as may be.
+        """Return the largest ``hidden``, (rows, columns), that makes no cell too bright.
 
         Args:
             seen, lit: (3, rows, columns), light of the cells and of the land beside, without path
@@ -101,7 +101,9 @@ class Shade:
         return out
 
     def _part_by_blueness(self, seen: Floats, hidden: Floats, beside: Floats) -> Floats:
-        """Return the part of ``hidden``, (rows, columns), that makes cells as yellow as may be.
+        """Return the fraction of ``hidden``, (rows, columns), that makes no cell too yellow.
+
+        Blueness is taken as linear in ``hidden``.
 
         Args:
             seen: (3, rows, columns), light without path radiance.
@@ -110,8 +112,8 @@ class Shade:
         before = _blueness(seen + self.path_radiance)
         after = _blueness(seen / (1 - hidden * self.depth) + self.path_radiance)
         least = np.where(beside[0] < _NO_LAND, beside[0] - _DEVIATIONS * beside[1], 0)
-        may, would = np.maximum(before - least, _YELLOWER), before - after
-        out: Floats = np.divide(may, would, out=np.ones_like(hidden), where=would > may)
+        allowed, change = np.maximum(before - least, _YELLOWER), before - after
+        out: Floats = np.divide(allowed, change, out=np.ones_like(hidden), where=change > allowed)
         return out
 
 
