@@ -253,13 +253,13 @@ def _samples(swath: _Swath, beside: Floats) -> tuple[Floats, ...]:
     return (*map(_few, in_core), *map(_few, in_sun))
 
 
-def _box_means(colours: Iterable[Floats], radius: int) -> Floats:
-    """Return the box mean of each colour, computed one by one, in a third of the memory.
+def _box_means(parts: Iterable[Floats], radius: int) -> Floats:
+    """Return the box mean of each part, computed one by one to save memory.
 
     Args:
-        colours: float32 (rows, columns) each.
+        parts: float32 (rows, columns) each.
     """
-    return np.stack([box_mean(colour, radius) for colour in colours])
+    return np.stack([box_mean(part, radius) for part in parts])
 
 
 def _few(values: Floats) -> Floats:

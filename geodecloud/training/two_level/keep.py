@@ -16,6 +16,7 @@ from geodecloud.errors import ModelError
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded, forward_of
 from geodecloud.training.state import shape_differences
+from geodecloud.training.two_level.losses import Prediction
 from geodecloud.training.two_level.state import Run
 
 _THIN = (0.03, 0.6)  # greatest opacity of a window under thin cloud, from and to
@@ -49,12 +50,12 @@ class Teacher:
     def teach(self, batch: Batch) -> Batch:
         """Return the batch with this model's answers as truth, except for the windows to learn."""
         known = ~to_learn(batch)
-        truth = [batch.target.clone(), batch.opacity.clone(), batch.shadow.clone()]
-        if known.any():
-            answer = self._predict(batch.model_input[known])
-            for part, channels in zip(truth, (slice(0, 3), slice(3, 4), slice(4, 5)), strict=True):
-                part[known] = answer[:, channels].clamp(0, 1)
-        target, opacity, shadow = truth
+        if not known.any():
+            return batch
+        answer = Prediction.of(self._predict(batch.model_input[known]).clamp(0, 1))
+        target, opacity, shadow = batch.target.clone(), batch.opacity.clone(), batch.shadow.clone()
+        target[known], opacity[known] = answer.restored, answer.opacity
+        shadow[known] = answer.shadow
         return dataclasses.replace(batch, target=target, opacity=opacity, shadow=shadow)
 
 

@@ -21,6 +21,11 @@ class Prediction:
     opacity: Tensor
     shadow: Tensor
 
+    @classmethod
+    def of(cls, output: Tensor) -> "Prediction":
+        """Split the generator's five channels, (N, 5, H, W)."""
+        return cls(output[:, :3], output[:, 3:4], output[:, 4:5])
+
 
 def generator_losses(predicted: Prediction, batch: Batch, plan: Losses) -> dict[str, Tensor]:
     """Return each loss of the generator by name, times its weight: scalars."""

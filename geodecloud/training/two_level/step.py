@@ -69,5 +69,4 @@ def predict_windows(run: Run, generator: nn.Module, model_input: Tensor) -> Pred
         generator: with five output channels.
         model_input: float32 (N, 14, H, W).
     """
-    out = predict(run, generator, model_input)
-    return Prediction(out[:, :3], out[:, 3:4], out[:, 4:5])
+    return Prediction.of(predict(run, generator, model_input))
