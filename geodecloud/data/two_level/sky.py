@@ -88,7 +88,7 @@ class _Layer:
         opacity = max_opacity * (1 - (1 - clip(field * slope + intercept))^thickness)
 
     placement: of N windows.
-    slope, intercept, thickness, max_opacity: float32 (N, 1, 1).
+    slope, intercept, thickness, max_opacity: float32 (N,).
     """
 
     placement: Placement
@@ -100,8 +100,10 @@ class _Layer:
     def opacity(self, bank: FieldBank, shift: Tensor | None = None) -> Tensor:
         """Return the opacity, float32 (N, 64, 64), seen from windows moved by (N, 2) pixels."""
         placement = self.placement if shift is None else self.placement.shifted(shift)
-        field = (sample(bank, placement, 64) * self.slope + self.intercept).clamp(0, 1)
-        return self.max_opacity * (1 - (1 - field) ** self.thickness)
+        numbers = (self.slope, self.intercept, self.thickness, self.max_opacity)
+        slope, intercept, thickness, max_opacity = (one[:, None, None] for one in numbers)
+        field = (sample(bank, placement, 64) * slope + intercept).clamp(0, 1)
+        return max_opacity * (1 - (1 - field) ** thickness)
 
 
 def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: SkyPlan) -> Sky:
@@ -174,15 +176,7 @@ def _first_layer(draw: Draw, bank: FieldBank, kind: Tensor, level: Tensor) -> _L
     slope, intercept = _draw_ramp(draw, kind, is_real)
     thickness = draw.log_uniform("thickness", n, low=0.3, high=3.2)
     max_opacity = _draw_max_opacity(draw, kind)
-    return _layer(placement, slope, intercept, thickness, max_opacity)
-
-
-def _layer(
-    placement: Placement, slope: Tensor, intercept: Tensor, thickness: Tensor, max_opacity: Tensor
-) -> _Layer:
-    """Return a layer from one number for each window, float32 (N,) each."""
-    slope, intercept = slope[:, None, None], intercept[:, None, None]
-    return _Layer(placement, slope, intercept, thickness[:, None, None], max_opacity[:, None, None])
+    return _Layer(placement, slope, intercept, thickness, max_opacity)
 
 
 def _window_mean(bank: FieldBank, placement: Placement) -> Tensor:
@@ -236,7 +230,7 @@ def _second_layer(
     max_opacity = draw.log_uniform("second most", n, low=0.04, high=0.5)
     present = draw.chance("second", fraction, n) & (kind != NONE) & (kind != SHADE)
     max_opacity = torch.where(present, max_opacity, torch.zeros_like(max_opacity))
-    return _layer(placement, slope, intercept, torch.ones_like(slope), max_opacity)
+    return _Layer(placement, slope, intercept, torch.ones_like(slope), max_opacity)
 
 
 def _opacity_by_band(
@@ -291,7 +285,7 @@ def _shadow(
     shift = reach[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
     # Thin edges through which the satellite sees the ground scatter much of the sun's light, so a
     # shadow is wider than its cloud.
-    wider = draw.uniform("shadow wider", n, 1, 1, low=1.0, high=2.5)
+    wider = draw.uniform("shadow wider", n, low=1.0, high=2.5)
     one = torch.ones_like(cloud.max_opacity)
     caster = _Layer(cloud.placement, cloud.slope, cloud.intercept, cloud.thickness * wider, one)
     shadow = _soften(draw, caster.opacity(bank, shift)[:, None], level)
