@@ -79,11 +79,14 @@ def test_a_saved_model_predicts_what_the_network_did(tmp_path):
     assert read_info(tmp_path / "m.safetensors") == info
 
 
+LATER = ("dark_object", "widths")  # keys that earlier model files have not
+
+
 @pytest.mark.parametrize(("old", "dark_object"), [({"darkest": True}, True), ({}, False)])
 def test_model_files_of_earlier_versions_are_read(tmp_path, old, dark_object):
-    """Later ones called the dark object ``darkest``; the first had none."""
+    """Later ones called the dark object ``darkest``; the first had none, and one width."""
     plan = GeneratorPlan(width=4, dark_object=dark_object)
-    table = {name: value for name, value in asdict(plan).items() if name != "dark_object"} | old
+    table = {name: value for name, value in asdict(plan).items() if name not in LATER} | old
     save_generator(UNet(plan), tmp_path / "m.safetensors", {"generator": table})
     generator, info = load_generator(tmp_path / "m.safetensors")
     assert info.metadata["generator"] == table

@@ -22,6 +22,7 @@ class GeneratorPlan:
 
     width: int = 32  # channels of the first level; each level below has twice as many
     depth: int = 4  # number of halvings of height and width; a window is a multiple of 2**depth
+    widths: tuple[int, ...] = ()  # channels of each level, the bottom last; (): by width
     upsample: Literal["bilinear", "transposed"] = "bilinear"
     opacity: bool = True  # a fourth output channel, and the other three as a change to the input
     dark_object: bool = True  # three more input channels: the dark object of the whole scene
@@ -39,8 +40,18 @@ class GeneratorPlan:
         """Output channels: red, green, blue; opacity; shadow."""
         return 3 + self.opacity + self.shadow
 
+    @property
+    def level_widths(self) -> tuple[int, ...]:
+        """Channels of each level, from full resolution to the bottom."""
+        return self.widths or tuple(self.width * 2**level for level in range(self.depth + 1))
+
     def __post_init__(self) -> None:
         require_at_least(self, "generator", width=1, depth=1)
+        if self.widths and (len(self.widths) != self.depth + 1 or min(self.widths) < 1):
+            raise ConfigError(
+                f"[generator] widths is {list(self.widths)}: give {self.depth + 1} numbers "
+                "(depth + 1), each 1 or more"
+            )
         if self.shadow and not self.opacity:
             raise ConfigError("[generator] shadow needs opacity")
         if self.depth > 6:

@@ -1,6 +1,7 @@
 """Define the generator: a UNet that restores the ground and estimates the cloud's opacity."""
 
 import dataclasses
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class DoubleConv(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubling of height and width, halving of channels, without a checkerboard.
+    """Doubling of height and width, with fewer channels, without a checkerboard.
 
     Interpolation and a 1x1 convolution instead of the article's transposed convolution, whose
     kernel leaves its grid where the land is invented (Odena et al., "Deconvolution and
@@ -64,21 +65,19 @@ class UNet(nn.Module):
     def __init__(self, plan: GeneratorPlan = _DEFAULT) -> None:
         super().__init__()
         self.plan = plan
-        widths = [plan.width * 2**level for level in range(plan.depth + 1)]
+        widths = plan.level_widths
         self.encoder = nn.ModuleList(
-            DoubleConv(a, b)
-            for a, b in zip([plan.channels, *widths[:-2]], widths[:-1], strict=True)
+            DoubleConv(a, b) for a, b in pairwise([plan.channels, *widths[:-1]])
         )
-        self.bottom = DoubleConv(widths[-2], widths[-1])
-        upwards = widths[-2::-1]
+        self.bottom = DoubleConv(*widths[-2:])
         self.up = nn.ModuleList(
-            Upsample(2 * w, w)
+            Upsample(below, w)
             if plan.upsample == "bilinear"
-            else nn.ConvTranspose2d(2 * w, w, 2, stride=2)
-            for w in upwards
+            else nn.ConvTranspose2d(below, w, 2, stride=2)
+            for below, w in pairwise(widths[::-1])
         )
-        self.decoder = nn.ModuleList(DoubleConv(2 * w, w) for w in upwards)
-        self.head = nn.Conv2d(plan.width, plan.outputs, 1)
+        self.decoder = nn.ModuleList(DoubleConv(2 * w, w) for w in widths[-2::-1])
+        self.head = nn.Conv2d(widths[0], plan.outputs, 1)
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,10 +91,10 @@ class UNet(nn.Module):
         skips = []
         deep = x
         for level in self.encoder:
-            deep = level(deep)  # (N, width * 2^i, H / 2^i, W / 2^i)
+            deep = level(deep)  # (N, widths[i], H / 2^i, W / 2^i)
             skips.append(deep)
             deep = self.pool(deep)
-        deep = self.bottom(deep)  # (N, 2^depth * width, H / 2^depth, W / 2^depth)
+        deep = self.bottom(deep)  # (N, widths[-1], H / 2^depth, W / 2^depth)
         for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             deep = level(torch.cat([skip, up(deep)], dim=1))
         # The head runs in fp32 even under autocast: a step of bf16 is 5 DN at reflectance 0.1.

@@ -17,6 +17,7 @@ from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded, forward_of
 from geodecloud.training.state import shape_differences
 from geodecloud.training.two_level.losses import Prediction
+from geodecloud.training.two_level.narrow import is_narrower
 from geodecloud.training.two_level.state import Run
 
 _THIN = (0.03, 0.6)  # greatest opacity of a window under thin cloud, from and to
@@ -30,13 +31,15 @@ class Teacher:
         run: the run to teach, with a precision that is not "auto".
 
     Raises:
-        ModelError: the file cannot be read, or its generator has another shape than the run's.
+        ModelError: the file cannot be read, or the run's generator has another shape and is not
+            narrower.
     """
 
     def __init__(self, model: Path, run: Run) -> None:
         generator, _ = load_generator(model)
-        if generator.plan != run.config.generator:
-            text = shape_differences(generator.plan, run.config.generator)
+        ours = run.config.generator
+        if generator.plan != ours and not is_narrower(ours, generator.plan):
+            text = shape_differences(generator.plan, ours)
             raise ModelError(
                 f"{model}: its answers cannot be kept, as its generator has another shape "
                 f"({text}); set keep = false in [schedule]"

@@ -1,8 +1,10 @@
 """Hold the state of a run at two levels: networks and optimizers."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from geodecloud.errors import ModelError
 from geodecloud.model.checkpoint import load_generator
@@ -10,6 +12,7 @@ from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet
 from geodecloud.training.distributed import Processes
 from geodecloud.training.state import DAMAGED, State
+from geodecloud.training.two_level.narrow import is_narrower, narrowed
 from geodecloud.training.two_level.recipe import Recipe, Schedule
 from geodecloud.training.two_level.widen import widened
 
@@ -21,10 +24,19 @@ class Run(State):
         recipe: with a precision that is not "auto".
         processes: of the run.
         data: digest of the training data.
+        windows: returns inputs of the generator, float32 (N, 14, 64, 64), by which a wider model to
+            start from is narrowed.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes, data: str = "") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        processes: Processes,
+        data: str = "",
+        windows: Callable[[], Iterable[Tensor]] = tuple,
+    ) -> None:
         plan = recipe.schedule
+        self._windows = windows
         super().__init__(recipe, plan, processes, data)
         self.config: Recipe = recipe
         torch.manual_seed(plan.seed)
@@ -72,8 +84,11 @@ class Run(State):
             self._start_from_state(model)
             return
         generator, info = load_generator(model)
+        plan = self.config.generator
         try:
-            weights = widened(generator, self.config.generator).state_dict()
+            if is_narrower(plan, generator.plan):
+                generator = narrowed(generator, plan, self._windows())
+            weights = widened(generator, plan).state_dict()
         except ModelError as error:
             raise ModelError(f"{model}: {error}") from error
         self.generator.load_state_dict(weights)

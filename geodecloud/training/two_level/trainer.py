@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+
+from torch import Tensor
 
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
@@ -20,6 +23,7 @@ from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.writer import RunWriter
 
 _DEFAULT_MONITORING = Monitoring()
+_WINDOW_BATCHES = 6  # of 64 windows, by which a wider model is narrowed
 
 
 def train(
@@ -64,7 +68,7 @@ def train(
     with joined_processes(device) as processes:
         recipe = _settled(recipe, processes)
         library = sources.read(recipe, processes.device)
-        run = Run(recipe, processes, library.digest)
+        run = Run(recipe, processes, library.digest, partial(_windows, recipe, library))
         begin(run, out, start)
         teacher = Teacher(start, run) if recipe.schedule.keep and start else None
         train_run(run, library, out, monitoring, teacher)
@@ -101,6 +105,13 @@ def _settled(recipe: Recipe, processes: Processes) -> Recipe:
     if plan.precision != "auto":
         return recipe
     return recipe.with_schedule(precision="bf16" if fast_bf16(processes.device) else "fp32")
+
+
+def _windows(recipe: Recipe, library: Library) -> Iterator[Tensor]:
+    """Yield inputs of the generator that no step trains on, the same in all processes."""
+    for step in range(_WINDOW_BATCHES):
+        draw = Draw(recipe.schedule.seed, -1 - step, library.device)
+        yield make_batch(draw, library.land, library.bank, 64, recipe.synthesis).model_input.cpu()
 
 
 def _every(seconds: float) -> Callable[[], bool]:
