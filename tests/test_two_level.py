@@ -170,6 +170,16 @@ def test_a_run_is_resumed_as_it_began(tmp_path, sources):
         train(EACH_STEP, sources, tmp_path, device="cpu", resume=True)
 
 
+def test_a_state_of_another_version_is_refused(library, tmp_path):
+    run, _ = trained(library, 1)
+    run.save(tmp_path / "last.pt")
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    del state["started_from"]
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(GeodecloudError, match=r"last\.pt: damaged, or of another version"):
+        Run(SMALL, ALONE).load(tmp_path / "last.pt")
+
+
 def test_a_run_says_what_it_did(tmp_path, sources):
     train(SMALL, sources, tmp_path, device="cpu")
     info = read_info(tmp_path / "last.safetensors")
@@ -209,6 +219,16 @@ def test_the_discriminator_learns_only_after_it_has_joined(library):
     (counts,) = {int(state["step"]) for state in run.discriminator_optimizer.state.values()}
     assert counts == 1
     assert all(one.requires_grad for one in run.discriminator.parameters())
+
+
+def test_the_discriminator_waits_for_two_fine_windows(library):
+    deep = DiscriminatorPlan(blocks=(1,) * 6, widths=(8,) * 6)
+    run = Run(dataclasses.replace(SMALL, discriminator=deep), ALONE)
+    run.step = 2
+    batch = batch_of(library, 2)
+    one = dataclasses.replace(batch, level=torch.tensor([1.0, *[4.0] * 7]))
+    assert "adversarial" not in train_step(run, one)
+    assert "adversarial" in train_step(run, batch)
 
 
 def test_the_discriminator_judges_fine_windows_restored_against_clear(library):
@@ -567,6 +587,19 @@ def test_two_processes_train_together(tmp_path, sources):
     subprocess.run(list(map(str, command)), check=True, cwd=ROOT, timeout=300, capture_output=True)
     assert [line["step"] for line in log(tmp_path / "run")] == [1, 2]
     assert "discriminator" in log(tmp_path / "run")[-1]
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("auto", "process 3 of this machine has no GPU"), ("cuda:1", "'cuda:1' is not available to")],
+)
+def test_each_process_needs_a_gpu_of_its_own(monkeypatch, device, message):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match=message), joined_processes(device):
+        pass
 
 
 def test_several_processes_without_a_gpu_refuse_to_look_for_one(monkeypatch):

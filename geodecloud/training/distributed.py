@@ -100,7 +100,7 @@ def joined_processes(name: str = "auto") -> Iterator[Processes]:
             a GPU of its own, or all compute on the CPU.
 
     Raises:
-        UsageError: the device is not available on this machine.
+        UsageError: the device is not available, or there are more processes than GPUs.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -109,8 +109,8 @@ def joined_processes(name: str = "auto") -> Iterator[Processes]:
         yield Processes(0, 1, find_device(best if name == "auto" else name))
         return
     device = torch.device("cpu")
-    if name != "cpu" and torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        device = torch.device("cuda", _own_gpu())
         torch.cuda.set_device(device)
     elif name not in ("auto", "cpu"):
         raise UsageError(
@@ -121,3 +121,18 @@ def joined_processes(name: str = "auto") -> Iterator[Processes]:
         yield Processes(distributed.get_rank(), count, device)
     finally:
         distributed.destroy_process_group()
+
+
+def _own_gpu() -> int:
+    """Return the number of this process's GPU.
+
+    Raises:
+        UsageError: the machine has fewer GPUs than processes.
+    """
+    rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= gpus:
+        raise UsageError(
+            f"process {rank + 1} of this machine has no GPU of its own: start at most {gpus}, or "
+            "give `device` cpu"
+        )
+    return rank

@@ -130,7 +130,8 @@ class State:
         """Resume from a saved state of the same configuration and data.
 
         Raises:
-            GeodecloudError: the file is damaged, or of another configuration or other data.
+            GeodecloudError: the file is damaged, or of another version, another configuration or
+                other data.
         """
         try:
             state = torch.load(path, map_location=self.processes.device, weights_only=True)
@@ -144,10 +145,16 @@ class State:
             )
         if data != self.data:
             raise GeodecloudError(f"{path}: started with other training data; use another `out`")
-        for name in _FACTS:
-            setattr(self, name, state[name])
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
+        try:
+            for name in _FACTS:
+                setattr(self, name, state[name])
+            for name, part in self.parts().items():
+                part.load_state_dict(state[name])
+        except DAMAGED as error:
+            raise GeodecloudError(
+                f"{path}: damaged, or of another version of geodecloud; start a new run in another "
+                "`out`"
+            ) from error
 
 
 class Run(State):

@@ -34,7 +34,7 @@ def train_step(run: Run, batch: Batch) -> dict[str, Tensor]:
     losses = generator_losses(predicted, batch, run.config.losses)
     judged: dict[str, Tensor] = {}
     weight, fine = run.adversarial_weight, batch.level == FINE
-    if weight > 0 and bool(fine.any()):
+    if weight > 0 and int(fine.sum()) > 1:  # BatchNorm needs more than one window
         restored = predicted.restored[fine]
         judged["discriminator"] = update_discriminator(run, batch.clear[fine], restored.detach())
         losses["adversarial"] = weight * judge_restored(run, restored)
