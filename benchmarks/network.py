@@ -1,6 +1,6 @@
 """Time the network on a CPU in one thread by the windows of a call, packed and as PyTorch runs it.
 
-    python benchmarks/network.py [--rounds 6]
+    python benchmarks/network.py [--rounds 6] [--model MODEL]
 
 Prints milliseconds of processor time for a window, the least of the rounds, and whether all calls
 give the same bytes.
@@ -9,6 +9,7 @@ give the same bytes.
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,9 +52,10 @@ def main() -> None:
     """Print a line for each precision and way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=6)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--model", type=Path, default=default_model())
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    generator, info = load_generator(default_model())
+    generator, info = load_generator(options.model)
     network = inference.folded(generator)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     light = torch.from_numpy(probe_patches(max(CALLS), 64))
@@ -72,7 +74,7 @@ def main() -> None:
                 batch = whole[:count].contiguous(memory_format=torch.channels_last)
                 least = min(count, 16)
                 same &= torch.equal(forward(batch)[:least], expected[:least])
-                line += f"{milliseconds(forward, batch, rounds):>8.1f}"
+                line += f"{milliseconds(forward, batch, options.rounds):>8.1f}"
             print(
                 f"{precision}, {name:<14}{line}  {'the same' if same else 'other'} bytes",
                 flush=True,
