@@ -22,13 +22,13 @@ class GeneratorPlan:
 
     width: int = 32  # channels of the first level; each level below has twice as many
     depth: int = 4  # number of halvings of height and width; a window is a multiple of 2**depth
-    widths: tuple[int, ...] = ()  # channels of each level, the bottom last; (): by width
     upsample: Literal["bilinear", "transposed"] = "bilinear"
     opacity: bool = True  # a fourth output channel, and the other three as a change to the input
     dark_object: bool = True  # three more input channels: the dark object of the whole scene
     highlights: bool = False  # three more: log(light) / log(4) beyond the model range
     context: bool = False  # five more: the coarse answer, see data.two_level.context
     shadow: bool = False  # a fifth output channel: the fraction of the light that a shadow takes
+    widths: tuple[int, ...] = ()  # channels of each level, the bottom last; (): by width
 
     @property
     def channels(self) -> int:
