@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from geodecloud import decloud
 from geodecloud.decloud import decloud_scene
@@ -23,6 +24,7 @@ from geodecloud.restore.gate import (
     bright_land,
     certain_cloud,
     cloud_around,
+    find_doubt,
     small_clouds,
 )
 from geodecloud.restore.memory import MemoryPlan
@@ -378,6 +380,44 @@ def test_where_the_data_of_a_picture_end_no_cloud_ends(edge, is_land):
     answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
     coarse = replace(coarse_of(256, answer[:3], answer), of_picture=True, known=known)
     assert gated(coarse, Windows()).gate.any() != is_land
+
+
+@given(hnp.arrays(np.bool_, (12, 20)), unit)
+def test_only_white_cells_are_in_doubt(white, light):
+    pixels = np.full((3, 12, 20), min(light, 0.85), np.float32) + 0.5 * white
+    pixels[2] += 0.5 * white  # a band more makes no colour white
+    doubt = find_doubt(pixels)
+    found = ndimage.binary_opening(white & (pixels[0] > 0.9), np.ones((3, 3)))
+    assert (doubt[found] == 255).all()
+    assert bool(doubt.any()) == bool(found.any())
+    assert not doubt[~ndimage.binary_dilation(found, np.ones((3, 3)), iterations=6)].any()
+
+
+class SeesOnlyByPixels(SeesHaze):
+    """A network whose coarse level takes compact cloud for a roof."""
+
+    def __call__(self, patches, dark_object):
+        answer = super().__call__(patches, dark_object)
+        if patches.shape[1] != 8:
+            answer[:, 3] = 0
+        return answer
+
+
+def test_compact_cloud_that_the_coarse_pass_misses_is_filled(tmp_path):
+    dn = np.full((3, 256, 256), 700, np.uint16)
+    dn[:, 100:140, 80:130] = 4500
+    roof = dn.copy()
+    roof[:, 104:140, 80:130] = 700  # as bright, but thin
+    for scene, is_filled in ((dn, True), (roof, False)):
+        src = write_scene(tmp_path / "s.tif", scene)
+        codes = tmp_path / "codes.tif"
+        settings = Settings().replace(provenance=codes, overwrite=True, force=True)
+        decloud_scene(src, tmp_path / "out.tif", SeesOnlyByPixels(), settings)
+        white = scene[0] > 4000
+        filled = read(codes)[0][white] == Provenance.FILLED
+        assert filled.all() if is_filled else not filled.any()
+        if is_filled:
+            assert read(tmp_path / "out.tif")[0][white].max() < 1500
 
 
 def test_all_windows_find_a_small_cloud_too_and_no_faint_haze_more():

@@ -22,6 +22,7 @@ from geodecloud.restore.gate import (
     CERTAIN_ONE_PASS,
     FAINTEST_CLOUD,
     certain_cloud,
+    find_doubt,
     find_gate,
     fine_only_weight,
 )
@@ -54,6 +55,7 @@ class Coarse:
     thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
     of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
     gate: uint8 (rows, columns), weight of the opacity, 0..255; None: 255 everywhere.
+    doubt: uint8 (rows, columns), 0..255, where the fine pass may see cloud by itself; None: 0.
     all_windows: whether the fine pass computes windows where the gate is 0, too.
     known: bool (rows, columns), cells with a valid pixel; None: all.
     shade: depth of the scene's shadows, to relight them; None: the network's change relights them.
@@ -69,6 +71,7 @@ class Coarse:
     thrown: NDArray[np.uint8]
     of_picture: bool = False
     gate: NDArray[np.uint8] | None = None
+    doubt: NDArray[np.uint8] | None = None
     all_windows: bool = False
     known: NDArray[np.bool_] | None = None
     shade: Shade | None = None
@@ -184,7 +187,7 @@ class Coarse:
         weight = np.ones_like(fine[0])
         if self.gate is not None:
             weight = self.at(self.gate[None], *pixels)[0] / np.float32(255)
-            alone = fine_only_weight(fine[OPACITY]) if self.all_windows else weight
+            alone = self._alone(fine[OPACITY], pixels)
             coarse[OPACITY] *= weight
             fine[OPACITY] *= np.maximum(weight, alone)
         thicker, seen = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1), None
@@ -196,6 +199,15 @@ class Coarse:
             fine[CHANGE] += thicker * (ground - shown - fine[CHANGE])
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
         self._relight(pixels, (shown, seen), fine, coarse, weight)
+
+    def _alone(self, opacity: Floats, pixels: tuple[int, int, slice]) -> Floats | float:
+        """Return the weight of a fine opacity where the coarse pass found no cloud."""
+        if self.all_windows:
+            return fine_only_weight(opacity)
+        if self.doubt is None:
+            return 0.0
+        doubt = self.at(self.doubt[None], *pixels)[0] / np.float32(255)
+        return doubt * fine_only_weight(opacity) if doubt.any() else 0.0
 
     def _relight(
         self,
@@ -237,8 +249,8 @@ class Coarse:
 
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
-    """Return the bytes of a scene's coarse answer, with its gate and thrown shadows."""
-    each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1
+    """Return the bytes of a scene's coarse answer, with its gate, doubt and thrown shadows."""
+    each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1 + 1
     return -(-height // cell) * -(-width // cell) * each
 
 
@@ -283,7 +295,11 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
         opacity *= certain_cloud(opacity, CERTAIN_ONE_PASS)
         return coarse
     gate = find_gate(opacity, of_picture=coarse.of_picture, known=coarse.known)
-    return replace(coarse, gate=gate, all_windows=windows.gate == "off")
+    doubt = None
+    if not coarse.of_picture:
+        doubt = find_doubt(coarse.light, coarse.known)
+        np.maximum(gate, doubt > 0, out=gate, casting="unsafe")
+    return replace(coarse, gate=gate, doubt=doubt, all_windows=windows.gate == "off")
 
 
 def relit(coarse: Coarse) -> Coarse:

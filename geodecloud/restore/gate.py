@@ -20,6 +20,7 @@ _CERTAIN = 0.12  # upper threshold: clear land does not reach it in a coarse pas
 CERTAIN_ONE_PASS = 0.2  # upper threshold in a scene without a coarse pass
 _CERTAIN_FINE = (0.12, 0.22)  # fine opacity without coarse cloud: dropped below, kept above
 _SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
+_WHITE, _LEAST_WHITE = 0.9, (3, 3)  # light of cloud in each band, model range; smallest in cells
 _MARGIN = 4  # cells around cloud in which windows are needed
 _SOFT = 2  # cells to each side over which the gate's edge is smoothed
 # Bright land: least step of opacity from cell to cell at its rim, over its mean opacity; opacity
@@ -46,6 +47,30 @@ def find_gate(
     for rows, near in soft_dilations(cloud, _MARGIN, _SOFT):
         gate[rows] = np.rint(255 * near)
     return gate
+
+
+def find_doubt(light: NDArray[Any], known: Where | None = None) -> NDArray[np.uint8]:
+    """Return where the fine pass may see cloud by itself: uint8 (rows, columns), 0..255.
+
+    Compact bright cloud looks like a roof to the coarse pass. So cells as bright as cloud are
+    doubtful, and the fine pass computes the windows there, whatever the coarse opacity.
+
+    Args:
+        light: (3, rows, columns), model range.
+        known: cells with a valid pixel; None: all.
+    """
+    doubtful = ndimage.binary_opening(is_white(light, known), np.ones(_LEAST_WHITE))
+    doubt = np.zeros(doubtful.shape, np.uint8)
+    if doubtful.any():
+        for rows, near in soft_dilations(doubtful, _MARGIN, _SOFT):
+            doubt[rows] = np.rint(255 * near)
+    return doubt
+
+
+def is_white(light: NDArray[Any], known: Where | None = None) -> Where:
+    """Return which cells are as bright as cloud in all bands, see :func:`find_doubt`."""
+    white: Where = light.min(axis=0) > _WHITE
+    return white if known is None else white & known
 
 
 def fine_only_weight(opacity: Floats) -> Floats:

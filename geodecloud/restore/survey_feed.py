@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.raster.rows import given
 from geodecloud.restore.cells import PooledScene
 from geodecloud.restore.coarse import CHANGE, OPACITY, Coarse
 from geodecloud.restore.fill.survey import HAZY_WEIGHT
 from geodecloud.restore.filters import Floats, dilate, smoothstep, upsample
+from geodecloud.restore.gate import is_white
 from geodecloud.restore.memory import FILLED_ROWS
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network
@@ -101,6 +103,9 @@ class SurveyFeed:
         top = max(first // cell - self._radius - 1, 0)
         below = -(-last // cell) + self._radius + 1
         opacity = coarse.answer[OPACITY, top:below].astype(np.float32)
+        # White land may be cloud: its colour is the last resort.
+        white = is_white(coarse.light[:, top:below], given(coarse.known)[top:below])
+        np.maximum(opacity, np.float32(_SEEN[1]) * white, out=opacity)
         weight, down = clear_weight(opacity, self._radius)[None], top * cell
         span = first - down, last - down
         for some in coarse.pixels_of((weight[0] < 1).any(axis=0)):
