@@ -43,10 +43,7 @@ def find_gate(
     cloud = cloud_around((opacity > _CERTAIN) | small_clouds(opacity, known), opacity)
     if of_picture:
         cloud &= ~bright_land(opacity, cloud, known)
-    gate = np.empty(opacity.shape, np.uint8)
-    for rows, near in soft_dilations(cloud, _MARGIN, _SOFT):
-        gate[rows] = np.rint(255 * near)
-    return gate
+    return _with_margin(cloud)
 
 
 def find_doubt(light: NDArray[Any], known: Where | None = None) -> NDArray[np.uint8]:
@@ -60,11 +57,16 @@ def find_doubt(light: NDArray[Any], known: Where | None = None) -> NDArray[np.ui
         known: cells with a valid pixel; None: all.
     """
     doubtful = ndimage.binary_opening(is_white(light, known), np.ones(_LEAST_WHITE))
-    doubt = np.zeros(doubtful.shape, np.uint8)
-    if doubtful.any():
-        for rows, near in soft_dilations(doubtful, _MARGIN, _SOFT):
-            doubt[rows] = np.rint(255 * near)
-    return doubt
+    return _with_margin(doubtful)
+
+
+def _with_margin(cells: Where) -> NDArray[np.uint8]:
+    """Return 255 in these cells and near them, fading to 0 at the edge of the margin."""
+    weight = np.zeros(cells.shape, np.uint8)
+    if cells.any():
+        for rows, near in soft_dilations(cells, _MARGIN, _SOFT):
+            weight[rows] = np.rint(255 * near)
+    return weight
 
 
 def is_white(light: NDArray[Any], known: Where | None = None) -> Where:
