@@ -63,9 +63,7 @@ def test_every_picture_is_made_by_one_command():
 @page_by_page
 def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
-        if not re.match(r"https?:", target) and not (
-            page.parent == DOCS and target in FROM_ELSEWHERE
-        ):
+        if not re.match(r"https?:", target):
             assert (page.parent / target).exists(), target
 
 

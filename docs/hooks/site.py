@@ -41,8 +41,10 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the marks of generated parts by these parts."""
+    """Replace the marks of generated parts by these parts, and lead links to the site's pages."""
     for mark, generate in _GENERATED.items():
         if mark in markdown:
             markdown = markdown.replace(mark, generate())
+    for path, source in _COPIED.items():
+        markdown = markdown.replace(f"](../{source}", f"]({path}")
     return re.sub(r"\]\(\.\./examples/(\w+)\.py", r"](examples/\1.md", markdown)

@@ -1,6 +1,6 @@
 """Find the cloud in the coarse opacity, and so the windows that the fine pass computes.
 
-Clear sea and pale fields look like faint, even haze. So haze counts as cloud only if its opacity
+Clear sea and pale fields look like faint, uniform haze. So haze counts as cloud only if its opacity
 somewhere exceeds that of any clear land: hysteresis thresholding over the whole scene.
 """
 

@@ -29,7 +29,7 @@ class SkyPlan:
 
     none: without cloud.
     field, noise: under real fields, and under clouds made of noise.
-    cirrus, haze: under noise drawn out along one direction, and under even haze.
+    cirrus, haze: under noise drawn out along one direction, and under uniform haze.
     shade: in the shadow of a cloud outside of the window.
     clear_water: of the hazy windows of open water, those whose haze is removed: it looks like paler
         water, which is far more frequent.
