@@ -57,6 +57,15 @@ def test_a_known_field_over_dark_ground_comes_back(cli, pair: Path, form):
     assert cli("cloud-fields", *paths, "--format", form, "--overwrite").code == 0
 
 
+def test_fields_of_a_scene_with_a_longer_name_are_others(cli, pair: Path):
+    other = pair / "fields" / "cloudy_b_00000_00000.png"
+    other.parent.mkdir()
+    other.write_bytes(b"another scene's")
+    paths = (pair / "cloudy.tif", pair / "clear.tif", other.parent)
+    assert cli("cloud-fields", *paths).code == 0
+    assert other.read_bytes() == b"another scene's"
+
+
 def test_a_clear_scene_of_another_grid_is_warped(cli, pair: Path):
     clear = under(np.zeros((300, 310)), seed=2)
     place = from_origin(499900, 5500100, 20, 20)

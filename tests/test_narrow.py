@@ -94,6 +94,10 @@ def test_transposed_convolutions_are_not_narrowed():
         narrowed(UNet(wide), dataclasses.replace(wide, width=2), [windows()])
 
 
+def test_one_shape_has_one_spelling():
+    assert narrow_plan(4, 8, 16) == WIDE
+
+
 @pytest.mark.parametrize("widths", [(4, 8), (4, 8, 0), (4, 8, 16, 32)])
 def test_widths_fit_the_depth(widths):
     with pytest.raises(ConfigError, match=r"give 3 numbers \(depth \+ 1\), each 1 or more"):

@@ -432,6 +432,9 @@ def test_only_answers_that_are_there_are_kept(cli, tmp_path, sources):
     done = cli("train", *args, "--config", config, "--device", "cpu")
     assert done.code == 2
     assert "--start is missing: give the model whose answers are kept" in done.err
+    done = cli("train", *args, "--config", config, "--device", "cpu", "--start", "last.pt")
+    assert done.code == 2
+    assert "last.pt: is the state of a run: give a model file" in done.err
     other = tmp_path / "other.safetensors"
     save_generator(UNet(dataclasses.replace(SMALL.generator, shadow=False)), other, {})
     done = cli("train", *args, "--config", config, "--device", "cpu", "--start", other)

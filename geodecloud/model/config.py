@@ -43,10 +43,16 @@ class GeneratorPlan:
     @property
     def level_widths(self) -> tuple[int, ...]:
         """Channels of each level, from full resolution to the bottom."""
-        return self.widths or tuple(self.width * 2**level for level in range(self.depth + 1))
+        return self.widths or self._usual_widths
+
+    @property
+    def _usual_widths(self) -> tuple[int, ...]:
+        return tuple(self.width * 2**level for level in range(self.depth + 1))
 
     def __post_init__(self) -> None:
         require_at_least(self, "generator", width=1, depth=1)
+        if self.widths == self._usual_widths:
+            object.__setattr__(self, "widths", ())  # each shape has one spelling
         if self.widths and (len(self.widths) != self.depth + 1 or min(self.widths) < 1):
             raise ConfigError(
                 f"[generator] widths is {list(self.widths)}: give {self.depth + 1} numbers "

@@ -178,8 +178,8 @@ def _restored_dn(
     """Return the restored DN of some pixels of a band, (count,).
 
     The network saw DN clipped to the model range. The clipped-off part is kept where the restored
-    value is at that end of the range too, so that no change is exactly no change. It fades away
-    from that end: a cloud at DN 9000 must not shine through.
+    value is at that end of the range too, so that a change of 0 leaves the DN bit for bit. It fades
+    away from that end: a cloud at DN 9000 must not shine through.
     """
     exact = dn.astype(np.float64)
     seen = radiometry.to_model(dn)

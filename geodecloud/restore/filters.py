@@ -83,13 +83,13 @@ def box_mean(values: Floats, radius: int) -> Floats:
     """
     wanted = 2 * radius + 1
     for axis in (values.ndim - 2, values.ndim - 1):
-        runs = _with_edges(values, axis, radius)  # sums of ``length`` pixels
+        sums = _with_edges(values, axis, radius)  # sums of ``length`` pixels
         total, start, length = np.zeros_like(values), 0, 1
         while length <= wanted:
             if wanted & length:
-                total += runs[_cut(axis, start, start + values.shape[axis])]
+                total += sums[_cut(axis, start, start + values.shape[axis])]
                 start += length
-            runs = runs[_cut(axis, 0, -length)] + runs[_cut(axis, length, None)]
+            sums = sums[_cut(axis, 0, -length)] + sums[_cut(axis, length, None)]
             length *= 2
         values = total / np.float32(wanted)
     return values

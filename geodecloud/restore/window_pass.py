@@ -59,8 +59,8 @@ def window_pass(
 ) -> Generator[Strip]:
     """Yield the network's answer for a scene, from the top row down.
 
-    The network's *change* is blended, not its restored image: no change blends to exactly no
-    change, whatever the dtype. The result does not depend on the plan.
+    The network's *change* is blended, not its restored image: where every patch has a change of 0,
+    so has the blend, whatever the dtype. The result does not depend on the plan.
 
     Args:
         network: called in threads, ``CALLS`` calls at a time.

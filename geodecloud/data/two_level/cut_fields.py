@@ -6,6 +6,7 @@ is solved for the field, which over dark ground is the light that cloud adds. Cl
 band; a change of the ground seldom does. So a pixel takes the least field of its three bands.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,8 +32,8 @@ Form = Literal["png", "webp"]
 _WHITE = 0.7 / MODEL_WHITE  # light of opaque cloud in model range: reflectance 0.7
 # Upper bounds of sea (also turbid) and forest in L1C: red, green and blue in model range.
 _DARK = np.array((0.35, 0.45, 0.55), np.float32)[:, None, None]
-_DARK_FRACTION = 0.95  # least fraction of a piece's valid, and of its dark, pixels
-_RESIDUE = 0.016  # a field below it is a change of the ground; from twice of it on it is cloud
+_DARK_FRACTION = 0.95  # least fraction of a piece's pixels that are valid, and that are dark
+_RESIDUE = 0.016  # a field below it is a change of the ground; from twice as much on, cloud
 _CLOUD, _CLOUD_FRACTION = 0.05, 0.01  # field of cloud, and its least fraction of a piece's pixels
 
 
@@ -100,7 +101,7 @@ def write_cloud_fields(
             scene and the field's first row and column.
         reading: reading options of both scenes.
         form: format of the pictures; WebP is lossless.
-        overwrite: replace fields of this scene that ``out`` holds already.
+        overwrite: overwrite fields of the same names.
         progress: called with (rows done, rows in all).
 
     Returns:
@@ -111,7 +112,8 @@ def write_cloud_fields(
         OutputError: ``out`` holds fields of this scene already, or cannot be written.
         SceneError: a scene cannot be read or is smaller than 512x512, or the scenes do not match.
     """
-    older = [path for path in out.glob(f"*.{form}") if path.name.startswith(f"{cloudy.stem}_")]
+    name = re.compile(rf"{re.escape(cloudy.stem)}_\d{{5,}}_\d{{5,}}")
+    older = [path for path in out.glob(f"*.{form}") if name.fullmatch(path.stem)]
     if older and not overwrite:
         raise OutputError(f"{older[0]}: exists already; `overwrite` replaces it")
     written, left_out = [], Counter[str]()

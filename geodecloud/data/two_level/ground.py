@@ -26,8 +26,8 @@ class GroundPlan:
 
     bright: windows made as bright as deserts, beaches and cities of the south.
     bright_mean: their mean brightness, smallest and largest.
-    whiteness: upper bound of the 92nd percentile of a window's darkest band. Ground that is white
-        all over would be cloud; coloured ground may be brighter.
+    whiteness: about the largest 92nd percentile, over a window's pixels, of the pixel's darkest
+        band. Ground that is white all over would be cloud; coloured ground may be brighter.
     mixed: windows in which two lands meet along a winding line, as on a shore.
     pale: of the windows of water, those that become turbid, shallow or glittering.
     sea: windows that become open sea: of one colour, with the sun's glint in waves.

@@ -191,24 +191,24 @@ def turned(windows: Tensor, turn: Tensor) -> Tensor:
 
 
 def cut_scene(
-    light: NDArray[np.uint16], clear: NDArray[np.bool_], level: int, stride: int, limit: int
+    light: NDArray[np.uint16], clear: NDArray[np.bool_], pool: int, stride: int, limit: int
 ) -> NDArray[np.uint16]:
-    """Cut a clear scene into windows of one level.
+    """Cut a clear scene into windows of its means over ``pool`` x ``pool`` pixels.
 
     Args:
         light: uint16 (3, rows, columns) in steps of 1/8192 of the model range.
         clear: bool (rows, columns); a window that touches any other pixel is left out.
-        level: pixels of the scene along a side of a window's pixel.
+        pool: pixels of the scene along a side of a window's pixel.
         stride: from one window to the next, in pixels of a window.
         limit: largest number of windows; of more, so many are chosen evenly over the scene.
 
     Returns:
         uint16 (count, 3, 64, 64) in the same steps.
     """
-    rows, columns = (length // level for length in clear.shape)
-    cut = light[:, : rows * level, : columns * level].reshape(3, rows, level, columns, level)
+    rows, columns = (length // pool for length in clear.shape)
+    cut = light[:, : rows * pool, : columns * pool].reshape(3, rows, pool, columns, pool)
     steps = np.rint(cut.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint16)
-    cells = clear[: rows * level, : columns * level].reshape(rows, level, columns, level)
+    cells = clear[: rows * pool, : columns * pool].reshape(rows, pool, columns, pool)
     good = np.asarray(cells.all(axis=(1, 3)))
     corners = [
         (top, left)
@@ -218,5 +218,5 @@ def cut_scene(
     ]
     if len(corners) > limit:
         corners = [corners[i] for i in np.linspace(0, len(corners) - 1, limit).astype(int)]
-    windows = [steps[:, t : t + WINDOW, c : c + WINDOW] for t, c in corners]
+    windows = [steps[:, top : top + WINDOW, left : left + WINDOW] for top, left in corners]
     return np.stack(windows) if windows else np.empty((0, 3, WINDOW, WINDOW), np.uint16)

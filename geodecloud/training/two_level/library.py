@@ -27,7 +27,7 @@ class Library:
     land: to train on.
     bank: cloud fields and noise.
     held_out: land to validate on: tiles alone, no scenes.
-    digest: SHA-256 of all files' data, for resuming.
+    digest: SHA-256 of what is trained on, to refuse to resume with other data.
     about: origin of the data, for the metadata of the model file.
     """
 

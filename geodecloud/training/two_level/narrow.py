@@ -1,6 +1,6 @@
 """Narrow a generator: fewer channels that answer nearly as all of them do.
 
-Of each layer the channels are kept that say most about the others. A dropped channel is predicted
+Each layer keeps the channels from which the others are predicted best. A dropped one is predicted
 from the kept ones by least squares, and the layers that read it get weights that do so (He et al.
 2017, "Channel Pruning for Accelerating Very Deep Neural Networks"). The prediction has no constant
 term: beyond the border of a window all channels are 0.
@@ -20,7 +20,9 @@ from geodecloud.model.unet import UNet
 from geodecloud.training.state import shape_differences
 
 _INPUT, _HEAD = "input", "head"  # the generator's input and its last layer, beside the others
-_RIDGE = 1e-7  # added to the mean squares, over their mean, so that moments can be inverted
+_RIDGE = (
+    1e-7  # added to the mean squares, as a fraction of their mean, so that moments can be inverted
+)
 _TINY = 1e-12  # avoids a division by 0
 _KNOWN = 1e-9  # fraction of a channel's mean square below which the chosen channels tell all of it
 

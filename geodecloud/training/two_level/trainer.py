@@ -57,13 +57,18 @@ def train(
         OutputError: a file cannot be written.
         SceneError: a scene cannot be read.
         UsageError: the device is not available, TensorBoard is not installed, or the recipe keeps
-            the answers of a model and ``start`` is missing.
+            the answers of a model and ``start`` is missing or no model file.
     """
     check_run(out, monitoring, resume=resume)
     if recipe.schedule.keep and not start:
         raise UsageError(
             "`start` is missing: give the model whose answers are kept, or set keep = false in "
             "[schedule]"
+        )
+    if recipe.schedule.keep and start and start.suffix == ".pt":
+        raise UsageError(
+            f"{start}: is the state of a run: give a model file, whose answers can be kept, or set "
+            "keep = false in [schedule]"
         )
     with joined_processes(device) as processes:
         recipe = _settled(recipe, processes)

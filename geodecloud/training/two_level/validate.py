@@ -69,7 +69,7 @@ class Judge:
 
     @torch.inference_mode()
     def examples(self) -> Examples:
-        """Return ten held-out windows, of all levels, before and after restoring."""
+        """Return up to ten held-out windows, of all levels, before and after restoring."""
         batch = next(self._batches())
         chosen = torch.linspace(0, len(batch.level) - 1, min(_EXAMPLES, len(batch.level))).long()
         predicted = predict_windows(self.run, self.run.average, batch.model_input)
@@ -100,7 +100,10 @@ class Judge:
 
 
 def _restored_weight(predicted: Prediction) -> Tensor:
-    """Return the weight of the restored pixel by the default policy, 0..1: float32 (N, 1, H, W)."""
+    """Return about the weight of the restored pixel by the default policy: float32 (N, 1, H, W).
+
+    It is linear, and shadow has the ramp of opacity.
+    """
     policy = Policy()
     found = torch.maximum(predicted.opacity, predicted.shadow)
     ramp = (found - policy.clear_below) / (policy.restored_above - policy.clear_below)
