@@ -98,9 +98,9 @@ def test_shadows_are_as_deep_in_a_mask_as_where_a_scene_is_restored(cloudy, monk
     monkeypatch.setattr(
         f"{coarse}_pass.thrown_shadows", lambda opacity, _: np.full((2, *opacity.shape), 255, "u1")
     )
-    depth = np.full((3, 1, 1), 0.12, np.float32)
+    depth = np.full((3, 1, 1), 0.2, np.float32)
     monkeypatch.setattr(
-        f"{coarse}.find_shade",
+        f"{coarse}_pass.find_shade",
         lambda light, *_: Shade(0 * depth, depth, light[[0, 1, 2] * 2, ::8, ::8].astype("f2")),
     )
     paths = alone, beside = cloudy.parent / "alone.tif", cloudy.parent / "beside.tif"

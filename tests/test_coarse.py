@@ -30,7 +30,7 @@ from geodecloud.restore.gate import (
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network
 from geodecloud.restore.relight import Shade
-from geodecloud.restore.shadows import shadow_fraction
+from geodecloud.restore.shadows import hidden_fraction
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.restore.windows import grid_of
 from geodecloud.restore_arrays import restore_array
@@ -492,7 +492,7 @@ def test_where_the_coarse_opacity_is_no_stronger_the_fine_change_stays(answer, f
     fine[3] = np.maximum(fine[3], known[3])
     merged = coarse.merge(0, fine[:3] / 2, fine.copy())
     np.testing.assert_array_equal(merged[:4], fine[:4])
-    hidden = shadow_fraction(np.full((2, 50, 34), 255, np.float32), fine[4])
+    hidden = hidden_fraction(np.full((2, 50, 34), 255, np.float32), fine[4])
     np.testing.assert_allclose(merged[4], 0.6 * hidden, rtol=1e-6)
 
 
@@ -515,7 +515,7 @@ def test_behind_the_gate_shadows_are_those_of_the_coarse_answer(answer, fine):
 )
 def test_relighting_changes_shadows_alone(answer, fine, shade):
     coarse = coarse_of(34, answer[:3], answer)
-    fine[4, :, :10] = 0
+    coarse.thrown[..., :4] = 0
     beside = np.full((6, 2, 2), 0.5, np.float16)
     relit = replace(coarse, shade=Shade(*shade, beside))
     plain, bright = (one.merge(0, fine[:3] / 2, fine.copy()) for one in (coarse, relit))

@@ -89,6 +89,16 @@ def test_land_in_full_shadow_is_half_as_bright_as_that_beside(hidden, depth, air
         np.testing.assert_allclose(pulled, free, rtol=1e-4)
 
 
+@given(st.floats(0.1, 0.8), st.floats(0, 0.2), st.floats(0.05, 0.9), fraction)
+def test_darkness_says_how_much_of_the_sun_is_hidden_from_like_land(depth, air, ground, hidden):
+    shade = Shade(bands(air, air, air), bands(depth, depth, depth), NOWHERE)
+    land = np.full((3, 1, 1), air + ground, np.float32)
+    seen = shade.path_radiance + (land - shade.path_radiance) * (1 - depth) ** np.float32(hidden)
+    assert shade.darkness(seen, seen, land_beside(land)) == pytest.approx(hidden, abs=2e-3)
+    nothing = np.full_like(land_beside(land), 100)
+    assert shade.darkness(seen, seen, nothing) == 0.5
+
+
 @pytest.mark.parametrize("air", [0.0, 0.1])
 @pytest.mark.parametrize("depth", [0.3, 0.6])
 def test_the_shade_of_a_scene_is_found(air, depth):

@@ -9,7 +9,7 @@ from geodecloud.settings import Policy
 
 # Chosen on the labelled scenes of benchmarks/masks.py; values from 0.08 to 0.13 score alike.
 THIN_ABOVE = 0.1  # opacity from which a pixel is thin cloud
-SHADOW_ABOVE = 0.1  # shadow from which a pixel is a cloud's shadow
+SHADOW_ABOVE = 0.15  # shadow from which a pixel is a cloud's shadow
 
 
 def classify(rows: Rows, policy: Policy) -> NDArray[np.uint8]:

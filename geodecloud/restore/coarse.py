@@ -27,9 +27,9 @@ from geodecloud.restore.gate import (
     fine_only_weight,
 )
 from geodecloud.restore.other_bands import fit_exponent
-from geodecloud.restore.relight import STEP, Shade, find_shade
-from geodecloud.restore.shadows import shadow_fraction
-from geodecloud.settings import Settings, Windows
+from geodecloud.restore.relight import Shade
+from geodecloud.restore.shadows import hidden_fraction
+from geodecloud.settings import Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 _THIN = 0.5  # largest coarse opacity removed from a pixel; more would amplify noise
@@ -37,14 +37,14 @@ _ROWS = 16  # rows merged at once
 _BLOCK = 64  # columns of cells tested together
 _EXPONENT_ROWS = 256  # rows of cells at once
 _HAZY_SHADOW = 0.3  # opacity from which a pixel is restored as cloud alone, not as shadow
-_SHADE_BEGINS = 0.1  # hidden fraction of the sun from which a clear pixel is relit alone
+_SHADE_BEGINS = 0.1  # hidden fraction of the sun from which a clear pixel is relit by the law alone
 DEPTH = 0.6  # fraction of the light that most shadows take; used where the scene's is not known
 _SURE = 0.1  # excess of coarse over fine opacity from which the coarse answer alone counts
 
 
 @dataclass(frozen=True)
 class Coarse:
-    """The coarse answer for a scene; immutable once the coarse pass is over.
+    """The coarse answer for a scene, final once :func:`gated` has cleared uncertain opacity.
 
     cell: pixels along a side of a cell: 4; 2 for large pixels; 1 where there is no coarse pass.
     width: width of the scene in pixels.
@@ -190,15 +190,16 @@ class Coarse:
             alone = self._alone(fine[OPACITY], pixels)
             coarse[OPACITY] *= weight
             fine[OPACITY] *= np.maximum(weight, alone)
-        thicker, seen = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1), None
+        thicker = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1)
+        around: Floats | None = None  # light interpolated from the cells
         if thicker.any():
-            seen = np.clip(self.at_known(self.light, *pixels), 0, 1)
+            around = np.clip(self.at_known(self.light, *pixels), 0, 1)
             opacity = np.minimum(coarse[OPACITY], np.float32(_THIN))
-            cloud = opacity * seen - (1 - opacity) * coarse[CHANGE]  # the term a * cloud
+            cloud = opacity * around - (1 - opacity) * coarse[CHANGE]  # the term a * cloud
             ground = (shown - cloud) / (1 - opacity)
             fine[CHANGE] += thicker * (ground - shown - fine[CHANGE])
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
-        self._relight(pixels, (shown, seen), fine, coarse, weight)
+        self._relight(pixels, (shown, around), fine, coarse, weight)
 
     def _alone(self, opacity: Floats, pixels: tuple[int, int, slice]) -> Floats | float:
         """Return the weight of a fine opacity where the coarse pass found no cloud."""
@@ -230,26 +231,27 @@ class Coarse:
         if not self.thrown[:, self._cells(first, last), across].any():
             fine[SHADOW] = 0
             return
-        hidden = weight * shadow_fraction(self.at(self.thrown, *pixels), fine[SHADOW])
-        hidden += (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
-        fine[SHADOW] = hidden * np.float32(DEPTH)
+        thrown, width = self.at(self.thrown, *pixels), columns.stop - columns.start
         if self.shade is None:
+            hidden, depth = hidden_fraction(thrown, fine[SHADOW]), np.float32(DEPTH)
             change = weight * fine[CHANGE] + (1 - weight) * coarse[CHANGE]
+            hidden = weight * hidden + (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
         else:
-            cells = self.shade.beside.astype(np.float32)
-            width = columns.stop - columns.start
-            beside = upsample(cells, STEP * self.cell, (first, last), width, columns.start)
+            beside = self.shade.beside_at(self.cell, (first, last), width, columns.start)
             if around is None:
                 around = np.clip(self.at_known(self.light, *pixels), 0, 1)
+            darkness = self.shade.darkness(shown, around, beside)
+            hidden, depth = hidden_fraction(thrown, fine[SHADOW], darkness), self.shade.depth[1]
+            hidden = weight * hidden + (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
             change = self.shade.relit(shown, hidden, around, beside) - shown
-            fine[SHADOW] = hidden * self.shade.depth[1]
+        fine[SHADOW] = hidden * depth
         shaded = np.clip(1 - fine[OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)
         shaded *= np.minimum(hidden / np.float32(_SHADE_BEGINS), 1)
         fine[CHANGE] += shaded * (change - fine[CHANGE])
 
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
-    """Return the bytes of a scene's coarse answer, with its gate, doubt and thrown shadows."""
+    """Return the bytes of a coarse answer, with gate, doubt, thrown shadows and known cells."""
     each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1 + 1
     return -(-height // cell) * -(-width // cell) * each
 
@@ -298,20 +300,6 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     doubt = None
     if not coarse.of_picture:
         doubt = find_doubt(coarse.light, coarse.known)
+        # A gate of 1 of 255 has the fine pass compute windows, and gives coarse opacity no weight.
         np.maximum(gate, doubt > 0, out=gate, casting="unsafe")
     return replace(coarse, gate=gate, doubt=doubt, all_windows=windows.gate == "off")
-
-
-def relit(coarse: Coarse) -> Coarse:
-    """Return the coarse answer with the depth of the scene's shadows, where it is found."""
-    if coarse.is_full_resolution or not coarse.gives_context:
-        return coarse
-    shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
-    return replace(coarse, shade=shade)
-
-
-def for_fine_pass(coarse: Coarse, settings: Settings) -> Coarse:
-    """Return the coarse answer with its gate and, if shadows are restored, their depth."""
-    if settings.policy.shadows == "restore":
-        coarse = relit(coarse)
-    return gated(coarse, settings.windows)

@@ -14,7 +14,8 @@ from geodecloud.restore.filters import Floats
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
-from geodecloud.restore.shadows import shadow_fraction, thrown_shadows
+from geodecloud.restore.relight import find_shade
+from geodecloud.restore.shadows import UNKNOWN, hidden_fraction, thrown_shadows
 from geodecloud.restore.survey_feed import AddRows, SurveyFeed
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
@@ -36,10 +37,11 @@ def coarse_pass(
 
     Args:
         windows: used where cells are pixels; over larger cells the default windows are used.
-        add_rows: called with rows of the scene as the coarse answer restores them, as by
+        plan: of the memory; the coarse pass computes one row of windows at a time.
+        add_rows: takes rows of the scene as the coarse answer restores them, like
             :meth:`geodecloud.restore.fill.survey.Survey.add`; None: not called.
         cell: pixels along a side of a cell; None: that of a scene of 10 m pixels.
-        others: further bands of these rows.
+        others: bands beside red, green and blue, to sample and to pass to ``add_rows``.
     """
     cell = cell or cell_of(scene.shape)
     if cell > 1:
@@ -73,22 +75,33 @@ def coarse_pass(
             coarse.computed[strip.first] = strip.computed
             if feed:
                 feed.until(rows.stop)
-    _believe_shadows(coarse)
-    return coarse
+    return _with_shadows(coarse)
 
 
-def _believe_shadows(coarse: Coarse) -> None:
-    """Find where the scene's clouds throw shadows, and keep only those in the answer, in place."""
+def _with_shadows(coarse: Coarse) -> Coarse:
+    """Return the coarse answer with the shadows that the scene's clouds throw, and their depth.
+
+    The shadow in the answer is replaced in place: the network takes lakes for shadows, too.
+    """
     if coarse.gives_context and not coarse.is_full_resolution:
         coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
     if not coarse.thrown.any():
         coarse.answer[SHADOW] = 0
-        return
-    for first in range(0, coarse.answer.shape[1], _ROWS):
-        rows = slice(first, first + _ROWS)
-        looks = np.float32(_LESS_SURE) * coarse.answer[SHADOW, rows].astype(np.float32)
-        hidden = shadow_fraction(coarse.thrown[:, rows].astype(np.float32), looks)
-        coarse.answer[SHADOW, rows] = DEPTH * hidden
+        return coarse
+    shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
+    _, height, width = coarse.answer.shape
+    for first in range(0, height, _ROWS):
+        last = min(first + _ROWS, height)
+        light, thrown, looks = (
+            cells[..., first:last, :].astype(np.float32)
+            for cells in (coarse.light, coarse.thrown, coarse.answer[SHADOW])
+        )
+        darkness: Floats | float = UNKNOWN
+        if shade:
+            darkness = shade.darkness(light, light, shade.beside_at(1, (first, last), width))
+        hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, darkness)
+        coarse.answer[SHADOW, first:last] = DEPTH * hidden
+    return replace(coarse, shade=shade)
 
 
 def _as_it_is(light: NDArray[Any]) -> Floats:

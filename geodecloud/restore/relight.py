@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.restore.filters import Floats, box_mean, dilate
+from geodecloud.restore.filters import Floats, box_mean, dilate, upsample
+from geodecloud.restore.shadows import UNKNOWN
 
 _CORE = 0.9  # least fraction of the sun hidden in a core and the cells around
 _SUNLIT = 0.05  # largest fraction of the sun hidden in sunlit land and the cells around
@@ -43,6 +44,7 @@ _ROUNDS = 2  # further rounds change nothing
 _MOST_SAMPLES = 20_000  # from each swath
 _NOTHING = 100.0  # model range: stands for no sunlit land beside
 _NO_LAND = 2.0  # model range: brighter than any land
+_BLACK = 3e-3  # model range: least light without path radiance, where logarithms are taken
 STEP = 8  # cells between samples of the light beside
 _ROWS = 32 * STEP  # rows of cells at once
 
@@ -61,6 +63,31 @@ class Shade:
     path_radiance: Floats
     depth: Floats
     beside: NDArray[np.float16]
+
+    def beside_at(self, cell: int, rows: tuple[int, int], width: int, left: int = 0) -> Floats:
+        """Interpolate ``beside`` at pixels: float32 (6, rows, width).
+
+        Args:
+            cell: pixels along a side of a cell; 1: the pixels are cells.
+            rows: the first pixel row, and the one after the last.
+            left: the first pixel column.
+        """
+        return upsample(self.beside.astype(np.float32), STEP * cell, rows, width, left)
+
+    def darkness(self, light: Floats, around: Floats, beside: Floats) -> Floats:
+        """Return how dark pixels are beside sunlit land: float32 (rows, columns), 0..1.
+
+        0 is as bright as the land beside, 1 as dark as that land in full shadow, on a logarithmic
+        scale; 0.5 where no sunlit land is beside. Arguments are those of :meth:`relit`.
+        """
+        seen, cells, lit = (
+            np.maximum((some - self.path_radiance).mean(axis=0), _BLACK)
+            for some in (light, around, beside[:3])
+        )
+        full = np.log(1 - self.depth.mean())
+        dark = np.log(np.sqrt(seen * cells) / lit) / full  # a pixel alone is noisy
+        out: Floats = np.where(beside[0] < _NO_LAND, np.clip(dark, 0, 1), np.float32(UNKNOWN))
+        return out
 
     def relit(self, light: Floats, hidden: Floats, around: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
@@ -124,14 +151,14 @@ class _Swath:
     own: the rows without those above and below.
     light: float32 (3, rows, columns), model range.
     core, sunlit: bool (rows, columns), clear cells in the core of a shadow; in full sun.
-    around: float32 (rows, columns), fraction of the cells beside that are sunlit.
+    sunlit_beside: float32 (rows, columns), fraction of the cells beside that are sunlit.
     """
 
     own: slice
     light: Floats
     core: NDArray[np.bool_]
     sunlit: NDArray[np.bool_]
-    around: Floats
+    sunlit_beside: Floats
 
     @property
     def beside(self) -> Floats:
@@ -139,7 +166,7 @@ class _Swath:
         brightness, blueness = self.light.mean(axis=0), _blueness(self.light)
         parts = (*self.light, brightness**2, blueness, blueness**2)
         out = _box_means((part * self.sunlit for part in parts), _BESIDE)
-        np.divide(out, self.around, out=out, where=self.around > _LEAST_BESIDE)
+        np.divide(out, self.sunlit_beside, out=out, where=self.sunlit_beside > _LEAST_BESIDE)
         for mean, square in ((out[:3].mean(axis=0), out[3]), (out[4], out[5])):
             square[:] = np.sqrt(np.maximum(square - mean**2, 0))
         return out
@@ -225,7 +252,7 @@ def _lack(core: Floats, beside: Floats, path_radiance: Floats) -> Floats:
 
 def _every_eighth(swath: _Swath, beside: Floats) -> NDArray[np.float16]:
     """Return ``Shade.beside`` of a swath's own rows."""
-    near = swath.around > _LEAST_BESIDE
+    near = swath.sunlit_beside > _LEAST_BESIDE
     known = np.where(near, beside, np.float32(_NOTHING))[:, swath.own]
     below, right = (-length % STEP for length in known.shape[1:])
     padded = np.pad(known, [(0, 0), (0, below), (0, right)], "edge")
@@ -246,7 +273,7 @@ def _samples(swath: _Swath, beside: Floats) -> tuple[Floats, ...]:
     own = np.zeros_like(swath.core)
     own[swath.own] = True
     near = own & swath.sunlit & (box_mean(swath.core.astype(np.float32), _BESIDE) > _NEAR)
-    core = own & swath.core & (swath.around > _LEAST_BESIDE)
+    core = own & swath.core & (swath.sunlit_beside > _LEAST_BESIDE)
     contrast = swath.light - _box_means(swath.light, _DETAIL)
     in_core = swath.light[:, core], beside[:, core], contrast[:, core]
     in_sun = swath.light[:, near], contrast[:, near]
@@ -280,6 +307,6 @@ def _swaths(
         clear = (opacity[top:below] < _CLEAR) & (some > 0).any(axis=0)
         core = clear & (-dilate(-sun, 1) > _CORE)
         sunlit = clear & (dilate(sun, 1) < _SUNLIT)
-        around = box_mean(sunlit.astype(np.float32), _BESIDE)
+        beside = box_mean(sunlit.astype(np.float32), _BESIDE)
         own = slice(first - top, min(first + _ROWS, height) - top)
-        yield _Swath(own, some, core, sunlit, around)
+        yield _Swath(own, some, core, sunlit, beside)

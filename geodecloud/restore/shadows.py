@@ -3,7 +3,7 @@
 To the network a lake and a shadow are the same dark patch. But all clouds of a scene throw their
 shadows in one direction and nearly as far (Zhu and Woodcock 2012 match clouds and shadows by this).
 The displacement chosen is the one under which the displaced clouds best cover the shadow that the
-network predicts. A shadow takes the shape of its cloud; the network confirms it.
+network predicts. A shadow takes the shape of its cloud; the network and the darkness of the land confirm it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from scipy import fft
 from geodecloud.restore.filters import Floats, box_mean, smoothstep, soft_dilations, upsample
 
 _CLOUD = (0.2, 0.5)  # opacity up to which cloud throws no shadow, and from which a full one
-_VISIBLE = 0.2  # fraction of the sun that a cloud hides, below which its cell is visible land
+_VISIBLE = 0.2  # hidden fraction of the sun, below which the cell of a cloud is visible land
 _AROUND = 40  # cells to each side: the land around, to which a cell's darkness is relative
 _DARKER = (-0.3, 0.5)  # bounds of a cell's predicted shadow, less that of the land around
 _REACH = (5, 75)  # cells from a cloud to its shadow: 3 km, of clouds up to 2 km above the ground
@@ -30,11 +30,11 @@ _NEAR = 3  # cells around thrown cloud, as a shadow is wider than the opaque par
 _SOFT = 1  # cells over which that margin fades
 _ROWS = 64  # rows at once
 
-# Shadow predicted by the network: under a thrown cloud, the range over which it is accepted, and
-# over which it is raised by ``_BOOST``; where a shadow may lie, but no seen cloud throws one.
-_WHOLE = 0.7  # fraction of the sun that the thrown clouds hide, from which it is a shadow's core
-_SEEN, _CLEARLY, _ALONE = (0.0, 0.08), (0.06, 0.2), (0.1, 0.3)
-_BOOST = 0.3
+# Weights of the evidence of a shadow: thrown cloud, the network's shadow, darkness; ``_DOUBT`` is
+# subtracted. They were fitted to shadows made over six clear scenes, and to the labels of two
+# cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
+_THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.32
+UNKNOWN = 0.5  # darkness where no sunlit land is beside
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def thrown_shadows(
 ) -> NDArray[np.uint8]:
     """Return where the clouds of a scene throw their shadows: uint8 (2, rows, columns), 0..255.
 
-    The first band is the fraction of the sun that a thrown cloud hides. The second is the weight of
+    The first band is the fraction of the sun hidden by thrown clouds. The second is the weight of
     a shadow that the network alone predicts: high around thrown clouds, and where the cloud would
     lie outside of the scene. Both are 0 everywhere if no displacement is found.
 
@@ -68,7 +68,7 @@ def thrown_shadows(
     found = find_displacement(*means, factor)
     if found is None:
         return out
-    chosen = _heights(*means, found)
+    chosen = _heights(*means, found, factor)
     down, right = found.rows * factor, found.columns * factor
     whole = np.broadcast_to(np.float32(1), cloud.shape)
     for first in range(0, height, _ROWS):
@@ -85,20 +85,18 @@ def thrown_shadows(
     return out
 
 
-def shadow_fraction(thrown: Floats, shadow: Floats) -> Floats:
+def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | float = UNKNOWN) -> Floats:
     """Return the hidden fraction of the sun, float32 (rows, columns), 0..1.
 
     Args:
         thrown: float32 (2, rows, columns), 0..255, see :func:`thrown_shadows`.
         shadow: float32 (rows, columns), 0..1, predicted by the network.
+        darkness: float32 (rows, columns), 0..1, see :meth:`relight.Shade.darkness`.
     """
     cloud, may = thrown / np.float32(255)
-    seen, clearly, alone = (
-        smoothstep((shadow - start) / np.float32(end - start))
-        for start, end in (_SEEN, _CLEARLY, _ALONE)
-    )
-    under = smoothstep(cloud / np.float32(_WHOLE)) * (seen + np.float32(_BOOST) * clearly)
-    out: Floats = np.clip(np.maximum(under, may * alone), 0, 1)
+    evidence = np.float32(_THROWN) * cloud + np.float32(_LOOKS) * shadow
+    evidence += np.float32(_DARKNESS) * darkness - np.float32(_DOUBT)
+    out: Floats = may * smoothstep(evidence)
     return out
 
 
@@ -109,7 +107,7 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
     of all other land, in standard errors.
 
     Args:
-        cloud: float32 (rows, columns), 0..1, fraction of the sun that each cell hides.
+        cloud: float32 (rows, columns), 0..1, hidden fraction of the sun under each cell of cloud.
         shadow: float32 (rows, columns), 0..1, predicted by the network.
         factor: side of these cells, in cells of the coarse answer.
     """
@@ -126,7 +124,7 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
     sums = _correlate(cloud, darker, reach)
     apart = sums / under - (total - sums) / np.maximum(count - under, 1)
     weight = np.sqrt(under * np.maximum(count - under, 0) / count)
-    # (2 reach + 1, 2 reach + 1)
+    # (2 reach + 1, 2 reach + 1); a cell stands for factor^2 cells of the coarse answer.
     score: Floats = (apart * weight * factor / max(deviation, 1e-3)).astype(np.float32)
     down, right = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     wanted = (np.hypot(down, right) >= nearest) & (np.hypot(down, right) <= reach)
@@ -180,20 +178,24 @@ def _darker(cloud: Floats, shadow: Floats, factor: int) -> tuple[Floats, Floats]
     return darker, visible
 
 
-def _heights(cloud: Floats, shadow: Floats, found: Displacement) -> Floats:
+def _heights(cloud: Floats, shadow: Floats, found: Displacement, factor: int) -> Floats:
     """Return the weight of each cloud height at each cell: float32 (heights, rows, columns), sum 1.
 
     The weight grows with the local correlation of predicted shadow and clouds thrown from that
     height.
+
+    Args:
+        factor: side of these cells, in cells of the coarse answer.
     """
-    darker, visible = _darker(cloud, shadow, 1)
+    darker, visible = _darker(cloud, shadow, factor)
+    radius = _SIMILAR // factor
     darker = np.maximum(darker, 0)
-    rows, energy = (0, len(cloud)), box_mean(darker**2, _SIMILAR) + np.float32(1e-5)
+    rows, energy = (0, len(cloud)), box_mean(darker**2, radius) + np.float32(1e-5)
     match = np.empty((len(_HEIGHTS), *cloud.shape), np.float32)
     for i, times in enumerate(_HEIGHTS):
         thrown = displaced(cloud, found.rows * times, found.columns * times, rows) * visible
-        own = box_mean(thrown**2, _SIMILAR) + np.float32(1e-4)
-        match[i] = box_mean(thrown * darker, _SIMILAR) / np.sqrt(own * energy)
+        own = box_mean(thrown**2, radius) + np.float32(1e-4)
+        match[i] = box_mean(thrown * darker, radius) / np.sqrt(own * energy)
         match[i] -= np.float32(_UNUSUAL * abs(times - 1))
     match -= match.max(axis=0)
     np.exp(np.float32(_SHARP) * match, out=match)
