@@ -16,7 +16,7 @@ Opacity = NDArray[np.floating[Any]]  # (rows, columns) of cells, 0..1
 Where = NDArray[np.bool_]  # (rows, columns) of cells
 
 FAINTEST_CLOUD = 0.05  # lower threshold of the hysteresis, opacity
-_CERTAIN = 0.12  # upper threshold: clear land does not reach it in a coarse pass
+_CERTAIN = 0.115  # upper threshold: clear land does not reach it in a coarse pass
 CERTAIN_ONE_PASS = 0.2  # upper threshold in a scene without a coarse pass
 _CERTAIN_FINE = (0.12, 0.22)  # fine opacity without coarse cloud: dropped below, kept above
 _SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
