@@ -3,7 +3,8 @@
 To the network a lake and a shadow are the same dark patch. But all clouds of a scene throw their
 shadows in one direction and nearly as far (Zhu and Woodcock 2012 match clouds and shadows by this).
 The displacement chosen is the one under which the displaced clouds best cover the shadow that the
-network predicts. A shadow takes the shape of its cloud; the network and the darkness of the land confirm it.
+network predicts. A shadow takes the shape of its cloud; the network and the darkness of the land
+confirm it.
 """
 
 from dataclasses import dataclass
