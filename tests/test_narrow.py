@@ -94,6 +94,11 @@ def test_transposed_convolutions_are_not_narrowed():
         narrowed(UNet(wide), dataclasses.replace(wide, width=2), [windows()])
 
 
+def test_without_windows_nothing_is_narrowed():
+    with pytest.raises(ModelError, match="without windows"):
+        narrowed(drawn(WIDE), narrow_plan(4, 8, 8), ())
+
+
 def test_one_shape_has_one_spelling():
     assert narrow_plan(4, 8, 16) == WIDE
 

@@ -41,11 +41,12 @@ def narrowed(wide: UNet, plan: GeneratorPlan, windows: Iterable[Tensor]) -> UNet
     """Return a generator of a narrower plan that answers nearly as the wide one does.
 
     Args:
+        wide: set to evaluate, and left so.
         windows: inputs of the generator, float32 (N, channels, H, W): they show what each channel
             says of the others.
 
     Raises:
-        ModelError: ``plan`` is not narrower, or ``upsample`` is not bilinear.
+        ModelError: ``plan`` is not narrower, ``upsample`` is not bilinear, or there are no windows.
     """
     if not is_narrower(plan, wide.plan) or plan.upsample != "bilinear":
         text = shape_differences(wide.plan, plan)
@@ -151,10 +152,14 @@ def _moments(
         layer.register_forward_pre_hook(lambda _, given, name=name: measure(name, given[0]))
         for name, layer in layers.items()
     ]
-    for batch in windows:
-        network(batch)
-    for hook in hooks:
-        hook.remove()
+    try:
+        for batch in windows:
+            network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not products:
+        raise ModelError("its generator cannot be narrowed without windows")
     return {name: total / counts[name] for name, total in products.items()}
 
 
