@@ -71,6 +71,14 @@ def test_the_readme_is_short():
     assert len(README.read_text("utf-8").splitlines()) <= 120
 
 
+def test_the_figures_of_the_readme_are_printed_by_a_command():
+    table = README.read_text("utf-8").partition("<!-- results begin -->")[2]
+    figures = re.findall(r"\d+\.\d\d", table.partition("<!-- results end -->")[0])
+    printed = re.findall(r"\d+\.\d\d", (DOCS / "results.md").read_text("utf-8"))
+    assert figures
+    assert set(figures) <= set(printed)
+
+
 def test_the_line_of_the_readme_masks_by_provenance():
     (line,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     given = {"np": np, "geodecloud": geodecloud}
