@@ -32,7 +32,7 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands
 from geodecloud.restore.cells import cell_of
-from geodecloud.restore.coarse import coarse_bytes, gated, with_cloud_spectrum
+from geodecloud.restore.coarse import coarse_bytes, for_fine_pass, with_cloud_spectrum
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.composite import composite
 from geodecloud.restore.facts import SceneFacts
@@ -133,7 +133,7 @@ def decloud_scene(
         add_rows = survey.add if survey else None
         coarse = coarse_pass(scene, network, settings.windows, plan, add_rows, cell, facts.others)
         facts = with_cloud_spectrum(facts, coarse)
-        coarse = gated(coarse, settings.windows)
+        coarse = for_fine_pass(coarse, settings)
         land = survey.finish() if survey else None
 
         invented = InventedCheck(scene, facts.radiometry, settings)

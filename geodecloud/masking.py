@@ -23,7 +23,7 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src, has_extra_bands
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.classify import classify
-from geodecloud.restore.coarse import gated
+from geodecloud.restore.coarse import for_fine_pass
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import cache_bytes
@@ -130,7 +130,7 @@ def _classified(
     plan, windows = plan_run(scene, settings), settings.windows
     scene.keep_rows(plan.decoding, plan.keeping)
     cell, cancelled = cell_of(scene.shape, scene.pixel_metres), threading.Event()
-    coarse = gated(coarse_pass(scene, network, windows, plan, None, cell), windows)
+    coarse = for_fine_pass(coarse_pass(scene, network, windows, plan, None, cell), settings)
     with (
         closing(fine_pass(scene, network, windows, plan, coarse)) as found,
         closing(prefetch(cancellable(found, cancelled), cancelled=cancelled)) as ahead,

@@ -16,8 +16,8 @@ from geodecloud.radiometry import PATH_RADIANCE, Radiometry
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.cells import PooledScene, cell_of, pooled
-from geodecloud.restore.coarse import Coarse, coarse_bytes, gated
-from geodecloud.restore.coarse_pass import coarse_pass
+from geodecloud.restore.coarse import Coarse, coarse_bytes, for_fine_pass, gated
+from geodecloud.restore.coarse_pass import _with_shadows, coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.gate import (
     CERTAIN_ONE_PASS,
@@ -521,6 +521,35 @@ def test_relighting_changes_shadows_alone(answer, fine, shade):
     plain, bright = (one.merge(0, fine[:3] / 2, fine.copy()) for one in (coarse, relit))
     np.testing.assert_array_equal(plain[3], bright[3])
     np.testing.assert_array_equal(plain[:, :, :10], bright[:, :, :10])
+
+
+def test_shadows_do_not_reach_from_cells_without_data(monkeypatch):
+    monkeypatch.setattr(
+        "geodecloud.restore.coarse_pass.thrown_shadows",
+        lambda opacity, _: np.full((2, *opacity.shape), 255, np.uint8),
+    )
+    known = np.arange(9) + np.arange(13)[:, None] > 8
+    answer, light = np.zeros((5, 13, 9), np.float32), 0.5 * known * np.ones((3, 1, 1), np.float32)
+    coarse = replace(coarse_of(34, light, answer, np.zeros((13, 9), np.uint8)), known=known)
+    found = _with_shadows(coarse)
+    assert not found.answer[4][~known].any()
+    merged = found.merge(0, np.full((3, 50, 34), 0.5, np.float32), np.zeros((5, 50, 34), "f4"))
+    assert merged[4].max() <= found.answer[4].max() + 1e-6
+
+
+@pytest.mark.parametrize("shadows", ["restore", "keep"])
+def test_shadows_that_are_kept_are_found_and_not_relit(shadows):
+    rng = np.random.default_rng(2)
+    answer, fine = rng.random((5, 13, 9), np.float32), rng.random((5, 50, 34), np.float32)
+    fine[3] = 1  # the fine opacity alone counts
+    fine[3, :, :20] = 0.05
+    answer[3] = 0
+    shade = Shade(*np.full((2, 3, 1, 1), 0.3, np.float32), np.full((6, 2, 2), 0.5, np.float16))
+    coarse = replace(coarse_of(34, answer[:3], answer), shade=shade)
+    chosen = for_fine_pass(coarse, Settings(shadows=shadows, gate="off"))
+    merged = replace(chosen, gate=None).merge(0, fine[:3] / 2, fine.copy())
+    assert (merged[4] > 0).any()
+    assert np.array_equal(merged[:3], fine[:3]) == (shadows == "keep")
 
 
 def test_behind_the_gate_merging_is_left_out_with_the_same_result():

@@ -94,6 +94,14 @@ def test_transposed_convolutions_are_not_narrowed():
         narrowed(UNet(wide), dataclasses.replace(wide, width=2), [windows()])
 
 
+def test_a_run_keeps_the_widths_of_a_narrower_model(tmp_path, sources):  # noqa: F811
+    start = tmp_path / "narrow.safetensors"
+    save_generator(drawn(narrow_plan(4, 6, 6)), start, {})
+    out = tmp_path / "run"
+    train(KEEPING.with_schedule(steps=1), sources, out, start=start, device="cpu")
+    assert load_generator(out / "last.safetensors")[0].plan == narrow_plan(4, 6, 6)
+
+
 def test_without_windows_nothing_is_narrowed():
     with pytest.raises(ModelError, match="without windows"):
         narrowed(drawn(WIDE), narrow_plan(4, 8, 8), ())

@@ -146,4 +146,4 @@ def test_the_land_beside_is_lit_land():
     blueness = land[2] / land.sum(axis=0)
     assert abs(beside[4, :, :18] - blueness.mean()).max() < 0.02
     assert abs(beside[5, :, :18] - blueness.std()).max() < 0.02
-    assert (beside[..., -3:] == 100).all()
+    assert (beside[..., -3:] == 1000).all()

@@ -41,7 +41,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the marks of generated parts by these parts, and lead links to the site's pages."""
+    """Fill in generated parts, and point links to copied files at the site's pages."""
     for mark, generate in _GENERATED.items():
         if mark in markdown:
             markdown = markdown.replace(mark, generate())

@@ -51,8 +51,10 @@ class GeneratorPlan:
 
     def __post_init__(self) -> None:
         require_at_least(self, "generator", width=1, depth=1)
-        if self.widths == self._usual_widths:
-            object.__setattr__(self, "widths", ())  # each shape has one spelling
+        if self.depth > 6:
+            raise ConfigError(f"[generator] depth is {self.depth}: at most 6, for 64-pixel tiles")
+        if self.widths and self.widths == self._usual_widths:
+            object.__setattr__(self, "widths", ())  # as where only width is given
         if self.widths and (len(self.widths) != self.depth + 1 or min(self.widths) < 1):
             raise ConfigError(
                 f"[generator] widths is {list(self.widths)}: give {self.depth + 1} numbers "
@@ -60,8 +62,6 @@ class GeneratorPlan:
             )
         if self.shadow and not self.opacity:
             raise ConfigError("[generator] shadow needs opacity")
-        if self.depth > 6:
-            raise ConfigError(f"[generator] depth is {self.depth}: at most 6, for 64-pixel tiles")
 
 
 @dataclass(frozen=True)

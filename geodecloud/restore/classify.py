@@ -7,8 +7,8 @@ from geodecloud.raster.cloud_mask import CloudClass
 from geodecloud.raster.rows import Rows, given
 from geodecloud.settings import Policy
 
-# Chosen on the labelled scenes of benchmarks/masks.py; values from 0.08 to 0.13 score alike.
-THIN_ABOVE = 0.1  # opacity from which a pixel is thin cloud
+# Chosen on the labelled scenes of benchmarks/masks.py.
+THIN_ABOVE = 0.1  # opacity from which a pixel is thin cloud; 0.08 to 0.13 score alike
 SHADOW_ABOVE = 0.15  # shadow from which a pixel is a cloud's shadow
 
 

@@ -28,8 +28,8 @@ from geodecloud.restore.gate import (
 )
 from geodecloud.restore.other_bands import fit_exponent
 from geodecloud.restore.relight import Shade
-from geodecloud.restore.shadows import hidden_fraction
-from geodecloud.settings import Windows
+from geodecloud.restore.shadows import NO_DEPTH, hidden_fraction
+from geodecloud.settings import Settings, Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 _THIN = 0.5  # largest coarse opacity removed from a pixel; more would amplify noise
@@ -37,7 +37,7 @@ _ROWS = 16  # rows merged at once
 _BLOCK = 64  # columns of cells tested together
 _EXPONENT_ROWS = 256  # rows of cells at once
 _HAZY_SHADOW = 0.3  # opacity from which a pixel is restored as cloud alone, not as shadow
-_SHADE_BEGINS = 0.1  # hidden fraction of the sun from which a clear pixel is relit by the law alone
+_SHADE_BEGINS = 0.1  # hidden fraction of the sun from which a clear pixel takes relit light alone
 DEPTH = 0.6  # fraction of the light that most shadows take; used where the scene's is not known
 _SURE = 0.1  # excess of coarse over fine opacity from which the coarse answer alone counts
 
@@ -59,6 +59,7 @@ class Coarse:
     all_windows: whether the fine pass computes windows where the gate is 0, too.
     known: bool (rows, columns), cells with a valid pixel; None: all.
     shade: depth of the scene's shadows, to relight them; None: the network's change relights them.
+    relights: whether shadows are relit; they are found in any case.
     sampled: the other bands' light in some of the cells; None if there are no other bands.
     """
 
@@ -75,6 +76,7 @@ class Coarse:
     all_windows: bool = False
     known: NDArray[np.bool_] | None = None
     shade: Shade | None = None
+    relights: bool = True
     sampled: SampledCells | None = None
 
     @property
@@ -218,7 +220,7 @@ class Coarse:
         coarse: Floats,
         weight: Floats,
     ) -> None:
-        """Relight shadows in ``fine``, in place; where the gate is 0, by the coarse answer.
+        """Find shadows, and relight them in ``fine``, in place; by the coarse answer at gate 0.
 
         Args:
             pixels: the first row, the row after the last, and the columns.
@@ -231,20 +233,23 @@ class Coarse:
         if not self.thrown[:, self._cells(first, last), across].any():
             fine[SHADOW] = 0
             return
-        thrown, width = self.at(self.thrown, *pixels), columns.stop - columns.start
-        if self.shade is None:
-            hidden, depth = hidden_fraction(thrown, fine[SHADOW]), np.float32(DEPTH)
-            change = weight * fine[CHANGE] + (1 - weight) * coarse[CHANGE]
-            hidden = weight * hidden + (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
-        else:
+        thrown, depth = self.at(self.thrown, *pixels), np.float32(DEPTH)
+        darkness: Floats | float = NO_DEPTH
+        if self.shade:
+            depth, width = self.shade.depth[1], columns.stop - columns.start
             beside = self.shade.beside_at(self.cell, (first, last), width, columns.start)
             if around is None:
                 around = np.clip(self.at_known(self.light, *pixels), 0, 1)
             darkness = self.shade.darkness(shown, around, beside)
-            hidden, depth = hidden_fraction(thrown, fine[SHADOW], darkness), self.shade.depth[1]
-            hidden = weight * hidden + (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
-            change = self.shade.relit(shown, hidden, around, beside) - shown
+        hidden = weight * hidden_fraction(thrown, fine[SHADOW], darkness)
+        hidden += (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
         fine[SHADOW] = hidden * depth
+        if not self.relights:
+            return
+        if self.shade and around is not None:
+            change = self.shade.relit(shown, hidden, around, beside) - shown
+        else:
+            change = weight * fine[CHANGE] + (1 - weight) * coarse[CHANGE]
         shaded = np.clip(1 - fine[OPACITY] / np.float32(_HAZY_SHADOW), 0, 1)
         shaded *= np.minimum(hidden / np.float32(_SHADE_BEGINS), 1)
         fine[CHANGE] += shaded * (change - fine[CHANGE])
@@ -303,3 +308,9 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
         # A gate of 1 of 255 has the fine pass compute windows, and gives coarse opacity no weight.
         np.maximum(gate, doubt > 0, out=gate, casting="unsafe")
     return replace(coarse, gate=gate, doubt=doubt, all_windows=windows.gate == "off")
+
+
+def for_fine_pass(coarse: Coarse, settings: Settings) -> Coarse:
+    """Return the coarse answer with its gate, and with what the policy says of shadows."""
+    relights = settings.policy.shadows == "restore"
+    return replace(gated(coarse, settings.windows), relights=relights)

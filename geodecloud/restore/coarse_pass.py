@@ -15,7 +15,7 @@ from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
 from geodecloud.restore.relight import find_shade
-from geodecloud.restore.shadows import UNKNOWN, hidden_fraction, thrown_shadows
+from geodecloud.restore.shadows import NO_DEPTH, hidden_fraction, thrown_shadows
 from geodecloud.restore.survey_feed import AddRows, SurveyFeed
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
@@ -96,11 +96,12 @@ def _with_shadows(coarse: Coarse) -> Coarse:
             cells[..., first:last, :].astype(np.float32)
             for cells in (coarse.light, coarse.thrown, coarse.answer[SHADOW])
         )
-        darkness: Floats | float = UNKNOWN
+        darkness: Floats | float = NO_DEPTH
         if shade:
             darkness = shade.darkness(light, light, shade.beside_at(1, (first, last), width))
         hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, darkness)
-        coarse.answer[SHADOW, first:last] = DEPTH * hidden
+        known = given(coarse.known)[first:last]  # elsewhere 0, see Coarse.at_known
+        coarse.answer[SHADOW, first:last] = DEPTH * hidden * known
     return replace(coarse, shade=shade)
 
 

@@ -42,7 +42,7 @@ _MOST_GAIN = 6  # largest gain of nearly black land
 _SHADED = -0.3  # least lack of light, over the depth, of a core in later rounds
 _ROUNDS = 2  # further rounds change nothing
 _MOST_SAMPLES = 20_000  # from each swath
-_NOTHING = 100.0  # model range: stands for no sunlit land beside
+_NOTHING = 1000.0  # model range: stands for no sunlit land beside
 _NO_LAND = 2.0  # model range: brighter than any land
 _BLACK = 3e-3  # model range: least light without path radiance, where logarithms are taken
 STEP = 8  # cells between samples of the light beside
@@ -57,7 +57,7 @@ class Shade:
     depth: float32 (3, 1, 1), fraction of the remaining light that a shadow takes.
     beside: float16 (6, rows / 8, columns / 8), rounded up, of the sunlit land beside every eighth
         cell: mean light, standard deviation of brightness, mean and standard deviation of
-        blueness; model range; 100 where there is none.
+        blueness; model range; 1000 where there is none.
     """
 
     path_radiance: Floats
@@ -72,13 +72,17 @@ class Shade:
             rows: the first pixel row, and the one after the last.
             left: the first pixel column.
         """
-        return upsample(self.beside.astype(np.float32), STEP * cell, rows, width, left)
+        side, (first, last) = STEP * cell, rows
+        top = max(first // side - 1, 0)
+        near = self.beside[:, top : -(-last // side) + 1].astype(np.float32)
+        return upsample(near, side, (first - top * side, last - top * side), width, left)
 
     def darkness(self, light: Floats, around: Floats, beside: Floats) -> Floats:
-        """Return how dark pixels are beside sunlit land: float32 (rows, columns), 0..1.
+        """Return how dark pixels are compared with sunlit land: float32 (rows, columns), 0..1.
 
-        0 is as bright as the land beside, 1 as dark as that land in full shadow, on a logarithmic
-        scale; 0.5 where no sunlit land is beside. Arguments are those of :meth:`relit`.
+        At 0 a pixel is as bright as the land beside, at 1 as dark as that land in full shadow. The
+        scale is logarithmic. Where no sunlit land is beside, darkness is 0.5. Arguments are those
+        of :meth:`relit`.
         """
         seen, cells, lit = (
             np.maximum((some - self.path_radiance).mean(axis=0), _BLACK)

@@ -4,7 +4,7 @@ To the network a lake and a shadow are the same dark patch. But all clouds of a 
 shadows in one direction and nearly as far (Zhu and Woodcock 2012 match clouds and shadows by this).
 The displacement chosen is the one under which the displaced clouds best cover the shadow that the
 network predicts. A shadow takes the shape of its cloud; the network and the darkness of the land
-confirm it.
+strengthen or weaken it.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ _ROWS = 64  # rows at once
 # cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
 _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.32
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
+NO_DEPTH = -1.0  # instead of darkness in a scene without a depth of shadows: clouds count little
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def thrown_shadows(
     """Return where the clouds of a scene throw their shadows: uint8 (2, rows, columns), 0..255.
 
     The first band is the fraction of the sun hidden by thrown clouds. The second is the weight of
-    a shadow that the network alone predicts: high around thrown clouds, and where the cloud would
-    lie outside of the scene. Both are 0 everywhere if no displacement is found.
+    all evidence of a shadow. It is high around thrown clouds, and where the cloud would lie outside
+    of the scene. Both are 0 everywhere if no displacement is found.
 
     Args:
         opacity, shadow: (rows, columns), 0..1, of the coarse answer.
@@ -86,13 +87,14 @@ def thrown_shadows(
     return out
 
 
-def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | float = UNKNOWN) -> Floats:
+def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | float = NO_DEPTH) -> Floats:
     """Return the hidden fraction of the sun, float32 (rows, columns), 0..1.
 
     Args:
         thrown: float32 (2, rows, columns), 0..255, see :func:`thrown_shadows`.
         shadow: float32 (rows, columns), 0..1, predicted by the network.
-        darkness: float32 (rows, columns), 0..1, see :meth:`relight.Shade.darkness`.
+        darkness: float32 (rows, columns), 0..1, see
+            :meth:`geodecloud.restore.relight.Shade.darkness`.
     """
     cloud, may = thrown / np.float32(255)
     evidence = np.float32(_THROWN) * cloud + np.float32(_LOOKS) * shadow
@@ -172,7 +174,7 @@ def _darker(cloud: Floats, shadow: Floats, factor: int) -> tuple[Floats, Floats]
     Both are float32 (rows, columns); the first is 0 under cloud.
     """
     visible = (cloud < np.float32(_VISIBLE)).astype(np.float32)
-    wide = _AROUND // factor
+    wide = max(_AROUND // factor, 1)
     around = box_mean(shadow * visible, wide) / np.maximum(box_mean(visible, wide), 1e-3)
     least, most = _DARKER
     darker: Floats = np.clip(shadow - around, least, most).astype(np.float32) * visible
@@ -189,7 +191,7 @@ def _heights(cloud: Floats, shadow: Floats, found: Displacement, factor: int) ->
         factor: side of these cells, in cells of the coarse answer.
     """
     darker, visible = _darker(cloud, shadow, factor)
-    radius = _SIMILAR // factor
+    radius = max(_SIMILAR // factor, 1)
     darker = np.maximum(darker, 0)
     rows, energy = (0, len(cloud)), box_mean(darker**2, radius) + np.float32(1e-5)
     match = np.empty((len(_HEIGHTS), *cloud.shape), np.float32)

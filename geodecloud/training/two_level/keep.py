@@ -65,8 +65,8 @@ class Teacher:
 def to_learn(batch: Batch) -> Tensor:
     """Return which windows learn the truth, bool (N,).
 
-    These are new land, and thin cloud except uniform haze. Nothing in a window tells haze from pale
-    ground, so a model that is taught the truth of haze finds less of it.
+    These are new land, and thin cloud other than uniform haze. Nothing in a window tells haze
+    from pale ground, so a model that is taught the truth of haze finds less of it.
     """
     greatest = batch.opacity.amax(dim=(1, 2, 3))
     thin = (greatest > _THIN[0]) & (greatest < _THIN[1]) & (batch.kind != HAZE)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from torch import Tensor
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.errors import UsageError
+from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.device import fast_bf16
 from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loop import begin, check_run, take_steps
 from geodecloud.training.two_level.keep import Teacher
 from geodecloud.training.two_level.library import Library, Sources
+from geodecloud.training.two_level.narrow import is_narrower
 from geodecloud.training.two_level.recipe import Recipe
 from geodecloud.training.two_level.state import Run
 from geodecloud.training.two_level.step import read_losses, train_step
@@ -45,6 +48,7 @@ def train(
         sources: files to train on.
         out: a folder, made if it does not exist.
         start: a model file, or the state (``.pt``) of a run, to start from; None: random weights.
+            A run from a model narrower than the recipe's keeps the widths of the model.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
         monitoring: how the run shows and logs its progress.
@@ -57,7 +61,7 @@ def train(
         OutputError: a file cannot be written.
         SceneError: a scene cannot be read.
         UsageError: the device is not available, TensorBoard is not installed, or the recipe keeps
-            the answers of a model and ``start`` is missing or no model file.
+            the answers of a model and ``start`` is missing or is not a model file.
     """
     check_run(out, monitoring, resume=resume)
     if recipe.schedule.keep and not start:
@@ -70,6 +74,8 @@ def train(
             f"{start}: is the state of a run: give a model file, whose answers can be kept, or set "
             "keep = false in [schedule]"
         )
+    if start and start.suffix != ".pt":
+        recipe = _as_narrow_as(start, recipe)
     with joined_processes(device) as processes:
         recipe = _settled(recipe, processes)
         library = sources.read(recipe, processes.device)
@@ -97,6 +103,12 @@ def train_run(
         writer = RunWriter(out, library.about, run, Judge(run, library), monitoring)
     is_due = _every(run.config.schedule.save_every)
     take_steps(run, _losses(run, library, teacher), is_due, writer, monitoring)
+
+
+def _as_narrow_as(model: Path, recipe: Recipe) -> Recipe:
+    """Return the recipe with the model's widths, if these are smaller: no run adds channels."""
+    plan = load_generator(model)[0].plan
+    return replace(recipe, generator=plan) if is_narrower(plan, recipe.generator) else recipe
 
 
 def _settled(recipe: Recipe, processes: Processes) -> Recipe:

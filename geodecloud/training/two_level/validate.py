@@ -100,7 +100,7 @@ class Judge:
 
 
 def _restored_weight(predicted: Prediction) -> Tensor:
-    """Return about the weight of the restored pixel by the default policy: float32 (N, 1, H, W).
+    """Approximate the weight of the restored pixel by the default policy: float32 (N, 1, H, W).
 
     It is linear, and shadow has the ramp of opacity.
     """
