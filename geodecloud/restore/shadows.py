@@ -34,7 +34,7 @@ _ROWS = 64  # rows at once
 # Weights of the evidence of a shadow: thrown cloud, the network's shadow, darkness; ``_DOUBT`` is
 # subtracted. They were fitted to shadows made over six clear scenes, and to the labels of two
 # cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
-_THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.32
+_THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
 NO_DEPTH = -1.0  # instead of darkness in a scene without a depth of shadows: clouds count little
 
