@@ -87,7 +87,7 @@ def test_where_clouds_may_lie_outside_what_looks_like_shadow_is_believed():
     opacity = clouds()
     opacity[:, 120:] = 0
     looks = np.maximum(thrown(opacity, -12, -7), 0)
-    looks[60:90, 190:] = 0.4
+    looks[60:90, 190:] = 0.5
     hidden = found_in(opacity, looks)
     assert (hidden[60:90, -5:] > 0.99).all()
     assert not hidden[30:-30, 150:170].any()
