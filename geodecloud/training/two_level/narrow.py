@@ -20,9 +20,7 @@ from geodecloud.model.unet import UNet
 from geodecloud.training.state import shape_differences
 
 _INPUT, _HEAD = "input", "head"  # the generator's input and its last layer, beside the others
-_RIDGE = (
-    1e-7  # added to the mean squares, as a fraction of their mean, so that moments can be inverted
-)
+_RIDGE = 1e-7  # fraction of the mean square, added so that moments can be inverted
 _TINY = 1e-12  # avoids a division by 0
 _KNOWN = 1e-9  # fraction of a channel's mean square below which the chosen channels tell all of it
 

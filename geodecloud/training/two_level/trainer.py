@@ -64,17 +64,18 @@ def train(
             the answers of a model and ``start`` is missing or is not a model file.
     """
     check_run(out, monitoring, resume=resume)
+    of_state = start is not None and start.suffix == ".pt"
     if recipe.schedule.keep and not start:
         raise UsageError(
             "`start` is missing: give the model whose answers are kept, or set keep = false in "
             "[schedule]"
         )
-    if recipe.schedule.keep and start and start.suffix == ".pt":
+    if recipe.schedule.keep and of_state:
         raise UsageError(
             f"{start}: is the state of a run: give a model file, whose answers can be kept, or set "
             "keep = false in [schedule]"
         )
-    if start and start.suffix != ".pt":
+    if start and not of_state:
         recipe = _as_narrow_as(start, recipe)
     with joined_processes(device) as processes:
         recipe = _settled(recipe, processes)
