@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded
+from geodecloud.model.inputs import generator_input
 from geodecloud.model.model_file import default_model
 from geodecloud.model.precision import difference, probe_patches
 from geodecloud.model.predictor import Predictor
@@ -31,6 +32,17 @@ CALL = 8
 WINDOWS = 16
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def by_torch(predictor: Predictor) -> Run:
+    """Return the network as geodecloud runs it."""
+
+    @torch.inference_mode()
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = predictor._forward(torch.from_numpy(batch)).numpy()
+        return output
+
+    return run
 
 
 def by_openvino(path: Path, precision: str) -> Run:
@@ -65,9 +77,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     rounds = parser.parse_args().rounds
     ours = {kind: Predictor(default_model(), "cpu", kind, 1) for kind in ("fp32", "bf16")}
-    dark_object = np.array(L1C_DARK_OBJECT, np.float32)
-    batch = np.ascontiguousarray(ours["fp32"].model_input(probe_patches(WINDOWS, 64), dark_object))
-    expected = ours["fp32"]._run(batch, ours["fp32"]._forward)
+    given = torch.from_numpy(probe_patches(WINDOWS, 64)), torch.tensor(L1C_DARK_OBJECT)
+    batch = generator_input(ours["fp32"].info.plan, *given).numpy()
+    expected = by_torch(ours["fp32"])(batch)
 
     def show(name: str, run: Run, started: str = "") -> None:
         parts = [batch[first : first + CALL] for first in range(0, WINDOWS, CALL)]
@@ -84,7 +96,7 @@ def main() -> None:
         )
 
     for kind, predictor in ours.items():
-        show(f"packed, {kind}", lambda part, p=predictor: p._run(part, p._forward))
+        show(f"packed, {kind}", by_torch(predictor))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         network = folded(load_generator(default_model())[0])

@@ -47,6 +47,7 @@ from geodecloud.data.simulate import Simulation, simulate_scene
 from geodecloud.errors import GeodecloudWarning
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded
+from geodecloud.model.inputs import generator_input
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.raster.scene import open_scene
@@ -226,11 +227,11 @@ class Network(torch.nn.Module):
         self.network = folded(load_generator(predictor.info.path)[0])
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.strength = predictor._strength
-        self.model_input = predictor.model_input
+        self.plan = predictor.info.plan
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        model_input = torch.from_numpy(self.model_input(x.numpy(), DARK_OBJECT))
+        model_input = generator_input(self.plan, x, torch.from_numpy(DARK_OBJECT))
         output = self.network(model_input.contiguous(memory_format=torch.channels_last))
         factor = torch.from_numpy(self.strength(output[:, 3:4].numpy()))
         base = x.clamp(0, 1)

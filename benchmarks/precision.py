@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.device import fast_bf16
 from geodecloud.model.inference import folded
+from geodecloud.model.inputs import generator_input
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import Radiometry
 from geodecloud.restore.windows import WindowGrid
@@ -53,12 +54,12 @@ def patches_of(path: Path, count: int) -> NDArray[np.float32]:
 def by_torch(predictor: Predictor) -> Network:
     """Return the network as geodecloud runs it."""
     forward = predictor._forward
-    return lambda batch: predictor._run(predictor.model_input(batch, DARK_OBJECT), forward)
+    return lambda batch: predictor._run(batch, DARK_OBJECT, forward)
 
 
 def by_openvino(predictor: Predictor, calibration: NDArray[np.float32]) -> Network:
     """Return the network quantized to int8 on some patches."""
-    calibration = predictor.model_input(calibration, DARK_OBJECT)
+    calibration = model_input(predictor, calibration)
     shape = [BATCH, *calibration.shape[1:]]
     network = folded(load_generator(predictor.info.path)[0])
     model = openvino.convert_model(network, example_input=torch.zeros(shape), input=shape)
@@ -70,7 +71,13 @@ def by_openvino(predictor: Predictor, calibration: NDArray[np.float32]) -> Netwo
         subset_size=len(calibration) // BATCH,
     )
     compiled = openvino.Core().compile_model(quantized, "CPU", {"INFERENCE_NUM_THREADS": 1})
-    return lambda batch: compiled(predictor.model_input(batch, DARK_OBJECT))[0]
+    return lambda batch: compiled(model_input(predictor, batch))[0]
+
+
+def model_input(predictor: Predictor, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the generator's input: float32 (N, channels, S, S)."""
+    tensors = torch.from_numpy(patches), torch.from_numpy(DARK_OBJECT)
+    return generator_input(predictor.info.plan, *tensors).numpy()
 
 
 def main() -> None:

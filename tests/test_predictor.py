@@ -160,8 +160,8 @@ def test_real_bf16_of_the_built_in_model(monkeypatch):
     monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
     predictor, exact = Predictor(default_model(), "cpu"), Predictor(default_model(), "cpu", "fp32")
     assert predictor.precision == "bf16"
-    patches = predictor.model_input(probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32))
-    found = difference(*(one._run(patches, one._forward) for one in (predictor, exact)))
+    given = probe_patches(2, 64), np.array(L1C_DARK_OBJECT, np.float32)
+    found = difference(*(one._run(*given, one._forward) for one in (predictor, exact)))
     assert 0 < found.mean < 1
 
 
@@ -197,11 +197,10 @@ def test_restoring_computes_in_the_pools_threads_alone_and_sets_no_number_of_thr
     def counted(function):
         return lambda *args: used.append(torch.get_num_threads()) or function(*args)
 
-    for name in ("model_input", "_run"):
-        monkeypatch.setattr(predictor, name, counted(getattr(predictor, name)))
+    monkeypatch.setattr(predictor, "_run", counted(predictor._run))
     monkeypatch.setattr(torch, "set_num_threads", None)  # whoever calls it fails
     predictor(np.zeros((50, 3, 64, 64), np.float32), np.zeros(3, np.float32))
-    assert used == [1] * 2 * -(-50 // grain(64))
+    assert used == [1] * -(-50 // grain(64))
 
 
 def test_a_pool_that_gets_no_threads_ends(monkeypatch):

@@ -44,7 +44,7 @@ def test_a_batch_comes_back_as_without_staging(buffers, tiny_model):
     expected = predictor(patches, dark_object)
     predictor._staging = Staging(CPU)
     np.testing.assert_array_equal(predictor(patches, dark_object), expected)
-    assert len(buffers) == 2  # one in, one out, for all grains
+    assert len(buffers) == 3  # patches and dark objects in, answers out, for all grains
 
 
 def test_a_later_batch_changes_no_earlier_one(buffers):

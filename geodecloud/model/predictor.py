@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geodecloud.errors import DeviceWarning, GeodecloudError, UsageError, warn
 from geodecloud.model.checkpoint import load_generator
@@ -170,13 +171,6 @@ class Predictor:
             result[:, :3] += (self._strength(result[:, 3:4]) - 1) * change
         return result
 
-    def model_input(
-        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Return the generator's input: float32 (N, channels, S, S)."""
-        tensors = torch.from_numpy(patches), torch.from_numpy(dark_object)
-        return generator_input(self.info.plan, *tensors).numpy()
-
     def _predict_grain(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], size: int
     ) -> NDArray[np.float32]:
@@ -188,13 +182,12 @@ class Predictor:
             size: windows of a grain.
         """
         begun = time.perf_counter()
-        model_input = self.model_input(patches, dark_object)
-        count, *shape = model_input.shape
-        if count < size:
-            padded = np.zeros((size, *shape), np.float32)
-            padded[:count] = model_input
-            model_input = padded
-        output = self._run_in_parts(model_input, self._forward)[:count]
+        count = len(patches)
+        missing = size - count
+        if missing:
+            patches = np.pad(patches, ((0, missing), (0, 0), (0, 0), (0, 0)))
+            dark_object = np.pad(dark_object, ((0, missing), (0, 0)))
+        output = self._run_in_parts(patches, dark_object, self._forward)[:count]
         self.seconds += (time.perf_counter() - begun) / self.threads
         return output
 
@@ -202,15 +195,20 @@ class Predictor:
         """Return the grain for windows of this size on this device."""
         return grain(window) * (GRAIN_FACTOR if self.device.type == "cuda" else 1)
 
-    def _run_in_parts(self, batch: NDArray[np.float32], forward: Forward) -> NDArray[np.float32]:
+    def _run_in_parts(
+        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], forward: Forward
+    ) -> NDArray[np.float32]:
         """Run the network; if a GPU runs out of memory, on fewer patches at once."""
         while True:
             tried = self._parts
             try:
-                parts = np.array_split(batch, min(tried, len(batch)))
-                return np.concatenate([self._run(part, forward) for part in parts])
+                count = min(tried, len(patches))
+                parts = zip(
+                    np.array_split(patches, count), np.array_split(dark_object, count), strict=True
+                )
+                return np.concatenate([self._run(*part, forward) for part in parts])
             except torch.OutOfMemoryError as error:
-                if tried >= len(batch):
+                if tried >= len(patches):
                     raise GeodecloudError(
                         f"{self.device}: out of memory for one window; take a smaller `window`"
                     ) from error
@@ -239,12 +237,21 @@ class Predictor:
         return factors
 
     @torch.inference_mode()
-    def _run(self, batch: NDArray[np.float32], forward: Forward) -> NDArray[np.float32]:
-        """Run the network on a batch, (N, 3 to 14, S, S) -> (N, 3 to 5, S, S)."""
+    def _run(
+        self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], forward: Forward
+    ) -> NDArray[np.float32]:
+        """Run the network on patches (N, 3 or 8, S, S): float32 (N, 3 to 5, S, S).
+
+        The input's channels are assembled on the device, as they are more than those of a patch.
+        """
+
+        def network(*given: Tensor) -> Tensor:
+            return forward(generator_input(self.info.plan, *given))
+
         if self._staging:
-            return self._staging(forward, batch)
-        output = forward(torch.from_numpy(batch).to(self.device))
-        result: NDArray[np.float32] = output.cpu().numpy()
+            return self._staging(network, patches, dark_object)
+        tensors = (torch.from_numpy(one).to(self.device) for one in (patches, dark_object))
+        result: NDArray[np.float32] = network(*tensors).cpu().numpy()
         return result
 
     def _forward_in(self, network: UNet, kind: Kind) -> Forward:
@@ -260,10 +267,11 @@ class Predictor:
         Raises:
             GeodecloudError: bf16 is required but does not work on this device.
         """
-        dark_object = np.array(L1C_DARK_OBJECT, np.float32)
-        patches = self.model_input(probe_patches(_PROBES, 64), dark_object)
+        patches = probe_patches(_PROBES, 64)
+        dark_object = np.tile(np.array(L1C_DARK_OBJECT, np.float32), (len(patches), 1))
         outputs = [  # in the pool, where PyTorch uses one thread
-            self._pool.submit(self._run_in_parts, patches, one) for one in (self._forward, exact)
+            self._pool.submit(self._run_in_parts, patches, dark_object, one)
+            for one in (self._forward, exact)
         ]
         try:
             output = outputs[0].result()

@@ -39,20 +39,26 @@ class Staging(threading.local):
             buffer = self._kept[name] = pinned(shape)
         return buffer
 
+    def _copied(self, name: str, array: NDArray[np.float32]) -> Tensor:
+        """Begin to copy an array to the GPU, through the thread's buffer of this name."""
+        source = torch.from_numpy(array)
+        buffer = self._buffer(name, source.shape)
+        buffer.copy_(source)
+        return buffer.to(self._device, non_blocking=True)
+
     def __call__(
-        self, network: Callable[[Tensor], Tensor], batch: NDArray[np.float32]
+        self, network: Callable[..., Tensor], *batch: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the network's output for a batch, float32 (N, channels, S, S) both.
+        """Return the network's output for a batch, float32 (N, channels, S, S).
 
         Args:
-            network: called with the batch on the GPU.
+            network: called with the batch's arrays on the GPU.
+            batch: arrays that the network takes, float32.
         """
         on_stream: AbstractContextManager[Any] = torch.cuda.stream(self._stream)
         with on_stream:
-            source = torch.from_numpy(batch)
-            given = self._buffer("input", source.shape)
-            given.copy_(source)
-            result = network(given.to(self._device, non_blocking=True))
+            given = [self._copied(f"input {i}", one) for i, one in enumerate(batch)]
+            result = network(*given)
             taken = self._buffer("output", result.shape)
             taken.copy_(result, non_blocking=True)
         self._stream.synchronize()  # other Python threads run meanwhile
