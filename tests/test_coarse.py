@@ -26,6 +26,7 @@ from geodecloud.restore.gate import (
     cloud_around,
     find_doubt,
     small_clouds,
+    turbid_water,
 )
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.patches import Network
@@ -380,6 +381,57 @@ def test_where_the_data_of_a_picture_end_no_cloud_ends(edge, is_land):
     answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
     coarse = replace(coarse_of(256, answer[:3], answer), of_picture=True, known=known)
     assert gated(coarse, Windows()).gate.any() != is_land
+
+
+def ground_of(smooth):
+    """Light of cells: rough land, and water in the flagged cells."""
+    rough = np.random.default_rng(0).uniform(0.2, 0.4, (3, *smooth.shape))
+    return np.where(smooth, 0.3, rough).astype(np.float32)
+
+
+LAGOON = bump(16, 1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("opacity", "smooth", "is_water"),
+    [
+        (LAGOON, LAGOON > 0, True),
+        (np.maximum(LAGOON, bump(24, 24, 0.15) * (np.arange(64) > 34)), LAGOON > 0, True),
+        (LAGOON, LAGOON < 0, False),  # the land shows through, and goes on
+        (LAGOON, LAGOON >= 0, False),  # it ends in open water, or over even forest
+        (LAGOON, np.indices((64, 64))[0] < 32, False),  # half of it covers land
+        (bump(16, 16, 0.2), bump(16, 1, 0.2) > 0, False),  # fades out
+        (1.5 * LAGOON, LAGOON > 0, False),  # not faint
+        (bump(7, 1, 0.2), bump(7, 1, 0.2) > 0, False),  # small
+        (np.full((64, 64), 0.2, np.float32), LAGOON >= 0, False),  # its edges lie outside
+    ],
+)
+def test_faint_haze_that_ends_at_the_shore_of_smooth_water_is_water(opacity, smooth, is_water):
+    cloud, light = certain_cloud(opacity, 0.12), ground_of(smooth)
+    np.testing.assert_array_equal(turbid_water(opacity, light, cloud), cloud & is_water)
+    answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
+    gate = gated(coarse_of(256, light, answer), Windows()).gate
+    assert gate.any() != is_water
+
+
+def test_where_the_data_end_there_is_no_shore():
+    """A veil over open water, at the edge of the data."""
+    known = np.hypot(*(np.indices((64, 64)) - 32)) < 16
+    opacity, light = LAGOON * known, ground_of(known)
+    cloud = certain_cloud(opacity, 0.12)
+    assert turbid_water(opacity, light, cloud).any()
+    assert not turbid_water(opacity, light, cloud, known).any()
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (36, 4), (10, -30), (-17, 33)])
+def test_water_is_found_anywhere_and_beside_dense_cloud(down, right):
+    opacity, light = np.zeros((140, 130), np.float32), ground_of(np.zeros((140, 130), np.bool_))
+    at = np.s_[40 + down : 104 + down, 30 + right : 94 + right]
+    opacity[at], light[:, *at] = LAGOON, ground_of(LAGOON > 0)
+    water = opacity > 0.05
+    opacity[:10, :10] = 0.9
+    found = turbid_water(opacity, light, certain_cloud(opacity, 0.12))
+    np.testing.assert_array_equal(found, water)
 
 
 @given(hnp.arrays(np.bool_, (12, 20)), unit)

@@ -301,10 +301,11 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     if coarse.is_full_resolution:
         opacity *= certain_cloud(opacity, CERTAIN_ONE_PASS)
         return coarse
-    gate = find_gate(opacity, of_picture=coarse.of_picture, known=coarse.known)
+    light, known = coarse.light, coarse.known
+    gate = find_gate(opacity, light, of_picture=coarse.of_picture, known=known)
     doubt = None
     if not coarse.of_picture:
-        doubt = find_doubt(coarse.light, coarse.known)
+        doubt = find_doubt(light, known)
         # A gate of 1 of 255 has the fine pass compute windows, and gives coarse opacity no weight.
         np.maximum(gate, doubt > 0, out=gate, casting="unsafe")
     return replace(coarse, gate=gate, doubt=doubt, all_windows=windows.gate == "off")
