@@ -1,5 +1,6 @@
 """The command line as a person meets it: options, JSON, exit codes, clear failures."""
 
+import inspect
 import json
 import os
 import re
@@ -355,6 +356,18 @@ def test_every_option_with_a_value_says_of_which_kind():
         if not one.hidden and not getattr(one, "is_flag", False):
             assert one.metavar, f"{path} {one.name}"
             assert one.help, f"{path} {one.name}"
+
+
+def test_an_option_named_like_its_value_declares_its_name():
+    """Typer 0.27 takes ``metavar="NAME"`` of an option ``name`` for its name: ``--NAME``."""
+    seen = 0
+    for command in app.registered_commands:
+        for name, parameter in inspect.signature(command.callback).parameters.items():
+            for info in getattr(parameter.annotation, "__metadata__", ()):
+                seen += 1
+                if (getattr(info, "metavar", None) or "").lower() == name:
+                    assert info.param_decls or not hasattr(info, "is_flag"), (command.name, name)
+    assert seen > 100
 
 
 @pytest.mark.parametrize(

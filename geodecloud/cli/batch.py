@@ -45,6 +45,7 @@ RecursiveOption = Annotated[
 PatternOption = Annotated[
     list[str] | None,
     input_option(
+        "--pattern",
         metavar="PATTERN",
         help="Names of the scenes in a folder; repeatable",
         show_default="*.tif, *.tiff, Sentinel-2 products, folders with one file per band",
@@ -62,6 +63,7 @@ SettleOption = Annotated[
 NameOption = Annotated[
     str | None,
     output_option(
+        "--name",
         metavar="NAME",
         help="Names of the outputs; {stem} is the scene's name, {parent} its folder's",
         show_default="{stem}_clear.tif; {stem}_mask.tif with --mask-only",

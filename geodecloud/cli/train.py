@@ -68,6 +68,7 @@ StartOption = Annotated[
 DeviceOption = Annotated[
     str,
     typer.Option(
+        "--device",
         rich_help_panel="Performance",
         metavar="DEVICE",
         help="Device to train on: cpu, cuda, cuda:1 or mps",
