@@ -1,5 +1,6 @@
 """The page of results is what benchmarks/results.py writes, and says what has not been run."""
 
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 
 from benchmarks import results
 from benchmarks.results import PAGE, SECTIONS, Section, read_results, run_section, write_page
+from tests.conftest import ROOT, SAMPLES
 
 SCRIPT = "import sys; print('gain 1.5 dB of', sys.argv[1]); sys.exit(len(sys.argv) - 2)"
 MADE = Section("made", "Made", "It means this.", "It is from here.", (), ("DATA/pairs",))
@@ -58,3 +60,18 @@ def test_an_unknown_section_is_a_clear_line(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         results.main()
     assert "--only x: give some of gains, thin" in capsys.readouterr().err
+
+
+def test_the_stages_that_are_timed_are_there():
+    """A stage is found by the name of its function; a new name must be taken over."""
+    command = ["benchmarks/where_time_goes.py", SAMPLES / "s2_cloudy.tif", "--stand-in"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *command],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert {"relight", "fill", "blend", "gate"} <= {
+        line.split("  ")[0] for line in done.stdout.splitlines()
+    }
