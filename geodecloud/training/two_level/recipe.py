@@ -15,11 +15,18 @@ from geodecloud.training.config import from_table, read_table
 _ONE_LEVEL_TABLES = ("training", "clouds", "augmentation")  # tables of the other recipes
 # Numbers that must be above 0: exponents and logarithms are taken of them.
 _ABOVE_ZERO = ("[synthesis.land] same_class", "[synthesis.sky] reach", "[synthesis.sensor] noise")
-_FRACTIONS = (
-    "[losses] opacity_quantile",
-    "[synthesis.land] same_class",
-    "[synthesis.land] together",
-)
+_FRACTIONS = {
+    f"[{section}] {name}"
+    for section, names in (
+        ("losses", "opacity_quantile"),
+        ("synthesis.land", "scenes same_class together"),
+        ("synthesis.ground", "bright mixed pale sea roofs coast"),
+        ("synthesis.sky", "clear_water clear_new_land second shadows"),
+        ("synthesis.sensor", "clipped eight_bit blurred"),
+        ("synthesis.context", "nothing missed parted faint wrong dark_unknown"),
+    )
+    for name in names.split()
+}
 
 
 @dataclass(frozen=True)
