@@ -188,7 +188,10 @@ def download_eurosat(
     url: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Address of the archive", show_default="Zenodo, record 7711810"
+            "--url",
+            metavar="URL",
+            help="Address of the archive",
+            show_default="Zenodo, record 7711810",
         ),
     ] = None,
     md5: Annotated[
