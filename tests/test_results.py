@@ -63,7 +63,7 @@ def test_an_unknown_section_is_a_clear_line(monkeypatch, capsys):
 
 
 def test_the_stages_that_are_timed_are_there():
-    """A stage is found by the name of its function; a new name must be taken over."""
+    """The script finds each stage by the name of its function, so both are renamed together."""
     command = ["benchmarks/where_time_goes.py", SAMPLES / "s2_cloudy.tif", "--stand-in"]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *command],

@@ -27,6 +27,7 @@ from geodecloud.training import writer as writing
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.losses import pinball
 from geodecloud.training.two_level import library as reading
+from geodecloud.training.two_level import recipe as recipes
 from geodecloud.training.two_level import trainer as loop
 from geodecloud.training.two_level.keep import Teacher, to_learn
 from geodecloud.training.two_level.library import Library, Sources, find_cloud_fields
@@ -462,6 +463,10 @@ def test_the_rate_rises_stays_and_falls():
     plan = Schedule(steps=100, warm_up=10, cooling=0.5)
     rates = [rate_at(step, plan) for step in (0, 9, 40, 75, 99)]
     assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.02])
+
+
+def test_every_fraction_is_a_number_of_a_recipe():
+    assert {name for name, _ in recipes._numbers(Recipe(), "")} >= recipes._FRACTIONS
 
 
 def test_the_default_recipe_is_the_file():

@@ -198,7 +198,12 @@ class Predictor:
     def _run_in_parts(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], forward: Forward
     ) -> NDArray[np.float32]:
-        """Run the network; if a GPU runs out of memory, on fewer patches at once."""
+        """Run the network; if a GPU runs out of memory, on fewer patches at once.
+
+        Args:
+            patches: (N, 3 or 8, S, S).
+            dark_object: (N, 3).
+        """
         while True:
             tried = self._parts
             try:
@@ -240,9 +245,14 @@ class Predictor:
     def _run(
         self, patches: NDArray[np.float32], dark_object: NDArray[np.float32], forward: Forward
     ) -> NDArray[np.float32]:
-        """Run the network on patches (N, 3 or 8, S, S): float32 (N, 3 to 5, S, S).
+        """Run the network: float32 (N, 3 to 5, S, S).
 
-        The input's channels are assembled on the device, as they are more than those of a patch.
+        The generator's input is assembled on the device: it has up to 14 channels, so copying the
+        patches is cheaper.
+
+        Args:
+            patches: (N, 3 or 8, S, S).
+            dark_object: (3,) or (N, 3).
         """
 
         def network(*given: Tensor) -> Tensor:

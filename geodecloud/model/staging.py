@@ -53,7 +53,8 @@ class Staging(threading.local):
 
         Args:
             network: called with the batch's arrays on the GPU.
-            batch: arrays that the network takes, float32.
+            batch: float32 arrays, the network's arguments in order, like patches
+                (N, channels, S, S) and dark objects (N, 3).
         """
         on_stream: AbstractContextManager[Any] = torch.cuda.stream(self._stream)
         with on_stream:

@@ -15,6 +15,7 @@ from geodecloud.training.config import from_table, read_table
 _ONE_LEVEL_TABLES = ("training", "clouds", "augmentation")  # tables of the other recipes
 # Numbers that must be above 0: exponents and logarithms are taken of them.
 _ABOVE_ZERO = ("[synthesis.land] same_class", "[synthesis.sky] reach", "[synthesis.sensor] noise")
+# The weights of kinds of sky and of radiometries may have any sum.
 _FRACTIONS = {
     f"[{section}] {name}"
     for section, names in (
