@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from geodecloud.errors import ConfigError
+from geodecloud.model.config import require_fractions
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,4 @@ class Augmentation:
     fine: float = 0.1  # a quarter of a tile at twice the resolution
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if not 0 <= value <= 1:
-                raise ConfigError(f"[augmentation] {name} is {value:g}: give a fraction, 0 to 1")
+        require_fractions(self, "augmentation", *dataclasses.asdict(self))

@@ -125,6 +125,18 @@ def require_at_least(config: Any, section: str, **bounds: float) -> None:
             raise ConfigError(f"[{section}] {name} is {value:g}: give at least {bound:g}")
 
 
+def require_fractions(config: Any, section: str, *names: str) -> None:
+    """Check that fields are fractions.
+
+    Raises:
+        ConfigError: a value is below 0, above 1, or NaN.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value <= 1:
+            raise ConfigError(f"[{section}] {name} is {value:g}: give a fraction, 0 to 1")
+
+
 def _value(wanted: Any, value: Any, prefix: str, key: str) -> Any:
     """Return a value checked and converted to the type of its field."""
     inner = typing.get_args(wanted)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geodecloud.restore.filters import Floats, smoothstep, soft_dilations
+from geodecloud.restore.filters import Floats, smoothstep, soft_dilations, widened
 
 Opacity = NDArray[np.floating[Any]]  # (rows, columns) of cells, 0..1
 Where = NDArray[np.bool_]  # (rows, columns) of cells
@@ -143,7 +143,7 @@ def bright_land(opacity: Opacity, cloud: Where, known: Where | None = None) -> W
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     rim = np.where(ndimage.binary_erosion(cloud, border_value=1), 0, parts)
     if known is not None and not known.all():
-        rim[ndimage.binary_dilation(~known, np.ones((3, 3)))] = 0
+        rim[ndimage.binary_dilation(~known, _SQUARE)] = 0
     rims = np.bincount(rim.ravel(), minlength=count + 1)
     steps = _steps(values)
     inside = ndimage.sum_labels(values, parts, every) / np.maximum(sizes, 1)
@@ -175,7 +175,10 @@ def turbid_water(
     for number, box in enumerate(ndimage.find_objects(parts), 1):
         if not _LARGE <= math.prod(axis.stop - axis.start for axis in box) <= _LARGEST:
             continue
-        around = tuple(_wider(axis, _REACH + _BESIDE + 1) for axis in box)
+        around = tuple(
+            widened([axis], _REACH + _BESIDE + 1, length)[0]
+            for axis, length in zip(box, cloud.shape, strict=True)
+        )
         part = parts[around] == number
         if part.sum() >= _LARGE and opacity[around][part].max() < _FAINT:
             values = opacity[around].astype(np.float32)
@@ -210,10 +213,6 @@ def _ends_at_shore(part: Where, opacity: Floats, light: NDArray[Any], known: Whe
     np.sqrt(steps, out=steps)
     on_water, on_land = (float(np.median(steps[cells])) for cells in (inside, beside))
     return on_water < _SMOOTH and on_land > _ROUGHER * on_water
-
-
-def _wider(cells: slice, by: int) -> slice:
-    return slice(max(cells.start - by, 0), cells.stop + by)
 
 
 def _steps(values: Floats) -> Floats:

@@ -9,7 +9,13 @@ from typing import Any, Literal, TypeVar
 
 from geodecloud.data.config import Augmentation, CloudMix
 from geodecloud.errors import ConfigError
-from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, build, require_at_least
+from geodecloud.model.config import (
+    DiscriminatorPlan,
+    GeneratorPlan,
+    build,
+    require_at_least,
+    require_fractions,
+)
 from geodecloud.settings.text import read_text
 
 T = TypeVar("T")
@@ -63,10 +69,8 @@ class Training:
         require_at_least(self, "training", **(dict.fromkeys(numbers, 0) | least))
         if self.discriminator_momentum == 1:
             raise ConfigError("[training] discriminator_momentum is 1: it must be less")
-        for name in ("warm_up", "adversarial_ramp", "ema_decay", "discriminator_momentum"):
-            if numbers[name] > 1:
-                value = numbers[name]
-                raise ConfigError(f"[training] {name} is {value:g}: give a fraction, 0 to 1")
+        fractions = "warm_up", "adversarial_ramp", "ema_decay", "discriminator_momentum"
+        require_fractions(self, "training", *fractions)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,12 @@ from typing import Any, Literal
 
 from geodecloud.data.two_level.synthesis import SynthesisPlan
 from geodecloud.errors import ConfigError
-from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, require_at_least
+from geodecloud.model.config import (
+    DiscriminatorPlan,
+    GeneratorPlan,
+    require_at_least,
+    require_fractions,
+)
 from geodecloud.training.config import from_table, read_table
 
 _ONE_LEVEL_TABLES = ("training", "clouds", "augmentation")  # tables of the other recipes
@@ -98,10 +103,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         require_at_least(self, "schedule", steps=1, batch_size=2, validation_windows=1)
-        for name in ("cooling", "ema_decay", "join", "ramp"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ConfigError(f"[schedule] {name} is {value:g}: give a fraction, 0 to 1")
+        require_fractions(self, "schedule", "cooling", "ema_decay", "join", "ramp")
 
 
 def _generator() -> GeneratorPlan:
