@@ -121,9 +121,9 @@ SECTIONS = (
     Section(
         "masks",
         "Cloud masks",
-        "User's accuracy is the share of the pixels called so that is so; producer's accuracy the "
-        "share of the pixels that are so and are found. OmniCloudMask has rows where it is "
-        "installed with its weights.",
+        "User's accuracy is the share of the pixels assigned to a class that belong to it. "
+        "Producer's accuracy is the share of the pixels of a class that are assigned to it. "
+        "OmniCloudMask has rows where it is installed with its weights.",
         "Labelled scenes, and two scenes with Sentinel-2's own classification (SCL), which is no "
         "truth but another opinion.",
         ("python benchmarks/masks.py --data DATA",),
@@ -180,7 +180,8 @@ SECTIONS = (
         "shadows",
         "Simulated shadow",
         "The error inside a shadow after restoring, as a share of the error before.",
-        "Made shadows over parts of two real scenes, a clear coast and Mol, Sentinel-2 L1C.",
+        "Shadows simulated over parts of three real scenes, Sentinel-2 L1C: a clear coast, Mol, "
+        "and clear fields that were trained on (with a star).",
         (_judge("shadows"),),
         ("DATA/scenes",),
     ),
@@ -214,8 +215,8 @@ SECTIONS = (
     Section(
         "speed",
         "A tile by its clouds, and other tools",
-        "Seconds from end to end, beside those of plain reading and of the network alone, by how "
-        "much of the tile lies under clouds; and how many times as long other ways to run the same "
+        "Seconds from end to end, of plain reading, and of the network alone, by the share of the "
+        "tile under clouds. The last columns say how many times as long other ways to run the same "
         "network take. Seconds depend on the machine, ratios less.",
         "The same coast, mirrored to a quarter of a Sentinel-2 tile, under simulated cumulus.",
         (

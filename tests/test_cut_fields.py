@@ -53,7 +53,7 @@ def test_a_known_field_over_dark_ground_comes_back(cli, pair: Path, form):
     assert not found[known_field() == 0].any()
     again = cli("cloud-fields", *paths, "--format", form)
     assert again.code == 1
-    assert "exists already; --overwrite replaces it" in again.err
+    assert "exists already; give --overwrite to replace it" in again.err
     assert cli("cloud-fields", *paths, "--format", form, "--overwrite").code == 0
 
 

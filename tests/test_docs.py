@@ -131,8 +131,8 @@ def test_the_pages_have_the_limits_of_opacity_of_the_program():
     for limit in limits:
         assert re.search(rf"(?<![\d.]){limit:g}(?![\d.]\d)", way), limit
         assert re.search(rf"(?<![\d.]){limit:g}(?![\d.]\d)", outputs), limit
-    assert f"thin cloud: opacity from {THIN_ABOVE:g} on" in outputs
-    assert f"cloud shadow: depth from {SHADOW_ABOVE:g} on" in outputs
+    assert f"thin cloud: opacity of at least {THIN_ABOVE:g}" in outputs
+    assert f"cloud shadow: depth of at least {SHADOW_ABOVE:g}" in outputs
     assert f"Windows overlap by {Windows().overlap} pixels" in way
 
 

@@ -143,7 +143,7 @@ def test_a_part_that_is_whole_or_too_long_is_seen(tmp_path, server, archive, siz
 
 def test_a_file_that_changed_meanwhile_is_refused_then_fetched_anew(tmp_path, server, archive):
     (tmp_path / "EuroSAT_RGB.zip.part").write_bytes(b"of another file")
-    with pytest.raises(DataError, match=r"its md5 is .*; the download was removed, run again"):
+    with pytest.raises(DataError, match=r"its md5 is .*; the download was removed; run again"):
         download_eurosat(tmp_path, server.url, sums(archive))
     assert files(tmp_path) == {}
     download_eurosat(tmp_path, server.url, sums(archive))
@@ -157,7 +157,7 @@ def test_without_a_checksum_the_zips_own_serve(tmp_path, server, archive):
     damaged[300] ^= 255
     for data, words in (
         (bytes(damaged), "its file .*Forest_0.jpg is damaged"),
-        (b"<html>", "no complete"),
+        (b"<html>", "not a complete"),
     ):
         server.data = data
         with pytest.raises(DataError, match=words):

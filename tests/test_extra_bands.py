@@ -174,7 +174,7 @@ def test_files_after_that_of_blue_are_further_bands(tmp_path):
     folder = write_bands(tmp_path / "scene", ["red", "green", "blue", "nir", "swir16", "scl"])
     files = [folder / f"{name}.tif" for name in ("red", "green", "blue", "swir16", "nir")]
     assert names_and_wavelengths(files) == {"swir16": 1610, "nir": 842, "count": 5}
-    with pytest.raises(UsageError, match=r"scl\.tif.*is not known"):
+    with pytest.raises(UsageError, match=r"scl\.tif.*does not say"):
         names_and_wavelengths([*files[:3], folder / "scl.tif"])
     other = write_bands(tmp_path / "other", ["nir"])
     with pytest.raises(UsageError, match="two files of band nir"):

@@ -72,5 +72,5 @@ def test_info_shows_the_codes_of_provenance(cli, tmp_path):
     decloud_scene(src, tmp_path / "out.tif", identity, Settings(provenance=provenance))
     facts = json.loads(cli("info", provenance, "--json").out)
     fraction = (read(provenance) == 0).mean()
-    assert facts.get("0: measured, untouched", 0) == pytest.approx(fraction, abs=1e-6)
+    assert facts.get("0: measured, unchanged", 0) == pytest.approx(fraction, abs=1e-6)
     assert sum(value for name, value in facts.items() if name != "provenance") == pytest.approx(1)

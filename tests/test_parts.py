@@ -175,7 +175,7 @@ def test_only_what_the_mask_calls_cloud_changes(wide):
         ("x_QA_PIXEL.TIF", "uint16", (1, 21952), "holds bits, by its name; give the `mask_values`"),
         ("HLS.L30.T33.Fmask.tif", "uint8", (64, 66), "classes or bits, by its name"),
         ("MSK_CLDPRB_20m.tif", "uint8", (0, 40), "by its name; give the `mask_values`"),
-        ("mask.tif", "float32", (0, 0.4), "values between 0 and 1, as a probability"),
+        ("mask.tif", "float32", (0, 0.4), "values between 0 and 1, like probabilities"),
     ],
 )
 def test_a_mask_of_which_not_all_but_0_is_cloud_is_refused(wide, name, dtype, values, words):
@@ -560,7 +560,9 @@ def test_a_vrt_does_not_reach_the_network_unless_asked(tmp_path, server, source,
         bands = bands.replace(url, f"{url}/{allowed}")
         vrt = tmp_path / "in.vrt"
         vrt.write_text(f'<VRTDataset rasterXSize="9" rasterYSize="9">{bands}</VRTDataset>')
-        with pytest.raises((SceneError, UsageError), match=r"damaged|on the network; `allow_net"):
+        with pytest.raises(
+            (SceneError, UsageError), match=r"damaged|on the network; give `allow_net"
+        ):
             decloud_scene(vrt, tmp_path / "o.tif", identity, Settings(allow_network=allowed))
         assert bool(requests) == allowed
 

@@ -211,7 +211,7 @@ def test_the_restored_layer_has_the_contrast_of_the_cloudy_one(session):
 def test_provenance_is_shown_by_degree_from_qgis_and_by_hand(session):
     loaded, by_hand = session["remove_and_load"]["provenance"]
     assert loaded == by_hand
-    assert loaded["legend"][0] == "measured, untouched"
+    assert loaded["legend"][0] == "measured, unchanged"
     assert "invented" in " ".join(loaded["legend"])
     for value in range(Provenance.CLOUD_REMOVED + 1):
         assert loaded["colours"][value] == pytest.approx(COLOURS[value], abs=1)

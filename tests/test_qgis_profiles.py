@@ -119,7 +119,7 @@ def test_install_says_what_is_wrong(home, cli, monkeypatch):
     assert (done.code, "no QGIS profile was found" in done.err) == (1, True)
     profile = _profile(home / ".local/share/QGIS/QGIS3", "survey")
     done = cli("qgis", "install", "--profile", "surwey")
-    assert (done.code, "'surwey'; there are: survey" in done.err) == (2, True)
+    assert (done.code, "'surwey'; give one of survey" in done.err) == (2, True)
     (profile.path / "python").write_text("a file where the folder should be")
     done = cli("qgis", "install", "--profile", "survey")
     assert (done.code, "cannot be written" in done.err) == (1, True)

@@ -185,7 +185,7 @@ def test_too_little_overlap_is_refused_and_nothing_written(tmp_path, land, cloud
     other[:, :, 20:] = 0
     other[:, 20:] = 0
     path = write_scene(tmp_path / "other.tif", other, nodata=0)
-    with pytest.raises(SceneError, match="overlaps too little visible ground"):
+    with pytest.raises(SceneError, match="shares too little visible ground"):
         restore(cloudy, tmp_path, path)
     assert not (tmp_path / "out.tif").exists()
     far = write_scene(tmp_path / "far.tif", land, transform=from_origin(900000, 5500000, 10, 10))

@@ -83,7 +83,7 @@ def test_a_report_says_what_was_done_with_what(tmp_path, scene):
     assert f"changed, of all pixels with data {100 * report.changed_fraction:.1f} %" in page.text
     for fact in ("scene.tif", "90 x 100 pixels", "EPSG:32633", "9000", "-50", "opaque_above 0.9"):
         assert fact in page.text, fact
-    for meaning in ("measured, untouched", "filled: invented", "relit under a cloud's shadow"):
+    for meaning in ("measured, unchanged", "filled: invented", "relit in a cloud's shadow"):
         assert meaning in page.text
 
 

@@ -42,7 +42,7 @@ def test_what_the_run_itself_writes_or_reads_stays(tmp_path):
 def test_a_new_picture_is_not_put_beside_anothers_provenance(tmp_path):
     _all_beside(tmp_path)
     (tmp_path / "out.tif").unlink()
-    with pytest.raises(OutputError, match=r"out_provenance\.tif: .*`overwrite` removes it"):
+    with pytest.raises(OutputError, match=r"out_provenance\.tif: .*give `overwrite` to remove it"):
         _beside(tmp_path)
     assert not (tmp_path / "out.tif").exists()
 

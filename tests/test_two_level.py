@@ -578,7 +578,7 @@ def test_options_of_another_recipe_are_one_line(cli, tmp_path, sources):
     args = ["--data", sources.eurosat, "--out", tmp_path / "run"]
     done = cli("train", *args, "--config", config, "--cloud-fields", sources.cloud_fields)
     assert done.code == 2
-    assert '--cloud-fields is for the recipe "two-level"' in done.err
+    assert '--cloud-fields works with the recipe "two-level"' in done.err
     (tmp_path / "c.toml").write_text("recipe = 'mine'")
     done = cli("train", *args, "--config", tmp_path / "c.toml")
     assert "recipe is 'mine': it must be two-level, physical, article" in done.err

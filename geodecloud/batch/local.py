@@ -105,7 +105,9 @@ class LocalWorkers:
     def events(self, seconds: float) -> list[Event]:
         """Return what has happened; wait at most ``seconds`` for the first event."""
         if not self._processes:
-            raise GeodecloudError(f"every worker exited during startup ({self._start_failure})")
+            raise GeodecloudError(
+                f"every worker exited during startup ({self._start_failure}); give fewer `workers`"
+            )
         by_connection = {worker.connection: name for name, worker in self._processes.items()}
         events = [self._receive(by_connection[c]) for c in wait(list(by_connection), seconds)]  # type: ignore[index]
         return [event for event in events if event]

@@ -115,7 +115,7 @@ class Search:
             if is_gdal_name(name) or glob.has_magic(name) or path.exists():
                 continue
             if not path.suffix[1:2].isalpha() or name.endswith(("/", os.sep)):
-                raise SceneError(f"{name}: no such folder or file")
+                raise SceneError(f"{name}: no such folder or file; check its path")
 
     def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[FoundScene]:
         """Yield the scenes of a folder; their subfolders begin at ``root``, or at the folder."""

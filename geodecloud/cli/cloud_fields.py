@@ -20,8 +20,8 @@ _DEFAULTS = Settings()
 
 @takes_settings(only=OF_READING)
 def cloud_fields(
-    cloudy: Annotated[Path, typer.Argument(metavar="CLOUDY", help="GeoTIFF of sea or forest")],
-    clear: Annotated[Path, typer.Argument(metavar="CLEAR", help="The same place without cloud")],
+    cloudy: Annotated[Path, typer.Argument(metavar="CLOUDY", help="Cloudy GeoTIFF, dark ground")],
+    clear: Annotated[Path, typer.Argument(metavar="CLEAR", help="Clear GeoTIFF of the same place")],
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pictures")],
     form: Annotated[
         Literal["png", "webp"],

@@ -83,7 +83,7 @@ LimitOption = Annotated[
 PngOption = Annotated[
     Path | None,
     output_option(
-        metavar="PATH", help="Pictures to write: a folder with CLOUDY_DIR, a PNG file with --tiles"
+        metavar="PATH", help="Pictures to write: a folder for pairs, a PNG file for --tiles"
     ),
 ]
 
@@ -107,16 +107,15 @@ def evaluate(
 ) -> None:
     """Score a model on pairs of images or on held-out tiles, or measure visible window seams.
 
-    Pairs and tiles: PSNR, SSIM, spectral angle and MAE of the restored images, beside those of the
-    cloudy images as they are (identity) and of a dehazer without a network (dark channel prior).
+    Pairs and tiles: PSNR, SSIM, spectral angle and MAE of the restored images, beside those of
+    the unchanged cloudy images (identity) and of a dehazer without a network (dark channel prior).
 
-    Pairs: PSNR and MAE also of thin cloud, thick cloud, clear pixels and relit shadow, each alone,
-    by the opacity that the model predicts; the bias (mean error in red, green and blue); and the
-    share of the windows that the network computed. Of other bands that both images have: PSNR, the
-    spectral angle over all bands, and the error of NDVI.
+    Pairs: also PSNR and MAE of thin cloud, thick cloud, clear pixels and relit shadow, grouped by
+    predicted opacity; the bias (mean error in red, green and blue); the fraction of windows
+    computed; and for other bands that both images have: PSNR, spectral angle and error of NDVI.
 
-    Masks: user's, producer's and balanced accuracy, and F1 of each class, beside those of
-    OmniCloudMask where that is installed.
+    Masks: user's, producer's and balanced accuracy, and F1 of each class; also those of
+    OmniCloudMask, if it is installed.
     """
     _refuse_unused(
         {

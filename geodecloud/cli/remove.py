@@ -101,7 +101,7 @@ def remove(
         if settings.policy.references:
             parts += [f"{report.reference_fraction:.1%} from another date"]
         if report.relit:
-            parts += [f"{report.shadow_fraction:.1%} relit under shadows"]
+            parts += [f"{report.shadow_fraction:.1%} relit in shadow"]
         say(f"{target}: {', '.join(parts)}, {report.seconds:.1f} s")
 
 

@@ -37,7 +37,7 @@ ZoomOption = Annotated[
     float,
     typer.Option(
         metavar="FACTOR",
-        help="Factor of the clouds' size, 0.1 to 100; at 1 they suit a scene of 640 m",
+        help="Scale of the clouds, 0.1 to 100; 1 suits a scene 640 m wide",
         rich_help_panel="Clouds",
     ),
 ]

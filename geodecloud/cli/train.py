@@ -119,7 +119,8 @@ def train(
     if config and recipe_of(config) != "two-level":
         if cloud_fields:
             raise UsageError(
-                f'`cloud_fields` is for the recipe "two-level", {config} is of another; omit it'
+                f'`cloud_fields` works with the recipe "two-level", but {config} has another; '
+                "leave it out"
             )
         from geodecloud.training.loader import Sources as Tiles
 

@@ -33,7 +33,7 @@ def decode_jpeg(data: bytes, name: str) -> NDArray[np.uint8]:
                 raise DataError(f"{name}: its mode is {picture.mode}, not RGB")
             return np.asarray(picture).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "no JPEG" if isinstance(error, UnidentifiedImageError) else error
+        reason = "not a JPEG" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{name}: damaged picture ({reason})") from error
 
 

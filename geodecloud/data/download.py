@@ -62,7 +62,7 @@ def download_eurosat(
     _fetch(url, part)
     if flaw := _flaw(part, checksums):
         part.unlink()  # otherwise the next run would resume it
-        raise DataError(f"{url}: {flaw}; the download was removed, run again or change `url`")
+        raise DataError(f"{url}: {flaw}; the download was removed; run again, or change `url`")
     part.replace(path)
     return path
 
@@ -99,7 +99,7 @@ def _flaw(path: Path, checksums: Mapping[str, str]) -> str | None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        return f"it is no complete zip file ({error})"
+        return f"it is not a complete zip file ({error})"
     return f"its file {damaged} is damaged" if damaged else None
 
 

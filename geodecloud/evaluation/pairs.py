@@ -130,7 +130,7 @@ def group_pixels(
 
     Returns:
         masks, bool (rows, columns). ``thick``: opacity above ``policy.opaque_above``; ``clear``:
-        up to ``policy.clear_below``; ``thin``: between; ``relit_shadow``: relit under a cloud's
+        up to ``policy.clear_below``; ``thin``: between; ``relit_shadow``: relit in a cloud's
         shadow, whatever the opacity. Opacity is rounded up to a percent, so a pixel exactly at a
         limit counts as less opaque.
     """

@@ -106,7 +106,7 @@ def find_profiles(name: str | None = None) -> list[Profile]:
     if not any_profile():
         raise GeodecloudError(
             "no QGIS profile was found: 'geodecloud qgis install' makes the default one; or set "
-            "QGIS_CUSTOM_CONFIG_PATH to the folder of --profiles-path"
+            "QGIS_CUSTOM_CONFIG_PATH to the folder that QGIS gets as --profiles-path"
         )
     found = []
     for folder in folders:
@@ -116,7 +116,7 @@ def find_profiles(name: str | None = None) -> list[Profile]:
     if not found:
         there = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
         raise UsageError(
-            f"there is no QGIS profile {name or _DEFAULT!r}; there are: {', '.join(there)}"
+            f"there is no QGIS profile {name or _DEFAULT!r}; give one of {', '.join(there)}"
         )
     return found
 
@@ -197,7 +197,7 @@ def examine(name: str | None = None) -> Iterator[Finding]:
 def _examine_qgis() -> Finding:
     program = shutil.which("qgis") or next((str(p) for p in _usual_places() if p.exists()), None)
     if program is None:
-        return Finding("QGIS", False, "not found on PATH or in the usual places")
+        return Finding("QGIS", False, "not found on PATH or in the usual places; install it")
     if sys.platform != "linux":  # elsewhere it would open a window
         return Finding("QGIS", True, program)
     return Finding("QGIS", True, f"{program}: {_version_of_qgis() or 'unknown version'}")

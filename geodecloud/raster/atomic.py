@@ -69,9 +69,11 @@ class AtomicFiles:
         if destination.exists() and not destination.is_file():
             raise OutputError(f"{destination}: is a pipe or a device; name a file")
         if os.path.lexists(destination) and not self._overwrite:
-            raise OutputError(f"{destination}: exists already; `overwrite` replaces it")
+            raise OutputError(f"{destination}: exists already; give `overwrite` to replace it")
         if not os.access(folder, os.W_OK | os.X_OK | os.R_OK):
-            raise OutputError(f"{destination}: the folder {folder} is not writable")
+            raise OutputError(
+                f"{destination}: the folder {folder} is not writable; give another folder"
+            )
 
     def check_all(self, destinations: Iterable[Path]) -> None:
         """Refuse the destinations if one cannot be written or is named twice.
@@ -134,7 +136,7 @@ class AtomicFiles:
                 except FileExistsError as failure:
                     raise OutputError(
                         f"{destination}: appeared while this run was at work, and is kept; "
-                        "`overwrite` replaces it"
+                        "give `overwrite` to replace it"
                     ) from failure
                 except OSError as failure:
                     raise OutputError(

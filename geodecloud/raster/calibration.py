@@ -123,7 +123,7 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     elif radiometry is stated and (found := _find_contradiction(statements, stated, pixels)):
         words, must_be_wrong = found
         if must_be_wrong and not reading.force:
-            raise SceneError(f"{scene.path}: {words}; `force` goes on without")
+            raise SceneError(f"{scene.path}: {words}; give `force` to run anyway")
         warn(RadiometryWarning, f"{scene.path}: {words}")
     return _with_dark_pixels(radiometry, pixels, model, level)
 
@@ -162,8 +162,9 @@ def _settle(
         return Radiometry(origin=origin)
     warn(
         RadiometryWarning,
-        f"{statements.name}: an offset of {stated.offset:g} is assumed, as Sentinel-2 has one "
-        "since 2022 and no pixel is darker; if its provider has applied it, give `offset` 0",
+        f"{statements.name}: an offset of {stated.offset:g} is assumed: Sentinel-2 has had one "
+        "since 2022, and no pixel is too dark for it; if the provider has applied it already, give "
+        "`offset` 0",
     )
     return replace(stated, guessed=False)
 
@@ -265,13 +266,16 @@ def _find_contradiction(
 
 def _remedy(statements: Statements, radiometry: Radiometry, highest: float = math.inf) -> str:
     if highest < 0:
-        return "reflectance is needed, not decibels, say; convert it, or give `scale` and `offset`"
+        return (
+            "its values are not reflectance, maybe decibels; convert them, or give `scale` and "
+            "`offset`"
+        )
     if statements.dtype == np.uint8:
-        return "if its white is no cloud, give the `scale`, DN of reflectance 1"
+        return "if its white is not cloud, give `scale`, the DN of reflectance 1"
     if radiometry.scale == 1:
         offset = BASELINE_4_OFFSET / SCALE
         return (
-            f"give the offset of its reflectance, like `offset` {offset:g} of Sentinel-2 since "
-            f"2022, or 0; of percent, `scale` {PERCENT_SCALE}"
+            f"give `offset`: {offset:g} for Sentinel-2 since 2022, else 0; for percent, give "
+            f"`scale` {PERCENT_SCALE}"
         )
     return suggest_radiometry(statements.names, highest)

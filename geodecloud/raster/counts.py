@@ -54,7 +54,7 @@ class Counts:
 
     @property
     def shadow_fraction(self) -> float:
-        """Share of the valid pixels that are relit under a cloud's shadow."""
+        """Share of the valid pixels that are relit in a cloud's shadow."""
         return self.relit / max(self.valid, 1)
 
     def fractions(self) -> dict[str, float]:

@@ -30,7 +30,10 @@ def refuse_damaged_boxes(file: Path, label: str) -> None:
     except (OSError, ValueError):  # unreadable: GDAL has the better message
         return
     if not whole:
-        raise SceneError(f"{label}: damaged JP2: a box in its header does not end where it should")
+        raise SceneError(
+            f"{label}: damaged JP2: a box in its header does not end where it should; copy or "
+            "download it again"
+        )
 
 
 def _are_whole(file: BinaryIO, start: int, end: int, *, strict: bool) -> bool:

@@ -164,7 +164,7 @@ class KeptRows:
             warn(
                 RoomWarning,
                 f"{self._label}: no room to keep decoded rows ({error}), so they are decoded "
-                "again; make room, or set TMPDIR to another folder",
+                "again, which is slow; free space, or set TMPDIR to another folder",
             )
 
 

@@ -94,8 +94,8 @@ class CloudMask:
         """Refuse values in which non-zero cannot mean cloud: probabilities and QA_PIXEL bits."""
         if values.dtype.kind == "f" and ((values > 0) & (values < 1)).any():
             raise UsageError(
-                f"{self.path}: has values between 0 and 1, as a probability; make a mask of 0 and "
-                "1 from it"
+                f"{self.path}: has values between 0 and 1, like probabilities; make a mask of 0 "
+                "and 1 from it"
             )
         if values.dtype.kind in "iu" and np.isin(values, _QA_PIXEL).any():
             raise UsageError(

@@ -56,10 +56,10 @@ def refuse_remote(name: str, *, allowed: bool) -> None:
     if allowed:
         return
     if not name.lstrip().startswith("<") and is_remote(name):
-        raise UsageError(f"{name}: is on the network; `allow_network` reads it")
+        raise UsageError(f"{name}: is on the network; give `allow_network` to read it")
     for source in _sources(name, _DEEPEST):
         raise UsageError(
-            f"{_short(name)}: reads {source} on the network; `allow_network` allows it"
+            f"{_short(name)}: reads {source} on the network; give `allow_network` to allow it"
         )
 
 

@@ -31,7 +31,7 @@ class Provenance(IntEnum):
     MEASURED = 0
     FILLED = 101  # with the colour of the land around
     BEYOND_LIMIT = 102  # opaque cloud, kept: too far from visible ground to be filled
-    SHADOW = 103  # relit under the shadow of a cloud
+    SHADOW = 103  # relit in the shadow of a cloud
     CLOUD_KEPT = 104  # opaque cloud, kept as it was measured
     CLOUD_REMOVED = 105  # opaque cloud, made nodata; there were data
     REFERENCE = REFERENCES.start  # from the first reference, of another date
@@ -70,14 +70,14 @@ def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 # Code -> meaning and colour, for the colour table, the categories, the style and the docs.
 MEANINGS: dict[int, tuple[str, Colour]] = {
-    Provenance.MEASURED.value: ("measured, untouched", (0, 0, 0, 0)),
+    Provenance.MEASURED.value: ("measured, unchanged", (0, 0, 0, 0)),
     **{
         percent: (f"restored: {percent} %", (255, 235 - 2 * percent, 60 - percent // 2, 255))
         for percent in RESTORED  # from yellow to red
     },
     Provenance.FILLED.value: ("filled: invented", (200, 0, 200, 255)),
     Provenance.BEYOND_LIMIT.value: ("too far from visible ground to be filled", (90, 0, 110, 255)),
-    Provenance.SHADOW.value: ("relit under a cloud's shadow", (0, 200, 120, 255)),
+    Provenance.SHADOW.value: ("relit in a cloud's shadow", (0, 200, 120, 255)),
     Provenance.CLOUD_KEPT.value: ("cloud, kept", (220, 220, 220, 255)),
     Provenance.CLOUD_REMOVED.value: ("cloud, made nodata", (40, 60, 60, 255)),
     **{
@@ -89,9 +89,8 @@ MEANINGS: dict[int, tuple[str, Colour]] = {
 COLOURS = {code: colour for code, (_, colour) in MEANINGS.items()}
 TEXT = (
     f"{PROVENANCE} 0 measured, 1-100 percent restored, 101 filled from the land around, "
-    "102 cloud beyond the limit for that, 103 relit under a cloud's shadow, 104 cloud kept, "
-    "105 cloud made nodata, "
-    "110 and up from a reference, 255 nodata"
+    "102 cloud kept, beyond the fill limit, 103 relit in a cloud's shadow, 104 cloud kept, "
+    "105 cloud made nodata, 110 and up from a reference, 255 nodata"
 )
 # Codes of the QGIS style; QGIS interpolates the colours between them.
 _STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 105, REFERENCES[0], REFERENCES[-1])
@@ -100,7 +99,7 @@ _STYLED = (0, 1, 50, 100, 101, 102, 103, 104, 105, REFERENCES[0], REFERENCES[-1]
 def legend() -> dict[str, str]:
     """Return the meaning of each code or range of codes, for people."""
     ranges = {
-        RESTORED[0]: (f"{RESTORED[0]}-{RESTORED[-1]}", "restored, to so many percent"),
+        RESTORED[0]: (f"{RESTORED[0]}-{RESTORED[-1]}", "percent restored, under thin cloud"),
         REFERENCES[0]: (f"{REFERENCES[0]}-{REFERENCES[-1]}", "from a reference, of another date"),
     }
     texts = {code: ranges.get(code, (str(code), MEANINGS[code][0])) for code in sorted(MEANINGS)}

@@ -109,8 +109,8 @@ def save_rows(rows: Rows, file: IO[bytes], folder: Path) -> None:
             np.save(file, array)
     except OSError as error:
         raise OutputError(
-            f"{folder}: no room for the rows that wait to be filled ({error}); make room and run "
-            "again, or set `opaque` to keep"
+            f"{folder}: no room for the rows that wait to be filled ({error}); free space and "
+            "run again, or leave `fill_limit` out"
         ) from error
 
 

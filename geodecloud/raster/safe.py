@@ -70,9 +70,9 @@ class SafeProduct:
             found = [image for image in self.images if image.endswith(end)]
             if len(found) != 1 or (self.level == "1C" and metres != RESOLUTIONS[0]):
                 raise SceneError(
-                    f"{label}: names {len(found)} images of {band} at {metres} m; a level 1C "
-                    "product has it at 10 m only; of an old product of many granules, give one "
-                    "granule's files"
+                    f"{label}: names {len(found)} images of {band} at {metres} m; for "
+                    "level 1C, leave `resolution` out; of an old product with many granules, give "
+                    "one granule's files"
                 )
             files += found
         return files
@@ -121,7 +121,9 @@ def open_product(name: str, resolution: int | None) -> tuple[SafeProduct, str, i
         label = str(Path(label).absolute().parent)  # the folder has the product's name
     product = SafeProduct.of(metadata)
     if product is None:
-        raise SceneError(f"{label}: holds no Sentinel-2 product of level 1C or 2A")
+        raise SceneError(
+            f"{label}: holds no Sentinel-2 product of level 1C or 2A; give the files of its bands"
+        )
     return product, label, resolution or RESOLUTIONS[0]
 
 
@@ -155,5 +157,8 @@ def _metadata_file(name: str) -> str | None:
             if len(found := list(path.glob(pattern))) == 1:
                 return str(found[0])
         if path.suffix == ".SAFE":
-            raise SceneError(f"{name}: there is no MTD_MSIL1C.xml or MTD_MSIL2A.xml in it")
+            raise SceneError(
+                f"{name}: there is no MTD_MSIL1C.xml or MTD_MSIL2A.xml in it; give the files of "
+                "its bands"
+            )
     return None

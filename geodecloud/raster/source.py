@@ -93,7 +93,7 @@ def find_source(
             found = glob.glob(name)  # noqa: PTH207  a pattern may be absolute
             return _folder(found, name, extra_bands)
         if ":" not in name and not _exists(name):
-            raise SceneError(f"{name}: no such file")
+            raise SceneError(f"{name}: no such file; check its path")
     if extra_bands is not None:
         raise UsageError(
             f"{name}: is one raster, whose bands are all read; leave `extra_bands` out"
@@ -136,7 +136,8 @@ def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
     known = known_files(more, ())
     if unknown := set(more) - {one.path for one in known}:
         raise UsageError(
-            f"{min(unknown)}: the band is not known by the file's name; name it like B08 or nir"
+            f"{min(unknown)}: the file's name does not say which band it is; rename it "
+            "like B08 or nir"
         )
     wanted = [one.name for one in sorted(known, key=lambda one: more.index(one.path))]
     if twice := {name for name in wanted if wanted.count(name) > 1}:
@@ -247,13 +248,18 @@ def _stack(
         with open_raster(file) as band:
             colours = [colour for colour in band.colorinterp if colour != ColorInterp.alpha]
             if len(colours) != 1 or band.count > 2:
-                raise SceneError(f"{file}: {band.count} bands; a file for each colour has one")
+                raise SceneError(
+                    f"{file}: {band.count} bands; give one band in each file of red, green and blue"
+                )
             grids.append((Grid.of(band), band.dtypes[0], _control_points(band)))
             layouts.append(Layout.of(band))
             pixels.append(Pixels.of(band))
     for file, grid in zip(files, grids, strict=True):
         if grid != grids[0]:
-            raise SceneError(f"{file}: has another size, grid, CRS or type than {files[0]}")
+            raise SceneError(
+                f"{file}: differs from {files[0]} in size, grid, CRS or data type; warp it to that "
+                "grid with gdalwarp, or leave it out"
+            )
     layout = layouts[0]
     if layout.driver != "GTiff":  # JP2 has resolution levels inherently: no wish for overviews
         layout = replace(layout, overviews=())

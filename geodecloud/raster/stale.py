@@ -40,15 +40,15 @@ class StaleOutputs:
         """
         for path in self.paths:
             raise OutputError(
-                f"{path}: stands beside {self._dst.name} and would not fit the new one; "
-                "`overwrite` removes it"
+                f"{path}: belongs to the old {self._dst.name}, not to the new one; give "
+                "`overwrite` to remove it"
             )
 
     def remove(self) -> None:
         """Remove the stale outputs, with a warning for each."""
         for path in self.paths:
             remove_output(path)
-            warn(OutputWarning, f"{path}: is removed, as it does not fit the new {self._dst.name}")
+            warn(OutputWarning, f"{path}: is removed; it belongs to the old {self._dst.name}")
 
     def _candidates(self) -> Iterable[Path]:
         stem, folder = self._dst.stem, self._dst.parent

@@ -71,5 +71,5 @@ class InventedCheck:
         if not self._force:
             raise SceneError(
                 f"{self._name}: {pixels} would be invented, since they look like opaque cloud; "
-                f"{self._remedy}; `force` goes on"
+                f"{self._remedy}; give `force` to run anyway"
             )

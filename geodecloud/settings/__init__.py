@@ -63,16 +63,16 @@ class Reading(Part):
     )
     extra_bands: tuple[str, ...] | None = option(
         None,
-        "Bands beside red, green and blue to read from a Sentinel-2 product or from files of one "
-        "band each: names like B08,B8A,B11, all, or none",
+        "Bands other than red, green and blue to read from a Sentinel-2 product or from files of "
+        "one band each: names like B08,B8A,B11, all, or none",
         unit="NAMES",
         shown_default="near infrared, where it has the same pixels",
         parse=parse.names,
     )
     wavelengths: tuple[float, ...] | None = option(
         None,
-        "Central wavelengths of the bands beside red, green and blue, in order; 0 for a band that "
-        "shows no ground",
+        "Central wavelengths of the bands other than red, green and blue, in order; 0 for a band "
+        "that shows no ground",
         unit="NM,NM",
         shown_default="by name",
         parse=parse.numbers,
@@ -95,7 +95,7 @@ class Reading(Part):
         None,
         "DN that means nodata in red, green or blue, in place of what the file declares",
         unit="VALUE",
-        shown_default="from the file, else found along its border",
+        shown_default="from the file, else found along the scene's border",
     )
     declared_nodata_only: bool = option(
         False, "Do not look for undeclared nodata along the scene's border"
@@ -116,15 +116,15 @@ class Reading(Part):
     )
     mask: Path | str | None = option(
         None,
-        "Cloud mask or Sentinel-2 scene classification (SCL); only its clouds change",
+        "Cloud mask or Sentinel-2 scene classification (SCL); only what it calls cloud changes",
         unit="FILE",
         parse=parse.raster,
     )
     mask_values: tuple[int, ...] | None = option(
         None,
-        "Mask values that mean cloud, ranges too: 1,3-5",
+        "Mask values that mean cloud: numbers or ranges, like 1,3-5",
         unit="VALUES",
-        shown_default="3,8,9,10 of an SCL; else all but 0",
+        shown_default="3,8,9,10 of an SCL, else all but 0",
         parse=parse.values,
     )
     mask_buffer: float | None = option(
@@ -141,7 +141,7 @@ class Reading(Part):
     )
     force: bool = option(
         False,
-        "Go on where scale and offset are doubtful, or most of the scene would be invented",
+        "Run even if scale and offset are doubtful, or most of the scene would be invented",
     )
     allow_network: bool = option(False, "Allow reading from the network")
 
@@ -174,8 +174,8 @@ class Windows(Part):
     ramp: Ramp = option("cosine", "Shape of the blending weight across an overlap")
     gate: Switch = option(
         "on",
-        "Compute only windows near the clouds that a first, coarse pass finds; off: compute all, "
-        "which finds a few more small clouds",
+        "Compute only windows near the clouds that a first, coarse pass finds; off: compute all "
+        "windows, to find a few more small clouds",
     )
 
     def __post_init__(self) -> None:
@@ -228,7 +228,7 @@ class Policy(Part):
     )
     other_bands: OtherTreatment = option(
         "restore",
-        "Treatment of changed pixels in bands beside red, green and blue whose wavelength is "
+        "Treatment of changed pixels in bands other than red, green and blue whose wavelength is "
         "known: restore, keep, or set nodata",
     )
     clear_below: float = option(
@@ -285,14 +285,14 @@ class Output(Part):
         unit="FILE",
     )
     preview: Path | None = option(
-        None, "PNG to write that shows the scene before, after, and its provenance", unit="FILE"
+        None, "PNG to write: the scene before and after, and its provenance", unit="FILE"
     )
     report: Path | None = option(
         None,
         "HTML page to write: before and after under a slider, with provenance and all figures",
         unit="FILE",
     )
-    stac: bool = option(False, "Write a STAC item beside the output")
+    stac: bool = option(False, "Write a STAC item next to the output")
     format: Format = option(
         "gtiff", "Format of the output: GeoTIFF or cloud-optimised GeoTIFF", parse=parse.lower_case
     )
@@ -307,7 +307,7 @@ class Output(Part):
         None,
         "Nodata value of the output, for a scene that declares none",
         unit="VALUE",
-        shown_default="the scene's",
+        shown_default="none",
         parse=parse.nodata,
     )
     overwrite: bool = option(False, "Replace existing outputs")
@@ -371,11 +371,9 @@ class ModelSpec(Part):
 class Monitoring(Part):
     """The progress and the logs of a training run."""
 
-    log_every: int = option(
-        20, "Steps from one logged line of losses to the next", unit="COUNT", minimum=1
-    )
+    log_every: int = option(20, "Number of steps between logged losses", unit="COUNT", minimum=1)
     log_dir: Path | None = option(
-        None, "Folder to log to for TensorBoard: losses, rates, scores, windows", unit="DIR"
+        None, "Folder for TensorBoard logs: losses, rates, scores, windows", unit="DIR"
     )
     quiet: bool = option(False, "Print errors only", flags=("-q", "--quiet"))
 

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geodecloud.errors import DataError, UsageError
 from geodecloud.model.device import find_device
+from geodecloud.settings.cores import available_threads
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,14 @@ class Processes:
 
 
 def use_threads(count: int | None) -> None:
-    """Set the number of threads on the CPU; None: leave it to torch."""
-    if count:
-        torch.set_num_threads(count)
+    """Set the number of threads on the CPU.
+
+    Args:
+        count: None: ``OMP_NUM_THREADS`` where it is set, as by ``torchrun``; else one per core that
+            this process may use.
+    """
+    if count or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(count or available_threads())
 
 
 @contextmanager

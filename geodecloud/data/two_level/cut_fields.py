@@ -115,7 +115,7 @@ def write_cloud_fields(
     name = re.compile(rf"{re.escape(cloudy.stem)}_\d{{5,}}_\d{{5,}}")
     older = [path for path in out.glob(f"*.{form}") if name.fullmatch(path.stem)]
     if older and not overwrite:
-        raise OutputError(f"{older[0]}: exists already; `overwrite` replaces it")
+        raise OutputError(f"{older[0]}: exists already; give `overwrite` to replace it")
     written, left_out = [], Counter[str]()
     for piece in _pieces_of(cloudy, clear, reading, progress):
         if piece.field is None:

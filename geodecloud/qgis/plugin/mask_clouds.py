@@ -41,7 +41,7 @@ class MaskClouds(SceneAlgorithm):
         self.add_scene("Scene")
         self.add_radiometry()
         for parameter in (
-            number("OPAQUE_ABOVE", "Thick from this opacity on", minValue=0, maxValue=1),
+            number("OPAQUE_ABOVE", "Thick at or above this opacity", minValue=0, maxValue=1),
             QgsProcessingParameterFile("MODEL", "Model", extension="safetensors", optional=True),
             QgsProcessingParameterString("DEVICE", "Device", optional=True),
         ):

@@ -11,13 +11,13 @@ CLOUDS = ["haze", "veil", "cirrus", "cumulus", "deck"]  # kinds that the program
 OPTIONS = {
     "--bands": ("Band numbers of red, green and blue, counted from 1", "by name or colour"),
     "--extra-bands": (
-        "Bands beside red, green and blue to read from a Sentinel-2 product or from files of one "
-        "band each: names like B08,B8A,B11, all, or none",
+        "Bands other than red, green and blue to read from a Sentinel-2 product or from files of "
+        "one band each: names like B08,B8A,B11, all, or none",
         "near infrared, where it has the same pixels",
     ),
     "--wavelengths": (
-        "Central wavelengths of the bands beside red, green and blue, in order; 0 for a band that "
-        "shows no ground",
+        "Central wavelengths of the bands other than red, green and blue, in order; 0 for a band "
+        "that shows no ground",
         "by name",
     ),
     "--scale": (
@@ -30,23 +30,23 @@ OPTIONS = {
     ),
     "--nodata": (
         "DN that means nodata in red, green or blue, in place of what the file declares",
-        "from the file, else found along its border",
+        "from the file, else found along the scene's border",
     ),
-    "--dst-nodata": ("Nodata value of the output, for a scene that declares none", "the scene's"),
+    "--dst-nodata": ("Nodata value of the output, for a scene that declares none", "none"),
     "--mask": (
-        "Cloud mask or Sentinel-2 scene classification (SCL); only its clouds change",
+        "Cloud mask or Sentinel-2 scene classification (SCL); only what it calls cloud changes",
         "",
     ),
     "--mask-values": (
-        "Mask values that mean cloud, ranges too: 1,3-5",
-        "3,8,9,10 of an SCL; else all but 0",
+        "Mask values that mean cloud: numbers or ranges, like 1,3-5",
+        "3,8,9,10 of an SCL, else all but 0",
     ),
     "--keep-haze": (
         "Do not remove uniform haze from 8-bit pictures",
         "",
     ),
     "--force": (
-        "Go on where scale and offset are doubtful, or most of the scene would be invented",
+        "Run even if scale and offset are doubtful, or most of the scene would be invented",
         "",
     ),
     "--opaque": (
@@ -70,7 +70,7 @@ OPTIONS = {
         "restore",
     ),
     "--other-bands": (
-        "Treatment of changed pixels in bands beside red, green and blue whose wavelength is "
+        "Treatment of changed pixels in bands other than red, green and blue whose wavelength is "
         "known: restore, keep, or set nodata",
         "restore",
     ),

@@ -29,7 +29,7 @@ ground is restored. <b>Under opaque cloud the ground cannot be seen: pixels ther
 and the provenance layer marks them. Do not measure on them.
 
 <b>Provenance</b>: 0 measured, unchanged (transparent); 1 to 100 percent restored (yellow to red);
-101 filled, that is invented (magenta); 102 beyond the fill limit; 103 relit under a cloud's shadow
+101 filled, that is invented (magenta); 102 beyond the fill limit; 103 relit in a cloud's shadow
 (green); 104 cloud that was kept; 105 cloud made nodata; 110 and up, measured on the date of a
 reference (blue); 255 nodata.
 

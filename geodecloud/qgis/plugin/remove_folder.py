@@ -37,11 +37,11 @@ _HELP = """
 Removes the clouds of all scenes in a folder, one after the other. SCENE.tif becomes
 SCENE_clear.tif in the output folder. Beside it stands SCENE_provenance.tif, which says which pixels
 were measured, restored or invented. Sentinel-2 products (.SAFE folders and their archives) are
-scenes too, and so are folders with one file per band, as Landsat and HLS have.
+scenes too, and so are folders with one file per band, as for Landsat and HLS.
 
 A scene that fails is reported after all others are done. The next run restores only scenes that
 are new, have failed or have changed; geodecloud-manifest.jsonl in the output folder records them.
-Outputs of other options are replaced only if you say so.
+Outputs made with other options are replaced only if *Replace existing outputs* is ticked.
 """
 
 

@@ -42,10 +42,12 @@ def add_restoring(algorithm: ProgramAlgorithm) -> None:
         ),
         choice("SHADOWS", "Shadows of clouds", ["restore", "keep"], optional=True),
         choice("OTHER_BANDS", "Other bands", ["restore", "keep", "nodata"], optional=True),
-        QgsProcessingParameterString("EXTRA_BANDS", "Bands of a product", optional=True),
+        QgsProcessingParameterString(
+            "EXTRA_BANDS", "Extra bands of a product or folder", optional=True
+        ),
         number("DST_NODATA", "Nodata value of the output"),
         QgsProcessingParameterBoolean("KEEP_VEIL", "Keep uniform haze", False),
-        QgsProcessingParameterBoolean("FORCE", "Go on in doubt", False),
+        QgsProcessingParameterBoolean("FORCE", "Run despite doubts", False),
         number("WINDOW", "Window size in pixels", _INTEGER, minValue=16, maxValue=1024),
         number("OVERLAP", "Overlap of windows in pixels", _INTEGER, minValue=0),
         QgsProcessingParameterFile("MODEL", "Model", extension="safetensors", optional=True),

@@ -41,7 +41,7 @@ class SimulateClouds(SceneAlgorithm):
         )
         self.add(
             number("ZOOM", "Size of the clouds", minValue=0.1, maxValue=100),
-            "Factor of the clouds' size, 0.1 to 100; at 1 they suit a scene of 640 m. Default: 3.",
+            "Scale of the clouds, 0.1 to 100; 1 suits a scene 640 m wide. Default: 3.",
         )
         self.add_radiometry()
         self.add(QgsProcessingParameterRasterDestination("OUTPUT", "Cloudy"))

@@ -127,7 +127,7 @@ def _figures(fractions: Mapping[str, float]) -> str:
         "changed": "changed, of all pixels with data",
         "invented": "invented: filled with the colour of the land around",
         "reference": "taken from a reference image",
-        "shadow": "relit under a cloud's shadow",
+        "shadow": "relit in a cloud's shadow",
     }
     shares = {kind: fractions[f"{kind}_fraction"] for kind in texts}
     shown = {kind: share for kind, share in shares.items() if share or kind in _ALWAYS}

@@ -154,8 +154,8 @@ class Pictures:
 
     def _failed(self, error: OSError) -> OutputError:
         return OutputError(
-            f"{self._folder}: no room for the pictures of the report ({error.strerror}); make room "
-            "and run again, or leave `report` out"
+            f"{self._folder}: no room for the pictures of the report ({error.strerror}); free "
+            "space and run again, or leave `report` out"
         )
 
 

@@ -90,9 +90,9 @@ class ReferenceImage:
         seen = weight >= full / 2
         if np.count_nonzero(seen) < _LEAST_CELLS:
             raise SceneError(
-                f"{self._scene.path}: overlaps too little visible ground with the scene "
+                f"{self._scene.path}: shares too little visible ground with the scene "
                 f"({np.count_nonzero(seen)} of at least {_LEAST_CELLS} cells of "
-                f"{self._both.cell} pixels) to match its colours; omit it"
+                f"{self._both.cell} pixels) to match its colours; leave it out"
             )
         means = np.stack(sums)[:, seen] / weight[seen]  # (2 bands, count)
         bands = len(self.bands)
@@ -234,7 +234,7 @@ def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]
     if len(found) < len(others):
         warn(
             BandsWarning,
-            f"{reference.path}: lacks bands of the scene beside red, green and blue; these are "
-            "filled from the land around",
+            f"{reference.path}: lacks some of the scene's bands; these are filled from "
+            "the land around",
         )
     return found
