@@ -118,6 +118,23 @@ def test_control_points_and_rpcs_are_carried_over(tmp_path):
         assert after.rpcs.to_dict() == before.rpcs.to_dict()
 
 
+def test_rpcs_of_a_part_are_shifted_alike_in_all_outputs(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 90, 80)))
+    names = ("height", "lat", "line", "long", "samp")
+    places = {f"{name}_{of}": 50.0 for name in names for of in ("off", "scale")}
+    terms = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
+    with rasterio.open(src, "r+") as file:
+        file.rpcs = RPC(**places, **dict.fromkeys(terms, [0.5] * 20), err_bias=0.0, err_rand=0.0)
+        left, top = file.transform * (7, 20)
+        right, bottom = file.transform * (60, 80)
+    paths = {name: tmp_path / f"{name}.tif" for name in ("provenance", "opacity", "cloud_mask")}
+    chosen = Settings(aoi=f"{left},{bottom},{right},{top}", **paths)
+    decloud_scene(src, tmp_path / "out.tif", identity, chosen)
+    for path in (tmp_path / "out.tif", *paths.values()):
+        with rasterio.open(path) as part:
+            assert (part.rpcs.line_off, part.rpcs.samp_off) == (30, 43), path.name
+
+
 def test_an_alpha_band_is_kept_and_masks(tmp_path):
     dn = noise((4, 70, 70), "uint8")
     dn[3] = 255

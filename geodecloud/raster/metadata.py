@@ -3,6 +3,7 @@
 For the profile, see :mod:`geodecloud.raster.profile`.
 """
 
+import copy
 from collections.abc import Collection
 from typing import Any
 
@@ -43,7 +44,7 @@ def copy_ground_control(scene: Scene, out: Any) -> None:
             for p in points
         ]
         out.gcps = (moved, crs or CRS())
-    if rpcs := scene.dataset.rpcs:
+    if rpcs := copy.copy(scene.dataset.rpcs):  # rasterio keeps one object for all callers
         rpcs.line_off -= top
         rpcs.samp_off -= left
         out.rpcs = rpcs
