@@ -20,13 +20,13 @@ from geodecloud.errors import FillWarning, OutputError, UsageError
 from geodecloud.evaluation.pairs import evaluate_pairs
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster import rows as finished
+from geodecloud.raster.distance_limit import DistanceLimit
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.fill import texture
 from geodecloud.restore.fill.ground import LAND, Ground
-from geodecloud.restore.fill.limit import FillLimit
 from geodecloud.restore.fill.opaque import fill_opaque
 from geodecloud.restore.fill.pyramid import pull_push
 from geodecloud.restore.fill.survey import Survey
@@ -159,10 +159,10 @@ def test_the_limit_is_that_of_the_nearest_visible_pixel(seen, height, metres):
     for row, column in np.argwhere(seen):
         exact = np.minimum(exact, np.hypot(10 * (rows - row), 20 * (columns - column)))
     pieces = range(0, len(seen), height)
-    with FillLimit(metres, (10.0, 20.0), Path(tempfile.gettempdir())) as limit:
+    with DistanceLimit(metres, (10.0, 20.0), Path(tempfile.gettempdir())) as limit:
         for first in pieces:
             limit.add(first, seen[first : first + height])
-        limit.finish(seen.shape[1])
+        limit.finish()
         found = [limit.beyond(first, seen[first : first + height]) for first in pieces]
     np.testing.assert_array_equal(np.concatenate(found), exact > metres)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
-from scipy import ndimage
 
 from geodecloud.errors import BandsWarning, SceneError, UsageError, warn
 from geodecloud.raster.align import warp
+from geodecloud.raster.distance_limit import DistanceLimit
 from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import Grid, grids_match
 from geodecloud.raster.scene import Scene
@@ -43,6 +43,7 @@ _OTHERS = {
 }
 # Values of Landsat's QA_PIXEL (Collection 2) for clear land, water and snow, and for cloud.
 _QA_PIXEL = (21824, 21888, 21952, 22280, 23888, 24088, 30048, 54596, 54852, 55052)
+_PIECE = 32  # rows of a grown mask at once: distances need memory
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class CloudMask:
 
     values: mask values that mean cloud; None: every non-zero value.
     height: number of rows of the scene.
-    buffer: distance by which cloud is grown, and height and width of a pixel, in metres.
+    buffer: distance by which cloud is grown; None: it is not grown.
     """
 
     path: Path
@@ -59,7 +60,7 @@ class CloudMask:
     values: tuple[int, ...] | None
     window: Callable[[int, int], Window]  # window of the dataset for scene rows (first, last)
     height: int = 0
-    buffer: tuple[float, tuple[float, float]] | None = None
+    buffer: DistanceLimit | None = None
 
     def read(self, first: int, last: int) -> NDArray[np.bool_]:
         """Return where rows ``first`` to ``last`` (not included) are cloud: bool (rows, width).
@@ -69,15 +70,22 @@ class CloudMask:
         """
         if self.buffer is None:
             return self._read(first, last)
-        metres, pixel = self.buffer
-        reach = int(metres / pixel[0])  # rows; cloud farther away has no effect
-        top, bottom = max(first - reach, 0), min(last + reach, self.height)
-        cloud = self._read(top, bottom)
-        if not cloud.any():
-            return cloud[first - top : last - top]
-        distance = ndimage.distance_transform_edt(~cloud, sampling=pixel)
-        near: NDArray[np.bool_] = distance[first - top : last - top] <= metres
+        above = first % _PIECE
+        far = [self.buffer.beyond(*piece) for piece in self._pieces(first - above, last)]
+        near: NDArray[np.bool_] = ~np.concatenate(far)[above : above + last - first]
         return near
+
+    def grown(self, limit: DistanceLimit) -> "CloudMask":
+        """Return the same mask, whose cloud is grown by a distance."""
+        for piece in self._pieces(0, self.height):
+            limit.add(*piece)
+        limit.finish()
+        return replace(self, buffer=limit)
+
+    def _pieces(self, first: int, last: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Yield pieces of rows, their first row and where they are cloud."""
+        for top in range(first, last, _PIECE):
+            yield top, self._read(top, min(top + _PIECE, self.height))
 
     def _read(self, first: int, last: int) -> NDArray[np.bool_]:
         window = self.window(first, last)
@@ -127,7 +135,6 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
             f"{scene.path} has no georeferenced grid, so metres are unknown; leave "
             "`mask_buffer` out"
         )
-    grown = None if buffer is None or scene.pixel_metres is None else (buffer, scene.pixel_metres)
     if values is None and _SCL.search(path.stem):
         values = SCL_CLOUD
     for pattern, (what, remedy) in _OTHERS.items() if values is None else ():
@@ -141,13 +148,26 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
         if bands > 1:
             warn(BandsWarning, f"{path}: has {bands} bands; the first is taken for the cloud mask")
         if grids_match(Grid.of(raster), whole_file):
-            yield CloudMask(path, raster, values, scene.window, scene.shape[0], grown)
+            own = CloudMask(path, raster, values, scene.window, scene.shape[0])
+            with _grown(own, scene, buffer) as mask:
+                yield mask
             return
         _refuse_elsewhere(Grid.of(raster), path, scene)
         height, width = scene.shape
-        with warp(raster, path, scene.grid, Resampling.nearest, alpha=True) as mask:
+        with warp(raster, path, scene.grid, Resampling.nearest, alpha=True) as warped:
             rows = lambda first, last: Window(0, first, width, last - first)  # noqa: E731
-            yield CloudMask(path, mask, values, rows, height, grown)
+            with _grown(CloudMask(path, warped, values, rows, height), scene, buffer) as mask:
+                yield mask
+
+
+@contextmanager
+def _grown(mask: CloudMask, scene: Scene, metres: float | None) -> Iterator[CloudMask]:
+    """Yield a mask whose cloud is grown by a distance; None: not grown."""
+    if metres is None or scene.pixel_metres is None:
+        yield mask
+        return
+    with DistanceLimit(metres, scene.pixel_metres) as limit:
+        yield mask.grown(limit)
 
 
 def _refuse_elsewhere(grid: Grid, path: Path, scene: Scene) -> None:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import FillWarning, warn
 from geodecloud.radiometry import BRIGHTEST
+from geodecloud.raster.distance_limit import DistanceLimit
 from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
 from geodecloud.raster.rows import Rows, given, load_rows, save_rows
 from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
 from geodecloud.restore.facts import SceneFacts
-from geodecloud.restore.fill.limit import FillLimit
 from geodecloud.restore.fill.survey import Land
 from geodecloud.restore.filters import Floats, runs, upsample
 from geodecloud.restore.memory import FILLED_ROWS, FILLING
@@ -51,7 +51,7 @@ def fill_opaque(
             yield from _filled(rows, _Fill(land, facts, policy), pool)
             return
         with (
-            FillLimit(policy.fill_limit, facts.pixel_metres, folder) as limit,
+            DistanceLimit(policy.fill_limit, facts.pixel_metres, folder) as limit,
             tempfile.TemporaryFile(dir=folder) as file,
         ):
             waiting = 0
@@ -60,7 +60,7 @@ def fill_opaque(
                     limit.add(piece.first, _visible(piece))
                 save_rows(some, file, folder)
                 waiting += 1
-            limit.finish(facts.width)
+            limit.finish()
             file.seek(0)
             again = (load_rows(file) for _ in range(waiting))
             yield from _filled(again, _Fill(land, facts, policy, limit), pool)
@@ -95,7 +95,7 @@ class _Fill:
     """Fills rows in place; it may be called from several threads."""
 
     def __init__(
-        self, land: Land, facts: SceneFacts, policy: Policy, limit: FillLimit | None = None
+        self, land: Land, facts: SceneFacts, policy: Policy, limit: DistanceLimit | None = None
     ) -> None:
         self.land, self._facts, self._limit = land, facts, limit
         self._reading = threading.Lock()
@@ -109,17 +109,22 @@ class _Fill:
         codes = np.full(rows.valid.shape, Provenance.FILLED, np.uint8)
         if self._limit:
             codes[self._limit.beyond(rows.first, _visible(rows))] = self._left
-        others: list[tuple[list[int], Floats, NDArray[np.bool_]]] = []
-        for i, reference in reversed(list(enumerate(self.land.references))):
-            with self._reading:  # GDAL reads a file in one thread at a time
-                colours, there = reference.colours(rows.first, rows.last)
-            others.append((reference.bands, colours, there))
-            codes[there] = REFERENCES[i]
+        colours = [self._colour(rows, some) for some in wanted]
+        missing = np.zeros(rows.valid.shape, np.bool_)
         for some in wanted:
-            colour = self._colour(rows, some)
-            for bands, colours, there in others:
-                for number, band in zip(bands, colours, strict=True):
+            missing[:, some] = given(rows.fill_weight)[:, some] > 0
+        for code, reference in zip(REFERENCES, self.land.references, strict=False):
+            if not missing.any():
+                break
+            with self._reading:  # GDAL reads a file in one thread at a time
+                matched, there = reference.colours(rows.first, rows.last)
+            there &= missing
+            codes[there] = code
+            missing &= ~there
+            for some, colour in zip(wanted, colours, strict=True):
+                for number, band in zip(reference.bands, matched, strict=True):
                     np.copyto(colour[number], band[:, some], where=there[:, some])
+        for some, colour in zip(wanted, colours, strict=True):
             self._lay_over(rows.part(0, len(codes), some), colour, codes[:, some])
 
     def _colour(self, rows: Rows, columns: slice) -> Floats:
@@ -148,6 +153,9 @@ class _Fill:
                 colour_weight = colour_weight * (1 - given(rows.fringe)[part] * invented)
             dn[part] = lay_over(dn[part], colour_weight, new, facts.radiometry, facts.nodata, most)
             dn[left] = rows.dn[band][left]
+        if facts.others_nodata:  # these were made nodata before the limit was known
+            for band in facts.others.indices:
+                given(rows.out)[band][left] = rows.dn[band][left]
         # A reference keeps its code only alone; blended with the scene's ground it is restored.
         mixed = over & (provenance != Provenance.FILLED) & (weight < _WHOLE)
         codes, percent = given(rows.provenance), np.ceil(weight * 100).astype(np.uint8)
