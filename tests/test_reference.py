@@ -9,11 +9,12 @@ from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, reproject
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import OutputError, SceneError, UsageError
+from geodecloud.errors import NodataWarning, OutputError, SceneError, UsageError
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
-from geodecloud.restore.fill.reference import robust_line
+from geodecloud.raster.scene import Scene
+from geodecloud.restore.fill.reference import ReferenceImage, robust_line
 from geodecloud.settings import Settings
 from tests.conftest import SAMPLES, read, write_scene
 from tests.test_context import WHITE, disc, real_land, white_is_cloud
@@ -142,6 +143,48 @@ def test_a_reference_on_another_grid_is_warped(tmp_path, land, cloudy):
     assert (marks[cloud] == Provenance.REFERENCE).all()
     correlation = np.corrcoef(out[:, cloud].ravel(), land[:, cloud].ravel())[0, 1]
     assert correlation > 0.9
+
+
+@pytest.mark.parametrize("declared", [None, 65535])
+def test_undeclared_fill_of_a_warped_reference_is_no_ground(tmp_path, land, cloudy, declared):
+    torn = land.copy()
+    torn[:, :, :100] = 0
+    if declared is None:
+        torn[:, :, 150:] = 65535  # a second value
+    place = {"transform": from_origin(500005, 5499995, 10, 10), "nodata": declared}
+    with pytest.warns(NodataWarning, match="its border"):
+        _, marks = restore(cloudy, tmp_path, write_scene(tmp_path / "torn.tif", torn, **place))
+    assert not (marks[:, :99] == Provenance.REFERENCE).any()
+    assert (marks[:, 102:148] == Provenance.REFERENCE).any()
+    assert (marks[:, 152:] == Provenance.REFERENCE).any() == (declared is not None)
+
+
+def test_kept_rows_of_a_warped_reference_go_with_it(tmp_path, land, cloudy, monkeypatch):
+    forgotten = []
+    forget = Scene.forget_rows
+    monkeypatch.setattr(
+        Scene, "forget_rows", lambda scene: (forgotten.append(scene._kept), forget(scene))
+    )
+    place = {"transform": from_origin(500005, 5499995, 10, 10), "compress": "lzma"}
+    restore(cloudy, tmp_path, write_scene(tmp_path / "other.tif", land, **place))
+    assert any(forgotten)
+
+
+def test_references_are_read_only_while_pixels_are_missing(tmp_path, land, cloudy, monkeypatch):
+    read_rows = []
+    colours = ReferenceImage.colours
+
+    def watched(reference, first, last):
+        read_rows.append((reference._scene.path.stem, first))
+        return colours(reference, first, last)
+
+    monkeypatch.setattr(ReferenceImage, "colours", watched)
+    first = land.copy()
+    first[:, 128:192] = 0
+    paths = [write_scene(tmp_path / f"{i}.tif", dn, nodata=0) for i, dn in enumerate((first, land))]
+    _, marks = restore(cloudy, tmp_path, *paths)
+    assert {top for name, top in read_rows if name == "1"} == {128}
+    assert (marks[128:192][disc(70)[128:192]] == Provenance.REFERENCE + 1).all()
 
 
 def test_the_first_reference_counts_most_and_where_none_has_data_the_land_does(

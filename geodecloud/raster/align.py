@@ -6,15 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from geodecloud.errors import SceneError
-from geodecloud.raster.gdal import failures_as
+from geodecloud.raster.gdal import failures_as, open_raster, without_georeference_warning
 from geodecloud.raster.grid import Grid, grids_match
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import Validity
+from geodecloud.raster.vrt import with_mask
+
+_ROWS = 256  # of a mask, written at once
 
 
 def warp(
@@ -69,16 +74,42 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
             f"{image.path}: without a CRS in both, it must have the size of {scene.path}, "
             f"{columns}x{rows}"
         )
-    nodata = image.validity.unwritten
-    with warp(
-        image.dataset,
-        image.path,
-        scene.grid,
-        Resampling.bilinear,
-        # Pixels beyond the image must read as nodata.
-        alpha=nodata is None,
-        nodata=None if nodata == image.dataset.nodata else nodata,
-        UNIFIED_SRC_NODATA="NO",  # judge each band alone: nodata in one band is nodata in all
-    ) as warped:
+    nodata = None if image.validity.fill else image.nodata
+    with (
+        _masked(image) as dataset,
+        warp(
+            dataset,
+            image.path,
+            scene.grid,
+            Resampling.bilinear,
+            alpha=nodata is None,  # pixels beyond the image must read as nodata
+            nodata=None if nodata == dataset.nodata else nodata,
+            UNIFIED_SRC_NODATA="NO",  # judge each band alone: nodata in one band is nodata in all
+        ) as warped,
+    ):
         area = Window(0, 0, scene.shape[1], scene.shape[0])
         yield replace(image, dataset=warped, area=area, validity=Validity(warped.nodata))
+
+
+@contextmanager
+def _masked(image: Scene) -> Iterator[Any]:
+    """Yield an image's dataset; if it has undeclared fill, with its validity as a mask.
+
+    GDAL warps by one nodata value, or by a mask.
+    """
+    if not image.validity.fill:
+        yield image.dataset
+        return
+    rows, columns = image.shape
+    with MemoryFile(ext=".tif") as memory:
+        profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "compress": "deflate"}
+        with (
+            without_georeference_warning(),
+            memory.open(height=rows, width=columns, **profile) as mask,
+        ):
+            for first in range(0, rows, _ROWS):
+                _, valid = image.read(first, min(first + _ROWS, rows))
+                window = Window(0, first, columns, len(valid))
+                mask.write(np.where(valid, np.uint8(255), np.uint8(0)), 1, window=window)
+        with open_raster(with_mask(image.dataset, memory.name), str(image.path)) as dataset:
+            yield dataset

@@ -31,6 +31,14 @@ def is_nan(value: float | None) -> bool:
     return value is not None and bool(np.isnan(value))
 
 
+def has_data(dn: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Return where DN of any shape are data: finite, and not the nodata value."""
+    there: NDArray[np.bool_] = np.isfinite(dn) if dn.dtype.kind == "f" else np.ones(dn.shape, bool)
+    if nodata is not None and not np.isnan(nodata):
+        there &= dn != nodata
+    return there
+
+
 def equal(rgb: NDArray[Any], value: float | NDArray[Any]) -> NDArray[np.bool_]:
     """Return where red, green and blue all equal the value: bool, ``rgb.shape[1:]``."""
     wanted = rgb.dtype.type(value)

@@ -112,19 +112,40 @@ def vrt_of(files: list[str], tags: Tags, extra: Sequence[ExtraFile] = ()) -> str
     return ET.tostring(root, encoding="unicode")
 
 
+def with_mask(raster: Any, mask: str) -> str:
+    """Return the text of a VRT: an open raster with another mask in place of its nodata value.
+
+    Args:
+        mask: name of a raster of one band and the same size: 255 where pixels have data, else 0.
+    """
+    root = _vrt(raster)
+    for band in root.findall("VRTRasterBand"):
+        for nodata in band.findall("NoDataValue"):
+            band.remove(nodata)
+    band = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", {"dataType": "Byte"})
+    _add_source(band, mask, "1")
+    return ET.tostring(root, encoding="unicode")
+
+
+def _vrt(raster: Any) -> ET.Element:
+    """Return GDAL's description of an open raster."""
+    with MemoryFile(ext=".vrt") as memory:
+        copy(raster, memory.name, driver="VRT")
+        text = memory.read()
+    return ET.fromstring(text)  # noqa: S314  GDAL wrote it, without entities
+
+
 def _describe(file: str) -> _BandFile:
     name = _absolute(file)
     with open_raster(name, file) as raster, without_georeference_warning():
         try:
-            with MemoryFile(ext=".vrt") as memory:
-                copy(raster, memory.name, driver="VRT")
-                text = memory.read()
+            described = _vrt(raster)
         except RasterioError as error:
             raise SceneError(f"{file}: cannot be joined with other bands ({error})") from error
         masks = {flag for flags in raster.mask_flag_enums for flag in flags}
         return _BandFile(
             name=name,
-            described=ET.fromstring(text),  # noqa: S314  GDAL wrote it, without entities
+            described=described,
             tags=tags_of(raster, 0),
             band_tags=tags_of(raster, 1),
             nodata=raster.nodata,

@@ -25,8 +25,10 @@ _DETAILS = 24 * MIB  # made of the swatches, see texture.py
 # Bytes for each cell of the visible land, see ground.py: to gather its colours, and to spread them;
 # to gather a reference's colours beside them, and to match them.
 _GATHER, _SPREAD = 16, 70
+_GATHER_OTHER = 8  # to gather one other band
 _GATHER_BOTH, _MATCH = 28, 150
 _PER_FILLED_PIXEL = 60  # bytes, of the rows that a thread fills
+_PER_REFERENCE_PIXEL = 40  # bytes beside these, of a reference in the scene's colours
 FILLED_ROWS = 64  # rows that a thread fills at once; also the height of a swatch
 FILLING = 2  # most threads that fill
 CALLS = 2  # calls of the network at once, so that it never waits
@@ -139,16 +141,19 @@ def needed_bytes(
     strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
     more = footprint.more
     coarse_row = footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
-    surveying = round(more * (coarse_row + footprint.cells * _GATHER))
+    gathered = footprint.cells * (_GATHER + footprint.others * _GATHER_OTHER)
+    surveying = round(more * coarse_row) + gathered
     # The coarse pass has windows of its own, unless its answer has full resolution.
     coarse_pass = max(network, _network_bytes(WindowGrid().size, limits)) + surveying
     # The network rests while shadows and cloud are searched for, and while the land is spread.
     searching = surveying + round(_SEARCH * footprint.coarse)
     details = round(more * _DETAILS)
     match = _MATCH if footprint.references else 0
-    spreading = round(more * footprint.cells * max(_SPREAD, _GATHER + match)) + details
+    spreading = gathered + details
+    spreading += round(more * footprint.cells * max(_SPREAD - _GATHER, match))
     filling = min(limits.thread_count, FILLING) * FILLED_ROWS * footprint.width
-    fine_pass = network + strips + details + round(more * filling * _PER_FILLED_PIXEL)
+    filled = _PER_FILLED_PIXEL + (_PER_REFERENCE_PIXEL if footprint.references else 0)
+    fine_pass = network + strips + details + round(more * filling * filled)
     blocks = _BLOCK_ROWS * footprint.block_row * (footprint.bytes_per_pixel + _PER_BLOCK_PIXEL)
     always = _PROGRAM + cache_bytes(limits) + round(blocks) + round(more * _SWATCHES)
     always += footprint.coarse

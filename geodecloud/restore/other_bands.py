@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.radiometry import MODEL_WHITE, Radiometry, as_dtype
+from geodecloud.raster.dn import has_data
 from geodecloud.raster.wavelengths import OtherBand
 from geodecloud.restore.filters import Floats
 
@@ -94,12 +95,7 @@ class OtherBands:
 
     def has_data(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where the DN of a band, of any shape, are data."""
-        there: NDArray[np.bool_] = (
-            np.isfinite(dn) if dn.dtype.kind == "f" else np.ones(dn.shape, bool)
-        )
-        if self.nodata is not None and not np.isnan(self.nodata):
-            there &= dn != self.nodata
-        return there
+        return has_data(dn, self.nodata)
 
     @np.errstate(invalid="ignore", over="ignore")  # a band may have holes of its own
     def grounds(self, light: Floats, seen: Floats, restored: Floats) -> Floats:

@@ -12,6 +12,7 @@ from geodecloud.errors import BandsWarning, SceneError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.align import aligned
 from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.dn import has_data
 from geodecloud.raster.extra_bands import ALL
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import has_extra_bands
@@ -68,10 +69,12 @@ class ReferenceImage:
 
         Args:
             first: row of the scene.
-            colour: float32 (bands, rows, width), model range: red, green, blue, other bands.
+            colour: float32 (bands, rows, width), model range: red, green, blue, other bands; NaN
+                where a band has no data.
             clear_weight: float32 (rows, width), 0..1.
         """
         own, there = self._read(first, first + clear_weight.shape[0])
+        there &= np.isfinite(colour[self.bands]).all(axis=0)
         self._both.add(np.concatenate([own, colour[self.bands]]), clear_weight * there)
 
     def match(self, shadow: Floats) -> None:
@@ -125,7 +128,10 @@ class ReferenceImage:
         return pull_push(normalise(sums, _LOCAL * self._both.cell**2), np.zeros(bands, np.float32))
 
     def colours(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return rows in the scene's colours, (bands, rows, width) in model range, and validity."""
+        """Return rows in the scene's colours, (bands, rows, width) in model range, and validity.
+
+        A pixel is valid if all bands have data there.
+        """
         own, there = self._read(first, last)
         matched = self._gain[:, None, None] * own + self._offset[:, None, None]
         width = self._scene.shape[1]
@@ -133,7 +139,9 @@ class ReferenceImage:
 
     def _read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         dn, valid = self._scene.read(first, last)
-        own = dn[self._own].astype(np.float32) - np.float32(self._radiometry.black)
+        valid &= has_data(dn[self._own[3:]], self._scene.nodata).all(axis=0)
+        with np.errstate(invalid="ignore", over="ignore"):  # nodata may be the largest float
+            own = dn[self._own].astype(np.float32) - np.float32(self._radiometry.black)
         return np.where(valid, own / np.float32(self._radiometry.span), 0), valid
 
 
@@ -207,7 +215,10 @@ def open_reference(
         # The colours are matched to the scene's, so the reference's own offset hardly matters.
         radiometry = calibrate(own, Reading(keep_haze=True, force=True))
         on_grid.keep_rows(MemoryPlan.decoding)
-        yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
+        try:
+            yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
+        finally:
+            on_grid.forget_rows()
 
 
 @contextmanager
