@@ -292,6 +292,48 @@ def test_a_hole_in_another_band_stays_a_hole(cloudy, nodata):
     np.testing.assert_array_equal(_is(out, nodata), _is(dn, nodata))
 
 
+def test_a_reference_is_used_only_where_it_has_all_bands(cloudy):
+    ground = (scene_of(1.0)[0] * 8000 + 300).astype(np.float32)
+    ground[3, 110:120, 70:80] = np.nan
+    ground[5, 130:140, 70:80] = 0
+    reference = named(write_scene(cloudy.parent / "may.tif", ground, nodata=0))
+    out, codes = restore(cloudy, "out", references=(reference,))
+    shown = codes == 110
+    assert shown.sum() > 1000
+    assert (codes[110:120, 70:80] == 101).all()
+    assert (codes[130:140, 70:80] == 101).all()
+    for band in (3, 5):
+        error = np.abs(out[band][shown].astype(float) - ground[band][shown])
+        assert np.median(error) < 60
+
+
+@pytest.mark.parametrize("hole", [np.nan, 0])
+def test_the_fill_of_another_band_takes_no_colour_from_its_holes(cloudy, hole):
+    dn = read(cloudy).astype(np.float32)
+    whole = named(write_scene(cloudy.parent / "whole.tif", dn, nodata=0))
+    expected, codes = restore(whole, "whole_out", scale=10_000)
+    dn[3, :, 100:] = hole
+    torn = named(write_scene(cloudy.parent / "torn.tif", dn, nodata=0))
+    found, _ = restore(torn, "torn_out", scale=10_000)
+    filled = codes == 101
+    filled[:, 100:] = False
+    assert filled.sum() > 1000
+    assert found[3][filled].mean() > 0.9 * expected[3][filled].mean()
+    np.testing.assert_array_equal(found[[0, 1, 2, 5]], expected[[0, 1, 2, 5]])
+
+
+@pytest.mark.parametrize("beyond", ["keep", "nodata"])
+def test_cloud_beyond_the_limit_is_treated_alike_in_all_bands(cloudy, beyond):
+    before, kept = read(cloudy), {"keep": 102, "nodata": 105}[beyond]
+    rule = {"fill_limit": 100, "beyond_limit": beyond, "other_bands": "nodata"}
+    out, codes = restore(cloudy, "out", **rule)
+    left = codes == kept
+    assert left.sum() > 100
+    restored = [0, 1, 2, 3, 5]
+    expected = before[restored][:, left] if beyond == "keep" else 0
+    np.testing.assert_array_equal(out[restored][:, left], expected)
+
+
 def _is(values, nodata):
     return np.isnan(values) if np.isnan(nodata) else values == nodata
 

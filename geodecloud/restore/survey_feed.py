@@ -22,8 +22,8 @@ _DISTRUST = 14  # pixels around cloud whose colour is not used
 _SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
 _LEFT = (0.03, 0.12)  # coarse opacity from which a colour begins to be restored, and is fully
 # Called with strips of 64 rows, from the top down: first row; light (bands, rows, width) in model
-# range as the coarse answer restores it: red, green, blue, then the other bands; clear weight
-# (rows, width).
+# range as the coarse answer restores it: red, green, blue, then the other bands, NaN where one has
+# no data; clear weight (rows, width).
 AddRows = Callable[[int, Floats, Floats], None]
 
 
@@ -91,6 +91,7 @@ class SurveyFeed:
         if self._others:
             # The cloud's exponent is not known yet; it matters little, as visible land is clear.
             ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
+            ground[~self._others.has_data(dn[3:])] = np.nan
             light = np.concatenate([light, ground])
         self._add_rows(first, light, weight)
 

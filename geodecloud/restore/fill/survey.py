@@ -65,8 +65,8 @@ class Survey:
     def __init__(self, facts: SceneFacts, references: Sequence[Reference] = ()) -> None:
         self._facts, self._references = facts, references
         self._ground = Ground(facts.height, facts.width)
-        count = len(facts.others.bands)
-        self._other = Ground(facts.height, facts.width, count) if count else None
+        # Each has holes of its own.
+        self._others = [Ground(facts.height, facts.width, 1) for _ in facts.others.bands]
         self._swatches = Swatches(facts.height, facts.width)
 
     def add(self, first: int, colour: Floats, weight: Floats) -> None:
@@ -75,13 +75,12 @@ class Survey:
         Args:
             first: the first row.
             colour: float32 (bands, rows, width), model range: red, green, blue, then the other
-                bands; ignored where its weight is 0.
+                bands, NaN where one has no data; ignored where its weight is 0.
             weight: float32 (rows, width), 0..1, of pixels as visible land.
         """
         self._ground.add(colour[:3], weight)
-        if self._other:
-            colour = _without_holes(colour)
-            self._other.add(colour[3:], weight)
+        for ground, band in zip(self._others, colour[3:, None], strict=True):
+            ground.add(band, weight * np.isfinite(band[0]))
         self._swatches.add(first, colour, weight)
         for reference in self._references:  # hazy ground matches colours as well as clear
             reference.gather(first, colour, np.minimum(weight / np.float32(HAZY_WEIGHT), 1))
@@ -102,16 +101,11 @@ class Survey:
         prior = radiometry.from_network(land - radiometry.to_network(black))
         colours = fill_colours(ground, shadow, prior[:, 0, 0])
         more: list[Floats] = []
-        if self._other:
-            self._other.finish()
-            more = [fill_colours(self._other, shadow, facts.others.land)]
+        for other, average in zip(self._others, facts.others.land[:, None], strict=True):
+            other.finish()
+            more.append(fill_colours(other, shadow, average))
         shape = facts.height, facts.width
         texture = Texture(self._swatches.found(shadow, ground.cell), colours, ground.cell, shape)
         seen = bool(ground.sums[-1].any())
         colours = np.concatenate([colours, *more])
         return Land(ground.cell, colours, texture, self._references, seen)
-
-
-def _without_holes(colour: Floats) -> Floats:
-    """Replace NaN and infinity, the holes of the other bands, by 0."""
-    return np.nan_to_num(colour, posinf=0.0, neginf=0.0)

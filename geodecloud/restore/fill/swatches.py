@@ -61,7 +61,8 @@ class Swatches:
 
         Args:
             first: the first row.
-            colour: float32 (bands, SIZE, width), model range; ignored where its weight is 0.
+            colour: float32 (bands, SIZE, width), model range, NaN where a band has no data; ignored
+                where its weight is 0.
             weight: float32 (SIZE, width), 0..1, the clear weight.
         """
         rows, width = weight.shape
@@ -77,9 +78,8 @@ class Swatches:
             held = self._best.get(region)
             if held is None or mean > held.weight:
                 part = slice(column, column + SIZE)
-                pixels = weighted(
-                    np.clip(colour[:, :, part], -_BRIGHTEST, _BRIGHTEST), weight[:, part]
-                )
+                shown = np.clip(_without_holes(colour[:, :, part]), -_BRIGHTEST, _BRIGHTEST)
+                pixels = weighted(shown, weight[:, part])
                 self._best[region] = Swatch(first, column, mean, pixels.astype(np.float16))
 
     def found(self, shadow: Floats, cell: int) -> list[Swatch]:
@@ -105,3 +105,14 @@ class Swatches:
             if weight >= _SEEN:
                 found.append(Swatch(swatch.row, swatch.column, weight, pixels))
         return found
+
+
+def _without_holes(colour: Floats) -> Floats:
+    """Give holes the mean of their band, which has no detail: (bands, rows, columns)."""
+    holes = ~np.isfinite(colour)
+    if not holes.any():
+        return colour
+    colour = colour.copy()
+    for band, missing in zip(colour, holes, strict=True):
+        band[missing] = 0 if missing.all() else band[~missing].mean()
+    return colour
