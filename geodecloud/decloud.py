@@ -201,11 +201,14 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
             f"{scene.path} has no nodata value: give `dst_nodata`, or set `other_bands` to restore "
             "or keep"
         )
-    wanted = "nodata" in (policy.opaque, policy.beyond_limit)
-    if wanted and nodata is None and not scene.masked and not scene.alpha:
-        raise UsageError(
-            f"{scene.path} has no nodata value: give `dst_nodata`, or set `opaque` to fill or keep"
-        )
+    remedies = {
+        "set `opaque` to fill or keep": policy.opaque,
+        "set `beyond_limit` to keep": policy.beyond_limit,
+    }
+    can_hide = nodata is not None or scene.masked or scene.alpha
+    for remedy, treatment in remedies.items():
+        if treatment == "nodata" and not can_hide:
+            raise UsageError(f"{scene.path} has no nodata value: give `dst_nodata`, or {remedy}")
     if policy.fill_limit is not None and scene.pixel_metres is None:
         raise UsageError(
             f"{scene.path} has no georeferenced grid, so metres are unknown; leave `fill_limit` out"

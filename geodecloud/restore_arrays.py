@@ -21,12 +21,12 @@ from geodecloud.raster.array import (
     bands_first,
     provenance_like,
     read_array,
-    read_valid,
     stated_scale_and_offset,
     write_array,
 )
 from geodecloud.raster.cloud_mask import read_cloud_mask
-from geodecloud.raster.provenance import read_provenance
+from geodecloud.raster.dn import has_data
+from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.source import Source
 from geodecloud.restore.patches import Predict
 from geodecloud.settings import Settings
@@ -74,19 +74,20 @@ def restore_array(
     if given := [f"`{name}`" for name in beside if getattr(output, name)]:
         raise UsageError(f"an array is restored without files: leave out {', '.join(given)}")
     array = _native(array)
-    with _as_source(array, settings, info) as (source, hidden):
+    with _as_source(array, settings, info) as source:
         folder = Path(source.name).parent
         dst, codes = folder / _RESTORED, folder / "codes.tif"
         settings = settings.replace(provenance=codes)
         report = decloud_scene(source, dst, predict, settings, model_name=model_name)
         restored: NDArray[Any] = read_array(dst)
+        provenance = read_provenance(codes)
         if isinstance(array, np.ma.MaskedArray):
-            mask: Any = np.ma.getmask(array)
-            if hidden is not None:
-                mask = mask | (~read_valid(dst) & ~hidden)  # and the pixels made nodata
+            removed = has_data(array.data, info.nodata) & ~has_data(restored, info.nodata)
+            removed |= provenance == Provenance.CLOUD_REMOVED
+            mask = np.ma.getmaskarray(array) | removed
             restored = np.ma.MaskedArray(restored, mask, fill_value=array.fill_value)
         report = replace(report, dst=Path(_FILES[_RESTORED]))
-        return Restored(restored, read_provenance(codes), report)
+        return Restored(restored, provenance, report)
 
 
 def mask_array(
@@ -101,7 +102,7 @@ def mask_array(
         UsageError: the array has another shape.
         SceneError: the array's values cannot be those of a scene.
     """
-    with _as_source(_native(array), settings, info) as (source, _):
+    with _as_source(_native(array), settings, info) as source:
         path = Path(source.name).parent / "mask.tif"
         mask_scene(source, path, predict, settings)
         return read_cloud_mask(path)
@@ -115,10 +116,8 @@ def _native(array: Any) -> NDArray[Any]:
 
 
 @contextmanager
-def _as_source(
-    array: NDArray[Any], settings: Settings, info: ArrayInfo
-) -> Iterator[tuple[Source, NDArray[np.bool_] | None]]:
-    """Write an array to a temporary file; yield the file as a source, and the hidden pixels."""
+def _as_source(array: NDArray[Any], settings: Settings, info: ArrayInfo) -> Iterator[Source]:
+    """Write an array to a temporary file; yield the file as a source."""
     if array.ndim != 3:
         raise UsageError(
             f"the array has shape {array.shape}: give (bands, rows, columns); "
@@ -130,7 +129,7 @@ def _as_source(
     with _temporary_folder() as folder:
         src = folder / _ARRAY
         write_array(src, np.ma.getdata(array), info, None if hidden is None else ~hidden)
-        yield Source(str(src), _FILES[_ARRAY]), hidden
+        yield Source(str(src), _FILES[_ARRAY])
 
 
 @contextmanager

@@ -112,18 +112,23 @@ def test_cloud_in_floats_may_become_nan(tmp_path):
 
 def test_a_scene_without_any_nodata_needs_a_value(tmp_path):
     src = write_scene(tmp_path / "in.tif", cloudy())
-    with pytest.raises(UsageError, match="give `dst_nodata`"):
+    with pytest.raises(UsageError, match="give `dst_nodata`, or set `opaque` to fill or keep"):
         restore(src, tmp_path, opaque="nodata")
+    with pytest.raises(UsageError, match="give `dst_nodata`, or set `beyond_limit` to keep"):
+        restore(src, tmp_path, fill_limit=100, beyond_limit="nodata")
 
 
-def test_a_masked_array_shows_the_removed_cloud_as_masked(tiny_model):
+@pytest.mark.parametrize(("rows", "nodata"), [(10, None), (10, 0), (0, 0)])
+def test_a_masked_array_shows_the_removed_cloud_as_masked(rows, nodata):
+    from geodecloud.raster.array import ArrayInfo
     from geodecloud.restore_arrays import restore_array
 
     mask = np.zeros((3, SIZE, SIZE), bool)
-    mask[:, :10] = True
+    mask[:, :rows] = True
     settings = Settings(opaque="nodata", bands=(1, 2, 3))
     array = np.ma.MaskedArray(cloudy(), mask)
-    result = restore_array(array, white_is_cloud, settings)
+    info = ArrayInfo(nodata=nodata)
+    result = restore_array(array, white_is_cloud, settings, info=info)
     np.testing.assert_array_equal(np.ma.getmaskarray(result.array), mask | CLOUD)
 
 

@@ -108,17 +108,6 @@ def read_array(path: Path) -> NDArray[Any]:
     return values
 
 
-def read_valid(path: Path) -> NDArray[np.bool_]:
-    """Return where a raster's mask says that it has data: bool (rows, columns).
-
-    Raises:
-        SceneError: the raster cannot be read.
-    """
-    with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
-        valid: NDArray[np.bool_] = file.dataset_mask() > 0
-    return valid
-
-
 def bands_first(data: Any) -> Any:
     """Return an ``xarray.DataArray`` with its dimensions in the order bands, rows, columns.
 
