@@ -169,6 +169,10 @@ def test_a_file_that_no_batch_made_stays(tmp_path, batch):
     decloud_scene(scene, mine, identity, Settings(overlap=32), model_name="m")
     with pytest.raises(OutputError, match=r"a_clear\.tif: exists, and no batch made it"):
         batch()
+    for other in ({"bands": (3, 2, 1)}, {"scale": 8000}, {"offset": 0}, {"format": "cog"}):
+        decloud_scene(scene, mine, identity, Settings(**other, overwrite=True), model_name="m")
+        with pytest.raises(OutputError, match=r"a_clear\.tif: exists, and no batch made it"):
+            batch()
     mine.unlink()
     decloud_scene(scene, mine, identity, Settings(), model_name="m")  # what a killed run leaves
     assert batch() == (2, 0)

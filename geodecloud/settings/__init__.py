@@ -327,7 +327,7 @@ class Limits(Part):
     )
     batch_size: int | None = option(
         None,
-        "Windows per call of the network",
+        "Windows per call of the network, in multiples of 8, on a GPU of 32",
         unit="COUNT",
         minimum=1,
         shown_default="8 per thread, at least 32",
@@ -438,9 +438,12 @@ class Settings:
         return parts | changed
 
     def to_json(self) -> str:
-        """Return the options that the output's pixels depend on, as JSON for its tags."""
-        reading, policy = self.reading, self.policy
+        """Return the options that the output depends on, as JSON for its tags."""
+        reading, policy, output = self.reading, self.policy, self.output
         facts = {
+            "bands": reading.bands,
+            "scale": reading.scale,
+            "offset": reading.offset,
             "window": self.windows.window,
             "overlap": self.windows.overlap,
             "ramp": self.windows.ramp,
@@ -464,6 +467,9 @@ class Settings:
             "mask_buffer": reading.mask_buffer,
             "aoi": reading.aoi,
             "resolution": reading.resolution,
+            "format": None if output.format == "gtiff" else output.format,
+            "creation_options": output.creation_options or None,
+            "dst_nodata": None if output.dst_nodata is None else str(output.dst_nodata),
         }
         return json.dumps({name: value for name, value in facts.items() if value is not None})
 
