@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import rasterio
 
+from geodecloud.batch.events import Lost
 from geodecloud.batch.local import LocalWorkers
 from geodecloud.batch.manifest import NAME
+from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import GeodecloudError
 from geodecloud.settings import ModelSpec, Settings
@@ -134,6 +136,20 @@ def test_a_worker_that_dies_while_starting_is_reported(caplog):
         crew.events(PATIENCE)
     assert "Traceback" in caplog.text  # the worker's
     assert "in _restorer" in caplog.text
+
+
+def test_a_worker_that_dies_between_two_scenes_is_replaced(tmp_path):
+    with LocalWorkers([WorkerSpec(Settings(bands=(1, 2, 3)), ModelSpec())]) as crew:
+        _wait_for(lambda: crew.events(PATIENCE) or crew.idle())
+        [name] = crew.idle()
+        process = crew._processes[name].process
+        process.kill()
+        process.join()
+        crew.start(name, Job("in.tif", None, tmp_path / "out.tif"))
+        [lost] = crew.events(PATIENCE)
+        assert isinstance(lost, Lost)
+        assert "killed by signal 9" in lost.reason
+        assert crew._processes
 
 
 def _large(path, seed=0):

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -94,7 +95,8 @@ class LocalWorkers:
     def start(self, worker: str, job: Job) -> None:
         """Give a scene to an idle worker."""
         self._processes[worker].busy = True
-        self._processes[worker].connection.send(job)
+        with suppress(OSError):  # a worker that has died meanwhile is lost, as `events` will find
+            self._processes[worker].connection.send(job)
 
     def renew(self, worker: str) -> bool:
         """Replace an idle process by a fresh one."""
