@@ -464,6 +464,14 @@ def test_other_bands_that_both_images_have_are_scored(folders, network, cli):
     assert near_infrared["all"]["restored"]["psnr"] > near_infrared["all"]["identity"]["psnr"] + 2
     assert scores["other_bands"]["NDVI"]["all"]["identity"]["mae"] == 0  # red is as near infrared
     assert near_infrared["clear"]["restored"]["psnr"] == math.inf
+    with rasterio.open(folders[1] / "a.tif", "r+") as out:  # a hole in near infrared alone
+        out.nodata = 0
+        dn = out.read(4)
+        dn[:9] = 0
+        out.write(dn, 4)
+    holed = evaluate_pairs(*folders, None)["other_bands"]
+    assert holed["833 nm"]["clear"]["restored"]["psnr"] == math.inf
+    assert holed["NDVI"]["all"]["identity"]["mae"] == 0
     write_scene(folders[0] / "b.tif", cloudy)
     write_scene(folders[1] / "b.tif", clear)
     assert evaluate_pairs(*folders, None)["other_bands"] == {}

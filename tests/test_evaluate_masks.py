@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
 
 from geodecloud.errors import DataError, DataWarning, UsageError
 from geodecloud.evaluation import masks
@@ -107,6 +108,13 @@ def test_another_tool_stands_beside_where_it_is_installed(folders, network, monk
     scores = evaluate_masks(*folders, None)
     assert scores["rows"]["omnicloudmask, no near infrared"]["thick"]["f1"] == 1
 
+    with rasterio.open(folders[0] / "b.tif", "r+") as image:
+        image.descriptions = ("red", "green", "blue", "nir")
+    scores = evaluate_masks(*folders, None)
+    tools = ("omnicloudmask", "omnicloudmask, no near infrared")
+    assert [scores["scored"][tool] for tool in tools] == [1, 2]
+    assert "omnicloudmask, 1 image" in masks_table(scores)
+
     def no_weights(bands):
         raise OSError("no network")
 
@@ -124,6 +132,9 @@ def test_masks_that_are_missing_or_of_another_size_are_one_line(folders, network
         evaluate_masks(*folders, None)
     with pytest.raises(DataError, match="no such folder"):
         evaluate_masks(folders[0], folders[1] / "none", None)
+    (folders[0] / "a.tif").rename(folders[0] / "b.tiff")
+    with pytest.raises(DataError, match=r"b\.tiff: b\.tif has the same stem"):
+        evaluate_masks(*folders, None)
 
 
 def test_values_that_no_class_has_are_not_passed_over(folders, network):

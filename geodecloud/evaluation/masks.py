@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from geodecloud.errors import DataError, DataWarning, UsageError, counted, warn
+from geodecloud.evaluation.folders import files_by_stem
 from geodecloud.evaluation.tables import Scores, aligned
 from geodecloud.masking import mask_scene
 from geodecloud.model.predictor import load_predictor
@@ -89,10 +90,11 @@ def evaluate_masks(
             which must include every value.
 
     Returns:
-        ``images``, their number; ``rows``: for each tool and kind of pixel, user's accuracy
-        (precision), producer's accuracy (recall), F1 (their harmonic mean) and balanced accuracy
-        (the mean of producer's accuracy and that of all other pixels), over the pixels of all
-        images. NaN if the labels do not distinguish the kind. ``each``: the same by image.
+        ``images``, their number; ``scored``: the number of images that each tool can read;
+        ``rows``: for each tool and kind of pixel, user's accuracy (precision), producer's accuracy
+        (recall), F1 (their harmonic mean) and balanced accuracy (the mean of producer's accuracy
+        and that of all other pixels), over the pixels of these images. NaN if the labels do not
+        distinguish the kind. ``each``: the same by image.
 
     Raises:
         DataError: a folder or a mask is missing, or a mask has another size or unknown classes.
@@ -115,13 +117,14 @@ def evaluate_masks(
             valid = found["geodecloud"] != CloudClass.NODATA
             labels = np.where(valid, labels, np.uint8(_IGNORED))
             each[image.stem] = {tool: confusion(labels, one) for tool, one in found.items()}
-    tools = next(iter(each.values()))
-    known = {
-        tool: sum(counts[tool] for counts in each.values() if tool in counts) for tool in tools
-    }
+    by_tool: dict[str, list[NDArray[np.int64]]] = {}
+    for matrices in each.values():
+        for tool, matrix in matrices.items():
+            by_tool.setdefault(tool, []).append(matrix)
     return {
         "images": len(each),
-        "rows": {tool: accuracies(counts) for tool, counts in known.items()},
+        "scored": {tool: len(matrices) for tool, matrices in by_tool.items()},
+        "rows": {tool: accuracies(sum(matrices)) for tool, matrices in by_tool.items()},
         "each": {
             stem: {tool: accuracies(one) for tool, one in counts.items()}
             for stem, counts in each.items()
@@ -173,7 +176,8 @@ def masks_table(scores: Scores) -> str:
     """Format the scores of ``evaluate_masks`` over the pixels of all images."""
     lines = [[counted(scores["images"], "image"), "", "user's", "producer's", "F1", "balanced"]]
     for tool, kinds in scores["rows"].items():
-        label = tool
+        few = scores["scored"][tool]
+        label = tool if few == scores["images"] else f"{tool}, {counted(few, 'image')}"
         for kind, measures in kinds.items():
             if not math.isnan(measures["f1"]):
                 lines.append([label, kind, *(_cell(measures[name]) for name in _MEASURES)])
@@ -186,17 +190,13 @@ def _cell(value: float) -> str:
 
 
 def _find(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    for folder in (images, masks):
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; give IMAGE_DIR and MASK_DIR")
-    named = {path.stem: path for path in masks.iterdir() if path.suffix.lower() in _SUFFIXES}
+    wanted, named = (files_by_stem(folder, _SUFFIXES) for folder in (images, masks))
     pairs = []
-    for image in sorted(images.iterdir()):
-        if image.suffix.lower() in _SUFFIXES and not image.name.startswith("."):
-            found = [named[image.stem + end] for end in _ENDINGS if image.stem + end in named]
-            if not found:
-                raise DataError(f"{masks}: no mask for {image.name}; name it {image.stem}.tif")
-            pairs.append((image, found[0]))
+    for stem, image in wanted.items():
+        found = [named[stem + end] for end in _ENDINGS if stem + end in named]
+        if not found:
+            raise DataError(f"{masks}: no mask for {image.name}; name it {stem}.tif")
+        pairs.append((image, found[0]))
     if not pairs:
         raise DataError(f"{images}: no images in it; give a folder of .tif or .png files")
     return pairs

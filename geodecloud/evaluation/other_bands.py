@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from geodecloud.evaluation.metrics import Mask, Picture
 from geodecloud.evaluation.tables import Scores, score
 from geodecloud.radiometry import BRIGHTEST, Radiometry
+from geodecloud.raster.dn import has_data
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands, same_band
 
@@ -30,7 +31,7 @@ class SharedBand:
 class OtherPictures:
     """The other bands of a pair: float32 (count, rows, columns) each, in model range.
 
-    there: bool (count, rows, columns), where all three images are finite.
+    there: bool (count, rows, columns), where all three images have data.
     """
 
     bands: tuple[SharedBand, ...]
@@ -45,17 +46,18 @@ class OtherPictures:
         bands: tuple[SharedBand, ...],
         dn: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
         radiometry: tuple[Radiometry, Radiometry, Radiometry],
+        nodata: tuple[float | None, float | None, float | None],
     ) -> Self:
         """Select the shared bands, and convert them to the model range.
 
         Args:
             dn: all bands of the cloudy, the restored and the clear scene.
-            radiometry: of the same scenes.
+            radiometry, nodata: of the same scenes.
         """
         cloudy, clear = [one.cloudy for one in bands], [one.clear for one in bands]
         cut = [all_bands[of] for all_bands, of in zip(dn, (cloudy, cloudy, clear), strict=True)]
         pictures = [how.to_model(one, BRIGHTEST) for how, one in zip(radiometry, cut, strict=True)]
-        there = np.logical_and.reduce([np.isfinite(one) for one in pictures])
+        there = np.logical_and.reduce(list(map(has_data, cut, nodata)))
         before, after, clear_light = (np.nan_to_num(one) for one in pictures)
         return cls(bands, before, after, clear_light, there)
 

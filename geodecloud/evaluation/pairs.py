@@ -12,6 +12,7 @@ from tqdm import tqdm
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluation.dark_channel import dehaze
+from geodecloud.evaluation.folders import files_by_stem
 from geodecloud.evaluation.metrics import Mask, Picture, bias
 from geodecloud.evaluation.other_bands import (
     OtherPictures,
@@ -154,7 +155,7 @@ def _percent_above(opacity: float) -> int:
 def _find_pairs(
     cloudy_dir: Path, clear_dir: Path, only: list[str] | None
 ) -> dict[str, tuple[Path, Path]]:
-    cloudy, clear = _by_stem(cloudy_dir), _by_stem(clear_dir)
+    cloudy, clear = (files_by_stem(folder, _SUFFIXES) for folder in (cloudy_dir, clear_dir))
     wanted = sorted(cloudy if only is None else set(only))
     if missing := [stem for stem in wanted if stem not in cloudy]:
         raise DataError(
@@ -167,18 +168,6 @@ def _find_pairs(
             f"{clear_dir}: {', '.join(missing)} missing; give a clear scene for each cloudy one"
         )
     return {stem: (cloudy[stem], clear[stem]) for stem in wanted}
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give a folder of .tif, .png or .jpg files")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise DataError(f"{path}: {found[path.stem].name} has the same stem; remove one")
-            found[path.stem] = path
-    return found
 
 
 def _check_match(cloudy: Path, clear: Path, reading: Reading) -> None:
@@ -218,6 +207,7 @@ def _restore(
     with open_scene(restored, settled) as after:
         all_restored = after.read(0, after.shape[0])[0]
         restored_dn = all_restored[after.rgb]
+    nodata = before.nodata, after.nodata, truth.nodata
     provenance, opacity = read_provenance(files["provenance"]), read_array(files["opacity"])[0]
     measured = provenance == Provenance.MEASURED
     differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
@@ -235,7 +225,10 @@ def _restore(
         computed_fraction=1 - report.windows_skipped / max(report.windows, 1),
         reprod_mae=float(np.abs(differences).mean()) if differences.size else 0.0,
         others=OtherPictures.of(
-            bands, (all_dn, all_restored, all_clear), (radiometry, radiometry, clear_radiometry)
+            bands,
+            (all_dn, all_restored, all_clear),
+            (radiometry, radiometry, clear_radiometry),
+            nodata,
         ),
     )
 
