@@ -411,6 +411,19 @@ def test_the_item_beside_the_output(cli, tmp_path, tiny_model):
     assert cli(src, out, *options, "--model", tiny_model).code == 1  # exists already
 
 
+def test_a_footprint_is_cut_at_the_antimeridian(tmp_path):
+    place = {"crs": "EPSG:32660", "transform": from_origin(667000, 6654000, 10, 10)}
+    src = write_scene(tmp_path / "in.tif", noise((3, 100, 100)), **place)
+    with pytest.warns(GeoreferenceWarning, match="when it was taken"):
+        decloud_scene(src, tmp_path / "out.tif", identity, Settings(stac=True))
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert _schema_errors(document) == []
+    assert document["bbox"][0] > document["bbox"][2]
+    west, east = (ring for (ring,) in document["geometry"]["coordinates"])
+    assert [min(x for x, _ in west), max(x for x, _ in west)] == [document["bbox"][0], 180]
+    assert [min(x for x, _ in east), max(x for x, _ in east)] == [-180, document["bbox"][2]]
+
+
 @pytest.mark.parametrize("nodata", [np.nan, None])
 def test_items_of_scenes_without_place_or_time(tmp_path, nodata):
     src = write_scene(tmp_path / "in.tif", noise((3, 30, 30), "float32"), crs=None, nodata=nodata)
@@ -576,6 +589,6 @@ def test_a_scene_on_the_network_is_named_as_such(tmp_path, server, name):
     with pytest.raises(UsageError, match="`allow_network`"):
         decloud_scene(src, tmp_path / "o.tif", identity)
     assert requests == []
-    with pytest.raises(SceneError, match=re.escape(url)):
+    with pytest.raises(SceneError, match=re.escape(url)) as refused:
         decloud_scene(src, tmp_path / "o.tif", identity, Settings(allow_network=True))
-    assert requests
+    assert requests, refused.value

@@ -86,7 +86,7 @@ def make_item(scene: Scene, written: Written) -> dict[str, Any]:
     bounds = _lonlat_bounds(scene)
     item = pystac.Item(
         id=written.dst.stem,
-        geometry=_rectangle(bounds) if bounds else None,
+        geometry=_footprint(bounds) if bounds else None,
         bbox=list(bounds) if bounds else None,
         datetime=_acquired(scene),
         properties={
@@ -170,10 +170,17 @@ def _lonlat_bounds(scene: Scene) -> Bounds | None:
         return None
 
 
-def _rectangle(bounds: Bounds) -> dict[str, Any]:
+def _footprint(bounds: Bounds) -> dict[str, Any]:
+    """Return bounds as GeoJSON, cut at the antimeridian (RFC 7946, section 3.1.9)."""
     west, south, east, north = bounds
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    polygons = [
+        [[[left, south], [right, south], [right, north], [left, north], [left, south]]]
+        for left, right in spans
+    ]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
 
 
 def _acquired(scene: Scene) -> datetime:
