@@ -434,6 +434,8 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(cli, tmp_path, scene
     assert facts["model"] == str(tiny_model)
     assert 100 < facts["memory_mib"] <= facts["max_memory_mib"] == 1024
     assert "writes  " in cli(*arguments).out
+    for option in ("--mask", "--reference"):
+        _fails(cli, tmp_path, 1, "no such file", *arguments, option, tmp_path / "none.tif")
     (tmp_path / "p.tif").touch()
     _fails(cli, tmp_path, 1, "exists already", *arguments)
 

@@ -13,8 +13,10 @@ def describe_run(
     """Return facts about a run, for JSON."""
     from geodecloud.decloud import find_others, input_files, plan_run, refuse_impossible
     from geodecloud.model.model_file import default_model, read_info
+    from geodecloud.raster.mask import open_mask
     from geodecloud.raster.outputs import Outputs
     from geodecloud.raster.scene import open_scene
+    from geodecloud.restore.fill.reference import open_references
     from geodecloud.restore.windows import grid_of
 
     reading, output = settings.reading, settings.output
@@ -27,6 +29,8 @@ def describe_run(
         writes = outputs.check()
         plan = plan_run(scene, settings, len(others))
         facts = scene_facts(scene, reading)
+        with open_mask(scene, reading), open_references(scene, others, settings):
+            pass  # both can be read
     reads = [reading.mask, *settings.policy.references]
     return {
         **facts,
