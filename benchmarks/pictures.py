@@ -32,7 +32,7 @@ from rasterio.windows import Window
 from geodecloud.decloud import decloud_scene
 from geodecloud.model.predictor import load_predictor
 from geodecloud.qgis.profiles import find_profiles, install
-from geodecloud.raster.provenance import COLOURS, MEANINGS, Provenance, provenance_picture
+from geodecloud.raster.provenance import MEANINGS, PALETTE, Provenance, provenance_picture
 from geodecloud.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +90,7 @@ def colours(
     """Return a picture whose light runs from black to white; nodata in grey."""
     light = ((reflectance - black) / (white - black)).clip(0, 1) ** 0.8
     picture: Picture = np.rint(255 * light).astype(np.uint8).transpose(1, 2, 0)
-    picture[codes == Provenance.NODATA] = COLOURS[Provenance.NODATA][:3]
+    picture[codes == Provenance.NODATA] = PALETTE[Provenance.NODATA][:3]
     return picture
 
 
@@ -106,9 +106,9 @@ def titled(title: str, picture: Picture) -> Image.Image:
 def legend(codes: Picture, width: int) -> Image.Image:
     """Return the legend of the provenance for the codes that occur, in lines of this width."""
     font = ImageFont.load_default(_FONT)
-    entries = [([COLOURS[code]], MEANINGS[code][0]) for code in _kinds(codes)]
+    entries = [([PALETTE[code]], MEANINGS[code][0]) for code in _kinds(codes)]
     if ((codes >= _RAMP[0]) & (codes <= _RAMP[-1])).any():
-        entries.insert(1, ([COLOURS[code] for code in _RAMP], "restored: 1, 50, 100 %"))
+        entries.insert(1, ([PALETTE[code] for code in _RAMP], "restored: 1, 50, 100 %"))
     placed, x, y = [], 0, 0
     for swatches, text in entries:
         needed = 18 * len(swatches) + 6 + round(font.getlength(text)) + 18

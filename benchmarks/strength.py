@@ -23,6 +23,7 @@ from geodecloud.model.model_file import default_model
 from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
+from geodecloud.restore.cells import cell_of
 from geodecloud.restore.coarse import gated
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.memory import MemoryPlan
@@ -41,7 +42,9 @@ def answer_of(path: Path, predictor: Predictor) -> tuple[NDArray[np.float32], ND
     with open_scene(path, reading=reading) as scene:
         network = Network(predictor, calibrate(scene, reading).as_measured())
         windows, plan = Windows(), MemoryPlan()
-        coarse = gated(coarse_pass(scene, network, windows, plan, None), windows)
+        coarse = gated(
+            coarse_pass(scene, network, windows, plan, None, cell_of(scene.shape)), windows
+        )
         strips = list(window_pass(scene, network, windows, plan, guide=coarse))
         answers = [coarse.merge(strip.first, strip.light, strip.answer) for strip in strips]
     light = np.concatenate([strip.light for strip in strips], axis=1)

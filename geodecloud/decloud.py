@@ -128,6 +128,7 @@ def decloud_scene(
         plan = plan_run(scene, settings, len(others))
         scene.keep_rows(plan.decoding, plan.keeping)
 
+        # The coarse pass shows the survey the land, strip by strip, as it restores it.
         survey = Survey(facts, references) if policy.opaque == "fill" else None
         cell = cell_of(scene.shape, scene.pixel_metres)
         add_rows = survey.add if survey else None

@@ -109,11 +109,16 @@ class Radiometry:
         Args:
             most: the upper bound to which values are clipped; the lower is 0.
         """
-        with np.errstate(over="ignore"):  # nodata may be the largest float
-            model = dn.astype(np.float32)
-            model -= np.float32(self.black)
-            model /= np.float32(self.span)
+        model = self.unclipped(dn)
         return np.clip(model, 0, most, out=model)
+
+    @np.errstate(over="ignore", invalid="ignore")  # nodata may be the largest float, or infinite
+    def unclipped(self, dn: NDArray[Any]) -> NDArray[np.float32]:
+        """Return DN of any shape and dtype in units of the model range: float32, NaN stays."""
+        light: NDArray[np.float32] = dn.astype(np.float32)
+        light -= np.float32(self.black)
+        light /= np.float32(self.span)
+        return light
 
     def as_measured(self) -> "Radiometry":
         """Return this radiometry for a network trained on corrected scenes: no path radiance."""

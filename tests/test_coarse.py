@@ -103,7 +103,8 @@ def some_holes(shape):
 def run(scene, predict, windows=Windows(), plan=PLANS[0]):  # noqa: B008
     """The gated coarse answer, fields of the rows of the fine pass, and the bands shown."""
     network, bands = Network(predict, Radiometry()), []
-    coarse = coarse_pass(scene, network, windows, plan, lambda *band: bands.append(band))
+    cell = cell_of(scene.shape)
+    coarse = coarse_pass(scene, network, windows, plan, lambda *band: bands.append(band), cell)
     coarse = gated(coarse, windows)
     return coarse, joined(fine_pass(scene, network, windows, plan, coarse)), bands
 
@@ -814,7 +815,9 @@ def test_the_survey_is_shown_colours_as_the_scene_has_them(shape, removed):
 
     bands = []
     network = Network(lifts, radiometry)
-    coarse_pass(Pixels(dn), network, Windows(), PLANS[0], lambda *band: bands.append(band))
+    scene = Pixels(dn)
+    cell = cell_of(scene.shape)
+    coarse_pass(scene, network, Windows(), PLANS[0], lambda *band: bands.append(band), cell)
     light = np.concatenate([band[1] for band in bands], axis=1)
     expected = radiometry.to_model(dn[[2, 1, 0]]) - 0.05
     np.testing.assert_allclose(light, expected, atol=2e-3)

@@ -15,7 +15,7 @@ from geodecloud.raster.scene import open_scene
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands, wavelength_of
 from geodecloud.restore.composite import fringe_weight
 from geodecloud.restore.depth_ratio import BLOCK, SampledCells, fit_ratios
-from geodecloud.restore.other_bands import COLOURS, USUAL, OtherBands, fit_exponent
+from geodecloud.restore.other_bands import COLOUR_WAVELENGTHS, USUAL, OtherBands, fit_exponent
 from geodecloud.settings import ModelSpec, Policy, Settings
 from tests.conftest import noise, read, write_scene
 
@@ -25,7 +25,7 @@ NAMES = ("B04", "B03", "B02", "B08", "SCL", "B11")
 
 def under_cloud(ground, depth, wavelength, exponent):
     """Reflectance of ground under cloud that reflects some light and absorbs none."""
-    x = depth * (wavelength / COLOURS[0]) ** -exponent
+    x = depth * (wavelength / COLOUR_WAVELENGTHS[0]) ** -exponent
     reflected = x / (1 + x)
     return reflected + (1 - reflected) ** 2 * ground / (1 - reflected * ground)
 
@@ -42,7 +42,7 @@ def scene_of(exponent, seed=0):
     depth = 0.25 * np.clip(np.sin(7 * rows) * np.cos(5 * columns), 0, 1) ** 0.5
     depth[depth < 0.02] = 0
     seen = ground.copy()
-    for band, wavelength in enumerate((*COLOURS, NIR, None, SWIR)):
+    for band, wavelength in enumerate((*COLOUR_WAVELENGTHS, NIR, None, SWIR)):
         if wavelength:
             seen[band] = under_cloud(ground[band], depth, wavelength, exponent)
     ground[4] = seen[4] = kinds / 1000

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from geodecloud.qgis.profiles import Profile, examine, find_profiles, install, this_program
-from geodecloud.raster.provenance import COLOURS, Provenance
+from geodecloud.raster.provenance import PALETTE, Provenance
 from tests.conftest import ROOT, SAMPLES, write_scene
 
 pytestmark = pytest.mark.slow
@@ -214,8 +214,8 @@ def test_provenance_is_shown_by_degree_from_qgis_and_by_hand(session):
     assert loaded["legend"][0] == "measured, unchanged"
     assert "invented" in " ".join(loaded["legend"])
     for value in range(Provenance.CLOUD_REMOVED + 1):
-        assert loaded["colours"][value] == pytest.approx(COLOURS[value], abs=1)
-    assert loaded["nodata"] == list(COLOURS[255])
+        assert loaded["colours"][value] == pytest.approx(PALETTE[value], abs=1)
+    assert loaded["nodata"] == list(PALETTE[255])
 
 
 def test_the_results_are_numbers_too(session):

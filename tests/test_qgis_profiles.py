@@ -12,7 +12,7 @@ import pytest
 from geodecloud import __version__
 from geodecloud.qgis.plugin import executable
 from geodecloud.qgis.profiles import SOURCE, Profile, find_profiles, profile_folders, this_program
-from geodecloud.raster.provenance import COLOURS
+from geodecloud.raster.provenance import PALETTE
 from geodecloud.raster.provenance import style as style_of_provenance
 
 
@@ -187,12 +187,12 @@ def test_the_style_paints_what_the_raster_means():
     items = style.findall(".//item")
     values = [float(item.get("value")) for item in items]
     colours = [[*bytes.fromhex(item.get("color")[1:]), int(item.get("alpha"))] for item in items]
-    for value, colour in COLOURS.items():
+    for value, colour in PALETTE.items():
         if value < 255:
             painted = [np.interp(value, values, channel) for channel in zip(*colours, strict=True)]
             assert painted == pytest.approx(colour, abs=1), value
     nodata = style.find(".//rasterrenderer").get("nodataColor")
-    assert tuple(map(int, nodata.split(","))) == COLOURS[255]
+    assert tuple(map(int, nodata.split(","))) == PALETTE[255]
 
 
 def test_the_doctor_names_what_is_missing(home, cli, monkeypatch):

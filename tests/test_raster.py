@@ -27,7 +27,7 @@ from geodecloud.errors import (
 from geodecloud.raster.atomic import AtomicFiles, atomic_write
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.nodata import NodataCheck, output_nodata
-from geodecloud.raster.provenance import COLOURS, MOST_REFERENCES, RESTORED, Provenance
+from geodecloud.raster.provenance import MOST_REFERENCES, PALETTE, RESTORED, Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.settings import Output, Reading, Settings
 from tests.conftest import ROOT, identity, noise, read, write_scene
@@ -345,7 +345,7 @@ def test_the_codes_of_provenance_cover_each_value_once():
     codes += [Provenance.SHADOW, Provenance.CLOUD_KEPT, Provenance.CLOUD_REMOVED]
     codes += [Provenance.REFERENCE + i for i in range(MOST_REFERENCES)] + [Provenance.NODATA]
     assert len(codes) == len(set(codes))
-    assert set(COLOURS) == set(codes)
+    assert set(PALETTE) == set(codes)
     assert max(codes) == np.iinfo(np.uint8).max
     array = np.zeros(3, np.uint8)
     array[1] = Provenance.FILLED

@@ -17,7 +17,7 @@ class Counts:
         or cloud made nodata.
     filled: pixels with the colour of the land around.
     referenced: pixels from a reference.
-    relit: pixels under a cloud's shadow that the network made brighter.
+    relit: pixels in a cloud's shadow that became brighter.
     windows, windows_skipped: all windows; those without data, or where the gate is closed, which
         the network did not compute.
     """

@@ -25,9 +25,9 @@ from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.offline import is_remote
 
-Rows = tuple[NDArray[Any], NDArray[np.bool_]]  # DN (bands, rows, width), validity (rows, width)
+Decoded = tuple[NDArray[Any], NDArray[np.bool_]]  # DN (bands, rows, width), validity (rows, width)
 # Decodes some bands, counted from 1, of the rows from the first to the last (not included).
-Decode = Callable[[int, int, Sequence[int]], Rows]
+Decode = Callable[[int, int, Sequence[int]], Decoded]
 
 # In rasterio's GDAL, these take 40 ns of processor time or more per DN; Deflate, LZW, ZSTD, LERC
 # and WebP take 3 to 8. Writing a DN to a file and reading it back takes 2.
@@ -121,7 +121,7 @@ class KeptRows:
         with self._or_forget():
             self._planes = _Planes(shape, np.dtype(dtype), room)
 
-    def read(self, first: int, last: int) -> Rows:
+    def read(self, first: int, last: int) -> Decoded:
         """Return rows ``first`` to ``last`` (not included)."""
         while self._planes and self._known < last:
             self._keep(self._known, next(end for end in self._portions.ends if end > self._known))
@@ -198,7 +198,7 @@ class _Planes:
         self._file.write(rows)
         self._file.flush()
 
-    def read(self, first: int, last: int) -> Rows:
+    def read(self, first: int, last: int) -> Decoded:
         """Return rows that were written.
 
         Raises:

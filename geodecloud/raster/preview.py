@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
-from geodecloud.raster.provenance import COLOURS, Provenance, provenance_picture
+from geodecloud.raster.provenance import PALETTE, Provenance, provenance_picture
 
 _LONGEST = 1024  # pixels of a panel's longer side
 _GAP = 4  # white pixels between panels
@@ -74,7 +74,7 @@ def picture_of(
     """
     model = np.nan_to_num(radiometry.to_model(dn))
     picture: NDArray[np.uint8] = np.rint(model * 255).astype(np.uint8).transpose(1, 2, 0)
-    picture[provenance == Provenance.NODATA] = COLOURS[Provenance.NODATA][:3]
+    picture[provenance == Provenance.NODATA] = PALETTE[Provenance.NODATA][:3]
     return picture
 
 

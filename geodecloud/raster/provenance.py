@@ -44,7 +44,7 @@ class Provenance(IntEnum):
 
 
 # Groups of codes.
-COMPUTED = (*RESTORED, Provenance.SHADOW)  # by the network, from the ground that was visible
+COMPUTED = (*RESTORED, Provenance.SHADOW)  # from the ground that was visible
 VISIBLE = (Provenance.MEASURED, *COMPUTED)  # ground of the scene's own date
 REAL = (Provenance.MEASURED, *REFERENCES)
 
@@ -86,7 +86,7 @@ MEANINGS: dict[int, tuple[str, Colour]] = {
     },
     Provenance.NODATA.value: ("nodata in the input", (90, 90, 90, 255)),
 }
-COLOURS = {code: colour for code, (_, colour) in MEANINGS.items()}
+PALETTE = {code: colour for code, (_, colour) in MEANINGS.items()}
 TEXT = (
     f"{PROVENANCE} 0 measured, 1-100 percent restored, 101 filled from the land around, "
     "102 cloud kept, beyond the fill limit, 103 relit in a cloud's shadow, 104 cloud kept, "
@@ -110,7 +110,7 @@ def legend() -> dict[str, str]:
 def style() -> str:
     """Return the QGIS style of a provenance raster, as the text of a .qml file."""
     items = ((code, *MEANINGS[code]) for code in _STYLED)
-    return pseudocolour(items, COLOURS[Provenance.NODATA])
+    return pseudocolour(items, PALETTE[Provenance.NODATA])
 
 
 def create_provenance(
@@ -129,6 +129,6 @@ def read_provenance(path: Path) -> NDArray[np.uint8]:
 def provenance_picture(provenance: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return provenance (rows, columns) in its colours: R, G, B, uint8 (rows, columns, 3)."""
     table = np.zeros((256, 3), np.uint8)
-    for code, colour in COLOURS.items():
+    for code, colour in PALETTE.items():
         table[code] = colour[:3]
     return table[provenance]

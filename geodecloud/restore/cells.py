@@ -90,9 +90,7 @@ class PooledScene:
         others, cell = self._others, self._cell
         for rows, start in sampled.runs(first, last):
             part = slice((rows.start - first) * cell, (rows.stop - first) * cell)
-            seen = dn[others.indices, part]
-            light = np.where(others.has_data(seen), others.light(seen), np.float32(np.nan))
-            cells, there = pooled(light, valid[part], cell)
+            cells, there = pooled(others.light(dn[others.indices, part]), valid[part], cell)
             kept = sampled.light[:, start : start + len(there)]
             kept[:] = np.where(there & (np.abs(cells) < _BRIGHT), cells, np.float32(np.nan))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.rows import given
-from geodecloud.restore.cells import PooledScene, cell_of
+from geodecloud.restore.cells import PooledScene
 from geodecloud.restore.coarse import DEPTH, OPACITY, SHADOW, Coarse
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.memory import MemoryPlan
@@ -30,7 +30,7 @@ def coarse_pass(
     windows: Windows,
     plan: MemoryPlan,
     add_rows: AddRows | None,
-    cell: int | None = None,
+    cell: int,
     others: OtherBands = NO_OTHERS,
 ) -> Coarse:
     """Run the network over the means of a scene's cells.
@@ -40,10 +40,9 @@ def coarse_pass(
         plan: of the memory; the coarse pass computes one row of windows at a time.
         add_rows: takes rows of the scene as the coarse answer restores them, like
             :meth:`geodecloud.restore.fill.survey.Survey.add`; None: not called.
-        cell: pixels along a side of a cell; None: that of a scene of 10 m pixels.
+        cell: pixels along a side of a cell, see :func:`~geodecloud.restore.cells.cell_of`.
         others: bands beside red, green and blue, to sample and to pass to ``add_rows``.
     """
-    cell = cell or cell_of(scene.shape)
     if cell > 1:
         windows = Windows()  # the network is trained on these; larger ones find less
     source = PooledScene(scene, network, cell, kept=add_rows is not None, others=others)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geodecloud.radiometry import MODEL_WHITE
 from geodecloud.restore.filters import Floats
-from geodecloud.restore.other_bands import COLOURS, OtherBands, cloud_depth, ground_under
+from geodecloud.restore.other_bands import COLOUR_WAVELENGTHS, OtherBands, cloud_depth, ground_under
 
 BLOCK = 8  # cells along a side: smaller than most clouds, so blocks at their edges hold clear land
 MOST_CELLS = 1 << 18  # cells to sample
@@ -142,7 +142,7 @@ def _combine(law: float, wavelength: float, sums: NDArray[np.float64]) -> float:
     fitted, without = _root(total[None])[0], _root(total - sums)
     variance = (count - 1) / count * np.square(without - without.mean()).sum()
     fitted = np.clip(fitted, 0, _MOST * max(law, 1))
-    far = abs(np.log(wavelength / COLOURS[0]))
+    far = abs(np.log(wavelength / COLOUR_WAVELENGTHS[0]))
     of_law, of_fit = 1 / (_LAW + _LAW_FAR * far) ** 2, 1 / (_FITTED**2 + variance)
     return float((of_law * law + of_fit * fitted) / (of_law + of_fit))
 

@@ -19,7 +19,6 @@ class SceneFacts:
     nodata: the DN that no restored pixel may take; None if there is none.
     pixel_metres: height and width of a pixel; None if not known.
     alpha: index of the alpha band; None if there is none.
-    masked: whether the file has a mask.
     others: the bands beside red, green and blue that may change.
     others_nodata: whether changed pixels of these bands become nodata instead of being restored.
     """
@@ -31,7 +30,6 @@ class SceneFacts:
     nodata: float | None = None
     pixel_metres: tuple[float, float] | None = None
     alpha: int | None = None
-    masked: bool = False
     others: OtherBands = NO_OTHERS
     others_nodata: bool = False
 
@@ -54,7 +52,6 @@ class SceneFacts:
             nodata=nodata,
             pixel_metres=scene.pixel_metres,
             alpha=scene.alpha - 1 if scene.alpha else None,
-            masked=scene.masked,
             others=OtherBands(others, radiometry, nodata=nodata),
             others_nodata=policy.other_bands == "nodata",
         )

@@ -27,7 +27,7 @@ from geodecloud.raster.dn import has_data
 from geodecloud.raster.wavelengths import OtherBand
 from geodecloud.restore.filters import Floats
 
-COLOURS = np.array([665, 560, 492], np.float32)  # nm, of red, green and blue
+COLOUR_WAVELENGTHS = np.array([665, 560, 492], np.float32)  # nm, of red, green and blue
 USUAL = 1.0  # exponent of a usual thin cloud; dense cloud has 0.3, smoke 2
 _EXPONENTS = (0.0, 2.5)  # bounds of the fitted exponent
 _USUAL_WEIGHT = 2.0  # of the usual exponent, in cells under cloud of depth 1
@@ -76,7 +76,10 @@ class OtherBands:
     @property
     def law(self) -> tuple[float, ...]:
         """The depth of thin cloud in each band over its depth in red, by Angstrom's law."""
-        return tuple(float((band.wavelength / COLOURS[0]) ** -self.exponent) for band in self.bands)
+        return tuple(
+            float((band.wavelength / COLOUR_WAVELENGTHS[0]) ** -self.exponent)
+            for band in self.bands
+        )
 
     @property
     def land(self) -> Floats:
@@ -85,13 +88,9 @@ class OtherBands:
         land = np.interp(wavelengths, *_LAND) / MODEL_WHITE
         return np.asarray(land, np.float32)
 
-    @np.errstate(over="ignore")  # nodata may be the largest float
     def light(self, dn: NDArray[Any]) -> Floats:
-        """Return DN of any shape in model range, unclipped: reflectance 0.275 is 1."""
-        light = dn.astype(np.float32)
-        light -= np.float32(self.radiometry.black)
-        light /= np.float32(self.radiometry.span)
-        return light
+        """Return DN of any shape in model range, unclipped; NaN where they are no data."""
+        return np.where(self.has_data(dn), self.radiometry.unclipped(dn), np.float32(np.nan))
 
     def has_data(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where the DN of a band, of any shape, are data."""
@@ -121,7 +120,7 @@ class OtherBands:
         A shadow has the light of the sky, and a fraction of the sun's that is equal in all bands.
         """
         lit = np.maximum(restored, np.float32(1e-3))
-        sky = _sky(COLOURS).reshape(3, *[1] * (seen.ndim - 1))
+        sky = _sky(COLOUR_WAVELENGTHS).reshape(3, *[1] * (seen.ndim - 1))
         sun = np.clip((seen / lit - sky) / (1 - sky), 0, 1).mean(axis=0)
         out = np.empty_like(light)
         for new, old, band in zip(out, light, self.bands, strict=True):
@@ -147,8 +146,9 @@ class OtherBands:
         changed = (before != after).any(axis=0)
         if not changed.any():
             return out
-        seen, restored = (self.light(colours[:, changed]) for colours in rgb)
-        light = self.light(out[:, changed])
+        unclipped = self.radiometry.unclipped
+        seen, restored = (unclipped(colours[:, changed]) for colours in rgb)
+        light = unclipped(out[:, changed])
         new = self.grounds(light, seen, restored)
         in_shadow = shadow[changed]
         if in_shadow.any():
@@ -176,7 +176,9 @@ def cloud_depth(seen: Floats, ground: Floats, exponent: float) -> Floats:
     """
     reflected = np.clip(_reflected(seen, ground), 0, np.float32(_MOST_REFLECTED))
     depth = reflected / (1 - reflected)
-    red, green, blue = (COLOURS / COLOURS[0]) ** np.float32(exponent) / np.float32(3)
+    red, green, blue = (COLOUR_WAVELENGTHS / COLOUR_WAVELENGTHS[0]) ** np.float32(
+        exponent
+    ) / np.float32(3)
     mean: Floats = red * depth[0] + green * depth[1] + blue * depth[2]
     return mean
 
@@ -212,7 +214,7 @@ def fit_exponent(cells: Iterator[tuple[Floats, Floats, Floats]]) -> float:
     Args:
         cells: seen and restored light, float32 (3, ...) in model range, and opacity (...).
     """
-    logs = np.log(COLOURS / COLOURS[0])
+    logs = np.log(COLOUR_WAVELENGTHS / COLOUR_WAVELENGTHS[0])
     logs -= logs.mean()
     counts = np.zeros(_STEPS)
     for seen, restored, opacity in cells:
@@ -240,4 +242,4 @@ def fit_exponent(cells: Iterator[tuple[Floats, Floats, Floats]]) -> float:
 
 def _sky(wavelengths: Any) -> Any:
     """Return the fraction of the light that comes from the sky, at these wavelengths in nm."""
-    return np.float32(_SKY) * (wavelengths / COLOURS[0]) ** np.float32(-_SKY_EXPONENT)
+    return np.float32(_SKY) * (wavelengths / COLOUR_WAVELENGTHS[0]) ** np.float32(-_SKY_EXPONENT)

@@ -91,7 +91,6 @@ class SurveyFeed:
         if self._others:
             # The cloud's exponent is not known yet; it matters little, as visible land is clear.
             ground = self._others.grounds(self._others.light(dn[3:]), seen, light)
-            ground[~self._others.has_data(dn[3:])] = np.nan
             light = np.concatenate([light, ground])
         self._add_rows(first, light, weight)
 

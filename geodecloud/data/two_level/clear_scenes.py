@@ -89,8 +89,7 @@ def _read(
             dn, valid = scene.read(rows.start, rows.stop)
             rgb = dn[scene.rgb]
             clear[rows] = valid & ~is_doubtful(rgb)
-            model = (rgb.astype(np.float32) - radiometry.black) / radiometry.span
-            model = radiometry.to_network(np.where(valid, model, 0).astype(np.float32))
+            model = radiometry.to_network(np.where(valid, radiometry.unclipped(rgb), 0))
             light[:, rows] = np.clip(np.rint(model * UNIT), 0, 65535)
         for mask in masks:
             _hide(clear, read_hidden(mask, scene))

@@ -55,8 +55,7 @@ class Pair:
         lights, valid = [], []
         for scene, radiometry in zip((self.cloudy, self.clear), self.radiometry, strict=True):
             dn, is_valid = scene.read(top, top + SIDE)
-            light = dn[scene.rgb].astype(np.float32) - np.float32(radiometry.black)
-            lights.append(np.where(is_valid, light / np.float32(radiometry.span), 0))
+            lights.append(np.where(is_valid, radiometry.unclipped(dn[scene.rgb]), 0))
             valid.append(is_valid)
         return lights[0], lights[1], valid[0] & valid[1]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.raster.provenance import COLOURS, RESTORED, Provenance, legend
+from geodecloud.raster.provenance import PALETTE, RESTORED, Provenance, legend
 from geodecloud.raster.report.html import as_text, percent
 from geodecloud.raster.style import Colour
 
@@ -23,8 +23,8 @@ def _colour(code: int) -> str:
     if code == Provenance.MEASURED:
         return "var(--measured)"
     if code == RESTORED[0]:
-        return f"linear-gradient(to right, {_css(COLOURS[code])}, {_css(COLOURS[RESTORED[-1]])})"
-    return _css(COLOURS[code])
+        return f"linear-gradient(to right, {_css(PALETTE[code])}, {_css(PALETTE[RESTORED[-1]])})"
+    return _css(PALETTE[code])
 
 
 def _css(colour: Colour) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from geodecloud.errors import OutputError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.preview import picture_of
-from geodecloud.raster.provenance import COLOURS, Provenance
+from geodecloud.raster.provenance import PALETTE, Provenance
 from geodecloud.raster.style import Colour
 
 LONGEST = 4000  # pixels of a picture's longer side
@@ -36,7 +36,7 @@ def _by_percent(colour: Colour) -> dict[int, Colour]:
 
 
 _PALETTES: dict[str, Mapping[int, Colour]] = {
-    "provenance": {code: colour for code, colour in COLOURS.items() if code != Provenance.NODATA},
+    "provenance": {code: colour for code, colour in PALETTE.items() if code != Provenance.NODATA},
     "opacity": _by_percent(OPACITY),
     "shadow": _by_percent(SHADOW),
 }

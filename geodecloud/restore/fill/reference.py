@@ -140,9 +140,7 @@ class ReferenceImage:
     def _read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         dn, valid = self._scene.read(first, last)
         valid &= has_data(dn[self._own[3:]], self._scene.nodata).all(axis=0)
-        with np.errstate(invalid="ignore", over="ignore"):  # nodata may be the largest float
-            own = dn[self._own].astype(np.float32) - np.float32(self._radiometry.black)
-        return np.where(valid, own / np.float32(self._radiometry.span), 0), valid
+        return np.where(valid, self._radiometry.unclipped(dn[self._own]), 0), valid
 
 
 def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
