@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geodecloud.errors import UsageError, recorded_warnings
+from geodecloud.errors import BandsWarning, UsageError, recorded_warnings, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.counts import Counts
@@ -30,7 +30,7 @@ from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
-from geodecloud.raster.wavelengths import OtherBand, find_other_bands
+from geodecloud.raster.wavelengths import OtherBand, find_other_bands, kept_unknown
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.coarse import coarse_bytes, for_fine_pass, with_cloud_spectrum
 from geodecloud.restore.coarse_pass import coarse_pass
@@ -174,9 +174,14 @@ def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
     if settings.policy.other_bands == "keep":
         return ()
     found = find_other_bands(scene, settings.reading.wavelengths)
-    kept = scene.dataset.count - 3 - len(found) - bool(scene.alpha)
-    if kept and settings.reading.wavelengths is None:
-        log.info("%s: %d bands of unknown wavelength are kept as they are", scene.path, kept)
+    kept = kept_unknown(scene, found) if settings.reading.wavelengths is None else []
+    if kept:
+        warn(
+            BandsWarning,
+            f"{scene.path}: {'bands' if len(kept) > 1 else 'band'} {', '.join(kept)} will keep all "
+            "cloud, as no wavelength is known; give `wavelengths`, 0 for bands that show no "
+            "ground, or `other_bands` keep",
+        )
     return found
 
 

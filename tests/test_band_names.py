@@ -10,6 +10,7 @@ from geodecloud.errors import BandsWarning, SceneError, UsageError
 from geodecloud.raster.bands import colour_of_file
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.source import find_source
+from geodecloud.raster.wavelengths import find_other_bands
 from geodecloud.settings import Reading
 from tests.conftest import noise, write_scene
 
@@ -50,11 +51,36 @@ def scene_of(path, names, colours=None, **tags):
         (("green_red_ratio", "red", "green", "blue"), (2, 3, 4)),
         (("T33UXQ_20210410T102021_B04_60m", "B03_60m", "B02_60m", "B8A"), (1, 2, 3)),
         (("band_4", "Band 3", "band2"), (1, 2, 3)),
+        (("Band 1 (Blue)", "Band 2 (Green)", "Band 3 (Red)", "Band 4 (NIR)"), (3, 2, 1)),
+        (("B1: Blue", "B2: Green", "B3: Red", "B4: NIR"), (3, 2, 1)),
+        (("1 - Blue", "2 - Green", "3 - Red"), (3, 2, 1)),
+        (("2023-07-05_B02", "2023-07-05_B03", "2023-07-05_B04"), (3, 2, 1)),
+        (("0_B2", "0_B3", "0_B4", "0_B8"), (3, 2, 1)),
+        (("B02.tif", "B03.tif", "B04.tif"), (3, 2, 1)),
+        (("B1", "B2", "B3", "B4", "B5", "B7"), (3, 2, 1)),
+        (("B01", "B02", "B03", "B04"), (4, 3, 2)),
     ],
 )
 def test_names_of_sensors_and_programs_are_known(tmp_path, names, bands):
     with open_scene(scene_of(tmp_path / "s.tif", names)) as scene:
         assert (scene.bands, scene.bands_from) == (bands, "by description")
+
+
+def test_stated_wavelengths_tell_the_colours(tmp_path):
+    for names in (
+        ("492 nm", "560 nm", "665 nm", "842 nm"),
+        ("0.49 um", "0.56 um", "0.66 um", "0.84 um"),
+    ):
+        with open_scene(scene_of(tmp_path / "s.tif", names)) as scene:
+            assert (scene.bands, scene.bands_from) == ((3, 2, 1), "by wavelength")
+            assert [round(one.wavelength, -1) for one in find_other_bands(scene)] == [840]
+    path = scene_of(tmp_path / "tagged.tif", (None,) * 5)
+    with rasterio.open(path, "r+") as file:
+        for band, micrometres in enumerate((0.443, 0.49, 0.56, 0.665, 0.865), start=1):
+            file.update_tags(band, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=micrometres)
+    with open_scene(path) as scene:
+        assert scene.bands == (4, 3, 2)
+        assert [one.wavelength for one in find_other_bands(scene)] == pytest.approx([443, 865])
 
 
 @pytest.mark.parametrize(
@@ -72,6 +98,10 @@ def test_old_landsats_have_red_in_band_three(tmp_path, file, tags):
         ("B04_20220101", "B04_20220201", "B03", "B02"),
         ("B4_mean", "B4_median", "B3", "B2"),
         ("red", "green", "nir"),  # blue is not there
+        ("B4_count", "B3_min", "x"),
+        ("Bleu", "Vert", "Rouge", "PIR"),
+        ("B1", "B2", "B3", "B4"),  # of Landsat 7 or of Landsat 8
+        ("SR_B1", "SR_B2", "SR_B3", "SR_B4"),
         (None,) * 5,
         ("Band 1", "Band 2", "Band 3", "Band 4", "Band 5"),  # counted, not named
     ],
@@ -85,7 +115,7 @@ def test_where_names_leave_it_open_bands_are_asked_for(tmp_path, names):
 
 
 def test_up_to_four_bands_without_names_are_assumed_with_a_warning(tmp_path):
-    for names in ((None,) * 4, ("Band 1", "Band 2", "Band 3"), ("B4_count", "B3_min", "x")):
+    for names in ((None,) * 4, ("Band 1", "Band 2", "Band 3"), ("x_1", "x_2", "x_3", "x_4")):
         path = scene_of(tmp_path / "s.tif", names)
         with pytest.warns(BandsWarning, match="`bands`"), open_scene(path) as scene:
             assert scene.bands == (1, 2, 3)
@@ -103,6 +133,8 @@ def test_planetscope_is_known_by_its_file(tmp_path):
         path = scene_of(tmp_path / f"2022_3B_AnalyticMS_SR_{count}b.tif", (None,) * count)
         with open_scene(path) as scene:
             assert scene.bands == bands
+            assert len(find_other_bands(scene)) == count - 3
+            assert find_other_bands(scene)[-1].wavelength == 865
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Bands beside red, green and blue are restored by their thin cloud, and never change them."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 import rasterio
@@ -348,6 +351,16 @@ def _is(values, nodata):
         (("B4", "B3", "B2", "B5", "B9", "B10"), "LC08_L1TP.tif", {3: 865}),
         (("B04", "B03", "B02", "B05"), "HLS.L30.T18.tif", {3: 865}),
         (("blue", "green", "red", "nir"), "x.tif", {3: 842}),
+        (("B2", "B3", "B4", "B8"), "x.tif", {3: 833}),
+        (("B2", "B3", "B4", "B8", "B11"), "x.tif", {3: 833, 4: 1614}),
+        (("B02_median", "B03_median", "B04_median", "B08_median"), "x.tif", {3: 833}),
+        (("T18SVG_B02", "T18SVG_B03", "T18SVG_B04", "T18SVG_B08"), "x.tif", {3: 833}),
+        (("S2_B02_10m", "S2_B03_10m", "S2_B04_10m", "S2_B08_10m"), "x.tif", {3: 833}),
+        (("S2A_B2", "S2A_B3", "S2A_B4", "S2A_B8"), "x.tif", {3: 833}),
+        (("blue_p50", "green_p50", "red_p50", "nir_p50"), "x.tif", {3: 842}),
+        (("0_B2", "0_B3", "0_B4", "0_B8"), "x.tif", {3: 833}),
+        (("b", "g", "r", "n"), "x.tif", {3: 842}),
+        (("B1", "B2", "B3", "B4", "B5", "B7"), "x.tif", {3: 840, 4: 1676, 5: 2223}),
         (
             ("red", "green", "blue", "rededge1", "nir08", "swir16", "scl"),
             "x.tif",
@@ -392,6 +405,31 @@ def test_a_band_of_another_scale_is_not_understood(tmp_path):
         out.scales = (1, 1, 1, 0.1)
     with open_scene(path) as scene:
         assert find_other_bands(scene) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (("red", "green", "blue", None), "band 4 will"),
+        (
+            ("red", "green", "blue", "b5", "SCL", "B8_count", "sunAzimuth", "x"),
+            r"bands 4 \(b5\), 8",
+        ),
+        (("red", "green", "blue", "nir", "B10, 1375 nm", "QA60"), None),
+    ],
+)
+def test_bands_that_keep_their_cloud_are_named(cloudy, names, kept):
+    dn = noise((len(names), 64, 64)) // 8 + 500
+    path = named(write_scene(cloudy.parent / "x.tif", dn), names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        restore(path, "out", scale=10_000, offset=0)
+        restore(path, "kept", scale=10_000, offset=0, other_bands="keep")
+    found = [
+        str(one.message) for one in caught if issubclass(one.category, geodecloud.BandsWarning)
+    ]
+    assert len(found) == bool(kept)
+    assert all(re.search(kept, message) for message in found)
 
 
 def test_nodata_needs_a_value(tmp_path):

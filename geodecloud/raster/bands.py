@@ -14,17 +14,28 @@ STACK_BANDS: Bands = (1, 2, 3)  # of files of one band each, as vrt.vrt_of stack
 COLOURS = ("red", "green", "blue")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _MOST_UNNAMED = 4  # most unnamed bands whose first three are taken for red, green and blue
+_CENTRES = (665.0, 560.0, 490.0)  # nm, of red, green and blue
+_NEAR = 35.0  # nm from the centre within which a wavelength is that colour's
 
 # Numbers of red, green and blue: of most sensors (Sentinel-2, Landsat 8 and 9, HLS), of Landsat 4
 # to 7, and of MODIS, whose bands are named sur_refl_b01.
 _OLI, _TM, _MODIS = (4, 3, 2), (3, 2, 1), (1, 4, 3)
 _TM_NAME = re.compile(r"(?:^|[/\\])L[TE]0[4-7]_|LANDSAT[-_ ]?[4-7]\b", re.IGNORECASE)
 _PLATFORM_TAGS = ("SPACECRAFT_ID", "SATELLITE", "PLATFORM", "SPACECRAFT", "SENSOR_ID")
+# The first bands of Landsat 4 to 7; newer satellites have a coastal band before them.
+_FIRST_BANDS = range(1, 6)
 # PlanetScope files of four and of eight bands, which do not always name their bands.
 _PLANETSCOPE = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
 _PLANETSCOPE_BANDS: dict[int, Bands] = {4: (3, 2, 1), 8: (6, 4, 2)}
 
+PLANETSCOPE_ORDER = "by PlanetScope's order"
+
 _NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
+_IN_NM = re.compile(r"(?i)(?<![\d.])(\d{3,4}(?:\.\d+)?)\s*(?:nm|nanomet)")
+_IN_UM = re.compile(r"(?i)(?<![\d.])(\d?\.\d+)\s*(?:um|µm|micromet)")
+_WAVELENGTH_TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
+_DATE = re.compile(r"(?<!\d)(\d{4})[-_](\d\d)[-_](\d\d)(?!\d)")
+_COUNT = re.compile(r"(?:b|band)?\d{1,2}")  # before a name: "Band 1 (Blue)", "0_B2"
 # Words beside a band's name that do not change which band it is: level, resolution, wavelength,
 # sensor, tile and date. Any other word means another quantity: "green_i", "red edge", "B4_count",
 # "Red_stdDev".
@@ -32,7 +43,11 @@ _SAME_BAND = re.compile(
     r"sr|toa|boa|toc|boc|nbart?|sur|refl|surface|reflectance|rho|rhot|rhos|dn|radiance|band|"
     r"central|wavelength|nm|um|µm|lambda|sentinel|landsat|hls|hls[ls]30|planetscope|msi|oli|etm|tm|"
     r"s2[abc]?|s30|l30|l[ceto]?0?[4-9]|l[12][acg]|l[12]sp|l1tp|l1gt|c2|0[12]|t[12]|rt|\d{7}t\d+|"
-    r"\d+m|\d{3,4}(?:\.\d+)?(?:nm)?|0?\.\d+(?:um|µm)?|t?\d\d[a-z]{3}|\d{6,8}(?:t\d{6})?"
+    r"tiff?|jp2|\d+m|\d{3,4}(?:\.\d+)?(?:nm)?|0?\.\d+(?:um|µm)?|t?\d\d[a-z]{3}|\d{6,8}(?:t\d{6})?"
+)
+_NEW_SENSOR = re.compile(
+    r"(?i)(?<![A-Z0-9])(?:S2[ABCD]?|MSIL?[12]|MSI|[SL]30|L[CO]0?[89])(?![A-Z0-9])"
+    r"|SENTINEL[-_ ]?2|LANDSAT[-_ ]?[89]|(?<![A-Z0-9])B0\d(?!\d)|_T\d\d[A-Z]{3}(?![A-Z0-9])"
 )
 _OTHER_BANDS = ("coastal", "edge", "rededge", "yellow", "nir", "swir", "thermal", "near")
 COMPOSITE = 2  # looseness of a composite's name, see colour_of
@@ -56,19 +71,45 @@ class BandNames:
     tags: Mapping[str, str] | None = None
 
     @property
+    def stated(self) -> str:
+        """The raster's name, its bands' names and its tags, in one text."""
+        names = (name or "" for name in self.names)
+        return " ".join((self.file, *names, *(f"{k}={v}" for k, v in (self.tags or {}).items())))
+
+    @property
     def numbers(self) -> Bands:
         """Band numbers of red, green and blue in names like B4, by the sensor."""
-        found = [(self.tags or {}).get(key, "") for key in _PLATFORM_TAGS]
-        if any(_TM_NAME.search(text) for text in (self.file, *found)):
+        if self._is_old_landsat:
             return _TM
         words = [words_of(name or "") for name in self.names]
-        numbers = [int(m[1]) for one in words for word in one if (m := _NUMBER.fullmatch(word))]
         if any(one[:2] == ["sur", "refl"] for one in words):
             return _MODIS
         # Landsat 4 to 7 have reflective bands 1 to 5 and 7; a cut of red, green and blue has 3.
+        numbers = self._numbers
         landsat = any({"sr", "toa"} & set(one) for one in words)
-        of_tm = 7 in numbers and not {6, 8, 9} & set(numbers)
-        return _TM if landsat and (of_tm or set(numbers) == {1, 2, 3}) else _OLI
+        of_tm = numbers == {1, 2, 3, 4, 5, 7} or (
+            landsat and ((7 in numbers and not {6, 8, 9} & numbers) or numbers == {1, 2, 3})
+        )
+        return _TM if of_tm else _OLI
+
+    @property
+    def may_be_old_landsat(self) -> bool:
+        """Whether B4 may be red of a new satellite, or near infrared of Landsat 4 to 7."""
+        if not {1, 2, 3, 4} <= self._numbers <= set(_FIRST_BANDS) or self.numbers == _MODIS:
+            return False
+        named = any(set(COLOURS) & set(words_of(name or "")) for name in self.names)
+        return not (named or self._is_old_landsat or is_new_sensor(self.stated))
+
+    @property
+    def _is_old_landsat(self) -> bool:
+        found = [(self.tags or {}).get(key, "") for key in _PLATFORM_TAGS]
+        return any(_TM_NAME.search(text) for text in (self.file, *found))
+
+    @property
+    def _numbers(self) -> set[int]:
+        """The numbers of names like B4."""
+        words = (word for name in self.names for word in words_of(name or ""))
+        return {int(match[1]) for word in words if (match := _NUMBER.fullmatch(word))}
 
 
 def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Bands, str]:
@@ -97,7 +138,15 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
     stated = BandNames(dataset.descriptions, dataset.colorinterp, name, dataset.tags())
     by_name = _by_name(stated)
     if bands := _distinct(by_name):
+        if stated.may_be_old_landsat:
+            raise UsageError(
+                f"{name}: its bands 1 to 4 are blue, green, red and near infrared of Landsat 4 to "
+                "7, or coastal, blue, green and red of newer satellites; give `bands`, 3,2,1 or "
+                "4,3,2"
+            )
         return bands, "by description"
+    if bands := _by_wavelength(dataset):
+        return bands, "by wavelength"
     by_colour = [
         stated.interpretations.index(colour) + 1 if colour in stated.interpretations else None
         for colour in _INTERPRETATIONS
@@ -107,8 +156,8 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
         return bands, "by colour interpretation"
     colours = [colour for colour in stated.interpretations if colour != ColorInterp.alpha]
     if _PLANETSCOPE.search(name) and len(colours) in _PLANETSCOPE_BANDS:
-        return _PLANETSCOPE_BANDS[len(colours)], "by PlanetScope's order"
-    if len(colours) > _MOST_UNNAMED or any(by_name):
+        return _PLANETSCOPE_BANDS[len(colours)], PLANETSCOPE_ORDER
+    if len(colours) > _MOST_UNNAMED or any(by_name) or _are_named(stated.names):
         raise UsageError(
             f"{name}: does not say which of its {len(colours)} bands are red, green and blue; give "
             "`bands`"
@@ -133,6 +182,10 @@ def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
         2 for composites.
     """
     words = words_of(name)
+    named = [index for index, word in enumerate(words) if word in COLOURS]
+    if len(named) == 1 and all(_COUNT.fullmatch(word) for word in words[: named[0]]):
+        words = words[named[0] :]  # "Band 1 (Blue)": the bands are counted, and named
+    words = without_count(words)
     found = {index: colour for index, word in enumerate(words) if (colour := _core(word, numbers))}
     colours = set(found.values())
     if len(colours) != 1:
@@ -176,8 +229,65 @@ def _core(word: str, numbers: Bands) -> int | None:
 
 def words_of(name: str) -> list[str]:
     """Return the words of a name in lower case; "band 4" is one word."""
-    joined = re.sub(r"\bband[ _-]*(?=\d)", "band", name.strip().lower())
+    joined = re.sub(r"\bband[ _-]*(?=\d)", "band", _DATE.sub(r"\1\2\3", name.strip().lower()))
     return re.findall(r"\d+\.\d+(?:[a-zµ]+)?|[a-z0-9µ]+", joined)
+
+
+def without_count(words: list[str]) -> list[str]:
+    """Return the words of a band's name without a count before it, as in "0_B2"."""
+    counts = len(words) > 1 and words[0].isdigit() and len(words[0]) <= 2
+    return words[1:] if counts else words
+
+
+def is_composite(word: str) -> bool:
+    """Return whether a word beside a band's name says that it is composed of many dates."""
+    return bool(_COMPOSITE.fullmatch(word))
+
+
+def is_new_sensor(text: str) -> bool:
+    """Return whether a text names Sentinel-2, Landsat 8 or 9, or HLS, or numbers bands as B04."""
+    return bool(_NEW_SENSOR.search(text))
+
+
+def stated_wavelength(dataset: Any, band: int) -> float | None:
+    """Return the wavelength in nm that a band's tags or name state; None: they do not."""
+    tags = {**dataset.tags(band), **dataset.tags(band, ns="IMAGERY")}
+    stated = {key.upper(): value for key, value in tags.items()}
+    for key in _WAVELENGTH_TAGS:
+        try:
+            value = float(stated[key])
+        except (KeyError, ValueError):
+            continue
+        return value * 1000 if value < 100 else value  # µm, or nm
+    return wavelength_in(dataset.descriptions[band - 1] or "")
+
+
+def wavelength_in(name: str) -> float | None:
+    """Return the wavelength in nm that a name states with its unit; None: it does not."""
+    for pattern, factor in ((_IN_NM, 1.0), (_IN_UM, 1000.0)):
+        if match := pattern.search(name):
+            return float(match[1]) * factor
+    return None
+
+
+def _by_wavelength(dataset: Any) -> Bands | None:
+    """Return the bands nearest the wavelengths of red, green and blue; None: one is not there."""
+    stated = {band: nm for band in dataset.indexes if (nm := stated_wavelength(dataset, band))}
+    found: list[int | None] = []
+    for centre in _CENTRES:
+        far = {band: abs(nm - centre) for band, nm in stated.items()}
+        band = min(far, key=far.__getitem__, default=None)
+        found.append(band if band and far[band] <= _NEAR else None)
+    return _distinct(found)
+
+
+def _are_named(names: Sequence[str | None]) -> bool:
+    """Return whether all bands have names that are more than a common word and a count."""
+    counted = re.compile(r"(?i)(.*?)[ _.-]*0*(\d+)\Z")
+    matches = [counted.match(name or "") for name in names]
+    if all(match and int(match[2]) == i for i, match in enumerate(matches, 1)):
+        return len({match[1] for match in matches if match}) > 1
+    return all(names)
 
 
 def _by_name(stated: BandNames) -> list[int | None]:

@@ -183,6 +183,8 @@ def _band_of(stem: str, numbers: Any) -> tuple[str, float] | None:
     """Return a band's name and wavelength by its file name, which may begin with other words."""
     words = words_of(stem)
     for first in range(len(words)):
+        if words[first].isdigit():  # no part of the band's name
+            continue
         wavelength = wavelength_of("_".join(words[first:]), numbers)
         if wavelength and shows_ground(wavelength):
             name = "".join(word for word in words[first:] if not is_same_band(word))

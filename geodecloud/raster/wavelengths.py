@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from geodecloud.errors import UsageError
-from geodecloud.raster.bands import BandNames, is_same_band, words_of
+from geodecloud.raster.bands import (
+    PLANETSCOPE_ORDER,
+    BandNames,
+    is_composite,
+    is_same_band,
+    stated_wavelength,
+    wavelength_in,
+    without_count,
+    words_of,
+)
 
 
 def _by_name(table: str) -> dict[str, float]:
@@ -33,12 +42,19 @@ _NAMED = _by_name(
     "1610 swir swir1 swir16; 2200 swir2 swir22 swir3"
 )
 _NAMES = sorted(_NAMED, key=len, reverse=True)
+# PlanetScope's bands by their number, Planet: "Understanding PlanetScope Instruments".
+_PLANETSCOPE = {4: (490, 565, 665, 865), 8: (443, 490, 531, 565, 610, 665, 705, 865)}
 _SENTINEL_WORDS = re.compile(r"(?i)\bS2[ABC]?_|SENTINEL-?_?2|MSIL?[12]|\bMSI\b|S30|_T\d\d[A-Z]{3}")
 _LANDSAT_WORDS = re.compile(r"(?i)\bL[COE]0?[789]_|LANDSAT|L30\b|\bOLI\b")
-_IN_NM = re.compile(r"(?i)(?<![\d.])(\d{3,4}(?:\.\d+)?)\s*(?:nm|nanomet)")
-_IN_UM = re.compile(r"(?i)(?<![\d.])(\d?\.\d+)\s*(?:um|µm|micromet)")
 _NUMBER = re.compile(r"(?:b|band)0*(\d{1,2}a?)")
-_TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
+# Words in the names of bands that show no ground: classes, quality, angles, air, heat, indices.
+_NO_GROUND = re.compile(
+    r"(?:^|_)(?:scl|qa\w*|\w*mask\d?|udm\d?|clouds?|shadows?|snow|prob\w*|cld\w*|conf\w*|"
+    r"quality|flags?|bits?|class\w*|labels?|angles?|\w*zenith|\w*azimuth|view|sun|aot|aod|wvp|ozone|water|cirrus|"
+    r"thermal|tirs?\d?|lwir\d?|mwir|temp\w*|lst|st|bt|emiss\w*|radsat|nd\w\w|savi|evi\d?|dem|elev\w*|"
+    r"height|slope|aspect|count|std\w*|var\w*|min|max|ratio|date|doy|time|pan|panchromatic|alpha|"
+    r"b10|b0?9|b11st)(?:_|$)"
+)
 _SHORTEST, _LONGEST = 400, 2500  # nm; the range of sunlight that the ground reflects
 NEAR_INFRARED = (760.0, 900.0)  # nm, as of NDVI
 _SAME = 30.0  # nm between the same bands of two sensors
@@ -90,11 +106,33 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
     numbers = numbers_of(names)
     found = []
     for band in others:
-        wavelength: float | None = _of_tags(dataset, band)
+        wavelength = stated_wavelength(dataset, band)
         wavelength = wavelength or wavelength_of(names.names[band - 1] or "", numbers)
+        if scene.bands_from == PLANETSCOPE_ORDER:
+            wavelength = _PLANETSCOPE[dataset.count][band - 1]
         if wavelength and shows_ground(wavelength) and _has_scale_of_red(scene, band):
             found.append(OtherBand(band - 1, wavelength))
     return tuple(found)
+
+
+def kept_unknown(scene: Any, found: Iterable[OtherBand]) -> list[str]:
+    """Return the bands, in words, that may show the ground and keep their cloud.
+
+    Args:
+        found: the bands that are restored.
+    """
+    dataset, known = scene.dataset, {one.index + 1 for one in found}
+    kept = []
+    for band in dataset.indexes:
+        name = dataset.descriptions[band - 1] or ""
+        if band in (*scene.bands, scene.alpha, *known):
+            continue
+        if _NO_GROUND.search("_".join(words_of(name))):
+            continue
+        if (nm := stated_wavelength(dataset, band)) and not shows_ground(nm):
+            continue
+        kept.append(f"{band} ({name})" if name else str(band))
+    return kept
 
 
 def same_band(bands: Iterable[OtherBand], wavelength: float) -> OtherBand | None:
@@ -115,25 +153,26 @@ def wavelength_of(name: str, numbers: Mapping[str, float] | None = None) -> floa
     Args:
         numbers: wavelengths of names like B8, by number; None: such names mean nothing.
     """
-    for pattern, factor in ((_IN_NM, 1.0), (_IN_UM, 1000.0)):
-        if match := pattern.search(name):
-            return float(match[1]) * factor
-    words = words_of(name)
-    found, rest = set(), []
+    if stated := wavelength_in(name):
+        return stated
+    words = without_count(words_of(name))
+    if words == ["n"]:  # as in R, G, B, N
+        return float(_NAMED["nir"])
+    found = set()
     joined = "_".join(words)
     for known in _NAMES:  # the longest name first: "red edge 1" is no "red"
         spelling = r"_?".join(known)
         if match := re.search(rf"(?:^|_){spelling}(?:_|$)", joined):
             found.add(float(_NAMED[known]))
-            rest = [word for word in (joined[: match.start()], joined[match.end() :]) if word]
-            words = [word for part in rest for word in part.split("_") if word]
+            parts = (joined[: match.start()], joined[match.end() :])
+            words = [word for part in parts for word in part.split("_") if word]
             break
     for word in list(words):
         if match := _NUMBER.fullmatch(word):
             words.remove(word)
             if not found and numbers and match[1] in numbers:
                 found.add(numbers[match[1]])
-    if len(found) != 1 or not all(map(is_same_band, words)):
+    if len(found) != 1 or not all(is_same_band(word) or is_composite(word) for word in words):
         return None
     return found.pop()
 
@@ -143,29 +182,19 @@ def numbers_of(names: BandNames) -> Mapping[str, float] | None:
     by_colour = {(3, 2, 1): _TM, (1, 4, 3): _MODIS}.get(names.numbers)
     if by_colour:
         return by_colour
-    stated = " ".join((names.file, *(f"{k}={v}" for k, v in (names.tags or {}).items())))
+    stated = names.stated
     words = [words_of(name or "") for name in names.names]
     numbers = {match[1] for one in words for word in one if (match := _NUMBER.fullmatch(word))}
-    padded = any(re.search(r"(?i)\bB0\d", name or "") for name in names.names)
+    padded = any(re.search(r"(?i)(?<![A-Z0-9])B0\d", name or "") for name in names.names)
+    # Landsat's band 8 is panchromatic, of another resolution, and seldom beside these bands.
+    eighth = {"2", "3", "4", "8"} <= numbers and not {"5", "6", "7", "9", "10"} & numbers
     surface = any("sr" in one for one in words)  # SR_B5 is Landsat's
     landsat = surface or bool(_LANDSAT_WORDS.search(stated))
-    sentinel = bool({"8a", "12"} & numbers) or bool(_SENTINEL_WORDS.search(stated)) or padded
+    sentinel = bool({"8a", "12"} & numbers) or bool(_SENTINEL_WORDS.search(stated))
+    sentinel |= padded or eighth
     if landsat:
         return _OLI
     return _SENTINEL_2 if sentinel else {"1": 443}
-
-
-def _of_tags(dataset: Any, band: int) -> float | None:
-    """Return the wavelength in nm that a band's tags state; None: they do not."""
-    tags = {**dataset.tags(band), **dataset.tags(band, ns="IMAGERY")}
-    stated = {key.upper(): value for key, value in tags.items()}
-    for key in _TAGS:
-        try:
-            value = float(stated[key])
-        except (KeyError, ValueError):
-            continue
-        return value * 1000 if value < 100 else value  # µm, or nm
-    return None
 
 
 def _has_scale_of_red(scene: Any, band: int) -> bool:
