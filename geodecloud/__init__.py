@@ -232,7 +232,8 @@ def mask_file(
     from geodecloud.masking import mask_scene
 
     chosen = _with_options(settings, options)
-    return mask_scene(src, Path(dst), _load(model, device, precision, chosen), chosen)
+    predictor = _load(model, device, precision, chosen)
+    return mask_scene(src, Path(dst), predictor, chosen, model_name=predictor.name)
 
 
 def cloud_mask(

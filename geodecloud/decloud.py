@@ -24,6 +24,7 @@ from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.counts import Counts
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.mask import open_mask
+from geodecloud.raster.origin import refuse_restored
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.profile import output_block
 from geodecloud.raster.provenance import MOST_REFERENCES
@@ -122,6 +123,8 @@ def decloud_scene(
         open_references(scene, others := find_others(scene, settings), settings) as references,
         Outputs(scene, dst, settings.output, input_files(scene, settings), others) as outputs,
     ):
+        if not reading.force:
+            refuse_restored(scene, "give the scene as measured, or `force` to run anyway")
         refuse_impossible(scene, settings, outputs.nodata)
         network = network_of(predict, calibrate(scene, reading))
         facts = SceneFacts.of(scene, network.radiometry, outputs.unwritten, others, policy)

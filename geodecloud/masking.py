@@ -18,6 +18,7 @@ from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.cloud_mask import CloudClass, create_cloud_mask, style
 from geodecloud.raster.extra_bands import NONE
 from geodecloud.raster.gdal import gdal_resources
+from geodecloud.raster.outputs import origin_tags
 from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src, has_extra_bands
@@ -73,6 +74,7 @@ def mask_scene(
     predict: Predict,
     settings: Settings | None = None,
     *,
+    model_name: str = "",
     progress: Progress | None = None,
 ) -> MaskReport:
     """Write the cloud mask of the scene ``src`` into the new file ``dst``.
@@ -82,6 +84,7 @@ def mask_scene(
     Args:
         src: a raster, product or set of bands, see :func:`geodecloud.raster.source.find_source`.
         predict: the network, see :data:`geodecloud.restore.patches.Predict`.
+        model_name: for the mask's tags.
         progress: called with (rows done, total rows).
 
     Raises:
@@ -106,6 +109,7 @@ def mask_scene(
             files.add(beside).write_text(style(), "utf-8")
         counts = np.zeros(256, np.int64)
         with create_cloud_mask(scene, path, output) as writer:
+            writer.tag(origin_tags(scene, settings.to_json(), model_name))
             for rows, classes in _classified(scene, predict, settings):
                 writer.write(classes[None])
                 counts += np.bincount(classes.ravel(), minlength=256)

@@ -100,6 +100,7 @@ def test_old_landsats_have_red_in_band_three(tmp_path, file, tags):
         ("red", "green", "nir"),  # blue is not there
         ("B4_count", "B3_min", "x"),
         ("Bleu", "Vert", "Rouge", "PIR"),
+        ("B12", "B40", "B11", "B20"),
         ("B1", "B2", "B3", "B4"),  # of Landsat 7 or of Landsat 8
         ("SR_B1", "SR_B2", "SR_B3", "SR_B4"),
         (None,) * 5,

@@ -116,7 +116,7 @@ def test_shadows_are_as_deep_in_a_mask_as_where_a_scene_is_restored(cloudy, monk
 )
 def test_the_same_mask_comes_with_and_without_a_restored_scene(cloudy, options):
     alone, beside = cloudy.parent / "alone.tif", cloudy.parent / "beside.tif"
-    mask_scene(cloudy, alone, by_brightness)
+    mask_scene(cloudy, alone, by_brightness, Settings(**options))
     chosen = Settings(cloud_mask=beside, **options)
     decloud_scene(cloudy, cloudy.parent / "out.tif", by_brightness, chosen)
     assert alone.read_bytes() == beside.read_bytes()

@@ -280,8 +280,12 @@ def test_a_reference_fills_the_other_bands_too(cloudy):
         assert np.median(error) < 60
     colours = named(write_scene(cloudy.parent / "rgb.tif", ground[:3], nodata=0), NAMES[:3])
     with pytest.warns(geodecloud.BandsWarning, match="lacks some of"):
-        less, _ = restore(cloudy, "less", references=(colours,))
+        less, marks = restore(cloudy, "less", references=(colours,))
     np.testing.assert_array_equal(less[:3], out[:3])
+    assert (marks[shown] == 101).all()  # near infrared is invented there
+    for treatment in ("keep", "nodata"):
+        _, marks = restore(cloudy, "less", references=(colours,), other_bands=treatment)
+        assert (marks[shown] == 110).all()
 
 
 @pytest.mark.parametrize("nodata", [np.nan, np.finfo(np.float32).min, np.inf])

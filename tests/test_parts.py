@@ -397,7 +397,7 @@ def test_the_item_beside_the_output(cli, tmp_path, tiny_model):
     assert item.properties["processing:software"] == {"geodecloud": geodecloud.__version__}
     bands = item.assets["data"].extra_fields["raster:bands"]
     assert bands[0] == {"nodata": 0, "data_type": "uint16", "scale": 1e-4, "offset": -0.1}
-    assert "scale" not in bands[3]
+    assert "scale" not in bands[3]  # its wavelength is not known
     assert {name: asset.href for name, asset in item.assets.items()} == {
         "data": "./out.tif",
         "provenance": "./p.tif",
@@ -409,6 +409,17 @@ def test_the_item_beside_the_output(cli, tmp_path, tiny_model):
         expected = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
     assert (west, south, east, north) == pytest.approx(expected)
     assert cli(src, out, *options, "--model", tiny_model).code == 1  # exists already
+
+
+def test_an_item_has_the_scale_of_restored_bands_and_the_day_of_hls(tmp_path):
+    src = write_scene(tmp_path / "HLS.S30.T18SVG.2021100T155819.v2.0.tif", noise((4, 90, 80)) // 8)
+    with rasterio.open(src, "r+") as file:
+        file.descriptions = ("B04", "B03", "B02", "B08")
+    decloud_scene(src, tmp_path / "out.tif", identity, Settings(stac=True, scale=10_000, offset=0))
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["properties"]["datetime"] == "2021-04-10T15:58:19Z"
+    bands = document["assets"]["data"]["raster:bands"]
+    assert [band.get("scale") for band in bands] == [1e-4] * 4
 
 
 def test_a_footprint_is_cut_at_the_antimeridian(tmp_path):

@@ -1,5 +1,6 @@
 """Provenance never says more than is true: codes, their names, styles and outputs."""
 
+import json
 import re
 import xml.etree.ElementTree as ET
 
@@ -9,7 +10,8 @@ import rasterio
 
 import geodecloud
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import UsageError
+from geodecloud.errors import SceneError, UsageError
+from geodecloud.masking import mask_scene
 from geodecloud.raster.counts import count
 from geodecloud.raster.provenance import (
     MEANINGS,
@@ -130,6 +132,33 @@ def test_a_masked_array_shows_the_removed_cloud_as_masked(rows, nodata):
     info = ArrayInfo(nodata=nodata)
     result = restore_array(array, white_is_cloud, settings, info=info)
     np.testing.assert_array_equal(np.ma.getmaskarray(result.array), mask | CLOUD)
+
+
+def test_what_was_invented_once_is_never_measured_later(tmp_path):
+    src, again = write_scene(tmp_path / "in.tif", cloudy()), tmp_path / "again.tif"
+    restore(src, tmp_path)
+    restored = (tmp_path / "out.tif").rename(tmp_path / "first.tif")
+    with pytest.raises(SceneError, match=r"first\.tif: geodecloud has restored it already"):
+        restore(restored, tmp_path)
+    with pytest.raises(SceneError, match=r"first\.tif: .* give a reference as measured"):
+        decloud_scene(src, again, white_is_cloud, Settings(references=(restored,)))
+    assert not again.exists()
+    decloud_scene(restored, again, white_is_cloud, Settings(force=True))
+    assert again.exists()
+
+
+def test_every_raster_says_what_it_was_made_from_and_by(tmp_path):
+    src = write_scene(tmp_path / "in.tif", cloudy())
+    paths = {name: tmp_path / f"{name}.tif" for name in ("provenance", "opacity", "cloud_mask")}
+    chosen = Settings(opaque_above=0.6, **paths)
+    decloud_scene(src, tmp_path / "out.tif", white_is_cloud, chosen, model_name="m")
+    alone = chosen.replace(cloud_mask=None)
+    mask_scene(src, tmp_path / "alone.tif", white_is_cloud, alone, model_name="m")
+    for path in (tmp_path / "out.tif", tmp_path / "alone.tif", *paths.values()):
+        with rasterio.open(path) as file:
+            tags = file.tags()
+        assert (tags["GEODECLOUD_SOURCE"], tags["GEODECLOUD_MODEL"]) == ("in.tif", "m")
+        assert json.loads(tags["GEODECLOUD_CONFIG"])["opaque_above"] == 0.6
 
 
 @pytest.mark.parametrize("metres", [100, 200])

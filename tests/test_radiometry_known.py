@@ -166,6 +166,7 @@ def test_a_date_is_settled_by_the_darkest_pixels(tmp_path):
         ("scene.tif", (LAND // 20).astype(np.float32), "or percent: give `scale` 100"),
         ("scene.tif", 10 * np.log10(LAND / np.float32(10000)), "maybe decibels"),
         ("scene.tif", -LAND.astype(np.int16), "not reflectance"),
+        ("scene.tif", LAND.astype(np.int16) - 1400, "half of its pixels are darker than black"),
     ],
 )
 def test_pixels_that_contradict_a_guess_are_refused_with_the_remedy(tmp_path, name, dn, words):
@@ -177,6 +178,26 @@ def test_pixels_that_contradict_a_guess_are_refused_with_the_remedy(tmp_path, na
         decloud_scene(src, out, darken, Settings(force=True))
     out.unlink()
     decloud_scene(src, out, darken, Settings(scale=20000, offset=-1))  # what the user says counts
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"offset": -1400}, "darker than black"), ({"scale": 1e9}, "brightest pixels")],
+)
+def test_what_the_user_gives_counts_but_a_contradiction_is_said(tmp_path, given, words):
+    src = write_scene(tmp_path / "scene.tif", LAND)
+    with pytest.warns(RadiometryWarning, match=rf"{words} .*\(as given\)"):
+        decloud_scene(src, tmp_path / "out.tif", darken, Settings(**given))
+
+
+@pytest.mark.parametrize("name", ["2022_3B_AnalyticMS.tif", "2022_ortho_analytic_8b.tif"])
+def test_radiance_is_not_taken_for_reflectance(tmp_path, name):
+    src, out = write_scene(tmp_path / name, LAND), tmp_path / "out.tif"
+    with rasterio.open(src, "r+") as file:
+        file.descriptions = ("red", "green", "blue")
+    with pytest.raises(SceneError, match="holds radiance, by its name; convert it"):
+        decloud_scene(src, out, darken)
+    decloud_scene(src, out, darken, Settings(scale=10_000))
 
 
 def white_is_opaque(patches, dark_object):

@@ -169,7 +169,6 @@ def test_lossy_compression_is_not_carried_over(tmp_path):
         (("Blue", "Green", "Red Edge", "red"), (4, 2, 1)),
         (("B01", "B02_10m", "B03_10m", "B04_10m"), (4, 3, 2)),
         (("NIR", "R", "G", "B"), (2, 3, 4)),
-        (("B12", "B40", "B11", "B20"), (1, 2, 3)),
     ],
 )
 def test_bands_are_found_by_description(tmp_path, descriptions, bands):

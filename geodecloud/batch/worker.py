@@ -109,10 +109,10 @@ class Restorer:
             for path in job.outputs:
                 path.parent.mkdir(parents=True, exist_ok=True)
             arguments = job.source, job.output, self._predictor, settings
-            if self._mask_only:
-                found = mask_scene(*arguments, progress=progress)
-                return Outcome(report=found.to_dict())
             name = self._predictor.name
+            if self._mask_only:
+                found = mask_scene(*arguments, model_name=name, progress=progress)
+                return Outcome(report=found.to_dict())
             report = decloud_scene(*arguments, model_name=name, progress=progress)
         except (GeodecloudError, OSError, UnicodeError) as error:
             return Outcome(error=_one_line(error))

@@ -66,7 +66,8 @@ def mask(
 
         predictor = load_predictor(model, settings.limits.threads)
     with progress_bar(progress, hidden=quiet) as show:
-        report = mask_scene(src, dst, predictor, settings, progress=show)
+        name = predictor.name
+        report = mask_scene(src, dst, predictor, settings, model_name=name, progress=show)
     if as_json:
         say(json.dumps(report.to_dict() | {"model": predictor.name}))
     elif not quiet:

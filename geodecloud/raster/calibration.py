@@ -24,7 +24,7 @@ from geodecloud.radiometry import (
     measure_path_radiance_removed,
     uniform_haze,
 )
-from geodecloud.raster.products import PERCENT_SCALE, suggest_radiometry
+from geodecloud.raster.products import PERCENT_SCALE, is_radiance, suggest_radiometry
 from geodecloud.raster.sampling import sample
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import (
@@ -40,6 +40,7 @@ _DARK, _BRIGHT = 0.5, 98
 _HAZY = 0.08  # reflectance; no clear scene's darkest pixels are brighter in red
 _OVERCAST = 0.4  # reflectance; only opaque cloud makes the darkest pixels this bright
 _BELOW_BLACK = -0.05  # reflectance; darker is not noise: the offset is applied twice
+_BLACKER = -0.02  # median reflectance of a band; darker is no ground
 _BLACK = 0.02  # reflectance; if the brightest pixels are darker, the scale is another one
 _BYTE = 255  # the largest DN of 8 bits
 # Bounds on the reflectance of the darkest pixels. Surface reflectance (L2A): least in any band,
@@ -66,6 +67,10 @@ class _Pixels:
         return np.percentile(self.dn, _DARK, axis=1)
 
     @cached_property
+    def _middle(self) -> Any:
+        return np.median(self.dn, axis=1)
+
+    @cached_property
     def _bright(self) -> Any:
         return np.percentile(self.dn, _BRIGHT)
 
@@ -73,6 +78,10 @@ class _Pixels:
         """Return the reflectance of the darkest pixels of each band: (3,)."""
         reflectance: NDArray[np.floating] = (self._dark + radiometry.offset) / radiometry.scale
         return reflectance
+
+    def middle(self, radiometry: Radiometry) -> float:
+        """Return the median reflectance of the darkest band."""
+        return float((self._middle.min() + radiometry.offset) / radiometry.scale)
 
     def bright(self, radiometry: Radiometry) -> float:
         """Return the reflectance of the brightest pixels over all bands."""
@@ -92,7 +101,8 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
             instead of an error.
 
     Raises:
-        SceneError: nothing states the scale and offset, and the pixels contradict the usual ones.
+        SceneError: nothing states the scale and offset, and the pixels contradict the usual ones
+            or the name is that of a product of radiance.
     """
     reading = reading or Reading()
     statements = read_statements(scene)
@@ -101,6 +111,8 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     dn = sampled if valid.all() else sampled[:, valid]
     pixels = _Pixels(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
     stated = stated_radiometry(statements)
+    if stated.guessed and reading.scale is None and not reading.force:
+        _refuse_radiance(statements)
     if not dn.size:
         return _as_given(reading, stated)
     if reading.scale is None and reading.offset is None:
@@ -120,12 +132,20 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
             "whole picture, as its darkest pixels are bright and grey; it is removed; `keep_haze` "
             "keeps it",
         )
-    elif radiometry is stated and (found := _find_contradiction(statements, stated, pixels)):
+    elif found := _find_contradiction(statements, radiometry, pixels):
         words, must_be_wrong = found
         if must_be_wrong and not reading.force:
             raise SceneError(f"{scene.path}: {words}; give `force` to run anyway")
         warn(RadiometryWarning, f"{scene.path}: {words}")
     return _with_dark_pixels(radiometry, pixels, model, level)
+
+
+def _refuse_radiance(statements: Statements) -> None:
+    if any(map(is_radiance, statements.names)):
+        raise SceneError(
+            f"{statements.name}: holds radiance, by its name; convert it to reflectance by the "
+            "coefficients of its metadata, or give `scale`"
+        )
 
 
 def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
@@ -254,6 +274,12 @@ def _find_contradiction(
             found += ", as under haze"
             remedy = "if its DN have an offset like Sentinel-2's since 2022, give `offset` "
             remedy += f"{BASELINE_4_OFFSET:g}"
+    elif (middle := pixels.middle(radiometry)) < _BLACKER:
+        return (
+            f"half of its pixels are darker than black (reflectance {middle:.3f} or less) with an "
+            f"offset of {radiometry.offset:g} ({origin}); if an offset is missing or was applied "
+            "twice, give `offset`"
+        ), guessed
     elif red < _BELOW_BLACK and radiometry.offset:
         found += f" with an offset of {radiometry.offset:g} ({origin})"
         remedy = "if the DN have it already, give `offset` 0"

@@ -5,6 +5,7 @@ from pathlib import Path
 from geodecloud.errors import SceneError
 from geodecloud.raster.descriptions import kind_of
 from geodecloud.raster.gdal import open_raster
+from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import TAG
 
 _RASTERS = (".tif", ".tiff")
@@ -25,6 +26,19 @@ def is_output(path: Path) -> bool:
         return False
     tags, bands = _stated(path)
     return f"{TAG}SOURCE" in tags or kind_of(bands) is not None
+
+
+def refuse_restored(scene: Scene, remedy: str) -> None:
+    """Refuse a scene that geodecloud has restored already.
+
+    Raises:
+        SceneError: the scene is an output of geodecloud.
+    """
+    if f"{TAG}SOURCE" in scene.dataset.tags():
+        raise SceneError(
+            f"{scene.path}: geodecloud has restored it already, and invented pixels would count "
+            f"as measured; {remedy}"
+        )
 
 
 def is_provenance(path: Path) -> bool:

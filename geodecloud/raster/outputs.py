@@ -176,7 +176,10 @@ class Outputs:
             UsageError: clear pixels have the DN ``dst_nodata``.
         """
         scene, options = self._scene, json.loads(settings)
-        self._restored.tag(self._tags(radiometry, settings, model_name))
+        tags = origin_tags(scene, settings, model_name)
+        self._restored.tag(tags | radiometry_tags(scene, radiometry))
+        for writer in self._beside.values():
+            writer.tag(tags)
         if self._preview:
             panels = Preview(self._preview, *scene.shape, radiometry)
             self._panels = self._files.enter_context(panels)
@@ -190,7 +193,8 @@ class Outputs:
         self._restored.tag({name.upper(): f"{share:.6f}" for name, share in fractions.items()})
         if self._item:
             facts = {**options, "model": model_name, **fractions}
-            written = Written(self._dst, self._output, radiometry, facts, self.nodata)
+            others = tuple(self._others)
+            written = Written(self._dst, self._output, radiometry, facts, self.nodata, others)
             write_item(self._item, scene, written)
         self._run = Run(
             scene=scene,
@@ -240,18 +244,30 @@ class Outputs:
             self._pictures.add(first, (rows.dn[rgb], out[rgb]), provenance, given(rows.found))
         return count(rows, rgb)
 
-    def _tags(self, radiometry: Radiometry, settings: str, model_name: str) -> dict[str, str]:
-        return {
-            "VERSION": VERSION,
-            "MODEL": model_name,
-            "SOURCE": self._scene.path.name,
-            "DTYPE": str(self._scene.dtype),
-            "SCALE": repr(radiometry.scale),
-            "OFFSET": repr(radiometry.offset),
-            "RADIOMETRY": radiometry.origin,
-            # Tags keep the names of the first version, for programs that read them.
-            "CORRECTED": f"{radiometry.path_radiance_removed:.3f}",
-            "VEIL": f"{radiometry.haze:.3f}",
-            "DARKEST": " ".join(f"{light:.3f}" for light in radiometry.dark_object),
-            "CONFIG": settings,
-        }
+
+def origin_tags(scene: Scene, settings: str, model_name: str) -> dict[str, str]:
+    """Return the tags of every output: its scene, and what made it.
+
+    Args:
+        settings: the settings as JSON.
+    """
+    return {
+        "VERSION": VERSION,
+        "MODEL": model_name,
+        "SOURCE": scene.path.name,
+        "CONFIG": settings,
+    }
+
+
+def radiometry_tags(scene: Scene, radiometry: Radiometry) -> dict[str, str]:
+    """Return the tags that say how the DN of the restored scene are to be read."""
+    return {
+        "DTYPE": str(scene.dtype),
+        "SCALE": repr(radiometry.scale),
+        "OFFSET": repr(radiometry.offset),
+        "RADIOMETRY": radiometry.origin,
+        # Tags keep the names of the first version, for programs that read them.
+        "CORRECTED": f"{radiometry.path_radiance_removed:.3f}",
+        "VEIL": f"{radiometry.haze:.3f}",
+        "DARKEST": " ".join(f"{light:.3f}" for light in radiometry.dark_object),
+    }

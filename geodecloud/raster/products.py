@@ -85,6 +85,9 @@ _DAY = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)(?!\d)")
 _HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
 # Names that merely resemble a sensor's, for remedies in messages.
 _LANDSAT = re.compile(r"(?<![A-Za-z0-9])L[COTEM]?0?[4-9](?!\d)|landsat", re.IGNORECASE)
+_PLANET_RADIANCE = re.compile(
+    r"(?:_3B_AnalyticMS|ortho_analytic_[48]b)(?!_(?:8b_)?SR)", re.IGNORECASE
+)
 _PLANET = re.compile(r"AnalyticMS|planet|psscene|(?<![A-Za-z0-9])PS[BS2]", re.IGNORECASE)
 
 
@@ -104,6 +107,11 @@ def find_product(
         if any(map(product.pattern.search, names)):
             return product
     return LANDSAT_2 if bands and all(_LANDSAT_2_BAND.match(one or "") for one in bands) else None
+
+
+def is_radiance(text: str) -> bool:
+    """Return whether a name is that of a PlanetScope product of radiance, not of reflectance."""
+    return _PLANET_RADIANCE.search(text) is not None
 
 
 def is_harmonized(text: str) -> bool:

@@ -24,6 +24,7 @@ _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schem
 # Where a file states its time of acquisition: Sentinel-2's tag, TIFF tags, and its name.
 _TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
 _TIME_IN_NAME = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d))?(?!\d)")
+_DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5}T\d{6})(?!\d)")  # of HLS
 _ADDRESS = re.compile(r"\b(https?):/+(.*)")
 _TIFF = "image/tiff; application=geotiff"
 
@@ -36,6 +37,7 @@ class Written(NamedTuple):
     radiometry: the scene's, and so the output's.
     facts: options, model and fractions for ``processing:expression``, serialisable to JSON.
     nodata: DN that means nodata in the output.
+    others: numbers of the other bands that are restored, whose DN have the scale of red.
     """
 
     dst: Path
@@ -43,6 +45,7 @@ class Written(NamedTuple):
     radiometry: Radiometry
     facts: dict[str, Any]
     nodata: float | None
+    others: tuple[int, ...] = ()
 
 
 def item_path(dst: Path) -> Path:
@@ -131,7 +134,7 @@ def _add_assets(item: Any, scene: Scene, written: Written) -> None:
             "nodata": json_number(scene.nodata if written.nodata is None else written.nodata),
             "data_type": str(scene.dtype),
         }
-        if band in scene.bands:  # reflectance = value * scale + offset
+        if band in (*scene.bands, *written.others):  # reflectance = value * scale + offset
             facts["scale"] = 1 / radiometry.scale
             facts["offset"] = radiometry.offset / radiometry.scale
         bands.append(RasterBand.create(**facts))
@@ -195,6 +198,11 @@ def _acquired(scene: Scene) -> datetime:
     for match in _TIME_IN_NAME.finditer(scene.path.name):
         try:
             return datetime(*(int(part or 0) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
+        except ValueError:
+            continue
+    for text in _DAY_OF_YEAR.findall(scene.path.name):
+        try:
+            return datetime.strptime(text, "%Y%jT%H%M%S").replace(tzinfo=UTC)
         except ValueError:
             continue
     message = f"{scene.path}: does not say when it was taken; its STAC item says now"

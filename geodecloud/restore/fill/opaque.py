@@ -119,7 +119,8 @@ class _Fill:
             with self._reading:  # GDAL reads a file in one thread at a time
                 matched, there = reference.colours(rows.first, rows.last)
             there &= missing
-            codes[there] = code
+            whole = self._facts.others_nodata or len(reference.bands) == len(self._facts.restored)
+            codes[there] = code if whole else Provenance.FILLED
             missing &= ~there
             for some, colour in zip(wanted, colours, strict=True):
                 for number, band in zip(reference.bands, matched, strict=True):

@@ -14,6 +14,7 @@ from geodecloud.raster.align import aligned
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.dn import has_data
 from geodecloud.raster.extra_bands import ALL
+from geodecloud.raster.origin import refuse_restored
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import has_extra_bands
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands, same_band
@@ -193,7 +194,7 @@ def open_reference(
 
     Args:
         path: see :func:`geodecloud.raster.scene.open_scene`.
-        reading: of the scene; its ``allow_network`` and ``declared_nodata_only`` apply.
+        reading: of the scene; its ``allow_network``, ``declared_nodata_only`` and ``force`` apply.
         others: bands of the scene beside red, green and blue that are filled, too.
 
     Raises:
@@ -210,6 +211,8 @@ def open_reference(
         open_scene(path, reading=own_reading) as own,
         aligned(own, scene) as on_grid,
     ):
+        if not allowed.force:
+            refuse_restored(own, "give a reference as measured, or `force` to run anyway")
         # The colours are matched to the scene's, so the reference's own offset hardly matters.
         radiometry = calibrate(own, Reading(keep_haze=True, force=True))
         on_grid.keep_rows(MemoryPlan.decoding)
@@ -224,6 +227,8 @@ def open_references(
     scene: Scene, others: Sequence[OtherBand], settings: Settings
 ) -> Iterator[list[ReferenceImage]]:
     """Open all references of the settings, see :func:`open_reference`."""
+    if settings.policy.other_bands != "restore":
+        others = ()
     with ExitStack() as files:
         yield [
             files.enter_context(open_reference(path, scene, settings.reading, others))
@@ -243,7 +248,7 @@ def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]
     if len(found) < len(others):
         warn(
             BandsWarning,
-            f"{reference.path}: lacks some of the scene's bands; these are filled from "
-            "the land around",
+            f"{reference.path}: lacks some of the scene's bands; these are filled from the land "
+            "around, so all that it fills counts as invented; `other_bands` keep leaves them",
         )
     return found
