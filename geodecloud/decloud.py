@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geodecloud.errors import BandsWarning, UsageError, recorded_warnings, warn
+from geodecloud.errors import BandsWarning, FillWarning, UsageError, recorded_warnings, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.counts import Counts
@@ -60,6 +60,8 @@ class Report(Counts):
     """The result of a run: counts of pixels and windows, and seconds of wall time.
 
     bands: numbers of the red, green and blue bands, from 1.
+    others: the other bands that were restored, filled or made nodata.
+    warnings: the run's warnings, one line each.
     """
 
     src: Path
@@ -69,6 +71,8 @@ class Report(Counts):
     bands: tuple[int, int, int]
     radiometry: Radiometry
     seconds: float
+    others: tuple[OtherBand, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
@@ -78,6 +82,7 @@ class Report(Counts):
             "width": self.width,
             "height": self.height,
             "bands": list(self.bands),
+            "other_bands": {str(one.index + 1): one.wavelength for one in self.others},
             "scale": self.radiometry.scale,
             "offset": self.radiometry.offset,
             "radiometry": self.radiometry.origin,
@@ -86,6 +91,7 @@ class Report(Counts):
             "windows_skipped": self.windows_skipped,
             "seconds": round(self.seconds, 3),
             **self.fractions(),
+            "warnings": list(self.warnings),
         }
 
 
@@ -153,6 +159,12 @@ def decloud_scene(
             with closing(prefetch(rows, cancelled=cancelled)) as finished:
                 counts = outputs.write(finished, facts.radiometry, settings.to_json(), model_name)
         invented.finish(counts)
+        if mask and policy.opaque == "fill" and not counts.changed:
+            warn(
+                FillWarning,
+                f"{mask.path}: marks nothing as cloud that looks like cloud, so "
+                "nothing changed; check `mask_values`",
+            )
         outputs.write_report(messages)
     return Report(
         **asdict(counts),
@@ -163,6 +175,8 @@ def decloud_scene(
         bands=scene.bands,
         radiometry=facts.radiometry,
         seconds=time.perf_counter() - begun,
+        others=others,
+        warnings=tuple(messages),
     )
 
 

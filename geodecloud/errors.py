@@ -13,6 +13,7 @@ from contextvars import ContextVar
 
 # The messages of the run that this thread works for; None: nobody records them.
 _recorded: ContextVar[list[str] | None] = ContextVar("recorded", default=None)
+_muted: ContextVar[tuple[type[Warning], ...]] = ContextVar("muted", default=())
 
 
 class GeodecloudError(Exception):
@@ -72,7 +73,7 @@ class OutputWarning(GeodecloudWarning):
 
 
 class FillWarning(GeodecloudWarning):
-    """No ground is visible to fill opaque pixels from, or most of the scene is invented."""
+    """No ground is visible to fill from, most of the scene is invented, or nothing changed."""
 
 
 class DeviceWarning(GeodecloudWarning):
@@ -94,6 +95,8 @@ def counted(number: int, noun: str) -> str:
 
 def warn(category: type[GeodecloudWarning], message: str) -> None:
     """Warn the caller of the package."""
+    if issubclass(category, _muted.get()):
+        return
     messages = _recorded.get()
     if messages is not None:
         messages.append(message)
@@ -113,3 +116,13 @@ def recorded_warnings() -> Iterator[list[str]]:
         yield messages
     finally:
         _recorded.reset(token)
+
+
+@contextmanager
+def muted(*categories: type[Warning]) -> Iterator[None]:
+    """Do not warn of these categories while the ``with`` block runs, as their remedies mislead."""
+    token = _muted.set((*_muted.get(), *categories))
+    try:
+        yield
+    finally:
+        _muted.reset(token)

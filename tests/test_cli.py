@@ -26,7 +26,7 @@ JSON_KEYS = set(
     """
     src dst width height bands windows windows_skipped seconds seconds_network changed_fraction
     invented_fraction reference_fraction shadow_fraction device precision model scale
-    offset radiometry haze
+    offset radiometry haze other_bands warnings
     """.split()
 )
 

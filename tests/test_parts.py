@@ -11,6 +11,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import rasterio.shutil
 import rioxarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,11 +27,13 @@ import geodecloud
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import (
     BandsWarning,
+    FillWarning,
     GeoreferenceWarning,
     OutputError,
     SceneError,
     UsageError,
 )
+from geodecloud.raster import profile
 from geodecloud.raster.array import ArrayInfo
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import Provenance
@@ -88,6 +91,9 @@ def test_creation_options(cli, tmp_path, scene, tiny_model):
         ("COMPRESS=SOFT", "SOFT"),
         ("BLOCKYSIZE=7", "BLOCKYSIZE"),
         ("TFW=YES", "second file"),
+        ("NBITS=12", "may not hold all"),
+        ("PROFILE=BASELINE", "may not hold all"),
+        ("STREAMABLE_OUTPUT=YES", "may not hold all"),
         ("DISCARD_LSB=3", "DISCARD_LSB=3, which would change clear pixels"),
         ("PREDICTOR=3", "has TILED=YES, PREDICTOR=3: PREDICTOR=3 is only supported"),
     ):
@@ -118,7 +124,8 @@ def test_a_creation_option_for_one_dtype_is_refused_for_the_others():
         refuse_unknown_options(in_cog, ["uint16"])
 
 
-def test_a_lossy_output_is_noticed(tmp_path, scene):
+def test_a_lossy_output_is_noticed(tmp_path, scene, monkeypatch):
+    monkeypatch.setattr(profile, "_LOSING", ())  # nobody refuses what loses pixels
     with pytest.raises(OutputError, match="not as written"):
         decloud_scene(
             scene,
@@ -187,6 +194,20 @@ def test_a_mask_of_which_not_all_but_0_is_cloud_is_refused(wide, name, dtype, va
     if dtype != "float32":
         one = tuple(int(value) for value in values[1:])
         np.testing.assert_array_equal(_changed(wide, mask=mask, mask_values=one), cells[0] == one)
+
+
+def test_a_mask_of_classes_says_which_mean_cloud(wide):
+    cells = np.repeat([0, 4, 5, 6, 9], 60).astype("uint8")[None, :, None] * np.ones(400, "uint8")
+    mask = write_scene(wide.parent / "classes.tif", cells, transform=GRID)
+    with pytest.raises(UsageError, match=r"classes 0, 4, 5, 6, 9; give the `mask_values`"):
+        _changed(wide, mask=mask)
+    np.testing.assert_array_equal(_changed(wide, mask=mask, mask_values=(9,)), cells[0] == 9)
+
+
+def test_a_mask_under_which_nothing_changes_is_named(wide):
+    mask = write_scene(wide.parent / "m.tif", np.ones((1, 300, 400), "uint8"), transform=GRID)
+    with pytest.warns(FillWarning, match=r"m\.tif: marks nothing .* `mask_values`"):
+        assert not _changed(wide, mask=mask, mask_values=(7,)).any()
 
 
 def test_of_a_mask_of_several_bands_the_first_is_taken_with_a_warning(wide):
@@ -589,6 +610,20 @@ def test_a_vrt_does_not_reach_the_network_unless_asked(tmp_path, server, source,
         ):
             decloud_scene(vrt, tmp_path / "o.tif", identity, Settings(allow_network=allowed))
         assert bool(requests) == allowed
+
+
+@pytest.mark.parametrize("dst", ["s3://bucket/o.tif", "/vsis3/bucket/o.tif", "https://host/o.tif"])
+def test_outputs_are_local_files(tmp_path, dst):
+    src = write_scene(tmp_path / "in.tif", noise((3, 70, 70)))
+    with pytest.raises(OutputError, match="outputs are local files"):
+        decloud_scene(src, Path(dst), identity)
+
+
+def test_a_file_of_subdatasets_names_one(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 30, 30), "int16"))
+    rasterio.shutil.copy(src, tmp_path / "in.nc", driver="netCDF")
+    with pytest.raises(SceneError, match=r"holds 3 subdatasets, like .*Band1; give one"):
+        decloud_scene(tmp_path / "in.nc", tmp_path / "o.tif", identity)
 
 
 @pytest.mark.parametrize(

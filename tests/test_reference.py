@@ -1,5 +1,7 @@
 """A reference of another date: its colours are matched, its pixels are real, its marks say so."""
 
+import warnings
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,7 +11,7 @@ from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, reproject
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import NodataWarning, OutputError, SceneError, UsageError
+from geodecloud.errors import GeodecloudWarning, NodataWarning, OutputError, SceneError, UsageError
 from geodecloud.evaluation.metrics import psnr
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.provenance import Provenance
@@ -221,6 +223,18 @@ def test_what_is_kept_beyond_the_limit_is_neither_changed_nor_invented(tmp_path,
     assert (read(out) == read(cloudy))[:, beyond].all()
     assert report.changed_fraction == np.mean((read(marks) > 0) & ~beyond)
     assert report.invented_fraction == np.mean(read(marks) == Provenance.FILLED)
+
+
+def test_warnings_of_a_reference_name_no_option_of_the_scene(tmp_path, land, cloudy):
+    other = write_scene(tmp_path / "other.tif", land + 1000)
+    with rasterio.open(cloudy, "r+") as scene:
+        scene.descriptions = ("red", "green", "blue")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", GeodecloudWarning)
+        restore(cloudy, tmp_path, other, scale=10_000, offset=0)
+    (message,) = [str(one.message) for one in caught if issubclass(one.category, GeodecloudWarning)]
+    assert "set their descriptions" in message
+    assert "`" not in message
 
 
 def test_too_little_overlap_is_refused_and_nothing_written(tmp_path, land, cloudy):

@@ -7,6 +7,7 @@ only the standard library and our own modules that do the same, so that every ro
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 from geodecloud.errors import OutputError
 from geodecloud.raster.signals import defer_signals
 from geodecloud.raster.unfinished import SIDECARS, Unfinished, beside, sweep
+
+_REMOTE = re.compile(r"\w{2,}:/|[/\\]vsi\w+[/\\]")  # Path has merged a URL's slashes
 
 
 @contextlib.contextmanager
@@ -60,6 +63,8 @@ class AtomicFiles:
             OutputError: the destination exists, or its folder is missing or not writable.
         """
         folder = destination.parent
+        if _REMOTE.match(str(destination)) and not folder.is_dir():
+            raise OutputError(f"{destination}: outputs are local files; copy it there later")
         if not folder.is_dir():
             raise OutputError(f"{destination}: the folder {folder} does not exist; make it first")
         if destination.exists() and any(destination.samefile(s) for s in self._sources):

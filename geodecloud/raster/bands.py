@@ -28,7 +28,7 @@ _FIRST_BANDS = range(1, 6)
 _PLANETSCOPE = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
 _PLANETSCOPE_BANDS: dict[int, Bands] = {4: (3, 2, 1), 8: (6, 4, 2)}
 
-PLANETSCOPE_ORDER = "by PlanetScope's order"
+PLANETSCOPE_ORDER, ASSUMED = "by PlanetScope's order", "assumed"
 
 _NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
 _IN_NM = re.compile(r"(?i)(?<![\d.])(\d{3,4}(?:\.\d+)?)\s*(?:nm|nanomet)")
@@ -167,7 +167,7 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
         f"{name}: does not name its bands; 1,2,3 are taken as red,green,blue; if that is wrong, "
         "give `bands`",
     )
-    return (1, 2, 3), "assumed"
+    return (1, 2, 3), ASSUMED
 
 
 def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:

@@ -56,6 +56,11 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
         raise SceneError(f"{path}: holds {kind}, not a scene; give the scene itself")
     if ColorInterp.palette in dataset.colorinterp:
         raise SceneError(f"{path}: a palette picture; expand it with gdal_translate -expand rgb")
+    if not dataset.count and dataset.subdatasets:
+        raise SceneError(
+            f"{path}: holds {counted(len(dataset.subdatasets), 'subdataset')}, like "
+            f"{dataset.subdatasets[0]}; give one, or join some by gdalbuildvrt -separate"
+        )
     if dataset.count < 3:
         raise SceneError(
             f"{path}: {counted(dataset.count, 'band')}, but red, green and blue are needed; where "

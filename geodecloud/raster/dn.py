@@ -19,9 +19,11 @@ def json_number(value: float | None) -> float | str | None:
 
 
 def holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Return whether a dtype can hold a value exactly; floats hold any finite one in range."""
+    """Return whether a dtype can hold a value exactly; floats hold NaN and any in their range."""
     if dtype.kind == "f":
-        return bool(abs(value) <= np.finfo(dtype).max)
+        return bool(np.isnan(value) or abs(value) <= np.finfo(dtype).max)
+    if not np.isfinite(value):
+        return False
     limits = np.iinfo(dtype)
     return float(value).is_integer() and limits.min <= value <= limits.max
 

@@ -25,6 +25,7 @@ from geodecloud.settings import Reading
 # Classes of Sentinel-2's scene classification (SCL): cloud shadow, cloud of medium and of high
 # probability, cirrus.
 SCL_CLOUD = (3, 8, 9, 10)
+_SCL_LIKE, _SCL_MOST = 4, (7, 11)  # fewest classes in some rows, and range of the highest
 _SCL = re.compile(r"(?i:(?:^|[_.-])SCL(?:[_.-]|$))|[a-z0-9]SCL(?:[_.-]|$)")
 # Rasters in which non-zero does not mean cloud: pattern of their names, contents and remedy.
 _OTHERS = {
@@ -109,6 +110,12 @@ class CloudMask:
             raise UsageError(
                 f"{self.path}: has the values of Landsat's QA_PIXEL, which are bits; give the "
                 "`mask_values` that mean cloud, like 22280"
+            )
+        classes = np.unique(values) if values.dtype.kind in "iu" else values[:0]
+        if len(classes) >= _SCL_LIKE and _SCL_MOST[0] <= classes[-1] <= _SCL_MOST[1]:
+            raise UsageError(
+                f"{self.path}: has the classes {', '.join(map(str, classes))}; give the "
+                "`mask_values` that mean cloud, 3,8,9,10 of an SCL"
             )
 
 

@@ -26,6 +26,7 @@ _LAYOUT = ("tiled", "blockxsize", "blockysize")
 _OF_COMPRESSION = ("predictor", "zlevel")
 _SECOND_FILES = ("tfw", "worldfile")
 _WARPING = ("target_srs", "tiling_scheme")
+_LOSING = ("nbits", "profile", "streamable_output")  # of pixels, georeference, a part of the layout
 _BLOCK = 256  # pixels, of tiles where the scene has none
 _TIFF_BLOCK = 16  # pixels; TIFF wants a multiple
 _TRIED = ("uint8", "uint16", "float32")  # dtypes to try while the scene's is not known
@@ -53,6 +54,12 @@ def creation_options(output: Output) -> dict[str, str]:
             raise UsageError(
                 f"`creation_options` has {name.upper()}, which would write a second file; "
                 "gdal_translate writes one"
+            )
+    for name in _LOSING:
+        if name in options:
+            raise UsageError(
+                f"`creation_options` has {name.upper()}, with which the file may not hold all of "
+                "the scene; leave it out"
             )
     for name in _WARPING:
         if name in options:

@@ -96,6 +96,7 @@ class Reading(Part):
         "DN that means nodata in red, green or blue, in place of what the file declares",
         unit="VALUE",
         shown_default="from the file, else found along the scene's border",
+        parse=parse.nodata,
     )
     declared_nodata_only: bool = option(
         False, "Do not look for undeclared nodata along the scene's border"

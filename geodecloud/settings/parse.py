@@ -74,7 +74,7 @@ def size(value: Any) -> int:
 
 def offset(value: Any) -> float | None:
     """Return a number, or None for "auto"."""
-    return None if value == "auto" else number_of(value, "give a number like -1000, or auto")
+    return None if value == "auto" else number_of(value, "give a number like -1000")
 
 
 def threads(value: Any) -> int | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.errors import BandsWarning, SceneError, warn
+from geodecloud.errors import BandsWarning, RadiometryWarning, SceneError, muted, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.align import aligned
+from geodecloud.raster.bands import ASSUMED
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.dn import has_data
 from geodecloud.raster.extra_bands import ALL
@@ -207,14 +208,22 @@ def open_reference(
         declared_nodata_only=allowed.declared_nodata_only,
         allow_network=allowed.allow_network,
     )
-    with (
-        open_scene(path, reading=own_reading) as own,
-        aligned(own, scene) as on_grid,
-    ):
+    with ExitStack() as files:
+        # Remedies name options, and these would act on the scene.
+        with muted(BandsWarning):
+            own = files.enter_context(open_scene(path, reading=own_reading))
+        if own.bands_from == ASSUMED:
+            warn(
+                BandsWarning,
+                f"{own.path}: does not name its bands; 1,2,3 are taken as red,green,blue; if that "
+                "is wrong, set their descriptions",
+            )
+        on_grid = files.enter_context(aligned(own, scene))
         if not allowed.force:
             refuse_restored(own, "give a reference as measured, or `force` to run anyway")
         # The colours are matched to the scene's, so the reference's own offset hardly matters.
-        radiometry = calibrate(own, Reading(keep_haze=True, force=True))
+        with muted(RadiometryWarning):
+            radiometry = calibrate(own, Reading(keep_haze=True, force=True))
         on_grid.keep_rows(MemoryPlan.decoding)
         try:
             yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
