@@ -109,7 +109,8 @@ class Reading(Part):
     )
     aoi: str | None = option(
         None,
-        "Area to restore: left,bottom,right,top in the scene's CRS, or a GeoJSON file",
+        "Area to restore: left,bottom,right,top in the scene's CRS, or a GeoJSON file, whose "
+        "bounding rectangle counts",
         unit="AREA",
         flags=("--bounds", "--aoi"),
         shown_default="the whole scene",
