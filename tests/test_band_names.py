@@ -66,6 +66,22 @@ def test_names_of_sensors_and_programs_are_known(tmp_path, names, bands):
         assert (scene.bands, scene.bands_from) == (bands, "by description")
 
 
+def test_a_vrt_of_one_file_per_band_is_known_by_the_files(tmp_path):
+    stems = [f"S2A_T18SVG_20210410T155819_{band}_10m" for band in ("B02", "B03", "B04", "B08")]
+    for stem in stems:
+        write_scene(tmp_path / f"{stem}.tif", noise((1, 8, 8)))
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{number}"><SimpleSource><SourceFilename '
+        f'relativeToVRT="1">{stem}.tif</SourceFilename></SimpleSource></VRTRasterBand>'
+        for number, stem in enumerate(stems, start=1)
+    )
+    path = tmp_path / "stack.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="8" rasterYSize="8">{bands}</VRTDataset>')
+    with open_scene(path) as scene:
+        assert (scene.bands, scene.bands_from) == ((3, 2, 1), "by description")
+        assert [one.wavelength for one in find_other_bands(scene)] == [833]
+
+
 def test_stated_wavelengths_tell_the_colours(tmp_path):
     for names in (
         ("492 nm", "560 nm", "665 nm", "842 nm"),

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import PurePath
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from rasterio.enums import ColorInterp
 
@@ -135,7 +138,7 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
                 f"`bands` are {text}: give three different ones of 1 to {dataset.count}"
             )
         return wanted, "as given"
-    stated = BandNames(dataset.descriptions, dataset.colorinterp, name, dataset.tags())
+    stated = BandNames(band_names(dataset), dataset.colorinterp, name, dataset.tags())
     by_name = _by_name(stated)
     if bands := _distinct(by_name):
         if stated.may_be_old_landsat:
@@ -247,6 +250,24 @@ def is_composite(word: str) -> bool:
 def is_new_sensor(text: str) -> bool:
     """Return whether a text names Sentinel-2, Landsat 8 or 9, or HLS, or numbers bands as B04."""
     return bool(_NEW_SENSOR.search(text))
+
+
+def band_names(dataset: Any) -> tuple[str | None, ...]:
+    """Return the name of each band: its description; else, in a VRT of one file per band, its file.
+
+    Words with which all files begin are left out.
+    """
+    if any(dataset.descriptions) or dataset.driver != "VRT":
+        return tuple(dataset.descriptions)
+    text = dataset.tags(ns="xml:VRT").get("xml:VRT", "<VRTDataset/>")
+    bands = ET.fromstring(text).findall("VRTRasterBand")  # noqa: S314  GDAL has parsed it
+    files = [{source.text or "" for source in band.iter("SourceFilename")} for band in bands]
+    if not all(len(one) == 1 for one in files) or len(set().union(*files)) < dataset.count:
+        return tuple(dataset.descriptions)
+    words = [words_of(PurePath(file).stem) for (file,) in files]
+    alike = (len(set(some)) == 1 for some in zip(*words, strict=False))
+    shared = sum(1 for _ in takewhile(bool, alike))
+    return tuple("_".join(some[shared:]) or None for some in words)
 
 
 def stated_wavelength(dataset: Any, band: int) -> float | None:

@@ -9,6 +9,7 @@ from geodecloud.errors import UsageError
 from geodecloud.raster.bands import (
     PLANETSCOPE_ORDER,
     BandNames,
+    band_names,
     is_composite,
     is_same_band,
     stated_wavelength,
@@ -102,7 +103,7 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
                 )
         pairs = zip(others, given, strict=True)
         return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
-    names = BandNames(dataset.descriptions, dataset.colorinterp, str(scene.path), dataset.tags())
+    names = BandNames(band_names(dataset), dataset.colorinterp, str(scene.path), dataset.tags())
     numbers = numbers_of(names)
     found = []
     for band in others:
@@ -122,9 +123,9 @@ def kept_unknown(scene: Any, found: Iterable[OtherBand]) -> list[str]:
         found: the bands that are restored.
     """
     dataset, known = scene.dataset, {one.index + 1 for one in found}
-    kept = []
+    kept, names = [], band_names(scene.dataset)
     for band in dataset.indexes:
-        name = dataset.descriptions[band - 1] or ""
+        name = names[band - 1] or ""
         if band in (*scene.bands, scene.alpha, *known):
             continue
         if _NO_GROUND.search("_".join(words_of(name))):
