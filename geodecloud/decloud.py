@@ -52,6 +52,8 @@ from geodecloud.settings import MIB, Settings
 
 log = logging.getLogger("geodecloud")
 
+_NOT_CLOUDY = "nothing that it marks looks like cloud, so nothing changed; check `mask_values`"
+
 Progress = Callable[[int, int], None]  # rows done, total rows
 
 
@@ -129,8 +131,6 @@ def decloud_scene(
         open_references(scene, others := find_others(scene, settings), settings) as references,
         Outputs(scene, dst, settings.output, input_files(scene, settings), others) as outputs,
     ):
-        if not reading.force:
-            refuse_restored(scene, "give the scene as measured, or `force` to run anyway")
         refuse_impossible(scene, settings, outputs.nodata)
         network = network_of(predict, calibrate(scene, reading))
         facts = SceneFacts.of(scene, network.radiometry, outputs.unwritten, others, policy)
@@ -160,11 +160,7 @@ def decloud_scene(
                 counts = outputs.write(finished, facts.radiometry, settings.to_json(), model_name)
         invented.finish(counts)
         if mask and policy.opaque == "fill" and not counts.changed:
-            warn(
-                FillWarning,
-                f"{mask.path}: marks nothing as cloud that looks like cloud, so "
-                "nothing changed; check `mask_values`",
-            )
+            warn(FillWarning, f"{mask.path}: {_NOT_CLOUDY}")
         outputs.write_report(messages)
     return Report(
         **asdict(counts),
@@ -210,15 +206,18 @@ def input_files(scene: Scene, settings: Settings) -> list[Path]:
 
 
 def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) -> None:
-    """Refuse settings that do not fit the scene.
+    """Refuse a scene that is restored already, and settings that do not fit the scene.
 
     Args:
         nodata: the DN that means nodata in the output; None: there is none.
 
     Raises:
+        SceneError: geodecloud has restored the scene.
         UsageError: the settings do not fit.
     """
     policy = settings.policy
+    if not settings.reading.force:
+        refuse_restored(scene, "give the scene as measured, or `force` to run anyway")
     if policy.other_bands == "nodata" and nodata is None:
         raise UsageError(
             f"{scene.path} has no nodata value: give `dst_nodata`, or set `other_bands` to restore "

@@ -206,7 +206,7 @@ def test_a_mask_of_classes_says_which_mean_cloud(wide):
 
 def test_a_mask_under_which_nothing_changes_is_named(wide):
     mask = write_scene(wide.parent / "m.tif", np.ones((1, 300, 400), "uint8"), transform=GRID)
-    with pytest.warns(FillWarning, match=r"m\.tif: marks nothing .* `mask_values`"):
+    with pytest.warns(FillWarning, match=r"m\.tif: nothing that it marks .* `mask_values`"):
         assert not _changed(wide, mask=mask, mask_values=(7,)).any()
 
 

@@ -131,12 +131,7 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
             red, green and blue.
     """
     if wanted is not None:
-        exist = all(1 <= band <= dataset.count for band in wanted)
-        if not exist or not len(wanted) == len(set(wanted)) == 3:
-            text = ",".join(map(str, wanted))
-            raise UsageError(
-                f"`bands` are {text}: give three different ones of 1 to {dataset.count}"
-            )
+        _refuse_missing(wanted, dataset.count)
         return wanted, "as given"
     stated = BandNames(band_names(dataset), dataset.colorinterp, name, dataset.tags())
     by_name = _by_name(stated)
@@ -150,11 +145,7 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
         return bands, "by description"
     if bands := _by_wavelength(dataset):
         return bands, "by wavelength"
-    by_colour = [
-        stated.interpretations.index(colour) + 1 if colour in stated.interpretations else None
-        for colour in _INTERPRETATIONS
-    ]
-    if bands := _distinct(by_colour):
+    if bands := _distinct(_by_colour(stated)):
         _refuse_contradiction(stated, by_name, bands)
         return bands, "by colour interpretation"
     colours = [colour for colour in stated.interpretations if colour != ColorInterp.alpha]
@@ -335,12 +326,25 @@ def _by_name(stated: BandNames) -> list[int | None]:
     return found
 
 
+def _by_colour(stated: BandNames) -> list[int | None]:
+    """Return the band number of each colour by GDAL's interpretations; None: there is none."""
+    there = stated.interpretations
+    return [there.index(one) + 1 if one in there else None for one in _INTERPRETATIONS]
+
+
 def _distinct(bands: list[int | None]) -> Bands | None:
     """Return the bands if all three are found and differ, else None."""
     red, green, blue = bands
     if red and green and blue and len({red, green, blue}) == 3:
         return red, green, blue
     return None
+
+
+def _refuse_missing(wanted: Bands, count: int) -> None:
+    exist = all(1 <= band <= count for band in wanted)
+    if not exist or not len(wanted) == len(set(wanted)) == 3:
+        text = ",".join(map(str, wanted))
+        raise UsageError(f"`bands` are {text}: give three different ones of 1 to {count}")
 
 
 def _refuse_contradiction(stated: BandNames, by_name: list[int | None], bands: Bands) -> None:
