@@ -52,7 +52,7 @@ from geodecloud.settings import MIB, Settings
 
 log = logging.getLogger("geodecloud")
 
-_NOT_CLOUDY = "nothing that it marks looks like cloud, so nothing changed; check `mask_values`"
+_NOT_CLOUDY = "none of the pixels that it marks looks like cloud, so nothing changed"
 
 Progress = Callable[[int, int], None]  # rows done, total rows
 
@@ -159,7 +159,7 @@ def decloud_scene(
             with closing(prefetch(rows, cancelled=cancelled)) as finished:
                 counts = outputs.write(finished, facts.radiometry, settings.to_json(), model_name)
         invented.finish(counts)
-        if mask and policy.opaque == "fill" and not counts.changed:
+        if mask and mask.marks_cloud and policy.opaque == "fill" and not counts.changed:
             warn(FillWarning, f"{mask.path}: {_NOT_CLOUDY}")
         outputs.write_report(messages)
     return Report(
@@ -192,8 +192,8 @@ def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
         warn(
             BandsWarning,
             f"{scene.path}: {'bands' if len(kept) > 1 else 'band'} {', '.join(kept)} will keep all "
-            "cloud, as no wavelength is known; give `wavelengths`, 0 for bands that show no "
-            "ground, or `other_bands` keep",
+            "cloud, as no wavelength is known; give `wavelengths` of all bands other than red, "
+            "green and blue, 0 where a band shows no ground",
         )
     return found
 

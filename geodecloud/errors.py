@@ -28,6 +28,18 @@ class UsageError(GeodecloudError, ValueError):
     exit_code = 2
 
 
+class UnknownBandsError(UsageError):
+    """A raster does not say which of its bands are red, green and blue."""
+
+    @property
+    def problem(self) -> str:
+        """The message without its remedy, an option of the scene."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return f"{self.problem}; give `bands`"
+
+
 class SceneError(GeodecloudError, OSError):
     """The input scene cannot be read or is not a scene that clouds can be removed from."""
 

@@ -144,7 +144,7 @@ def _temporary_folder() -> Iterator[Path]:
         with TemporaryDirectory(prefix="geodecloud-") as folder:
             yield Path(folder)
     except GeodecloudError as error:
-        text = str(error)
+        text = str(error.args[0])
         for file, name in _FILES.items():
             text = text.replace(str(Path(folder, file)), name)
         raise type(error)(text.replace(folder, gettempdir())) from error

@@ -59,6 +59,16 @@ def scene_of(path, names, colours=None, **tags):
         (("B02.tif", "B03.tif", "B04.tif"), (3, 2, 1)),
         (("B1", "B2", "B3", "B4", "B5", "B7"), (3, 2, 1)),
         (("B01", "B02", "B03", "B04"), (4, 3, 2)),
+        (("B01", "B02", "B03", "B04", "B05", "B06", "B07"), (4, 3, 2)),
+        (("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7", "ST_B6", "QA_PIXEL"), (3, 2, 1)),
+        (("B1", "B2", "B3", "B4", "B5", "B6_VCID_1", "B6_VCID_2", "B7", "B8"), (3, 2, 1)),
+        (("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "B11", "BQA"), (4, 3, 2)),
+        (("Band 1: B02", "Band 2: B03", "Band 3: B04"), (3, 2, 1)),
+        (("vis-red", "vis-green", "vis-blue"), (1, 2, 3)),
+        (("TCI_R", "TCI_G", "TCI_B"), (1, 2, 3)),
+        (("Red channel", "Green channel", "Blue channel"), (1, 2, 3)),
+        (("/data/x/T33UXQ_B02_10m.jp2", "/data/x/T33UXQ_B03_10m.jp2", "/y/B04.jp2"), (3, 2, 1)),
+        (("Sentinel-2 B4", "Sentinel-2 B3", "Sentinel-2 B2"), (1, 2, 3)),
     ],
 )
 def test_names_of_sensors_and_programs_are_known(tmp_path, names, bands):
@@ -99,8 +109,34 @@ def test_stated_wavelengths_tell_the_colours(tmp_path):
         assert [one.wavelength for one in find_other_bands(scene)] == pytest.approx([443, 865])
 
 
+@pytest.mark.parametrize("file", ["L8_2020.tif", "ls8.tif", "LC08_x.tif", "sen2.tif", "S2A_x.tif"])
+def test_new_satellites_have_red_in_band_four(tmp_path, file):
+    for names in (("B1", "B2", "B3", "B4"), ("B1", "B2", "B3", "B4", "B5", "B7")):
+        with open_scene(scene_of(tmp_path / file, names)) as scene:
+            assert scene.bands == (4, 3, 2)
+
+
+def test_what_a_file_states_tells_the_bands_of_landsats_apart(tmp_path):
+    names, colours = ("B1", "B2", "B3", "B4"), ("blue", "green", "red", "undefined")
+    with open_scene(scene_of(tmp_path / "a.tif", names, colours)) as scene:
+        assert (scene.bands, scene.bands_from) == ((3, 2, 1), "by colour interpretation")
+    with open_scene(scene_of(tmp_path / "20200101_3B_AnalyticMS_SR.tif", names)) as scene:
+        assert scene.bands == (3, 2, 1)
+    path = scene_of(tmp_path / "b.tif", ("B3", "B2", "B1", "B4"))
+    either = r"blue are 1,2,3\) .* \(4,1,2\); give `bands`"
+    with pytest.raises(UsageError, match=either), open_scene(path):
+        pass
+
+
 @pytest.mark.parametrize(
-    ("file", "tags"), [("LE07_x.tif", {}), ("x.tif", {"SPACECRAFT_ID": "LANDSAT_5"})]
+    ("file", "tags"),
+    [
+        ("LE07_x.tif", {}),
+        ("landsat7_2001.tif", {}),
+        ("etm_2001.tif", {}),
+        ("L5.tif", {}),
+        ("x.tif", {"SPACECRAFT_ID": "LANDSAT_5"}),
+    ],
 )
 def test_old_landsats_have_red_in_band_three(tmp_path, file, tags):
     with open_scene(scene_of(tmp_path / file, ("B1", "B2", "B3", "B4"), **tags)) as scene:
@@ -118,6 +154,8 @@ def test_old_landsats_have_red_in_band_three(tmp_path, file, tags):
         ("Bleu", "Vert", "Rouge", "PIR"),
         ("B12", "B40", "B11", "B20"),
         ("B1", "B2", "B3", "B4"),  # of Landsat 7 or of Landsat 8
+        ("B3", "B2", "B1", "B4"),
+        ("B1", "B2", "B3", "B4", "B5", "B6", "B7"),
         ("SR_B1", "SR_B2", "SR_B3", "SR_B4"),
         (None,) * 5,
         ("Band 1", "Band 2", "Band 3", "Band 4", "Band 5"),  # counted, not named
@@ -132,7 +170,13 @@ def test_where_names_leave_it_open_bands_are_asked_for(tmp_path, names):
 
 
 def test_up_to_four_bands_without_names_are_assumed_with_a_warning(tmp_path):
-    for names in ((None,) * 4, ("Band 1", "Band 2", "Band 3"), ("x_1", "x_2", "x_3", "x_4")):
+    for names in (
+        (None,) * 4,
+        ("Band 1", "Band 2", "Band 3"),
+        ("x_1", "x_2", "x_3", "x_4"),
+        ("0", "1", "2"),
+        ("band_data",) * 4,
+    ):
         path = scene_of(tmp_path / "s.tif", names)
         with pytest.warns(BandsWarning, match="`bands`"), open_scene(path) as scene:
             assert scene.bands == (1, 2, 3)
@@ -152,6 +196,9 @@ def test_planetscope_is_known_by_its_file(tmp_path):
             assert scene.bands == bands
             assert len(find_other_bands(scene)) == count - 3
             assert find_other_bands(scene)[-1].wavelength == 865
+        path = scene_of(path, (None,) * (count + 1), (*("undefined",) * count, "alpha"))
+        with open_scene(path) as scene:
+            assert len(find_other_bands(scene)) == count - 3
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,9 @@ def test_a_reference_fills_the_other_bands_too(cloudy):
         less, marks = restore(cloudy, "less", references=(colours,))
     np.testing.assert_array_equal(less[:3], out[:3])
     assert (marks[shown] == 101).all()  # near infrared is invented there
+    both, marks = restore(cloudy, "both", references=(colours, reference))
+    np.testing.assert_array_equal(both, out)  # the second has all bands
+    assert (marks[shown] == 111).all()
     for treatment in ("keep", "nodata"):
         _, marks = restore(cloudy, "less", references=(colours,), other_bands=treatment)
         assert (marks[shown] == 110).all()
@@ -364,6 +367,10 @@ def _is(values, nodata):
         (("blue_p50", "green_p50", "red_p50", "nir_p50"), "x.tif", {3: 842}),
         (("0_B2", "0_B3", "0_B4", "0_B8"), "x.tif", {3: 833}),
         (("b", "g", "r", "n"), "x.tif", {3: 842}),
+        (("red", "green", "blue", "AOT, aerosol optical thickness (at 550nm)"), "x.tif", {}),
+        (("red", "green", "blue", "Near Infrared (NIR)", "NIR_BROAD"), "x.tif", {3: 842, 4: 842}),
+        (("rhos_665", "rhos_560", "rhos_492", "rhos_833"), "x.tif", {3: 833}),
+        (("B1", "B2", "B3", "B4", "B5"), "COPERNICUS_S2_SR_2020.tif", {0: 443, 4: 704}),
         (("B1", "B2", "B3", "B4", "B5", "B7"), "x.tif", {3: 840, 4: 1676, 5: 2223}),
         (
             ("red", "green", "blue", "rededge1", "nir08", "swir16", "scl"),
@@ -419,7 +426,8 @@ def test_a_band_of_another_scale_is_not_understood(tmp_path):
             ("red", "green", "blue", "b5", "SCL", "B8_count", "sunAzimuth", "x"),
             r"bands 4 \(b5\), 8",
         ),
-        (("red", "green", "blue", "nir", "B10, 1375 nm", "QA60"), None),
+        (("red", "green", "blue", "nir", "band at 1375 nm", "QA60"), None),
+        (("red", "green", "blue", "lwir11", "SZA", "B10", "TCI_R"), None),
     ],
 )
 def test_bands_that_keep_their_cloud_are_named(cloudy, names, kept):

@@ -172,7 +172,7 @@ def test_the_python_of_the_docs_runs(tmp_path, scene, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_scene(scene, noise((4, 100, 90)) // 4 + 300)  # darker than clouds
     with rasterio.open(scene, "r+") as file:
-        file.descriptions = ("red", "green", "blue", "B8A")
+        file.descriptions = ("B02", "B03", "B04", "B08")
     for example, name in zip(code, ("decloud_file", "ndvi", "decloud_array"), strict=True):
         assert name in example
         exec(example, {"geodecloud": geodecloud})  # noqa: S102

@@ -144,7 +144,11 @@ def test_what_was_invented_once_is_never_measured_later(tmp_path):
         decloud_scene(src, again, white_is_cloud, Settings(references=(restored,)))
     assert not again.exists()
     decloud_scene(restored, again, white_is_cloud, Settings(force=True))
-    assert again.exists()
+    forced = Settings(references=(restored,), force=True, overwrite=True)
+    decloud_scene(src, again, white_is_cloud, forced)
+    clear = write_scene(tmp_path / "clear.tif", np.minimum(cloudy(), 2000))
+    decloud_scene(clear, tmp_path / "same.tif", white_is_cloud)
+    decloud_scene(tmp_path / "same.tif", tmp_path / "o.tif", white_is_cloud)  # nothing is invented
 
 
 def test_every_raster_says_what_it_was_made_from_and_by(tmp_path):

@@ -166,7 +166,7 @@ def test_a_date_is_settled_by_the_darkest_pixels(tmp_path):
         ("scene.tif", (LAND // 20).astype(np.float32), "or percent: give `scale` 100"),
         ("scene.tif", 10 * np.log10(LAND / np.float32(10000)), "maybe decibels"),
         ("scene.tif", -LAND.astype(np.int16), "not reflectance"),
-        ("scene.tif", LAND.astype(np.int16) - 1400, "half of its pixels are darker than black"),
+        ("scene.tif", LAND.astype(np.int16) - 1400, "median reflectances of -0"),
     ],
 )
 def test_pixels_that_contradict_a_guess_are_refused_with_the_remedy(tmp_path, name, dn, words):
@@ -182,7 +182,7 @@ def test_pixels_that_contradict_a_guess_are_refused_with_the_remedy(tmp_path, na
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"offset": -1400}, "darker than black"), ({"scale": 1e9}, "brightest pixels")],
+    [({"offset": -1400}, "median reflectances"), ({"scale": 1e9}, "brightest pixels")],
 )
 def test_what_the_user_gives_counts_but_a_contradiction_is_said(tmp_path, given, words):
     src = write_scene(tmp_path / "scene.tif", LAND)
@@ -195,9 +195,17 @@ def test_radiance_is_not_taken_for_reflectance(tmp_path, name):
     src, out = write_scene(tmp_path / name, LAND), tmp_path / "out.tif"
     with rasterio.open(src, "r+") as file:
         file.descriptions = ("red", "green", "blue")
-    with pytest.raises(SceneError, match="holds radiance, by its name; convert it"):
+    with pytest.raises(SceneError, match="has the name of PlanetScope radiance; convert it"):
         decloud_scene(src, out, darken)
     decloud_scene(src, out, darken, Settings(scale=10_000))
+    reflectance = src.rename(tmp_path / name.replace(".tif", "_toar_clip.tif"))
+    decloud_scene(reflectance, tmp_path / "toar.tif", darken)
+
+
+def test_water_that_is_dark_in_one_band_is_not_refused(tmp_path):
+    dn = np.stack([LAND[0].astype(np.int16) - 1400, LAND[1], LAND[2]]).astype(np.int16)
+    with pytest.warns(RadiometryWarning, match="median reflectances of -0"):
+        decloud_scene(write_scene(tmp_path / "lake.tif", dn), tmp_path / "out.tif", darken)
 
 
 def white_is_opaque(patches, dark_object):

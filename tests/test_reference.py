@@ -237,6 +237,14 @@ def test_warnings_of_a_reference_name_no_option_of_the_scene(tmp_path, land, clo
     assert "`" not in message
 
 
+def test_a_reference_with_unknown_bands_has_a_remedy_of_its_own(tmp_path, land, cloudy):
+    other = write_scene(tmp_path / "other.tif", land)
+    with rasterio.open(other, "r+") as file:
+        file.descriptions = ("rouge", "vert", "bleu")
+    with pytest.raises(SceneError, match=r"named rouge, vert, bleu; set the descriptions"):
+        restore(cloudy, tmp_path, other)
+
+
 def test_too_little_overlap_is_refused_and_nothing_written(tmp_path, land, cloudy):
     other = land.copy()
     other[:, :, 20:] = 0

@@ -30,7 +30,7 @@ def describe_run(
         plan = plan_run(scene, settings, len(others))
         facts = scene_facts(scene, reading)
         with open_mask(scene, reading), open_references(scene, others, settings):
-            pass  # both can be read
+            pass  # both can be opened
     reads = [reading.mask, *settings.policy.references]
     return {
         **facts,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geodecloud.cli.console import log, progress_bar, say
+from geodecloud.cli.console import log, progress_bar, say, with_options
 from geodecloud.cli.options import (
     JsonOption,
     ProgressOption,
@@ -94,7 +94,9 @@ def remove(
         "model": predictor.name,
     }
     if as_json:
-        say(json.dumps(report.to_dict() | used))
+        facts = report.to_dict()
+        facts["warnings"] = [with_options(message) for message in facts["warnings"]]
+        say(json.dumps(facts | used))
     elif not quiet:
         parts = [f"{report.changed_fraction:.1%} of the pixels changed"]
         parts += [f"{report.invented_fraction:.1%} invented"]

@@ -64,7 +64,7 @@ class AtomicFiles:
         """
         folder = destination.parent
         if _REMOTE.match(str(destination)) and not folder.is_dir():
-            raise OutputError(f"{destination}: outputs are local files; copy it there later")
+            raise OutputError(f"{destination}: is not a local file; write one, and copy that")
         if not folder.is_dir():
             raise OutputError(f"{destination}: the folder {folder} does not exist; make it first")
         if destination.exists() and any(destination.samefile(s) for s in self._sources):

@@ -1,8 +1,7 @@
 """Find red, green and blue among the bands of a raster, counted from 1."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
@@ -10,116 +9,57 @@ from xml.etree import ElementTree as ET
 
 from rasterio.enums import ColorInterp
 
-from geodecloud.errors import BandsWarning, UsageError, warn
+from geodecloud.errors import BandsWarning, UnknownBandsError, UsageError, warn
+from geodecloud.raster.sensors import NUMBER, BandNames, Sensor, words_of
 
 Bands = tuple[int, int, int]
 STACK_BANDS: Bands = (1, 2, 3)  # of files of one band each, as vrt.vrt_of stacks them
 COLOURS = ("red", "green", "blue")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+_MOST_SHOWN = 8  # names in a message
 _MOST_UNNAMED = 4  # most unnamed bands whose first three are taken for red, green and blue
 _CENTRES = (665.0, 560.0, 490.0)  # nm, of red, green and blue
 _NEAR = 35.0  # nm from the centre within which a wavelength is that colour's
 
 # Numbers of red, green and blue: of most sensors (Sentinel-2, Landsat 8 and 9, HLS), of Landsat 4
 # to 7, and of MODIS, whose bands are named sur_refl_b01.
-_OLI, _TM, _MODIS = (4, 3, 2), (3, 2, 1), (1, 4, 3)
-_TM_NAME = re.compile(r"(?:^|[/\\])L[TE]0[4-7]_|LANDSAT[-_ ]?[4-7]\b", re.IGNORECASE)
-_PLATFORM_TAGS = ("SPACECRAFT_ID", "SATELLITE", "PLATFORM", "SPACECRAFT", "SENSOR_ID")
-# The first bands of Landsat 4 to 7; newer satellites have a coastal band before them.
-_FIRST_BANDS = range(1, 6)
+_OLI: Bands = (4, 3, 2)
+_NUMBERS: dict[Sensor | None, Bands] = {Sensor.TM: (3, 2, 1), Sensor.MODIS: (1, 4, 3)}
 # PlanetScope files of four and of eight bands, which do not always name their bands.
 _PLANETSCOPE = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
 _PLANETSCOPE_BANDS: dict[int, Bands] = {4: (3, 2, 1), 8: (6, 4, 2)}
 
 PLANETSCOPE_ORDER, ASSUMED = "by PlanetScope's order", "assumed"
 
-_NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
 _IN_NM = re.compile(r"(?i)(?<![\d.])(\d{3,4}(?:\.\d+)?)\s*(?:nm|nanomet)")
+_RHO = re.compile(r"(?i)(?:^|_)rho[st]_(\d{3,4})\Z")  # ACOLITE's reflectance at so many nm
 _IN_UM = re.compile(r"(?i)(?<![\d.])(\d?\.\d+)\s*(?:um|µm|micromet)")
 _WAVELENGTH_TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
-_DATE = re.compile(r"(?<!\d)(\d{4})[-_](\d\d)[-_](\d\d)(?!\d)")
+_PATH = re.compile(r"[/\\].*\.\w{2,5}\Z")
+_COUNTED = re.compile(r"(.*?)[ _.-]*0*(\d+)")
 _COUNT = re.compile(r"(?:b|band)?\d{1,2}")  # before a name: "Band 1 (Blue)", "0_B2"
 # Words beside a band's name that do not change which band it is: level, resolution, wavelength,
 # sensor, tile and date. Any other word means another quantity: "green_i", "red edge", "B4_count",
 # "Red_stdDev".
 _SAME_BAND = re.compile(
-    r"sr|toa|boa|toc|boc|nbart?|sur|refl|surface|reflectance|rho|rhot|rhos|dn|radiance|band|"
+    r"sr|[sf]re|toa|boa|toc|boc|nbart?|sur|refl|surface|reflectance|rho|rhot|rhos|dn|radiance|band|"
     r"central|wavelength|nm|um|µm|lambda|sentinel|landsat|hls|hls[ls]30|planetscope|msi|oli|etm|tm|"
     r"s2[abc]?|s30|l30|l[ceto]?0?[4-9]|l[12][acg]|l[12]sp|l1tp|l1gt|c2|0[12]|t[12]|rt|\d{7}t\d+|"
-    r"tiff?|jp2|\d+m|\d{3,4}(?:\.\d+)?(?:nm)?|0?\.\d+(?:um|µm)?|t?\d\d[a-z]{3}|\d{6,8}(?:t\d{6})?"
-)
-_NEW_SENSOR = re.compile(
-    r"(?i)(?<![A-Z0-9])(?:S2[ABCD]?|MSIL?[12]|MSI|[SL]30|L[CO]0?[89])(?![A-Z0-9])"
-    r"|SENTINEL[-_ ]?2|LANDSAT[-_ ]?[89]|(?<![A-Z0-9])B0\d(?!\d)|_T\d\d[A-Z]{3}(?![A-Z0-9])"
+    r"tiff?|jp2|vis|visible|visual|tci|channel|\d+m|\d{3,4}(?:\.\d+)?(?:nm)?|0?\.\d+(?:um|µm)?|t?\d\d[a-z]{3}|\d{6,8}(?:t\d{6})?"
 )
 _OTHER_BANDS = ("coastal", "edge", "rededge", "yellow", "nir", "swir", "thermal", "near")
+_PICTURE = {"vis", "visual", "tci"}  # words of a true colour picture, as in "TCI_R"
 COMPOSITE = 2  # looseness of a composite's name, see colour_of
 # Words for composites of many dates: the same quantity, used if there is no plain band.
 _COMPOSITE = re.compile(r"median|mean|medoid|mosaic|composite|first|p50|geomedian|nbart?gm|gm")
 
 
-@dataclass(frozen=True)
-class BandNames:
-    """The band names that a raster states, and what helps to understand them.
-
-    names: one per band; None: no name.
-    interpretations: GDAL's colour interpretation of each band.
-    file: the raster's name.
-    tags: the raster's tags, which may name the satellite.
-    """
-
-    names: Sequence[str | None]
-    interpretations: Sequence[ColorInterp] = ()
-    file: str = ""
-    tags: Mapping[str, str] | None = None
-
-    @property
-    def stated(self) -> str:
-        """The raster's name, its bands' names and its tags, in one text."""
-        names = (name or "" for name in self.names)
-        return " ".join((self.file, *names, *(f"{k}={v}" for k, v in (self.tags or {}).items())))
-
-    @property
-    def numbers(self) -> Bands:
-        """Band numbers of red, green and blue in names like B4, by the sensor."""
-        if self._is_old_landsat:
-            return _TM
-        words = [words_of(name or "") for name in self.names]
-        if any(one[:2] == ["sur", "refl"] for one in words):
-            return _MODIS
-        # Landsat 4 to 7 have reflective bands 1 to 5 and 7; a cut of red, green and blue has 3.
-        numbers = self._numbers
-        landsat = any({"sr", "toa"} & set(one) for one in words)
-        of_tm = numbers == {1, 2, 3, 4, 5, 7} or (
-            landsat and ((7 in numbers and not {6, 8, 9} & numbers) or numbers == {1, 2, 3})
-        )
-        return _TM if of_tm else _OLI
-
-    @property
-    def may_be_old_landsat(self) -> bool:
-        """Whether B4 may be red of a new satellite, or near infrared of Landsat 4 to 7."""
-        if not {1, 2, 3, 4} <= self._numbers <= set(_FIRST_BANDS) or self.numbers == _MODIS:
-            return False
-        named = any(set(COLOURS) & set(words_of(name or "")) for name in self.names)
-        return not (named or self._is_old_landsat or is_new_sensor(self.stated))
-
-    @property
-    def _is_old_landsat(self) -> bool:
-        found = [(self.tags or {}).get(key, "") for key in _PLATFORM_TAGS]
-        return any(_TM_NAME.search(text) for text in (self.file, *found))
-
-    @property
-    def _numbers(self) -> set[int]:
-        """The numbers of names like B4."""
-        words = (word for name in self.names for word in words_of(name or ""))
-        return {int(match[1]) for word in words if (match := _NUMBER.fullmatch(word))}
-
-
 def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Bands, str]:
     """Return the numbers of the red, green and blue bands, and how they were found, in words.
 
-    Descriptions come before colour interpretations. If neither helps, the first three of at most
-    four bands are taken, with a warning.
+    Stated wavelengths come first, then descriptions, colour interpretations, and PlanetScope's
+    order. If none helps, the first three of at most four bands without names are taken, with a
+    warning.
 
     Args:
         dataset: an open raster of three bands or more.
@@ -127,41 +67,49 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
         wanted: the bands that the user gives.
 
     Raises:
-        UsageError: the raster does not have the bands ``wanted``, or does not say which bands are
-            red, green and blue.
+        UsageError: the raster does not have the bands ``wanted``.
+        UnknownBandsError: it does not say which bands are red, green and blue.
     """
     if wanted is not None:
         _refuse_missing(wanted, dataset.count)
         return wanted, "as given"
-    stated = BandNames(band_names(dataset), dataset.colorinterp, name, dataset.tags())
-    by_name = _by_name(stated)
-    if bands := _distinct(by_name):
-        if stated.may_be_old_landsat:
-            raise UsageError(
-                f"{name}: its bands 1 to 4 are blue, green, red and near infrared of Landsat 4 to "
-                "7, or coastal, blue, green and red of newer satellites; give `bands`, 3,2,1 or "
-                "4,3,2"
-            )
-        return bands, "by description"
     if bands := _by_wavelength(dataset):
         return bands, "by wavelength"
+    stated = BandNames(band_names(dataset), dataset.colorinterp, name, dataset.tags())
+    by_name = _by_name(stated)
+    named, ambiguous = _distinct(by_name), _is_ambiguous(stated)
+    if named and not ambiguous:
+        return named, "by description"
     if bands := _distinct(_by_colour(stated)):
-        _refuse_contradiction(stated, by_name, bands)
+        if not ambiguous:
+            _refuse_contradiction(stated, by_name, bands)
         return bands, "by colour interpretation"
     colours = [colour for colour in stated.interpretations if colour != ColorInterp.alpha]
     if _PLANETSCOPE.search(name) and len(colours) in _PLANETSCOPE_BANDS:
         return _PLANETSCOPE_BANDS[len(colours)], PLANETSCOPE_ORDER
-    if len(colours) > _MOST_UNNAMED or any(by_name) or _are_named(stated.names):
-        raise UsageError(
-            f"{name}: does not say which of its {len(colours)} bands are red, green and blue; give "
-            "`bands`"
+    if named:
+        old = ",".join(str(_by_name(stated, _NUMBERS[Sensor.TM])[i]) for i in range(3))
+        raise UnknownBandsError(
+            f"{name}: its bands may be of Landsat 4 to 7 (red, green and blue are {old}) or of "
+            f"newer satellites ({','.join(map(str, named))})"
         )
+    if len(colours) > _MOST_UNNAMED or any(by_name) or _are_named(stated.names):
+        unclear = f"{name}: does not say which of its {len(colours)} bands are red, green and blue"
+        if any(stated.names):
+            words = (one or "-" for one in stated.names[:_MOST_SHOWN])
+            unclear += f"; they are named {', '.join(words)}"
+        raise UnknownBandsError(unclear)
     warn(
         BandsWarning,
         f"{name}: does not name its bands; 1,2,3 are taken as red,green,blue; if that is wrong, "
         "give `bands`",
     )
     return (1, 2, 3), ASSUMED
+
+
+def colour_numbers(stated: BandNames) -> Bands:
+    """Return the band numbers of red, green and blue in names like B4, by the sensor."""
+    return _NUMBERS.get(stated.sensor, _OLI)
 
 
 def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
@@ -191,7 +139,9 @@ def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
     single = any(len(words[index]) == 1 for index in found)  # R, G, B: a name, not a word
     composite = [word for word in rest if _COMPOSITE.fullmatch(word)]
     rest = [word for word in rest if word not in composite]
-    if (single and rest) or not all(_SAME_BAND.fullmatch(word) for word in rest):
+    if single and not _PICTURE.issuperset(rest):
+        return None
+    if not all(map(is_same_band, rest)):
         return None
     return colour - 1, COMPOSITE if composite else 1
 
@@ -217,30 +167,24 @@ def _core(word: str, numbers: Bands) -> int | None:
     for number, colour in enumerate(COLOURS, start=1):
         if word in (colour, colour[0]):
             return number
-    match = _NUMBER.fullmatch(word)
-    return numbers.index(int(match[1])) + 1 if match and int(match[1]) in numbers else None
-
-
-def words_of(name: str) -> list[str]:
-    """Return the words of a name in lower case; "band 4" is one word."""
-    joined = re.sub(r"\bband[ _-]*(?=\d)", "band", _DATE.sub(r"\1\2\3", name.strip().lower()))
-    return re.findall(r"\d+\.\d+(?:[a-zµ]+)?|[a-z0-9µ]+", joined)
+    match = NUMBER.fullmatch(word)
+    if not match or not match[1].isdigit() or int(match[1]) not in numbers:
+        return None
+    return numbers.index(int(match[1])) + 1
 
 
 def without_count(words: list[str]) -> list[str]:
     """Return the words of a band's name without a count before it, as in "0_B2"."""
-    counts = len(words) > 1 and words[0].isdigit() and len(words[0]) <= 2
-    return words[1:] if counts else words
+    counted = words[0].isdigit() and len(words[0]) <= 2 if words else False
+    named = any(map(NUMBER.fullmatch, words[1:]))
+    if counted or (named and words[0].startswith("band")):
+        return words[1:] or words
+    return words
 
 
 def is_composite(word: str) -> bool:
     """Return whether a word beside a band's name says that it is composed of many dates."""
     return bool(_COMPOSITE.fullmatch(word))
-
-
-def is_new_sensor(text: str) -> bool:
-    """Return whether a text names Sentinel-2, Landsat 8 or 9, or HLS, or numbers bands as B04."""
-    return bool(_NEW_SENSOR.search(text))
 
 
 def band_names(dataset: Any) -> tuple[str | None, ...]:
@@ -249,7 +193,7 @@ def band_names(dataset: Any) -> tuple[str | None, ...]:
     Words with which all files begin are left out.
     """
     if any(dataset.descriptions) or dataset.driver != "VRT":
-        return tuple(dataset.descriptions)
+        return tuple(name and _stem(name) for name in dataset.descriptions)
     text = dataset.tags(ns="xml:VRT").get("xml:VRT", "<VRTDataset/>")
     bands = ET.fromstring(text).findall("VRTRasterBand")  # noqa: S314  GDAL has parsed it
     files = [{source.text or "" for source in band.iter("SourceFilename")} for band in bands]
@@ -259,6 +203,11 @@ def band_names(dataset: Any) -> tuple[str | None, ...]:
     alike = (len(set(some)) == 1 for some in zip(*words, strict=False))
     shared = sum(1 for _ in takewhile(bool, alike))
     return tuple("_".join(some[shared:]) or None for some in words)
+
+
+def _stem(name: str) -> str:
+    """Return a name; if it is the path of a file, only the file's stem."""
+    return re.split(r"[/\\]", name)[-1].rpartition(".")[0] if _PATH.search(name) else name
 
 
 def stated_wavelength(dataset: Any, band: int) -> float | None:
@@ -276,7 +225,7 @@ def stated_wavelength(dataset: Any, band: int) -> float | None:
 
 def wavelength_in(name: str) -> float | None:
     """Return the wavelength in nm that a name states with its unit; None: it does not."""
-    for pattern, factor in ((_IN_NM, 1.0), (_IN_UM, 1000.0)):
+    for pattern, factor in ((_IN_NM, 1.0), (_RHO, 1.0), (_IN_UM, 1000.0)):
         if match := pattern.search(name):
             return float(match[1]) * factor
     return None
@@ -293,27 +242,42 @@ def _by_wavelength(dataset: Any) -> Bands | None:
     return _distinct(found)
 
 
+def _is_ambiguous(stated: BandNames) -> bool:
+    """Return whether bands are known by numbers that mean other colours for Landsat 4 to 7."""
+    coloured = any(set(COLOURS) & set(words) for words in stated.words)
+    return stated.is_ambiguous and not coloured
+
+
 def _are_named(names: Sequence[str | None]) -> bool:
-    """Return whether all bands have names that are more than a common word and a count."""
-    counted = re.compile(r"(?i)(.*?)[ _.-]*0*(\d+)\Z")
-    matches = [counted.match(name or "") for name in names]
-    if all(match and int(match[2]) == i for i, match in enumerate(matches, 1)):
-        return len({match[1] for match in matches if match}) > 1
-    return all(names)
+    """Return whether all bands have names, which differ by more than a count."""
+    return all(names) and len(set(names)) > 1 and _counted_word(names) is None
 
 
-def _by_name(stated: BandNames) -> list[int | None]:
+def _counted_word(names: Sequence[str | None]) -> str | None:
+    """Return the word of names like "band 1", "band 2"; None: the names are no count."""
+    matches = [_COUNTED.fullmatch(name or "") for name in names]
+    found = [(match[1].lower(), int(match[2])) for match in matches if match]
+    words, counts = {word for word, _ in found}, [count for _, count in found]
+    is_count = counts in (list(range(len(names))), list(range(1, len(names) + 1)))
+    return words.pop() if is_count and len(words) == 1 else None
+
+
+def _by_name(stated: BandNames, numbers: Bands | None = None) -> list[int | None]:
     """Return the band number of each colour by the bands' names; None: no name fits.
 
+    Args:
+        numbers: of red, green and blue in names like B4; None: by the sensor.
+
     Raises:
-        UsageError: the names of two bands fit a colour equally well.
+        UnknownBandsError: the names of two bands fit a colour equally well.
     """
     names = stated.names
-    if all(re.fullmatch(rf"(?i)band[ _]?0*{i}", name or "") for i, name in enumerate(names, 1)):
+    if _counted_word(names) == "band":
         return [None] * 3  # counted, not named
+    numbers = numbers or colour_numbers(stated)
     fits: list[list[tuple[int, int]]] = [[], [], []]  # of each colour: looseness and band
     for band, name in enumerate(names, start=1):
-        if fit := colour_of(name or "", stated.numbers):
+        if fit := colour_of(name or "", numbers):
             fits[fit[0]].append((fit[1], band))
     found: list[int | None] = []
     for colour, candidates in zip(COLOURS, fits, strict=True):
@@ -321,7 +285,7 @@ def _by_name(stated: BandNames) -> list[int | None]:
         best = [band for looseness, band in candidates if looseness == candidates[0][0]]
         if len(best) > 1:
             alike = " and ".join(f"{band} ({names[band - 1]})" for band in best[:3])
-            raise UsageError(f"{stated.file}: bands {alike} may be {colour}; give `bands`")
+            raise UnknownBandsError(f"{stated.file}: bands {alike} may be {colour}")
         found.append(best[0] if best else None)
     return found
 
@@ -351,11 +315,11 @@ def _refuse_contradiction(stated: BandNames, by_name: list[int | None], bands: B
     """Refuse a false-colour picture, whose colour interpretations contradict its band names.
 
     Raises:
-        UsageError: a band is named for another colour than it is shown in.
+        UnknownBandsError: a band is named for another colour than it is shown in.
     """
     for colour, named, shown in zip(COLOURS, by_name, bands, strict=True):
         if named not in (None, shown):
-            raise UsageError(
+            raise UnknownBandsError(
                 f"{stated.file}: band {shown} is shown in {colour}, but band {named} is named "
-                f"{stated.names[named - 1] if named else ''}; give `bands`"
+                f"{stated.names[named - 1] if named else ''}"
             )

@@ -79,9 +79,10 @@ class _Pixels:
         reflectance: NDArray[np.floating] = (self._dark + radiometry.offset) / radiometry.scale
         return reflectance
 
-    def middle(self, radiometry: Radiometry) -> float:
-        """Return the median reflectance of the darkest band."""
-        return float((self._middle.min() + radiometry.offset) / radiometry.scale)
+    def middle(self, radiometry: Radiometry) -> NDArray[np.floating]:
+        """Return the median reflectance of each band: (3,)."""
+        reflectance: NDArray[np.floating] = (self._middle + radiometry.offset) / radiometry.scale
+        return reflectance
 
     def bright(self, radiometry: Radiometry) -> float:
         """Return the reflectance of the brightest pixels over all bands."""
@@ -141,10 +142,10 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
 
 
 def _refuse_radiance(statements: Statements) -> None:
-    if any(map(is_radiance, statements.names)):
+    if statements.dtype.kind in "iu" and any(map(is_radiance, statements.names)):
         raise SceneError(
-            f"{statements.name}: holds radiance, by its name; convert it to reflectance by the "
-            "coefficients of its metadata, or give `scale`"
+            f"{statements.name}: has the name of PlanetScope radiance; convert it to reflectance "
+            "by the coefficients of its metadata, or give `scale`"
         )
 
 
@@ -274,12 +275,13 @@ def _find_contradiction(
             found += ", as under haze"
             remedy = "if its DN have an offset like Sentinel-2's since 2022, give `offset` "
             remedy += f"{BASELINE_4_OFFSET:g}"
-    elif (middle := pixels.middle(radiometry)) < _BLACKER:
+    elif (middle := pixels.middle(radiometry)).min() < _BLACKER:
+        medians = ", ".join(f"{median:.3f}" for median in middle)
         return (
-            f"half of its pixels are darker than black (reflectance {middle:.3f} or less) with an "
-            f"offset of {radiometry.offset:g} ({origin}); if an offset is missing or was applied "
-            "twice, give `offset`"
-        ), guessed
+            f"its red, green and blue have median reflectances of {medians} with an offset of "
+            f"{radiometry.offset:g} ({origin}); if it was applied already, give `offset` 0, if it "
+            f"was applied twice, {-BASELINE_4_OFFSET:g}"
+        ), guessed and bool(middle.max() < _BLACKER)
     elif red < _BELOW_BLACK and radiometry.offset:
         found += f" with an offset of {radiometry.offset:g} ({origin})"
         remedy = "if the DN have it already, give `offset` 0"

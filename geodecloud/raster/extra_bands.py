@@ -10,9 +10,10 @@ from typing import Any
 from rasterio.enums import ColorInterp
 
 from geodecloud.errors import BandsWarning, SceneError, warn
-from geodecloud.raster.bands import BandNames, is_same_band, words_of
+from geodecloud.raster.bands import is_same_band
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
+from geodecloud.raster.sensors import BandNames, words_of
 from geodecloud.raster.wavelengths import NEAR_INFRARED, numbers_of, shows_ground, wavelength_of
 
 log = logging.getLogger("geodecloud")

@@ -25,7 +25,8 @@ from geodecloud.settings import Reading
 # Classes of Sentinel-2's scene classification (SCL): cloud shadow, cloud of medium and of high
 # probability, cirrus.
 SCL_CLOUD = (3, 8, 9, 10)
-_SCL_LIKE, _SCL_MOST = 4, (7, 11)  # fewest classes in some rows, and range of the highest
+_SCL_LEAST, _SCL_MOST = 4, (7, 11)  # fewest classes, and range of the highest, of an SCL
+_SAMPLED = 256  # rows of a mask that are looked at before the run
 _SCL = re.compile(r"(?i:(?:^|[_.-])SCL(?:[_.-]|$))|[a-z0-9]SCL(?:[_.-]|$)")
 # Rasters in which non-zero does not mean cloud: pattern of their names, contents and remedy.
 _OTHERS = {
@@ -54,6 +55,7 @@ class CloudMask:
     values: mask values that mean cloud; None: every non-zero value.
     height: number of rows of the scene.
     buffer: distance by which cloud is grown; None: it is not grown.
+    marks_cloud: whether some of the rows that were looked at have cloud.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class CloudMask:
     window: Callable[[int, int], Window]  # window of the dataset for scene rows (first, last)
     height: int = 0
     buffer: DistanceLimit | None = None
+    marks_cloud: bool = False
 
     def read(self, first: int, last: int) -> NDArray[np.bool_]:
         """Return where rows ``first`` to ``last`` (not included) are cloud: bool (rows, width).
@@ -111,12 +114,33 @@ class CloudMask:
                 f"{self.path}: has the values of Landsat's QA_PIXEL, which are bits; give the "
                 "`mask_values` that mean cloud, like 22280"
             )
-        classes = np.unique(values) if values.dtype.kind in "iu" else values[:0]
-        if len(classes) >= _SCL_LIKE and _SCL_MOST[0] <= classes[-1] <= _SCL_MOST[1]:
-            raise UsageError(
-                f"{self.path}: has the classes {', '.join(map(str, classes))}; give the "
-                "`mask_values` that mean cloud, 3,8,9,10 of an SCL"
-            )
+
+
+def _refuse_classes(path: Path, values: NDArray[Any]) -> None:
+    """Refuse the values of a mask that look like the classes of an SCL.
+
+    Numbers of clouds, and degrees of cover, have no gap above 0.
+
+    Args:
+        values: some or all values of the mask.
+    """
+    classes = np.unique(values[np.isfinite(values)])
+    whole = np.array_equal(classes, np.rint(classes)) and len(classes) >= _SCL_LEAST
+    if not whole or classes[0] < 0 or not _SCL_MOST[0] <= classes[-1] <= _SCL_MOST[1]:
+        return
+    if len(classes) <= classes[-1] or classes[-1] == _SCL_MOST[1]:
+        raise UsageError(
+            f"{path}: has classes ({', '.join(f'{one:g}' for one in classes)}); give the "
+            "`mask_values` that mean cloud, 3,8,9,10 of an SCL"
+        )
+
+
+def _some_values(raster: Any, path: Path) -> NDArray[Any]:
+    """Return the values of some rows of a mask, evenly spaced: (rows, width)."""
+    rows = np.unique(np.linspace(0, raster.height - 1, _SAMPLED).astype(int))
+    with failures_as(f"{path}: damaged or truncated mask"):
+        read = [raster.read(1, window=Window(0, int(row), raster.width, 1)) for row in rows]
+    return np.concatenate(read)
 
 
 @contextmanager
@@ -128,8 +152,8 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
     file's name contains SCL, else every non-zero value does.
 
     Raises:
-        UsageError: the scene has no CRS to measure ``mask_buffer`` by, or the mask's name shows
-            that non-zero does not mean cloud.
+        UsageError: the scene has no CRS to measure ``mask_buffer`` by, or the mask's name or values
+            show that non-zero does not mean cloud.
         SceneError: the mask cannot be read, covers another area, or has no CRS and another size.
     """
     if reading.mask is None:
@@ -154,8 +178,12 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
         bands = sum(colour != ColorInterp.alpha for colour in raster.colorinterp)
         if bands > 1:
             warn(BandsWarning, f"{path}: has {bands} bands; the first is taken for the cloud mask")
+        some = _some_values(raster, path)
+        if values is None:
+            _refuse_classes(path, some)
+        marks = bool((some != 0 if values is None else np.isin(some, values)).any())
         if grids_match(Grid.of(raster), whole_file):
-            own = CloudMask(path, raster, values, scene.window, scene.shape[0])
+            own = CloudMask(path, raster, values, scene.window, scene.shape[0], None, marks)
             with _grown(own, scene, buffer) as mask:
                 yield mask
             return
@@ -163,7 +191,8 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
         height, width = scene.shape
         with warp(raster, path, scene.grid, Resampling.nearest, alpha=True) as warped:
             rows = lambda first, last: Window(0, first, width, last - first)  # noqa: E731
-            with _grown(CloudMask(path, warped, values, rows, height), scene, buffer) as mask:
+            own = CloudMask(path, warped, values, rows, height, None, marks)
+            with _grown(own, scene, buffer) as mask:
                 yield mask
 
 

@@ -34,7 +34,8 @@ def refuse_restored(scene: Scene, remedy: str) -> None:
     Raises:
         SceneError: the scene is an output of geodecloud.
     """
-    if f"{TAG}SOURCE" in scene.dataset.tags():
+    tags = scene.dataset.tags()
+    if f"{TAG}SOURCE" in tags and float(tags.get(f"{TAG}CHANGED_FRACTION", 1)) > 0:
         raise SceneError(
             f"{scene.path}: geodecloud has restored it already, and invented pixels would count "
             f"as measured; {remedy}"

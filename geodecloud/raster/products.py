@@ -85,9 +85,8 @@ _DAY = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)(?!\d)")
 _HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
 # Names that merely resemble a sensor's, for remedies in messages.
 _LANDSAT = re.compile(r"(?<![A-Za-z0-9])L[COTEM]?0?[4-9](?!\d)|landsat", re.IGNORECASE)
-_PLANET_RADIANCE = re.compile(
-    r"(?:_3B_AnalyticMS|ortho_analytic_[48]b)(?!_(?:8b_)?SR)", re.IGNORECASE
-)
+_PLANET_ANALYTIC = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
+_REFLECTANCE = re.compile(r"(?<![A-Z0-9])(?:SR|TOAR?|refl\w*)(?![A-Z0-9])", re.IGNORECASE)
 _PLANET = re.compile(r"AnalyticMS|planet|psscene|(?<![A-Za-z0-9])PS[BS2]", re.IGNORECASE)
 
 
@@ -111,7 +110,7 @@ def find_product(
 
 def is_radiance(text: str) -> bool:
     """Return whether a name is that of a PlanetScope product of radiance, not of reflectance."""
-    return _PLANET_RADIANCE.search(text) is not None
+    return bool(_PLANET_ANALYTIC.search(text)) and not _REFLECTANCE.search(text)
 
 
 def is_harmonized(text: str) -> bool:

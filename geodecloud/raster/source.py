@@ -14,7 +14,7 @@ from typing import Any
 from rasterio.enums import ColorInterp
 
 from geodecloud.errors import SceneError, UsageError, counted
-from geodecloud.raster.bands import COLOURS, COMPOSITE, BandNames, colour_of_file
+from geodecloud.raster.bands import COLOURS, COMPOSITE, colour_numbers, colour_of_file
 from geodecloud.raster.extra_bands import NONE, ExtraFile, Pixels, choose, known_files
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
@@ -26,6 +26,7 @@ from geodecloud.raster.safe import (
     open_product,
     product_above,
 )
+from geodecloud.raster.sensors import BandNames
 from geodecloud.raster.vrt import BANDS, Tags, vrt_of
 from geodecloud.settings.parse import is_gdal_name
 
@@ -193,7 +194,7 @@ def _by_colour(files: list[str], where: str) -> list[str]:
     """Return the files of red, green and blue, in this order, by their names."""
     if any(_MSS.match(Path(file).name) for file in files):
         raise SceneError(f"{where}: Landsat's MSS has no blue band; give another scene")
-    numbers = [BandNames((), file=file).numbers for file in files]
+    numbers = [colour_numbers(BandNames((), file=file)) for file in files]
     fits = [
         colour_of_file(Path(file).stem, number) for file, number in zip(files, numbers, strict=True)
     ]

@@ -8,15 +8,14 @@ from typing import Any
 from geodecloud.errors import UsageError
 from geodecloud.raster.bands import (
     PLANETSCOPE_ORDER,
-    BandNames,
     band_names,
     is_composite,
     is_same_band,
     stated_wavelength,
     wavelength_in,
     without_count,
-    words_of,
 )
+from geodecloud.raster.sensors import NUMBER, BandNames, Sensor, words_of
 
 
 def _by_name(table: str) -> dict[str, float]:
@@ -34,28 +33,39 @@ _SENTINEL_2 = _by_name(
 _OLI = _by_name("443 1; 482 2; 561 3; 655 4; 865 5; 1609 6; 2201 7")
 _TM = _by_name("485 1; 569 2; 660 3; 840 4; 1676 5; 2223 7")
 _MODIS = _by_name("645 1; 858 2; 469 3; 555 4; 1240 5; 1640 6; 2130 7")
+_BY_SENSOR: dict[Sensor | None, Mapping[str, float]] = {
+    Sensor.SENTINEL_2: _SENTINEL_2,
+    Sensor.OLI: _OLI,
+    Sensor.TM: _TM,
+    Sensor.MODIS: _MODIS,
+}
 # Names of STAC's extension "eo" and of PlanetScope, without spaces.
 _NAMED = _by_name(
-    "443 coastal coastalblue; 490 blue; 531 greeni; 560 green; 600 yellow; 665 red; "
+    "443 coastal coastalblue coastalaerosol aerosol; 490 blue; 531 greeni; 560 green; "
+    "600 yellow; 665 red; "
     "705 rededge re rededge071; 704 rededge1 re1; 740 rededge2 re2 rededge075; "
     "783 rededge3 re3 rededge078; 865 rededge4 re4 nir08 nir2 nir8a nira nirnarrow narrownir; "
-    "842 nir nir1 nearinfrared nearir; 945 nir09 watervapour watervapor; "
-    "1610 swir swir1 swir16; 2200 swir2 swir22 swir3"
+    "842 nir nir1 nearinfrared nearir nirbroad broadnir; 945 nir09 watervapour watervapor; "
+    "1610 swir swir1 swir16 shortwaveinfrared1; 2200 swir2 swir22 swir3 shortwaveinfrared2"
 )
 _NAMES = sorted(_NAMED, key=len, reverse=True)
 # PlanetScope's bands by their number, Planet: "Understanding PlanetScope Instruments".
 _PLANETSCOPE = {4: (490, 565, 665, 865), 8: (443, 490, 531, 565, 610, 665, 705, 865)}
-_SENTINEL_WORDS = re.compile(r"(?i)\bS2[ABC]?_|SENTINEL-?_?2|MSIL?[12]|\bMSI\b|S30|_T\d\d[A-Z]{3}")
-_LANDSAT_WORDS = re.compile(r"(?i)\bL[COE]0?[789]_|LANDSAT|L30\b|\bOLI\b")
-_NUMBER = re.compile(r"(?:b|band)0*(\d{1,2}a?)")
 # Words in the names of bands that show no ground: classes, quality, angles, air, heat, indices.
 _NO_GROUND = re.compile(
-    r"(?:^|_)(?:scl|qa\w*|\w*mask\d?|udm\d?|clouds?|shadows?|snow|prob\w*|cld\w*|conf\w*|"
-    r"quality|flags?|bits?|class\w*|labels?|angles?|\w*zenith|\w*azimuth|view|sun|aot|aod|wvp|ozone|water|cirrus|"
-    r"thermal|tirs?\d?|lwir\d?|mwir|temp\w*|lst|st|bt|emiss\w*|radsat|nd\w\w|savi|evi\d?|dem|elev\w*|"
-    r"height|slope|aspect|count|std\w*|var\w*|min|max|ratio|date|doy|time|pan|panchromatic|alpha|"
-    r"b10|b0?9|b11st)(?:_|$)"
+    r"(?:^|_)(?:scl|tci|sceneclass\w*|b?qa\w*|stateqa|\w*mask\d?|udm\d?|msk|clouds?|shadows?|snow|"
+    r"prob\w*|cld\w*|clp|clm|cs|cdf|conf\w*|quality|flags?|bits?|class\w*|labels?|angles?|"
+    r"\w*zenith\w*|\w*azimuth\w*|saa|sza|vaa|vza|view|sun|aot|aod|wvp|atmos|ozone|cirrus|"
+    r"thermal|tirs?\d?|lwir\d*|mwir|temp\w*|lst|st|bt|emiss\w*|radsat|nbr|nd\w\w|savi|evi\d?|"
+    r"dem|elev\w*|height|slope|aspect|count|[sebc]+dev|std\w*|var\w*|min|max|ratio|date|doy|"
+    r"dayofyear|time|pan|panchromatic|alpha)(?:_|$)"
 )
+# Numbers of cirrus, thermal and panchromatic bands, by the sensor.
+_NO_GROUND_NUMBERS: dict[Sensor | None, set[str]] = {
+    Sensor.OLI: {"8", "9", "10", "11"},
+    Sensor.TM: {"6", "8"},
+    Sensor.SENTINEL_2: {"10"},
+}
 _SHORTEST, _LONGEST = 400, 2500  # nm; the range of sunlight that the ground reflects
 NEAR_INFRARED = (760.0, 900.0)  # nm, as of NDVI
 _SAME = 30.0  # nm between the same bands of two sensors
@@ -107,33 +117,39 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
     numbers = numbers_of(names)
     found = []
     for band in others:
-        wavelength = stated_wavelength(dataset, band)
-        wavelength = wavelength or wavelength_of(names.names[band - 1] or "", numbers)
+        name = names.names[band - 1] or ""
+        if shows_no_ground(name):
+            continue
+        wavelength = stated_wavelength(dataset, band) or wavelength_of(name, numbers)
         if scene.bands_from == PLANETSCOPE_ORDER:
-            wavelength = _PLANETSCOPE[dataset.count][band - 1]
+            wavelength = _PLANETSCOPE[len(others) + 3][band - 1]
         if wavelength and shows_ground(wavelength) and _has_scale_of_red(scene, band):
             found.append(OtherBand(band - 1, wavelength))
     return tuple(found)
 
 
 def kept_unknown(scene: Any, found: Iterable[OtherBand]) -> list[str]:
-    """Return the bands, in words, that may show the ground and keep their cloud.
+    """Return the bands, in words, that may show the ground and whose wavelength is not known.
 
     Args:
         found: the bands that are restored.
     """
     dataset, known = scene.dataset, {one.index + 1 for one in found}
-    kept, names = [], band_names(scene.dataset)
+    names = BandNames(band_names(dataset), file=str(scene.path), tags=dataset.tags())
+    blind, kept = _NO_GROUND_NUMBERS.get(names.sensor, {"10"}), []
     for band in dataset.indexes:
-        name = names[band - 1] or ""
-        if band in (*scene.bands, scene.alpha, *known):
+        name, stated = names.names[band - 1] or "", stated_wavelength(dataset, band)
+        numbers = {match[1] for word in words_of(name) if (match := NUMBER.fullmatch(word))}
+        if band in (*scene.bands, scene.alpha, *known) or shows_no_ground(name) or blind & numbers:
             continue
-        if _NO_GROUND.search("_".join(words_of(name))):
-            continue
-        if (nm := stated_wavelength(dataset, band)) and not shows_ground(nm):
-            continue
-        kept.append(f"{band} ({name})" if name else str(band))
+        if _has_scale_of_red(scene, band) and (not stated or shows_ground(stated)):
+            kept.append(f"{band} ({name})" if name else str(band))
     return kept
+
+
+def shows_no_ground(name: str) -> bool:
+    """Return whether a band's name says that it holds no light of the ground."""
+    return _NO_GROUND.search("_".join(words_of(name))) is not None
 
 
 def same_band(bands: Iterable[OtherBand], wavelength: float) -> OtherBand | None:
@@ -169,33 +185,20 @@ def wavelength_of(name: str, numbers: Mapping[str, float] | None = None) -> floa
             words = [word for part in parts for word in part.split("_") if word]
             break
     for word in list(words):
-        if match := _NUMBER.fullmatch(word):
+        if match := NUMBER.fullmatch(word):
             words.remove(word)
             if not found and numbers and match[1] in numbers:
                 found.add(numbers[match[1]])
-    if len(found) != 1 or not all(is_same_band(word) or is_composite(word) for word in words):
+    if len(found) != 1:
         return None
-    return found.pop()
+    (nm,) = found
+    same = (is_same_band(word) or is_composite(word) or _NAMED.get(word) == nm for word in words)
+    return nm if all(same) else None
 
 
-def numbers_of(names: BandNames) -> Mapping[str, float] | None:
+def numbers_of(names: BandNames) -> Mapping[str, float]:
     """Return the wavelengths in nm of names like B8, by number and by the sensor."""
-    by_colour = {(3, 2, 1): _TM, (1, 4, 3): _MODIS}.get(names.numbers)
-    if by_colour:
-        return by_colour
-    stated = names.stated
-    words = [words_of(name or "") for name in names.names]
-    numbers = {match[1] for one in words for word in one if (match := _NUMBER.fullmatch(word))}
-    padded = any(re.search(r"(?i)(?<![A-Z0-9])B0\d", name or "") for name in names.names)
-    # Landsat's band 8 is panchromatic, of another resolution, and seldom beside these bands.
-    eighth = {"2", "3", "4", "8"} <= numbers and not {"5", "6", "7", "9", "10"} & numbers
-    surface = any("sr" in one for one in words)  # SR_B5 is Landsat's
-    landsat = surface or bool(_LANDSAT_WORDS.search(stated))
-    sentinel = bool({"8a", "12"} & numbers) or bool(_SENTINEL_WORDS.search(stated))
-    sentinel |= padded or eighth
-    if landsat:
-        return _OLI
-    return _SENTINEL_2 if sentinel else {"1": 443}
+    return _BY_SENSOR.get(names.sensor, {"1": 443})
 
 
 def _has_scale_of_red(scene: Any, band: int) -> bool:

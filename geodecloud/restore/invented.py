@@ -34,6 +34,8 @@ class InventedCheck:
         self._force, self._name = settings.reading.force, str(scene.path)
         self._remedy = suggest_remedy(scene, radiometry)
         policy = settings.policy
+        if policy.references and policy.other_bands == "restore":
+            self._remedy += "; if references lack bands, `other_bands` keep uses them all the same"
         # With references or a fill limit fewer pixels are invented; only the fill tells how many.
         self._certain = not policy.references and policy.fill_limit is None
 

@@ -143,7 +143,8 @@ class Reading(Part):
     )
     force: bool = option(
         False,
-        "Run even if scale and offset are doubtful, or most of the scene would be invented",
+        "Run even if scale and offset are doubtful, most of the scene would be invented, or it "
+        "is restored already",
     )
     allow_network: bool = option(False, "Allow reading from the network")
 
@@ -329,7 +330,7 @@ class Limits(Part):
     )
     batch_size: int | None = option(
         None,
-        "Windows per call of the network, in multiples of 8, on a GPU of 32",
+        "Windows per call of the network, a multiple of 8 (32 on a GPU)",
         unit="COUNT",
         minimum=1,
         shown_default="8 per thread, at least 32",

@@ -46,7 +46,8 @@ OPTIONS = {
         "",
     ),
     "--force": (
-        "Run even if scale and offset are doubtful, or most of the scene would be invented",
+        "Run even if scale and offset are doubtful, most of the scene would be invented, or it "
+        "is restored already",
         "",
     ),
     "--opaque": (

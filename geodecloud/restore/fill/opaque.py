@@ -100,6 +100,12 @@ class _Fill:
         self.land, self._facts, self._limit = land, facts, limit
         self._reading = threading.Lock()
         keep = policy.beyond_limit == "keep"
+        wanted = len(facts.rgb if facts.others_nodata else facts.restored)
+        # A reference that lacks a band comes last, as what it fills is partly invented.
+        coded = zip(REFERENCES, land.references, strict=False)
+        whole = [(code, one) for code, one in coded if len(one.bands) == wanted]
+        partial = [one for one in land.references if len(one.bands) < wanted]
+        self._references = [*whole, *((Provenance.FILLED.value, one) for one in partial)]
         self._left = Provenance.BEYOND_LIMIT if keep else Provenance.CLOUD_REMOVED
 
     def __call__(self, rows: Rows) -> None:
@@ -113,14 +119,13 @@ class _Fill:
         missing = np.zeros(rows.valid.shape, np.bool_)
         for some in wanted:
             missing[:, some] = given(rows.fill_weight)[:, some] > 0
-        for code, reference in zip(REFERENCES, self.land.references, strict=False):
+        for code, reference in self._references:
             if not missing.any():
                 break
             with self._reading:  # GDAL reads a file in one thread at a time
                 matched, there = reference.colours(rows.first, rows.last)
             there &= missing
-            whole = self._facts.others_nodata or len(reference.bands) == len(self._facts.restored)
-            codes[there] = code if whole else Provenance.FILLED
+            codes[there] = code
             missing &= ~there
             for some, colour in zip(wanted, colours, strict=True):
                 for number, band in zip(reference.bands, matched, strict=True):

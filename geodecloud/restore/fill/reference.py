@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.errors import BandsWarning, RadiometryWarning, SceneError, muted, warn
+from geodecloud.errors import (
+    BandsWarning,
+    NodataWarning,
+    RadiometryWarning,
+    SceneError,
+    UnknownBandsError,
+    muted,
+    warn,
+)
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.align import aligned
 from geodecloud.raster.bands import ASSUMED
@@ -209,15 +217,7 @@ def open_reference(
         allow_network=allowed.allow_network,
     )
     with ExitStack() as files:
-        # Remedies name options, and these would act on the scene.
-        with muted(BandsWarning):
-            own = files.enter_context(open_scene(path, reading=own_reading))
-        if own.bands_from == ASSUMED:
-            warn(
-                BandsWarning,
-                f"{own.path}: does not name its bands; 1,2,3 are taken as red,green,blue; if that "
-                "is wrong, set their descriptions",
-            )
+        own = files.enter_context(_opened(path, own_reading))
         on_grid = files.enter_context(aligned(own, scene))
         if not allowed.force:
             refuse_restored(own, "give a reference as measured, or `force` to run anyway")
@@ -229,6 +229,30 @@ def open_reference(
             yield ReferenceImage(on_grid, radiometry, _same_bands(own, others))
         finally:
             on_grid.forget_rows()
+
+
+@contextmanager
+def _opened(path: Path | str, reading: Reading) -> Iterator[Scene]:
+    """Open a reference as a scene; remedies that name options of the scene would mislead."""
+    with ExitStack() as files:
+        try:
+            with muted(BandsWarning, NodataWarning):
+                own = files.enter_context(open_scene(path, reading=reading))
+        except UnknownBandsError as error:
+            raise SceneError(f"{error.problem}; set the descriptions of its bands") from error
+        if own.bands_from == ASSUMED:
+            warn(
+                BandsWarning,
+                f"{own.path}: does not name its bands; 1,2,3 are taken as red,green,blue; if that "
+                "is wrong, set their descriptions",
+            )
+        if own.validity.fill:
+            warn(
+                NodataWarning,
+                f"{own.path}: its border of {own.validity.fill}, which it does not declare, is "
+                "taken for nodata; if that is wrong, declare another value",
+            )
+        yield own
 
 
 @contextmanager
