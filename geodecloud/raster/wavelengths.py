@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from geodecloud.errors import UsageError
+from geodecloud.raster.band_names import band_names, stated_wavelength, wavelength_in
 from geodecloud.raster.bands import (
     PLANETSCOPE_ORDER,
-    band_names,
     is_composite,
     is_same_band,
-    stated_wavelength,
-    wavelength_in,
     without_count,
 )
 from geodecloud.raster.sensors import NUMBER, BandNames, Sensor, words_of
