@@ -317,6 +317,18 @@ def test_a_reference_is_used_only_where_it_has_all_bands(cloudy):
         assert np.median(error) < 60
 
 
+def test_a_hole_of_the_scene_does_not_spoil_the_match_of_a_reference(cloudy):
+    ground = (scene_of(1.0)[0] * 8000 + 300).astype(np.float32)
+    reference = named(write_scene(cloudy.parent / "may.tif", ground, nodata=0))
+    dn = read(cloudy).astype(np.float32)
+    dn[3, 160:180, 20:60] = np.nan
+    torn = named(write_scene(cloudy.parent / "torn.tif", dn, nodata=0))
+    out, codes = restore(torn, "out", references=(reference,), scale=10_000)
+    shown = codes == 110
+    assert shown.sum() > 1000
+    assert np.median(np.abs(out[3][shown] - ground[3][shown])) < 60
+
+
 @pytest.mark.parametrize("hole", [np.nan, 0])
 def test_the_fill_of_another_band_takes_no_colour_from_its_holes(cloudy, hole):
     dn = read(cloudy).astype(np.float32)

@@ -92,7 +92,7 @@ class BandNames:
     def _stated(self) -> Sensor | None:
         tags = {key.rpartition(":")[2].upper(): text for key, text in (self.tags or {}).items()}
         names = (name or "" for name in self.names)
-        file = "/".join(re.split(r"[/\\\\]", self.file)[-2:])  # other folders may mean anything
+        file = "/".join(re.split(r"[/\\]", self.file)[-2:])  # other folders may mean anything
         text = " ".join((file, *names, *(tags.get(key, "") for key in _PRODUCT_TAGS)))
         if any("vcid" in some for some in self.words):  # of Landsat 7's two thermal bands
             return Sensor.TM
