@@ -25,6 +25,8 @@ from geodecloud.restore.gate import (
     certain_cloud,
     cloud_around,
     find_doubt,
+    find_gate,
+    puffs,
     small_clouds,
     turbid_water,
 )
@@ -344,6 +346,30 @@ def test_a_small_faint_cloud_is_certain_where_the_land_around_is_clear(haze):
     found = cloud_around(small_clouds(opacity), opacity)
     np.testing.assert_array_equal(found, (opacity > 0.05) & (haze == 0))
     assert not certain_cloud(opacity, 0.12).any()
+
+
+@pytest.mark.parametrize(
+    ("added", "haze", "expected"),
+    [
+        ((0.4, 0.4, 0.4), 0, True),
+        ((0.4, 0.35, 0.33), 0, True),
+        ((0.3, 0.4, 0.6), 0, False),  # a blue roof
+        ((0, 0, 0), 0, False),
+        ((-0.2, -0.2, -0.2), 0, False),
+        ((0.4, 0.4, 0.4), 0.02, False),  # the land around is not clear
+    ],
+)
+def test_a_puff_adds_the_same_light_to_all_bands(added, haze, expected):
+    opacity = np.maximum(bump(2, 2, 0.05), np.float32(haze))
+    land = np.array([0.3, 0.25, 0.2], np.float32)[:, None, None]
+    light = land + np.array(added, np.float32)[:, None, None] * (bump(2, 2, 1.0) > 0.5)
+    found = puffs(opacity, light.astype(np.float16))
+    assert not small_clouds(opacity).any()
+    assert found.any() == expected
+    assert (opacity[found] == opacity.max()).all()
+    for of_picture in (False, True):
+        gate = find_gate(opacity, light, of_picture=of_picture)
+        assert gate.any() == (expected and not of_picture)
 
 
 @pytest.mark.parametrize("haze", [0, 0.03])

