@@ -6,13 +6,23 @@ from pathlib import PurePath
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from geodecloud.raster.sensors import words_of
+from geodecloud.raster.sensors import BandNames, words_of
 
 _IN_NM = re.compile(r"(?i)(?<![\d.])(\d{3,4}(?:\.\d+)?)\s*(?:nm|nanomet)")
 _IN_UM = re.compile(r"(?i)(?<![\d.])(\d?\.\d+)\s*(?:um|µm|micromet)")
 _RHO = re.compile(r"(?i)(?:^|_)rho[st]_(\d{3,4})\Z")  # ACOLITE's reflectance at so many nm
 _WAVELENGTH_TAGS = ("CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH", "WAVELENGTH")
 _PATH = re.compile(r"[/\\].*\.\w{2,5}\Z")
+
+
+def names_of(dataset: Any, file: str) -> BandNames:
+    """Return the names of a raster's bands, with what helps to understand them.
+
+    Args:
+        dataset: an open raster.
+        file: its name.
+    """
+    return BandNames(band_names(dataset), dataset.colorinterp, file, dataset.tags())
 
 
 def band_names(dataset: Any) -> tuple[str | None, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 from rasterio.enums import ColorInterp
 
 from geodecloud.errors import BandsWarning, UnknownBandsError, UsageError, warn
-from geodecloud.raster.band_names import band_names, stated_wavelength
+from geodecloud.raster.band_names import names_of, stated_wavelength
+from geodecloud.raster.products import is_planetscope
 from geodecloud.raster.sensors import NUMBER, BandNames, Sensor, words_of
 
 Bands = tuple[int, int, int]
@@ -24,7 +25,6 @@ _NEAR = 35.0  # nm from the centre within which a wavelength is that colour's
 _OLI: Bands = (4, 3, 2)
 _NUMBERS: dict[Sensor | None, Bands] = {Sensor.TM: (3, 2, 1), Sensor.MODIS: (1, 4, 3)}
 # PlanetScope files of four and of eight bands, which do not always name their bands.
-_PLANETSCOPE = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
 _PLANETSCOPE_BANDS: dict[int, Bands] = {4: (3, 2, 1), 8: (6, 4, 2)}
 
 PLANETSCOPE_ORDER, ASSUMED = "by PlanetScope's order", "assumed"
@@ -38,7 +38,8 @@ _SAME_BAND = re.compile(
     r"sr|[sf]re|toa|boa|toc|boc|nbart?|sur|refl|surface|reflectance|rho|rhot|rhos|dn|radiance|band|"
     r"central|wavelength|nm|um|µm|lambda|sentinel|landsat|hls|hls[ls]30|planetscope|msi|oli|etm|tm|"
     r"s2[abc]?|s30|l30|l[ceto]?0?[4-9]|l[12][acg]|l[12]sp|l1tp|l1gt|c2|0[12]|t[12]|rt|\d{7}t\d+|"
-    r"tiff?|jp2|vis|visible|visual|tci|channel|\d+m|\d{3,4}(?:\.\d+)?(?:nm)?|0?\.\d+(?:um|µm)?|t?\d\d[a-z]{3}|\d{6,8}(?:t\d{6})?"
+    r"tiff?|jp2|vis|visible|visual|tci|channel|\d+m|"
+    r"\d{3,4}(?:\.\d+)?(?:nm)?|0?\.\d+(?:um|µm)?|t?\d\d[a-z]{3}|\d{6,8}(?:t\d{6})?"
 )
 _OTHER_BANDS = ("coastal", "edge", "rededge", "yellow", "nir", "swir", "thermal", "near")
 _PICTURE = {"vis", "visual", "tci"}  # words of a true colour picture, as in "TCI_R"
@@ -68,7 +69,7 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
         return wanted, "as given"
     if bands := _by_wavelength(dataset):
         return bands, "by wavelength"
-    stated = BandNames(band_names(dataset), dataset.colorinterp, name, dataset.tags())
+    stated = names_of(dataset, name)
     by_name = _by_name(stated)
     named, ambiguous = _distinct(by_name), _is_ambiguous(stated)
     if named and not ambiguous:
@@ -78,10 +79,10 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
             _refuse_contradiction(stated, by_name, bands)
         return bands, "by colour interpretation"
     colours = [colour for colour in stated.interpretations if colour != ColorInterp.alpha]
-    if _PLANETSCOPE.search(name) and len(colours) in _PLANETSCOPE_BANDS:
+    if is_planetscope(name) and len(colours) in _PLANETSCOPE_BANDS:
         return _PLANETSCOPE_BANDS[len(colours)], PLANETSCOPE_ORDER
     if named:
-        old = ",".join(str(_by_name(stated, _NUMBERS[Sensor.TM])[i]) for i in range(3))
+        old = ",".join(map(str, _by_name(stated, _NUMBERS[Sensor.TM])))
         raise UnknownBandsError(
             f"{name}: its bands may be of Landsat 4 to 7 (red, green and blue are {old}) or of "
             f"newer satellites ({','.join(map(str, named))})"

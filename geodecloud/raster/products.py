@@ -5,7 +5,7 @@ messages only.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -85,7 +85,7 @@ _DAY = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)(?!\d)")
 _HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
 # Names that merely resemble a sensor's, for remedies in messages.
 _LANDSAT = re.compile(r"(?<![A-Za-z0-9])L[COTEM]?0?[4-9](?!\d)|landsat", re.IGNORECASE)
-_PLANET_ANALYTIC = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
+_PLANETSCOPE = re.compile(r"_3B_AnalyticMS|ortho_analytic_[48]b", re.IGNORECASE)
 _REFLECTANCE = re.compile(r"(?<![A-Z0-9])(?:SR|TOAR?|refl\w*)(?![A-Z0-9])", re.IGNORECASE)
 _PLANET = re.compile(r"AnalyticMS|planet|psscene|(?<![A-Za-z0-9])PS[BS2]", re.IGNORECASE)
 
@@ -108,9 +108,19 @@ def find_product(
     return LANDSAT_2 if bands and all(_LANDSAT_2_BAND.match(one or "") for one in bands) else None
 
 
+def is_planetscope(text: str) -> bool:
+    """Return whether a name is that of a PlanetScope product for analysis."""
+    return _PLANETSCOPE.search(text) is not None
+
+
 def is_radiance(text: str) -> bool:
     """Return whether a name is that of a PlanetScope product of radiance, not of reflectance."""
-    return bool(_PLANET_ANALYTIC.search(text)) and not _REFLECTANCE.search(text)
+    return is_planetscope(text) and not _REFLECTANCE.search(text)
+
+
+def plain_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with their keys in upper case, without a prefix."""
+    return {key.rpartition(":")[2].upper(): value for key, value in tags.items()}
 
 
 def is_harmonized(text: str) -> bool:

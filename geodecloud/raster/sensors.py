@@ -7,6 +7,8 @@ from enum import Enum, auto
 
 from rasterio.enums import ColorInterp
 
+from geodecloud.raster.products import plain_tags
+
 _DATE = re.compile(r"(?<!\d)(\d{4})[-_](\d\d)[-_](\d\d)(?!\d)")
 NUMBER = re.compile(r"(?:b|band)0*(\d{1,2}a?)")
 # Tags that name a satellite or a product.
@@ -78,7 +80,7 @@ class BandNames:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether B4 may be red of a new satellite, or near infrared of Landsat 4 to 7."""
+        """Tell whether B4 may be red of a new satellite, or near infrared of Landsat 4 to 7."""
         numbers = self.numbers
         first = set("1234") <= numbers <= set("12345")
         open_ended = first or numbers == set("1234567")
@@ -86,11 +88,11 @@ class BandNames:
 
     @property
     def _is_padded(self) -> bool:
-        """Whether bands are numbered like B04, as by Sentinel-2 and HLS."""
+        """Tell whether bands are numbered like B04, as by Sentinel-2 and HLS."""
         return any(re.search(r"(?i)(?<![A-Z0-9])B0\d", name or "") for name in self.names)
 
     def _stated(self) -> Sensor | None:
-        tags = {key.rpartition(":")[2].upper(): text for key, text in (self.tags or {}).items()}
+        tags = plain_tags(self.tags or {})
         names = (name or "" for name in self.names)
         file = "/".join(re.split(r"[/\\]", self.file)[-2:])  # other folders may mean anything
         text = " ".join((file, *names, *(tags.get(key, "") for key in _PRODUCT_TAGS)))

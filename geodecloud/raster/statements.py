@@ -34,6 +34,7 @@ from geodecloud.raster.products import (
     find_sentinel_date,
     is_harmonized,
     is_sentinel_2,
+    plain_tags,
 )
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import TCI
@@ -85,14 +86,14 @@ class Statements:
     @property
     def names(self) -> list[str]:
         """Names of the file, of the files it is made of, and of its product by its tags."""
-        tags = _plain(self.tags)
+        tags = plain_tags(self.tags)
         ends = dict.fromkeys(_end_of_name(name) for name in (self.name, *self.files))
         return [*ends, *(tags[key] for key in _NAMES if key in tags)]
 
     @property
     def product(self) -> Product | None:
         """The file's product, other than Sentinel-2's own; None: not known."""
-        return find_product(self.names, list(_plain(self.tags)), self.descriptions)
+        return find_product(self.names, list(plain_tags(self.tags)), self.descriptions)
 
 
 def read_statements(scene: Scene) -> Statements:
@@ -133,9 +134,9 @@ def stated_radiometry(statements: Statements) -> Radiometry:
 
 def stated_level(statements: Statements) -> Level | None:
     """Return the level of the file's product, by its metadata or its name; None: not known."""
-    tags = _plain(statements.tags)
+    tags = plain_tags(statements.tags)
     for band in statements.band_tags:
-        tags |= _plain(band)
+        tags |= plain_tags(band)
     if any(key.startswith("BOA_") for key in tags):
         return "L2A"
     if "RADIO_ADD_OFFSET" in tags:
@@ -170,7 +171,7 @@ def _of_earlier_run(statements: Statements) -> Radiometry | None:
 def _of_provider(statements: Statements) -> Radiometry | None:
     if not _holds_sentinels_dn(statements.dtype) or statements.product:
         return None
-    tags = _plain(statements.tags)
+    tags = plain_tags(statements.tags)
     applied = [key for key in _APPLIED if tags.get(key, "").lower() in ("true", "1", "yes")]
     if applied:
         return Radiometry(SCALE, 0.0, origin=f"the tag {applied[0]}: the offset is applied")
@@ -183,10 +184,10 @@ def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
     # HLS keeps the tags of the Sentinel-2 product that it was made from.
     if not _holds_sentinels_dn(statements.dtype) or statements.product == HLS:
         return None
-    tags = _plain(statements.tags)
+    tags = plain_tags(statements.tags)
     try:
         scale = _first(tags, _SCALES)
-        by_band = [_first(_plain(band), _OFFSETS) for band in statements.band_tags]
+        by_band = [_first(plain_tags(band), _OFFSETS) for band in statements.band_tags]
         stated = [by if by is not None else _first(tags, _OFFSETS) for by in by_band]
         baseline = _first(tags, [_BASELINE])
         if None in stated and baseline is None:
@@ -257,7 +258,7 @@ def _of_date(statements: Statements) -> Radiometry | None:
 
 def _sentinel_date(statements: Statements) -> date | None:
     """Return the day when Sentinel-2 took the scene, by its tags or its name; None: not known."""
-    tags = _plain(statements.tags)
+    tags = plain_tags(statements.tags)
     if any(is_sentinel_2(tags.get(key, "")) for key in _PLATFORMS):
         days = (find_date(tags[key]) for key in _TIMES if key in tags)
         if day := next(filter(None, days), None):
@@ -276,11 +277,6 @@ def _of_red(statements: Statements, by_band: Sequence[T], what: str) -> T:
 def _holds_sentinels_dn(dtype: np.dtype[Any]) -> bool:
     """Return whether a dtype can hold Sentinel-2's DN: integers of more than 8 bits."""
     return dtype.kind in "iu" and dtype.itemsize > 1
-
-
-def _plain(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags with their keys in upper case, without a prefix."""
-    return {key.rpartition(":")[2].upper(): value for key, value in tags.items()}
 
 
 def _first(tags: Mapping[str, str], keys: Sequence[str]) -> float | None:

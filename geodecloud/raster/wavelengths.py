@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geodecloud.errors import UsageError
-from geodecloud.raster.band_names import band_names, stated_wavelength, wavelength_in
+from geodecloud.raster.band_names import names_of, stated_wavelength, wavelength_in
 from geodecloud.raster.bands import (
     PLANETSCOPE_ORDER,
     is_composite,
@@ -111,7 +111,7 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
                 )
         pairs = zip(others, given, strict=True)
         return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
-    names = BandNames(band_names(dataset), dataset.colorinterp, str(scene.path), dataset.tags())
+    names = names_of(dataset, str(scene.path))
     numbers = numbers_of(names)
     found = []
     for band in others:
@@ -133,12 +133,13 @@ def kept_unknown(scene: Any, found: Iterable[OtherBand]) -> list[str]:
         found: the bands that are restored.
     """
     dataset, known = scene.dataset, {one.index + 1 for one in found}
-    names = BandNames(band_names(dataset), file=str(scene.path), tags=dataset.tags())
+    names = names_of(dataset, str(scene.path))
     blind, kept = _NO_GROUND_NUMBERS.get(names.sensor, {"10"}), []
     for band in dataset.indexes:
         name, stated = names.names[band - 1] or "", stated_wavelength(dataset, band)
-        numbers = {match[1] for word in words_of(name) if (match := NUMBER.fullmatch(word))}
-        if band in (*scene.bands, scene.alpha, *known) or shows_no_ground(name) or blind & numbers:
+        if band in (*scene.bands, scene.alpha, *known) or shows_no_ground(name):
+            continue
+        if blind & BandNames((name,)).numbers:
             continue
         if _has_scale_of_red(scene, band) and (not stated or shows_ground(stated)):
             kept.append(f"{band} ({name})" if name else str(band))
