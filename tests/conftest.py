@@ -19,6 +19,7 @@ from geodecloud.cli.main import main
 from geodecloud.model.checkpoint import save_generator
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.unet import UNet
+from geodecloud.training import writer
 
 # Laws that each hold of many inputs; a test that needs more examples says so itself.
 hypothesis.settings.register_profile("suite", max_examples=50, deadline=None)
@@ -74,6 +75,13 @@ def read(path: Path) -> NDArray[Any]:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What these tests keep for later starts is not the user's."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most training runs draw nothing: figures take longer than training does."""
+    if "needs_train" not in request.keywords:
+        monkeypatch.setattr(writer.importlib.util, "find_spec", lambda _: None)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from geodecloud.raster.signals import Stopped, stopped_by
 from geodecloud.settings import Monitoring
 from geodecloud.training import loop
 from geodecloud.training import trainer as trained_by
-from geodecloud.training import writer as writing
 from geodecloud.training.config import Config, Training
 from geodecloud.training.judge import Examples
 from geodecloud.training.loader import Data
@@ -26,6 +25,7 @@ from geodecloud.training.plots import plot_tiles
 from geodecloud.training.step import cloud_names
 from geodecloud.training.trainer import train
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 CONFIG = Config(
     generator=GeneratorPlan(width=4),
     discriminator=DiscriminatorPlan(blocks=(1,), widths=(8,)),
@@ -33,13 +33,6 @@ CONFIG = Config(
         steps=5, batch_size=2, validate_every=3, warm_up=0.2, validation_tiles=1, precision="fp32"
     ),
 )
-
-
-@pytest.fixture(autouse=True)
-def no_figures(request, monkeypatch):
-    """Most runs draw nothing: figures take longer than training does."""
-    if "needs_train" not in request.keywords:
-        monkeypatch.setattr(writing.importlib.util, "find_spec", lambda _: None)
 
 
 def data():

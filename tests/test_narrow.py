@@ -12,10 +12,12 @@ from geodecloud.errors import ConfigError, ModelError
 from geodecloud.model.checkpoint import load_generator, save_generator
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.unet import UNet
+from geodecloud.training.two_level import trainer
 from geodecloud.training.two_level.narrow import is_narrower, narrowed
 from geodecloud.training.two_level.trainer import train
 from tests.test_two_level import KEEPING, SMALL, log, sources  # noqa: F401  (a fixture)
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 WIDE = SMALL.generator  # 4, 8 and 16 channels
 
 
@@ -117,10 +119,11 @@ def test_widths_fit_the_depth(widths):
         narrow_plan(*widths)
 
 
-def test_a_narrow_generator_learns_the_answers_of_the_wide_one(tmp_path, sources):  # noqa: F811
+def test_a_narrow_generator_learns_the_answers_of_the_wide_one(tmp_path, monkeypatch, sources):  # noqa: F811
+    monkeypatch.setattr(trainer, "_WINDOW_BATCHES", 1)
     save_generator(drawn(WIDE), tmp_path / "wide.safetensors", {"strength": 1.1})
     recipe = dataclasses.replace(KEEPING, generator=narrow_plan(4, 6, 10))
-    recipe = recipe.with_schedule(steps=2, rate=1e-3)
+    recipe = recipe.with_schedule(steps=2, rate=1e-3, save_every=60.0)
     made = [
         train(recipe, sources, tmp_path / out, start=tmp_path / "wide.safetensors", device="cpu")
         for out in ("one", "two")

@@ -31,6 +31,7 @@ from geodecloud.training.trainer import train
 from geodecloud.training.validate import validate
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 ALONE = Processes(0, 1, torch.device("cpu"))
 TINY = Config(
     generator=GeneratorPlan(width=4),

@@ -23,7 +23,6 @@ from geodecloud.model.checkpoint import load_generator, save_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.model_file import read_info
 from geodecloud.model.unet import UNet
-from geodecloud.training import writer as writing
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.losses import pinball
 from geodecloud.training.two_level import library as reading
@@ -40,6 +39,7 @@ from geodecloud.training.two_level.validate import Judge
 from geodecloud.training.two_level.widen import widened
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 ALONE = Processes(0, 1, torch.device("cpu"))
 SMALL = dataclasses.replace(
     Recipe(),
@@ -110,13 +110,6 @@ def cut_after(steps, monkeypatch):
 
 
 EACH_STEP = SMALL.with_schedule(save_every=0.0)
-
-
-@pytest.fixture(autouse=True)
-def no_figures(request, monkeypatch):
-    """Most runs draw nothing: figures take longer than training does."""
-    if "needs_train" not in request.keywords:
-        monkeypatch.setattr(writing.importlib.util, "find_spec", lambda _: None)
 
 
 def test_a_run_that_was_cut_is_the_same_run(tmp_path, sources):
