@@ -224,12 +224,13 @@ def test_the_coarse_pass_has_windows_of_its_own(windows):
     np.testing.assert_array_equal(usual.gate, other.gate)
 
 
-def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch):
+@pytest.mark.parametrize("shadows", ["restore", "fill"])
+def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch, shadows):
     dn = np.where(some_holes((310, 270)), 0, some_sky((310, 270)))[:3].astype(np.uint16)
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
     paths = [tmp_path / name for name in ("out.tif", "codes.tif", "found.tif")]
     chosen = Settings(
-        provenance=paths[1], opacity=paths[2], overwrite=True, fill_limit=900, shadows="restore"
+        provenance=paths[1], opacity=paths[2], overwrite=True, fill_limit=900, shadows=shadows
     )
     outputs = set()
     for plan in PLANS:
@@ -239,7 +240,8 @@ def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch):
         outputs.add((*(path.read_bytes() for path in paths[:2]), read(paths[2]).tobytes()))
     assert len(outputs) == 1
     codes = set(np.unique(read(paths[1])).tolist())
-    assert {0, 1, 100, Provenance.FILLED, Provenance.SHADOW, Provenance.NODATA} <= codes
+    assert {0, 1, 100, Provenance.FILLED, Provenance.NODATA} <= codes
+    assert (Provenance.SHADOW in codes) == (shadows == "restore")
 
 
 TILES = {"tiled": True, "blockxsize": 256, "blockysize": 256}

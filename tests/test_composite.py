@@ -26,6 +26,7 @@ from geodecloud.raster.counts import Counts, count
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows, load_rows, save_rows
+from geodecloud.restore.classify import SHADOW_ABOVE
 from geodecloud.restore.composite import _SHADOW, composite, percent
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import runs
@@ -266,6 +267,31 @@ def test_only_what_lies_in_shadow_is_relit(dn, valid, opacity, shadow, change, s
         assert not relit.any()
     else:
         assert relit[valid & (shadow >= _SHADOW[1]) & (opacity < policy.clear_below)].all()
+
+
+@given(valids, opacities, opacities, changes)
+def test_shadow_may_be_filled_like_opaque_cloud(valid, opacity, shadow, change):
+    """What is filled differs; what is found does not."""
+    policy, dn = Policy(shadows="fill"), np.full(SHAPE, 500, np.uint16)
+    rows = Rows(0, dn, valid, change=change, opacity=opacity, shadow=shadow)
+    dark = shadow >= SHADOW_ABOVE * (1 + 1e-6)
+    (screened,) = screen(iter([rows]), None, policy)
+    as_cloud = np.maximum(opacity, np.minimum(shadow * policy.opaque_above / SHADOW_ABOVE, 1))
+    expected = fill_weight(as_cloud.astype(np.float32), policy) * valid
+    np.testing.assert_allclose(screened.fill_weight, expected, atol=1e-5)
+    wanted = Output(opacity=Path("o.tif"), cloud_mask=Path("m.tif"))
+    facts = SceneFacts(*valid.shape, [0, 1, 2], Radiometry())
+    done, usual = (composite(rows, facts, one, wanted) for one in (policy, Policy()))
+    assert (done.provenance[valid & dark] == Provenance.FILLED).all()
+    assert (done.provenance != Provenance.SHADOW).all()
+    np.testing.assert_array_equal(done.found, usual.found)
+    np.testing.assert_array_equal(done.classes, usual.classes)
+
+
+@pytest.mark.parametrize("opaque", ["keep", "nodata"])
+def test_shadow_is_filled_only_with_opaque_cloud(opaque):
+    with pytest.raises(UsageError, match=f"`shadows` is fill, but `opaque` is {opaque}"):
+        Policy(shadows="fill", opaque=opaque)
 
 
 def test_what_to_do_under_opaque_cloud():

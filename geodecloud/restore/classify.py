@@ -1,10 +1,11 @@
-"""Classify pixels as clear, thin cloud, thick cloud or cloud shadow."""
+"""Classify pixels as clear, thin cloud, thick cloud or cloud shadow, and say which are filled."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.cloud_mask import CloudClass
 from geodecloud.raster.rows import Rows, given
+from geodecloud.restore.filters import Floats
 from geodecloud.settings import Policy
 
 # Chosen on the labelled scenes of benchmarks/masks.py.
@@ -25,3 +26,16 @@ def classify(rows: Rows, policy: Policy) -> NDArray[np.uint8]:
     classes[opacity >= policy.opaque_above] = CloudClass.THICK
     classes[~rows.valid] = CloudClass.NODATA
     return classes
+
+
+def cover(rows: Rows, policy: Policy) -> Floats:
+    """Return the opacity that decides which pixels are filled: float32 (rows, width), 0..1.
+
+    Where shadows are filled, a pixel of class shadow counts as opaque.
+    """
+    opacity = given(rows.opacity)
+    if policy.shadows != "fill" or rows.shadow is None:
+        return opacity
+    shaded = rows.shadow * np.float32(policy.opaque_above / SHADOW_ABOVE)
+    covered: Floats = np.maximum(opacity, np.minimum(shaded, 1))
+    return covered

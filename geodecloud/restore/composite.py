@@ -13,7 +13,7 @@ from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows, given
-from geodecloud.restore.classify import classify
+from geodecloud.restore.classify import classify, cover
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import Floats, smoothstep
 from geodecloud.settings import Output, Policy
@@ -58,7 +58,7 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, output: Output = _S
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
     found = percent(rows) if output.opacity or output.report else None
     classes = classify(rows, policy) if output.cloud_mask else None
-    fringe = fringe_weight(given(rows.opacity), policy) if facts.others else None
+    fringe = fringe_weight(cover(rows, policy), policy) if facts.others else None
     return replace(
         rows,
         out=out,
@@ -91,7 +91,7 @@ def _composite(
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Return DN of red, green and blue, (3, rows, width), and provenance (rows, width)."""
     radiometry, opacity, valid = facts.radiometry, given(rows.opacity), rows.valid
-    opaque = valid & (opacity >= policy.opaque_above)
+    opaque = valid & (cover(rows, policy) >= policy.opaque_above)
     ramp = _along(opacity, (policy.clear_below, policy.restored_above))
     weight = np.where(valid, smoothstep(ramp), np.float32(0))
     if policy.opaque != "fill":

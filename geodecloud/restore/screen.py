@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.rows import Rows, given
+from geodecloud.restore.classify import cover
 from geodecloud.restore.filters import Floats, box_mean, dilate, runs, smoothstep, widened
 from geodecloud.settings import Policy
 
@@ -40,16 +41,14 @@ def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[
     Args:
         mask: where pixels may change; None: everywhere.
     """
-    above: list[Floats] = []  # opacity of the last rows that were yielded
+    above: list[Floats] = []  # cover of the last rows that were yielded
     held: deque[Rows] = deque()
     for more in chain(rows, [None]):  # None marks the end
         if more is not None:
             held.append(more)
         while held and (more is None or _count(held) >= len(held[0].valid) + REACH):
             current = held.popleft()
-            around = np.concatenate(
-                [*above, given(current.opacity), *(given(below.opacity) for below in held)]
-            )
+            around = np.concatenate([*above, *(cover(some, policy) for some in (current, *held))])
             first = sum(map(len, above))
             inner = slice(first, first + len(current.valid))
             above = [around[max(0, inner.stop - REACH) : inner.stop].copy()]
@@ -61,7 +60,7 @@ def _screened(rows: Rows, around: Floats, inner: slice, policy: Policy) -> Rows:
     """Return rows with their fill weight, computed only near opaque cloud, 0 elsewhere.
 
     Args:
-        around: float32 (rows, width), opacity of the rows and of the ``REACH`` rows around.
+        around: float32 (rows, width), cover of the rows and of the ``REACH`` rows around.
         inner: the rows themselves, in ``around``.
     """
     weight, width = np.zeros(rows.valid.shape, np.float32), around.shape[1]

@@ -28,7 +28,7 @@ Ramp = Literal["cosine", "linear"]
 Switch = Literal["on", "off"]
 Opaque = Literal["fill", "keep", "nodata"]
 Beyond = Literal["keep", "nodata"]
-Shadows = Literal["restore", "keep"]
+Shadows = Literal["restore", "fill", "keep"]
 OtherTreatment = Literal["restore", "keep", "nodata"]
 Format = Literal["gtiff", "cog"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -227,7 +227,8 @@ class Policy(Part):
         parse=parse.rasters,
     )
     shadows: Shadows = option(
-        "restore", "Treatment of clouds' shadows: relight the ground, or keep it as measured"
+        "restore",
+        "Treatment of clouds' shadows: relight the ground, fill it like opaque pixels, or keep it",
     )
     other_bands: OtherTreatment = option(
         "restore",
@@ -259,6 +260,11 @@ class Policy(Part):
         if self.opaque_above < self.restored_above:
             raise UsageError(
                 f"`opaque_above` is {self.opaque_above:g}: give {self.restored_above:g} to 1"
+            )
+        if self.shadows == "fill" and self.opaque != "fill":
+            raise UsageError(
+                f"`shadows` is fill, but `opaque` is {self.opaque}: fill both, or set `shadows` to "
+                "restore or keep"
             )
         if self.fill_limit is None and self.beyond_limit == "nodata":
             raise UsageError("`beyond_limit` is nodata: give `fill_limit`, too")

@@ -67,7 +67,7 @@ OPTIONS = {
         "keep",
     ),
     "--shadows": (
-        "Treatment of clouds' shadows: relight the ground, or keep it as measured",
+        "Treatment of clouds' shadows: relight the ground, fill it like opaque pixels, or keep it",
         "restore",
     ),
     "--other-bands": (
