@@ -11,8 +11,8 @@ from torch import Tensor
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.errors import UsageError
-from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.device import fast_bf16
+from geodecloud.model.model_file import read_info
 from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loop import begin, check_run, take_steps
@@ -108,7 +108,7 @@ def train_run(
 
 def _as_narrow_as(model: Path, recipe: Recipe) -> Recipe:
     """Return the recipe with the model's widths, if these are smaller: no run adds channels."""
-    plan = load_generator(model)[0].plan
+    plan = read_info(model).plan
     return replace(recipe, generator=plan) if is_narrower(plan, recipe.generator) else recipe
 
 
