@@ -14,7 +14,7 @@ from geodecloud.training.writer import RunWriter
 
 
 def begin(run: State, out: Path, start: Path | None) -> None:
-    """Load the weights of ``start``, then the state of ``out`` if it holds one.
+    """Load the state of ``out`` if it holds one, else the weights of ``start``.
 
     Args:
         start: a model file, or at two levels the state of another run; None: random weights.
@@ -24,10 +24,10 @@ def begin(run: State, out: Path, start: Path | None) -> None:
         GeodecloudError: the state is damaged, or of another configuration or other data.
         ModelError: ``start`` cannot be read.
     """
-    if start:
-        run.start_from(start)
     if (out / "last.pt").exists():
         run.load(out / "last.pt")
+    elif start:
+        run.start_from(start)
     config = run.config.to_dict()
     facts = {"step of last.pt": run.step, "training data": run.data, "configuration": config}
     run.processes.agree(facts)
