@@ -28,7 +28,7 @@ from geodecloud.restore.gate import (
 )
 from geodecloud.restore.other_bands import fit_exponent
 from geodecloud.restore.relight import Shade
-from geodecloud.restore.shadows import NO_DEPTH, hidden_fraction
+from geodecloud.restore.shadows import hidden_fraction
 from geodecloud.settings import Settings, Windows
 
 CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
@@ -234,7 +234,7 @@ class Coarse:
             fine[SHADOW] = 0
             return
         thrown, depth = self.at(self.thrown, *pixels), np.float32(DEPTH)
-        darkness: Floats | float = NO_DEPTH
+        darkness: Floats | None = None
         if self.shade:
             depth, width = self.shade.depth[1], columns.stop - columns.start
             beside = self.shade.beside_at(self.cell, (first, last), width, columns.start)

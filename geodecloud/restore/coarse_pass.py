@@ -15,7 +15,7 @@ from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
 from geodecloud.restore.relight import find_shade
-from geodecloud.restore.shadows import NO_DEPTH, hidden_fraction, thrown_shadows
+from geodecloud.restore.shadows import hidden_fraction, thrown_shadows
 from geodecloud.restore.survey_feed import AddRows, SurveyFeed
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
@@ -95,10 +95,9 @@ def _with_shadows(coarse: Coarse) -> Coarse:
             cells[..., first:last, :].astype(np.float32)
             for cells in (coarse.light, coarse.thrown, coarse.answer[SHADOW])
         )
-        darkness: Floats | float = NO_DEPTH
-        if shade:
-            darkness = shade.darkness(light, light, shade.beside_at(1, (first, last), width))
-        hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, darkness)
+        rows = first, last
+        dark = shade.darkness(light, light, shade.beside_at(1, rows, width)) if shade else None
+        hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, dark)
         known = given(coarse.known)[first:last]  # elsewhere 0, see Coarse.at_known
         coarse.answer[SHADOW, first:last] = DEPTH * hidden * known
     return replace(coarse, shade=shade)

@@ -36,7 +36,7 @@ _ROWS = 64  # rows at once
 # cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
 _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
-NO_DEPTH = -1.0  # instead of darkness in a scene without a depth of shadows: clouds count little
+_NO_DEPTH = -1.0  # instead of darkness in a scene without a depth of shadows: clouds count little
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,20 @@ def thrown_shadows(
     return out
 
 
-def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | float = NO_DEPTH) -> Floats:
+def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | None = None) -> Floats:
     """Return the hidden fraction of the sun, float32 (rows, columns), 0..1.
 
     Args:
         thrown: float32 (2, rows, columns), 0..255, see :func:`thrown_shadows`.
         shadow: float32 (rows, columns), 0..1, predicted by the network.
         darkness: float32 (rows, columns), 0..1, see
-            :meth:`geodecloud.restore.relight.Shade.darkness`.
+            :meth:`geodecloud.restore.relight.Shade.darkness`; None: the scene has no depth of
+            shadows.
     """
     cloud, may = thrown / np.float32(255)
     evidence = np.float32(_THROWN) * cloud + np.float32(_LOOKS) * shadow
-    evidence += np.float32(_DARKNESS) * darkness - np.float32(_DOUBT)
+    dark = np.float32(_NO_DEPTH) if darkness is None else darkness
+    evidence += np.float32(_DARKNESS) * dark - np.float32(_DOUBT)
     out: Floats = may * smoothstep(evidence)
     return out
 
