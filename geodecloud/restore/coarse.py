@@ -27,11 +27,11 @@ from geodecloud.restore.gate import (
     fine_only_weight,
 )
 from geodecloud.restore.other_bands import fit_exponent
+from geodecloud.restore.patches import CHANGE, OPACITY, SHADOW
 from geodecloud.restore.relight import Shade
 from geodecloud.restore.shadows import hidden_fraction
 from geodecloud.settings import Settings, Windows
 
-CHANGE, OPACITY, SHADOW = slice(0, 3), 3, 4  # channels of an answer
 _THIN = 0.5  # largest coarse opacity removed from a pixel; more would amplify noise
 _ROWS = 16  # rows merged at once
 _BLOCK = 64  # columns of cells tested together

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.rows import given
 from geodecloud.restore.cells import PooledScene
-from geodecloud.restore.coarse import DEPTH, OPACITY, SHADOW, Coarse
+from geodecloud.restore.coarse import DEPTH, Coarse
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
-from geodecloud.restore.patches import Network, RowSource
+from geodecloud.restore.patches import CHANNELS, OPACITY, SHADOW, Network, RowSource
 from geodecloud.restore.relight import find_shade
 from geodecloud.restore.shadows import hidden_fraction, thrown_shadows
 from geodecloud.restore.survey_feed import AddRows, SurveyFeed
@@ -52,7 +52,7 @@ def coarse_pass(
         cell,
         scene.shape[1],
         np.zeros((3, height, width), dtype),
-        np.zeros((5, height, width), dtype),
+        np.zeros((CHANNELS, height, width), dtype),
         gives_context=network.takes_context,
         computed={},
         thrown=np.zeros((2, height, width), np.uint8),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geodecloud.radiometry import MODEL_WHITE
 from geodecloud.restore.filters import Floats
 from geodecloud.restore.other_bands import COLOUR_WAVELENGTHS, OtherBands, cloud_depth, ground_under
+from geodecloud.restore.patches import CHANGE, OPACITY, SHADOW
 
 BLOCK = 8  # cells along a side: smaller than most clouds, so blocks at their edges hold clear land
 MOST_CELLS = 1 << 18  # cells to sample
@@ -81,10 +82,10 @@ def fit_ratios(
     """
     law = others.law
     seen, found = (sampled.of(part).astype(np.float32) for part in (light, answer))
-    restored = np.clip(seen, 0, 1) + found[:3]
+    restored = np.clip(seen, 0, 1) + found[CHANGE]
     white = np.float32(MODEL_WHITE)
     depth = cloud_depth(white * seen, white * restored, others.exponent)
-    usable = (found[3] < _THIN) & (found[4] < _SHADED) & (seen < 1).all(axis=0)
+    usable = (found[OPACITY] < _THIN) & (found[SHADOW] < _SHADED) & (seen < 1).all(axis=0)
     usable &= (seen > 0).all(axis=0)
     shape = depth.shape
     ratios = []

@@ -7,7 +7,14 @@ from geodecloud.radiometry import Radiometry
 from geodecloud.raster.rows import Rows
 from geodecloud.restore.coarse import Coarse
 from geodecloud.restore.memory import MemoryPlan
-from geodecloud.restore.patches import Network, RowSource, read_swaths
+from geodecloud.restore.patches import (
+    CHANGE,
+    OPACITY,
+    SHADOW,
+    Network,
+    RowSource,
+    read_swaths,
+)
 from geodecloud.restore.stages import prefetch
 from geodecloud.restore.window_pass import Strip, window_pass
 from geodecloud.restore.windows import grid_of
@@ -59,13 +66,13 @@ def _rows(strip: Strip, radiometry: Radiometry, columns: tuple[slice, ...] | Non
         first=swath.first,
         dn=swath.dn[:, :count],
         valid=swath.valid[:count],
-        change=radiometry.from_network(answer[:3]),
-        opacity=answer[3],
-        shadow=answer[4],
+        change=radiometry.from_network(answer[CHANGE]),
+        opacity=answer[OPACITY],
+        shadow=answer[SHADOW],
         windows=len(swath.corners),
         windows_skipped=len(swath.corners) - strip.computed,
         columns=columns,
     )
     for some in rows.changing:  # pixels without data have no cloud
-        answer[3:, :, some] *= rows.valid[:, some]
+        answer[OPACITY:, :, some] *= rows.valid[:, some]
     return rows

@@ -14,7 +14,8 @@ from geodecloud.restore.filters import Floats
 from geodecloud.restore.windows import WindowGrid
 
 _TOGETHER = 8  # windows whose context is interpolated at once
-CHANNELS = 5  # of an answer: change of R, G, B; opacity; shadow
+# Channels of an answer: change of R, G, B; opacity; shadow.
+CHANGE, OPACITY, SHADOW, CHANNELS = slice(0, 3), 3, 4, 5
 
 # A network: patches (N, C, S, S) and the scene's dark object (3,) -> (N, 4 or 5, S, S): restored
 # R, G, B; opacity; shadow, if the network predicts it. All are float32. C is 3: R, G, B in model

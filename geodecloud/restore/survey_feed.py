@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from geodecloud.raster.rows import given
 from geodecloud.restore.cells import PooledScene
-from geodecloud.restore.coarse import CHANGE, OPACITY, Coarse
+from geodecloud.restore.coarse import Coarse
 from geodecloud.restore.fill.survey import HAZY_WEIGHT
 from geodecloud.restore.filters import Floats, dilate, smoothstep, upsample
 from geodecloud.restore.gate import is_white
 from geodecloud.restore.memory import FILLED_ROWS
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
-from geodecloud.restore.patches import Network
+from geodecloud.restore.patches import CHANGE, OPACITY, Network
 
 _DISTRUST = 14  # pixels around cloud whose colour is not used
 # Opacity up to which ground is used fully, and from which not at all: clear ground; and hazy
