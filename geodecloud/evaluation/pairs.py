@@ -20,10 +20,11 @@ from geodecloud.evaluation.other_bands import (
     score_others,
     shared_bands,
 )
-from geodecloud.evaluation.tables import COLOURS, METRICS, Scores, mean_scores, score
+from geodecloud.evaluation.tables import METRICS, Scores, mean_scores, score
 from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
 from geodecloud.raster.array import read_array
+from geodecloud.raster.bands import COLOURS
 from geodecloud.raster.grid import grids_match
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance

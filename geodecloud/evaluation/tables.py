@@ -6,6 +6,7 @@ from typing import Any
 
 from geodecloud.errors import counted
 from geodecloud.evaluation.metrics import Mask, Picture, mae, psnr, sam, ssim
+from geodecloud.raster.bands import COLOURS
 
 METRICS = {"psnr": psnr, "ssim": ssim, "sam": sam, "mae": mae}
 ROWS = {  # images that are compared with the clear one, and their labels
@@ -13,7 +14,6 @@ ROWS = {  # images that are compared with the clear one, and their labels
     "dark_channel_prior": "dark channel prior",
     "restored": "restored",
 }
-COLOURS = ("red", "green", "blue")
 GROUPS = {  # groups of pixels that are scored separately, and their labels
     "clear": "clear, opacity below {clear_below:.0%}",
     "thin": "thin",
