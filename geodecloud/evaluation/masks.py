@@ -21,7 +21,7 @@ from geodecloud.raster.array import read_array
 from geodecloud.raster.cloud_mask import CloudClass, read_cloud_mask
 from geodecloud.raster.dn import exact
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands
+from geodecloud.raster.wavelengths import find_other_bands, near_infrared
 from geodecloud.settings import ModelSpec, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png")
@@ -258,6 +258,6 @@ def _others(image: Path, predict: OtherMask, settings: Settings) -> dict[str, Cl
 
 
 def _near_infrared(scene: Scene) -> int | None:
-    low, high = NEAR_INFRARED
-    found = [one.index for one in find_other_bands(scene) if low <= one.wavelength <= high]
-    return found[0] if found else None
+    others = find_other_bands(scene)
+    near = near_infrared([one.wavelength for one in others])
+    return others[near[0]].index if near else None

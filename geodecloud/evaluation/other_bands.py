@@ -12,7 +12,7 @@ from geodecloud.evaluation.tables import Scores, score
 from geodecloud.radiometry import BRIGHTEST, Radiometry
 from geodecloud.raster.dn import has_data
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.wavelengths import NEAR_INFRARED, find_other_bands, same_band
+from geodecloud.raster.wavelengths import find_other_bands, near_infrared, same_band
 
 _LEAST = 1e-3  # model range; least sum of red and near infrared, which avoids division by 0
 ROWS = ("identity", "restored")
@@ -102,11 +102,10 @@ def score_others(
         scores[name] = score_groups(one, others.there[number], "psnr")
     spectra = map(np.concatenate, zip(colours, each, strict=True))
     scores["spectra"] = score_groups(spectra, np.logical_and.reduce(others.there), "sam")
-    near = _near_infrared(others.bands)
-    if near is not None:
+    if near := near_infrared([band.wavelength for band in others.bands]):
         pairs = zip(colours, each, strict=True)
-        greenness = [ndvi(rgb[0], pictures[near])[None] for rgb, pictures in pairs]
-        scores["NDVI"] = score_groups(greenness, others.there[near], "mae")
+        greenness = [ndvi(rgb[0], pictures[near[0]])[None] for rgb, pictures in pairs]
+        scores["NDVI"] = score_groups(greenness, others.there[near[0]], "mae")
     return scores
 
 
@@ -123,14 +122,3 @@ def ndvi(red: Picture, near_infrared: Picture) -> Picture:
     total = np.maximum(near_infrared + red, np.float32(_LEAST))
     index: Picture = np.clip((near_infrared - red) / total, -1, 1)
     return index
-
-
-def _near_infrared(bands: tuple[SharedBand, ...]) -> int | None:
-    """Return the number of the band nearest the middle of the near infrared; None if none is."""
-    low, high = NEAR_INFRARED
-    far = [
-        (abs(band.wavelength - (low + high) / 2), number)
-        for number, band in enumerate(bands)
-        if low <= band.wavelength <= high
-    ]
-    return min(far)[1] if far else None

@@ -14,12 +14,11 @@ from geodecloud.raster.bands import is_same_band
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.sensors import BandNames, words_of
-from geodecloud.raster.wavelengths import NEAR_INFRARED, numbers_of, shows_ground, wavelength_of
+from geodecloud.raster.wavelengths import near_infrared, numbers_of, shows_ground, wavelength_of
 
 log = logging.getLogger("geodecloud")
 
 ALL, NONE = "all", "none"
-_NIR = 842.0  # nm; of several near infrared bands, the nearest to this wavelength is read
 _RESOLUTION = re.compile(r"_(\d+)m\Z")  # at the end of the name of a Sentinel-2 band
 _MOST_FACTOR = 10  # largest width of a coarser band's pixel, in pixels of red
 _SAME_CORNER = 0.01  # largest distance between equal corners, in pixels of red
@@ -115,10 +114,7 @@ def choose(
 
 
 def _near_infrared(known: Sequence[ExtraFile], red: Pixels, where: str) -> list[ExtraFile]:
-    low, high = NEAR_INFRARED
-    near = [one for one in known if low <= one.wavelength <= high]
-    near.sort(key=lambda one: abs(one.wavelength - _NIR))
-    for one in near:
+    for one in (known[index] for index in near_infrared([one.wavelength for one in known])):
         try:
             factor, reason = _misfit(one, red)
         except SceneError:

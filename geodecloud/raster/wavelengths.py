@@ -1,7 +1,7 @@
 """Find the wavelength of each band that shows the ground beside red, green and blue."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,8 @@ _NO_GROUND_NUMBERS: dict[Sensor | None, set[str]] = {
     Sensor.SENTINEL_2: {"10"},
 }
 _SHORTEST, _LONGEST = 400, 2500  # nm; the range of sunlight that the ground reflects
-NEAR_INFRARED = (760.0, 900.0)  # nm, as of NDVI
+_NEAR_INFRARED = (760.0, 900.0)  # nm, as of NDVI
+_NIR = 842.0  # nm; of several near infrared bands, the nearest to this wavelength comes first
 _SAME = 30.0  # nm between the same bands of two sensors
 _CIRRUS = (1330, 1450)  # nm; water vapour hides the ground
 
@@ -155,6 +156,13 @@ def same_band(bands: Iterable[OtherBand], wavelength: float) -> OtherBand | None
     """Return the band that corresponds to a wavelength of another sensor, in nm; None: no band."""
     near = min(bands, key=lambda one: abs(one.wavelength - wavelength), default=None)
     return near if near and abs(near.wavelength - wavelength) <= _SAME else None
+
+
+def near_infrared(wavelengths: Sequence[float]) -> list[int]:
+    """Return the indices of the near infrared wavelengths in nm, the nearest to 842 nm first."""
+    low, high = _NEAR_INFRARED
+    near = [index for index, nm in enumerate(wavelengths) if low <= nm <= high]
+    return sorted(near, key=lambda index: abs(wavelengths[index] - _NIR))
 
 
 def shows_ground(wavelength: float) -> bool:
