@@ -36,7 +36,7 @@ from geodecloud.training.two_level.state import Run, rate_at
 from geodecloud.training.two_level.step import predict_windows, read_losses, train_step
 from geodecloud.training.two_level.trainer import train
 from geodecloud.training.two_level.validate import Judge
-from geodecloud.training.two_level.widen import widened
+from geodecloud.training.two_level.widen import with_new_channels
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -338,7 +338,7 @@ def test_statistics_beyond_half_precision_are_kept(tmp_path: Path):
 
 def test_a_wider_generator_answers_as_before():
     old = UNet(GeneratorPlan(width=4, depth=2)).eval()
-    new = widened(old, SMALL.generator).eval()
+    new = with_new_channels(old, SMALL.generator).eval()
     x = torch.rand(2, 14, 16, 16)
     before = old(torch.cat([x[:, :3], x[:, 11:]], dim=1))
     after = new(x)
@@ -350,7 +350,7 @@ def test_a_wider_generator_answers_as_before():
 def test_a_generator_of_another_width_is_refused(tmp_path):
     other = UNet(GeneratorPlan(width=8, depth=2))
     with pytest.raises(ModelError, match=r"another shape \(width 8, here 4\)"):
-        widened(other, SMALL.generator)
+        with_new_channels(other, SMALL.generator)
     save_generator(other, tmp_path / "m.safetensors", {})
     with pytest.raises(ModelError, match=r"m\.safetensors: its generator has another shape"):
         Run(SMALL, ALONE).start_from(tmp_path / "m.safetensors")

@@ -14,7 +14,7 @@ from geodecloud.training.distributed import Processes
 from geodecloud.training.state import DAMAGED, State
 from geodecloud.training.two_level.narrow import is_narrower, narrowed
 from geodecloud.training.two_level.recipe import Recipe, Schedule
-from geodecloud.training.two_level.widen import widened
+from geodecloud.training.two_level.widen import with_new_channels
 
 
 class Run(State):
@@ -88,7 +88,7 @@ class Run(State):
         try:
             if is_narrower(plan, generator.plan):
                 generator = narrowed(generator, plan, self._windows())
-            weights = widened(generator, plan).state_dict()
+            weights = with_new_channels(generator, plan).state_dict()
         except ModelError as error:
             raise ModelError(f"{model}: {error}") from error
         self.generator.load_state_dict(weights)

@@ -15,7 +15,7 @@ _NEW_OUTPUT_BIAS = -2.0  # logit; its sigmoid is 0.12, where the gradient is sti
 _GROUPS = {"highlights": 3, "context": 5, "dark_object": 3}  # channels after red, green and blue
 
 
-def widened(old: UNet, plan: GeneratorPlan) -> UNet:
+def with_new_channels(old: UNet, plan: GeneratorPlan) -> UNet:
     """Return a generator of a wider plan that predicts what the old one does until it is trained.
 
     New inputs have weights of 0; new outputs are 0.12 everywhere.
@@ -32,7 +32,7 @@ def widened(old: UNet, plan: GeneratorPlan) -> UNet:
         raise ModelError(f"its generator has another shape ({text}); give its shape in [generator]")
     new = UNet(plan)
     weights = old.state_dict()
-    weights[_FIRST] = _widened_kernel(weights[_FIRST], old.plan, plan)
+    weights[_FIRST] = _with_new_inputs(weights[_FIRST], old.plan, plan)
     more = plan.outputs - old.plan.outputs
     head, bias = weights[f"{_HEAD}.weight"], weights[f"{_HEAD}.bias"]
     weights[f"{_HEAD}.weight"] = torch.cat([head, head.new_zeros(more, *head.shape[1:])])
@@ -41,7 +41,7 @@ def widened(old: UNet, plan: GeneratorPlan) -> UNet:
     return new
 
 
-def _widened_kernel(kernel: Tensor, old: GeneratorPlan, new: GeneratorPlan) -> Tensor:
+def _with_new_inputs(kernel: Tensor, old: GeneratorPlan, new: GeneratorPlan) -> Tensor:
     """Return the first kernel (width, old channels, 3, 3) as (width, new channels, 3, 3).
 
     Weights of channels that only the new plan has are 0.
