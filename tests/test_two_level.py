@@ -35,7 +35,7 @@ from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
 from geodecloud.training.two_level.state import Run, rate_at
 from geodecloud.training.two_level.step import predict_windows, read_losses, train_step
 from geodecloud.training.two_level.trainer import train
-from geodecloud.training.two_level.validate import Judge
+from geodecloud.training.two_level.validate import WindowJudge
 from geodecloud.training.two_level.widen import with_new_channels
 from tests.conftest import ROOT
 
@@ -303,7 +303,7 @@ def test_processes_share_a_batch_of_different_windows(library):
 
 def test_scores_are_of_the_same_windows_each_time(library):
     run, _ = trained(library, 2)
-    judge = Judge(run, library)
+    judge = WindowJudge(run, library)
     assert judge.scores() == judge.scores()
     rows, captions = judge.examples()
     assert len(captions) == 9

@@ -12,7 +12,7 @@ from geodecloud.training.loader import Data, batches
 from geodecloud.training.loop import begin, check_run, take_steps
 from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
-from geodecloud.training.validate import Judge
+from geodecloud.training.validate import TileJudge
 from geodecloud.training.writer import RunWriter
 
 _DEFAULT_MONITORING = Monitoring()
@@ -60,7 +60,7 @@ def train(
         writer = None
         if processes.writes:
             about = {"training_tiles": len(data.training), **data.about}
-            writer = RunWriter(out, about, run, Judge(run, data), monitoring)
+            writer = RunWriter(out, about, run, TileJudge(run, data), monitoring)
         every = config.training.validate_every
         take_steps(run, _losses(run, data), lambda: run.step % every == 0, writer, monitoring)
     return out / "last.safetensors"

@@ -36,7 +36,7 @@ class RestoredTiles(NamedTuple):
     opacity: Tensor
 
 
-class Judge:
+class TileJudge:
     """Validator of a run at one level, see :class:`geodecloud.training.judge.Judge`."""
 
     def __init__(self, run: Run, data: Data) -> None:

@@ -22,7 +22,7 @@ from geodecloud.training.two_level.narrow import is_narrower
 from geodecloud.training.two_level.recipe import Recipe
 from geodecloud.training.two_level.state import Run
 from geodecloud.training.two_level.step import read_losses, train_step
-from geodecloud.training.two_level.validate import Judge
+from geodecloud.training.two_level.validate import WindowJudge
 from geodecloud.training.writer import RunWriter
 
 _DEFAULT_MONITORING = Monitoring()
@@ -101,7 +101,7 @@ def train_run(
     """
     writer = None
     if run.processes.writes:
-        writer = RunWriter(out, library.about, run, Judge(run, library), monitoring)
+        writer = RunWriter(out, library.about, run, WindowJudge(run, library), monitoring)
     is_due = _every(run.config.schedule.save_every)
     take_steps(run, _losses(run, library, teacher), is_due, writer, monitoring)
 

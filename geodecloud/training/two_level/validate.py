@@ -23,7 +23,7 @@ _EXAMPLES = 10
 _OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden, and below which it is clear
 
 
-class Judge:
+class WindowJudge:
     """Validator of a run at two levels, see :class:`geodecloud.training.judge.Judge`."""
 
     def __init__(self, run: Run, library: Library) -> None:
