@@ -15,7 +15,7 @@ import torch
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import make_batch
 from geodecloud.model.checkpoint import load_generator, save_generator
-from geodecloud.training.two_level.library import Sources
+from geodecloud.training.two_level.library import WindowSources
 from geodecloud.training.two_level.narrow import narrowed
 from geodecloud.training.two_level.recipe import load_recipe
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--widths", default="32,64,128,128,128")
     options = parser.parse_args()
     recipe = load_recipe(KEEP)
-    library = Sources(options.data, cloud_fields=options.cloud_fields).read(
+    library = WindowSources(options.data, cloud_fields=options.cloud_fields).read(
         recipe, torch.device("cpu")
     )
     wide, info = load_generator(options.model)

@@ -29,7 +29,7 @@ from geodecloud.training.two_level import library as reading
 from geodecloud.training.two_level import recipe as recipes
 from geodecloud.training.two_level import trainer as loop
 from geodecloud.training.two_level.keep import Teacher, to_learn
-from geodecloud.training.two_level.library import Library, Sources, find_cloud_fields
+from geodecloud.training.two_level.library import Library, WindowSources, find_cloud_fields
 from geodecloud.training.two_level.losses import cross_entropy
 from geodecloud.training.two_level.recipe import Recipe, Schedule, load_recipe
 from geodecloud.training.two_level.state import Run, rate_at
@@ -53,7 +53,7 @@ SMALL = dataclasses.replace(
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory) -> Sources:
+def sources(tmp_path_factory) -> WindowSources:
     """A small EuroSAT and two cloud fields."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     (folder / "EuroSAT" / "River").mkdir(parents=True)
@@ -64,7 +64,7 @@ def sources(tmp_path_factory) -> Sources:
     for name in "ab":
         field = rng.integers(0, 256, (SIDE, SIDE), np.uint8)
         Image.fromarray(field).save(folder / "fields" / f"{name}.png")
-    return Sources(folder / "EuroSAT", cloud_fields=folder / "fields")
+    return WindowSources(folder / "EuroSAT", cloud_fields=folder / "fields")
 
 
 @pytest.fixture(scope="module")

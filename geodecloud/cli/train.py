@@ -21,8 +21,8 @@ from geodecloud.errors import UsageError, counted
 from geodecloud.settings import Monitoring, Settings
 
 if TYPE_CHECKING:
-    from geodecloud.training.loader import Sources as Tiles
-    from geodecloud.training.two_level.library import Sources
+    from geodecloud.training.loader import TileSources
+    from geodecloud.training.two_level.library import WindowSources
 
 
 _DEFAULTS = Settings()
@@ -122,13 +122,13 @@ def train(
                 f'`cloud_fields` works with the recipe "two-level", but {config} has another; '
                 "leave it out"
             )
-        from geodecloud.training.loader import Sources as Tiles
+        from geodecloud.training.loader import TileSources
 
-        model = _train_one_level(config, Tiles(*clear), out, steps, how)
+        model = _train_one_level(config, TileSources(*clear), out, steps, how)
     else:
-        from geodecloud.training.two_level.library import Sources, find_cloud_fields
+        from geodecloud.training.two_level.library import WindowSources, find_cloud_fields
 
-        sources = Sources(*clear, cloud_fields=cloud_fields or find_cloud_fields())
+        sources = WindowSources(*clear, cloud_fields=cloud_fields or find_cloud_fields())
         model = _train_two_levels(config, sources, out, steps, how)
     if first and not quiet:
         say(f"model: {model}")
@@ -136,7 +136,7 @@ def train(
 
 
 def _train_one_level(
-    config: Path, sources: "Tiles", out: Path, steps: int | None, how: dict[str, Any]
+    config: Path, sources: "TileSources", out: Path, steps: int | None, how: dict[str, Any]
 ) -> Path:
     """Train by the article's recipe, or by one like it; ``how``: arguments of its ``train``."""
     from geodecloud.training.config import load_config, with_steps
@@ -150,7 +150,7 @@ def _train_one_level(
 
 
 def _train_two_levels(
-    config: Path | None, sources: "Sources", out: Path, steps: int | None, how: dict[str, Any]
+    config: Path | None, sources: "WindowSources", out: Path, steps: int | None, how: dict[str, Any]
 ) -> Path:
     """Train both levels in one network; ``how``: arguments of its ``train``."""
     from geodecloud.training.two_level.recipe import Recipe, load_recipe

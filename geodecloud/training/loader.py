@@ -69,7 +69,7 @@ class ClearSources:
         return load(), load(held_out=True, limit=held_out)
 
 
-class Sources(ClearSources):
+class TileSources(ClearSources):
     """The files that the tiles of a run are read from."""
 
     def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> Data:

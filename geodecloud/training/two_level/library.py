@@ -44,7 +44,7 @@ class Library:
 
 
 @dataclass(frozen=True)
-class Sources(ClearSources):
+class WindowSources(ClearSources):
     """The files that the windows of a run are made of.
 
     Args:

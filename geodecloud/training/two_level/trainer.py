@@ -17,7 +17,7 @@ from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loop import begin, check_run, take_steps
 from geodecloud.training.two_level.keep import Teacher
-from geodecloud.training.two_level.library import Library, Sources
+from geodecloud.training.two_level.library import Library, WindowSources
 from geodecloud.training.two_level.narrow import is_narrower
 from geodecloud.training.two_level.recipe import Recipe
 from geodecloud.training.two_level.state import Run
@@ -31,7 +31,7 @@ _WINDOW_BATCHES = 6  # of 64 windows, by which a wider model is narrowed
 
 def train(
     recipe: Recipe,
-    sources: Sources,
+    sources: WindowSources,
     out: Path,
     *,
     start: Path | None = None,
