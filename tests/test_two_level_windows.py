@@ -25,7 +25,7 @@ from geodecloud.data.two_level.field_bank import (
 from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
 from geodecloud.data.two_level.land import (
     UNIT,
-    Land,
+    LandBank,
     LandPlan,
     _seam_weight,
     cut_scene,
@@ -48,7 +48,7 @@ def bank() -> FieldBank:
 
 
 @pytest.fixture(scope="module")
-def land() -> Land:
+def land() -> LandBank:
     rng = np.random.default_rng(0)
     tiles = rng.integers(1, 200, (20, 3, 64, 64), np.uint8)
     names = [f"{'Forest' if i % 2 else 'River'}/{i}.jpg" for i in range(20)]
@@ -58,11 +58,11 @@ def land() -> Land:
     return load_land(tiles, names, scenes, "cpu")
 
 
-def batch(land: Land, bank: FieldBank, step: int, plan: SynthesisPlan | None = None) -> Batch:
+def batch(land: LandBank, bank: FieldBank, step: int, plan: SynthesisPlan | None = None) -> Batch:
     return make_batch(Draw(231, step), land, bank, 12, plan or SynthesisPlan())
 
 
-def ground(land: Land, bank: FieldBank, count: int = 8) -> Ground:
+def ground(land: LandBank, bank: FieldBank, count: int = 8) -> Ground:
     windows, _ = draw_land(Draw(3, 0), land, 1, count, LandPlan())
     return draw_ground(Draw(4, 0), windows, bank, torch.ones(count), GroundPlan())
 

@@ -33,7 +33,7 @@ WATER_STD = 0.007
 _MAX_BRIGHTNESS = 0.9  # model range: what is brighter looks like cloud
 
 
-class Land(NamedTuple):
+class Augmented(NamedTuple):
     """Clear tiles, and the scene that each lies in.
 
     clear: float32 (N, 3, S, S) in model range.
@@ -60,7 +60,7 @@ def is_water(clear: Tensor) -> Tensor:
 
 def augment(
     clear: Tensor, neighbours: Tensor, water: Tensor, draw: Draw, plan: Augmentation
-) -> Land:
+) -> Augmented:
     """Return clear tiles as other places would show them.
 
     Brightness stays below what would make bright ground look like cloud: the 98th percentile of
@@ -91,7 +91,7 @@ def augment(
     clear = torch.where(unchanged, turned, changed * darken).clamp(0, 1)
     dark = torch.where(unchanged, around, beside * darken).clamp_min(0).flatten(1)
     own = around.flatten(1) == -torch.inf
-    return Land(clear, torch.where(own, measure_dark_object(clear), dark))
+    return Augmented(clear, torch.where(own, measure_dark_object(clear), dark))
 
 
 def _brightness(tiles: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ def load_clear_scenes(
         on_bad: treatment of a scene that cannot be used: "error", or "skip" it.
 
     Returns:
-        By level, uint16 (count, 3, 64, 64), see ``land.Land``. A scene with larger pixels than a
-        level's is cut for that level at its own resolution.
+        By level, uint16 (count, 3, 64, 64), see ``land.LandBank``. A scene with larger pixels
+        than a level's is cut for that level at its own resolution.
 
     Raises:
         DataError: the folder does not exist, or no scene in it has a clear window.

@@ -36,7 +36,7 @@ class LandPlan:
 
 
 @dataclass(frozen=True)
-class Land:
+class LandBank:
     """Clear land, as tensors on one device.
 
     tiles: by level (pixels pooled along a side: 1, 2, 4), uint8 (count, 3, 64 / level, 64 / level)
@@ -58,7 +58,7 @@ def load_land(
     names: Sequence[str],
     scenes: dict[int, NDArray[np.uint16]],
     device: torch.device | str,
-) -> Land:
+) -> LandBank:
     """Sort tiles by class, pool them, and put them and the scene windows on the device.
 
     Args:
@@ -73,7 +73,7 @@ def load_land(
     )
     full = torch.from_numpy(np.ascontiguousarray(tiles[order])).to(device)
     pooled = {level: _pooled(full, level) for level in (2, 4)}
-    return Land(
+    return LandBank(
         {1: full} | pooled,
         torch.from_numpy(np.stack([first, count], axis=1)).to(device),
         torch.from_numpy(code).to(device),
@@ -91,7 +91,7 @@ def _pooled(tiles: Tensor, level: int) -> Tensor:
 
 
 def draw_land(
-    draw: Draw, land: Land, level: int, count: int, plan: LandPlan
+    draw: Draw, land: LandBank, level: int, count: int, plan: LandPlan
 ) -> tuple[Tensor, Tensor]:
     """Draw windows of one level, rotated by quarter turns and mirrored at random.
 
@@ -111,7 +111,7 @@ def draw_land(
     return turned(windows, draw.index(f"{name} turn", 8, count)), chosen
 
 
-def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> Tensor:
+def _mosaics(draw: Draw, land: LandBank, level: int, count: int, plan: LandPlan) -> Tensor:
     """Lay pooled tiles side by side: float32 (count, 3, 64, 64); at level 1 one tile is a window.
 
     Visible seams would teach the network that whatever crosses a seam is cloud. So two mosaics,
@@ -135,7 +135,7 @@ def _mosaics(draw: Draw, land: Land, level: int, count: int, plan: LandPlan) -> 
 
 
 def _draw_tiles(
-    draw: Draw, land: Land, name: str, count: int, cells: int, same_class: float
+    draw: Draw, land: LandBank, name: str, count: int, cells: int, same_class: float
 ) -> Tensor:
     """Draw the tiles of mosaics, many of the first tile's class: int64 (count, cells).
 

@@ -9,7 +9,7 @@ from geodecloud.data.two_level.context import ContextPlan, corrupted_answer
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import FieldBank
 from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
-from geodecloud.data.two_level.land import Land, LandPlan, draw_land
+from geodecloud.data.two_level.land import LandBank, LandPlan, draw_land
 from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
 from geodecloud.data.two_level.sky import Sky, SkyPlan, draw_sky
 from geodecloud.model.config import GeneratorPlan
@@ -59,7 +59,9 @@ class Batch:
     new_land: Tensor
 
 
-def make_batch(draw: Draw, land: Land, bank: FieldBank, size: int, plan: SynthesisPlan) -> Batch:
+def make_batch(
+    draw: Draw, land: LandBank, bank: FieldBank, size: int, plan: SynthesisPlan
+) -> Batch:
     """Draw windows of land, put clouds over them, and imitate the sensors that see them.
 
     Args:

@@ -17,7 +17,7 @@ from geodecloud.raster.rows import Rows, given, load_rows, save_rows
 from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
 from geodecloud.restore.facts import SceneFacts
-from geodecloud.restore.fill.survey import Land
+from geodecloud.restore.fill.survey import VisibleLand
 from geodecloud.restore.filters import Floats, runs, upsample
 from geodecloud.restore.memory import FILLED_ROWS, FILLING
 from geodecloud.settings import Policy
@@ -30,7 +30,7 @@ def fill_opaque(
     rows: Iterator[Rows],
     facts: SceneFacts,
     policy: Policy,
-    land: Land,
+    land: VisibleLand,
     folder: Path,
     threads: int = 1,
 ) -> Generator[Rows]:
@@ -95,7 +95,11 @@ class _Fill:
     """Fills rows in place; it may be called from several threads."""
 
     def __init__(
-        self, land: Land, facts: SceneFacts, policy: Policy, limit: DistanceLimit | None = None
+        self,
+        land: VisibleLand,
+        facts: SceneFacts,
+        policy: Policy,
+        limit: DistanceLimit | None = None,
     ) -> None:
         self.land, self._facts, self._limit = land, facts, limit
         self._reading = threading.Lock()

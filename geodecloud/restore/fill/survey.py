@@ -38,7 +38,7 @@ class Reference(Protocol):
 
 
 @dataclass(frozen=True)
-class Land:
+class VisibleLand:
     """The visible land of the whole scene.
 
     cell: height and width of a cell in pixels.
@@ -85,7 +85,7 @@ class Survey:
         for reference in self._references:  # hazy ground matches colours as well as clear
             reference.gather(first, colour, np.minimum(weight / np.float32(HAZY_WEIGHT), 1))
 
-    def finish(self) -> Land:
+    def finish(self) -> VisibleLand:
         """Return the land, after all rows.
 
         Raises:
@@ -108,4 +108,4 @@ class Survey:
         texture = Texture(self._swatches.found(shadow, ground.cell), colours, ground.cell, shape)
         seen = bool(ground.sums[-1].any())
         colours = np.concatenate([colours, *more])
-        return Land(ground.cell, colours, texture, self._references, seen)
+        return VisibleLand(ground.cell, colours, texture, self._references, seen)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geodecloud.data.two_level.clear_scenes import Windows, load_clear_scenes
 from geodecloud.data.two_level.cloud_fields import load_cloud_fields
 from geodecloud.data.two_level.field_bank import FieldBank, make_bank
-from geodecloud.data.two_level.land import Land, load_land
+from geodecloud.data.two_level.land import LandBank, load_land
 from geodecloud.errors import UsageError
 from geodecloud.training.loader import ClearSources
 from geodecloud.training.two_level.recipe import Recipe
@@ -31,9 +31,9 @@ class Library:
     about: origin of the data, for the metadata of the model file.
     """
 
-    land: Land
+    land: LandBank
     bank: FieldBank
-    held_out: Land
+    held_out: LandBank
     digest: str = ""
     about: dict[str, Any] = field(default_factory=dict)
 
