@@ -25,12 +25,12 @@ _METRES = 10.0  # size of a pixel of level 1; assumed for a scene that does not 
 _MAX_WINDOWS = 4000  # of one scene and level: 100 MB
 _ROWS = 512  # read at a time
 
-Windows = dict[int, NDArray[np.uint16]]  # by level: (count, 3, 64, 64) in steps of 1/8192
+SceneWindows = dict[int, NDArray[np.uint16]]  # by level: (count, 3, 64, 64) in steps of 1/8192
 
 
 def load_clear_scenes(
     folder: Path, reading: Reading | None = None, on_bad: OnBad = "error"
-) -> Windows:
+) -> SceneWindows:
     """Cut all clear scenes of a folder.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geodecloud.data.two_level.clear_scenes import Windows, load_clear_scenes
+from geodecloud.data.two_level.clear_scenes import SceneWindows, load_clear_scenes
 from geodecloud.data.two_level.cloud_fields import load_cloud_fields
 from geodecloud.data.two_level.field_bank import FieldBank, make_bank
 from geodecloud.data.two_level.land import LandBank, load_land
@@ -63,7 +63,7 @@ class WindowSources(ClearSources):
         """
         plan = recipe.schedule
         fields = load_cloud_fields(self.cloud_fields)
-        scenes: Windows = {}
+        scenes: SceneWindows = {}
         if self.scenes:
             scenes = load_clear_scenes(self.scenes, self.reading, self.on_bad)
         tiles, held_out = self.eurosat_tiles(plan.split_seed, _HELD_OUT)
