@@ -41,7 +41,7 @@ _DARKER = np.float32(0.5)  # relative to the mean; land that is nearly black is 
 _MOST_GAIN = 6  # largest gain of nearly black land
 _SHADED = -0.3  # least lack of light, over the depth, of a core in later rounds
 _ROUNDS = 2  # further rounds change nothing
-_MOST_SAMPLES = 20_000  # from each swath
+_MOST_SAMPLES = 20_000  # from the rows that are computed at once
 _NOTHING = 1000.0  # model range: stands for no sunlit land beside
 _NO_LAND = 2.0  # model range: brighter than any land
 _BLACK = 3e-3  # model range: least light without path radiance, where logarithms are taken
@@ -149,7 +149,7 @@ class Shade:
 
 
 @dataclass(frozen=True)
-class _Swath:
+class _CellRows:
     """Rows of cells, with the rows above and below that their filters need.
 
     own: the rows without those above and below.
@@ -189,7 +189,7 @@ def find_shade(
     """
     if not thrown.any():
         return None
-    parts, light_beside = zip(*map(_look_at, _swaths(light, opacity, thrown)), strict=True)
+    parts, light_beside = zip(*map(_look_at, _cell_rows(light, opacity, thrown)), strict=True)
     core, beside, core_contrast, near, near_contrast = (
         np.concatenate(some, axis=1) for some in zip(*parts, strict=True)
     )
@@ -254,33 +254,33 @@ def _lack(core: Floats, beside: Floats, path_radiance: Floats) -> Floats:
     return out
 
 
-def _every_eighth(swath: _Swath, beside: Floats) -> NDArray[np.float16]:
-    """Return ``Shade.beside`` of a swath's own rows."""
-    near = swath.sunlit_beside > _LEAST_BESIDE
-    known = np.where(near, beside, np.float32(_NOTHING))[:, swath.own]
+def _every_eighth(rows: _CellRows, beside: Floats) -> NDArray[np.float16]:
+    """Return ``Shade.beside`` of the own rows."""
+    near = rows.sunlit_beside > _LEAST_BESIDE
+    known = np.where(near, beside, np.float32(_NOTHING))[:, rows.own]
     below, right = (-length % STEP for length in known.shape[1:])
     padded = np.pad(known, [(0, 0), (0, below), (0, right)], "edge")
     return padded[:, STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float16)
 
 
-def _look_at(swath: _Swath) -> tuple[tuple[Floats, ...], NDArray[np.float16]]:
-    """Return the samples of a swath, and its part of ``Shade.beside``."""
-    beside = swath.beside
-    return _samples(swath, beside[:3]), _every_eighth(swath, beside)
+def _look_at(rows: _CellRows) -> tuple[tuple[Floats, ...], NDArray[np.float16]]:
+    """Return the samples of some rows, and their part of ``Shade.beside``."""
+    beside = rows.beside
+    return _samples(rows, beside[:3]), _every_eighth(rows, beside)
 
 
-def _samples(swath: _Swath, beside: Floats) -> tuple[Floats, ...]:
-    """Return samples, (3, n) each, of a swath's own rows.
+def _samples(rows: _CellRows, beside: Floats) -> tuple[Floats, ...]:
+    """Return samples, (3, n) each, of the own rows.
 
     For cores: light, light beside and contrast. For sunlit land near cores: light and contrast.
     """
-    own = np.zeros_like(swath.core)
-    own[swath.own] = True
-    near = own & swath.sunlit & (box_mean(swath.core.astype(np.float32), _BESIDE) > _NEAR)
-    core = own & swath.core & (swath.sunlit_beside > _LEAST_BESIDE)
-    contrast = swath.light - _box_means(swath.light, _DETAIL)
-    in_core = swath.light[:, core], beside[:, core], contrast[:, core]
-    in_sun = swath.light[:, near], contrast[:, near]
+    own = np.zeros_like(rows.core)
+    own[rows.own] = True
+    near = own & rows.sunlit & (box_mean(rows.core.astype(np.float32), _BESIDE) > _NEAR)
+    core = own & rows.core & (rows.sunlit_beside > _LEAST_BESIDE)
+    contrast = rows.light - _box_means(rows.light, _DETAIL)
+    in_core = rows.light[:, core], beside[:, core], contrast[:, core]
+    in_sun = rows.light[:, near], contrast[:, near]
     return (*map(_few, in_core), *map(_few, in_sun))
 
 
@@ -299,9 +299,9 @@ def _few(values: Floats) -> Floats:
     return values[:, :: -(-values.shape[1] // _MOST_SAMPLES) or 1].copy()
 
 
-def _swaths(
+def _cell_rows(
     light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
-) -> Iterator[_Swath]:
+) -> Iterator[_CellRows]:
     """Yield all cells, some rows at a time, to save memory."""
     height = len(opacity)
     for first in range(0, height, _ROWS):
@@ -313,4 +313,4 @@ def _swaths(
         sunlit = clear & (dilate(sun, 1) < _SUNLIT)
         beside = box_mean(sunlit.astype(np.float32), _BESIDE)
         own = slice(first - top, min(first + _ROWS, height) - top)
-        yield _Swath(own, some, core, sunlit, beside)
+        yield _CellRows(own, some, core, sunlit, beside)
