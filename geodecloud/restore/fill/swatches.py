@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from geodecloud.restore.fill.ground import weighted
 from geodecloud.restore.filters import Floats, box_mean, dilate
+from geodecloud.restore.memory import FILLED_ROWS
 
-SIZE = 64  # pixels on a side of a swatch
+SIZE = FILLED_ROWS  # pixels on a side of a swatch: the survey gets as many rows at once
 _STEP = SIZE // 4  # columns between candidate swatches
 _REGIONS = 16  # along each side of a scene, with a swatch each: 8 MiB in all
 _SEEN = 0.1  # least mean weight of a swatch
