@@ -94,6 +94,12 @@ def draw_sensor(draw: Draw, light: Tensor, path_radiance: Tensor, plan: SensorPl
     return Sensor(WindowRadiometry(low, span), end, eight)
 
 
+def first_percentile(light: Tensor) -> Tensor:
+    """Return each band's 1st percentile in each window: (N, 3, H, W) -> (N, 3, 1, 1)."""
+    pixels = light.flatten(2)
+    return pixels.kthvalue(max(1, pixels.shape[2] // 100), dim=2).values[:, :, None, None]
+
+
 def _draw_stretch(draw: Draw, light: Tensor, path_radiance: Tensor) -> tuple[Tensor, Tensor]:
     """Draw the contrast stretch of a picture, whose ends lie near the ground's own.
 
@@ -101,7 +107,7 @@ def _draw_stretch(draw: Draw, light: Tensor, path_radiance: Tensor) -> tuple[Ten
         low, span: float32 (N, 3, 1, 1), model range.
     """
     n = len(light)
-    darkest = light.flatten(2).kthvalue(40, dim=2).values[:, :, None, None]
+    darkest = first_percentile(light)
     own_low = draw.uniform("stretch own", n, 1, 1, 1)
     low = torch.lerp(path_radiance * 0.9, darkest, own_low)
     low = low * draw.uniform("stretch low", n, 1, 1, 1, low=0.8)

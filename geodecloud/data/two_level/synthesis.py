@@ -10,7 +10,7 @@ from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import FieldBank
 from geodecloud.data.two_level.ground import Ground, GroundPlan, draw_ground
 from geodecloud.data.two_level.land import LandBank, LandPlan, draw_land
-from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
+from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose, first_percentile
 from geodecloud.data.two_level.sky import Sky, SkyPlan, draw_sky
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.inputs import generator_input
@@ -108,10 +108,8 @@ def assumed_dark(seen: Tensor) -> Tensor:
     It is the window's own 1st percentile, at most the dark object of clear air in L1C: something
     dark may lie just outside of the window.
     """
-    pixels = seen.flatten(2)
-    own = pixels.kthvalue(max(1, pixels.shape[2] // 100), dim=2).values[:, :, None, None]
     most = torch.tensor(L1C_DARK_OBJECT, device=seen.device).view(1, 3, 1, 1)
-    return torch.minimum(own, most)
+    return torch.minimum(first_percentile(seen), most)
 
 
 def _dark_object(draw: Draw, ground: Ground, sky: Sky) -> Tensor:
@@ -123,7 +121,7 @@ def _dark_object(draw: Draw, ground: Ground, sky: Sky) -> Tensor:
     """
     n = len(ground.path_radiance)
     dark = ground.path_radiance + 0.04 * draw.uniform("dark ground", n, 1, 1, 1) ** 2
-    own = ground.light.flatten(2).kthvalue(40, dim=2).values[:, :, None, None]
+    own = first_percentile(ground.light)
     above = (own - ground.path_radiance).amin(dim=1, keepdim=True)
     likely = 0.08 + 0.5 * ((above - 0.06) / 0.12).clamp(0, 1)
     alone = draw.uniform("dark own", n, 1, 1, 1) < likely
