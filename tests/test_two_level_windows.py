@@ -228,7 +228,7 @@ def test_coarse_windows_beyond_a_field_are_finite(bank):
 
 @pytest.mark.parametrize("level", [2, 4])
 def test_of_two_mosaics_each_is_hidden_where_its_seams_are(level):
-    other = _seam_weight(Draw(0, 0), "land", level, 400, torch.device("cpu")).mean(dim=0)[0]
+    other = _seam_weight(Draw(0, 0), "land", level, 400).mean(dim=0)[0]
     side = 64 // level
     seams, middles = other[side - 1 :: side], other[side // 2 - 1 :: side]
     clear = np.s_[:, side // 4 :: side // 2]  # where the lines of both mosaics do not cross

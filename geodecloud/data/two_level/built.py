@@ -94,7 +94,7 @@ def _draw_all(draw: Draw, level: Tensor) -> _Roofs:
         half_length=half,
         half_width=half * draw.log_uniform("roof aspect", *shape, low=0.35, high=1.0),
         angle=angle + 0.5 * torch.pi * draw.index("roof turn", 2, *shape),
-        colour=_colours(draw, n, level.device),
+        colour=_colours(draw, n),
         opacity=draw.uniform("roof opaque", *shape, low=0.7, high=1.2).clamp_max(1),
         ridge_contrast=0.25 * draw.uniform("roof ridge", *shape) ** 2,
         ridge_spacing=(draw.log_uniform("roof ridges", *shape, low=1.5, high=12) / size).clamp_min(
@@ -105,9 +105,9 @@ def _draw_all(draw: Draw, level: Tensor) -> _Roofs:
     )
 
 
-def _colours(draw: Draw, n: int, device: torch.device) -> Tensor:
+def _colours(draw: Draw, n: int) -> Tensor:
     """Draw the colours of roofs, most of a window's alike: float32 (N, K, 3)."""
-    table = torch.tensor(_COLOURS, device=device)
+    table = torch.tensor(_COLOURS, device=draw.device)
     usual = table[draw.kind("roof colour", _COLOUR_WEIGHTS, n)][:, None]
     own = table[draw.kind("roof colours", _COLOUR_WEIGHTS, n * _MAX_ROOFS)].view(n, _MAX_ROOFS, 3)
     alike = draw.chance("roof alike", 0.75, n, _MAX_ROOFS, 1)

@@ -131,7 +131,7 @@ def _mosaics(draw: Draw, land: LandBank, level: int, count: int, plan: LandPlan)
     grid = pieces.view(count, 2, level, level, 3, side, side)
     one, other = grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(count, 2, 3, WINDOW, WINDOW).unbind(1)
     other = other.roll((side // 2, side // 2), dims=(2, 3))
-    return torch.lerp(one, other, _seam_weight(draw, name, level, count, one.device))
+    return torch.lerp(one, other, _seam_weight(draw, name, level, count))
 
 
 def _draw_tiles(
@@ -151,13 +151,13 @@ def _draw_tiles(
     return torch.where(draw.uniform(f"{name} alike", count, cells) < fraction, alike, tile)
 
 
-def _seam_weight(draw: Draw, name: str, level: int, count: int, device: torch.device) -> Tensor:
+def _seam_weight(draw: Draw, name: str, level: int, count: int) -> Tensor:
     """Draw the weight of the second mosaic, float32 (count, 1, 64, 64), 0..1.
 
     It is about 1 on the seams of the first mosaic, and 0 on those of the second, half a tile
     away. Between them it changes along winding lines, softly or sharply.
     """
-    position = (torch.arange(WINDOW, device=device) + 0.5) * level / WINDOW  # in tiles
+    position = (torch.arange(WINDOW, device=draw.device) + 0.5) * level / WINDOW  # in tiles
     from_middle = (position % 1 - 0.5).abs()
     to_seam, to_other = (torch.maximum(d[:, None], d) for d in (from_middle, 0.5 - from_middle))
     winding = draw.normal(f"{name} winding", count, 1, 2 * level + 1, 2 * level + 1)

@@ -119,7 +119,7 @@ def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: S
     kind = torch.where(pale | clear, torch.full_like(kind, NONE), kind)
     first = _first_layer(draw, bank, kind, level)
     shadow = _shadow(draw, bank, first, kind, level, plan)
-    depth = _draw_depth(draw, n, ground.light.device)
+    depth = _draw_depth(draw, n)
     surface = ground.light - ground.path_radiance
     shaded = ground.path_radiance + surface * (1 - shadow * depth)
     second = _second_layer(draw, bank, kind, level, plan.second)
@@ -305,11 +305,11 @@ def _soften(draw: Draw, shadow: Tensor, level: Tensor) -> Tensor:
     return softened
 
 
-def _draw_depth(draw: Draw, n: int, device: torch.device) -> Tensor:
+def _draw_depth(draw: Draw, n: int) -> Tensor:
     """Draw the fraction of the ground's light that comes straight from the sun: (N, 3, 1, 1).
 
     The rest is skylight, which reaches into a shadow too; most of it is blue.
     """
     red = draw.uniform("shadow depth", n, low=0.35, high=0.97)
     blue = red * draw.uniform("shadow blue", n, low=0.75, high=1.0)
-    return torch.stack([red, (red + blue) / 2, blue], dim=1)[:, :, None, None].to(device)
+    return torch.stack([red, (red + blue) / 2, blue], dim=1)[:, :, None, None]
