@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,6 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
             raise UsageError(f"{path}: holds {what}, by its name; {remedy}")
     if name == path and not path.exists():
         raise SceneError(f"{path}: no such file; give a raster that says where cloud is")
-    whole_file = Grid.of(scene.dataset)
     with open_raster(name, kind="mask") as raster:
         bands = sum(colour != ColorInterp.alpha for colour in raster.colorinterp)
         if bands > 1:
@@ -182,16 +181,14 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
         if values is None:
             _refuse_classes(path, some)
         marks = bool((some != 0 if values is None else np.isin(some, values)).any())
-        if grids_match(Grid.of(raster), whole_file):
-            own = CloudMask(path, raster, values, scene.window, scene.shape[0], None, marks)
-            with _grown(own, scene, buffer) as mask:
-                yield mask
-            return
-        _refuse_elsewhere(Grid.of(raster), path, scene)
-        height, width = scene.shape
-        with warp(raster, path, scene.grid, Resampling.nearest, alpha=True) as warped:
-            rows = lambda first, last: Window(0, first, width, last - first)  # noqa: E731
-            own = CloudMask(path, warped, values, rows, height, None, marks)
+        (height, width), window = scene.shape, scene.window
+        on_grid: AbstractContextManager[Any] = nullcontext(raster)
+        if not grids_match(Grid.of(raster), Grid.of(scene.dataset)):
+            _refuse_elsewhere(Grid.of(raster), path, scene)
+            window = lambda first, last: Window(0, first, width, last - first)  # noqa: E731
+            on_grid = warp(raster, path, scene.grid, Resampling.nearest, alpha=True)
+        with on_grid as dataset:
+            own = CloudMask(path, dataset, values, window, height, None, marks)
             with _grown(own, scene, buffer) as mask:
                 yield mask
 
