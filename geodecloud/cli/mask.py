@@ -20,15 +20,8 @@ _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 # Options of restoring, and of files that stand beside a restored scene.
 _OF_RESTORING = (
     *("mask", "mask_values", "mask_buffer", "references"),
-    *(
-        "extra_bands",
-        "other_bands",
-        "wavelengths",
-        "opaque",
-        "fill_limit",
-        "beyond_limit",
-        "shadows",
-    ),
+    *("extra_bands", "other_bands", "wavelengths", "shadows"),
+    *("opaque", "fill_limit", "beyond_limit"),
     *("provenance", "opacity", "cloud_mask", "preview", "report", "stac"),
     *("creation_options", "dst_nodata"),
 )

@@ -33,15 +33,11 @@ _PANELS = {
     ModelSpec: "Performance",
     Limits: "Performance",
 }
+# Fields of the panel "Clouds".
 _CLOUDS = {
-    "mask",
-    "mask_values",
-    "mask_buffer",
-    "keep_haze",
-    "opaque_above",
-    "shadows",
-    "other_bands",
-}  # fields of the panel "Clouds"
+    *("mask", "mask_values", "mask_buffer"),
+    *("keep_haze", "opaque_above", "shadows", "other_bands"),
+}
 _PYTHON_ONLY = {"clear_below", "restored_above"}
 
 

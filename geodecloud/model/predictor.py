@@ -252,7 +252,7 @@ class Predictor:
 
         Args:
             patches: (N, 3 or 8, S, S).
-            dark_object: (3,) or (N, 3).
+            dark_object: (N, 3).
         """
 
         def network(*given: Tensor) -> Tensor:

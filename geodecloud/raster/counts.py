@@ -35,12 +35,12 @@ class Counts:
 
     @property
     def changed_fraction(self) -> float:
-        """Share of the valid pixels that are not as measured: restored, relit, filled, replaced."""
+        """Fraction of the valid pixels that are not as measured."""
         return self.changed / max(self.valid, 1)
 
     @property
     def invented_fraction(self) -> float:
-        """Share of the valid pixels that are filled with the colour of the land around.
+        """Fraction of the valid pixels that are filled with the colour of the land around.
 
         The network computes restored and relit pixels from the ground that is visible there, so
         they are changed, not invented.
@@ -49,12 +49,12 @@ class Counts:
 
     @property
     def reference_fraction(self) -> float:
-        """Share of the valid pixels that come from a reference."""
+        """Fraction of the valid pixels that come from a reference."""
         return self.referenced / max(self.valid, 1)
 
     @property
     def shadow_fraction(self) -> float:
-        """Share of the valid pixels that are relit in a cloud's shadow."""
+        """Fraction of the valid pixels that are relit in a cloud's shadow."""
         return self.relit / max(self.valid, 1)
 
     def fractions(self) -> dict[str, float]:

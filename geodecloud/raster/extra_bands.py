@@ -107,7 +107,7 @@ def choose(
         fit = _finest(files, red)
         if fit is None:
             there = ", ".join(dict.fromkeys(one.name for one in known)) or "none"
-            reason = f"{_misfit(files[0], red)[1]}" if files else f"it has these: {there}"
+            reason = _misfit(files[0], red)[1] if files else f"it has these: {there}"
             raise SceneError(f"{where}: band {name} of `extra_bands` cannot be read; {reason}")
         chosen.append(fit)
     return list(dict.fromkeys(chosen))  # B8 and B08 are one

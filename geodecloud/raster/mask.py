@@ -24,7 +24,7 @@ from geodecloud.settings import Reading
 
 # Classes of Sentinel-2's scene classification (SCL): cloud shadow, cloud of medium and of high
 # probability, cirrus.
-SCL_CLOUD = (3, 8, 9, 10)
+_SCL_CLOUD = (3, 8, 9, 10)
 _SCL_LEAST, _SCL_MOST = 4, (7, 11)  # fewest classes, and range of the highest, of an SCL
 _SAMPLED = 256  # rows of a mask that are looked at before the run
 _SCL = re.compile(r"(?i:(?:^|[_.-])SCL(?:[_.-]|$))|[a-z0-9]SCL(?:[_.-]|$)")
@@ -167,7 +167,7 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
             "`mask_buffer` out"
         )
     if values is None and _SCL.search(path.stem):
-        values = SCL_CLOUD
+        values = _SCL_CLOUD
     for pattern, (what, remedy) in _OTHERS.items() if values is None else ():
         if pattern.search(path.stem):
             raise UsageError(f"{path}: holds {what}, by its name; {remedy}")

@@ -15,7 +15,7 @@ from geodecloud.restore.patches import Network, RowSource
 CELL = 4  # pixels of 10 m along a side of a cell
 _LARGE_PIXEL = 15.0  # metres; 4 such pixels would average whole clouds away, so a cell has 2
 _MOST_CELLS = 1 << 23  # of a scene of large pixels; more would need more memory than a tile's
-LEAST = 128  # pixels; a scene of less height or width has no coarse pass, unless it is long
+_LEAST = 128  # pixels; a scene of less height or width has no coarse pass, unless it is long
 _MOST_FINE = 1 << 22  # pixels; a longer strip has a coarse pass, however narrow
 _BRIGHT = 60_000.0  # model range: brighter than any ground, and within float16
 
@@ -28,7 +28,7 @@ def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = N
         pixel_metres: height and width of a pixel; None if not known.
     """
     pixels = shape[0] * shape[1]
-    if min(shape) < LEAST and pixels <= _MOST_FINE:
+    if min(shape) < _LEAST and pixels <= _MOST_FINE:
         return 1
     large = pixel_metres is not None and min(pixel_metres) >= _LARGE_PIXEL
     return CELL // 2 if large and pixels <= 4 * _MOST_CELLS else CELL

@@ -1,4 +1,4 @@
-"""Show the provenance codes with their colours and their shares of the pixels."""
+"""Show the provenance codes with their colours and their fractions of the pixels."""
 
 from collections.abc import Iterator
 
