@@ -268,7 +268,7 @@ def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
         "rows of windows at once: %d, windows per call: %d, threads: %d, memory: about %d MiB",
         plan.rows_of_windows,
         plan.batch_size,
-        plan.threads,
+        settings.limits.thread_count,
         plan.bytes // MIB,
     )
     return plan

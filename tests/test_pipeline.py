@@ -14,7 +14,7 @@ from geodecloud.model.model_file import default_model
 from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.coarse import coarse_bytes
-from geodecloud.restore.memory import MIB, Footprint, MemoryPlan, grain, plan_memory
+from geodecloud.restore.memory import MIB, Footprint, MemoryPlan, grain, plan_memory, side_by_side
 from geodecloud.restore.stages import ordered_map, prefetch
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, Settings
@@ -192,8 +192,9 @@ def test_a_full_tile_fits_into_the_default():
     assert plan_memory(tile, WindowGrid(), Limits(threads=2)).bytes <= 1 << 30
     many = plan_memory(tile, WindowGrid(), Limits(threads=64, batch_size=512))
     assert many.bytes <= 1 << 30
-    assert many.threads >= 2  # what memory allows
-    assert plan_memory(tile, WindowGrid(), Limits(64, 512, 8 << 30)).threads == 64
+    assert side_by_side(64, Limits(64, many.batch_size)) >= 2  # what memory allows
+    large = plan_memory(tile, WindowGrid(), Limits(64, 512, 8 << 30))
+    assert side_by_side(64, Limits(64, large.batch_size)) == 64
 
 
 @pytest.mark.parametrize(

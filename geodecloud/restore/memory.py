@@ -51,14 +51,12 @@ class MemoryPlan:
 
     rows_of_windows: rows of windows in a swath.
     batch_size: windows per call of the network.
-    threads: threads that compute windows side by side.
     bytes: largest memory of the process, without kept rows.
     decoding, keeping: bytes for the rows that are kept for the fine pass, see ``Scene.keep_rows``.
     """
 
     rows_of_windows: int = 1
     batch_size: int = 32
-    threads: int = 1
     bytes: int = 0
     decoding: int = 96 * MIB
     keeping: int = 0
@@ -183,7 +181,6 @@ def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> Memor
     return MemoryPlan(
         rows_of_windows=rows,
         batch_size=limits.windows_per_call,
-        threads=side_by_side(grid.size, limits),
         bytes=needed,
         decoding=int(limits.max_memory * _DECODING),
         keeping=int((limits.max_memory - needed) * _KEEPING),
