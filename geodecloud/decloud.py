@@ -33,7 +33,8 @@ from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands, kept_unknown
 from geodecloud.restore.cells import cell_of
-from geodecloud.restore.coarse import coarse_bytes, for_fine_pass, with_cloud_spectrum
+from geodecloud.restore.cloud_spectrum import with_cloud_spectrum
+from geodecloud.restore.coarse import coarse_bytes, for_fine_pass
 from geodecloud.restore.coarse_pass import coarse_pass
 from geodecloud.restore.composite import composite
 from geodecloud.restore.facts import SceneFacts

@@ -6,27 +6,23 @@ colour of the land beside a cloud are larger. The coarse pass runs the same netw
 supplies the colours that fill opaque pixels.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.raster.rows import given
 from geodecloud.restore.cells import CELL
-from geodecloud.restore.depth_ratio import SampledCells, fit_ratios
-from geodecloud.restore.facts import SceneFacts
+from geodecloud.restore.depth_ratio import SampledCells
 from geodecloud.restore.filters import Floats, runs, upsample, widened
 from geodecloud.restore.gate import (
     CERTAIN_ONE_PASS,
-    FAINTEST_CLOUD,
     certain_cloud,
     find_doubt,
     find_gate,
     fine_only_weight,
 )
-from geodecloud.restore.other_bands import fit_exponent
 from geodecloud.restore.patches import CHANGE, OPACITY, SHADOW
 from geodecloud.restore.relight import Shade
 from geodecloud.restore.shadows import hidden_fraction
@@ -35,7 +31,6 @@ from geodecloud.settings import Settings, Windows
 _THIN = 0.5  # largest coarse opacity removed from a pixel; more would amplify noise
 _ROWS = 16  # rows merged at once
 _BLOCK = 64  # columns of cells tested together
-_EXPONENT_ROWS = 256  # rows of cells at once
 _HAZY_SHADOW = 0.3  # opacity from which a pixel is restored as cloud alone, not as shadow
 _SHADE_BEGINS = 0.1  # hidden fraction of the sun from which a clear pixel takes relit light alone
 DEPTH = 0.6  # fraction of the light that most shadows take; used where the scene's is not known
@@ -259,31 +254,6 @@ def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a coarse answer, with gate, doubt, thrown shadows and known cells."""
     each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1 + 1
     return -(-height // cell) * -(-width // cell) * each
-
-
-def with_cloud_spectrum(facts: SceneFacts, coarse: Coarse) -> SceneFacts:
-    """Return the facts with the spectrum of thin cloud, fitted to the coarse answer."""
-    if not facts.others:
-        return facts
-    others = replace(facts.others, exponent=cloud_exponent(coarse))
-    ratios = fit_ratios(others, given(coarse.sampled), coarse.light, coarse.answer)
-    return replace(facts, others=replace(others, ratios=ratios))
-
-
-def cloud_exponent(coarse: Coarse) -> float:
-    """Fit the wavelength exponent of the scene's thin cloud to the coarse answer."""
-
-    def parts() -> Iterator[tuple[Floats, Floats, Floats]]:
-        for start in range(0, coarse.answer.shape[1], _EXPONENT_ROWS):
-            some = np.s_[:, start : start + _EXPONENT_ROWS]
-            light, answer = (
-                cells[some].astype(np.float32) for cells in (coarse.light, coarse.answer)
-            )
-            opacity = answer[OPACITY]
-            changed = np.where(opacity > FAINTEST_CLOUD, opacity, np.float32(0))
-            yield light, np.clip(light, 0, 1) + answer[CHANGE], changed
-
-    return fit_exponent(parts())
 
 
 def gated(coarse: Coarse, windows: Windows) -> Coarse:
