@@ -9,7 +9,7 @@ from urllib.parse import quote
 from geodecloud.errors import OutputError
 from geodecloud.raster.atomic import atomic_write
 from geodecloud.raster.report.html import as_text, percent
-from geodecloud.raster.report.page import part, read_facts, template
+from geodecloud.raster.report.page import asset, read_facts, template
 from geodecloud.version import VERSION
 
 _COLUMNS = {"changed_fraction": "Changed", "invented_fraction": "Invented"}  # sortable
@@ -42,8 +42,8 @@ def write_index(path: Path, results: Sequence[Result]) -> None:
     """
     failed = sum(1 for one in results if one.error)
     text = template("index.html").substitute(
-        style=part("style.css"),
-        script=part("index.js"),
+        style=asset("style.css"),
+        script=asset("index.js"),
         folder=as_text(path.absolute().parent.name),
         summary=f"Scenes restored: {len(results) - failed}; failed: {failed}.",
         heads="\n".join(map(_head, _COLUMNS, _COLUMNS.values())),

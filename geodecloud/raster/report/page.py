@@ -69,8 +69,8 @@ def _page(run: Run, pictures: Pictures, layers: list[str]) -> str:
     name = run.scene.path.name
     return template("page.html").substitute(
         title=as_text(name),
-        style=part("style.css"),
-        script=part("page.js"),
+        style=asset("style.css"),
+        script=asset("page.js"),
         facts=as_json(_facts(run, pictures)),
         warnings=_warnings(run.warnings),
         figures=_figures(run.fractions),
@@ -90,14 +90,14 @@ def _page(run: Run, pictures: Pictures, layers: list[str]) -> str:
 
 
 @functools.cache
-def part(name: str) -> str:
+def asset(name: str) -> str:
     """Return the text of a file of this package."""
     return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def template(name: str) -> Template:
     """Return a page of this package as a template."""
-    return Template(part(name))
+    return Template(asset(name))
 
 
 def _facts(run: Run, pictures: Pictures) -> dict[str, Any]:
