@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from geodecloud.data.two_level.cloud_layers import FIELD, HAZE, NONE
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import SIDE
-from geodecloud.data.two_level.sky import FIELD, HAZE, NONE
 from geodecloud.data.two_level.synthesis import make_batch
 from geodecloud.errors import ConfigError, DataError, GeodecloudError, ModelError, UsageError
 from geodecloud.model.checkpoint import load_generator, save_generator

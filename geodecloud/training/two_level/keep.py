@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from geodecloud.data.two_level.sky import HAZE
+from geodecloud.data.two_level.cloud_layers import HAZE
 from geodecloud.data.two_level.synthesis import Batch
 from geodecloud.errors import ModelError
 from geodecloud.model.checkpoint import load_generator

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from geodecloud.data.two_level.cloud_layers import KIND_NAMES
 from geodecloud.data.two_level.draw import Draw
-from geodecloud.data.two_level.sky import KIND_NAMES
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.evaluation.metrics import to_psnr
 from geodecloud.settings import Policy
