@@ -93,7 +93,7 @@ class DeviceWarning(GeodecloudWarning):
 
 
 class RoomWarning(GeodecloudWarning):
-    """The work takes longer for want of room on a disk."""
+    """The work takes longer, since a disk has too little room."""
 
 
 class DataWarning(GeodecloudWarning):

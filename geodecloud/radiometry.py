@@ -188,8 +188,8 @@ def find_dark_object(model_input: NDArray[np.float32], pixels: int) -> tuple[flo
 def uniform_haze(dark_object: NDArray[np.floating]) -> float:
     """Return ``Radiometry.haze`` of an 8-bit picture with this dark object.
 
-    Any large picture holds something dark. A dark object that is bright and grey, as haze is and
-    land hardly is, reveals a uniform haze (dark-object subtraction, Chavez 1988). A window is too
+    Any large picture holds something dark. If even that is bright and grey, haze lies over the
+    whole picture: land is hardly ever both (dark-object subtraction, Chavez 1988). A window is too
     small to tell that haze from pale ground.
 
     Args:

@@ -1,8 +1,8 @@
 """Find undeclared fill: a value along the border of a scene that was not measured there.
 
 A value that is never measured (1e20, anything below 0, or 0 in 16 bits) is nodata everywhere, as if
-declared. Black in 8 bits may be a lake, and the end of a sensor's range a saturated cloud: such a
-value is fill only if its edge is sharp, unlike a cloud's. It is nodata only where nothing else lies
+declared. Black in 8 bits may be a lake; the end of a sensor's range may be saturated cloud. Such a
+value counts as fill only if its edge is sharp. It is nodata only where nothing else lies
 between it and the border, along the row or the column. (GDAL's ``nearblack`` also searches from the
 border inwards.) A scene may have several fill values.
 """

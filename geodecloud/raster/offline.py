@@ -1,8 +1,8 @@
 """Keep GDAL off the network unless the user allows it, whatever a file refers to.
 
 A VRT may name sources that GDAL fetches: ``/vsicurl/``, a WMS, an object store. Such names are
-refused. GDAL has no single switch to turn off the network, but all of its drivers use curl: so
-against references that are not found here, curl gets a proxy that does not exist.
+refused. GDAL has no single switch for the network, but all of its drivers use curl. To stop names
+that this module does not recognise, curl gets a proxy that does not exist.
 """
 
 import html

@@ -177,9 +177,9 @@ def _restored_dn(
 ) -> NDArray[Any]:
     """Return the restored DN of some pixels of a band, (count,).
 
-    The network saw DN clipped to the model range. The clipped-off part is kept where the restored
-    value is at that end of the range too, so that a change of 0 leaves the DN bit for bit. It fades
-    away from that end: a cloud at DN 9000 must not shine through.
+    The network saw DN clipped to the model range. If the restored value lies at the end where the
+    DN was clipped, the clipped part is added again: a change of 0 returns the DN bit for bit.
+    Farther from that end less is added: a cloud of DN 9000 must not shine through.
     """
     exact = dn.astype(np.float64)
     seen = radiometry.to_model(dn)

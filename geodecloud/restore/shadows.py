@@ -36,7 +36,9 @@ _ROWS = 64  # rows at once
 # cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
 _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
-_NO_DEPTH = -1.0  # instead of darkness in a scene without a depth of shadows: clouds count little
+# Stands for darkness where the scene's depth of shadows is not known. Thrown cloud alone then hides
+# at most 15 % of the sun.
+_NO_DEPTH = -1.0
 
 
 @dataclass(frozen=True)

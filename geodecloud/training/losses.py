@@ -24,8 +24,8 @@ def restoration_loss(
     """Return the L1 of the restored channels, with a weight for each pixel.
 
     Under opaque cloud the ground is unknown: with full weight there, the generator would learn the
-    mean of the training set. Without cloud an opacity of 0 keeps the pixel, whatever is restored:
-    with full weight there, the generator would learn to remove half of a cloud that may be none.
+    mean of the training set. Without cloud, an opacity of 0 keeps the pixel, whatever is restored.
+    With full weight there, the generator would learn to hedge: to remove half of a doubtful cloud.
 
     Args:
         restored, target: float32 (N, 3, H, W), model range.

@@ -1,7 +1,7 @@
 """Make the coarse answer under a fine window, with the errors of a real one.
 
-It is the pooled truth, corrupted. From the coarse network's own answers, on mosaics of tiles, the
-fine level learns to ignore the coarse answer; from the plain truth it learns to copy it blindly.
+It is the pooled truth, corrupted. Trained with the coarse network's own answers on mosaics of
+tiles, the fine level learns to ignore them. Trained with the plain truth, it learns to copy it.
 """
 
 from dataclasses import dataclass
