@@ -227,7 +227,8 @@ class Manifest:
 def _text(value: Any) -> str:
     """Return the value of a setting for messages; for a file, its path."""
     if isinstance(value, list):
-        return ",".join(map(str, value[:1] if value and isinstance(value[0], str) else value))
+        is_file = len(value) == 3 and isinstance(value[0], str) and not isinstance(value[1], str)
+        return str(value[0]) if is_file else ",".join(map(_text, value))
     return "none" if value is None else str(value)
 
 
