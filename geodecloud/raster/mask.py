@@ -136,10 +136,11 @@ def _refuse_classes(path: Path, values: NDArray[Any]) -> None:
 
 
 def _some_values(raster: Any, path: Path) -> NDArray[Any]:
-    """Return the values of some rows of a mask, evenly spaced: (rows, width)."""
+    """Return the values with data of some rows of a mask, evenly spaced: (count,)."""
     rows = np.unique(np.linspace(0, raster.height - 1, _SAMPLED).astype(int))
     with failures_as(f"{path}: damaged or truncated mask"):
-        read = [raster.read(1, window=Window(0, int(row), raster.width, 1)) for row in rows]
+        windows = [Window(0, int(row), raster.width, 1) for row in rows]
+        read = [raster.read(1, window=one, masked=True).compressed() for one in windows]
     return np.concatenate(read)
 
 
