@@ -31,6 +31,7 @@ from geodecloud.raster.provenance import MOST_REFERENCES
 from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
+from geodecloud.raster.vrt_sources import files_read
 from geodecloud.raster.wavelengths import OtherBand, find_other_bands, kept_unknown
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.cloud_spectrum import with_cloud_spectrum
@@ -200,10 +201,10 @@ def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
 
 
 def input_files(scene: Scene, settings: Settings) -> list[Path]:
-    """Return the input files, which no output may replace."""
+    """Return the input files, those that a VRT reads included, which no output may replace."""
     reading, policy = settings.reading, settings.policy
     chosen = [Path(path) for path in (reading.mask, reading.aoi, *policy.references) if path]
-    return [scene.path, *chosen, *map(Path, scene.dataset.files)]
+    return [*map(Path, files_read([scene.path, *chosen, *scene.dataset.files]))]
 
 
 def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) -> None:

@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.vrt import WarpedVRT
 
-from geodecloud.errors import GeodecloudError, RoomWarning, warn
-from geodecloud.raster.gdal import open_raster
+from geodecloud.errors import RoomWarning, warn
 from geodecloud.raster.layout import Layout
-from geodecloud.raster.offline import is_remote
+from geodecloud.raster.vrt_sources import files_read, is_remote
 
 Decoded = tuple[NDArray[Any], NDArray[np.bool_]]  # DN (bands, rows, width), validity (rows, width)
 # Decodes some bands, counted from 1, of the rows from the first to the last (not included).
@@ -43,25 +42,12 @@ def is_slow(dataset: Any, layout: Layout) -> bool:
 
     JPEG 2000, also in a VRT, LZMA and files on the network are slow.
     """
-    files = _files_of(dataset, set())
+    files = files_read([dataset.name, *dataset.files])
     return (
         layout.compression in _SLOW_COMPRESSIONS
         or any(Path(file).suffix.lower() in _JPEG_2000 for file in files)
         or any(map(is_remote, files))
     )
-
-
-def _files_of(dataset: Any, found: set[str]) -> set[str]:
-    """Add the files of a raster to those found, also those of a VRT in a VRT; return all."""
-    for file in {dataset.name, *dataset.files} - found:
-        if file.lstrip().startswith("<"):  # the text of a VRT
-            continue
-        found.add(file)
-        if file.lower().endswith(".vrt") and file != dataset.name:
-            # A missing source may lie outside the part that is read.
-            with suppress(GeodecloudError), open_raster(file) as inner:
-                _files_of(inner, found)
-    return found
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,15 @@ refused. GDAL has no single switch for the network, but all of its drivers use c
 that this module does not recognise, curl gets a proxy that does not exist.
 """
 
-import html
 import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from geodecloud.errors import UsageError
 from geodecloud.raster.process import process_is_owned
 from geodecloud.raster.thread_options import options_here, thread_options
+from geodecloud.raster.vrt_sources import is_remote, is_xml, sources_of, xml_of
 
 # Nothing listens on port 1 of this machine.
 _NOWHERE = "127.0.0.1:1"
@@ -30,21 +29,10 @@ _OFFLINE = {
     "GDAL_PAM_ENABLED": "YES",
 }
 _EXCEPTIONS = ("no_proxy", "NO_PROXY")  # variables that name hosts to reach without the proxy
-_REMOTE = re.compile(
-    r"/vsi(?!zip|tar|gzip|mem|subfile|sparse|cached|stdin|7z|rar)\w+/|\b(?!file:|vrt:)\w+://"
-    r"|^(?:wms|wmts|wcs|ogcapi|plmosaic|eedai|daas|ngw|stacta|stacit):"
-)
 _SERVICE = re.compile(  # the description of a service on the network
     r"\s*(?:<\?[^>]*\?>\s*)?<(?:GDAL_|WM[ST]|WMTS|WCS|Capabilities)", re.IGNORECASE
 )
-_SOURCE = re.compile(r"<Source(?:Filename|Dataset)([^>]*)>(.*?)</Source", re.DOTALL)
-_MOST_TEXT = 1 << 26  # bytes read of a VRT
 _DEEPEST = 8  # levels of VRT within a VRT
-
-
-def is_remote(name: str) -> bool:
-    """Return whether a name that GDAL opens is on the network."""
-    return _REMOTE.search(name.lower()) is not None
 
 
 def refuse_remote(name: str, *, allowed: bool) -> None:
@@ -55,7 +43,7 @@ def refuse_remote(name: str, *, allowed: bool) -> None:
     """
     if allowed:
         return
-    if not name.lstrip().startswith("<") and is_remote(name):
+    if not is_xml(name) and is_remote(name):
         raise UsageError(f"{name}: is on the network; give `allow_network` to read it")
     for source in _sources(name, _DEEPEST):
         raise UsageError(
@@ -85,33 +73,15 @@ def _sources(name: str, depth: int) -> Iterator[str]:
         name: the VRT's file or its text.
         depth: levels of VRT within a VRT to follow.
     """
-    text = name if name.lstrip().startswith("<") else _xml(Path(name))
-    if _SERVICE.match(text):
+    if _SERVICE.match(xml_of(name)):
         yield _short(name)
-    for attributes, escaped in _SOURCE.findall(text) if depth else ():
-        source = html.unescape(escaped).strip()
+    for source in sources_of(name) if depth else ():
         if is_remote(source):
             yield _short(source)
         else:
-            beside = re.search(r"relativeToVRT\s*=\s*.1", attributes) and text is not name
-            yield from _sources(str(Path(name).parent / source) if beside else source, depth - 1)
-
-
-def _xml(file: Path) -> str:
-    """Return the text of an XML file; empty for any other file."""
-    try:
-        if not file.is_file():
-            return ""
-        with file.open("rb") as opened:
-            start = opened.read(256)
-            if not start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
-                return ""
-            text = start + opened.read(_MOST_TEXT)
-            return text.decode(errors="replace").lstrip("\ufeff")
-    except (OSError, ValueError):
-        return ""
+            yield from _sources(source, depth - 1)
 
 
 def _short(name: str) -> str:
     """Return a name for a message; XML is cut to its beginning."""
-    return " ".join(name.split())[:100] if name.lstrip().startswith("<") else name
+    return " ".join(name.split())[:100] if is_xml(name) else name
