@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import rasterio
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import OutputError, RadiometryWarning, SceneError, UsageError
+from geodecloud.errors import BandsWarning, OutputError, RadiometryWarning, SceneError, UsageError
 from geodecloud.radiometry import L1C_TCI_SCALE, L2A_TCI_SCALE, PICTURE_SCALE
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import open_scene
@@ -132,6 +133,8 @@ def test_a_file_for_each_band(cli, tmp_path, tiny_model):
         find_source(tmp_path)
     with pytest.raises(UsageError, match=r"red\.tif: is given for two of red, green and blue"):
         find_source([red, red, blue])
+    with pytest.raises(UsageError, match="is given for two"):  # by another spelling
+        find_source([red, blue, f"{tmp_path}/./red.tif"])
     find_source([red] * 3)  # grey, as nobody does by mistake
     with pytest.raises(SceneError, match=r"none\.tif: cannot be opened as a raster \(No such file"):
         find_source([red, green, tmp_path / "none.tif"])
@@ -139,6 +142,77 @@ def test_a_file_for_each_band(cli, tmp_path, tiny_model):
         find_source([tmp_path / "other_B04.tif", green, blue])
     with pytest.raises(SceneError, match="3 bands"):
         find_source([write_scene(tmp_path / "rgb.tif", DN), green, blue])
+
+
+def test_files_given_in_another_order_than_their_names_say_are_refused(tmp_path):
+    files = [write_scene(tmp_path / f"{name}.tif", DN[:1]) for name in ("B02", "B03", "B04", "a")]
+    for order in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        with pytest.raises(UsageError, match=r"its name says .*; give red, green, blue"):
+            find_source([files[i] for i in order])
+    find_source([files[i] for i in (2, 1, 0)])
+    find_source([files[i] for i in (0, 1, 3)])  # the names do not say all colours
+
+
+def dated(folder, *names):
+    folder.mkdir()
+    for name in names:
+        write_scene(folder / f"T33UXQ_{name}_10m.tif", DN[:1])
+    return folder
+
+
+def test_files_of_several_days_are_no_scene(tmp_path):
+    days = [f"202{year}0410T100031" for year in (0, 1)]
+    mixed = dated(
+        tmp_path / "a", *(f"{days[band == 'B02']}_{band}" for band in ("B04", "B03", "B02"))
+    )
+    with pytest.raises(SceneError, match=r"_10m\.tif is of 2020-04-10, .*_B02_10m\.tif of 2021"):
+        find_source(mixed)
+    other = dated(tmp_path / "b", *(f"{days[0]}_B0{band}" for band in (2, 3, 4)), f"{days[1]}_B08")
+    with pytest.warns(BandsWarning, match=r"B08_10m\.tif left out, of another day"):
+        found = find_source(other)
+    with rasterio.open(found.name) as stack:
+        assert stack.count == 3
+    alike = dated(tmp_path / "c", *(f"{days[0]}_B0{band}" for band in (2, 3, 4, 8)))
+    with rasterio.open(find_source(alike).name) as stack:
+        assert stack.count == 4
+
+
+def test_only_images_that_a_product_lists_have_its_tags(tmp_path):
+    """Also as GeoTIFF."""
+    product = write_product(tmp_path, DN)
+    for name, listed in (("T33UXQ_20210410T100031", False), ("T29UNU_20221005T115411", True)):
+        for band in ("B02", "B03", "B04"):
+            (product / name).mkdir(exist_ok=True)
+            write_scene(product / name / f"{name}_{band}_10m.tif", DN[:1])
+        with rasterio.open(find_source(product / name).name) as stack:
+            assert ("PRODUCT_START_TIME" in stack.tags()) == listed
+
+
+def zip_of(*products: Path) -> Path:
+    path = products[0].parent / "p.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for product in products:
+            for file in filter(Path.is_file, product.rglob("*")):
+                archive.write(file, file.relative_to(product.parent))
+    return path
+
+
+def test_a_zip_of_two_products_is_refused(tmp_path):
+    products = [write_product(tmp_path, DN, level) for level in ("L1C", "L2A")]
+    with pytest.raises(SceneError, match=r"p\.zip: holds 2 products; unpack it"):
+        find_source(zip_of(*products))
+
+
+def test_a_damaged_zip_is_refused(tmp_path):
+    archive = zip_of(write_product(tmp_path, DN))
+    find_source(archive)
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as opened:
+        place = next(one for one in opened.infolist() if one.filename.endswith("B03_10m.jp2"))
+    content[place.header_offset + place.file_size // 2 + 100] ^= 255
+    archive.write_bytes(content)
+    with pytest.raises(SceneError, match=r"p\.zip: Bad CRC-32 for file .*B03_10m\.jp2'; download"):
+        find_source(archive)
 
 
 def _stated(dtype="uint16", name="scene.tif", tags=None, band_tags=({},) * 3, gdal=(1.0, 0.0)):

@@ -134,10 +134,12 @@ def is_subdataset(name: str) -> bool:
 
 
 def product_above(file: str) -> SafeProduct | None:
-    """Return the product that a file belongs to, by the folders above it; None: no product."""
+    """Return the product above a file that lists its name; None: no product."""
     for folder in list(Path(file).absolute().parents)[:_PARENTS]:
         for metadata in folder.glob("MTD_MSIL??.xml"):
-            return SafeProduct.of(str(metadata))
+            product = SafeProduct.of(str(metadata))
+            listed = product and Path(file).stem in {Path(one).stem for one in product.images}
+            return product if listed else None
     return None
 
 

@@ -5,7 +5,6 @@ Files of one band each become a VRT in memory, with the tags of their product.
 
 import glob
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 from rasterio.enums import ColorInterp
 
 from geodecloud.errors import SceneError, UsageError, counted
+from geodecloud.raster.archives import refuse_archive, refuse_damaged
 from geodecloud.raster.bands import COLOURS, COMPOSITE, colour_numbers, colour_of_file
 from geodecloud.raster.extra_bands import NONE, ExtraFile, Pixels, choose, known_files
+from geodecloud.raster.file_set import of_same_day, refuse_other_days, refuse_other_order
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
@@ -32,7 +33,6 @@ from geodecloud.settings.parse import is_gdal_name
 
 _MSS = re.compile(r"LM0[1-5]_", re.IGNORECASE)  # Landsat's Multispectral Scanner has no blue band
 _RASTERS = (".jp2", ".tif", ".tiff")
-_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def find_source(
         raise UsageError("SRC is -: a raster cannot be read from a pipe; name a file")
     if _exists(name) and Path(name).is_fifo():
         raise SceneError(f"{name}: is a pipe; a raster cannot be read from one, name a file")
-    _refuse_archive(name)
+    refuse_archive(name)
     if product := _product(name, resolution, extra_bands):
         return product
     if resolution is not None:
@@ -102,23 +102,6 @@ def find_source(
     return Source(name, name)
 
 
-def _refuse_archive(name: str) -> None:
-    """Refuse an archive other than a zip of a Sentinel-2 product.
-
-    Raises:
-        SceneError: ``name`` is such an archive, which GDAL would call a damaged raster.
-    """
-    packed = name.lower().endswith(_ARCHIVES) and not is_gdal_name(name) and _exists(name)
-    if name.lower().endswith(".zip") and _exists(name) and zipfile.is_zipfile(name):
-        try:
-            with zipfile.ZipFile(name) as archive:
-                packed = not any("MTD_" in one for one in archive.namelist())
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise SceneError(f"{name}: damaged zip ({error}); download it again") from error
-    if packed:
-        raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
-
-
 def _rasters_in(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.suffix.lower() in _RASTERS]
 
@@ -131,9 +114,8 @@ def _files_given(files: list[str], extra_bands: Sequence[str] | None) -> Source:
             f"{files[0]}: the files are given one by one: leave `extra_bands` out, and give the "
             "files of further bands after blue's"
         )
-    if len(colours) == len(COLOURS) and len(set(colours)) == 2:
-        same = next(file for file in colours if colours.count(file) == 2)
-        raise UsageError(f"{same}: is given for two of red, green and blue; give each its own file")
+    if len(colours) == len(COLOURS):
+        refuse_other_order(colours)
     known = known_files(more, ())
     if unknown := set(more) - {one.path for one in known}:
         raise UsageError(
@@ -153,7 +135,8 @@ def _folder(files: list[str], where: str, extra_bands: Sequence[str] | None) -> 
         where: the folder or pattern, for messages.
     """
     colours = _by_colour(files, where)
-    known = known_files(sorted(files), colours)
+    refuse_other_days(colours, where)
+    known = of_same_day(known_files(sorted(files), colours), colours, where)
     return _stack(colours, label=where, known=known, wanted=extra_bands)
 
 
@@ -265,6 +248,7 @@ def _stack(
     if layout.driver != "GTiff":  # JP2 has resolution levels inherently: no wish for overviews
         layout = replace(layout, overviews=())
     extra = choose(known, wanted, pixels[0], label)
+    refuse_damaged([*files, *(one.path for one in extra)])
     tags = product.tags([one.name for one in extra]) if product else Tags()
     return Source(vrt_of(files, tags, extra), label, layout)
 

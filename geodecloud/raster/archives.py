@@ -1,0 +1,61 @@
+"""Refuse archives that cannot be read in place, and zips that are damaged."""
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from geodecloud.errors import SceneError
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
+_PRODUCT = re.compile(r"(?:.*/)?MTD_MSIL(?:1C|2A)\.xml")
+_ZIPPED = re.compile(r"/vsizip/(.+?\.zip)/(.+)", re.IGNORECASE)
+_AT_ONCE = 1 << 20  # bytes
+
+
+def refuse_archive(name: str) -> None:
+    """Refuse an archive other than a zip of one Sentinel-2 product.
+
+    Raises:
+        SceneError: ``name`` is such an archive, which GDAL would call a damaged raster.
+    """
+    file = Path(name)
+    if not file.is_file():
+        return
+    if name.lower().endswith(_ARCHIVES):
+        raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
+    if name.lower().endswith(".zip") and zipfile.is_zipfile(name):
+        try:
+            with zipfile.ZipFile(name) as archive:
+                members = archive.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise SceneError(f"{name}: damaged zip ({error}); download it again") from error
+        products = sum(map(bool, map(_PRODUCT.fullmatch, members)))
+        if products > 1:
+            raise SceneError(f"{name}: holds {products} products; unpack it, and give one of them")
+        if not any("MTD_" in member for member in members):
+            raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
+
+
+def refuse_damaged(files: Iterable[str]) -> None:
+    """Refuse files in a zip whose checksums say that they are damaged; GDAL does not look.
+
+    Args:
+        files: names that GDAL opens; only those in a zip are looked at.
+
+    Raises:
+        SceneError: a file is damaged.
+    """
+    for file in files:
+        if not (match := _ZIPPED.fullmatch(file)) or not Path(match[1]).is_file():
+            continue
+        with zipfile.ZipFile(match[1]) as archive:
+            try:
+                with archive.open(match[2]) as data:
+                    while data.read(_AT_ONCE):
+                        pass
+            except (KeyError, NotImplementedError):  # GDAL says what is missing
+                continue
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                raise SceneError(f"{match[1]}: {error}; download it again") from error
