@@ -25,7 +25,7 @@ from geodecloud.raster.offline import offline
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.thread_options import inherited, options_here, thread_options
 from geodecloud.restore.stages import ordered_map, prefetch
-from geodecloud.settings import Settings
+from geodecloud.settings import Reading, Settings
 from tests.conftest import ROOT, identity, noise, write_scene
 
 OPTIONS = ("GDAL_HTTP_PROXY", "CPL_VSIL_CURL_ALLOWED_FILENAME", "GDAL_NUM_THREADS", "GDAL_CACHEMAX")
@@ -230,8 +230,9 @@ def test_what_lies_beside_a_file_is_read_whatever_the_environment_says(
         *("in.tif", "in.tif.msk", "in.png", "in.png.aux.xml"),
     }
     monkeypatch.setenv(option, value)
-    with open_scene(src) as scene:
-        np.testing.assert_array_equal(scene.read(0, 60)[1], valid)
+    for allowed in (False, True):
+        with open_scene(src, Reading(allow_network=allowed)) as scene:
+            np.testing.assert_array_equal(scene.read(0, 60)[1], valid)
     with open_scene(png) as scene:
         assert calibrate(scene).scale == pytest.approx(50000)
 

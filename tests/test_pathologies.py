@@ -12,6 +12,7 @@ import pytest
 import rasterio
 from PIL import Image
 from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
 import geodecloud
@@ -269,3 +270,52 @@ def test_opaque_pixels_become_the_nodata_that_the_scene_lacks(tmp_path, kind):
     write_scene(src, dn)
     decloud_scene(src, out, see_bright_as_opaque, Settings(dst_nodata=9999, **chosen))
     assert (read(out)[:3, :, 90:] == 9999).all()
+
+
+def test_a_scene_without_a_transform_gets_none(tmp_path):
+    src = write_scene(
+        tmp_path / "in.tif", noise((3, 60, 50)), crs=None, transform=Affine.identity()
+    )
+    for area in (None, "10,10,40,50"):
+        paths = [tmp_path / f"{name}.tif" for name in ("out", "codes", "opacity")]
+        more = {"provenance": paths[1], "opacity": paths[2], "overwrite": True}
+        decloud_scene(src, paths[0], identity, Settings(aoi=area, scale=10000, offset=0, **more))
+        for path in paths:
+            with pytest.warns(NotGeoreferencedWarning), rasterio.open(path):
+                pass
+
+
+@pytest.mark.parametrize("file_format", ["gtiff", "cog"])
+def test_overviews_of_classes_hold_classes(tmp_path, file_format):
+    """A band that is not understood is not averaged; others are."""
+    dn = noise((4, 700, 600))
+    dn[3] = np.where(noise((700, 600), seed=1) % 2, 4, 11)
+    src = write_scene(tmp_path / "in.tif", dn)
+    with rasterio.open(src, "r+") as file:
+        file.descriptions = ("B04", "B03", "B02", "SCL")
+        file.build_overviews([2, 4])
+    out = tmp_path / "out.tif"
+    decloud_scene(src, out, identity, Settings(scale=10000, offset=0, format=file_format))
+    with rasterio.open(out, overview_level=0) as small:
+        assert set(np.unique(small.read(4))) == {4, 11}
+
+
+def test_a_truncated_file_is_refused_whatever_the_environment_says(tmp_path, monkeypatch):
+    src = write_scene(tmp_path / "in.tif", noise((3, 300, 300)), compress="deflate")
+    src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
+    monkeypatch.setenv("GTIFF_IGNORE_READ_ERRORS", "YES")
+    with pytest.raises(SceneError, match="damaged"):
+        decloud_scene(src, tmp_path / "out.tif", identity, Settings(scale=10000, offset=0))
+
+
+def test_overviews_lie_in_the_file_whatever_the_environment_says(tmp_path, monkeypatch):
+    src = write_scene(tmp_path / "in.tif", noise((3, 300, 300)))
+    with rasterio.open(src, "r+") as file:
+        file.build_overviews([2, 4])
+    monkeypatch.setenv("USE_RRD", "YES")
+    out = tmp_path / "out" / "out.tif"
+    out.parent.mkdir()
+    decloud_scene(src, out, identity, Settings(scale=10000, offset=0))
+    with rasterio.open(out) as file:
+        assert file.overviews(1) == [2, 4]
+    assert list(out.parent.iterdir()) == [out]

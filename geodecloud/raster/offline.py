@@ -24,10 +24,9 @@ _OFFLINE = {
     "GDAL_HTTP_MAX_RETRY": "0",
     "GDAL_HTTP_TIMEOUT": "0.001",  # seconds; of hosts that no_proxy names
     "VRT_NUM_THREADS": "1",  # threads of GDAL's own would not have these options
-    # Users change these for object stores, which would hide masks that lie beside local files.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
-    "GDAL_PAM_ENABLED": "YES",
 }
+# Users change these for object stores, which would hide masks that lie beside local files.
+_BESIDE = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
 _EXCEPTIONS = ("no_proxy", "NO_PROXY")  # variables that name hosts to reach without the proxy
 _SERVICE = re.compile(  # the description of a service on the network
     r"\s*(?:<\?[^>]*\?>\s*)?<(?:GDAL_|WM[ST]|WMTS|WCS|Capabilities)", re.IGNORECASE
@@ -56,14 +55,19 @@ def refuse_remote_here(name: str) -> None:
     refuse_remote(name, allowed=not options_here().keys() >= _OFFLINE.keys())
 
 
-def offline(*, allowed: bool) -> AbstractContextManager[None]:
-    """Keep GDAL off the network in this thread in a ``with`` block, unless it is ``allowed``."""
+def offline(*, allowed: bool, local: bool = True) -> AbstractContextManager[None]:
+    """Keep GDAL off the network in this thread in a ``with`` block, unless it is ``allowed``.
+
+    Args:
+        local: whether what lies beside the scene is to be found, whatever the user's options say.
+    """
+    beside = _BESIDE if local or not allowed else dict.fromkeys(_BESIDE)
     if allowed:  # even if the caller is offline
-        return thread_options(dict.fromkeys(_OFFLINE))
+        return thread_options({**dict.fromkeys(_OFFLINE), **beside})
     if process_is_owned():
         for name in _EXCEPTIONS:
             os.environ.pop(name, None)
-    return thread_options(_OFFLINE)
+    return thread_options({**_OFFLINE, **beside})
 
 
 def _sources(name: str, depth: int) -> Iterator[str]:

@@ -191,8 +191,9 @@ def cog_options(
 def _grid_profile(scene: Scene) -> dict[str, Any]:
     """Return the scene's size, georeference and blocks."""
     height, width = scene.shape
-    grid = {"height": height, "width": width, "crs": scene.dataset.crs}
-    grid |= {"transform": scene.transform, "BIGTIFF": "IF_SAFER"}
+    grid = {"height": height, "width": width, "crs": scene.dataset.crs, "BIGTIFF": "IF_SAFER"}
+    if scene.dataset.crs or not scene.dataset.transform.is_identity:
+        grid["transform"] = scene.transform  # a scene without one gets none
     return grid | _layout(scene)
 
 

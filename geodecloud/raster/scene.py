@@ -36,10 +36,18 @@ from geodecloud.raster.offline import offline, refuse_remote
 from geodecloud.raster.source import Source, Src, find_source
 from geodecloud.raster.thread_options import thread_options
 from geodecloud.raster.validity import Validity, find_validity
+from geodecloud.raster.vrt_sources import files_read, is_remote
 from geodecloud.settings import Reading
 from geodecloud.settings.parse import without_query
 
 _AS_DECLARED = Validity()
+# With other values, which users set for other programs, GDAL returns rows of a truncated file, and
+# writes overviews into a file of their own.
+_OPTIONS = {
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+    "USE_RRD": "NO",
+}
 
 
 @dataclass
@@ -263,9 +271,8 @@ def open_scene(src: Src, reading: Reading | None = None) -> Iterator[Scene]:
     bands, aoi = reading.bands, reading.aoi
     for name in _names(src):
         refuse_remote(name, allowed=reading.allow_network)
-    # Without this option, reading a truncated PNG as a whole raises nothing.
-    whole = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
-    with offline(allowed=reading.allow_network), thread_options(whole):
+    local = not any(map(is_remote, files_read(_names(src))))
+    with offline(allowed=reading.allow_network, local=local), thread_options(_OPTIONS):
         require_proj()
         if not isinstance(src, Source):
             src = find_source(src, reading.resolution, reading.extra_bands)

@@ -24,6 +24,7 @@ from geodecloud.raster.profile import band_profile, cog_options, profile_of
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import TAG
 from geodecloud.raster.thread_options import thread_options
+from geodecloud.raster.wavelengths import find_other_bands
 from geodecloud.settings import Format, Output
 
 _FLUSH_ROWS = 1024  # most rows held until their blocks are complete
@@ -120,7 +121,8 @@ def create_like(
     """
     output = output or Output()
     profile = profile_of(scene, output)
-    options = cog_options(output, profile, Resampling.average)
+    resampling = _overview_resampling(scene)
+    options = cog_options(output, profile, resampling)
     with _create(path, profile, options) as out:
         copy_metadata(scene, out, scene.bands if changed is None else changed)
         writer = RowWriter(out, scene if scene.masked else None)
@@ -129,8 +131,14 @@ def create_like(
         # A part of a file may be too small for its last overviews.
         levels = [level for level in scene.layout.overviews if level < max(scene.shape)]
         if output.format == "gtiff" and levels:
-            out.build_overviews(levels, Resampling.average)
+            out.build_overviews(levels, resampling)
     _read_back(path, writer)
+
+
+def _overview_resampling(scene: Scene) -> Resampling:
+    """Return the average; in a scene with a band that may hold classes, the nearest pixel."""
+    ground = len(scene.bands) + len(find_other_bands(scene)) + (scene.alpha is not None)
+    return Resampling.average if ground == scene.dataset.count else Resampling.nearest
 
 
 @contextmanager
