@@ -22,6 +22,7 @@ from geodecloud.raster.outputs import origin_tags
 from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src, has_extra_bands
+from geodecloud.raster.stale import is_own_style
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import for_fine_pass
@@ -105,7 +106,7 @@ def mask_scene(
         AtomicFiles(input_files(scene, settings), overwrite=output.overwrite) as files,
     ):
         path, beside = files.add(dst), dst.with_suffix(".qml")
-        if not beside.exists():  # an existing style is the user's
+        if not beside.exists() or (output.overwrite and is_own_style(beside)):
             files.add(beside).write_text(style(), "utf-8")
         counts = np.zeros(256, np.int64)
         with create_cloud_mask(scene, path, output) as writer:

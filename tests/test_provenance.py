@@ -24,7 +24,7 @@ from geodecloud.raster.provenance import (
 )
 from geodecloud.raster.rows import Rows
 from geodecloud.settings import Settings
-from tests.conftest import ROOT, noise, read, write_scene
+from tests.conftest import ROOT, identity, noise, read, write_scene
 
 WHITE, SIZE = 16000, 160
 CLOUD = np.zeros((SIZE, SIZE), bool)
@@ -245,3 +245,15 @@ def test_the_pages_have_every_code(page, title):
     codes = text[text.index(title) :]
     for code in Provenance:
         assert re.search(rf"\b{code.value}\b", codes[:1500]), code
+
+
+def test_a_style_of_another_output_is_replaced(tmp_path):
+    src, path = write_scene(tmp_path / "in.tif", noise((3, 40, 40))), tmp_path / "x.tif"
+    usual, styles = Settings(scale=10000, offset=0, overwrite=True), []
+    for kind in ("opacity", "provenance", "cloud_mask"):
+        decloud_scene(src, tmp_path / "out.tif", identity, usual.replace(**{kind: path}))
+        styles.append((tmp_path / "x.qml").read_text("utf-8"))
+    assert len(set(styles)) == 3
+    decloud_scene(src, tmp_path / "out.tif", identity, usual.replace(provenance=path))
+    mask_scene(src, path, identity, usual)
+    assert (tmp_path / "x.qml").read_text("utf-8") == styles[-1]

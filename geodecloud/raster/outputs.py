@@ -30,7 +30,7 @@ from geodecloud.raster.report.pictures import Pictures
 from geodecloud.raster.rows import Rows, given
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
-from geodecloud.raster.stale import StaleOutputs
+from geodecloud.raster.stale import StaleOutputs, is_own_style
 from geodecloud.raster.wavelengths import OtherBand
 from geodecloud.raster.writer import create_like
 from geodecloud.settings import Output
@@ -152,9 +152,14 @@ class Outputs:
         return stale
 
     def _styles(self) -> dict[Path, str]:
-        """Return the QGIS styles to write, by path; an existing style is the user's and stays."""
+        """Return the QGIS styles to write, by path; a user's style stays."""
         paths = {path.with_suffix(".qml"): name for name, path in self._rasters.items()}
-        return {path: _BESIDE[name][1]() for path, name in paths.items() if not path.exists()}
+        replace = self._output.overwrite
+        return {
+            path: _BESIDE[name][1]()
+            for path, name in paths.items()
+            if not path.exists() or (replace and is_own_style(path))
+        }
 
     def _parts(self) -> AtomicFiles:
         return AtomicFiles(self._protected, overwrite=self._output.overwrite)

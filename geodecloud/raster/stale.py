@@ -68,11 +68,16 @@ class StaleOutputs:
 
 def remove_output(path: Path) -> None:
     """Remove a stale output, and the files that geodecloud or GDAL has written beside it."""
-    ours = (style_of_provenance(), style_of_opacity(), style_of_cloud_mask())
     beside = path.with_suffix(".qml")
-    if beside.is_file() and beside.read_text("utf-8", errors="replace") in ours:
-        beside.unlink(missing_ok=True)  # another style is the user's
+    if is_own_style(beside):
+        beside.unlink(missing_ok=True)
     remove(path)
+
+
+def is_own_style(path: Path) -> bool:
+    """Return whether a file is a QGIS style that geodecloud wrote; another style is the user's."""
+    ours = (style_of_provenance(), style_of_opacity(), style_of_cloud_mask())
+    return path.is_file() and path.read_text("utf-8", errors="replace") in ours
 
 
 def _existing(folder: Path, stem: str, is_ours: Callable[[Path], bool]) -> Iterable[Path]:
