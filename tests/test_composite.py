@@ -288,6 +288,19 @@ def test_shadow_may_be_filled_like_opaque_cloud(valid, opacity, shadow, change):
     np.testing.assert_array_equal(done.classes, usual.classes)
 
 
+@given(opacities, changes, st.floats(0.12, 0.9))
+def test_only_what_is_filled_is_coded_so(opacity, change, above):
+    """A lone opaque pixel has no fill weight if ``opaque_above`` is low."""
+    policy, dn = Policy(opaque_above=above), np.full(SHAPE, 500, np.uint16)
+    rows = Rows(0, dn, np.ones(SHAPE[1:], bool), change=change, opacity=opacity)
+    (screened,) = screen(iter([rows]), None, policy)
+    done = composite(screened, SceneFacts(*SHAPE[1:], [0, 1, 2], Radiometry()), policy)
+    opaque = opacity >= policy.opaque_above
+    filled = opaque & (screened.fill_weight > 0)
+    np.testing.assert_array_equal(done.provenance == Provenance.FILLED, filled)
+    assert (done.provenance[opaque & ~filled] == 100).all()
+
+
 @pytest.mark.parametrize("opaque", ["keep", "nodata"])
 def test_shadow_is_filled_only_with_opaque_cloud(opaque):
     with pytest.raises(UsageError, match=f"`shadows` is fill, but `opaque` is {opaque}"):

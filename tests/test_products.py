@@ -206,6 +206,8 @@ def test_a_zip_of_two_products_is_refused(tmp_path):
 def test_a_damaged_zip_is_refused(tmp_path):
     archive = zip_of(write_product(tmp_path, DN))
     find_source(archive)
+    with pytest.raises(SceneError, match=r"is a zip of a product; give .*p\.zip\Z"):
+        find_source(f"/vsizip/{archive}")
     content = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as opened:
         place = next(one for one in opened.infolist() if one.filename.endswith("B03_10m.jp2"))

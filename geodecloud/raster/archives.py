@@ -11,6 +11,7 @@ from geodecloud.errors import SceneError
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _PRODUCT = re.compile(r"(?:.*/)?MTD_MSIL(?:1C|2A)\.xml")
 _ZIPPED = re.compile(r"/vsizip/(.+?\.zip)/(.+)", re.IGNORECASE)
+_NO_FILE = re.compile(r"/vsizip/(.+?\.zip)(?:/[^/]+\.SAFE)?/?", re.IGNORECASE)
 _AT_ONCE = 1 << 20  # bytes
 
 
@@ -20,8 +21,9 @@ def refuse_archive(name: str) -> None:
     Raises:
         SceneError: ``name`` is such an archive, which GDAL would call a damaged raster.
     """
-    file = Path(name)
-    if not file.is_file():
+    if (inside := _NO_FILE.fullmatch(name)) and Path(inside[1]).is_file():
+        raise SceneError(f"{name}: is a zip of a product; give {inside[1]}")
+    if not Path(name).is_file():
         return
     if name.lower().endswith(_ARCHIVES):
         raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")

@@ -122,7 +122,8 @@ def open_product(name: str, resolution: int | None) -> tuple[SafeProduct, str, i
     product = SafeProduct.of(metadata)
     if product is None:
         raise SceneError(
-            f"{label}: holds no Sentinel-2 product of level 1C or 2A; give the files of its bands"
+            f"{label}: holds no Sentinel-2 product of level 1C or 2A that GDAL can read; if its "
+            "MTD_TL.xml is missing, download it again; or give the files of its bands"
         )
     return product, label, resolution or RESOLUTIONS[0]
 
@@ -152,7 +153,7 @@ def _metadata_file(name: str) -> str | None:
     path = Path(name)
     if re.fullmatch(r"MTD_MSIL(1C|2A)\.xml", path.name):
         return name
-    if path.suffix.lower() == ".zip" and not name.startswith("/vsi"):
+    if path.suffix.lower() == ".zip" and path.is_file():
         return name
     if path.is_dir():
         for pattern in ("MTD_MSIL??.xml", "*.SAFE/MTD_MSIL??.xml"):

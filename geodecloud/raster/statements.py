@@ -199,7 +199,7 @@ def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
         scale = SCALE if scale is None else scale
         return Radiometry(scale, offset, origin="the product's metadata")
     except ValueError:
-        message = f"{statements.name}: its {_BASELINE} or offset tags are not numbers"
+        message = f"{statements.name}: its {_BASELINE}, scale or offset tags are no numbers of use"
         warn(RadiometryWarning, message)
         return None
 

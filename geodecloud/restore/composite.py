@@ -92,6 +92,8 @@ def _composite(
     """Return DN of red, green and blue, (3, rows, width), and provenance (rows, width)."""
     radiometry, opacity, valid = facts.radiometry, given(rows.opacity), rows.valid
     opaque = valid & (cover(rows, policy) >= policy.opaque_above)
+    if rows.fill_weight is not None and policy.opaque == "fill":
+        opaque &= rows.fill_weight > 0  # a lone pixel of low opacity is restored, not filled
     ramp = _along(opacity, (policy.clear_below, policy.restored_above))
     weight = np.where(valid, smoothstep(ramp), np.float32(0))
     if policy.opaque != "fill":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geodecloud.errors import FillWarning, warn
 from geodecloud.radiometry import BRIGHTEST
 from geodecloud.raster.distance_limit import DistanceLimit
-from geodecloud.raster.provenance import REFERENCES, VISIBLE, Provenance, among
+from geodecloud.raster.provenance import REFERENCES, RESTORED, VISIBLE, Provenance, among
 from geodecloud.raster.rows import Rows, given, load_rows, save_rows
 from geodecloud.raster.thread_options import inherited
 from geodecloud.restore.composite import lay_over, make_nodata
@@ -171,6 +171,7 @@ class _Fill:
         codes, percent = given(rows.provenance), np.ceil(weight * 100).astype(np.uint8)
         codes[mixed] = np.where(codes < Provenance.FILLED, np.maximum(codes, percent), codes)[mixed]
         codes[over & ~mixed] = provenance[over & ~mixed]
-        given(rows.provenance)[left] = self._left
+        codes[beyond & ~left & (codes == Provenance.FILLED)] = RESTORED[-1]
+        codes[left] = self._left
         if self._left == Provenance.CLOUD_REMOVED:
             make_nodata(given(rows.out), left, facts)
