@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodecloud.restore.relight import Shade, find_shade
+from geodecloud.restore.find_shade import find_shade
+from geodecloud.restore.relight import Shade
 from tests.test_shadows import SHAPE, clouds, thrown
 
 fraction = st.floats(0, 1)
@@ -119,7 +120,7 @@ def test_a_scene_without_shadows_has_no_shade():
 
 
 def test_the_memory_to_find_a_shade_does_not_grow_with_the_scene(monkeypatch):
-    monkeypatch.setattr("geodecloud.restore.relight._MOST_SAMPLES", 100)
+    monkeypatch.setattr("geodecloud.restore.find_shade._MOST_SAMPLES", 100)
     _, light, opacity, hidden = shaded_land(bands(0, 0, 0), bands(0.6, 0.6, 0.6))
     most = []
     for times in (4, 12):

@@ -11,10 +11,10 @@ from geodecloud.raster.rows import given
 from geodecloud.restore.cells import PooledScene
 from geodecloud.restore.coarse import DEPTH, Coarse
 from geodecloud.restore.filters import Floats
+from geodecloud.restore.find_shade import find_shade
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import CHANNELS, OPACITY, SHADOW, Network, RowSource
-from geodecloud.restore.relight import find_shade
 from geodecloud.restore.shadows import hidden_fraction, thrown_shadows
 from geodecloud.restore.survey_feed import AddRows, SurveyFeed
 from geodecloud.restore.window_pass import window_pass
