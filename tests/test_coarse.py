@@ -21,6 +21,7 @@ from geodecloud.restore.coarse_pass import _with_shadows, coarse_pass
 from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.gate import (
     CERTAIN_ONE_PASS,
+    Gate,
     bright_land,
     certain_cloud,
     cloud_around,
@@ -122,7 +123,7 @@ def coarse_of(width, light, answer, gate=None):
         gives_context=True,
         computed={},
         thrown=anywhere,
-        gate=gate,
+        gate=None if gate is None else Gate(gate),
     )
 
 
@@ -134,7 +135,7 @@ def joined(rows):
 
 def gate_of(coarse, height):
     """The weight of the gate, (rows, width)."""
-    return coarse.at(coarse.gate[None], 0, height)[0] / 255
+    return coarse.at(coarse.gate.weight[None], 0, height)[0] / 255
 
 
 # --- means of cells ------------------------------------------------------------------------
@@ -221,7 +222,7 @@ def test_the_coarse_pass_has_windows_of_its_own(windows):
     scene = Pixels(some_sky((333, 214)))
     usual, other = (run(scene, SeesHaze(), chosen)[0] for chosen in (Windows(), windows))
     np.testing.assert_array_equal(usual.answer, other.answer)
-    np.testing.assert_array_equal(usual.gate, other.gate)
+    np.testing.assert_array_equal(usual.gate.weight, other.gate.weight)
 
 
 @pytest.mark.parametrize("shadows", ["restore", "fill"])
@@ -325,7 +326,7 @@ def test_inside_of_the_gate_all_is_as_without_one(seed):
     scene = Pixels(some_sky((330, 350), seed), ~some_holes((330, 350)))
     coarse, with_gate, _ = run(scene, SeesHaze())
     ungated, without, _ = run(scene, SeesHaze(), Windows(gate="off"))
-    np.testing.assert_array_equal(coarse.gate, ungated.gate)
+    np.testing.assert_array_equal(coarse.gate.weight, ungated.gate.weight)
     np.testing.assert_array_equal(coarse.answer, ungated.answer)
     weight = gate_of(coarse, 330)
     inside, outside = weight == 1, weight == 0
@@ -400,7 +401,9 @@ def test_in_a_picture_what_ends_as_sharply_as_land_is_land(opacity, is_land):
     answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
     for of_picture in (False, True):
         coarse = replace(coarse_of(256, answer[:3], answer), of_picture=of_picture)
-        assert gated(coarse, Windows()).gate.any() == (cloud.any() and not (of_picture and is_land))
+        assert gated(coarse, Windows()).gate.weight.any() == (
+            cloud.any() and not (of_picture and is_land)
+        )
 
 
 @pytest.mark.parametrize(("edge", "is_land"), [(1, True), (16, False)])
@@ -412,7 +415,7 @@ def test_where_the_data_of_a_picture_end_no_cloud_ends(edge, is_land):
     np.testing.assert_array_equal(bright_land(opacity, cloud, known), cloud & is_land)
     answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
     coarse = replace(coarse_of(256, answer[:3], answer), of_picture=True, known=known)
-    assert gated(coarse, Windows()).gate.any() != is_land
+    assert gated(coarse, Windows()).gate.weight.any() != is_land
 
 
 def ground_of(smooth):
@@ -442,7 +445,7 @@ def test_faint_haze_that_ends_at_the_shore_of_smooth_water_is_water(opacity, smo
     cloud, light = certain_cloud(opacity, 0.12), ground_of(smooth)
     np.testing.assert_array_equal(turbid_water(opacity, light, cloud), cloud & is_water)
     answer = np.concatenate([np.zeros((3, 64, 64), np.float32), [opacity, 0 * opacity]])
-    gate = gated(coarse_of(256, light, answer), Windows()).gate
+    gate = gated(coarse_of(256, light, answer), Windows()).gate.weight
     assert gate.any() != is_water
 
 
@@ -534,13 +537,14 @@ def test_a_window_is_computed_wherever_the_gate_has_weight(rows, columns, seed, 
     coarse, height = gated(plain, Windows()), 4 * rows - 1
     weight = gate_of(coarse, height)
     seen = coarse.at(answer, 0, height)[3]
+    all_windows = replace(coarse.gate, all_windows=True)
     assert (weight[seen > 0.15] == 1).all()
     for row in {*range(0, height, 24), max(0, height - size)}:
         for column in {*range(0, coarse.width, 24), max(0, coarse.width - size)}:
             pixels = slice(row, row + size), slice(column, column + size)
             needed = coarse.is_needed(*pixels)
             assert plain.is_needed(*pixels)
-            assert replace(coarse, all_windows=True).is_needed(*pixels)
+            assert replace(coarse, gate=all_windows).is_needed(*pixels)
             assert needed or not weight[row : row + size, column : column + size].any()
             near = np.s_[max(0, row - 8) : row + size + 8, max(0, column - 8) : column + size + 8]
             assert not needed or weight[near].any()
@@ -779,8 +783,8 @@ def test_a_narrow_scene_that_is_very_long_has_two_passes_too(monkeypatch):
 @pytest.mark.parametrize("shape", [(300, 260), (127, 260)])
 def test_the_memory_of_the_coarse_answer_is_known(shape):
     coarse, *_ = run(Pixels(some_sky(shape)), SeesHaze())
-    arrays = [coarse.light, coarse.answer, coarse.gate, coarse.thrown]
-    held = sum(array.nbytes for array in arrays if array is not None)
+    gate = coarse.gate.weight.nbytes if coarse.gate else 0
+    held = coarse.light.nbytes + coarse.answer.nbytes + gate + coarse.thrown.nbytes
     assert (
         0.8 * coarse_bytes(*shape, cell_of(shape)) <= held <= coarse_bytes(*shape, cell_of(shape))
     )
@@ -791,7 +795,7 @@ def test_the_gate_needs_little_memory_beside_the_answer():
     answer[3, ::50, ::50] = 0.3
     coarse = coarse_of(2400, answer[:3], answer)
     tracemalloc.start()
-    assert gated(coarse, Windows()).gate.any()
+    assert gated(coarse, Windows()).gate.weight.any()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 0.5 * coarse_bytes(2400, 2400)

@@ -18,6 +18,7 @@ from geodecloud.restore.depth_ratio import SampledCells
 from geodecloud.restore.filters import Floats, runs, upsample, widened
 from geodecloud.restore.gate import (
     CERTAIN_ONE_PASS,
+    Gate,
     certain_cloud,
     find_doubt,
     find_gate,
@@ -49,9 +50,7 @@ class Coarse:
     computed: number of windows computed, by the first row of their strip.
     thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
     of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
-    gate: uint8 (rows, columns), weight of the opacity, 0..255; None: 255 everywhere.
-    doubt: uint8 (rows, columns), 0..255, where the fine pass may see cloud by itself; None: 0.
-    all_windows: whether the fine pass computes windows where the gate is 0, too.
+    gate: where the opacity counts and windows are computed; None: everywhere, fully.
     known: bool (rows, columns), cells with a valid pixel; None: all.
     shade: depth of the scene's shadows, to relight them; None: the network's change relights them.
     relights: whether shadows are relit; they are found in any case.
@@ -66,9 +65,7 @@ class Coarse:
     computed: dict[int, int]
     thrown: NDArray[np.uint8]
     of_picture: bool = False
-    gate: NDArray[np.uint8] | None = None
-    doubt: NDArray[np.uint8] | None = None
-    all_windows: bool = False
+    gate: Gate | None = None
     known: NDArray[np.bool_] | None = None
     shade: Shade | None = None
     relights: bool = True
@@ -131,20 +128,20 @@ class Coarse:
 
     def is_needed(self, rows: slice, columns: slice) -> bool:
         """Return whether the gate is open at any of these pixels."""
-        if self.gate is None or self.all_windows:
+        if self.gate is None or self.gate.all_windows:
             return True
         cells = (self._cells(axis.start, axis.stop) for axis in (rows, columns))
-        return bool(self.gate[*cells].any())
+        return bool(self.gate.weight[*cells].any())
 
     def cloudy_columns(self, first: int, last: int) -> tuple[slice, ...]:
         """Return the columns in which these pixel rows may hold cloud or shadow.
 
         In all other columns the gate is 0, and no cloud throws its shadow.
         """
-        if self.gate is None or self.all_windows:
+        if self.gate is None or self.gate.all_windows:
             return (slice(0, self.width),)
         rows = self._cells(first, last)
-        found: NDArray[Any] = np.maximum.reduce([self.gate[rows], *self.thrown[:, rows]])
+        found: NDArray[Any] = np.maximum.reduce([self.gate.weight[rows], *self.thrown[:, rows]])
         return self.pixels_of(found.max(axis=0) > 0)
 
     def pixels_of(self, cells: NDArray[np.bool_]) -> tuple[slice, ...]:
@@ -183,8 +180,8 @@ class Coarse:
         coarse, shown = self.at_known(self.answer, *pixels), np.clip(light, 0, 1)
         weight = np.ones_like(fine[0])
         if self.gate is not None:
-            weight = self.at(self.gate[None], *pixels)[0] / np.float32(255)
-            alone = self._alone(fine[OPACITY], pixels)
+            weight = self.at(self.gate.weight[None], *pixels)[0] / np.float32(255)
+            alone = self._alone(self.gate, fine[OPACITY], pixels)
             coarse[OPACITY] *= weight
             fine[OPACITY] *= np.maximum(weight, alone)
         thicker = np.clip((coarse[OPACITY] - fine[OPACITY]) / np.float32(_SURE), 0, 1)
@@ -198,13 +195,13 @@ class Coarse:
         np.maximum(fine[OPACITY], coarse[OPACITY], out=fine[OPACITY])
         self._relight(pixels, (shown, around), fine, coarse, weight)
 
-    def _alone(self, opacity: Floats, pixels: tuple[int, int, slice]) -> Floats | float:
+    def _alone(self, gate: Gate, opacity: Floats, pixels: tuple[int, int, slice]) -> Floats | float:
         """Return the weight of a fine opacity where the coarse pass found no cloud."""
-        if self.all_windows:
+        if gate.all_windows:
             return fine_only_weight(opacity)
-        if self.doubt is None:
+        if gate.doubt is None:
             return 0.0
-        doubt = self.at(self.doubt[None], *pixels)[0] / np.float32(255)
+        doubt = self.at(gate.doubt[None], *pixels)[0] / np.float32(255)
         return doubt * fine_only_weight(opacity) if doubt.any() else 0.0
 
     def _relight(
@@ -272,13 +269,13 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
         opacity *= certain_cloud(opacity, CERTAIN_ONE_PASS)
         return coarse
     light, known = coarse.light, coarse.known
-    gate = find_gate(opacity, light, of_picture=coarse.of_picture, known=known)
+    weight = find_gate(opacity, light, of_picture=coarse.of_picture, known=known)
     doubt = None
     if not coarse.of_picture:
         doubt = find_doubt(light, known)
-        # A gate of 1 of 255 has the fine pass compute windows, and gives coarse opacity no weight.
-        np.maximum(gate, doubt > 0, out=gate, casting="unsafe")
-    return replace(coarse, gate=gate, doubt=doubt, all_windows=windows.gate == "off")
+        # A weight of 1 of 255 has the fine pass compute windows, and coarse opacity not count.
+        np.maximum(weight, doubt > 0, out=weight, casting="unsafe")
+    return replace(coarse, gate=Gate(weight, doubt, all_windows=windows.gate == "off"))
 
 
 def for_fine_pass(coarse: Coarse, settings: Settings) -> Coarse:

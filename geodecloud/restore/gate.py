@@ -6,6 +6,7 @@ in pictures and turbid water are no cloud, see :func:`bright_land` and :func:`tu
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,27 @@ _REACH, _BESIDE = 2, 4  # cells over which opacity falls; cells from the shore t
 _SQUARE = np.ones((3, 3), np.bool_)
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Where the fine pass computes windows, and how far the coarse opacity counts.
+
+    weight: uint8 (rows, columns) of cells, 0..255, of the coarse opacity; windows are computed
+        where it is above 0.
+    doubt: uint8 (rows, columns), 0..255, where the fine pass may see cloud by itself; None: 0.
+    all_windows: whether windows are computed where the weight is 0, too.
+    """
+
+    weight: NDArray[np.uint8]
+    doubt: NDArray[np.uint8] | None = None
+    all_windows: bool = False
+
+
 def find_gate(
     opacity: Opacity, light: NDArray[Any], *, of_picture: bool, known: Where | None = None
 ) -> NDArray[np.uint8]:
-    """Return the gate: uint8 (rows, columns), 0..255, the weight of the opacity.
+    """Return the weight of the coarse opacity: uint8 (rows, columns), 0..255.
 
-    The fine pass computes the windows where the gate is above 0.
+    The fine pass computes the windows where it is above 0.
 
     Args:
         light: float16 or float32 (3, rows, columns), model range.
