@@ -215,10 +215,11 @@ def shadow_on(dn: NDArray[np.uint16], seed: int) -> Shaded:
 
 
 def judge_shadows(judge: Judge) -> None:
-    """Print the error that is left of made shadows, in percent.
+    """Print the error that is left of made shadows, in percent: relit, then filled.
 
     The second figure is of all land beside the clouds: shadows that are found where none are count,
-    and the fringes of the clouds. Mol has real clouds, whose removal would count.
+    and the fringes of the clouds. Mol has real clouds, whose removal would count. The last figure
+    is of shadows filled from another day, which stands for noise, a gain and an offset.
     """
     parts = {"T18": (CLEAR["T18"], (3, 2, 1), np.s_[:, 1000:1500, 200:900])}
     parts["mol"] = (CLOUDY["mol"], (1, 2, 3), np.s_[:, 500:1000, :])
@@ -227,23 +228,49 @@ def judge_shadows(judge: Judge) -> None:
         with rasterio.open(judge.data / source.path) as scene:
             clear = scene.read(bands)[part]
         shaded = shadow_on(clear, 3)
-        with tempfile.TemporaryDirectory() as folder:
-            src, dst = Path(folder) / "shaded.tif", Path(folder) / "out.tif"
-            shape = dict(zip(("count", "height", "width"), clear.shape, strict=True))
-            with rasterio.open(src, "w", "GTiff", dtype=clear.dtype, **shape) as out:
-                out.write(shaded.dn)
-            name = f"shadow_{title.strip('*')}.png"
-            how = {"preview": judge.pictures / name} if judge.pictures else {}
-            decloud_scene(src, dst, judge.predictor, judge.settings.replace(**how))
-            with rasterio.open(dst) as scene:
-                restored = scene.read().astype(float)
-        errors = [np.abs(dn - clear.astype(float)) for dn in (shaded.dn, restored)]
-        before, after = (error[:, shaded.inside].sum() for error in errors)
-        line = f"shadow on {title:<12} {after / before:.0%} of the error left"
+        before = np.abs(shaded.dn - clear.astype(float))
+        name = f"shadow_{title.strip('*')}.png"
+        how = {"preview": judge.pictures / name} if judge.pictures else {}
+        relit = _error(judge, clear, shaded.dn, how)
+
+        def left(error: NDArray[np.float64], where: NDArray[np.bool_]) -> str:
+            return f"{error[:, where].sum() / before[:, where].sum():.0%}"  # noqa: B023
+
+        line = f"shadow on {title:<12} {left(relit, shaded.inside)} of the error left"
         if title in CLEAR:
-            before, after = (error[:, shaded.land].sum() for error in errors)
-            line += f"; {after / before:.0%} on all land beside the clouds"
-        print(line, flush=True)
+            line += f"; {left(relit, shaded.land)} on all land beside the clouds"
+        day = np.rint(clear * 1.1 + np.random.default_rng(0).normal(50, 40, clear.shape))
+        filled = _error(judge, clear, shaded.dn, {"shadows": "fill"})
+        known = _error(judge, clear, shaded.dn, {"shadows": "fill"}, day.astype(clear.dtype))
+        print(
+            f"{line}; filled {left(filled, shaded.inside)}, from another day "
+            f"{left(known, shaded.inside)}",
+            flush=True,
+        )
+
+
+def _error(
+    judge: Judge,
+    clear: NDArray[Any],
+    cloudy: NDArray[Any],
+    how: dict[str, Any],
+    reference: NDArray[Any] | None = None,
+) -> NDArray[np.float64]:
+    """Return the absolute error of a restored scene in DN, (3, rows, columns)."""
+    grid = {"crs": "EPSG:32618", "transform": rasterio.Affine(10, 0, 500000, 0, -10, 4000000)}
+    grid |= dict(zip(("count", "height", "width"), clear.shape, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{name}.tif" for name in ("cloudy", "reference", "out")]
+        for path, dn in zip(paths, (cloudy, reference), strict=False):
+            if dn is not None:
+                with rasterio.open(path, "w", "GTiff", dtype=dn.dtype, **grid) as out:
+                    out.write(dn)
+        references = () if reference is None else (paths[1],)
+        settings = judge.settings.replace(**how, references=references)
+        decloud_scene(paths[0], paths[2], judge.predictor, settings)
+        with rasterio.open(paths[2]) as scene:
+            restored: NDArray[np.float64] = scene.read().astype(float)
+    return np.abs(restored - clear)
 
 
 def main() -> None:
