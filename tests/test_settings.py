@@ -92,7 +92,7 @@ def test_a_value_with_a_plain_meaning_is_taken(options, field, value):
         ({"overlap": 33}, "`overlap` is 33: give at most half of `window`, 32"),
         ({"ramp": "step"}, "`ramp` is step: give cosine or linear"),
         ({"opaque": "hide"}, "`opaque` is hide: give fill, keep or nodata"),
-        ({"shadows": "paint"}, "`shadows` is paint: give restore, fill or keep"),
+        ({"shadows": "paint"}, "`shadows` is paint: give restore, keep or fill"),
         ({"opaque_above": 2}, "`opaque_above` is 2: give 0 to 1"),
         ({"fill_limit": -3}, "`fill_limit` is -3: give more than 0"),
         ({"stac": "yes"}, "`stac` is yes: give True or False"),

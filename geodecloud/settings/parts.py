@@ -18,7 +18,7 @@ Ramp = Literal["cosine", "linear"]
 Switch = Literal["on", "off"]
 Opaque = Literal["fill", "keep", "nodata"]
 Beyond = Literal["keep", "nodata"]
-Shadows = Literal["restore", "fill", "keep"]
+Shadows = Literal["restore", "keep", "fill"]
 OtherTreatment = Literal["restore", "keep", "nodata"]
 Format = Literal["gtiff", "cog"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -218,7 +218,7 @@ class Policy(Part):
     )
     shadows: Shadows = option(
         "restore",
-        "Treatment of clouds' shadows: relight the ground, fill it like opaque pixels, or keep it",
+        "Treatment of clouds' shadows: relight the ground, keep it, or fill it like opaque pixels",
     )
     other_bands: OtherTreatment = option(
         "restore",

@@ -67,7 +67,7 @@ OPTIONS = {
         "keep",
     ),
     "--shadows": (
-        "Treatment of clouds' shadows: relight the ground, fill it like opaque pixels, or keep it",
+        "Treatment of clouds' shadows: relight the ground, keep it, or fill it like opaque pixels",
         "restore",
     ),
     "--other-bands": (

@@ -40,7 +40,7 @@ def add_restoring(algorithm: ProgramAlgorithm) -> None:
         choice(
             "BEYOND_LIMIT", "Opaque cloud beyond the fill limit", ["keep", "nodata"], optional=True
         ),
-        choice("SHADOWS", "Shadows of clouds", ["restore", "fill", "keep"], optional=True),
+        choice("SHADOWS", "Shadows of clouds", ["restore", "keep", "fill"], optional=True),
         choice("OTHER_BANDS", "Other bands", ["restore", "keep", "nodata"], optional=True),
         QgsProcessingParameterString(
             "EXTRA_BANDS", "Extra bands of a product or folder", optional=True
