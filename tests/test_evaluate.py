@@ -16,7 +16,7 @@ from geodecloud.data.config import CloudMix
 from geodecloud.errors import DataError, UsageError
 from geodecloud.evaluation.pairs import evaluate_pairs, group_pixels
 from geodecloud.evaluation.tables import GROUPS, ROWS, json_scores, mean_scores
-from geodecloud.evaluation.tiles import evaluate_tiles
+from geodecloud.evaluation.tiles import evaluate_tiles, trained_split_seed
 from geodecloud.raster.provenance import Provenance
 from geodecloud.settings import Policy, Settings
 from tests.conftest import ROOT, darken, noise, write_scene
@@ -446,6 +446,19 @@ def test_evaluate_tiles_on_the_command_line(cli, eurosat, tmp_path, tiny_model):
     text = cli(*args).out
     assert "veil (thin)" in text
     assert len(text.splitlines()) == 1 + 3 * len(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "seed"),
+    [
+        ({}, 231),
+        ({"split_seed": 5, "config": {"training": {"seed": 1}}}, 5),
+        ({"config": {"recipe": "two-level", "schedule": {"seed": 1, "split_seed": 5}}}, 5),
+        ({"config": {"training": {"seed": 1, "split_seed": 5}, "schedule": {}}}, 5),
+    ],
+)
+def test_tiles_are_those_that_the_model_was_not_trained_on(metadata, seed):
+    assert trained_split_seed(metadata) == seed
 
 
 def test_other_bands_that_both_images_have_are_scored(folders, network, cli):

@@ -72,6 +72,10 @@ def library(sources) -> Library:
     return sources.read(SMALL, ALONE.device)
 
 
+def test_a_model_states_the_split_that_it_was_trained_on(library):
+    assert library.about["split_seed"] == SMALL.schedule.split_seed
+
+
 def batch_of(library, step, recipe=SMALL):
     size = recipe.schedule.batch_size
     return make_batch(Draw(1, step), library.land, library.bank, size, recipe.synthesis)

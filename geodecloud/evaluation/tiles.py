@@ -1,9 +1,9 @@
 """Score a model on held-out EuroSAT tiles under synthetic clouds of each kind."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ def evaluate_tiles(
     if picture and not picture.parent.is_dir():
         raise UsageError(f"{picture.parent}: no such folder; create it or give another")
     predictor = load_predictor(ModelSpec(model=model))
-    seed = int(predictor.info.metadata.get("split_seed", SPLIT_SEED))  # of the model's training
+    seed = trained_split_seed(predictor.info.metadata)
     tiles = load_eurosat(root, held_out=True, limit=limit, on_bad=on_bad, seed=seed)
     examples = set(np.linspace(0, len(tiles) - 1, _EXAMPLES).astype(int).tolist())
     kinds, grid = {}, []
@@ -114,6 +114,16 @@ def evaluate_tiles(
     if picture:
         save_grid(picture, grid)
     return {"tiles": len(tiles), "kinds": kinds}
+
+
+def trained_split_seed(metadata: Mapping[str, Any]) -> int:
+    """Return the seed of the split that a model was trained on, by the metadata of its file.
+
+    Older models of two levels state it in their configuration alone.
+    """
+    config = metadata.get("config", {})
+    places = metadata, config.get("schedule", {}), config.get("training", {})
+    return next((int(one["split_seed"]) for one in places if "split_seed" in one), SPLIT_SEED)
 
 
 def _restored_tiles(tiles: Tiles, kind: str, predict: Predict) -> Iterator[_Tile]:

@@ -69,6 +69,7 @@ class WindowSources(ClearSources):
         tiles, held_out = self.eurosat_tiles(plan.split_seed, _HELD_OUT)
         about: dict[str, Any] = {
             "eurosat_tiles": len(tiles),
+            "split_seed": plan.split_seed,
             "cloud_fields": len(fields),
             "scene_windows": {str(level): len(part) for level, part in scenes.items()},
         }
