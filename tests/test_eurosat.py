@@ -124,6 +124,24 @@ def test_a_part_of_eurosat_is_split_as_the_whole(tmp_path, shared):
     assert other != held_out
 
 
+def test_another_file_does_not_move_a_published_tile_to_the_other_part(tmp_path):
+    root = eurosat(tmp_path)
+    (root / "Forest" / "Forest_0.jpg").unlink()  # EuroSAT begins at 1
+    (root / "River" / "River_0.jpg").unlink()
+
+    def parts():
+        source = find_eurosat(root)
+        return [{f.name for f in source.part(held_out=part)} for part in (False, True)]
+
+    before = parts()
+    others = [f"Forest/Forest_1 ({number}).jpg" for number in range(10)]
+    for name in others:
+        jpeg(root / name)
+    after = parts()
+    assert [names - set(others) for names in after] == before
+    assert [len(names & set(others)) for names in after] == [7, 3]
+
+
 def test_multispectral_tiles_may_lie_in_folders_of_any_case(tmp_path):
     root = multispectral(tmp_path / "ms")
     for folder in list(root.iterdir()):

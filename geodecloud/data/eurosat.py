@@ -32,6 +32,8 @@ JPEG, MULTISPECTRAL = (".jpg", ".jpeg"), (".tif", ".tiff")
 # Resource forks of macOS, and cloudy tiles that ``geodecloud prepare`` has made.
 _IGNORED = {"__MACOSX", "all_inputs"}
 
+_Name = tuple[str, str]  # land cover and stem of a tile, like Forest and Forest_1
+
 
 class TileFile(NamedTuple):
     """The file of one tile; files sort by (land_cover, stem), whatever their format.
@@ -78,9 +80,9 @@ class EuroSAT:
     ) -> list[TileFile]:
         """Return one part of the split, in random order.
 
-        The split is drawn over all tiles: a tile is in the same part whatever the classes. Where
-        all files are EuroSAT's own, it is drawn over all tiles that were published: a tile is in
-        the same part also where only some tiles are there.
+        The split is drawn over all tiles that were published, and apart over all other files. So
+        a tile is in the same part whatever the classes, and a published one also where tiles are
+        missing, or other files are there.
 
         Args:
             classes: return these land-cover classes only; none: all.
@@ -98,10 +100,8 @@ class EuroSAT:
                 )
         files = {(file.land_cover, file.stem): file for file in self.files}
         published = _published()
-        names = published if files.keys() <= set(published) else list(files)
-        order = np.random.default_rng(seed).permutation(len(names))
-        cut = round(TRAINING_FRACTION * len(names))
-        part = [names[i] for i in (order[cut:] if held_out else order[:cut])]
+        others = sorted(files.keys() - set(published))
+        part = [*_part(published, held_out, seed), *_part(others, held_out, seed)]
         present = [files[name] for name in part if name in files]
         return [file for file in present if not classes or file.land_cover in classes]
 
@@ -153,7 +153,14 @@ def load_eurosat(
     return Tiles(pixels[: len(names)], tuple(names), tuple(bad.names))
 
 
-def _published() -> list[tuple[str, str]]:
+def _part(names: list[_Name], held_out: bool, seed: int) -> list[_Name]:
+    """Return one part of the split of these names, in random order."""
+    order = np.random.default_rng(seed).permutation(len(names))
+    cut = round(TRAINING_FRACTION * len(names))
+    return [names[i] for i in (order[cut:] if held_out else order[:cut])]
+
+
+def _published() -> list[_Name]:
     """Return class and stem of all published tiles, sorted as the files are."""
     return sorted(
         (land_cover, f"{land_cover}_{number}")
