@@ -347,6 +347,17 @@ def test_pictures_are_not_written_into_the_input_folders(folders, network):
         evaluate_pairs(*folders, None, ["a", "b"])
 
 
+def test_a_file_where_the_folder_of_pictures_should_be_is_one_clear_line(cli, folders, tiny_model):
+    for folder in folders:
+        write_scene(folder / "a.tif", noise((3, 20, 20)), photometric="rgb")
+    file = folders[0] / "a.tif"
+    for wanted in (file, file / "below"):
+        cli("evaluate", *folders, "--model", tiny_model, "--png", wanted)
+        assert f"{wanted}: cannot be a folder (" in cli.err
+        assert "; name another" in cli.err
+        assert (cli.code, len(cli.err.splitlines())) == (1, 1)
+
+
 def test_evaluate_pairs_on_the_command_line(cli, folders, tmp_path, tiny_model):
     for folder, dn in zip(folders, half_cloudy(), strict=True):
         write_scene(folder / "one.tif", dn)

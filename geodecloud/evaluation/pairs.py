@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import DataError, UsageError
+from geodecloud.errors import DataError, OutputError, UsageError
 from geodecloud.evaluation.dark_channel import dehaze
 from geodecloud.evaluation.folders import files_by_stem
 from geodecloud.evaluation.metrics import Mask, Picture, bias
@@ -93,6 +93,7 @@ def evaluate_pairs(
 
     Raises:
         DataError: a pair is incomplete or does not match; raised before any scene is restored.
+        OutputError: ``pictures`` cannot be made.
         UsageError: ``pictures`` is one of the input folders.
     """
     pairs = _find_pairs(cloudy_dir, clear_dir, only)
@@ -101,7 +102,12 @@ def evaluate_pairs(
     if pictures:
         if pictures.resolve() in (cloudy_dir.resolve(), clear_dir.resolve()):
             raise UsageError(f"{pictures}: holds the pairs themselves; give another folder")
-        pictures.mkdir(parents=True, exist_ok=True)
+        try:
+            pictures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{pictures}: cannot be a folder ({error.strerror}); name another"
+            ) from error
     predictor = load_predictor(ModelSpec(model=model), settings.limits.threads)
     each = {}
     with tempfile.TemporaryDirectory() as folder:
