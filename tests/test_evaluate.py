@@ -232,6 +232,33 @@ def test_each_scene_is_read_with_the_offset_that_it_states(folders, network, cli
     assert json.loads(cli(*args, "--offset", -1000).out)["identity"] == expected["identity"]
 
 
+@pytest.mark.parametrize(
+    ("given", "clear_states", "shift"),
+    [
+        ({"scale": 10_000}, -0.03, 300),
+        ({"scale": 10_000}, None, 1000),
+        ({"offset": -1000}, -0.03, 1000),
+        ({"scale": 10_000, "offset": -1000}, -0.03, 1000),
+    ],
+)
+def test_what_is_given_alone_replaces_what_a_clear_scene_states(
+    folders, network, given, clear_states, shift
+):
+    """The cloudy scene states an offset of -1000; ``shift``: of the clear one's DN."""
+    network(see_nothing)
+    land = half_cloudy()[1]
+    paths = [
+        write_scene(folder / "a.tif", land + offset)
+        for folder, offset in zip(folders, (1000, shift), strict=True)
+    ]
+    for path, offset in zip(paths, (-0.1, clear_states), strict=True):
+        if offset is not None:
+            with rasterio.open(path, "r+") as file:
+                file.scales, file.offsets = [1e-4] * 3, [offset] * 3
+    scores = evaluate_pairs(*folders, None, settings=Settings(**given))
+    assert scores["identity"]["mae"] == pytest.approx(0, abs=1e-6)
+
+
 def test_undeclared_zeros_of_the_clear_scene_are_nodata(folders, network):
     network(see_nothing)
     cloudy, clear = half_cloudy()

@@ -25,6 +25,7 @@ from geodecloud.model.predictor import load_predictor
 from geodecloud.radiometry import guess_radiometry
 from geodecloud.raster.array import read_array
 from geodecloud.raster.bands import COLOURS
+from geodecloud.raster.calibration import as_given
 from geodecloud.raster.grid import grids_match
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance
@@ -218,9 +219,8 @@ def _restore(
     provenance, opacity = read_provenance(files["provenance"]), read_array(files["opacity"])[0]
     measured = provenance == Provenance.MEASURED
     differences = restored_dn[:, measured].astype(np.float64) - dn[:, measured]
-    given = settings.reading.scale is not None or settings.reading.offset is not None
     radiometry = report.radiometry
-    clear_radiometry = radiometry if given or stated.guessed else stated
+    clear_radiometry = as_given(reading, radiometry if stated.guessed else stated)
     return _Pair(
         cloudy=radiometry.to_model(dn),
         restored=radiometry.to_model(restored_dn),

@@ -115,12 +115,12 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     if stated.guessed and reading.scale is None and not reading.force:
         _refuse_radiance(statements)
     if not dn.size:
-        return _as_given(reading, stated)
+        return as_given(reading, stated)
     if reading.scale is None and reading.offset is None:
         stated = _settle(statements, stated, pixels, level)
     elif reading.scale is None:
         stated = _of_floats(statements, stated, dn)
-    radiometry = _as_given(reading, stated)
+    radiometry = as_given(reading, stated)
     model = radiometry.to_model(dn)
     picture = radiometry.guessed and scene.dtype == np.uint8 and pixels.count >= LARGE
     if picture and not reading.keep_haze and reading.mask is None:
@@ -218,7 +218,8 @@ def _looks_like(level: Level, dark: NDArray[np.floating]) -> bool:
     return bool(within and blue >= _L1C_BLUE)
 
 
-def _as_given(reading: Reading, stated: Radiometry) -> Radiometry:
+def as_given(reading: Reading, stated: Radiometry) -> Radiometry:
+    """Return the stated radiometry, with the scale and offset that the user gives in its place."""
     if reading.scale is None and reading.offset is None:
         return stated
     return Radiometry(
