@@ -259,14 +259,16 @@ def test_what_is_given_alone_replaces_what_a_clear_scene_states(
     assert scores["identity"]["mae"] == pytest.approx(0, abs=1e-6)
 
 
-def test_undeclared_zeros_of_the_clear_scene_are_nodata(folders, network):
+@pytest.mark.parametrize("holed", [0, 1])
+@pytest.mark.parametrize("columns", [slice(45, 50), slice(30, 35)])  # the border, and a hole
+def test_undeclared_zeros_of_either_scene_are_nodata(folders, network, holed, columns):
     network(see_nothing)
-    cloudy, clear = half_cloudy()
-    clear = np.maximum(clear, 1)
-    write_scene(folders[0] / "a.tif", cloudy)
-    write_scene(folders[1] / "a.tif", np.where(np.arange(50) < 45, clear, 0), nodata=0)
+    pair = [np.maximum(dn, 1) for dn in half_cloudy()]
+    pair[holed][:, 20:, columns] = 0
+    for folder, dn in zip(folders, pair, strict=True):
+        write_scene(folder / "a.tif", dn, nodata=0)
     expected = evaluate_pairs(*folders, None)
-    write_scene(folders[1] / "a.tif", np.where(np.arange(50) < 45, clear, 0))
+    write_scene(folders[holed] / "a.tif", pair[holed])
     assert evaluate_pairs(*folders, None)["identity"] == expected["identity"]
 
 

@@ -203,9 +203,9 @@ def _restore(
         all_clear, clear_valid = truth.read(0, truth.shape[0])
         dn, clear_dn = all_dn[before.rgb], all_clear[truth.rgb]
         bands = shared_bands(before, truth)
-        clear_valid &= ~is_doubtful(clear_dn)
+        valid &= clear_valid & ~is_doubtful(dn) & ~is_doubtful(clear_dn)
         stated = stated_radiometry(read_statements(truth))
-    if not (valid & clear_valid).any():
+    if not valid.any():
         raise DataError(f"{clear}: has no valid pixel in common with {cloudy}; check nodata")
     restored = folder / "restored.tif"
     files = {name: folder / f"{name}.tif" for name in ("provenance", "opacity")}
@@ -225,7 +225,7 @@ def _restore(
         cloudy=radiometry.to_model(dn),
         restored=radiometry.to_model(restored_dn),
         clear=clear_radiometry.to_model(clear_dn),
-        valid=valid & clear_valid,
+        valid=valid,
         measured=measured,
         groups=group_pixels(opacity, provenance, settings.policy),
         changed_fraction=report.changed_fraction,
