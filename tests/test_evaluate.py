@@ -501,6 +501,23 @@ def test_tiles_are_those_that_the_model_was_not_trained_on(metadata, seed):
     assert trained_split_seed(metadata) == seed
 
 
+def test_spectra_and_ndvi_of_pixels_beyond_the_model_range_are_those_of_the_reflectance(
+    folders, network
+):
+    network(see_nothing)
+    sand, hazy = np.array([4000, 3500, 3000, 4500]), np.array([6000, 5600, 5200, 6200])
+    for folder, colour in zip(folders, (hazy, sand), strict=True):
+        dn = np.broadcast_to(colour[:, None, None], (4, 20, 20)).astype(np.uint16)
+        with rasterio.open(write_scene(folder / "a.tif", dn), "r+") as out:
+            out.descriptions = ("B04", "B03", "B02", "B08")
+    scores = evaluate_pairs(*folders, None)["other_bands"]
+    index = [(near - red) / (near + red) for red, _, _, near in (hazy, sand)]
+    assert scores["NDVI"]["all"]["identity"]["mae"] == pytest.approx(abs(index[0] - index[1]))
+    cosine = hazy @ sand / np.linalg.norm(hazy) / np.linalg.norm(sand)
+    angle = scores["spectra"]["all"]["identity"]["sam"]
+    assert angle == pytest.approx(math.degrees(math.acos(cosine)), rel=1e-4)
+
+
 def test_other_bands_that_both_images_have_are_scored(folders, network, cli):
     network(darken)
     cloudy, clear = half_cloudy()

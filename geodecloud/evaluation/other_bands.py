@@ -29,8 +29,11 @@ class SharedBand:
 
 @dataclass(frozen=True)
 class OtherPictures:
-    """The other bands of a pair: float32 (count, rows, columns) each, in model range.
+    """The other bands of a pair: float32 (count, rows, columns) each, in units of the model range.
 
+    All are clipped at ``BRIGHTEST``, not at 1: spectra and NDVI need the ratios of bright bands.
+
+    colours: red, green and blue of the cloudy, the restored and the clear scene.
     there: bool (count, rows, columns), where all three images have data.
     """
 
@@ -38,6 +41,7 @@ class OtherPictures:
     cloudy: Picture
     restored: Picture
     clear: Picture
+    colours: tuple[Picture, ...]
     there: NDArray[np.bool_]
 
     @classmethod
@@ -45,21 +49,26 @@ class OtherPictures:
         cls,
         bands: tuple[SharedBand, ...],
         dn: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+        rgb: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
         radiometry: tuple[Radiometry, Radiometry, Radiometry],
         nodata: tuple[float | None, float | None, float | None],
     ) -> Self:
-        """Select the shared bands, and convert them to the model range.
+        """Select the shared bands, and convert them to units of the model range.
 
         Args:
             dn: all bands of the cloudy, the restored and the clear scene.
+            rgb: red, green and blue of the same scenes, as DN.
             radiometry, nodata: of the same scenes.
         """
         cloudy, clear = [one.cloudy for one in bands], [one.clear for one in bands]
         cut = [all_bands[of] for all_bands, of in zip(dn, (cloudy, cloudy, clear), strict=True)]
-        pictures = [how.to_model(one, BRIGHTEST) for how, one in zip(radiometry, cut, strict=True)]
         there = np.logical_and.reduce(list(map(has_data, cut, nodata)))
+        pictures, colours = (
+            [how.to_model(one, BRIGHTEST) for how, one in zip(radiometry, scenes, strict=True)]
+            for scenes in (cut, rgb)
+        )
         before, after, clear_light = (np.nan_to_num(one) for one in pictures)
-        return cls(bands, before, after, clear_light, there)
+        return cls(bands, before, after, clear_light, tuple(colours), there)
 
 
 def shared_bands(cloudy: Scene, clear: Scene) -> tuple[SharedBand, ...]:
@@ -69,13 +78,10 @@ def shared_bands(cloudy: Scene, clear: Scene) -> tuple[SharedBand, ...]:
     return tuple(SharedBand(a.index, b.index, a.wavelength) for a, b in pairs if b)
 
 
-def score_others(
-    others: OtherPictures, colours: tuple[Picture, Picture, Picture], groups: dict[str, Mask]
-) -> Scores:
+def score_others(others: OtherPictures, groups: dict[str, Mask]) -> Scores:
     """Score the other bands of the cloudy and the restored scene against the clear one.
 
     Args:
-        colours: red, green and blue of the cloudy, the restored and the clear scene.
         groups: masks of pixels by name.
 
     Returns:
@@ -100,10 +106,10 @@ def score_others(
         one = [pictures[number : number + 1] for pictures in each]
         name = f"{band.wavelength:g} nm"
         scores[name] = score_groups(one, others.there[number], "psnr")
-    spectra = map(np.concatenate, zip(colours, each, strict=True))
+    spectra = map(np.concatenate, zip(others.colours, each, strict=True))
     scores["spectra"] = score_groups(spectra, np.logical_and.reduce(others.there), "sam")
     if near := near_infrared([band.wavelength for band in others.bands]):
-        pairs = zip(colours, each, strict=True)
+        pairs = zip(others.colours, each, strict=True)
         greenness = [ndvi(rgb[0], pictures[near[0]])[None] for rgb, pictures in pairs]
         scores["NDVI"] = score_groups(greenness, others.there[near[0]], "mae")
     return scores

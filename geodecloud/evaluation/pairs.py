@@ -234,6 +234,7 @@ def _restore(
         others=OtherPictures.of(
             bands,
             (all_dn, all_restored, all_clear),
+            (dn, restored_dn, clear_dn),
             (radiometry, radiometry, clear_radiometry),
             nodata,
         ),
@@ -266,7 +267,6 @@ def _score(pair: _Pair) -> Scores:
         "bias": {row: signed(image) for row, image in images.items()},
         "other_bands": score_others(
             pair.others,
-            (pair.cloudy, pair.restored, pair.clear),
             {"all": pair.valid, **{name: pair.valid & one for name, one in pair.groups.items()}},
         ),
         "changed_fraction": pair.changed_fraction,
