@@ -8,6 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from PIL import Image
+from rasterio.transform import from_origin
 
 from geodecloud.errors import DataError, DataWarning, UsageError
 from geodecloud.evaluation import masks
@@ -135,6 +138,31 @@ def test_masks_that_are_missing_or_of_another_size_are_one_line(folders, network
     (folders[0] / "a.tif").rename(folders[0] / "b.tiff")
     with pytest.raises(DataError, match=r"b\.tiff: b\.tif has the same stem"):
         evaluate_masks(*folders, None)
+
+
+def test_masks_of_another_place_are_one_line_before_any_image_is_masked(
+    folders, network, monkeypatch
+):
+    monkeypatch.setattr(masks, "mask_scene", None)  # not called
+    truth = np.zeros((1, SIZE, SIZE), np.uint8)
+    for placed in (
+        {"transform": from_origin(500006, 5500000, 10, 10)},
+        {"transform": Affine(10, 0, 500000, 0, 10, 5500000 - 10 * SIZE)},  # south up
+        {"crs": "EPSG:32632"},
+    ):
+        path = write_scene(folders[1] / "b_mask.tif", truth, **placed)
+        with pytest.raises(DataError, match=rf"^{path}: not on the grid of .*b\.tif; warp one"):
+            evaluate_masks(*folders, None)
+
+
+def test_a_mask_without_a_place_is_taken_to_lie_on_its_image(folders, network):
+    expected = evaluate_masks(*folders, None)
+    for path in folders[1].iterdir():
+        with rasterio.open(path) as file:
+            truth = file.read(1)
+        Image.fromarray(truth).save(path.with_suffix(".png"))
+        path.unlink()
+    assert evaluate_masks(*folders, None) == expected
 
 
 def test_values_that_no_class_has_are_not_passed_over(folders, network):

@@ -1,9 +1,12 @@
-"""List the images of a folder to score."""
+"""List the images of a folder to score, and match them with those of another folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from geodecloud.errors import DataError
+from geodecloud.raster.grid import Grid, grids_match
+
+_TOLERANCE = 0.5  # largest distance in pixels between the corners of files that are compared
 
 
 def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -21,3 +24,13 @@ def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
                 raise DataError(f"{path}: {found[path.stem].name} has the same stem; remove one")
             found[path.stem] = path
     return found
+
+
+def refuse_other_grid(path: Path, grid: Grid, other: Path, wanted: Grid) -> None:
+    """Refuse a file whose pixels lie elsewhere than those of the other file.
+
+    Raises:
+        DataError: the grids differ.
+    """
+    if not grids_match(grid, wanted, tolerance=_TOLERANCE):
+        raise DataError(f"{path}: not on the grid of {other}; warp one with gdalwarp")

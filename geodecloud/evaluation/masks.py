@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from geodecloud.errors import DataError, DataWarning, UsageError, counted, warn
-from geodecloud.evaluation.folders import files_by_stem
+from geodecloud.evaluation.folders import files_by_stem, refuse_other_grid
 from geodecloud.evaluation.tables import Scores, aligned
 from geodecloud.masking import mask_scene
 from geodecloud.model.predictor import load_predictor
 from geodecloud.raster.array import read_array
 from geodecloud.raster.cloud_mask import CloudClass, read_cloud_mask
 from geodecloud.raster.dn import exact
+from geodecloud.raster.gdal import open_raster
+from geodecloud.raster.grid import Grid
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.wavelengths import find_other_bands, near_infrared
-from geodecloud.settings import ModelSpec, Settings
+from geodecloud.settings import ModelSpec, Reading, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png")
 _ENDINGS = ("", "_mask", "_SCL", "_scl")  # suffixes of a mask's stem after its image's
@@ -97,10 +99,13 @@ def evaluate_masks(
         distinguish the kind. ``each``: the same by image.
 
     Raises:
-        DataError: a folder or a mask is missing, or a mask has another size or unknown classes.
+        DataError: a folder or a mask is missing, or a mask has another size, lies elsewhere or has
+            unknown classes.
     """
     settings = settings or Settings()
     pairs = _find(images, masks)
+    for image, mask in pairs:
+        _check_match(image, mask, settings.reading)
     predictor = load_predictor(ModelSpec(model=model), settings.limits.threads)
     other, each = omnicloudmask(), {}
     with tempfile.TemporaryDirectory() as folder:
@@ -110,8 +115,6 @@ def evaluate_masks(
             labels = _labels(mask, classes)
             mask_scene(image, path, predictor, chosen)
             found = {"geodecloud": read_cloud_mask(path)}
-            if labels.shape != found["geodecloud"].shape:
-                raise DataError(f"{mask}: another size than {image}; crop or warp one")
             if other:
                 found |= _others(image, other, chosen)
             valid = found["geodecloud"] != CloudClass.NODATA
@@ -200,6 +203,13 @@ def _find(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     if not pairs:
         raise DataError(f"{images}: no images in it; give a folder of .tif or .png files")
     return pairs
+
+
+def _check_match(image: Path, mask: Path, reading: Reading) -> None:
+    with open_scene(image, reading=reading) as scene, open_raster(mask) as labelled:
+        if scene.shape != labelled.shape:
+            raise DataError(f"{mask}: another size than {image}; crop or warp one")
+        refuse_other_grid(mask, Grid.of(labelled), image, scene.grid)
 
 
 def _labels(mask: Path, classes: str | None) -> Classes:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import DataError, OutputError, UsageError
 from geodecloud.evaluation.dark_channel import dehaze
-from geodecloud.evaluation.folders import files_by_stem
+from geodecloud.evaluation.folders import files_by_stem, refuse_other_grid
 from geodecloud.evaluation.metrics import Mask, Picture, bias
 from geodecloud.evaluation.other_bands import (
     OtherPictures,
@@ -26,7 +26,6 @@ from geodecloud.radiometry import guess_radiometry
 from geodecloud.raster.array import read_array
 from geodecloud.raster.bands import COLOURS
 from geodecloud.raster.calibration import as_given
-from geodecloud.raster.grid import grids_match
 from geodecloud.raster.preview import save_grid
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.scene import Scene, open_scene
@@ -36,7 +35,6 @@ from geodecloud.restore.patches import Predict
 from geodecloud.settings import ModelSpec, Policy, Reading, Settings
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-_TOLERANCE = 0.5  # largest distance in pixels between the corners of the two scenes of a pair
 _POINTWISE = ("psnr", "mae")  # metrics without a neighbourhood, which score any set of pixels
 _DEFAULTS = Settings()
 
@@ -184,8 +182,7 @@ def _check_match(cloudy: Path, clear: Path, reading: Reading) -> None:
             raise DataError(f"{clear}: {_size(truth)}, but {cloudy} is {_size(before)}; crop one")
         if guess_radiometry(before.dtype) != guess_radiometry(truth.dtype):
             raise DataError(f"{clear}: {truth.dtype}, but {cloudy} is {before.dtype}; convert one")
-        if not grids_match(before.grid, truth.grid, tolerance=_TOLERANCE):
-            raise DataError(f"{clear}: not on the grid of {cloudy}; warp one with gdalwarp")
+        refuse_other_grid(clear, truth.grid, cloudy, before.grid)
 
 
 def _size(scene: Scene) -> str:
