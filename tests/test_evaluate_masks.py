@@ -165,6 +165,30 @@ def test_a_mask_without_a_place_is_taken_to_lie_on_its_image(folders, network):
     assert evaluate_masks(*folders, None) == expected
 
 
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 99), ("float32", math.nan)])
+def test_declared_nodata_of_a_mask_is_not_scored(folders, network, dtype, nodata):
+    truth = np.zeros((1, SIZE, SIZE), dtype)
+    truth[:, 40:100, 40:100] = 1
+    truth[:, :, 50:] = 255
+    for name in ("a.tif", "b_mask.tif"):
+        write_scene(folders[1] / name, truth)
+    expected = evaluate_masks(*folders, None)
+    for name in ("a.tif", "b_mask.tif"):
+        write_scene(folders[1] / name, np.where(truth == 255, nodata, truth), nodata=nodata)
+    assert evaluate_masks(*folders, None) == expected
+
+
+def test_a_class_that_is_declared_nodata_is_scored_if_classes_name_it(folders, network):
+    expected = evaluate_masks(*folders, None)
+    for path in folders[1].iterdir():
+        with rasterio.open(path, "r+") as file:
+            file.nodata = 0
+    with pytest.warns(DataWarning, match=r"tif: declares 0, a class, as nodata.*`classes`"):
+        found = evaluate_masks(*folders, None)
+    assert math.isnan(found["rows"]["geodecloud"]["clear"]["f1"])
+    assert evaluate_masks(*folders, None, "0=clear,1=thick") == expected
+
+
 def test_values_that_no_class_has_are_not_passed_over(folders, network):
     for clear, cloud in ((0, 12), (0, 254), (4, 9)):
         truth = np.full((1, SIZE, SIZE), clear, np.uint8)

@@ -17,10 +17,9 @@ from geodecloud.evaluation.folders import files_by_stem, refuse_other_grid
 from geodecloud.evaluation.tables import Scores, aligned
 from geodecloud.masking import mask_scene
 from geodecloud.model.predictor import load_predictor
-from geodecloud.raster.array import read_array
 from geodecloud.raster.cloud_mask import CloudClass, read_cloud_mask
-from geodecloud.raster.dn import exact
-from geodecloud.raster.gdal import open_raster
+from geodecloud.raster.dn import exact, has_data
+from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.wavelengths import find_other_bands, near_infrared
@@ -89,14 +88,14 @@ def evaluate_masks(
         model: a model file; None: the built-in one.
         classes: labels of the masks' values, see :func:`parse_classes`; values without a label are
             ignored. None: the classes of SCL if the name ends in SCL, else those of CloudSEN12,
-            which must include every value.
+            which must include every value; declared nodata is ignored.
 
     Returns:
-        ``images``, their number; ``scored``: the number of images that each tool can read;
-        ``rows``: for each tool and kind of pixel, user's accuracy (precision), producer's accuracy
-        (recall), F1 (their harmonic mean) and balanced accuracy (the mean of producer's accuracy
-        and that of all other pixels), over the pixels of these images. NaN if the labels do not
-        distinguish the kind. ``each``: the same by image.
+        ``images``, their number. ``scored``: the number of images that each tool can read.
+        ``rows``: four scores for each tool and kind of pixel, over the pixels of these images;
+        NaN if the labels do not distinguish the kind. ``users`` is user's accuracy (precision),
+        ``producers`` producer's accuracy (recall), and ``f1`` their harmonic mean. ``balanced`` is
+        the mean of producer's accuracy and that of all other pixels. ``each``: the same by image.
 
     Raises:
         DataError: a folder or a mask is missing, or a mask has another size, lies elsewhere or has
@@ -213,11 +212,24 @@ def _check_match(image: Path, mask: Path, reading: Reading) -> None:
 
 
 def _labels(mask: Path, classes: str | None) -> Classes:
-    """Return the labels of a mask, uint8 (rows, columns)."""
+    """Return the labels of a mask, uint8 (rows, columns).
+
+    Declared nodata is ignored, unless ``classes`` name that value.
+    """
     scl = mask.stem.lower().endswith("scl")
     mapping: Mapping[int, int] = parse_classes(classes or (_SCL if scl else _CLOUDSEN12))
-    values = read_array(mask)[0]
-    unknown = values[np.isin(values, list(mapping), invert=True)]
+    with open_raster(mask) as file, failures_as(f"{mask}: damaged or truncated"):
+        values, nodata = file.read(1), file.nodata
+    known = np.ones(values.shape, bool)
+    if nodata is not None and not classes:
+        known = has_data(values, nodata)
+        if any(label != _IGNORED for value, label in mapping.items() if value == nodata):
+            warn(
+                DataWarning,
+                f"{mask}: declares {exact(nodata)}, a class, as nodata, so it is not scored; give "
+                "`classes` to score it",
+            )
+    unknown = values[known & np.isin(values, list(mapping), invert=True)]
     if unknown.size and not (classes or scl):
         raise DataError(
             f"{mask}: has the value {exact(float(unknown.min()))}, which is no class of CloudSEN12;"
@@ -225,7 +237,7 @@ def _labels(mask: Path, classes: str | None) -> Classes:
         )
     labels = np.full(values.shape, _IGNORED, np.uint8)
     for value, label in mapping.items():
-        labels[values == value] = label
+        labels[known & (values == value)] = label
     return labels
 
 
