@@ -252,8 +252,8 @@ Every figure on this page stands under the command that printed it. `python benc
 runs the commands and writes the page. The output is shown word for word, but `DATA` stands for the
 folder of the data and `RUN` for a temporary folder.
 
-PSNR is in dB, of values in model range (1 is reflectance 0.275). *identity* is the cloudy image as
-it is.
+PSNR is in dB, of values in model range: 1 is reflectance 0.275, and brighter pixels count as 1.
+*identity* is the cloudy image as it is.
 """
 
 

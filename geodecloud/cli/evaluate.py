@@ -109,10 +109,11 @@ def evaluate(
 
     Pairs and tiles: PSNR, SSIM, spectral angle and MAE of the restored images, beside those of
     the unchanged cloudy images (identity) and of a dehazer without a network (dark channel prior).
+    Pixels brighter than reflectance 0.275 count as 0.275.
 
     Pairs: also PSNR and MAE of thin cloud, thick cloud, clear pixels and relit shadow, grouped by
-    predicted opacity; the bias (mean error in red, green and blue); the fraction of windows
-    computed; and for other bands that both images have: PSNR, spectral angle and error of NDVI.
+    predicted opacity. Also the bias (mean error in red, green and blue), and the fraction of
+    windows computed. Other bands that both images have: PSNR, spectral angle and error of NDVI.
 
     Masks: user's, producer's and balanced accuracy, and F1 of each class; also those of
     OmniCloudMask, if it is installed.

@@ -78,8 +78,9 @@ def evaluate_pairs(
 
     Returns:
         ``pairs``, their number. For each key of ``tables.ROWS``: psnr in dB, ssim, sam in degrees,
-        mae in model range. ``under_cloud`` and ``in_the_clear``: psnr and mae of each row over the
-        changed and over the measured pixels, and ``fraction``, their fraction of the valid pixels.
+        mae in model range. Brighter pixels count as 1. ``under_cloud`` and ``in_the_clear``: psnr
+        and mae of each row over the changed and over the measured pixels, and ``fraction``, their
+        fraction of the valid pixels.
         ``by_opacity``: the same for each group of :func:`group_pixels`. A pair without pixels in a
         group counts only in its ``fraction``. ``clear_below``, ``opaque_above``: the opacities that
         divide the groups. ``bias``: for each row, the mean error in red, green and blue, in model

@@ -37,9 +37,9 @@ def score(image: Picture, truth: Picture, valid: Mask, metrics: Sequence[str]) -
 def mean_scores(each: Sequence[Scores]) -> Scores:
     """Return the mean of each score.
 
-    NaN (no pixels) is left out. An infinite PSNR (equal images) is left out too, unless all are
-    infinite. The rows of ``ROWS`` are averaged over the same images: an image whose score is not
-    finite in one row is left out of every row, unless none would remain.
+    NaN (no pixels) is left out. An infinite PSNR (no error within the model range) is left out too,
+    unless all are infinite. The rows of ``ROWS`` are averaged over the same images: an image whose
+    score is not finite in one row is left out of every row, unless none would remain.
     """
     means: Scores = {
         name: mean_scores([scores[name] for scores in each])
