@@ -20,7 +20,7 @@ from jsonschema import Draft7Validator
 from pystac.validation.local_validator import get_local_schema_cache
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine, array_bounds, from_origin
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform, transform_bounds
 from referencing import Registry, Resource
 from rio_cogeo.cogeo import cog_validate
 
@@ -35,7 +35,9 @@ from geodecloud.errors import (
     UsageError,
 )
 from geodecloud.raster import profile
+from geodecloud.raster.aoi import find_area
 from geodecloud.raster.array import ArrayInfo
+from geodecloud.raster.grid import Grid
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
@@ -370,6 +372,98 @@ def test_an_area_as_geojson(tmp_path, wide):
     aoi.write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": named}))
     with open_scene(wide, reading=Reading(aoi=aoi)) as scene:
         assert (scene.shape, scene.area.col_off) == ((150, 150), 50)
+
+
+def _touched(scene, west, south, east, north):
+    """The rows and columns of the pixels whose centres lie in a rectangle of degrees."""
+    rows, columns = (places.ravel() for places in np.indices(scene.shape))
+    x, y = scene.transform * (columns + 0.5, rows + 0.5)
+    longitude, latitude = np.array(transform(scene.crs, "OGC:CRS84", x, y))
+    longitude += 360 * np.round(((west + east) / 2 - longitude) / 360)
+    inside = (longitude > west) & (longitude < east) & (latitude > south) & (latitude < north)
+    return rows[inside], columns[inside]
+
+
+def _area(path, *rectangles):
+    """Write rectangles of degrees as GeoJSON."""
+    rings = [
+        [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        for west, south, east, north in rectangles
+    ]
+    geometry = {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
+    path.write_text(json.dumps(geometry))
+    return path
+
+
+PLACES = {  # left, top, pixel
+    "EPSG:32633": (600000, 5500000, 1000),
+    "EPSG:32601": (200000, 7000000, 500),  # from the other side of the antimeridian
+    "EPSG:3413": (-40000, 40000, 1000),  # around the pole
+    "EPSG:3035": (4300000, 3100000, 2000),
+    "EPSG:4326": (179.92, -17, 0.002),
+    "EPSG:4272": (179.92, -17, 0.002),  # of another datum
+    "OGC:CRS84": (-180.04, 60, 0.001),
+}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_an_area_in_degrees_loses_no_ground(tmp_path_factory, data):
+    """The edges of a rectangle of degrees are curved in the scene, and longitudes may turn."""
+    folder = tmp_path_factory.getbasetemp()
+    crs = data.draw(st.sampled_from(sorted(PLACES)))
+    left, top, step = PLACES[crs]
+    place = {"crs": crs, "transform": from_origin(left, top, step, step)}
+    with rasterio.open(write_scene(folder / "degrees.tif", noise((1, 70, 80)), **place)) as scene:
+        west, south, east, north = Grid.of(scene).bounds_in("OGC:CRS84")
+        east += 360 * (east < west)
+        places = st.lists(st.integers(-20, 60), min_size=2, max_size=2, unique=True).map(sorted)
+        x, y = (
+            [first + place / 40 * (last - first) for place in data.draw(places)]
+            for first, last in ((west, east), (south, north))
+        )
+        box = (x[0], max(-90, y[0]), x[1], min(90, y[1]))
+        rows, columns = _touched(scene, *box)
+        turn = -360 if x[0] > 0 and data.draw(st.booleans()) else 0
+        if not rows.size:
+            return
+        area = _area(folder / "degrees.json", (box[0] + turn, box[1], box[2] + turn, box[3]))
+        (first, last), (begin, end) = find_area(scene, area).toranges()
+    assert first <= rows.min() <= rows.max() < last
+    assert begin <= columns.min() <= columns.max() < end
+
+
+def test_a_wide_area_is_as_low_as_its_edge_is_in_the_scene(tmp_path):
+    place = {"crs": "EPSG:32633", "transform": from_origin(600000, 5500020, 100, 100)}
+    path = write_scene(tmp_path / "s.tif", noise((1, 600, 500)), **place)
+    area = _area(tmp_path / "a.json", (12, 49.23, 18, 51))
+    with rasterio.open(path) as scene:
+        rows, _ = _touched(scene, 12, 49.23, 18, 51)
+        (first, last), columns = find_area(scene, area).toranges()
+    assert (first, columns) == (0, (0, 500))
+    assert rows.max() < last <= rows.max() + 3
+
+
+@pytest.mark.parametrize("crs", PLACES)
+def test_an_area_of_the_whole_world_is_the_whole_scene(tmp_path, crs):
+    left, top, step = PLACES[crs]
+    place = {"crs": crs, "transform": from_origin(left, top, step, step)}
+    path = write_scene(tmp_path / "s.tif", noise((1, 70, 80)), **place)
+    with rasterio.open(path) as scene:
+        area = find_area(scene, _area(tmp_path / "a.json", (-180, -90, 180, 90)))
+        assert area.toranges() == ((0, 70), (0, 80))
+
+
+def test_an_area_that_is_split_at_the_antimeridian_is_whole(tmp_path):
+    place = {"crs": "EPSG:4326", "transform": from_origin(179.92, -17, 0.002, 0.002)}
+    path = write_scene(tmp_path / "s.tif", noise((1, 70, 80)), **place)
+    east, west = (179.95, -17.1, 180, -17.05), (-180, -17.1, -179.951, -17.05)
+    with rasterio.open(path) as scene:
+        both = find_area(scene, _area(tmp_path / "a.json", east, west, (1, 2, 3, 4)))
+        assert both.toranges() == ((25, 50), (15, 65))
+        assert find_area(scene, _area(tmp_path / "a.json", west)).col_off == 40
+        with pytest.raises(UsageError, match="outside the scene"):
+            find_area(scene, _area(tmp_path / "a.json", (-179.9, -17.1, 179.9, -17.05)))
 
 
 BAD_AREAS = {
