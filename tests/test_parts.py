@@ -548,8 +548,15 @@ def test_an_item_has_the_scale_of_restored_bands_and_the_day_of_hls(tmp_path):
     assert [band.get("scale") for band in bands] == [1e-4] * 4
 
 
-def test_a_footprint_is_cut_at_the_antimeridian(tmp_path):
-    place = {"crs": "EPSG:32660", "transform": from_origin(667000, 6654000, 10, 10)}
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"crs": "EPSG:32660", "transform": from_origin(667000, 6654000, 10, 10)},
+        {"crs": "EPSG:4326", "transform": from_origin(179.95, -17, 0.001, 0.001)},
+        {"crs": "EPSG:4326", "transform": from_origin(-180.05, -17, 0.001, 0.001)},
+    ],
+)
+def test_a_footprint_is_cut_at_the_antimeridian(tmp_path, place):
     src = write_scene(tmp_path / "in.tif", noise((3, 100, 100)), **place)
     with pytest.warns(GeoreferenceWarning, match="when it was taken"):
         decloud_scene(src, tmp_path / "out.tif", identity, Settings(stac=True))

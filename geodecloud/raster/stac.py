@@ -1,6 +1,7 @@
 """Write a STAC item beside the output: its footprint, its bands, and its source scene."""
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,14 +164,21 @@ def _href(path: Path, folder: Path) -> str:
 
 
 def _lonlat_bounds(scene: Scene) -> Bounds | None:
+    """Return the bounds in degrees; west > east where the scene crosses the antimeridian."""
     if scene.dataset.crs is None:
         return None
     try:
-        return scene.grid.bounds_in("OGC:CRS84")
+        west, south, east, north = scene.grid.bounds_in("OGC:CRS84")
     except RasterioError as error:
         message = f"{scene.path}: its corners have no longitude and latitude ({error})"
         warn(GeoreferenceWarning, message)
         return None
+    if east - west >= 360:
+        return -180.0, south, 180.0, north
+    # A scene in degrees may go on beyond 180, or begin before -180.
+    west -= 360 * math.floor((west + 180) / 360)
+    east -= 360 * math.ceil((east - 180) / 360)
+    return west, south, east, north
 
 
 def _footprint(bounds: Bounds) -> dict[str, Any]:
