@@ -548,6 +548,29 @@ def test_an_item_has_the_scale_of_restored_bands_and_the_day_of_hls(tmp_path):
     assert [band.get("scale") for band in bands] == [1e-4] * 4
 
 
+PLANET, SENTINEL = "20190302_102441_1025_3B_AnalyticMS.tif", "S2A_MSIL2A_20210410T100031.tif"
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "says"),
+    [
+        (SENTINEL, "2025:01:01 10:00:00", "2021-04-10T10:00:31Z"),
+        (PLANET, "2019:03:04 01:02:03", "2019-03-02T10:24:41Z"),
+        ("LC08_L2SP_190026_20210410_20210416_02_T1.tif", None, "2021-04-10T00:00:00Z"),
+        ("in.tif", "2025:01:01 10:00:00", "2025-01-01T10:00:00Z"),
+    ],
+)
+def test_a_scene_is_older_than_its_file(tmp_path, name, made, says):
+    src = write_scene(tmp_path / name, noise((3, 30, 30)))
+    with rasterio.open(src, "r+") as file:
+        file.update_tags(**({"TIFFTAG_DATETIME": made} if made else {}))
+    with warnings.catch_warnings(action="ignore"):
+        report = decloud_scene(src, tmp_path / "out.tif", identity, Settings(stac=True, force=True))
+    guessed = [text for text in report.warnings if "says when its file was made" in text]
+    assert len(guessed) == (name == "in.tif")
+    assert json.loads((tmp_path / "out.json").read_text())["properties"]["datetime"] == says
+
+
 @pytest.mark.parametrize(
     "place",
     [

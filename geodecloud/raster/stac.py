@@ -3,6 +3,8 @@
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +24,14 @@ from geodecloud.version import VERSION
 
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-# Where a file states its time of acquisition: Sentinel-2's tag, TIFF tags, and its name.
-_TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
-_TIME_IN_NAME = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d))?(?!\d)")
+# Where a file states its time of acquisition: tags, and its name; PlanetScope's begins with it.
+_TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME")
+_TIME_IN_NAME = re.compile(
+    r"(?<!\d)(20\d\d)(\d\d)(\d\d)"
+    r"(?:(?:T|(?<=^\d{8})_)([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
+)
 _DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5}T\d{6})(?!\d)")  # of HLS
+_TIME_OF_FILE = "TIFFTAG_DATETIME"  # by the TIFF standard, when the file was made
 _ADDRESS = re.compile(r"\b(https?):/+(.*)")
 _TIFF = "image/tiff; application=geotiff"
 
@@ -195,24 +201,36 @@ def _footprint(bounds: Bounds) -> dict[str, Any]:
 
 
 def _acquired(scene: Scene) -> datetime:
-    """Return the time of acquisition (UTC) by tags or file name; else now, with a warning."""
-    tags = scene.dataset.tags()
-    for text in filter(None, map(tags.get, _TIME_TAGS)):
-        for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y:%m:%d %H:%M:%S"):
-            try:
-                return datetime.strptime(text, form).replace(tzinfo=UTC)
-            except ValueError:
-                continue
-    for match in _TIME_IN_NAME.finditer(scene.path.name):
-        try:
-            return datetime(*(int(part or 0) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
-        except ValueError:
-            continue
-    for text in _DAY_OF_YEAR.findall(scene.path.name):
-        try:
-            return datetime.strptime(text, "%Y%jT%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    message = f"{scene.path}: does not say when it was taken; its STAC item says now"
+    """Return the time of acquisition (UTC) by tags or file name.
+
+    Else return the time when the file was made, or now, with a warning.
+    """
+    tags, name = scene.dataset.tags(), scene.path.name
+    times = [*(_tagged(tags.get(tag, "")) for tag in _TIME_TAGS), *_in_name(name)]
+    if taken := next(filter(None, times), None):
+        return taken
+    made = _tagged(tags.get(_TIME_OF_FILE, ""))
+    instead = f"when its file was made, {made:%Y-%m-%d}" if made else "now"
+    message = f"{scene.path}: does not say when it was taken; its STAC item says {instead}"
     warn(GeoreferenceWarning, message)
-    return datetime.now(UTC)
+    return made or datetime.now(UTC)
+
+
+def _tagged(text: str) -> datetime | None:
+    """Return the time (UTC) that a tag states, if any."""
+    for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y:%m:%d %H:%M:%S"):
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None
+
+
+def _in_name(name: str) -> Iterator[datetime]:
+    """Yield the times (UTC) in a file's name."""
+    for match in _TIME_IN_NAME.finditer(name):
+        with suppress(ValueError):
+            yield datetime(*(int(part or 0) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
+    for text in _DAY_OF_YEAR.findall(name):
+        with suppress(ValueError):
+            yield datetime.strptime(text, "%Y%jT%H%M%S").replace(tzinfo=UTC)
