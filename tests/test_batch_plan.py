@@ -85,6 +85,12 @@ def test_a_folder_with_one_file_per_band_is_one_scene(tree):
     assert folder.name not in _found(tree, tree)
 
 
+def test_a_glob_leaves_the_folder_of_the_outputs_out(tree):
+    everything = {"a.tif", "S2A_MSIL2A_X.SAFE", "sub/a.tif", "unnamed"}
+    assert _found(tree, tree / "*") >= everything
+    assert "out/f_clear.tif" not in _found(tree, tree / "*")
+
+
 def test_the_tree_below_a_folder_is_kept(tree):
     search = Search(tree / "out", recursive=True)
     naming = Naming(provenance="provenance/{parent}_{stem}.tif")

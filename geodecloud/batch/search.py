@@ -98,6 +98,8 @@ class Search:
         found: list[FoundScene] = []
         for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207  is absolute
             path = Path(match)
+            if self._is_out(path):
+                continue
             if path.is_dir() and not self._is_scene(path):
                 found += self._in_folder(path, fixed)
             elif not any(is_product(parent) for parent in path.parents):
@@ -119,7 +121,7 @@ class Search:
 
     def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[FoundScene]:
         """Yield the scenes of a folder; their subfolders begin at ``root``, or at the folder."""
-        if folder.resolve() == self.out.resolve():
+        if self._is_out(folder):
             raise OutputError(
                 f"{folder}: is the folder of the outputs, which the next run would take for "
                 "scenes; name another `out`"
@@ -134,12 +136,15 @@ class Search:
                 if self.recursive
                 and name not in stacks | products
                 and not name.startswith(".")
-                and (here / name).resolve() != self.out.resolve()
+                and not self._is_out(here / name)
             )
             named = {name for name in products.union(files) if self._matches(name)}
             for name in sorted(stacks | named):
                 if not name.startswith("."):
                     yield FoundScene(str(here / name), here.relative_to(root or folder))
+
+    def _is_out(self, path: Path) -> bool:
+        return path.resolve() == self.out.resolve()
 
     def _is_scene(self, folder: Path) -> bool:
         """Return whether a folder is one scene."""
