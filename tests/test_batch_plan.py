@@ -85,6 +85,22 @@ def test_a_folder_with_one_file_per_band_is_one_scene(tree):
     assert folder.name not in _found(tree, tree)
 
 
+def test_a_search_follows_links_to_folders_once(tree):
+    (tree / "deep" / "inside").mkdir(parents=True)
+    (tree / "deep" / "inside" / "g.tif").touch()
+    search = tree / "search"
+    for name in ("real/z.tif", "real/more/y.tif"):
+        (search / name).parent.mkdir(parents=True, exist_ok=True)
+        (search / name).touch()
+    links = {"a": search / "real", "deep": tree / "deep", "twice": tree / "deep/inside"}
+    links |= {"real/up": search, "out": tree / "out", "dangling": tree / "nowhere"}
+    for name, target in links.items():
+        (search / name).symlink_to(target, target_is_directory=True)
+    found = {"search/real/z.tif", "search/real/more/y.tif", "search/deep/inside/g.tif"}
+    assert _found(tree, search, recursive=True) == found
+    assert _found(tree, search) == set()
+
+
 def test_a_glob_leaves_the_folder_of_the_outputs_out(tree):
     everything = {"a.tif", "S2A_MSIL2A_X.SAFE", "sub/a.tif", "unnamed"}
     assert _found(tree, tree / "*") >= everything

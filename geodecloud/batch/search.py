@@ -126,8 +126,7 @@ class Search:
                 f"{folder}: is the folder of the outputs, which the next run would take for "
                 "scenes; name another `out`"
             )
-        for walked, folders, files in os.walk(folder):
-            here = Path(walked)
+        for here, folders, files in _walk(folder):
             stacks = {name for name in folders if self._is_stack(here / name)}
             products = {name for name in folders if is_product(here / name)}
             folders[:] = sorted(
@@ -162,6 +161,25 @@ class Search:
 def is_product(folder: Path) -> bool:
     """Return whether a folder is one scene: a Sentinel-2 product."""
     return folder.is_dir() and (folder.suffix.upper() == ".SAFE" or any(folder.glob(_METADATA)))
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each folder in a folder, its folders and its files, like :func:`os.walk`.
+
+    Links to folders are followed at the end, so that a folder that is also there itself, or a
+    link to a folder above, is not searched under another name.
+    """
+    seen: set[Path] = set()
+    waiting = [folder]
+    while waiting:
+        for walked, folders, files in os.walk(waiting.pop(0)):
+            here = Path(walked)
+            if here.resolve() in seen:
+                folders.clear()
+                continue
+            seen.add(here.resolve())
+            yield here, folders, files
+            waiting += [here / name for name in folders if (here / name).is_symlink()]
 
 
 def _fixed_part(pattern: Path) -> Path:
