@@ -1,6 +1,8 @@
 """A batch never replaces what it was not told to; workers here are this process."""
 
 import json
+import os
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -50,7 +52,10 @@ class Here:
         for path in job.outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
         settings = self.spec.settings.replace(**job.beside, overwrite=job.overwrite)
-        report = decloud_scene(job.source, job.output, identity, settings, model_name="m")
+        try:
+            report = decloud_scene(job.source, job.output, identity, settings, model_name="m")
+        except SceneError as error:
+            return [Done("here", Outcome(error=str(error)))]
         return [Done("here", Outcome(report.to_dict()))]
 
 
@@ -80,7 +85,7 @@ class Display:
 def batch(tmp_path):
     """A function that runs a batch of a folder; it returns the numbers done and skipped."""
 
-    def run(*names, out=tmp_path / "out", overwrite=False, naming=None, **options):
+    def run(*names, out=tmp_path / "out", overwrite=False, naming=None, failed=(), **options):
         crew = Crew(WorkerSpec(Settings(**options), ModelSpec()))
         search = Search(out, SCENES, recursive=True)
         request = Request(
@@ -91,13 +96,23 @@ def batch(tmp_path):
         )
         summary = Summary()
         run_batch(request, crew, nullcontext(Display()), summary)
-        assert not summary.failed
+        assert [line["source"]["path"] for line in summary.failed] == [*map(str, failed)]
         return len(summary.done), len(summary.skipped)
 
     (tmp_path / "in").mkdir()
     for name in "ab":
         write_scene(tmp_path / "in" / f"{name}.tif", noise((3, 70, 70)))
     return run
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes on Linux alone")
+def test_a_name_that_is_not_utf_8_fails_its_scene_alone(tmp_path, batch):
+    bad = tmp_path / "in" / os.fsdecode(b"bad\xe9.tif")
+    bad.write_bytes((tmp_path / "in" / "a.tif").read_bytes())
+    assert batch(failed=[bad]) == (2, 0)
+    assert batch(failed=[bad]) == (0, 2)
+    [line] = (tmp_path / "out" / NAME).read_text().splitlines()[-1:]
+    assert json.loads(line)["error"] == f"{bad}: its name is not UTF-8 text; rename the file"
 
 
 def contents(folder):

@@ -53,6 +53,8 @@ def open_raster(name: str | Path, label: str = "", kind: str = "raster") -> Any:
     try:
         with without_georeference_warning():
             dataset = rasterio.open(name)
+    except UnicodeEncodeError as error:  # GDAL takes names in UTF-8 alone
+        raise SceneError(f"{label or name}: its name is not UTF-8 text; rename the file") from error
     except (RasterioError, UnicodeDecodeError) as error:
         reason = str(error).removeprefix(f"{name}: ")
         raise SceneError(f"{label or name}: cannot be opened as a {kind} ({reason})") from error
