@@ -5,13 +5,15 @@ import dataclasses
 import json
 import pickle
 import typing
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import geodecloud
-from geodecloud import Settings, UsageError
+from geodecloud import Settings, UsageError, mask_file
 from geodecloud.cli.options import option_fields
 from geodecloud.data import cloud_kinds
 from geodecloud.qgis.plugin.options import CLOUDS, OPTIONS
@@ -121,6 +123,16 @@ def test_an_old_name_goes_on_working_with_a_warning(old, new):
     value = True if old == "keep_veil" else "COMPRESS=LZW"
     with pytest.warns(DeprecationWarning, match=f"`{old}` is now called `{new}`"):
         assert Settings(**{old: value}) == Settings(**{new: value})
+
+
+@pytest.mark.parametrize(
+    "call", [Settings, Settings().replace, partial(mask_file, "in.tif", "out.tif")]
+)
+def test_the_warning_of_an_old_name_points_at_the_caller(call):
+    """Python shows it in scripts alone."""
+    with pytest.warns(DeprecationWarning, match="keep_veil") as warned, suppress(UsageError):
+        call(keep_veil=True, other=1)
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_the_package_shows_all_that_a_user_needs_and_nothing_else():

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,6 +51,7 @@ __all__ = [
 ]
 
 _RENAMED = {"keep_veil": "keep_haze", "reference": "references", "co": "creation_options"}
+_LIBRARY = re.compile(r"geodecloud(?!\.cli\b)\b")  # the command line shows warnings of its own
 
 
 @dataclass(frozen=True, init=False)
@@ -99,8 +102,7 @@ class Settings:
         for given, value in options.items():
             name = _RENAMED.get(given, given)
             if name != given:
-                message = f"`{given}` is now called `{name}`"
-                warnings.warn(message, DeprecationWarning, stacklevel=3)
+                _deprecate(f"`{given}` is now called `{name}`")
             if name not in homes:
                 raise UsageError(f"`{given}` is not an option{_nearest(given, homes)}")
             by_part.setdefault(homes[name], {})[name] = value
@@ -149,6 +151,14 @@ def _fields() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
     for name, part in hints(Settings).items():
         for one in dataclasses.fields(part):
             yield name, one
+
+
+def _deprecate(message: str) -> None:
+    """Warn the nearest caller outside of the library: Python shows the warning to scripts alone."""
+    frame, level = inspect.currentframe(), 1
+    while frame and _LIBRARY.match(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, DeprecationWarning, stacklevel=level)
 
 
 def _nearest(name: str, known: Mapping[str, str]) -> str:
