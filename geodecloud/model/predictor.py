@@ -90,7 +90,7 @@ class Predictor:
         side_by_side = GRAINS if on_cuda else 1
         self.threads = (threads or available_threads()) if on_cpu else side_by_side
         self._pool = pool_of(self.threads)
-        self._halving = Lock()
+        self._halving, self._timing = Lock(), Lock()
         self._parts = 1  # of a grain, where a GPU has no memory for a whole one
         if on_cuda:
             free = torch.cuda.mem_get_info(self.device)[0]
@@ -188,7 +188,8 @@ class Predictor:
             patches = np.pad(patches, ((0, missing), (0, 0), (0, 0), (0, 0)))
             dark_object = np.pad(dark_object, ((0, missing), (0, 0)))
         output = self._run_in_parts(patches, dark_object, self._forward)[:count]
-        self.seconds += (time.perf_counter() - begun) / self.threads
+        with self._timing:
+            self.seconds += (time.perf_counter() - begun) / self.threads
         return output
 
     def _grain(self, window: int) -> int:
