@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geodecloud.batch.events import Done, Lost
+from geodecloud.batch.fingerprint import Fingerprint
 from geodecloud.batch.local import divide
 from geodecloud.batch.manifest import NAME, Manifest, configuration_of
 from geodecloud.batch.plan import Claims, Job, Naming
 from geodecloud.batch.scheduler import MAX_ATTEMPTS, Scheduler
-from geodecloud.batch.search import Fingerprint, FoundScene, Search, read_names
+from geodecloud.batch.search import FoundScene, Search, read_names
 from geodecloud.batch.watch import Watch
 from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, UsageError
@@ -167,7 +168,7 @@ def test_only_the_same_source_settings_and_model_are_done(tmp_path):
         assert not manifest.is_done(job, CONFIGURATION)
         manifest.add(job, {**CONFIGURATION, "status": "done"})
         assert not manifest.is_done(job, CONFIGURATION)  # its output is not there
-        job.output.touch()
+        job.output.write_text("made")
         assert manifest.is_done(job, CONFIGURATION)
     with Manifest(tmp_path) as again:
         assert again.is_done(job, CONFIGURATION)
@@ -188,7 +189,8 @@ def test_a_cut_or_garbled_manifest_is_survived(tmp_path, data):
     path.unlink(missing_ok=True)
     jobs = [_job(tmp_path, f"scene{i}ü") for i in range(3)]
     for job in jobs:
-        job.output.touch()
+        job.output.write_text("made")
+        os.utime(job.output, (1, 1))  # lines of the same length in each example
     with Manifest(tmp_path) as manifest:
         for job in jobs:
             manifest.add(job, {**CONFIGURATION, "status": "done"})

@@ -7,8 +7,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 
 from geodecloud.batch.events import Done
 from geodecloud.batch.folder import Request, run_batch
@@ -158,6 +160,99 @@ def test_a_changed_scene_or_a_missing_output_is_made_again(tmp_path, batch):
     assert batch(naming=naming) == (2, 0)
     assert read(tmp_path / "out" / "a_clear.tif").shape == (3, 71, 70)
     assert batch() == (0, 2)  # its picture is the same, and its provenance fits it
+
+
+def test_a_scene_is_made_again_when_what_is_read_with_it_changes(tmp_path, batch, caplog):
+    caplog.set_level("INFO")
+    source, inner, scene = (tmp_path / name for name in ("s.tif", "inner.vrt", "scene.vrt"))
+    write_scene(source, noise((3, 70, 70)))
+    for file, vrt in ((source, inner), (inner, scene)):
+        rasterio.shutil.copy(file, vrt, driver="VRT")
+    assert batch(scene) == (1, 0)
+    assert batch(scene) == (0, 1)
+    write_scene(source, noise((3, 70, 70), seed=1))
+    os.utime(source, (1, 1))  # older than the VRT
+    assert batch(scene) == (1, 0)
+    assert f"{scene}: is done again: {scene} has changed, or what is read with it" in caplog.text
+    np.testing.assert_array_equal(read(tmp_path / "out" / "scene_clear.tif"), read(source))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(source, "r+") as file:
+        before = source.stat()
+        file.write_mask(np.full((70, 70), 255, "uint8"))
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert source.with_suffix(".tif.msk").exists()
+    assert batch(scene) == (1, 0)
+    assert batch(scene) == (0, 1)
+
+
+def test_statistics_that_a_viewer_writes_beside_a_scene_do_not_change_it(tmp_path, batch):
+    batch()
+    beside = tmp_path / "in" / "a.tif.aux.xml"
+    beside.write_text(STATISTICS)
+    assert batch() == (0, 2)
+    beside.write_text(STATISTICS.replace("<MDI", '<MDI key="PRODUCT">S2</MDI><MDI'))
+    assert batch() == (1, 1)
+
+
+STATISTICS = """<PAMDataset>
+  <PAMRasterBand band="1">
+    <Histograms><HistItem><HistMin>1</HistMin></HistItem></Histograms>
+    <Metadata><MDI key="STATISTICS_MAXIMUM">3999</MDI></Metadata>
+  </PAMRasterBand>
+</PAMDataset>
+"""
+
+
+@pytest.mark.parametrize("kept", [0, 0.5, 0.9])
+def test_an_output_that_is_cut_short_is_made_again(tmp_path, batch, caplog, kept):
+    caplog.set_level("INFO")
+    batch()
+    output = tmp_path / "out" / "a_clear.tif"
+    whole = output.read_bytes()
+    output.write_bytes(whole[: int(kept * len(whole))])
+    assert batch() == (1, 1)
+    assert output.read_bytes() == whole
+    assert f"is done again: {output} is damaged" in caplog.text
+
+
+def test_outputs_that_are_copied_or_given_overviews_are_still_done(tmp_path, batch):
+    naming = Naming(provenance="{stem}_p.tif", preview="{stem}.png")
+    batch(naming=naming, stac=True)
+    out = tmp_path / "out"
+    for path in out.iterdir():
+        os.utime(path, (1, 1))
+    with rasterio.open(out / "a_clear.tif", "r+") as file:
+        file.build_overviews([2])
+    (out / "b_clear.json").write_text('{"edited": true}')
+    assert batch(naming=naming, stac=True) == (0, 2)
+
+
+def test_an_output_of_other_options_or_of_another_scene_is_not_taken_for_its_own(tmp_path, batch):
+    batch()
+    first, second = (tmp_path / "out" / f"{name}_clear.tif" for name in "ab")
+    decloud_scene(tmp_path / "in" / "a.tif", first, identity, Settings(overlap=32, overwrite=True))
+    theirs = first.read_bytes()
+    with pytest.raises(OutputError, match=r"a_clear\.tif: exists, and no batch made it; give"):
+        batch()
+    assert first.read_bytes() == theirs
+    assert batch(overwrite=True) == (1, 1)
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(OutputError, match=r"a_clear\.tif: exists, and no batch made it; give"):
+        batch()
+    assert batch(overwrite=True) == (1, 1)
+
+
+def test_what_an_older_version_has_done_is_done(tmp_path, batch):
+    batch()
+    manifest, output = tmp_path / "out" / NAME, tmp_path / "out" / "a_clear.tif"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        del line["source"]["beside"], line["files"]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "in" / "a.tif.msk").write_bytes((tmp_path / "in" / "a.tif").read_bytes())
+    assert batch() == (0, 2)
+    output.write_bytes(b"")
+    (tmp_path / "in" / "a.tif.msk").unlink()
+    assert batch() == (1, 1)
 
 
 def test_no_old_provenance_lies_beside_a_new_picture(tmp_path, batch):

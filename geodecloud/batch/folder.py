@@ -170,6 +170,9 @@ class Planner:
 
     def _undone(self, jobs: list[Job]) -> list[Job]:
         undone = [self._allowed(job) for job in jobs if not self._recorder.skip_if_done(job)]
+        for job in undone:
+            if change := self._manifest.change(job):
+                log.info("%s: is done again: %s", job.source, change)
         self._recorder.planned(len(undone))
         return undone
 

@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
+from geodecloud.batch.fingerprint import ANOTHER, Stamp, fault_of, fingerprint_of, stamp
 from geodecloud.batch.plan import BESIDE, Job
-from geodecloud.batch.search import FoundScene
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, warn
 from geodecloud.raster.dn import json_number
@@ -52,8 +52,8 @@ def _json(value: Any) -> Any:
     if isinstance(value, float):
         return json_number(value)
     if isinstance(value, Path):
-        fingerprint = FoundScene(str(value.absolute())).fingerprint()
-        facts = dataclasses.astuple(fingerprint) if fingerprint else ()
+        fingerprint = fingerprint_of(value.absolute())
+        facts = (fingerprint.size, fingerprint.mtime) if fingerprint else ()
         return [str(value.absolute()), *facts]
     return value
 
@@ -136,6 +136,9 @@ class Manifest:
             OutputError: the line cannot be written; on a full disk, say.
         """
         entry = self._identity(job) | entry
+        if entry["status"] == "done":
+            made = {self._relative(path): stamp(path) for path in job.outputs if path.exists()}
+            entry["files"] = made
         self._append(json.dumps(entry) + "\n")
         self._remember(entry)
         return entry
@@ -151,11 +154,26 @@ class Manifest:
         entry = self._entries.get(self._relative(job.output), {})
         identity = {name: value for name, value in self._identity(job).items() if value}
         wanted: Entry = {**identity, **configuration, "status": "done"}
-        return (
-            job.fingerprint is not None
-            and all(entry.get(name) == value for name, value in wanted.items())
-            and all(path.exists() for path in job.outputs)
-        )
+        del wanted["source"]
+        same = all(entry.get(name) == value for name, value in wanted.items())
+        return same and job.fingerprint is not None and not self.change(job)
+
+    def change(self, job: Job) -> str:
+        """Return in words what has changed since a job was done; empty: nothing, or it was not."""
+        entry = self._entries.get(self._relative(job.output), {})
+        if entry.get("status") != "done":
+            return ""
+        source = self._identity(job)["source"]
+        # Lines of older versions do not say what was beside the source.
+        if {"beside": source["beside"], **entry.get("source", {})} != source:
+            return f"{job.source} has changed, or what is read with it"
+        faults = ((path, self._fault(path, entry)) for path in job.outputs)
+        return next((f"{path} {fault}" for path, fault in faults if fault), "")
+
+    def _fault(self, path: Path, entry: Entry) -> str:
+        """Return in a word what has become of a file of a line, see :func:`fault_of`."""
+        made: Stamp | None = entry.get("files", {}).get(self._relative(path))
+        return fault_of(path, made)
 
     def made(self, path: Path) -> bool:
         """Return whether a run has written this file."""
@@ -166,8 +184,12 @@ class Manifest:
         return self._made.get(self._relative(job.output))
 
     def existing(self, entry: Entry) -> list[Path]:
-        """Return the files of a line that are still there."""
-        return [path for path in self._files_of(entry) if os.path.lexists(path)]
+        """Return the files of a line that are still there, and not replaced by others."""
+        return [
+            path
+            for path in self._files_of(entry)
+            if os.path.lexists(path) and self._fault(path, entry) != ANOTHER
+        ]
 
     def changes(self, job: Job, entry: Entry, configuration: Entry) -> list[str]:
         """Return in words how a job differs from the run of a line, apart from the source."""
@@ -212,6 +234,7 @@ class Manifest:
                 "path": job.source,
                 "size": fingerprint.size if fingerprint else None,
                 "mtime": fingerprint.mtime if fingerprint else None,
+                "beside": fingerprint.beside if fingerprint else None,
             },
             "output": self._relative(job.output),
             **{name: made.get(name) for name in BESIDE},

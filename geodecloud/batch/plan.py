@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from geodecloud.batch.search import Fingerprint, FoundScene
+from geodecloud.batch.fingerprint import Fingerprint
+from geodecloud.batch.search import FoundScene
 from geodecloud.errors import UsageError
 from geodecloud.raster.endings import find_wrong_ending
 

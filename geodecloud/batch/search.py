@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from geodecloud.batch.fingerprint import Fingerprint, fingerprint_of
 from geodecloud.errors import OutputError, SceneError, UsageError
 from geodecloud.raster.source import holds_bands
 from geodecloud.settings.parse import is_gdal_name
@@ -16,18 +17,6 @@ from geodecloud.settings.text import decode
 
 SCENES = ("*.tif", "*.tiff", "*.SAFE", "*.SAFE.zip", "S2*_MSIL*.zip")  # in a folder
 _METADATA = "MTD_MSIL*.xml"  # of a Sentinel-2 product, in its folder
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """The size and time of a source: if they are the same, its content is taken for the same.
-
-    size: bytes; of a folder, of all its files.
-    mtime: seconds since 1970 of the last change; of a folder, the latest of its files.
-    """
-
-    size: int
-    mtime: float
 
 
 @dataclass(frozen=True)
@@ -42,18 +31,8 @@ class FoundScene:
     subfolder: Path = Path()
 
     def fingerprint(self) -> Fingerprint | None:
-        """Return the size and time; None if there is no such file."""
-        try:
-            status = Path(self.name).stat()
-            if not Path(self.name).is_dir():
-                return Fingerprint(status.st_size, status.st_mtime)
-            files = [file.stat() for file in Path(self.name).rglob("*")]
-        except OSError:  # missing, or removed meanwhile
-            return None
-        return Fingerprint(
-            sum(file.st_size for file in files),
-            max(file.st_mtime for file in [status, *files]),
-        )
+        """Return the scene's fingerprint; None if there is no such file."""
+        return fingerprint_of(Path(self.name))
 
     @property
     def stem(self) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from geodecloud.batch.search import Fingerprint, FoundScene
+from geodecloud.batch.fingerprint import Fingerprint
+from geodecloud.batch.search import FoundScene
 
 
 @dataclass

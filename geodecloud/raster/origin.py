@@ -17,6 +17,11 @@ def tags_of_output(path: Path) -> dict[str, str]:
     return {name.removeprefix(TAG): tags[name] for name in tags if name.startswith(TAG)}
 
 
+def is_raster(path: Path) -> bool:
+    """Return whether a file can be opened as a raster."""
+    return bool(_stated(path)[1])
+
+
 def is_output(path: Path) -> bool:
     """Return whether a file is a restored scene, provenance, opacity or a cloud mask.
 

@@ -1,0 +1,103 @@
+"""Tell whether scenes and outputs are still the files that a run has read and made."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geodecloud.raster.origin import is_raster, tags_of_output
+from geodecloud.raster.unfinished import SIDECARS
+from geodecloud.raster.vrt_sources import files_read
+
+MISSING, DAMAGED, ANOTHER = "is missing", "is damaged", "is another file"  # what outputs may be
+_RASTERS = (".tif", ".tiff")
+# What viewers write into a scene's .aux.xml; it has no part in the pixels.
+_STATISTICS = re.compile(
+    r"<Histograms>.*?</Histograms>|<MDI key=.STATISTICS_\w+.>[^<]*</MDI>"
+    r"|</?(?:PAMDataset|PAMRasterBand|Metadata)\b[^>]*>|\s",
+    re.DOTALL,
+)
+
+Stamp = Sequence[int | float | str]  # of an output: size, time and a hash of its tags
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The size and time of a source: if they are the same, its content is taken for the same.
+
+    size: bytes; of a folder, of all its files.
+    mtime: seconds since 1970 of the last change; of a folder, the latest of its files.
+    beside: a hash of the sizes and times of what is read with a file: masks, metadata and
+        overviews beside it, and the sources of a VRT; empty: there are none.
+    """
+
+    size: int
+    mtime: float
+    beside: str = ""
+
+
+def fingerprint_of(path: Path) -> Fingerprint | None:
+    """Return the fingerprint of a file or folder; None if it is not there."""
+    try:
+        status = path.stat()
+        if not path.is_dir():
+            return Fingerprint(status.st_size, status.st_mtime, _beside(path))
+        files = [file.stat() for file in path.rglob("*")]
+    except OSError:  # missing, or removed meanwhile
+        return None
+    return Fingerprint(
+        sum(file.st_size for file in files),
+        max(file.st_mtime for file in [status, *files]),
+    )
+
+
+def _beside(path: Path) -> str:
+    # Other scenes need not be opened to know that they have no sources.
+    sources = files_read([path])[1:] if path.suffix.lower() == ".vrt" else []
+    sidecars = [f"{name}{suffix}" for name in (path, *sources) for suffix in SIDECARS]
+    facts = [
+        (str(file), file.stat().st_size, file.stat().st_mtime)
+        for file in map(Path, (*sources, *sidecars))
+        if file.is_file() and not _holds_statistics_alone(file)
+    ]
+    return _hash(facts) if facts else ""
+
+
+def _holds_statistics_alone(file: Path) -> bool:
+    if not file.name.endswith(".aux.xml"):
+        return False
+    return not _STATISTICS.sub("", file.read_text("utf-8", errors="replace"))
+
+
+def _hash(facts: Iterable[object]) -> str:
+    return hashlib.sha256(repr(sorted(facts)).encode()).hexdigest()[:16]  # type: ignore[type-var]
+
+
+def stamp(path: Path) -> Stamp:
+    """Return the stamp of an output that is there, by which :func:`fault_of` knows it again."""
+    tags = tags_of_output(path) if path.suffix.lower() in _RASTERS else {}
+    status = path.stat()  # after opening: a network disk may not know of the new file before
+    return [status.st_size, status.st_mtime, _hash(tags.items())]
+
+
+def fault_of(path: Path, made: Stamp | None) -> str:
+    """Return in a word what has become of an output; empty if it is still what was made.
+
+    A copy counts as well, and so does what has grown, by overviews for example. Outputs other than
+    rasters may be edited.
+
+    Args:
+        made: its stamp; None: not known.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return MISSING
+    if not status.st_size:
+        return DAMAGED
+    if not made or [status.st_size, status.st_mtime] == [*made[:2]] or made[2] == _hash(()):
+        return ""
+    if stamp(path)[2] != made[2]:
+        return ANOTHER if is_raster(path) else DAMAGED
+    return DAMAGED if status.st_size < int(made[0]) else ""
