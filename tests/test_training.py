@@ -103,6 +103,15 @@ def test_pixels_without_cloud_or_ground_count_least():
     assert losses[1] > 4 * losses[2] > 0
 
 
+def test_a_batch_without_weight_teaches_nothing():
+    restored = torch.rand(2, 3, 8, 8, requires_grad=True)
+    plan = LossWeights(without_cloud=0)
+    loss = restoration_loss(restored, torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8), plan)
+    (gradient,) = torch.autograd.grad(loss, restored)
+    assert loss == 0
+    assert not gradient.any()
+
+
 def test_the_opacity_is_best_where_it_is_true():
     opacity = torch.rand(2, 1, 8, 8)
     assert pinball(opacity, opacity, 0.35) == 0

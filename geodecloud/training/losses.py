@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from geodecloud.training.two_level.recipe import Losses
 
 _CLEAR = 0.01  # opacity or shadow below which there is none
+_TINY = 1e-12  # avoids a division by 0
 
 bce = nn.BCEWithLogitsLoss()
 
@@ -34,14 +35,14 @@ def restoration_loss(
             from ``under_opaque`` to 1, by their opacity.
 
     Returns:
-        The weighted mean, a scalar in model range.
+        The weighted mean, a scalar in model range; 0 where no pixel has a weight.
     """
     weight = 1 - (1 - plan.under_opaque) * opacity
     clear = opacity < _CLEAR
     if shadow is not None:
         clear = clear & (shadow < _CLEAR)
     weight = torch.where(clear, plan.without_cloud, weight)
-    loss: Tensor = (weight * (restored - target).abs()).mean() / weight.mean()
+    loss: Tensor = (weight * (restored - target).abs()).mean() / weight.mean().clamp_min(_TINY)
     return loss
 
 
