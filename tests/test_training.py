@@ -191,6 +191,15 @@ def test_a_run_that_was_cut_is_the_same_run(tmp_path, name):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_damaged_lines_of_a_log_are_left_out(tmp_path):
+    path = tmp_path / "losses.jsonl"
+    damaged = (b"\0" * 40, b"[1]", b"7", b'{"loss": 1}', b'{"step": null}', b'{"step": 2', b"\xff")
+    path.write_bytes(b"\n".join((b'{"step": 1}', *damaged, b'{"step": 3}\n')))
+    log = json_lines.JsonLines(path, 3)
+    assert log.read() == [{"step": 1}, {"step": 3}]
+    assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
+
+
 def test_a_damaged_state_is_named(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"PK no")
     with pytest.raises(GeodecloudError, match=r"last\.pt: damaged"):
