@@ -10,7 +10,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from geodecloud.data.two_level.built import draw_roofs
-from geodecloud.data.two_level.clear_scenes import load_clear_scenes
+from geodecloud.data.two_level.clear_scenes import _hide, load_clear_scenes
 from geodecloud.data.two_level.cloud_fields import load_cloud_fields
 from geodecloud.data.two_level.coast import draw_coast
 from geodecloud.data.two_level.draw import Draw
@@ -291,6 +291,20 @@ def test_clear_scenes_are_read_as_restoring_reads_them(tmp_path: Path):
     write_scene(tmp_path / "below" / "a_mask.tif", hidden | 1, transform=place)
     with pytest.raises(DataError, match="below: no window of 64x64 clear pixels in its 1 scenes"):
         load_clear_scenes(tmp_path / "below", reading)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 5, 7, 8, 11, 13, 14, 20])
+def test_a_pixel_is_hidden_by_any_cell_that_it_touches(cells):
+    length = 7
+    for cell in range(cells):
+        hidden = np.zeros((cells, 2), bool)
+        hidden[cell, 1] = True
+        clear = np.ones((length, 4), bool)
+        _hide(clear, hidden)
+        for pixel in range(length):
+            # Both intervals times cells * length, so that the comparison is exact.
+            apart = (pixel + 1) * cells <= cell * length or (cell + 1) * length <= pixel * cells
+            assert clear[pixel].tolist() == [True, True, apart, apart]
 
 
 def test_a_bad_clear_scene_is_named_or_left_out(tmp_path: Path):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from geodecloud.raster.grid import Grid, extents_match
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.validity import is_doubtful
 from geodecloud.settings import Reading
+
+Index = TypeVar("Index", int, NDArray[np.int64])
 
 _MASK_FOLDERS = ("aux", "masks")
 # Ends of a mask's name: NAME_SCL, NAME_SCL_20m, NAME_mask, NAME_cloud_mask, or these alone.
@@ -153,6 +155,16 @@ def read_hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
 def _touched(hidden: NDArray[np.bool_], top: int, left: int, shape: tuple[int, int]) -> bool:
     """Return whether a hidden pixel of the mask lies on the tile, if only in part."""
     (rows, columns), (height, width) = hidden.shape, shape
-    first, last = top * rows // height, -(-(top + TILE) * rows // height)
-    start, end = left * columns // width, -(-(left + TILE) * columns // width)
+    first, last = touched_cells(top, top + TILE, rows, height)
+    start, end = touched_cells(left, left + TILE, columns, width)
     return bool(hidden[first:last, start:end].any())
+
+
+def touched_cells(start: Index, stop: Index, cells: int, length: int) -> tuple[Index, Index]:
+    """Return the cells of a mask that pixels touch, if only in part: the first and the end.
+
+    Args:
+        start, stop: the first pixel and the end, or many of both: int64 (N,).
+        cells, length: of mask and scene along the same side.
+    """
+    return start * cells // length, -(-stop * cells // length)

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.data.scene_tiles import Mask, masks_of, read_hidden, scenes_and_masks
+from geodecloud.data.scene_tiles import (
+    Mask,
+    masks_of,
+    read_hidden,
+    scenes_and_masks,
+    touched_cells,
+)
 from geodecloud.data.tiles import BadFiles, OnBad
 from geodecloud.data.two_level.land import UNIT, WINDOW, cut_scene
 from geodecloud.errors import DataError
@@ -107,17 +113,20 @@ def _hide(clear: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> None:
 
     Args:
         clear: bool (rows, columns), changed in place.
-        hidden: bool, on the mask's own grid. A pixel with several cells is hidden by any of them.
+        hidden: bool, on the mask's own grid. A pixel is hidden by any cell that it touches.
     """
-    down, across = (
-        np.arange(length) * cells // length
-        for length, cells in zip(clear.shape, hidden.shape, strict=True)
-    )
-    if hidden.shape[0] > clear.shape[0]:
-        hidden = np.logical_or.reduceat(np.logical_or.reduceat(hidden, down), across, axis=1)
-    else:
-        hidden = hidden[down[:, None], across[None]]
-    clear &= ~hidden
+    rows, columns = clear.shape
+    clear &= ~_any_touched(_any_touched(hidden, rows).T, columns).T
+
+
+def _any_touched(hidden: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    """Return whether each of ``length`` pixels touches a hidden cell along the first axis."""
+    pixels = np.arange(length)
+    first, end = touched_cells(pixels, pixels + 1, len(hidden), length)
+    found = hidden[first]
+    for cell in range(1, (end - first).max()):
+        found |= hidden[np.minimum(first + cell, end - 1)]
+    return found
 
 
 def _cut(
