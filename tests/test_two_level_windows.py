@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from PIL import Image
 from rasterio.transform import from_origin
@@ -37,6 +38,7 @@ from geodecloud.data.two_level.sensor import SensorPlan, draw_sensor, expose
 from geodecloud.data.two_level.sky import SkyPlan, draw_sky
 from geodecloud.data.two_level.synthesis import Batch, SynthesisPlan, make_batch, model_input
 from geodecloud.errors import DataError, DataWarning, SceneError
+from geodecloud.raster.descriptions import CLOUD_MASK, OPACITY
 from geodecloud.settings import Reading
 from tests.conftest import SAMPLES, write_scene
 
@@ -349,6 +351,45 @@ def test_every_form_of_a_field_says_the_same(tmp_path: Path):
 def test_a_raster_that_is_no_field_is_refused(tmp_path: Path, dn):
     write_scene(tmp_path / "a.tif", dn)
     with pytest.raises(DataError, match=r"a\.tif: .*give 8 bits, or floats from 0 to 1"):
+        load_cloud_fields(tmp_path)
+
+
+@pytest.mark.parametrize(("nodata", "light"), [(-9999, np.float32(0.8)), (255, np.uint8(204))])
+def test_declared_nodata_of_a_field_is_no_cloud(tmp_path: Path, nodata, light):
+    field = np.full((1, SIDE, SIDE), light)
+    field[:, :200] = nodata
+    write_scene(tmp_path / "a.tif", field, nodata=nodata)
+    (found,) = load_cloud_fields(tmp_path)
+    assert not found[:200].any()
+    assert (found[200:] == 204).all()
+
+
+RNG = np.random.default_rng(1)
+
+
+@pytest.mark.parametrize(
+    ("dn", "descriptions", "message"),
+    [
+        (RNG.integers(0, 256, (3, SIDE, SIDE), np.uint8), (), "its bands differ; give a grey"),
+        (RNG.integers(0, 101, (2, SIDE, SIDE), np.uint8), OPACITY, "holds opacity, not the light"),
+        (RNG.integers(0, 4, (1, SIDE, SIDE), np.uint8), (CLOUD_MASK,), "holds a cloud mask, not"),
+        (RNG.integers(0, 12, (1, SIDE, SIDE), np.uint8), (), "no cloud in it, its values reach 11"),
+        (np.zeros((1, SIDE, SIDE), np.float32), (), "no cloud in it, its values reach 0 of 255"),
+        (RNG.uniform(-1, 1, (1, SIDE, SIDE)), (), ".* values from -.* give 8 bits, or floats"),
+    ],
+)
+def test_what_is_no_light_of_cloud_is_refused(tmp_path: Path, dn, descriptions, message):
+    write_scene(tmp_path / "a.tif", dn)
+    with rasterio.open(tmp_path / "a.tif", "r+") as raster:
+        for band, text in enumerate(descriptions, 1):
+            raster.set_band_description(band, text)
+    with pytest.raises(DataError, match=rf"a\.tif: {message}"):
+        load_cloud_fields(tmp_path)
+
+
+def test_a_photo_is_no_field(tmp_path: Path):
+    Image.fromarray(RNG.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: its bands differ; give a grey picture"):
         load_cloud_fields(tmp_path)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geodecloud.data.two_level.cloud_fields import CLOUD
 from geodecloud.data.two_level.field_bank import SIDE
 from geodecloud.errors import DataError, OutputError, SceneError
 from geodecloud.radiometry import MODEL_WHITE, Radiometry
@@ -34,7 +35,7 @@ _WHITE = 0.7 / MODEL_WHITE  # light of opaque cloud in model range: reflectance 
 _DARK = np.array((0.35, 0.45, 0.55), np.float32)[:, None, None]
 _DARK_FRACTION = 0.95  # least fraction of a piece's pixels that are valid, and that are dark
 _RESIDUE = 0.016  # a field below it is a change of the ground; from twice as much on, cloud
-_CLOUD, _CLOUD_FRACTION = 0.05, 0.01  # field of cloud, and its least fraction of a piece's pixels
+_CLOUD_FRACTION = 0.01  # least fraction of a piece's pixels that have cloud
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def cut_pieces(
             reason = "with nodata"
         elif dark[piece].mean() < _DARK_FRACTION:
             reason = "over bright ground"
-        elif (field[piece] > _CLOUD).mean() < _CLOUD_FRACTION:
+        elif (field[piece] > CLOUD).mean() < _CLOUD_FRACTION:
             reason = "without cloud"
         else:
             yield Piece(0, left, np.rint(field[piece] * 255).astype(np.uint8))
