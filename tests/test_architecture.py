@@ -27,7 +27,7 @@ ROOMS = {
     "model": f"{BELOW_RASTER} restore.windows restore.filters restore.memory raster.atomic",
     "data": f"{BELOW_RASTER} raster model.config model.inputs",
     "training": f"{BELOW_RASTER} model data evaluation.metrics evaluation.tables "
-    "raster.atomic raster.signals",
+    "raster.atomic raster.unfinished raster.signals",
     "evaluation": f"{BELOW_DECLOUD} decloud masking model data",
     "qgis.profiles": "errors version raster.atomic qgis.plugin",
     "qgis.plugin": "",  # runs in QGIS's own Python, without the package

@@ -17,6 +17,8 @@ from geodecloud.model import checkpoint
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.model_file import read_info
+from geodecloud.raster.unfinished import Unfinished
+from geodecloud.settings import Monitoring
 from geodecloud.training import json_lines
 from geodecloud.training import step as steps
 from geodecloud.training import trainer as loop
@@ -28,7 +30,7 @@ from geodecloud.training.losses import pinball, restoration_loss
 from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
 from geodecloud.training.trainer import train
-from geodecloud.training.validate import validate
+from geodecloud.training.validate import TileJudge, validate
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -218,6 +220,15 @@ def test_a_state_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path, mo
     with pytest.raises(OutputError, match=r"last\.pt: cannot be written .*No space left"):
         Run(TINY, ALONE).save(tmp_path / "last.pt")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path):
+    for folder in (tmp_path, tmp_path / "models", tmp_path / "figures"):
+        folder.mkdir(exist_ok=True)
+        Unfinished(folder, "0" * 16).create().write_bytes(b"half a state")
+    run = Run(TINY, ALONE)
+    writing.RunWriter(tmp_path, {}, run, TileJudge(run, _data()), Monitoring())
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from geodecloud.errors import DataWarning, OutputError, warn
 from geodecloud.evaluation.tables import json_scores
 from geodecloud.model.checkpoint import save_generator
 from geodecloud.raster.atomic import atomic_write
+from geodecloud.raster.unfinished import sweep
 from geodecloud.settings import Monitoring
 from geodecloud.training.json_lines import JsonLines
 from geodecloud.training.judge import Judge
@@ -59,8 +60,9 @@ class RunWriter:
             if (strength := run.started_from.get("strength")) is not None:
                 self.about = {"strength": strength, **self.about}
         self.out, self.run, self.judge = out, run, judge
-        for folder in ("figures", "models"):
-            (out / folder).mkdir(parents=True, exist_ok=True)
+        for folder in (out, out / "figures", out / "models"):
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)  # what a killed run was writing
         self._log_every = monitoring.log_every
         self._losses = JsonLines(out / "losses.jsonl", run.step)
         self._metrics = JsonLines(out / "metrics.jsonl", run.step)
