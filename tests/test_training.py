@@ -84,6 +84,16 @@ def test_a_wide_generator_overfits_four_tiles():
     assert losses[-1] < 0.25 * losses[0]
 
 
+def test_another_run_begins_with_the_networks_of_a_state(tmp_path):
+    first, second = Run(TINY, ALONE), Run(TINY, ALONE)
+    with torch.no_grad():
+        first.average.head.bias.fill_(3.0)
+    first.save(tmp_path / "last.pt")
+    second.start_from(tmp_path / "last.pt")
+    assert (second.average.head.bias == 3).all()
+    assert second.started_from["state"] == "last.pt"
+
+
 def test_the_loss_is_least_for_the_truth():
     target, opacity = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
     plan = LossWeights()

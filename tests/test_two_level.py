@@ -332,6 +332,68 @@ def test_the_networks_of_a_state_may_begin_another_run(library, tmp_path):
             other.start_from(tmp_path / "bad.pt")
 
 
+class Unsafe:
+    def __reduce__(self):
+        return print, ("run on loading",)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"step": None},
+        {"step": "3"},
+        {"config": [1]},
+        {"config": {}},
+        {"config": {"generator": 7, "discriminator": {}}},
+        {"started_from": "a model"},
+        {"average": None},
+        {"generator": {"weight": 1}},
+        {"discriminator": Unsafe()},
+        None,
+    ],
+)
+def test_a_damaged_state_is_one_line(tmp_path, damage):
+    path, run = tmp_path / "last.pt", Run(SMALL, ALONE)
+    run.save(path)
+    state = torch.load(path, weights_only=True)
+    torch.save([1] if damage is None else state | damage, path)
+    with pytest.raises(
+        GeodecloudError, match=r"last\.pt: .*(start a new run in|use) another `out`$"
+    ):
+        run.load(path)
+    with pytest.raises(ModelError, match=r"not the state of a run; give another `start`$"):
+        run.start_from(path)
+    with pytest.raises(ModelError, match=r"no\.pt: no such file; give the state of a run"):
+        run.start_from(tmp_path / "no.pt")
+
+
+def test_a_state_of_other_shapes_names_them(tmp_path):
+    Run(SMALL, ALONE).save(tmp_path / "last.pt")
+    plans = {
+        "generator": dataclasses.replace(SMALL.generator, width=6),
+        "discriminator": DiscriminatorPlan(blocks=(1,), widths=(16,)),
+    }
+    for name, text in zip(
+        plans, (r"\(width 4, here 6\)", r"\(widths \(8,\), here \(16,\)\)"), strict=True
+    ):
+        other = Run(dataclasses.replace(SMALL, **{name: plans[name]}), ALONE)
+        with pytest.raises(ModelError, match=rf"last\.pt: its networks have other shapes {text}; "):
+            other.start_from(tmp_path / "last.pt")
+
+
+def test_a_run_from_a_state_keeps_widths_and_strength_of_its_model(tmp_path, sources):
+    plan = dataclasses.replace(SMALL.generator, width=2)
+    save_generator(UNet(plan), tmp_path / "m.safetensors", {"strength": 1.1})
+    before = Run(dataclasses.replace(SMALL, generator=plan), ALONE)
+    before.start_from(tmp_path / "m.safetensors")
+    before.save(tmp_path / "last.pt")
+    made = train(
+        SMALL.with_schedule(steps=1), sources, tmp_path / "run", start=tmp_path / "last.pt"
+    )
+    assert read_info(made).plan == plan
+    assert read_info(made).strength == (1.1, 1.1, 1.1)
+
+
 def test_statistics_beyond_half_precision_are_kept(tmp_path: Path):
     generator = UNet(SMALL.generator)
     generator.bottom.layers[1].running_var.fill_(1e6)

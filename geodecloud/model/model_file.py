@@ -60,7 +60,7 @@ def read_info(path: Path) -> ModelInfo:
     try:
         metadata = json.loads(text or "")
         ours = metadata["kind"] == KIND
-        plan = _plan_of(metadata)
+        plan = plan_of(metadata)
         strength = _strength_of(metadata.get("strength", 1.0))
         ours = ours and all(0 < factor <= _MAX_STRENGTH for factor in strength)
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
@@ -79,8 +79,8 @@ def _strength_of(value: Any) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def _plan_of(metadata: dict[str, Any]) -> GeneratorPlan:
-    """Return the generator's plan from the metadata of any version.
+def plan_of(metadata: dict[str, Any]) -> GeneratorPlan:
+    """Return the generator's plan from the metadata, or a run's configuration, of any version.
 
     The first models had no dark object; later ones called it ``darkest``.
     """

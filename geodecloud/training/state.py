@@ -6,16 +6,17 @@ import math
 import struct
 from pathlib import Path
 from pickle import PickleError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
-from geodecloud.errors import GeodecloudError, OutputError
+from geodecloud.errors import ConfigError, GeodecloudError, ModelError, OutputError
 from geodecloud.model.checkpoint import load_generator
-from geodecloud.model.config import GeneratorPlan
+from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, build
+from geodecloud.model.model_file import plan_of
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object_input
 from geodecloud.raster.atomic import atomic_write
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from geodecloud.training.two_level.recipe import Recipe, Schedule
 
 _FACTS = ("step", "best", "data", "started_from")  # attributes that are saved beside the networks
+_NO_START = "damaged, or not the state of a run; give another `start`"
+_NO_RESUME = "damaged, or of another version of geodecloud; start a new run in another `out`"
 # Errors of torch.load and load_state_dict for a file that is damaged or of other networks.
 DAMAGED = (
     OSError,
@@ -55,7 +58,8 @@ class State:
         average: the generator's weights, averaged over the steps.
         synchronised: generator and discriminator, with gradients averaged over the processes.
         best: the highest ``psnr_restored`` so far, dB.
-        started_from: metadata of the model that the run tunes; None: random weights.
+        started_from: metadata of the model, or name and steps of the state, that the run began
+            with; None: random weights.
     """
 
     generator: UNet
@@ -103,9 +107,42 @@ class State:
         """The current learning rate of the generator."""
         return float(self.generator_optimizer.param_groups[0]["lr"])
 
-    def start_from(self, model: Path) -> None:
-        """Start from the weights of a model file."""
+    def start_from(self, path: Path) -> None:
+        """Start from a model file, or from the networks of another run's state (``.pt``).
+
+        Raises:
+            GeodecloudError: its networks have another shape than the configuration's.
+            ModelError: the file cannot be read.
+        """
+        start = self._start_from_state if path.suffix == ".pt" else self._start_from_model
+        self.started_from = start(path)
+
+    def _start_from_model(self, path: Path) -> dict[str, Any]:
+        """Start from the weights of a model file, and return its metadata."""
         raise NotImplementedError
+
+    def _start_from_state(self, path: Path) -> dict[str, Any]:
+        """Start from the networks of a saved state, with new optimizers; return its origin."""
+        state, generator, discriminator = read_networks(path, self.processes.device)
+        texts = (
+            shape_differences(generator, self.config.generator),
+            shape_differences(discriminator, self.config.discriminator),
+        )
+        if differences := ", ".join(filter(None, texts)):
+            raise ModelError(
+                f"{path}: its networks have other shapes ({differences}); give these in the "
+                "recipe, or start from last.safetensors beside it"
+            )
+        try:
+            for name in ("generator", "average", "discriminator"):
+                getattr(self, name).load_state_dict(state[name])
+        except DAMAGED as error:
+            raise ModelError(f"{path}: {_NO_START}") from error
+        origin = {"state": path.name, "steps": state["step"]}
+        before = state["started_from"] or {}
+        if "strength" in before:  # of the model that the other run has started from
+            origin["strength"] = before["strength"]
+        return origin
 
     def parts(self) -> dict[str, Any]:
         """Return networks, optimizers and schedules by name."""
@@ -133,17 +170,13 @@ class State:
             GeodecloudError: the file is damaged, or of another version, another configuration or
                 other data.
         """
-        try:
-            state = torch.load(path, map_location=self.processes.device, weights_only=True)
-            config, data = state["config"], state["data"]
-        except DAMAGED as error:
-            raise GeodecloudError(f"{path}: damaged; start a new run in another `out`") from error
-        if differences := _differences(config, self.config.to_dict()):
+        state = read_state(path, self.processes.device, _NO_RESUME)
+        if differences := _differences(state["config"], self.config.to_dict()):
             text = ", ".join(differences)
             raise GeodecloudError(
                 f"{path}: started with another configuration ({text}); use another `out`"
             )
-        if data != self.data:
+        if state["data"] != self.data:
             raise GeodecloudError(f"{path}: started with other training data; use another `out`")
         try:
             for name in _FACTS:
@@ -151,10 +184,7 @@ class State:
             for name, part in self.parts().items():
                 part.load_state_dict(state[name])
         except DAMAGED as error:
-            raise GeodecloudError(
-                f"{path}: damaged, or of another version of geodecloud; start a new run in another "
-                "`out`"
-            ) from error
+            raise ModelError(f"{path}: {_NO_RESUME}") from error
 
 
 class Run(State):
@@ -205,29 +235,66 @@ class Run(State):
         ramp = min(past / plan.adversarial_ramp, 1.0) if plan.adversarial_ramp else 1.0
         return self.config.losses.adversarial * ramp
 
-    def start_from(self, model: Path) -> None:
-        """Start from the weights of a model file.
-
-        Raises:
-            GeodecloudError: the model's generator has another shape than the configuration's.
-            ModelError: the file cannot be read.
-        """
-        generator, info = load_generator(model)
+    def _start_from_model(self, path: Path) -> dict[str, Any]:
+        generator, info = load_generator(path)
         plan = self.config.generator
         if plan.dark_object and not info.plan.dark_object:
             generator = with_dark_object_input(generator)
         if generator.plan != plan:
             text = shape_differences(generator.plan, plan)
             raise GeodecloudError(
-                f"{model}: its generator has another shape ({text}); give its shape in [generator]"
+                f"{path}: its generator has another shape ({text}); give its shape in [generator]"
             )
         self.generator.load_state_dict(generator.state_dict())
         self.average.load_state_dict(generator.state_dict())
-        self.started_from = info.metadata
+        return info.metadata
 
 
-def shape_differences(theirs: GeneratorPlan, ours: GeneratorPlan) -> str:
-    """Return the values of a model's generator that differ from the configuration's, as text."""
+def read_state(path: Path, device: torch.device, problem: str) -> dict[str, Any]:
+    """Read the saved state of a run.
+
+    Args:
+        device: to put tensors on.
+        problem: of a file that is damaged or no state, for the message; ends with the remedy.
+
+    Raises:
+        ModelError: the file is missing, damaged or not the state of a run.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; give the state of a run, like last.pt")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        origin = {} if state["started_from"] is None else state["started_from"]
+        dicts = isinstance(state["config"], dict) and isinstance(origin, dict)
+        whole = dicts and isinstance(state["step"], int) and isinstance(state["data"], str)
+    except DAMAGED as error:  # its text is left out: torch advises to load the file unsafely
+        raise ModelError(f"{path}: {problem}") from error
+    if not whole:
+        raise ModelError(f"{path}: {problem}")
+    return state
+
+
+def read_networks(
+    path: Path, device: torch.device
+) -> tuple[dict[str, Any], GeneratorPlan, DiscriminatorPlan]:
+    """Read a state to start from, and the shapes of its networks.
+
+    Raises:
+        ModelError: the file is missing, damaged or not the state of a run.
+    """
+    state = read_state(path, device, _NO_START)
+    config = state["config"]
+    try:
+        return state, plan_of(config), build(DiscriminatorPlan, config["discriminator"])
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise ModelError(f"{path}: {_NO_START}") from error
+
+
+Plan = TypeVar("Plan", GeneratorPlan, DiscriminatorPlan)
+
+
+def shape_differences(theirs: Plan, ours: Plan) -> str:
+    """Return the values of a network that differ from the configuration's, as text."""
     return ", ".join(_differences(dataclasses.asdict(theirs), dataclasses.asdict(ours)))
 
 

@@ -39,7 +39,7 @@ def train(
         config: of the run.
         data: tiles to train and to validate on.
         out: a folder, made if it does not exist.
-        start: a model file to start from; None: random weights.
+        start: a model file, or the state (``.pt``) of a run, to start from; None: random weights.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
         monitoring: how the run shows and logs its progress.
@@ -47,7 +47,7 @@ def train(
     Raises:
         DataError: there are too few tiles, processes disagree, or a loss is not finite.
         GeodecloudError: ``out`` holds a run and ``resume`` is false, or it holds a run of another
-            configuration or of other tiles; or the generator of ``start`` has another shape.
+            configuration or of other tiles; or the networks of ``start`` have another shape.
         ModelError: ``start`` cannot be read.
         OutputError: a file cannot be written.
         UsageError: the device is not available, or TensorBoard is not installed.

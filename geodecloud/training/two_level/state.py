@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet
 from geodecloud.training.distributed import Processes
-from geodecloud.training.state import DAMAGED, State
+from geodecloud.training.state import State
 from geodecloud.training.two_level.narrow import is_narrower, narrowed
 from geodecloud.training.two_level.recipe import Recipe, Schedule
 from geodecloud.training.two_level.widen import with_new_channels
@@ -74,39 +75,18 @@ class Run(State):
             for group in optimizer.param_groups:
                 group["lr"] = full * rate * group.get("times", 1.0)
 
-    def start_from(self, model: Path) -> None:
-        """Start from the generator of a model file, or from the networks of a state (``.pt``).
-
-        Raises:
-            ModelError: the file cannot be read, or its networks do not fit the recipe's.
-        """
-        if model.suffix == ".pt":
-            self._start_from_state(model)
-            return
-        generator, info = load_generator(model)
+    def _start_from_model(self, path: Path) -> dict[str, Any]:
+        generator, info = load_generator(path)
         plan = self.config.generator
         try:
             if is_narrower(plan, generator.plan):
                 generator = narrowed(generator, plan, self._windows())
             weights = with_new_channels(generator, plan).state_dict()
         except ModelError as error:
-            raise ModelError(f"{model}: {error}") from error
+            raise ModelError(f"{path}: {error}") from error
         self.generator.load_state_dict(weights)
         self.average.load_state_dict(weights)
-        self.started_from = info.metadata
-
-    def _start_from_state(self, path: Path) -> None:
-        """Start from generator, average and discriminator of a saved state, with new optimizers."""
-        try:
-            state = torch.load(path, map_location=self.processes.device, weights_only=True)
-            for name in ("generator", "average", "discriminator"):
-                getattr(self, name).load_state_dict(state[name])
-        except DAMAGED as error:
-            reason = str(error).split("\n")[0] or type(error).__name__
-            raise ModelError(
-                f"{path}: damaged, or not the state of a run with these networks ({reason})"
-            ) from error
-        self.started_from = {"state": path.name, "steps": state["step"]}
+        return info.metadata
 
 
 def rate_at(step: int, plan: Schedule) -> float:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from geodecloud.data.two_level.draw import Draw
@@ -16,6 +17,7 @@ from geodecloud.model.model_file import read_info
 from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loop import begin, check_run, take_steps
+from geodecloud.training.state import read_networks
 from geodecloud.training.two_level.keep import Teacher
 from geodecloud.training.two_level.library import Library, WindowSources
 from geodecloud.training.two_level.narrow import is_narrower
@@ -48,7 +50,7 @@ def train(
         sources: files to train on.
         out: a folder, made if it does not exist.
         start: a model file, or the state (``.pt``) of a run, to start from; None: random weights.
-            A run from a model narrower than the recipe's keeps the widths of the model.
+            A run from a generator narrower than the recipe's keeps its widths.
         resume: resume from ``out/last.pt`` if it exists.
         device: to train on; "auto" is a GPU if there is one.
         monitoring: how the run shows and logs its progress.
@@ -64,18 +66,17 @@ def train(
             the answers of a model and ``start`` is missing or is not a model file.
     """
     check_run(out, monitoring, resume=resume)
-    of_state = start is not None and start.suffix == ".pt"
     if recipe.schedule.keep and not start:
         raise UsageError(
             "`start` is missing: give the model whose answers are kept, or set keep = false in "
             "[schedule]"
         )
-    if recipe.schedule.keep and of_state:
+    if recipe.schedule.keep and start and start.suffix == ".pt":
         raise UsageError(
             f"{start}: is the state of a run: give a model file, whose answers can be kept, or set "
             "keep = false in [schedule]"
         )
-    if start and not of_state:
+    if start:
         recipe = _as_narrow_as(start, recipe)
     with joined_processes(device) as processes:
         recipe = _settled(recipe, processes)
@@ -106,9 +107,12 @@ def train_run(
     take_steps(run, _losses(run, library, teacher), is_due, writer, monitoring)
 
 
-def _as_narrow_as(model: Path, recipe: Recipe) -> Recipe:
-    """Return the recipe with the model's widths, if these are smaller: no run adds channels."""
-    plan = read_info(model).plan
+def _as_narrow_as(start: Path, recipe: Recipe) -> Recipe:
+    """Return the recipe with the start's widths, if these are smaller: no run adds channels."""
+    if start.suffix == ".pt":
+        _, plan, _ = read_networks(start, torch.device("cpu"))
+    else:
+        plan = read_info(start).plan
     return replace(recipe, generator=plan) if is_narrower(plan, recipe.generator) else recipe
 
 
