@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
@@ -24,6 +25,7 @@ from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.model.model_file import read_info
 from geodecloud.model.unet import UNet
 from geodecloud.training.distributed import Processes, joined_processes
+from geodecloud.training.loop import begin
 from geodecloud.training.losses import pinball
 from geodecloud.training.two_level import library as reading
 from geodecloud.training.two_level import recipe as recipes
@@ -325,7 +327,8 @@ def test_the_networks_of_a_state_may_begin_another_run(library, tmp_path):
     assert torch.equal(weights(other.average), weights(run.average))
     assert torch.equal(weights(other.discriminator), weights(run.discriminator))
     assert not other.discriminator_optimizer.state
-    assert other.started_from == {"state": "last.pt", "steps": 3}
+    sha256 = hashlib.sha256((tmp_path / "last.pt").read_bytes()).hexdigest()
+    assert other.started_from == {"state": "last.pt", "steps": 3, "sha256": sha256}
     for content in (b"PK no", b"", b"\x80"):
         (tmp_path / "bad.pt").write_bytes(content)
         with pytest.raises(ModelError, match=r"bad\.pt: damaged, or not the state of a run"):
@@ -392,6 +395,25 @@ def test_a_run_from_a_state_keeps_widths_and_strength_of_its_model(tmp_path, sou
     )
     assert read_info(made).plan == plan
     assert read_info(made).strength == (1.1, 1.1, 1.1)
+
+
+def test_a_run_is_resumed_with_the_start_that_it_had(tmp_path, model):
+    begin(Run(SMALL, ALONE), tmp_path, model)
+    run = Run(SMALL, ALONE)
+    begin(run, tmp_path, model)
+    run.save(tmp_path / "last.pt")
+    for same in (model, None):
+        begin(Run(SMALL, ALONE), tmp_path, same)
+    other = tmp_path / "other.safetensors"
+    save_generator(UNet(SMALL.generator), other, {})
+    with pytest.raises(GeodecloudError, match=r"started with other weights than .*other\.safe"):
+        begin(Run(SMALL, ALONE), tmp_path, other)
+    del run.started_from["sha256"]  # as in a state of an earlier version
+    run.save(tmp_path / "last.pt")
+    begin(Run(SMALL, ALONE), tmp_path, other)
+    Run(SMALL, ALONE).save(tmp_path / "last.pt")  # from random weights
+    with pytest.raises(GeodecloudError, match=r"last\.pt: started with other weights than .*m\.s"):
+        begin(Run(SMALL, ALONE), tmp_path, model)
 
 
 def test_statistics_beyond_half_precision_are_kept(tmp_path: Path):

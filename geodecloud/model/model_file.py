@@ -69,8 +69,20 @@ def read_info(path: Path) -> ModelInfo:
         raise ModelError(
             f"{path}: not a model of geodecloud; leave out `model` to use the built-in one"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ModelInfo(path, digest, plan, strength, metadata)
+    return ModelInfo(path, sha256_of(path), plan, strength, metadata)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _strength_of(value: Any) -> tuple[float, float, float]:

@@ -17,15 +17,16 @@ def begin(run: State, out: Path, start: Path | None) -> None:
     """Load the state of ``out`` if it holds one, else the weights of ``start``.
 
     Args:
-        start: a model file, or at two levels the state of another run; None: random weights.
+        start: a model file, or the state of another run; None: random weights.
 
     Raises:
         DataError: the processes have different states, data or configurations.
-        GeodecloudError: the state is damaged, or of another configuration or other data.
+        GeodecloudError: the state is damaged, or of another configuration, other data or another
+            ``start``; or the networks of ``start`` have another shape.
         ModelError: ``start`` cannot be read.
     """
     if (out / "last.pt").exists():
-        run.load(out / "last.pt")
+        run.load(out / "last.pt", start)
     elif start:
         run.start_from(start)
     config = run.config.to_dict()

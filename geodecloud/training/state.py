@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 from geodecloud.errors import ConfigError, GeodecloudError, ModelError, OutputError
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, build
-from geodecloud.model.model_file import plan_of
+from geodecloud.model.model_file import plan_of, sha256_of
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object_input
 from geodecloud.raster.atomic import atomic_write
@@ -58,8 +58,8 @@ class State:
         average: the generator's weights, averaged over the steps.
         synchronised: generator and discriminator, with gradients averaged over the processes.
         best: the highest ``psnr_restored`` so far, dB.
-        started_from: metadata of the model, or name and steps of the state, that the run began
-            with; None: random weights.
+        started_from: metadata and SHA-256 of the model, or name, steps and SHA-256 of the state,
+            that the run began with; None: random weights.
     """
 
     generator: UNet
@@ -115,7 +115,7 @@ class State:
             ModelError: the file cannot be read.
         """
         start = self._start_from_state if path.suffix == ".pt" else self._start_from_model
-        self.started_from = start(path)
+        self.started_from = {**start(path), "sha256": sha256_of(path)}
 
     def _start_from_model(self, path: Path) -> dict[str, Any]:
         """Start from the weights of a model file, and return its metadata."""
@@ -163,12 +163,15 @@ class State:
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a full disk
             raise OutputError(f"{path}: cannot be written ({error})") from error
 
-    def load(self, path: Path) -> None:
-        """Resume from a saved state of the same configuration and data.
+    def load(self, path: Path, start: Path | None = None) -> None:
+        """Resume from a saved state of the same configuration, data and start.
+
+        Args:
+            start: file that the run must have started from; None: it is not checked.
 
         Raises:
-            GeodecloudError: the file is damaged, or of another version, another configuration or
-                other data.
+            GeodecloudError: the file is damaged, or of another version, another configuration,
+                other data or another start.
         """
         state = read_state(path, self.processes.device, _NO_RESUME)
         if differences := _differences(state["config"], self.config.to_dict()):
@@ -178,6 +181,11 @@ class State:
             )
         if state["data"] != self.data:
             raise GeodecloudError(f"{path}: started with other training data; use another `out`")
+        if start and not _is_origin(start, state["started_from"]):
+            raise GeodecloudError(
+                f"{path}: started with other weights than {start}; give the same `start`, or use "
+                "another `out`"
+            )
         try:
             for name in _FACTS:
                 setattr(self, name, state[name])
@@ -288,6 +296,14 @@ def read_networks(
         return state, plan_of(config), build(DiscriminatorPlan, config["discriminator"])
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path}: {_NO_START}") from error
+
+
+def _is_origin(start: Path, origin: dict[str, Any] | None) -> bool:
+    """Return whether a run that has ``started_from`` an origin may have begun with a file."""
+    if origin is None:
+        return False
+    # States of earlier versions do not tell.
+    return "sha256" not in origin or origin["sha256"] == sha256_of(start)
 
 
 Plan = TypeVar("Plan", GeneratorPlan, DiscriminatorPlan)

@@ -47,7 +47,8 @@ def train(
     Raises:
         DataError: there are too few tiles, processes disagree, or a loss is not finite.
         GeodecloudError: ``out`` holds a run and ``resume`` is false, or it holds a run of another
-            configuration or of other tiles; or the networks of ``start`` have another shape.
+            configuration, of other tiles or from another ``start``; or the networks of ``start``
+            have another shape.
         ModelError: ``start`` cannot be read.
         OutputError: a file cannot be written.
         UsageError: the device is not available, or TensorBoard is not installed.

@@ -58,7 +58,7 @@ def train(
     Raises:
         DataError: data is missing or damaged, processes disagree, or a loss is not finite.
         GeodecloudError: ``out`` holds a run and ``resume`` is false, or it holds a run of another
-            recipe or of other data.
+            recipe, of other data or from another ``start``.
         ModelError: ``start`` cannot be read, or its networks do not fit the recipe's.
         OutputError: a file cannot be written.
         SceneError: a scene cannot be read.
