@@ -73,13 +73,16 @@ def test_a_run_shows_how_far_it_is_unless_it_is_quiet(tmp_path, capfd):
     assert capfd.readouterr().err == shown.out == ""
 
 
-def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("last", [2, 3])  # step 3 is validated
+def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(
+    tmp_path, monkeypatch, capfd, last
+):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(CONFIG, data(), whole)
     step = trained_by.train_step
 
     def interrupted(run, batch):
-        if run.step == 1:
+        if run.step == last - 1:
             os.kill(os.getpid(), signal.SIGINT)
         return step(run, batch)
 
@@ -88,11 +91,16 @@ def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(tmp_path, m
         with pytest.raises(Stopped) as stopped:
             train(CONFIG, data(), cut)
         stopped.value.arrived = True
-    assert "stopped after step 2; saved in " in capfd.readouterr().err
-    assert [line["step"] for line in lines(cut / "losses.jsonl")] == [2]
+    assert f"stopped after step {last}; saved in " in capfd.readouterr().err
+    assert [line["step"] for line in lines(cut / "losses.jsonl")] == [last]
     train(CONFIG, data(), cut, resume=True)
-    assert "resumed after step 2 of 5" in capfd.readouterr().err
-    assert (cut / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+    assert f"resumed after step {last} of 5" in capfd.readouterr().err
+    for model in ("last.safetensors", "best.safetensors", "models/step_000003.safetensors"):
+        assert (cut / model).read_bytes() == (whole / model).read_bytes()
+    ours, theirs = (lines(folder / "metrics.jsonl") for folder in (cut, whole))
+    for one, other in zip(ours, theirs, strict=True):
+        del one["images_per_second"], other["images_per_second"]
+        assert one == pytest.approx(other, nan_ok=True)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def take_steps(
     if run.step:
         progress.say(f"resumed after step {run.step} of {run.steps}")
     try:
+        if run.step and writer and not writer.is_validated and is_due():
+            progress.say(writer.write(math.nan))  # Ctrl-C came in this step
         while _take_step(run, losses, writer, progress):
             if (run.step == run.steps or is_due()) and writer:
                 progress.say(writer.write(progress.images_per_second))

@@ -1,6 +1,7 @@
 """Take the means of losses over some steps."""
 
 from collections import defaultdict
+from typing import Any
 
 
 class Means:
@@ -22,3 +23,13 @@ class Means:
         self._sums.clear()
         self._counts.clear()
         return means
+
+    def state_dict(self) -> dict[str, dict[str, float]]:
+        """Return the sums and counts since the last call of :meth:`take`."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
+        """Go on from saved sums and counts."""
+        self.take()
+        self._sums.update(state["sums"])
+        self._counts.update(state["counts"])

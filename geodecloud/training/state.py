@@ -22,6 +22,7 @@ from geodecloud.model.unet import UNet, with_dark_object_input
 from geodecloud.raster.atomic import atomic_write
 from geodecloud.training.config import Config, Training
 from geodecloud.training.distributed import Processes
+from geodecloud.training.means import Means
 
 if TYPE_CHECKING:
     from geodecloud.training.two_level.recipe import Recipe, Schedule
@@ -58,6 +59,7 @@ class State:
         average: the generator's weights, averaged over the steps.
         synchronised: generator and discriminator, with gradients averaged over the processes.
         best: the highest ``psnr_restored`` so far, dB.
+        losses: their means since the last validation.
         started_from: metadata and SHA-256 of the model, or name, steps and SHA-256 of the state,
             that the run began with; None: random weights.
     """
@@ -78,6 +80,7 @@ class State:
     ) -> None:
         self.config, self.plan, self.processes, self.data = config, plan, processes, data
         self.step, self.best = 0, -math.inf
+        self.losses = Means()
         self.started_from: dict[str, Any] | None = None
 
     def _set_networks(self, generator: UNet, average: UNet, discriminator: ResNet) -> None:
@@ -145,7 +148,7 @@ class State:
         return origin
 
     def parts(self) -> dict[str, Any]:
-        """Return networks, optimizers and schedules by name."""
+        """Return networks, optimizers, schedules and the means of losses by name."""
         return {k: v for k, v in vars(self).items() if hasattr(v, "load_state_dict")}
 
     def save(self, path: Path) -> None:
@@ -186,6 +189,7 @@ class State:
                 f"{path}: started with other weights than {start}; give the same `start`, or use "
                 "another `out`"
             )
+        state.setdefault("losses", Means().state_dict())  # earlier versions did not save them
         try:
             for name in _FACTS:
                 setattr(self, name, state[name])

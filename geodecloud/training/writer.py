@@ -66,7 +66,7 @@ class RunWriter:
         self._log_every = monitoring.log_every
         self._losses = JsonLines(out / "losses.jsonl", run.step)
         self._metrics = JsonLines(out / "metrics.jsonl", run.step)
-        self._since_log, self._since_write = Means(), Means()
+        self._since_log = Means()
         self._logged, self._logged_at = run.step, time.monotonic()
         self._saved_step = run.step
         self._plots = self._board = None
@@ -86,6 +86,11 @@ class RunWriter:
             return "no state was saved yet"
         return f"saved in {path} ({_size(path)}): step {self._saved_step}"
 
+    @property
+    def is_validated(self) -> bool:
+        """Whether the scores of the current step are written."""
+        return any(line["step"] == self.run.step for line in self._metrics.read())
+
     def add(self, losses: dict[str, float]) -> None:
         """Add the losses of a step; every ``log_every`` steps, log their means.
 
@@ -93,7 +98,7 @@ class RunWriter:
             OutputError: a file cannot be written, for example to a full disk.
         """
         self._since_log.add(losses)
-        self._since_write.add(losses)
+        self.run.losses.add(losses)
         if self.run.step % self._log_every == 0:
             with _writing(self.out):
                 self._log()
@@ -145,7 +150,7 @@ class RunWriter:
         self._log()
         run = self.run
         scores = self.judge.scores()
-        means = self._since_write.take() | {"images_per_second": images_per_second}
+        means = run.losses.take() | {"images_per_second": images_per_second}
         line = {"step": run.step, **means, **scores}
         self._metrics.append(line)
         about = self.about | {"steps": run.step, "scores": json_scores(scores)}
