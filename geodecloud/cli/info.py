@@ -42,6 +42,11 @@ def info(
 
         model = read_info(Path(file))
         facts = {"model": file, "sha256": model.sha256, **model.metadata}
+    elif Path(file).suffix == ".pt":
+        raise UsageError(
+            f"{file}: is the state of a run, to resume or to start from; give a model of the run, "
+            "such as last.safetensors beside it"
+        )
     else:
         from geodecloud.raster.scene import open_scene
 
