@@ -12,7 +12,7 @@ from PIL import Image
 
 from geodecloud.data.config import CloudMix
 from geodecloud.data.tiles import Tiles
-from geodecloud.errors import UsageError
+from geodecloud.errors import OutputError, UsageError
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.raster.signals import Stopped, stopped_by
 from geodecloud.settings import Monitoring
@@ -64,8 +64,9 @@ def test_how_often_losses_are_logged_changes_no_loss(tmp_path):
 
 
 def test_a_run_shows_how_far_it_is_unless_it_is_quiet(tmp_path, capfd):
-    train(CONFIG, data(), tmp_path / "shown")
+    train(CONFIG, data(), tmp_path / "shown", resume=True)
     shown = capfd.readouterr()
+    assert "new run of 5 steps" in shown.err
     assert "step 5 of 5 (100%), 00:00 left, " in shown.err
     assert " images/s: restored 0." in shown.err
     assert "last.pt (2.0 MB): step 5" in shown.err
@@ -135,6 +136,20 @@ def test_a_log_for_tensorboard_without_tensorboard_is_refused_before_the_run(tmp
     wanted = Monitoring(log_dir=tmp_path / "board")
     with pytest.raises(UsageError, match=r"^`log_dir` needs .*: pip install 'geodecloud\["):
         loop.check_run(tmp_path / "run", wanted, resume=False)
+
+
+@pytest.mark.parametrize("out", ["file", "file/run"])
+def test_a_run_into_a_file_is_refused_before_the_run(tmp_path, out):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file: is a file; give a folder for `out`$"):
+        loop.check_run(tmp_path / out, Monitoring(), resume=True)
+
+
+def test_the_state_of_a_run_is_no_scene(tmp_path, cli):
+    done = cli("info", tmp_path / "last.pt")
+    assert done.code == 2
+    assert "last.pt: is the state of a run" in done.err
+    assert "give a model of the run, such as last.safetensors" in done.err
 
 
 def test_each_example_names_its_kind_of_cloud():

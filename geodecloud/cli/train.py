@@ -79,7 +79,9 @@ StepsOption = Annotated[
     int | None,
     typer.Option(metavar="COUNT", min=1, help="Training steps", show_default="as --config says"),
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Continue the run in --out, if it holds one")
+]
 
 
 @takes_settings(only=("scale", "offset", "threads"))

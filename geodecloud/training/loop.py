@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from geodecloud.errors import GeodecloudError, UsageError
+from geodecloud.errors import GeodecloudError, OutputError, UsageError
 from geodecloud.raster.signals import Stopped, defer_signals
 from geodecloud.settings import Monitoring
 from geodecloud.training.progress import Progress
@@ -40,8 +40,12 @@ def check_run(out: Path, monitoring: Monitoring, *, resume: bool) -> None:
 
     Raises:
         GeodecloudError: ``out`` holds a run, and ``resume`` is false.
+        OutputError: ``out`` is a file, or lies below one.
         UsageError: ``log_dir`` is given, but TensorBoard is not installed.
     """
+    existing = next(path for path in (out, *out.parents) if path.exists())
+    if not existing.is_dir():
+        raise OutputError(f"{existing}: is a file; give a folder for `out`")
     if (out / "last.pt").exists() and not resume:
         raise GeodecloudError(f"{out}: holds a run; give `resume`, or another `out`")
     if monitoring.log_dir and not importlib.util.find_spec("tensorboard"):
@@ -66,6 +70,8 @@ def take_steps(
     progress = Progress(run, hidden=monitoring.quiet or not writer)
     if run.step:
         progress.say(f"resumed after step {run.step} of {run.steps}")
+    else:
+        progress.say(f"new run of {run.steps} steps")
     try:
         if run.step and writer and not writer.is_validated and is_due():
             progress.say(writer.write(math.nan))  # Ctrl-C came in this step
