@@ -149,7 +149,9 @@ def load_eurosat(
         names.append(tile.file.name)
     if not names:
         part = "held-out" if held_out else "training"
-        raise DataError(f"{root}: no good tile in the {part} part; {len(bad.names)} are damaged")
+        raise DataError(
+            f"{root}: no good tile in the {part} part ({len(bad.names)} are damaged); give more tiles"
+        )
     return Tiles(pixels[: len(names)], tuple(names), tuple(bad.names))
 
 
