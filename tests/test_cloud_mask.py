@@ -210,7 +210,7 @@ def test_a_buffer_grows_the_clouds_of_a_mask_by_metres(tmp_path, cloudy, heights
 def test_a_buffer_needs_a_mask_and_metres(tmp_path, cloudy):
     with pytest.raises(UsageError, match="give `mask`"):
         Settings(mask_buffer=100)
-    with pytest.raises(UsageError, match="`mask_values` are those of a given mask: give `mask`"):
+    with pytest.raises(UsageError, match="`mask_values` needs a mask: give `mask`"):
         Settings(mask_values="3,8")
     plain = write_scene(tmp_path / "plain.tif", read(cloudy), crs=None, transform=None)
     chosen = Settings(mask=cloudy, mask_buffer=100)

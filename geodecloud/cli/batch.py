@@ -57,7 +57,7 @@ SettleOption = Annotated[
     input_option(
         metavar="SECONDS",
         min=0.1,
-        help="Seconds a file must stay unchanged before processing, with --watch",
+        help="Time a file must stay unchanged before it is restored, with --watch",
     ),
 ]
 NameOption = Annotated[

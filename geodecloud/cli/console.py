@@ -27,9 +27,9 @@ def progress_bar(
     """Show progress: yield a function that takes (units done, units in all).
 
     ``bar``: a bar on a terminal, nothing where stderr is piped. ``json``: lines on stderr for a
-    program that has started this one, ``{"event": "start", "pid": 1234}`` and then
-    ``{"event": "progress", "done": 64, "total": 1947, "unit": "row"}`` for each call. Messages for
-    people are the lines that do not begin with a brace.
+    program that has started this one. The first is ``{"event": "start", "pid": 1234}``, and each
+    call adds one like ``{"event": "progress", "done": 64, "total": 1947, "unit": "row"}``. Lines
+    that do not begin with a brace are messages for people.
 
     Args:
         hidden: no bar (``--quiet``); JSON lines are printed all the same.

@@ -35,7 +35,7 @@ def info(
     as_json: JsonOption = False,
     settings: Settings = _DEFAULTS,
 ) -> None:
-    """Describe a scene and how it would be restored; a raster written with one; or a model."""
+    """Describe a scene and how it would be restored, a raster written beside one, or a model."""
     name_options(long_flags())  # for remedies that restoring would need
     if Path(file).suffix == ".safetensors":
         from geodecloud.model.model_file import read_info

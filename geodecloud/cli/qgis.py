@@ -29,8 +29,8 @@ def install(profile: ProfileOption = None) -> None:
         profiles.install(found)
         say(f"{found.plugin}: installed")
     say(
-        "Now tick geodecloud in QGIS under Plugins > Manage and Install Plugins > Installed "
-        "(restart it first if it is open), or run: qgis_process plugins enable geodecloud"
+        "Restart QGIS if it is open. Then tick geodecloud under Plugins > Manage and Install "
+        "Plugins > Installed, or run: qgis_process plugins enable geodecloud"
     )
 
 

@@ -113,8 +113,8 @@ def _source_and_target(
     files = [file for file in colours if file]
     if more:
         raise UsageError(
-            "more than one scene: use geodecloud batch SRC... OUT_DIR; where they are the bands of "
-            "one scene, give their folder, or quote the pattern"
+            "more than one scene: use geodecloud batch SRC... OUT_DIR; for the bands of one scene, "
+            "give their folder, or quote the pattern"
         )
     if files and (len(files) < len(colours) or dst is not None):
         raise UsageError("give --red, --green and --blue, all three, and DST without SRC")

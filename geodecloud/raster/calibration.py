@@ -129,9 +129,8 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     if radiometry.haze > 0:
         warn(
             RadiometryWarning,
-            f"{scene.path}: a uniform haze of {100 * radiometry.haze:.0f} % opacity lies over the "
-            "whole picture, as its darkest pixels are bright and grey; it is removed; `keep_haze` "
-            "keeps it",
+            f"{scene.path}: uniform haze of {100 * radiometry.haze:.0f} % opacity is removed, as "
+            "the darkest pixels of the picture are bright and grey; `keep_haze` keeps it",
         )
     elif found := _find_contradiction(statements, radiometry, pixels):
         words, must_be_wrong = found
@@ -153,7 +152,7 @@ def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
     """Return the remedy, in words, for a scene taken almost entirely for opaque cloud."""
     if not radiometry.guessed:
         return (
-            "if all that is cloud, give `opaque` keep to leave it, or `references` of real ground; "
+            "if the scene is overcast, give `opaque` keep, or `references` of real ground; "
             f"if not, its scale {radiometry.scale:g} and offset {radiometry.offset:g} "
             f"({radiometry.origin}) are wrong: give `scale` and `offset`"
         )
@@ -165,8 +164,8 @@ def _settle(
 ) -> Radiometry:
     """Return the stated radiometry; if it is a guess, corrected by the pixels.
 
-    A date tells whether Sentinel-2's DN had an offset, but not whether a provider has applied it;
-    the level tells how dark the darkest pixels should be.
+    A date tells whether Sentinel-2's DN had an offset, but not whether a provider has applied it.
+    The level tells how dark the darkest pixels should be.
     """
     stated = _of_floats(statements, stated, pixels.dn)
     if not stated.guessed or stated.scale != SCALE:
@@ -183,8 +182,8 @@ def _settle(
         return Radiometry(origin=origin)
     warn(
         RadiometryWarning,
-        f"{statements.name}: an offset of {stated.offset:g} is assumed: Sentinel-2 has had one "
-        "since 2022, and no pixel is too dark for it; if the provider has applied it already, give "
+        f"{statements.name}: an offset of {stated.offset:g} is assumed, as for Sentinel-2 since "
+        "2022; no pixel is too dark for it; if the provider has applied it already, give "
         "`offset` 0",
     )
     return replace(stated, guessed=False)
@@ -280,8 +279,8 @@ def _find_contradiction(
         medians = ", ".join(f"{median:.3f}" for median in middle)
         return (
             f"its red, green and blue have median reflectances of {medians} with an offset of "
-            f"{radiometry.offset:g} ({origin}); if it was applied already, give `offset` 0, if it "
-            f"was applied twice, {-BASELINE_4_OFFSET:g}"
+            f"{radiometry.offset:g} ({origin}); if the provider has applied it, give `offset` 0; "
+            f"if twice, {-BASELINE_4_OFFSET:g}"
         ), guessed and bool(middle.max() < _BLACKER)
     elif red < _BELOW_BLACK and radiometry.offset:
         found += f" with an offset of {radiometry.offset:g} ({origin})"

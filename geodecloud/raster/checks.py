@@ -11,8 +11,8 @@ from geodecloud.errors import GeoreferenceWarning, SceneError, counted, warn
 from geodecloud.raster.descriptions import kind_of
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-# No scene is larger, but a damaged or malicious file may claim to be. The land of the Earth at
-# 30 m has 1.7e11 pixels; a part of such a mosaic is restored by `aoi`.
+# No scene is larger, but a damaged or malicious file may claim to be. The land of the Earth at 30 m
+# has 1.7e11 pixels; `aoi` restores a part of such a mosaic.
 _MOST_PIXELS = 10**11
 _MOST_BYTES = 2**30  # of a block, or of one row of windows
 _WINDOW_ROWS = 64
@@ -63,7 +63,7 @@ def refuse_unfit(dataset: Any, path: Path) -> None:
         )
     if dataset.count < 3:
         raise SceneError(
-            f"{path}: {counted(dataset.count, 'band')}, but red, green and blue are needed; where "
+            f"{path}: {counted(dataset.count, 'band')}, but red, green and blue are needed; if "
             "each band is a file, give their folder"
         )
     if types not in DTYPES:

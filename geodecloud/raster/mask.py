@@ -26,7 +26,7 @@ from geodecloud.settings import Reading
 # probability, cirrus.
 _SCL_CLOUD = (3, 8, 9, 10)
 _SCL_LEAST, _SCL_MOST = 4, (7, 11)  # fewest classes, and range of the highest, of an SCL
-_SAMPLED = 256  # rows of a mask that are looked at before the run
+_SAMPLED = 256  # rows of a mask that are checked before the run
 _SCL = re.compile(r"(?i:(?:^|[_.-])SCL(?:[_.-]|$))|[a-z0-9]SCL(?:[_.-]|$)")
 # Rasters in which non-zero does not mean cloud: pattern of their names, contents and remedy.
 _OTHERS = {
@@ -55,7 +55,7 @@ class CloudMask:
     values: mask values that mean cloud; None: every non-zero value.
     height: number of rows of the scene.
     buffer: distance by which cloud is grown; None: it is not grown.
-    marks_cloud: whether some of the rows that were looked at have cloud.
+    marks_cloud: whether some of the checked rows have cloud.
     """
 
     path: Path
@@ -106,8 +106,8 @@ class CloudMask:
         """Refuse values in which non-zero cannot mean cloud: probabilities and QA_PIXEL bits."""
         if values.dtype.kind == "f" and ((values > 0) & (values < 1)).any():
             raise UsageError(
-                f"{self.path}: has values between 0 and 1, like probabilities; make a mask of 0 "
-                "and 1 from it"
+                f"{self.path}: has values between 0 and 1, like probabilities; threshold them "
+                "to a mask of 0 and 1"
             )
         if values.dtype.kind in "iu" and np.isin(values, _QA_PIXEL).any():
             raise UsageError(
@@ -214,7 +214,9 @@ def _refuse_elsewhere(grid: Grid, path: Path, scene: Scene) -> None:
     try:
         bounds = grid.bounds_in(scene.grid.crs)
     except RasterioError as error:
-        raise SceneError(f"{path}: its CRS cannot be brought to the scene's ({error})") from error
+        raise SceneError(
+            f"{path}: its CRS cannot be transformed to the scene's ({error})"
+        ) from error
     if not scene.grid.overlaps(bounds):
         raise SceneError(
             f"{path}: covers another area than {scene.path}; give a mask of the scene's area"

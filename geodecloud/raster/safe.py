@@ -1,6 +1,6 @@
 """Read the metadata of a Sentinel-2 product: the images of its bands, and their tags.
 
-GDAL's Sentinel-2 driver reads only the metadata here, not the pixels: it returns zeros for a
+GDAL's Sentinel-2 driver reads only the metadata here, not the pixels. It returns zeros for a
 missing JP2, knows no nodata value, and leaves out red, green and blue at 20 and 60 m.
 """
 
@@ -123,7 +123,7 @@ def open_product(name: str, resolution: int | None) -> tuple[SafeProduct, str, i
     if product is None:
         raise SceneError(
             f"{label}: holds no Sentinel-2 product of level 1C or 2A that GDAL can read; if its "
-            "MTD_TL.xml is missing, download it again; or give the files of its bands"
+            "MTD_TL.xml is missing, download it again, or give the files of its bands"
         )
     return product, label, resolution or RESOLUTIONS[0]
 

@@ -1,4 +1,4 @@
-"""Sample the pixels of a scene, all over it, before its rows are read."""
+"""Sample pixels all over a scene before its rows are read."""
 
 import itertools
 from typing import Any
@@ -11,7 +11,7 @@ from geodecloud.raster.scene import Scene
 _LONGEST = 512  # most pixels sampled along a side
 _MOST_ROWS, _MOST_COLUMNS = 512, 4096  # read at once
 # A scene wider and higher than _LARGE_SIDE pixels is sampled in one of _KNIGHT squares of side
-# _SQUARE, unless these hold fewer than _ENOUGH valid pixels.
+# _SQUARE, if they hold at least _ENOUGH valid pixels.
 _LARGE_SIDE, _KNIGHT, _SQUARE, _ENOUGH = 4096, 5, 1024, 50_000
 
 
@@ -19,8 +19,8 @@ def sample(scene: Scene) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read R, G, B and validity of pixels spread over a scene, at most 512 or 1024 along a side.
 
     The pixels are the file's own: overviews may be averaged, stale or empty, and the same pixels
-    must give the same output. Of a large scene only a fifth is decoded, more densely: squares a
-    knight's move apart.
+    must give the same output. Only a fifth of a large scene is decoded, but sampled more densely:
+    squares a knight's move apart.
 
     Returns:
         dn (3, count) and validity (count,).

@@ -319,10 +319,10 @@ def _names(src: Src) -> list[str]:
 def _undeclared(path: Path, fill: Fill) -> str:
     if fill.others:
         return (
-            f"{path}: {fill} fill its border in all bands and are taken for nodata, which the file "
-            "does not declare; `declared_nodata_only` keeps them"
+            f"{path}: {fill} fill its border in all bands and are taken for undeclared nodata; "
+            "`declared_nodata_only` keeps them"
         )
     return (
-        f"{path}: {fill} fills its border in all bands and is taken for nodata, which the file "
-        f"does not declare; `nodata` {fill} declares it, `declared_nodata_only` keeps it"
+        f"{path}: {fill} fills its border in all bands and is taken for undeclared nodata; "
+        f"`nodata` {fill} declares it, `declared_nodata_only` keeps it"
     )

@@ -116,8 +116,8 @@ def stated_radiometry(statements: Statements) -> Radiometry:
     """Return the surest statement's scale and offset, else what the dtype alone suggests.
 
     In order: the tags of an earlier run, a provider's statement that the offset is applied,
-    Sentinel-2's metadata, GDAL's scale and offset, Landsat's metadata, the product's name, and
-    Sentinel-2's date, which is only a guess (``guessed``), as providers differ.
+    Sentinel-2's metadata, GDAL's scale and offset. Then Landsat's metadata, the product's name, and
+    Sentinel-2's date. The date is only a guess (``guessed``), as providers differ.
     """
     for source in (
         _of_earlier_run,
@@ -199,7 +199,7 @@ def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
         scale = SCALE if scale is None else scale
         return Radiometry(scale, offset, origin="the product's metadata")
     except ValueError:
-        message = f"{statements.name}: its {_BASELINE}, scale or offset tags are no numbers of use"
+        message = f"{statements.name}: its {_BASELINE}, scale or offset tags are not usable numbers"
         warn(RadiometryWarning, message)
         return None
 

@@ -1,4 +1,4 @@
-"""Find the wavelength of each band that shows the ground beside red, green and blue."""
+"""Find the wavelength of each band that shows the ground besides red, green and blue."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,7 +73,7 @@ _CIRRUS = (1330, 1450)  # nm; water vapour hides the ground
 
 @dataclass(frozen=True)
 class OtherBand:
-    """A band that shows the ground, beside red, green and blue.
+    """A band that shows the ground, besides red, green and blue.
 
     index: index among the bands, from 0.
     wavelength: central wavelength, nm.
@@ -90,7 +90,7 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
 
     Args:
         scene: a :class:`geodecloud.raster.scene.Scene`.
-        given: wavelengths in nm of all bands beside red, green, blue and alpha, in their order; 0
+        given: wavelengths in nm of all bands besides red, green, blue and alpha, in their order; 0
             for a band that shows no ground. None: as the file states them.
 
     Raises:
@@ -101,7 +101,7 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
     if given is not None:
         if len(given) != len(others):
             raise UsageError(
-                f"`wavelengths` are {len(given)}: give {len(others)}, one for each band beside "
+                f"`wavelengths` are {len(given)}: give {len(others)}, one for each band besides "
                 f"red, green and blue ({', '.join(map(str, others)) or 'none'})"
             )
         for nm in given:

@@ -13,8 +13,8 @@ from geodecloud.raster.rows import Rows, given
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Settings
 
-# Largest fraction of the valid pixels that may be invented: where scale and offset are a guess,
-# which is then likely to be wrong, and where they are known.
+# Largest fraction of the valid pixels that may be invented: if scale and offset are guessed, and if
+# they are known. Above the first, the guess is probably wrong.
 _MOST_OF_A_GUESS, _MOST = 0.75, 0.9
 _WARN = 0.5  # fraction above which a run warns
 
@@ -35,7 +35,7 @@ class InventedCheck:
         self._remedy = suggest_remedy(scene, radiometry)
         policy = settings.policy
         if policy.references and policy.other_bands == "restore":
-            self._remedy += "; if references lack bands, `other_bands` keep uses them all the same"
+            self._remedy += "; if references lack bands, `other_bands` keep uses them anyway"
         # With references or a fill limit fewer pixels are invented; only the fill tells how many.
         self._certain = not policy.references and policy.fill_limit is None
 

@@ -53,10 +53,10 @@ class Reading(Part):
     )
     extra_bands: tuple[str, ...] | None = option(
         None,
-        "Bands other than red, green and blue to read from a Sentinel-2 product or from files of "
-        "one band each: names like B08,B8A,B11, all, or none",
+        "Bands besides red, green and blue to read from a Sentinel-2 product or files of one band "
+        "each: names like B08,B8A,B11, all, or none",
         unit="NAMES",
-        shown_default="near infrared, where it has the same pixels",
+        shown_default="near infrared, if it is on the grid of red",
         parse=parse.names,
     )
     wavelengths: tuple[float, ...] | None = option(
@@ -69,7 +69,7 @@ class Reading(Part):
     )
     scale: float | None = option(
         None,
-        "DN (pixel value), after adding the offset, that means reflectance 1",
+        "DN (pixel value) of reflectance 1, after adding the offset",
         unit="DN",
         above=0,
         shown_default="from the file, else 10000 for integers, 1 for floats",
@@ -121,7 +121,7 @@ class Reading(Part):
     )
     mask_buffer: float | None = option(
         None,
-        "Distance by which the clouds of the mask are grown",
+        "Distance by which the clouds of the mask grow",
         unit="METRES",
         above=0,
         shown_default="none",
@@ -133,8 +133,8 @@ class Reading(Part):
     )
     force: bool = option(
         False,
-        "Run even if scale and offset are doubtful, most of the scene would be invented, or it "
-        "is restored already",
+        "Run even if scale and offset are doubtful, most of the scene would be invented, or the "
+        "scene is restored already",
     )
     allow_network: bool = option(False, "Allow reading from the network")
 
@@ -143,9 +143,9 @@ class Reading(Part):
         if self.resolution not in (None, 10, 20, 60):
             raise UsageError(f"`resolution` is {self.resolution}: give 10, 20 or 60")
         if self.mask_buffer is not None and self.mask is None:
-            raise UsageError("`mask_buffer` grows a given mask: give `mask`, too")
+            raise UsageError("`mask_buffer` grows the clouds of a mask: give `mask`, too")
         if self.mask_values is not None and self.mask is None:
-            raise UsageError("`mask_values` are those of a given mask: give `mask`, too")
+            raise UsageError("`mask_values` needs a mask: give `mask`, too")
         if self.scale is not None and self.scale < _LEAST_SCALE:
             raise UsageError(_of_factor(self.scale, self.offset))
 
@@ -167,8 +167,8 @@ class Windows(Part):
     ramp: Ramp = option("cosine", "Shape of the blending weight across an overlap")
     gate: Switch = option(
         "on",
-        "Compute only windows near the clouds that a first, coarse pass finds; off: compute all "
-        "windows, to find a few more small clouds",
+        "Compute only windows near the clouds of the coarse pass; off: compute all windows, to "
+        "find a few more small clouds",
     )
 
     def __post_init__(self) -> None:
@@ -186,7 +186,7 @@ class Policy(Part):
     """The rules for which pixels change, how far, and what fills opaque pixels.
 
     Below ``clear_below`` a pixel is copied. From there to ``restored_above`` a smooth ramp leads
-    to the restored value. From ``opaque_above`` on, the ground cannot be seen.
+    to the restored value. From ``opaque_above`` on, the ground is hidden.
     """
 
     opaque: Opaque = option(
@@ -218,7 +218,7 @@ class Policy(Part):
     )
     shadows: Shadows = option(
         "restore",
-        "Treatment of clouds' shadows: relight the ground, keep it, or fill it like opaque pixels",
+        "Treatment of cloud shadows: relight them, keep them, or fill them like opaque pixels",
     )
     other_bands: OtherTreatment = option(
         "restore",
@@ -275,7 +275,7 @@ class Output(Part):
     )
     opacity: Path | None = option(
         None,
-        "GeoTIFF to write: opacity of clouds and their shadows, in percent",
+        "GeoTIFF to write: opacity of cloud and depth of shadow, in percent",
         unit="FILE",
     )
     cloud_mask: Path | None = option(
@@ -326,7 +326,7 @@ class Limits(Part):
     )
     batch_size: int | None = option(
         None,
-        "Windows per call of the network, a multiple of 8 (32 on a GPU)",
+        "Windows per call of the network, rounded down to a multiple of 8 (32 on a GPU)",
         unit="COUNT",
         minimum=1,
         shown_default="8 per thread, at least 32",

@@ -11,9 +11,9 @@ CLOUDS = ["haze", "veil", "cirrus", "cumulus", "deck"]  # kinds that the program
 OPTIONS = {
     "--bands": ("Band numbers of red, green and blue, counted from 1", "by name or colour"),
     "--extra-bands": (
-        "Bands other than red, green and blue to read from a Sentinel-2 product or from files of "
-        "one band each: names like B08,B8A,B11, all, or none",
-        "near infrared, where it has the same pixels",
+        "Bands besides red, green and blue to read from a Sentinel-2 product or files of one band "
+        "each: names like B08,B8A,B11, all, or none",
+        "near infrared, if it is on the grid of red",
     ),
     "--wavelengths": (
         "Central wavelengths of the bands other than red, green and blue, in order; 0 for a band "
@@ -21,7 +21,7 @@ OPTIONS = {
         "by name",
     ),
     "--scale": (
-        "DN (pixel value), after adding the offset, that means reflectance 1",
+        "DN (pixel value) of reflectance 1, after adding the offset",
         "from the file, else 10000 for integers, 1 for floats",
     ),
     "--offset": (
@@ -46,8 +46,8 @@ OPTIONS = {
         "",
     ),
     "--force": (
-        "Run even if scale and offset are doubtful, most of the scene would be invented, or it "
-        "is restored already",
+        "Run even if scale and offset are doubtful, most of the scene would be invented, or the "
+        "scene is restored already",
         "",
     ),
     "--opaque": (
@@ -67,7 +67,7 @@ OPTIONS = {
         "keep",
     ),
     "--shadows": (
-        "Treatment of clouds' shadows: relight the ground, keep it, or fill it like opaque pixels",
+        "Treatment of cloud shadows: relight them, keep them, or fill them like opaque pixels",
         "restore",
     ),
     "--other-bands": (
@@ -86,14 +86,14 @@ OPTIONS = {
         "",
     ),
     "--opacity": (
-        "GeoTIFF to write: opacity of clouds and their shadows, in percent",
+        "GeoTIFF to write: opacity of cloud and depth of shadow, in percent",
         "",
     ),
     "--cloud-mask": (
         "Cloud mask GeoTIFF to write: clear, thick cloud, thin cloud, cloud shadow",
         "",
     ),
-    "--mask-buffer": ("Distance by which the clouds of the mask are grown", "none"),
+    "--mask-buffer": ("Distance by which the clouds of the mask grow", "none"),
     "--overwrite": ("Replace existing outputs", ""),
     "--model": ("Model file (.safetensors)", "the built-in model"),
     "--device": ("Device of the network: auto, cpu, cuda, cuda:1 or mps", "auto"),

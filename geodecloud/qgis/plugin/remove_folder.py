@@ -79,7 +79,7 @@ class RemoveFolder(ProgramAlgorithm):
         self.add(QgsProcessingParameterBoolean("PROVENANCE", "Write provenance", True))
         self.add(
             QgsProcessingParameterBoolean("OPACITY", "Write opacity and shadow", False),
-            "SCENE_opacity.tif: opacity of clouds and their shadows, in percent.",
+            "SCENE_opacity.tif: opacity of cloud and depth of shadow, in percent.",
         )
         self.add(
             QgsProcessingParameterBoolean("CLOUD_MASK", "Write cloud masks", False),

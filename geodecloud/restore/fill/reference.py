@@ -50,7 +50,7 @@ class ReferenceImage:
     """A reference on the scene's grid, whose colours are matched to the scene's visible land.
 
     The gain of each band is fitted robustly to the contrasts between neighbouring cells visible in
-    both images, so that haze or another season over a part of the scene does not bias it. The
+    both images. So haze or another season over a part of the scene does not bias the gain. The
     offset is local: the remaining difference is spread from cells where it is known.
     """
 
@@ -158,7 +158,7 @@ def robust_line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
 
     Iteratively reweighted least squares: first for the least absolute error, then with Tukey's
     biweight, which ignores ground that has changed. A ridge penalty draws the gain of the second
-    fit towards 1, the more so the larger the errors and the smaller the variance of x.
+    fit towards 1, more so with larger errors and a smaller variance of x.
 
     Args:
         x, y, weight: float32 (count,).
@@ -204,7 +204,7 @@ def open_reference(
     Args:
         path: see :func:`geodecloud.raster.scene.open_scene`.
         reading: of the scene; its ``allow_network``, ``declared_nodata_only`` and ``force`` apply.
-        others: bands of the scene beside red, green and blue that are filled, too.
+        others: bands of the scene besides red, green and blue that are filled, too.
 
     Raises:
         SceneError: the reference cannot be read, or has no georeference and another size.
@@ -282,6 +282,6 @@ def _same_bands(reference: Scene, others: Sequence[OtherBand]) -> dict[int, int]
         warn(
             BandsWarning,
             f"{reference.path}: lacks some of the scene's bands; these are filled from the land "
-            "around, so all that it fills counts as invented; `other_bands` keep leaves them",
+            "around, so its pixels count as invented; `other_bands` keep leaves these unfilled",
         )
     return found
