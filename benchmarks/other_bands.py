@@ -1,4 +1,4 @@
-"""Measure how well bands beside red, green and blue are restored.
+"""Measure how well bands besides red, green and blue are restored.
 
     python benchmarks/other_bands.py [pairs] [tiles] [--data ../shared/data] [--model MODEL]
 

@@ -185,7 +185,7 @@ def network_of(predict: Predict, radiometry: Radiometry) -> Network:
 
 
 def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
-    """Return the bands beside red, green and blue that the settings change."""
+    """Return the bands besides red, green and blue that the settings change."""
     if settings.policy.other_bands == "keep":
         return ()
     found = find_other_bands(scene, settings.reading.wavelengths)
@@ -250,7 +250,7 @@ def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
     """Plan the memory of a run.
 
     Args:
-        others: number of bands to restore beside red, green and blue.
+        others: number of bands to restore besides red, green and blue.
     """
     height, width = scene.shape
     cell = cell_size(height, width)

@@ -41,10 +41,10 @@ def refuse_archive(name: str) -> None:
 
 
 def refuse_damaged(files: Iterable[str]) -> None:
-    """Refuse files in a zip whose checksums say that they are damaged; GDAL does not look.
+    """Refuse files in a zip whose checksums say that they are damaged; GDAL does not check.
 
     Args:
-        files: names that GDAL opens; only those in a zip are looked at.
+        files: names that GDAL opens; only those in a zip are checked.
 
     Raises:
         SceneError: a file is damaged.

@@ -42,9 +42,9 @@ def atomic_write(destination: Path) -> Iterator[Path]:
 class AtomicFiles:
     """Files that appear together when the ``with`` block ends well, and not at all otherwise.
 
-    Each file is written under a hidden name in the folder of its destination, so that the last
-    step, a rename, copies nothing and is never seen half done. An older file at the destination
-    stays until then. A symbolic link at the destination is replaced; its target stays.
+    Each file is written under a hidden name in the folder of its destination. So the last step, a
+    rename, copies nothing and is never seen half done. An older file at the destination stays until
+    then. A symbolic link at the destination is replaced; its target stays.
 
     Args:
         sources: input files, which are never replaced.

@@ -16,7 +16,7 @@ _PATH = re.compile(r"[/\\].*\.\w{2,5}\Z")
 
 
 def names_of(dataset: Any, file: str) -> BandNames:
-    """Return the names of a raster's bands, with what helps to understand them.
+    """Return the names of a raster's bands, with context to interpret them.
 
     Args:
         dataset: an open raster.

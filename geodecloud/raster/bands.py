@@ -20,8 +20,8 @@ _MOST_UNNAMED = 4  # most unnamed bands whose first three are taken for red, gre
 _CENTRES = (665.0, 560.0, 490.0)  # nm, of red, green and blue
 _NEAR = 35.0  # nm from the centre within which a wavelength is that colour's
 
-# Numbers of red, green and blue: of most sensors (Sentinel-2, Landsat 8 and 9, HLS), of Landsat 4
-# to 7, and of MODIS, whose bands are named sur_refl_b01.
+# Numbers of red, green and blue of most sensors (Sentinel-2, Landsat 8 and 9, HLS), of Landsat 4 to
+# 7, and of MODIS (sur_refl_b01).
 _OLI: Bands = (4, 3, 2)
 _NUMBERS: dict[Sensor | None, Bands] = {Sensor.TM: (3, 2, 1), Sensor.MODIS: (1, 4, 3)}
 # PlanetScope files of four and of eight bands, which do not always name their bands.
@@ -113,9 +113,9 @@ def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
         numbers: band numbers of red, green and blue in names like B4.
 
     Returns:
-        the colour, 0 red, 1 green, 2 blue; and the looseness, 0 for the name alone ("B04", "Red",
-        "R"), 1 with further words for the same band ("SR_B4", "B04, central wavelength 665 nm"),
-        2 for composites.
+        the colour: 0 red, 1 green, 2 blue. The looseness: 0 for the name alone ("B04", "Red", "R"),
+        1 with further words for the same band ("SR_B4", "B04, central wavelength 665 nm"), 2 for
+        composites.
     """
     words = words_of(name)
     named = [index for index, word in enumerate(words) if word in COLOURS]

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from geodecloud.raster.dn import equal, exact, holds
 
-_USUAL = (-9999, -32768, 32767, 65535)  # beside 0 and the ends of the dtype
+_USUAL = (-9999, -32768, 32767, 65535)  # besides 0 and the ends of the dtype
 _SATURATED = (127, 255, 32767, 65535)  # ends of sensors' and pictures' ranges: may be measured
 _BRIGHTEST = 1e6  # no measured DN in floats is larger
 _CORNER_RUN = 4  # pixels along the border, from a corner on

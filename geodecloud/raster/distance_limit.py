@@ -2,7 +2,7 @@
 
 Distances are exact: from the centre of a pixel to that of the nearest one of that kind, anywhere in
 the scene. The transform is separable. A first pass stores the first and last row of that kind in
-each column, for each piece of rows. They give the distance along the columns; then each row is
+each column, for each piece of rows. These give the distance along the columns. Then each row is
 solved by itself (Meijster et al.: "A general algorithm for computing distance transforms in linear
 time", 2000).
 """

@@ -1,4 +1,4 @@
-"""Choose the bands beside red, green and blue among the files of a product, or of a folder."""
+"""Choose the bands besides red, green and blue among the files of a product, or of a folder."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ _SAME_CORNER = 0.01  # largest distance between equal corners, in pixels of red
 
 @dataclass(frozen=True)
 class ExtraFile:
-    """A file of one band beside red, green and blue.
+    """A file of one band besides red, green and blue.
 
     path: the name that GDAL opens.
     name: the band's name, like B08.

@@ -1,4 +1,4 @@
-"""Refuse files of one band each that do not belong together, or not in their order."""
+"""Refuse files of one band each that do not belong together, or are out of order."""
 
 import os
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def of_same_day(known: Sequence[ExtraFile], colours: Sequence[str], where: str) 
 
 
 def refuse_other_order(files: Sequence[str]) -> None:
-    """Refuse red, green and blue if one file is given twice, or if their names say another order.
+    """Refuse red, green and blue if a file is given twice, or if their names contradict the order.
 
     Raises:
         UsageError: a file is given twice; or all names say a colour, one of them another one.

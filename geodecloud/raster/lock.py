@@ -31,8 +31,8 @@ else:
 def acquire(path: Path) -> int | None:
     """Lock a file, create it if it is missing, and return its descriptor.
 
-    Two threads of a process exclude each other like two processes. On a shared disk two machines
-    do so, too, if the file system supports it.
+    Two threads of a process exclude each other like two processes. So do two machines on a shared
+    disk, if its file system supports locks.
 
     Returns:
         None: another run holds the lock.

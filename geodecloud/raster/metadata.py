@@ -35,7 +35,7 @@ def copy_metadata(scene: Scene, out: Any, changed: Collection[int]) -> None:
 
 
 def copy_ground_control(scene: Scene, out: Any) -> None:
-    """Copy control points and rational polynomials, shifted if the scene is a part of its file."""
+    """Copy control points and RPCs, shifted if the scene is a part of its file."""
     points, crs = scene.dataset.gcps
     left, top = scene.area.col_off, scene.area.row_off
     if points:

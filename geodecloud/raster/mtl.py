@@ -17,7 +17,7 @@ Rescaling = list[tuple[float, float]]
 def read_rescaling(files: Sequence[str], tags: Mapping[str, str]) -> Rescaling:
     """Return scale and offset of red, green and blue: reflectance = DN * scale + offset.
 
-    Reflectance of level 1 is not corrected for the angle of the sun.
+    Reflectance of level 1 is not corrected for the sun's elevation.
 
     Args:
         files: files of the scene; their product's MTL file, text or JSON, may lie beside them.

@@ -59,7 +59,7 @@ def offline(*, allowed: bool, local: bool = True) -> AbstractContextManager[None
     """Keep GDAL off the network in this thread in a ``with`` block, unless it is ``allowed``.
 
     Args:
-        local: whether what lies beside the scene is to be found, whatever the user's options say.
+        local: whether files beside the scene are found, whatever the user's options say.
     """
     beside = _BESIDE if local or not allowed else dict.fromkeys(_BESIDE)
     if allowed:  # even if the caller is offline

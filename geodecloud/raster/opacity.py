@@ -21,7 +21,7 @@ LEGENDS = (
     {"0": "no shadow"} | dict.fromkeys(_QUARTERS, "shadow in percent") | {"255": "nodata"},
 )
 # The file has no colour table: with one, GDAL takes the second of two bands for alpha in each copy
-# and COG, and gdalwarp then erases both bands wherever there is no shadow.
+# and COG. gdalwarp then erases both bands wherever there is no shadow.
 _STYLED: tuple[tuple[int, str, Colour], ...] = (
     (0, "no cloud", (0, 0, 0, 0)),
     (1, "cloud: 1 %", (40, 60, 160, 255)),

@@ -51,7 +51,7 @@ class Outputs:
         dst: path of the restored scene.
         output: the other files to write, and their format.
         protected: files that are never replaced.
-        others: bands that change beside red, green and blue.
+        others: bands that change besides red, green and blue.
 
     Attributes:
         nodata: the DN that means nodata in the output; None: there is none.

@@ -180,7 +180,7 @@ def cog_options(
         return None
     options = {"COMPRESS": str(profile["compress"]), "BIGTIFF": "IF_SAFER"}
     if profile["predictor"] != 1:
-        options["PREDICTOR"] = "YES"  # which one follows from the type
+        options["PREDICTOR"] = "YES"  # the type decides which one
     options["OVERVIEW_RESAMPLING"] = resampling.name
     given = {name.upper(): value for name, value in creation_options(output).items()}
     if "zlevel" in profile and "COMPRESS" not in given:

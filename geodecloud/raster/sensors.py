@@ -46,7 +46,7 @@ _THERMAL = {"st", "bt", "lwir", "tirs", "thermal"}  # words beside a thermal ban
 
 @dataclass(frozen=True)
 class BandNames:
-    """The band names that a raster states, and what helps to understand them.
+    """The band names that a raster states, and context to interpret them.
 
     names: one per band; None: no name.
     interpretations: GDAL's colour interpretation of each band.

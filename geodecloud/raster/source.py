@@ -60,11 +60,11 @@ def find_source(
     """Return the name that GDAL opens for ``src``.
 
     Args:
-        src: a raster of any kind that GDAL reads, also by ``/vsi...`` or as a subdataset; a
-            ``.SAFE`` folder, its zip, or its ``MTD_MSIL1C.xml`` or ``MTD_MSIL2A.xml``; a folder
-            or a pattern (``*``) of files of one band each; or such files: red, green, blue, others.
+        src: a raster that GDAL reads, also by ``/vsi...`` or as a subdataset. Or a ``.SAFE``
+            folder, its zip, or its ``MTD_MSIL1C.xml`` or ``MTD_MSIL2A.xml``. Or a folder or a
+            pattern (``*``) of files of one band each. Or such files: red, green, blue, others.
         resolution: resolution of a product's bands in metres: 10, 20 or 60; None: 10.
-        extra_bands: bands beside red, green and blue of a product, folder or pattern; see
+        extra_bands: bands besides red, green and blue of a product, folder or pattern; see
             :func:`geodecloud.raster.extra_bands.choose`.
 
     Raises:

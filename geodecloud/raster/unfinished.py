@@ -1,10 +1,10 @@
 """Keep unfinished files under hidden names, and remove those that a killed run has left.
 
 A hidden name has a random part of its own. While it works, a run holds a lock of the operating
-system for each destination: two runs never write the same file, and files left by a killed run
-differ from those that another run is writing, in whatever container or on whatever machine.
-This module imports only the standard library and our own modules that do the same, so that every
-room may use it.
+system for each destination. So two runs never write the same file. Files left by a killed run
+differ from those that another run is writing, in any container or on any machine. This module
+imports only the standard library and our own modules that do the same, so that every room may use
+it.
 """
 
 import contextlib

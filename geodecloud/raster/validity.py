@@ -2,8 +2,8 @@
 
 A pixel has no data where, in red, green or blue,
 
-- its DN is the nodata value: as the user gives it, else as the file declares it, else 0 in a true
-  colour image of Sentinel-2, by that product's specification;
+- its DN is the nodata value: the user's, else the file's, else 0 in a true colour image of
+  Sentinel-2, by that product's specification;
 - the file's mask or alpha hides it, or it is NaN or infinite;
 
 and where red, green and blue all have the value of an undeclared *fill*, see
@@ -33,7 +33,7 @@ TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)  # in the name of 
 
 @dataclass(frozen=True)
 class Validity:
-    """The values that mean nodata in a scene, beside its mask and alpha.
+    """The values that mean nodata in a scene, besides its mask and alpha.
 
     nodata: the DN that means nodata in any band; None: there is none.
     fill: the undeclared fill; None: there is none.

@@ -1,7 +1,7 @@
 """Join rasters of one band each: write the text of a VRT, which GDAL opens like a file.
 
-GDAL describes each file as a VRT of its own; this module merges these descriptions, with all the
-metadata that a single file of the bands would have.
+GDAL describes each file as a VRT of its own. This module merges these VRTs, with all the metadata
+that a single file of the bands would have.
 """
 
 import re
@@ -226,7 +226,7 @@ def _add_extra(
     tags: Tags,
     nodata: float | None,
 ) -> None:
-    """Add a band beside red, green and blue, with its wavelength."""
+    """Add a band besides red, green and blue, with its wavelength."""
     part = _describe(file.path)
     kept = common.get(None, {})
     single = {key: text for key, text in part.tags[None].items() if kept.get(key) != text}

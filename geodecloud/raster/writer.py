@@ -62,7 +62,7 @@ class RowWriter:
         """Take the next rows of the scene, (bands, rows, width).
 
         Args:
-            hidden: bool (rows, width), pixels to mask beside those that the scene's mask hides.
+            hidden: bool (rows, width), pixels to mask besides those that the scene's mask hides.
         """
         self._held.append(rows)
         if self._masked_like is not None:

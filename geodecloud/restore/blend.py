@@ -1,8 +1,8 @@
 """Blend overlapping windows in a strip of rows that rolls down the scene.
 
-Each patch is added with a separable weight that falls towards its border but never reaches
-zero; the sum is divided once by the sum of the weights. Edges, last windows and scenes smaller
-than a window need no special case.
+Each patch is added with a separable weight that falls towards its border but never reaches zero.
+The sum is divided once by the sum of the weights. Edges, last windows and scenes smaller than a
+window need no special case.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Fit the spectrum of a scene's thin cloud to the coarse answer, to restore the other bands by."""
+"""Fit the spectrum of a scene's thin cloud to the coarse answer, for the other bands."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -136,7 +136,7 @@ class Coarse:
     def cloudy_columns(self, first: int, last: int) -> tuple[slice, ...]:
         """Return the columns in which these pixel rows may hold cloud or shadow.
 
-        In all other columns the gate is 0, and no cloud throws its shadow.
+        In all other columns the gate is 0, and no cloud casts its shadow.
         """
         if self.gate is None or self.gate.all_windows:
             return (slice(0, self.width),)
@@ -156,8 +156,8 @@ class Coarse:
         """Merge the coarse answer into the fine one for pixel rows: float32 (5, rows, width).
 
         The coarse answer counts where its opacity clearly exceeds the fine one. A coarse change
-        lacks detail. So thin cloud is removed by ``seen = (1 - a) * ground + a * cloud``, with
-        opacity ``a`` and the term ``a * cloud`` from the coarse answer.
+        lacks detail. So thin cloud is removed by ``seen = (1 - a) * ground + a * cloud``. Opacity
+        ``a`` and the term ``a * cloud`` are from the coarse answer.
 
         Args:
             light: float32 (3, rows, width), model range.
@@ -212,7 +212,9 @@ class Coarse:
         coarse: Floats,
         weight: Floats,
     ) -> None:
-        """Find shadows, and relight them in ``fine``, in place; by the coarse answer at gate 0.
+        """Find shadows, and relight them in ``fine``, in place.
+
+        Where the gate is 0, the coarse answer alone finds them.
 
         Args:
             pixels: the first row, the row after the last, and the columns.
@@ -248,7 +250,7 @@ class Coarse:
 
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
-    """Return the bytes of a coarse answer, with gate, doubt, thrown shadows and known cells."""
+    """Return the bytes of a coarse answer, with gate, doubt, cast shadows and known cells."""
     each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1 + 1
     return -(-height // cell) * -(-width // cell) * each
 
@@ -273,12 +275,12 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     doubt = None
     if not coarse.of_picture:
         doubt = find_doubt(light, known)
-        # A weight of 1 of 255 has the fine pass compute windows, and coarse opacity not count.
+        # At a weight of 1 of 255 the fine pass computes windows, but coarse opacity does not count.
         np.maximum(weight, doubt > 0, out=weight, casting="unsafe")
     return replace(coarse, gate=Gate(weight, doubt, all_windows=windows.gate == "off"))
 
 
 def for_fine_pass(coarse: Coarse, settings: Settings) -> Coarse:
-    """Return the coarse answer with its gate, and with what the policy says of shadows."""
+    """Return the coarse answer with its gate and the policy's treatment of shadows."""
     relights = settings.policy.shadows == "restore"
     return replace(gated(coarse, settings.windows), relights=relights)

@@ -41,7 +41,7 @@ def coarse_pass(
         add_rows: takes rows of the scene as the coarse answer restores them, like
             :meth:`geodecloud.restore.fill.survey.Survey.add`; None: not called.
         cell: pixels along a side of a cell, see :func:`~geodecloud.restore.cells.cell_of`.
-        others: bands beside red, green and blue, to sample and to pass to ``add_rows``.
+        others: bands besides red, green and blue, to sample and to pass to ``add_rows``.
     """
     if cell > 1:
         windows = Windows()  # the network is trained on these; larger ones find less
@@ -78,7 +78,7 @@ def coarse_pass(
 
 
 def _with_shadows(coarse: Coarse) -> Coarse:
-    """Return the coarse answer with the shadows that the scene's clouds throw, and their depth.
+    """Return the coarse answer with the shadows that the scene's clouds cast, and their depth.
 
     The shadow in the answer is replaced in place: the network takes lakes for shadows, too.
     """

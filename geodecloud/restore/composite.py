@@ -180,7 +180,7 @@ def _restored_dn(
     """Return the restored DN of some pixels of a band, (count,).
 
     The network saw DN clipped to the model range. If the restored value lies at the end where the
-    DN was clipped, the clipped part is added again: a change of 0 returns the DN bit for bit.
+    DN was clipped, the clipped part is added again. So a change of 0 returns the DN bit for bit.
     Farther from that end less is added: a cloud of DN 9000 must not shine through.
     """
     exact = dn.astype(np.float64)

@@ -1,12 +1,12 @@
-"""Fit the depth of a scene's thin cloud in each band beside red, green and blue.
+"""Fit the depth of a scene's thin cloud in each band besides red, green and blue.
 
 Angstrom's law, extrapolated from the colours, is a guess: the exponent of thin cloud varies with
 wavelength, and cloud over haze has two. The scene holds better evidence. Ground does not depend on
 the cloud above it, so over land of equal colours the restored band must not correlate with depth.
 The ratio of depths without correlation is fitted over blocks of cells. Each block has its own
 regression on restored red, green and blue. The fitted ratio and that of Angstrom's law are averaged
-by inverse variance; the fit's variance over the blocks is a jackknife's (Efron, "The Jackknife, the
-Bootstrap and Other Resampling Plans", 1982).
+by inverse variance. The variance of the fit is a jackknife estimate over the blocks (Efron, "The
+Jackknife, the Bootstrap and Other Resampling Plans", 1982).
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _THIN, _SHADED = 0.45, 0.15  # opacity and shadow below which a cell is usable
 _RATIOS = np.linspace(0, 4, 17, dtype=np.float32)  # ratios tried; linear interpolation between
 _FARTHEST = 8.0  # bound of the ratio by linear extrapolation
 _MOST = 1.3  # bound of the fitted ratio, relative to the law's ratio or 1, whichever is larger
-# Standard deviation of the law's ratio: near red, and per e-fold of wavelength; and that of a
+# Standard deviation of the law's ratio: near red, and per e-fold of wavelength. Last, that of a
 # fitted ratio, in addition to its variance over the blocks.
 _LAW, _LAW_FAR, _FITTED = 0.1, 0.5, 0.4
 _RIDGE = 1e-6  # of a block's variance, so that uniform colours can be solved

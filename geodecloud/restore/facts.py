@@ -19,7 +19,7 @@ class SceneFacts:
     nodata: the DN that no restored pixel may take; None if there is none.
     pixel_metres: height and width of a pixel; None if not known.
     alpha: index of the alpha band; None if there is none.
-    others: the bands beside red, green and blue that may change.
+    others: the bands besides red, green and blue that may change.
     others_nodata: whether changed pixels of these bands become nodata instead of being restored.
     """
 

@@ -1,7 +1,7 @@
 """Estimate the depth of a scene's shadows, and the sunlit land beside them.
 
 Path radiance and depth are the same in all shadows of a scene. They are estimated from the cores of
-the shadows and the sunlit land beside these.
+the shadows and the sunlit land beside them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -69,7 +69,7 @@ def find_shade(
     Args:
         light: (3, rows, columns) of cells, model range; 0 in cells without a valid pixel.
         opacity: (rows, columns), 0..1.
-        thrown: uint8 (rows, columns), 0..255, fraction of the sun hidden, from the thrown clouds
+        thrown: uint8 (rows, columns), 0..255, fraction of the sun hidden, from the displaced clouds
             alone. The shadow that the network predicts would select dark land.
     """
     if not thrown.any():
@@ -87,7 +87,7 @@ def find_shade(
         path_radiance, depth = _fit(core[:, dark], sunlit, ratio)
         if depth.mean() < _LEAST_DEPTH:
             return None
-        # Thrown shadows miss the real ones in places: drop cores far brighter than land beside.
+        # Displaced clouds miss the shadows in places: drop cores far brighter than land beside.
         dark = _lack(core, beside, path_radiance) / depth.mean() > _SHADED
         if dark.sum() < _LEAST_CORES:
             return None

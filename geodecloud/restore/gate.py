@@ -2,7 +2,7 @@
 
 Clear sea and pale fields look like faint, uniform haze. So haze counts as cloud only if its opacity
 somewhere exceeds that of any clear land: hysteresis thresholding over the whole scene. Bright land
-in pictures and turbid water are no cloud, see :func:`bright_land` and :func:`turbid_water`.
+in pictures and turbid water are not cloud, see :func:`bright_land` and :func:`turbid_water`.
 """
 
 import math
@@ -24,9 +24,10 @@ CERTAIN_ONE_PASS = 0.2  # upper threshold in a scene without a coarse pass
 _CERTAIN_FINE = (0.12, 0.22)  # fine opacity without coarse cloud: dropped below, kept above
 # Small clouds: least opacity, largest mean opacity around, cells to each side.
 _SMALL_CLOUD, _CLEAR_AROUND, _AROUND = 0.09, 0.025, 6
-# Puffs, in the same units, in still clearer land. A puff adds the same light to all bands: largest
-# ratio of the light it adds to two bands; cells to each side of its land, and of its brightest
-# cell. In the scenes of benchmarks/judge.py, puffs have ratios up to 1.3, coloured roofs from 1.5.
+# Puffs, in the same units, in still clearer land. A puff adds the same light to all bands. Then:
+# largest ratio of the light added to two bands; cells to each side of its land, and of its
+# brightest cell. In the scenes of benchmarks/judge.py, puffs have ratios up to 1.3, coloured roofs
+# from 1.5.
 _PUFF, _CLEAR_LAND, _COLOURED, _LAND, _BRIGHTEST = 0.035, 0.008, 1.3, 12, 2
 _WHITE, _LEAST_WHITE = 0.9, (3, 3)  # light of cloud in each band, model range; smallest in cells
 _MARGIN = 4  # cells around cloud in which windows are needed
@@ -35,14 +36,14 @@ _SOFT = 2  # cells to each side over which the gate's edge is smoothed
 # that only dense cloud reaches; fewest cells. In the pictures of generality.py and the real pairs,
 # thin cloud has steps up to 0.16, bright fields from 0.24.
 _SHARP, _DENSE, _LARGE = 0.2, 0.75, 250
-# Turbid water: opacity that turbid water does not reach; least fall of opacity at a shore, and
-# largest opacity left there, both within _REACH cells; least fraction of the rim that is shore.
+# Turbid water: opacity that it does not reach. At a shore, within _REACH cells: least fall of
+# opacity, and largest opacity left. Least fraction of the rim that is shore.
 _FAINT, _FALL, _LEFT, _SHORE = 0.25, 0.08, 0.02, 0.1
 # Largest median step of the water's light from cell to cell, model range; least ratio of the land's
 # median step to the water's. In crops of T18 (benchmarks/judge.py), lagoons with such a rim have
-# steps of 0.004 to 0.014, and the land's are 1.9 to 7.6 times as large. In the real pairs, two
-# veils are as faint and large, and have such a rim. Their steps are 0.1, and the land's are at most
-# 1.1 times as large. Made veils of opacity up to 0.1 over turbid water are sometimes lost.
+# steps of 0.004 to 0.014; the land's are 1.9 to 7.6 times as large. In the real pairs, two veils
+# are as faint and large, and have such a rim. Their steps are 0.1, and the land's are at most 1.1
+# times as large. Synthetic veils of opacity up to 0.1 over turbid water are sometimes lost.
 _SMOOTH, _ROUGHER = 0.02, 2.0
 _LARGEST = 1 << 20  # cells of a part's rectangle; larger parts stay cloud, as they need much memory
 _REACH, _BESIDE = 2, 4  # cells over which opacity falls; cells from the shore that are beside it
@@ -158,7 +159,8 @@ def small_clouds(
 def puffs(opacity: Opacity, light: NDArray[Any], known: Where | None = None) -> Where:
     """Return the peaks of fainter small clouds, which add the same light to all bands.
 
-    Coloured roofs look alike otherwise. The bands of a picture may be stretched separately.
+    Coloured roofs look similar, but add unequal light. This fails in pictures whose bands are
+    stretched separately.
 
     Args:
         light: float16 or float32 (3, rows, columns), model range.

@@ -19,16 +19,16 @@ _PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and rows waiting for th
 _SEARCH = 0.5  # of the coarse answer's bytes, for finding shadows and cloud in it
 _DN_COPIES = 9  # copies of a strip's DN: read, waiting, being restored, being written
 _BLOCK_ROWS = 1.9  # rows of blocks of the output in memory: one being filled, one being written
-_PER_BLOCK_PIXEL = 3  # bytes beside the DN: provenance, opacity and shadow
+_PER_BLOCK_PIXEL = 3  # bytes besides the DN: provenance, opacity and shadow
 _SWATCHES = 10 * MIB  # of visible land, see swatches.py
 _DETAILS = 24 * MIB  # made of the swatches, see texture.py
-# Bytes for each cell of the visible land, see ground.py: to gather its colours, and to spread them;
-# to gather a reference's colours beside them, and to match them.
+# Bytes for each cell of the visible land, see ground.py: to gather its colours, and to spread them.
+# The same for a reference: to gather its colours, too, and to match them.
 _GATHER, _SPREAD = 16, 70
 _GATHER_OTHER = 8  # to gather one other band
 _GATHER_BOTH, _MATCH = 28, 150
 _PER_FILLED_PIXEL = 60  # bytes, of the rows that a thread fills
-_PER_REFERENCE_PIXEL = 40  # bytes beside these, of a reference in the scene's colours
+_PER_REFERENCE_PIXEL = 40  # bytes besides these, of a reference in the scene's colours
 FILLED_ROWS = 64  # rows that a thread fills at once
 FILLING = 2  # most threads that fill
 CALLS = 2  # calls of the network at once, so that it never waits
@@ -72,7 +72,7 @@ class Footprint:
     cells: number of cells of the ground, see :func:`geodecloud.restore.fill.ground.cell_size`.
     coarse: bytes of the coarse answer, see :func:`geodecloud.restore.coarse.coarse_bytes`.
     references: number of references.
-    others: number of bands to restore beside red, green and blue.
+    others: number of bands to restore besides red, green and blue.
     """
 
     width: int

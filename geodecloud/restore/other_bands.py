@@ -1,16 +1,16 @@
-"""Restore bands beside red, green and blue by the thin cloud that was removed from the colours.
+"""Restore bands besides red, green and blue by the thin cloud that was removed from the colours.
 
-A thin cloud that reflects a fraction R of the light, and absorbs none, transmits 1 - R both ways,
-and reflects part of the ground's light back down. Ground of reflectance g is seen as
+A thin cloud that reflects a fraction R of the light, and absorbs none, transmits 1 - R both ways.
+It reflects part of the ground's light back down. Ground of reflectance g is seen as
 
     s = R + (1 - R)^2 g / (1 - R g)
 
 (adding method: van de Hulst, "Multiple Light Scattering", 1980, chapter 4). The seen and the
-restored values give R in red, green and blue. The cloud's depth x = R / (1 - R) follows Angstrom's
-law over wavelength, x ~ wavelength^-a (Angstrom, "On the Atmospheric Transmission of Sun
-Radiation", Geografiska Annaler 1929); the exponent a is fitted once per scene. Where the scene
-itself shows the depth in a band, see ``depth_ratio``, the law counts less. With R known in every
-band, the equation is solved for g. Opaque pixels are filled later, like the colours.
+restored values give R in red, green and blue. The cloud's depth x = R / (1 - R), a scaled optical
+depth, follows Angstrom's law over wavelength: x ~ wavelength^-a (Angstrom, "On the Atmospheric
+Transmission of Sun Radiation", Geografiska Annaler 1929). The exponent a is fitted once per scene.
+Where the scene itself shows the depth in a band, see ``depth_ratio``, the law counts less. With R
+known in every band, the equation is solved for g. Opaque pixels are filled later, like the colours.
 
 The other bands depend on the network only through the colours that it restores.
 """
@@ -38,8 +38,8 @@ _MOST_REFLECTED = 0.5  # bound of R, which keeps noise from growing more than fo
 _OF_SEEN = 0.95  # largest fraction of the seen light that can be cloud
 _BRIGHTEST = 0.9  # reflectance of ground up to which the equation can be solved
 _LEAST_LIGHT = 0.25  # of full light, in a relit shadow: noise grows at most fourfold
-# Fraction of the light that comes from the sky, in red, and its exponent over wavelength: a shadow
-# has this light alone (clear air; Bird and Riordan 1986, sun 40 degrees high).
+# Fraction of skylight in red, and its exponent over wavelength: a shadow has this light alone
+# (clear air; Bird and Riordan 1986, sun 40 degrees high).
 _SKY, _SKY_EXPONENT = 0.15, 2.0
 # Reflectance of land by wavelength in nm, L1C: median of the means of 100 EuroSAT tiles.
 _LAND = (
@@ -50,7 +50,7 @@ _LAND = (
 
 @dataclass(frozen=True)
 class OtherBands:
-    """The bands beside red, green and blue to restore, and the spectrum of the scene's thin cloud.
+    """The bands besides red, green and blue to restore, and the spectrum of the scene's thin cloud.
 
     bands: the bands; empty if none is restored.
     radiometry: of the scene.
@@ -117,7 +117,7 @@ class OtherBands:
     def relit(self, light: Floats, seen: Floats, restored: Floats) -> Floats:
         """Return the light of shaded ground as if in full sun; arguments as in :meth:`grounds`.
 
-        A shadow has the light of the sky, and a fraction of the sun's that is equal in all bands.
+        A shadow has skylight, and a fraction of the sunlight that is equal in all bands.
         """
         lit = np.maximum(restored, np.float32(1e-3))
         sky = _sky(COLOUR_WAVELENGTHS).reshape(3, *[1] * (seen.ndim - 1))
@@ -241,5 +241,5 @@ def fit_exponent(cells: Iterator[tuple[Floats, Floats, Floats]]) -> float:
 
 
 def _sky(wavelengths: Any) -> Any:
-    """Return the fraction of the light that comes from the sky, at these wavelengths in nm."""
+    """Return the fraction of skylight at these wavelengths in nm."""
     return np.float32(_SKY) * (wavelengths / COLOUR_WAVELENGTHS[0]) ** np.float32(-_SKY_EXPONENT)

@@ -17,10 +17,10 @@ _TOGETHER = 8  # windows whose context is interpolated at once
 # Channels of an answer: change of R, G, B; opacity; shadow.
 CHANGE, OPACITY, SHADOW, CHANNELS = slice(0, 3), 3, 4, 5
 
-# A network: patches (N, C, S, S) and the scene's dark object (3,) -> (N, 4 or 5, S, S): restored
-# R, G, B; opacity; shadow, if the network predicts it. All are float32. C is 3: R, G, B in model
-# range. For a network whose ``takes_context`` is true C may be 8, with the coarse answer, and the
-# light may exceed the model range.
+# A network takes patches (N, C, S, S) and the scene's dark object (3,), and returns (N, 4 or 5, S,
+# S). These are restored R, G, B; opacity; shadow, if the network predicts it. All are float32. C is
+# 3: R, G, B in model range. For a network whose ``takes_context`` is true C may be 8, with the
+# coarse answer, and the light may exceed the model range.
 Predict = Callable[[Floats, Floats], Floats]
 
 
@@ -250,8 +250,8 @@ class _Batch:
 def filled_patch(patch: Floats, valid: NDArray[np.bool_], size: int) -> Floats:
     """Fill the holes of a patch and pad it: (C, size, size).
 
-    Invalid pixels, and those beyond the edge of a small scene, take each channel's mean over the
-    valid pixels, so that nodata does not affect valid neighbours.
+    Invalid pixels, and those beyond the edge of a small scene, take the mean of the valid pixels in
+    each channel. So nodata does not affect valid neighbours.
     """
     height, width = valid.shape
     if valid.all() and (height, width) == (size, size):

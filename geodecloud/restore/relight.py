@@ -1,6 +1,6 @@
 """Relight the land under cloud shadows, by the depth of the scene's own shadows.
 
-A shadow takes the sun's light from the ground and leaves the sky's. Path radiance stays:
+A shadow takes the direct sunlight from the ground. It leaves skylight and path radiance:
 
     seen = path_radiance + (ground - path_radiance) * (1 - hidden * depth)    in each band
 
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from geodecloud.restore.filters import Floats, upsample
 from geodecloud.restore.shadows import UNKNOWN
 
-# Relit land lies within so many standard deviations of the sunlit land beside, as bright fields are
-# common beside dark ones, but not in a wood. Shadows are blue: land that lies in none turns yellow
-# when relit.
+# Relit land lies within so many standard deviations of the sunlit land beside: bright fields are
+# common beside dark ones, but not in a wood. Shadows are blue: sunlit land turns yellow when relit.
 _DEVIATIONS = np.float32(1.75)
 _BRIGHTER = np.float32(1.15), np.float32(2.5)  # bounds of the upper bound, relative to the mean
 _YELLOWER = np.float32(0.01)  # fraction of the light, by which any land may turn yellower

@@ -15,7 +15,7 @@ from geodecloud.restore.filters import Floats, box_mean, dilate, runs, smoothste
 from geodecloud.settings import Policy
 
 # The fill, tuned on the thirteen thick pairs of benchmarks/CONTEXT.md, where the plateau is wide.
-_FRINGE = 10  # pixels around opaque cloud that show no clean ground: fringes, parallax, glare
+_FRINGE = 10  # pixels around opaque cloud of spoilt ground: fringes, parallax, adjacency effect
 _CLOSE = 1  # radius in pixels of the dilation of a pixel's own opacity
 _OWN = (0.10, 0.20)  # own opacity near opaque cloud: up to the first ground, from the second filled
 _SOFT = 2  # radius in pixels of the box mean that softens the fill's edge, twice

@@ -1,10 +1,10 @@
-"""Tell cloud shadow from dark land and water: a shadow lies where its cloud throws it.
+"""Tell cloud shadow from dark land and water: a shadow lies where its cloud casts it.
 
-To the network a lake and a shadow are the same dark patch. But all clouds of a scene throw their
-shadows in one direction and nearly as far (Zhu and Woodcock 2012 match clouds and shadows by this).
-The displacement chosen is the one under which the displaced clouds best cover the shadow that the
-network predicts. A shadow takes the shape of its cloud; the network and the darkness of the land
-strengthen or weaken it.
+To the network a lake and a shadow are the same dark patch. But all clouds of a scene cast their
+shadows in one direction and nearly as far (as used by Zhu and Woodcock 2012). The displacement
+chosen is the one under which the displaced clouds best cover the shadow that the network predicts.
+A shadow takes the shape of its cloud; the network and the darkness of the land strengthen or weaken
+it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from scipy import fft
 
 from geodecloud.restore.filters import Floats, box_mean, smoothstep, soft_dilations, upsample
 
-_CLOUD = (0.2, 0.5)  # opacity up to which cloud throws no shadow, and from which a full one
+_CLOUD = (0.2, 0.5)  # opacity up to which cloud casts no shadow, and from which a full one
 _VISIBLE = 0.2  # hidden fraction of the sun, below which the cell of a cloud is visible land
 _AROUND = 40  # cells to each side: the land around, to which a cell's darkness is relative
 _DARKER = (-0.3, 0.5)  # bounds of a cell's predicted shadow, less that of the land around
@@ -27,17 +27,17 @@ _HEIGHTS = (0.55, 0.7, 0.85, 1.0, 1.15, 1.3, 1.45)  # of clouds, relative to mos
 _SIMILAR = 30  # cells to each side over which clouds have one height
 _SHARP, _UNUSUAL = 60.0, 0.5  # sharpness of the choice (softmax); penalty per unit off height 1
 _MOST_CELLS = 1024  # along a side; a larger scene is averaged to find displacement and heights
-_NEAR = 3  # cells around thrown cloud, as a shadow is wider than the opaque part of its cloud
+_NEAR = 3  # cells around displaced cloud, as a shadow is wider than the opaque part of its cloud
 _SOFT = 1  # cells over which that margin fades
 _ROWS = 64  # rows at once
 
-# Weights of the evidence of a shadow: thrown cloud, the network's shadow, darkness; ``_DOUBT`` is
-# subtracted. They were fitted to shadows made over six clear scenes, and to the labels of two
+# Weights of the evidence of a shadow: displaced cloud, the network's shadow, darkness; ``_DOUBT``
+# is subtracted. They were fitted to shadows made over six clear scenes, and to the labels of two
 # cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
 _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
-# Stands for darkness where the scene's depth of shadows is not known. Thrown cloud alone then hides
-# at most 15 % of the sun.
+# Stands for darkness where the depth of the scene's shadows is not known. Displaced cloud alone
+# then hides at most 15 % of the sun.
 _NO_DEPTH = -1.0
 
 
@@ -52,11 +52,11 @@ class Displacement:
 def thrown_shadows(
     opacity: NDArray[np.floating], shadow: NDArray[np.floating]
 ) -> NDArray[np.uint8]:
-    """Return where the clouds of a scene throw their shadows: uint8 (2, rows, columns), 0..255.
+    """Return where the clouds of a scene cast their shadows: uint8 (2, rows, columns), 0..255.
 
-    The first band is the fraction of the sun hidden by thrown clouds. The second is the weight of
-    all evidence of a shadow. It is high around thrown clouds, and where the cloud would lie outside
-    of the scene. Both are 0 everywhere if no displacement is found.
+    The first band is the fraction of the sun hidden by displaced clouds. The second is the weight
+    of all evidence of a shadow. It is high around displaced clouds, and where the cloud would lie
+    outside of the scene. Both are 0 everywhere if no displacement is found.
 
     Args:
         opacity, shadow: (rows, columns), 0..1, of the coarse answer.
@@ -96,8 +96,8 @@ def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | None = No
         thrown: float32 (2, rows, columns), 0..255, see :func:`thrown_shadows`.
         shadow: float32 (rows, columns), 0..1, predicted by the network.
         darkness: float32 (rows, columns), 0..1, see
-            :meth:`geodecloud.restore.relight.Shade.darkness`; None: the scene has no depth of
-            shadows.
+            :meth:`geodecloud.restore.relight.Shade.darkness`; None: the depth of the scene's
+            shadows is not known.
     """
     cloud, may = thrown / np.float32(255)
     evidence = np.float32(_THROWN) * cloud + np.float32(_LOOKS) * shadow
@@ -188,7 +188,7 @@ def _darker(cloud: Floats, shadow: Floats, factor: int) -> tuple[Floats, Floats]
 def _heights(cloud: Floats, shadow: Floats, found: Displacement, factor: int) -> Floats:
     """Return the weight of each cloud height at each cell: float32 (heights, rows, columns), sum 1.
 
-    The weight grows with the local correlation of predicted shadow and clouds thrown from that
+    The weight grows with the local correlation of predicted shadow and clouds displaced by that
     height.
 
     Args:

@@ -17,13 +17,13 @@ from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import CHANGE, OPACITY, Network
 
 _DISTRUST = 14  # pixels around cloud whose colour is not used
-# Opacity up to which ground is used fully, and from which not at all: clear ground; and hazy
-# ground, which counts only where no clear ground is seen.
+# Opacity up to which ground is used fully, and from which not at all: clear ground, then hazy
+# ground. Hazy ground counts only where no clear ground is seen.
 _SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
 _LEFT = (0.03, 0.12)  # coarse opacity from which a colour begins to be restored, and is fully
-# Called with strips of 64 rows, from the top down: first row; light (bands, rows, width) in model
-# range as the coarse answer restores it: red, green, blue, then the other bands, NaN where one has
-# no data; clear weight (rows, width).
+# Called with strips of 64 rows, from the top down: first row; light (bands, rows, width); clear
+# weight (rows, width). The light is in model range as the coarse answer restores it: red, green,
+# blue, then the other bands, NaN where one has no data.
 AddRows = Callable[[int, Floats, Floats], None]
 
 
@@ -80,7 +80,7 @@ class SurveyFeed:
         dn, valid = self._take(last - first)
         radiometry = self._network.radiometry
         seen = radiometry.to_model(dn[:3])
-        light = radiometry.without_haze(seen.copy())  # the fill is laid over haze-free DN
+        light = radiometry.without_haze(seen.copy())  # the fill is blended with haze-free DN
         weight = valid.astype(np.float32)
         for columns, clear in self._cloudy(first, last):
             answer = coarse.at_known(coarse.answer[: OPACITY + 1], first, last, columns)
@@ -103,7 +103,7 @@ class SurveyFeed:
         top = max(first // cell - self._radius - 1, 0)
         below = -(-last // cell) + self._radius + 1
         opacity = coarse.answer[OPACITY, top:below].astype(np.float32)
-        # White land may be cloud: its colour is the last resort.
+        # White land may be cloud: its colour is used last.
         white = is_white(coarse.light[:, top:below], given(coarse.known)[top:below])
         np.maximum(opacity, np.float32(_SEEN[1]) * white, out=opacity)
         weight, down = clear_weight(opacity, self._radius)[None], top * cell

@@ -9,8 +9,8 @@ from geodecloud.settings import Windows
 class WindowGrid:
     """Square windows of ``size`` pixels that overlap by ``overlap``.
 
-    The last window of a row or column is moved back inside the scene; a scene smaller than a
-    window gets one window that extends beyond it.
+    The last window of a row or column is moved back inside the scene. A scene smaller than a window
+    gets one window that extends beyond it.
     """
 
     size: int = 64

@@ -1,4 +1,4 @@
-"""Fill the page of a scene: figures, settings and pictures of its restoring."""
+"""Fill the page of a scene: figures, settings and pictures of its restoration."""
 
 import functools
 import json

@@ -1,7 +1,7 @@
 """Add detail of the visible land to the smooth colour of the fill.
 
 The colour of the fill is smoother than any land (:mod:`geodecloud.restore.fill.ground`). Detail is
-copied from visible land of a like colour: the fill looks like the land around, but is no evidence
+copied from visible land of similar colour: the fill looks like the land around, but is no evidence
 of the land below. This is patch-based synthesis as in image quilting (Efros and Freeman, SIGGRAPH
 2001), but of the detail only, and blended where patches overlap.
 
@@ -229,8 +229,8 @@ def _other_noise(
 ) -> Floats:
     """Return noise of the other bands: float32 (count, SIZE, SIZE).
 
-    It follows the noise of the colours by the regression of the detail's other bands on its
-    colours, plus independent noise with the strength of the residual.
+    The regression of the detail's other bands on its colours is applied to the noise of the
+    colours. Independent noise with the strength of the residual is added.
 
     Args:
         shown: (bands + 1, SIZE, SIZE), the detail, and its weight last, windowed.
