@@ -150,7 +150,7 @@ def load_eurosat(
     if not names:
         part = "held-out" if held_out else "training"
         raise DataError(
-            f"{root}: no good tile in the {part} part ({len(bad.names)} are damaged); give more tiles"
+            f"{root}: no good tile in the {part} part ({len(bad.names)} are damaged); give more"
         )
     return Tiles(pixels[: len(names)], tuple(names), tuple(bad.names))
 
