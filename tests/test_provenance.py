@@ -186,6 +186,15 @@ def test_real_is_ground_that_was_seen():
     assert geodecloud.Provenance is Provenance
 
 
+def test_only_codes_of_ground_are_real():
+    codes = [0, 1, 101, 109, 110, 209, 210, 255]
+    real = [True, False, False, False, True, True, False, False]
+    for dtype in (np.uint8, np.int16, np.float32, np.int64):
+        assert is_real(np.array(codes, dtype)).tolist() == real
+    assert not is_real(np.array([-1, -146, 256, 366])).any()
+    assert not is_real(np.array([np.nan, 0.5, np.inf])).any()
+
+
 def test_every_code_belongs_to_one_group():
     groups = [VISIBLE, REFERENCES, [Provenance.FILLED]]
     groups += [[code] for code in (*CLOUD_CODES, Provenance.NODATA)]

@@ -63,9 +63,9 @@ def is_real(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     ground: kept cloud and nodata.
 
     Args:
-        codes: provenance, of any shape.
+        codes: provenance, of any shape and dtype; NaN is not real, nor is any other number.
     """
-    return among(codes, REAL)
+    return np.isin(codes, REAL)
 
 
 # Code -> meaning and colour, for the colour table, the categories, the style and the docs.
