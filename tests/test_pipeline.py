@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import UsageError
+from geodecloud.errors import GeodecloudError, UsageError
 from geodecloud.model.model_file import default_model
 from geodecloud.model.predictor import Predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
@@ -208,3 +208,18 @@ def test_sizes_are_read(text, size):
 def test_other_sizes_are_refused(text):
     with pytest.raises(UsageError, match="max_memory"):
         Settings(max_memory=text)
+
+
+@pytest.mark.parametrize("answer", ["three", "none", "smaller", "fewer"])
+def test_a_network_that_answers_in_another_shape_is_refused(answer, scene, tmp_path):
+    def network(patches, _):
+        answers = {
+            "three": patches,
+            "none": None,
+            "smaller": np.zeros((len(patches), 4, 32, 32), np.float32),
+            "fewer": np.zeros((1, 4, 64, 64), np.float32)[: len(patches) - 1],
+        }
+        return answers[answer]
+
+    with pytest.raises(GeodecloudError, match=r"the network returned .* must return \(\d+, 4, 64"):
+        decloud_scene(scene, tmp_path / "out.tif", network, Settings(bands=(1, 2, 3)))

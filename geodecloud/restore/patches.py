@@ -61,12 +61,18 @@ class Network:
             patches: float32 (N, 3 or 8, size, size), see :data:`Predict`.
 
         Raises:
-            GeodecloudError: the network returned NaN or infinity.
+            GeodecloudError: the network returned NaN or infinity, or another shape.
         """
         out = np.zeros((len(patches), CHANNELS, *patches.shape[2:]), np.float32)
         if not len(patches):
             return out
         answer = self.predict(patches, np.array(self.radiometry.dark_object, np.float32))
+        shapes = [(len(patches), count, *patches.shape[2:]) for count in (CHANNELS - 1, CHANNELS)]
+        if (shape := np.shape(answer)) not in shapes:
+            raise GeodecloudError(
+                f"the network returned an array of shape {shape}: it must return {shapes[0]}, or "
+                f"{shapes[1]} with shadow"
+            )
         if not np.isfinite(answer).all():
             raise GeodecloudError("the network returned NaN or infinity; try `precision` fp32")
         out[:, : answer.shape[1]] = answer
