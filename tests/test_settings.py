@@ -167,6 +167,14 @@ def test_a_file_is_restored_with_flat_options(tmp_path, tiny_model):
     assert read(tmp_path / "p.tif").shape == (1, 40, 40)
 
 
+@pytest.mark.parametrize("option", ["mask", "references"])
+def test_an_array_in_place_of_a_file_is_refused_in_one_line(option):
+    for array in (np.ones((9, 9)), [np.ones((9, 9))]):
+        with pytest.raises(UsageError, match=f"`{option}` is of type .*: give the path") as refused:
+            Settings(**{option: array})
+        assert "\n" not in str(refused.value)
+
+
 def test_an_array_is_restored_with_flat_options(tiny_model):
     dn = noise((3, 40, 40))
     same = {"model": tiny_model, "threads": 1, "opaque": "keep"}

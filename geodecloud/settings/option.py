@@ -126,7 +126,8 @@ def _refuse_out_of_bounds(option: Option, hint: Any, value: Any) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value)) or "empty"
-    return f"{value:g}" if isinstance(value, float) else str(value) or "empty"
+    text = f"{value:g}" if isinstance(value, float) else str(value) or "empty"
+    return text if len(text.splitlines()) == 1 else f"of type {type(value).__name__}"  # an array
 
 
 @functools.cache
