@@ -123,13 +123,12 @@ def decloud_file(
         GeodecloudError: one line that names the file, the value and the remedy; ``dst`` is left
             untouched.
     """
-    from pathlib import Path
-
     from geodecloud.decloud import decloud_scene
 
+    src, dst = _files(src, dst)
     chosen = _with_options(settings, options)
     predictor = _load(model, device, precision, chosen)
-    return decloud_scene(src, Path(dst), predictor, chosen, model_name=predictor.name)
+    return decloud_scene(src, dst, predictor, chosen, model_name=predictor.name)
 
 
 def decloud_array(
@@ -219,7 +218,8 @@ def mask_file(
     """Write the cloud mask of the scene ``src`` into the new GeoTIFF ``dst``; restore nothing.
 
     Args:
-        src, dst, settings, model, device, precision, options: as in :func:`decloud_file`.
+        src, dst, model, device, precision, options: as in :func:`decloud_file`.
+        settings: as in :func:`decloud_file`, without further outputs.
 
     Returns:
         the number of pixels of each :class:`CloudClass`, seconds.
@@ -227,13 +227,13 @@ def mask_file(
     Raises:
         GeodecloudError: one line that names the file, the value and the remedy.
     """
-    from pathlib import Path
+    from geodecloud.masking import mask_scene, refuse_outputs
 
-    from geodecloud.masking import mask_scene
-
+    src, dst = _files(src, dst)
     chosen = _with_options(settings, options)
+    refuse_outputs(chosen.output, "only the cloud mask is written")
     predictor = _load(model, device, precision, chosen)
-    return mask_scene(src, Path(dst), predictor, chosen, model_name=predictor.name)
+    return mask_scene(src, dst, predictor, chosen, model_name=predictor.name)
 
 
 def cloud_mask(
@@ -263,6 +263,23 @@ def cloud_mask(
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
     predictor = _load(model, device, precision, chosen)
     return mask_array(array, predictor, chosen, info=ArrayInfo(nodata=nodata))
+
+
+def _files(src: Any, dst: Any) -> tuple[Src, Path]:
+    from pathlib import Path
+
+    from geodecloud.errors import UsageError
+    from geodecloud.raster.source import Source
+    from geodecloud.settings import parse
+
+    given = "src", src
+    try:
+        found = src if isinstance(src, Source | str | Path) else parse.rasters(src)
+        given = "dst", dst
+        return found, Path(parse.raster(dst))
+    except ValueError as error:
+        name, value = given
+        raise UsageError(f"`{name}` is of type {type(value).__name__}: {error}") from None
 
 
 def _with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

@@ -31,7 +31,7 @@ from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.memory import cache_bytes
 from geodecloud.restore.patches import Predict
 from geodecloud.restore.stages import cancellable, prefetch
-from geodecloud.settings import Reading, Settings
+from geodecloud.settings import Output, Reading, Settings
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,20 @@ def mask_scene(
         pixels = {code: int(counts[code]) for code in CloudClass}
         seconds = time.perf_counter() - begun
         return MaskReport(scene.path, dst, height, width, scene.bands, pixels, seconds)
+
+
+def refuse_outputs(output: Output, why: str) -> None:
+    """Refuse outputs that are not written.
+
+    Args:
+        why: the reason, for the message.
+
+    Raises:
+        UsageError: ``output`` names one.
+    """
+    beside = ("provenance", "opacity", "cloud_mask", "preview", "report", "stac")
+    if given := [f"`{name}`" for name in beside if getattr(output, name)]:
+        raise UsageError(f"{why}: leave out {', '.join(given)}")
 
 
 def _colours_only(src: Src, reading: Reading) -> Reading:

@@ -216,3 +216,8 @@ def test_a_buffer_needs_a_mask_and_metres(tmp_path, cloudy):
     chosen = Settings(mask=cloudy, mask_buffer=100)
     with pytest.raises(UsageError, match="leave `mask_buffer` out"):
         decloud_scene(plain, tmp_path / "out.tif", by_brightness, chosen)
+
+
+def test_a_mask_alone_has_no_other_outputs(scene, tmp_path, tiny_model):
+    with pytest.raises(UsageError, match="only the cloud mask is written: leave out `provenance`"):
+        geodecloud.mask_file(scene, tmp_path / "m.tif", provenance="p.tif", model=tiny_model)
