@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from geodecloud.decloud import Report
@@ -136,6 +135,7 @@ def decloud_array(
     settings: Settings | None = None,
     *,
     nodata: float | None = None,
+    pixel_size: float | None = None,
     model: str | Path | ModelSpec | None = None,
     device: str = "auto",
     precision: Precision = "auto",
@@ -147,8 +147,11 @@ def decloud_array(
         array: (bands, rows, columns), DN or reflectance: integers of at most 32 bits, float32 or
             float64. The first three bands are red, green and blue, unless ``bands`` says
             otherwise. Masked pixels are nodata, and stay masked.
-        settings: as in :func:`decloud_file`, without outputs.
+        settings: as in :func:`decloud_file`, without outputs and ``aoi``.
         nodata: the value that means nodata, in any of red, green and blue.
+        pixel_size: height and width of a pixel in metres, on which the search for clouds and
+            ``fill_limit`` depend; None: taken for 10, and ``fill_limit`` is refused. A file states
+            it by its grid.
         model, device, precision: as in :func:`decloud_file`.
         options: as in :func:`decloud_file`, like ``scale=10000, offset=-1000``: reflectance =
             (array + offset) / scale. The default scale and offset are 1 and 0 for floats, 10000
@@ -161,14 +164,14 @@ def decloud_array(
     Raises:
         GeodecloudError: the array is not a scene, or the network fails.
     """
-    from geodecloud.raster.array import ArrayInfo
-    from geodecloud.restore_arrays import refuse_bands_last, restore_array
+    from geodecloud.raster.array import given_info
+    from geodecloud.restore_arrays import as_array, restore_array
 
     chosen = _with_options(settings, options)
-    refuse_bands_last(array)
+    array = as_array(array)
+    info = given_info(nodata, pixel_size)
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
     predictor = _load(model, device, precision, chosen)
-    info = ArrayInfo(nodata=nodata)
     return restore_array(array, predictor, chosen, info=info, model_name=predictor.name)
 
 
@@ -185,15 +188,18 @@ def decloud_dataarray(
 
     Args:
         data: three dimensions, bands, rows and columns; DN or reflectance as in
-            :func:`decloud_array`. Nodata and CRS come from ``data.rio``, band names from
-            ``long_name``, scale and offset from ``scale_factor`` and ``add_offset`` where xarray
-            has not applied them.
-        settings: as in :func:`decloud_file`, without outputs.
+            :func:`decloud_array`. Nodata and CRS come from ``data.rio``, the place of pixels from
+            the coordinates. Band names come from ``long_name``; scale and offset, where xarray has
+            not applied them, from ``scale_factor`` and ``add_offset``. Other attributes count as a
+            file's tags. Pixels without a CRS are taken for 10 m: set it by
+            ``data.rio.write_crs``.
+        settings: as in :func:`decloud_file`, without outputs and ``aoi``.
         model, device, precision, options: as in :func:`decloud_file`.
 
     Returns:
-        (restored, provenance): ``data`` with restored values, coordinates and attributes kept; and
-        uint8 over rows and columns, as in :func:`decloud_array`.
+        (restored, provenance): ``data`` with restored values, and GEODECLOUD_ attributes like the
+        tags of an output; and uint8 over rows and columns, as in :func:`decloud_array`. Removed
+        cloud has the nodata value of ``data.rio``; in decoded floats that is NaN.
 
     Raises:
         GeodecloudError: the array is not a scene, or the network fails.
@@ -241,28 +247,37 @@ def cloud_mask(
     settings: Settings | None = None,
     *,
     nodata: float | None = None,
+    pixel_size: float | None = None,
     model: str | Path | ModelSpec | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     **options: Any,
-) -> NDArray[np.uint8]:
+) -> Any:
     """Return the cloud mask of an array: uint8 (rows, columns), codes of :class:`CloudClass`.
 
     Args:
-        array, nodata: as in :func:`decloud_array`.
+        array: as in :func:`decloud_array`; or an ``xarray.DataArray``, as in
+            :func:`decloud_dataarray`, of which the mask is one, too.
+        nodata, pixel_size: as in :func:`decloud_array`; a DataArray has its own pixel size.
         settings, model, device, precision, options: as in :func:`decloud_array`.
 
     Raises:
         GeodecloudError: the array is not a scene, or the network fails.
     """
-    from geodecloud.raster.array import ArrayInfo
-    from geodecloud.restore_arrays import mask_array, refuse_bands_last
+    from geodecloud.errors import UsageError
+    from geodecloud.raster.array import given_info
+    from geodecloud.restore_arrays import as_array, is_xarray, mask_array, mask_dataarray
 
-    chosen = _with_options(settings, options)
-    refuse_bands_last(array)
+    chosen, info = _with_options(settings, options), given_info(nodata, pixel_size)
+    if is_xarray(array):
+        if pixel_size is not None:
+            raise UsageError("`pixel_size` is given: leave it out, a DataArray has coordinates")
+        chosen = chosen if nodata is None else chosen.replace(nodata=nodata)
+        return mask_dataarray(array, _load(model, device, precision, chosen), chosen)
+    array = as_array(array)
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
     predictor = _load(model, device, precision, chosen)
-    return mask_array(array, predictor, chosen, info=ArrayInfo(nodata=nodata))
+    return mask_array(array, predictor, chosen, info=info)
 
 
 def _files(src: Any, dst: Any) -> tuple[Src, Path]:

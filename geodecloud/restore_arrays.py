@@ -15,19 +15,16 @@ from numpy.typing import NDArray
 
 from geodecloud.decloud import Report, decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, UsageError
-from geodecloud.masking import mask_scene
-from geodecloud.raster.array import (
-    ArrayInfo,
-    bands_first,
-    provenance_like,
-    read_array,
-    stated_scale_and_offset,
-    write_array,
-)
+from geodecloud.masking import mask_scene, refuse_outputs
+from geodecloud.raster.array import ArrayInfo, read_array, refuse_dtype, write_array
 from geodecloud.raster.cloud_mask import read_cloud_mask
-from geodecloud.raster.dn import has_data
+from geodecloud.raster.dataarray import bands_first, codes_like, info_of
+from geodecloud.raster.dn import has_data, is_nan
+from geodecloud.raster.gdal import open_raster
+from geodecloud.raster.masked_array import hidden_pixels
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.source import Source
+from geodecloud.raster.statements import TAG
 from geodecloud.restore.patches import Predict
 from geodecloud.settings import Settings
 
@@ -51,6 +48,14 @@ class Restored(NamedTuple):
     report: Report
 
 
+class _Run(NamedTuple):
+    """The result of a run: what it restored, and the nodata value and our tags of its file."""
+
+    restored: Restored
+    nodata: float | None
+    tags: dict[str, str]
+
+
 def restore_array(
     array: NDArray[Any],
     predict: Predict,
@@ -66,13 +71,16 @@ def restore_array(
         info: nodata, georeference and band descriptions.
 
     Raises:
-        UsageError: the array has another shape, or ``settings`` name an output.
+        UsageError: the array has another shape, or ``settings`` name an output or an area.
         SceneError: the array's values cannot be those of a scene.
     """
-    output = settings.output
-    beside = ("provenance", "opacity", "cloud_mask", "preview", "report", "stac")
-    if given := [f"`{name}`" for name in beside if getattr(output, name)]:
-        raise UsageError(f"an array is restored without files: leave out {', '.join(given)}")
+    return _run(array, predict, settings, info, model_name).restored
+
+
+def _run(
+    array: NDArray[Any], predict: Predict, settings: Settings, info: ArrayInfo, model_name: str
+) -> _Run:
+    _refuse_unused(settings)
     array = _native(array)
     with _as_source(array, settings, info) as source:
         folder = Path(source.name).parent
@@ -81,13 +89,23 @@ def restore_array(
         report = decloud_scene(source, dst, predict, settings, model_name=model_name)
         restored: NDArray[Any] = read_array(dst)
         provenance = read_provenance(codes)
+        with open_raster(dst) as file:
+            nodata, tags = file.nodata, file.tags()
         if isinstance(array, np.ma.MaskedArray):
-            removed = has_data(array.data, info.nodata) & ~has_data(restored, info.nodata)
-            removed |= provenance == Provenance.CLOUD_REMOVED
-            mask = np.ma.getmaskarray(array) | removed
-            restored = np.ma.MaskedArray(restored, mask, fill_value=array.fill_value)
-        report = replace(report, dst=Path(_FILES[_RESTORED]))
-        return Restored(restored, provenance, report)
+            restored = _masked_like(array, restored, provenance, nodata)
+        done = Restored(restored, provenance, replace(report, dst=Path(_FILES[_RESTORED])))
+        ours = {name: text for name, text in tags.items() if name.startswith(TAG)}
+        return _Run(done, nodata, ours)
+
+
+def _masked_like(
+    array: Any, restored: NDArray[Any], provenance: NDArray[np.uint8], nodata: float | None
+) -> NDArray[Any]:
+    """Return restored pixels with the mask of an array."""
+    removed = has_data(array.data, nodata) & ~has_data(restored, nodata)
+    removed |= provenance == Provenance.CLOUD_REMOVED
+    mask = np.ma.getmaskarray(array)
+    return np.ma.MaskedArray(restored, mask | removed, fill_value=array.fill_value)
 
 
 def mask_array(
@@ -99,18 +117,40 @@ def mask_array(
         array, info: as in :func:`restore_array`.
 
     Raises:
-        UsageError: the array has another shape.
+        UsageError: the array has another shape, or ``settings`` name an output or an area.
         SceneError: the array's values cannot be those of a scene.
     """
+    _refuse_unused(settings)
     with _as_source(_native(array), settings, info) as source:
         path = Path(source.name).parent / "mask.tif"
         mask_scene(source, path, predict, settings)
         return read_cloud_mask(path)
 
 
+def _refuse_unused(settings: Settings) -> None:
+    """Refuse settings that an array has no use for.
+
+    Raises:
+        UsageError: they name an output, or an area: the result has the shape of the array.
+    """
+    refuse_outputs(settings.output, "an array is restored without files")
+    if settings.reading.aoi is not None:
+        raise UsageError(
+            f"`aoi` is {settings.reading.aoi}: an array is restored whole; leave it out, and give "
+            "a part of the array"
+        )
+
+
 def _native(array: Any) -> NDArray[Any]:
-    """Return an array, or nested lists, as an array in native byte order."""
-    array = np.asanyarray(array)
+    """Return an array, or nested lists of decimal numbers, as an array in native byte order.
+
+    Raises:
+        UsageError: it is no array.
+    """
+    try:
+        array = np.asanyarray(array)
+    except ValueError as error:
+        raise UsageError(f"the array is none ({error}); give lists of equal lengths") from error
     native: NDArray[Any] = array.astype(array.dtype.newbyteorder("="), copy=False)
     return native
 
@@ -125,7 +165,9 @@ def _as_source(array: NDArray[Any], settings: Settings, info: ArrayInfo) -> Iter
         )
     if 0 in array.shape:
         raise UsageError(f"the array has shape {array.shape}: it is empty")
-    hidden = hidden_pixels(array, settings.reading.bands or (1, 2, 3), info.nodata)
+    refuse_dtype(array.dtype, info.nodata)
+    bands = settings.reading.bands or (1, 2, 3)
+    hidden = hidden_pixels(array, bands, info.nodata)
     with _temporary_folder() as folder:
         src = folder / _ARRAY
         write_array(src, np.ma.getdata(array), info, None if hidden is None else ~hidden)
@@ -154,41 +196,31 @@ def _temporary_folder() -> Iterator[Path]:
         raise OutputError(f"cannot make a temporary folder ({error}); set TMPDIR") from error
 
 
-def hidden_pixels(
-    array: NDArray[Any], bands: tuple[int, int, int], nodata: float | None
-) -> NDArray[np.bool_] | None:
-    """Return where red, green or blue of an array is masked; None if no pixel is.
-
-    In a file with a mask the nodata value means nothing, so its pixels are hidden here too.
-
-    Args:
-        array: (bands, rows, columns).
-        bands: numbers of the red, green and blue bands, from 1.
-
-    Returns:
-        bool (rows, columns).
-    """
-    if not np.ma.is_masked(array) or max(bands) > len(array):
-        return None
-    rgb = [band - 1 for band in bands]
-    hidden: Any = np.ma.getmaskarray(array)[rgb].any(axis=0)
-    if nodata is not None:
-        hidden |= (np.ma.getdata(array)[rgb] == nodata).any(axis=0)
-    return np.asarray(hidden, bool)
+def is_xarray(array: Any) -> bool:
+    """Return whether an array is one of xarray: a DataArray or a Dataset."""
+    return hasattr(array, "dims") and hasattr(array, "coords")
 
 
-def refuse_bands_last(array: Any) -> None:
-    """Refuse an array, or nested lists, with bands last, the order of Pillow and OpenCV.
+def as_array(array: Any) -> NDArray[Any]:
+    """Return an array, or nested lists, as an array of NumPy.
 
     Raises:
-        UsageError: the shape is (rows, columns, bands).
+        UsageError: it is an xarray.DataArray, whose nodata, scale and CRS NumPy would lose; or the
+            shape is (rows, columns, bands), the order of Pillow and OpenCV.
     """
-    shape = np.shape(array)
+    if is_xarray(array):
+        raise UsageError(
+            f"the array is of type {type(array).__name__}: call decloud_dataarray, which reads its "
+            "nodata, scale and CRS"
+        )
+    native = _native(array)
+    shape = native.shape
     if len(shape) == 3 and shape[2] in _BANDS and shape[0] not in range(_BANDS.stop):
         raise UsageError(
             f"the array has shape {shape}, which looks like (rows, columns, bands): give (bands, "
             "rows, columns), by np.moveaxis(array, -1, 0)"
         )
+    return native
 
 
 def restore_dataarray(
@@ -197,17 +229,25 @@ def restore_dataarray(
     """Restore an xarray.DataArray; see :func:`geodecloud.decloud_dataarray`.
 
     Raises:
-        UsageError: the dimensions are not bands, rows and columns.
+        UsageError: the dimensions are not bands, rows and columns, or attributes are of no use.
     """
     ordered = bands_first(data)
-    if settings.reading.scale is None and settings.reading.offset is None:
-        settings = settings.replace(**stated_scale_and_offset(data.attrs))
-    done = restore_array(
-        np.asarray(ordered.values),
-        predict,
-        settings,
-        info=ArrayInfo.of_dataarray(ordered),
-        model_name=model_name,
-    )
-    restored = ordered.copy(data=done.array).transpose(*data.dims)
-    return restored, provenance_like(ordered, done.provenance)
+    info = info_of(ordered)
+    done = _run(np.asarray(ordered.values), predict, settings, info, model_name)
+    restored = ordered.copy(data=done.restored.array).assign_attrs(done.tags)
+    if done.nodata not in (None, info.nodata) and not is_nan(info.nodata):
+        restored = restored.rio.write_nodata(done.nodata)
+    provenance = codes_like(ordered, done.restored.provenance, "provenance")
+    return restored.transpose(*data.dims), provenance
+
+
+def mask_dataarray(data: Any, predict: Predict, settings: Settings) -> Any:
+    """Return the cloud mask of an xarray.DataArray; see :func:`geodecloud.cloud_mask`.
+
+    Raises:
+        UsageError: as :func:`restore_dataarray`.
+    """
+    ordered = bands_first(data)
+    values = np.asarray(ordered.values)
+    classes = mask_array(values, predict, settings, info=info_of(ordered))
+    return codes_like(ordered, classes, "cloud_mask")

@@ -221,3 +221,5 @@ def test_a_buffer_needs_a_mask_and_metres(tmp_path, cloudy):
 def test_a_mask_alone_has_no_other_outputs(scene, tmp_path, tiny_model):
     with pytest.raises(UsageError, match="only the cloud mask is written: leave out `provenance`"):
         geodecloud.mask_file(scene, tmp_path / "m.tif", provenance="p.tif", model=tiny_model)
+    with pytest.raises(UsageError, match="leave out `provenance`"):
+        geodecloud.cloud_mask(read(scene), provenance="p.tif", model=tiny_model)

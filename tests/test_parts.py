@@ -676,7 +676,7 @@ def test_a_dataarray_keeps_what_it_says(tmp_path, tiny_model):
         report = geodecloud.decloud_file(src, tmp_path / "out.tif", model=tiny_model)
         assert (report.radiometry.scale, report.bands) == (pytest.approx(50000), (3, 2, 1))
         np.testing.assert_array_equal(restored.values, read(tmp_path / "out.tif"))
-        assert restored.attrs == data.attrs
+        assert data.attrs.items() <= restored.attrs.items()
         assert restored.coords.equals(data.coords)
         assert (restored.rio.crs, restored.rio.nodata) == (data.rio.crs, 7)
         assert (provenance.dims, provenance.dtype) == (("y", "x"), np.uint8)

@@ -1,18 +1,22 @@
-"""Write arrays to rasters and read rasters into arrays: NumPy, and xarray through rioxarray."""
+"""Write arrays to rasters, and read rasters into arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.transform import Affine
 
 from geodecloud.errors import SceneError, UsageError
-from geodecloud.raster.bands import COLOURS, colour_of
 from geodecloud.raster.checks import DTYPES
+from geodecloud.raster.dn import exact, holds
 from geodecloud.raster.gdal import failures_as, open_raster
+from geodecloud.raster.grid import LOCAL_METRES
 from geodecloud.raster.writer import create_plain
+from geodecloud.settings import Reading
+from geodecloud.settings.parse import number_of
 
 _LOCAL_CRS = 'LOCAL_CS["array"]'  # for an array without a CRS, so that no file lacks one and warns
 
@@ -22,43 +26,47 @@ class ArrayInfo:
     """Nodata value, georeference and band descriptions of an array.
 
     crs, transform, nodata: as rasterio takes them; None if the array has none.
+    pixel_size: height and width of a pixel in metres, for an array without a CRS; None: not known.
     descriptions: one per band, or empty.
+    scales, offsets: one per band, or empty: value = DN * scale + offset.
     tags: file tags, such as the satellite's name.
     """
 
     crs: Any = None
     transform: Any = None
     nodata: float | None = None
+    pixel_size: float | None = None
     descriptions: tuple[str, ...] = ()
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def of_dataarray(cls, data: Any) -> Self:
-        """Return the information that an ``xarray.DataArray`` carries, by rioxarray."""
-        return cls(
-            crs=data.rio.crs.to_wkt() if data.rio.crs else None,
-            transform=data.rio.transform() if data.rio.crs else None,
-            nodata=data.rio.nodata if data.rio.encoded_nodata is None else data.rio.encoded_nodata,
-            descriptions=_names_of_bands(data),
-            tags={"PLATFORM": str(data["platform"].values)} if "platform" in data.coords else {},
-        )
+    @property
+    def grid(self) -> dict[str, Any]:
+        """CRS and transform, for rasterio's profile of a file."""
+        if self.crs is None and self.pixel_size is not None:
+            step = Affine.scale(self.pixel_size, -self.pixel_size)
+            return {"crs": LOCAL_METRES, "transform": step}
+        place = {"transform": self.transform} if self.transform is not None else {}
+        return {"crs": self.crs or _LOCAL_CRS, **place}
 
 
-def _names_of_bands(data: Any) -> tuple[str, ...]:
-    """Return the band names of a DataArray whose first dimension is the bands; empty: no names.
+def given_info(nodata: Any, pixel_size: Any) -> ArrayInfo:
+    """Return the information of a plain array, as a user gives it.
 
-    stackstac and odc-stac label the band dimension, or store common names along it; rioxarray
-    keeps descriptions in ``long_name``.
+    Raises:
+        UsageError: ``nodata`` is not a number, or ``pixel_size`` not a positive one.
     """
-    bands = data.dims[0]
-    along = [bands, "common_name", *data.coords]
-    for name in along:
-        if name in data.coords and data.coords[name].dims == (bands,):
-            labels = [str(label) for label in data.coords[name].values]
-            if sum(colour_of(label) is not None for label in labels) >= len(COLOURS):
-                return tuple(labels)
-    names = data.attrs.get("long_name", ())
-    return tuple(names) if isinstance(names, list | tuple) else ()
+    nodata = Reading(nodata=nodata).nodata
+    if pixel_size is None:
+        return ArrayInfo(nodata=nodata)
+    try:
+        size = number_of(pixel_size)
+    except ValueError:
+        size = 0.0
+    if size <= 0:
+        raise UsageError(f"`pixel_size` is {pixel_size!r}: give metres, like 30")
+    return ArrayInfo(nodata=nodata, pixel_size=size)
 
 
 def write_array(
@@ -67,34 +75,44 @@ def write_array(
     """Write an array (bands, rows, columns) as an uncompressed GeoTIFF.
 
     Args:
+        values: of a dtype that :func:`refuse_dtype` lets pass.
         valid: bool (rows, columns), written as the file's mask; None: no mask.
 
     Raises:
-        SceneError: GeoTIFF does not support the dtype, or the dtype cannot hold the nodata value.
         OutputError: the file cannot be written.
     """
     count, height, width = values.shape
     profile = {"count": count, "height": height, "width": width, "dtype": values.dtype}
-    profile |= {"crs": info.crs or _LOCAL_CRS, "BIGTIFF": "IF_SAFER"}
-    profile |= {"transform": info.transform} if info.transform is not None else {}
+    profile |= {"BIGTIFF": "IF_SAFER", **info.grid}
     profile |= {"nodata": info.nodata} if info.nodata is not None else {}
-    try:
-        with create_plain(path, profile) as out:
-            if len(info.descriptions) == count:
-                out.descriptions = info.descriptions
-            out.update_tags(**info.tags)
-            out.write(values)
-            if valid is not None:
-                out.write_mask(valid)
-    except (TypeError, ValueError) as error:
-        if "nodata" in str(error):
-            raise SceneError(
-                f"the array is of {values.dtype}, which cannot hold {info.nodata}; give another "
-                "`nodata`"
-            ) from error
+    with create_plain(path, profile) as out:
+        if len(info.descriptions) == count:
+            out.descriptions = info.descriptions
+        if info.scales:
+            out.scales = info.scales
+        if info.offsets:
+            out.offsets = info.offsets
+        out.update_tags(**info.tags)
+        out.write(values)
+        if valid is not None:
+            out.write_mask(valid)
+
+
+def refuse_dtype(dtype: np.dtype[Any], nodata: float | None) -> None:
+    """Refuse an array that no scene can hold.
+
+    Raises:
+        SceneError: the dtype is not one of ``DTYPES``, or cannot hold the nodata value.
+    """
+    if str(dtype) not in DTYPES:
+        lists = "; nested lists of whole numbers are int64" if dtype == np.int64 else ""
         raise SceneError(
-            f"the array: {values.dtype} bands; convert to one type of {', '.join(DTYPES)}"
-        ) from error
+            f"the array: {dtype} bands; convert to one type of {', '.join(DTYPES)}{lists}"
+        )
+    if nodata is not None and not holds(dtype, nodata):
+        raise SceneError(
+            f"the array is of {dtype}, which cannot hold {exact(nodata)}; give another `nodata`"
+        )
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -106,43 +124,3 @@ def read_array(path: Path) -> NDArray[Any]:
     with open_raster(path) as file, failures_as(f"{path}: damaged or truncated"):
         values: NDArray[Any] = file.read()
     return values
-
-
-def bands_first(data: Any) -> Any:
-    """Return an ``xarray.DataArray`` with its dimensions in the order bands, rows, columns.
-
-    Raises:
-        UsageError: the array has other dimensions.
-    """
-    import rioxarray  # noqa: F401  gives DataArray its .rio
-
-    rows, columns = data.rio.y_dim, data.rio.x_dim
-    bands = [name for name in data.dims if name not in (rows, columns)]
-    if len(bands) != 1:
-        raise UsageError(
-            f"the array has dimensions {data.dims}: bands, rows and columns are needed"
-        )
-    return data.transpose(*bands, rows, columns)
-
-
-def provenance_like(data: Any, provenance: NDArray[Any]) -> Any:
-    """Return provenance as a DataArray with the rows and columns of ``data``, bands first."""
-    import xarray
-
-    bands, *dims = data.dims
-    coords = {name: value for name, value in data.coords.items() if bands not in value.dims}
-    array = xarray.DataArray(provenance, dims=dims, coords=coords, name="provenance")
-    return array.rio.write_nodata(255)
-
-
-def stated_scale_and_offset(attributes: Mapping[str, Any]) -> dict[str, float]:
-    """Return the ``scale`` and ``offset`` of a DataArray whose DN xarray has not decoded.
-
-    Args:
-        attributes: attributes of the DataArray: value = DN * scale_factor + add_offset.
-    """
-    factor = float(attributes.get("scale_factor", 1.0))
-    offset = float(attributes.get("add_offset", 0.0))
-    if factor == 1:  # an offset without a factor is in DN, as in a file
-        return {"offset": offset} if offset else {}
-    return {"scale": 1 / factor, "offset": offset / factor}

@@ -11,6 +11,9 @@ from rasterio.warp import transform_bounds
 Bounds = tuple[float, float, float, float]  # left, bottom, right, top
 
 _DEGREE = 111_195.0  # metres of a degree of latitude: pi / 180 * 6371009, the mean radius
+# The CRS of an array that lies nowhere, but has pixels of a known size. GDAL keeps its name.
+_IN_METRES = "array with a step in metres"
+LOCAL_METRES = f'LOCAL_CS["{_IN_METRES}",UNIT["metre",1]]'
 SAME = 0.01  # pixels; largest distance between the corners of equal grids: rounding in files
 
 
@@ -52,11 +55,12 @@ class Grid:
 
     @property
     def pixel_metres(self) -> tuple[float, float] | None:
-        """Height and width in metres of the central pixel; None if the grid is not placed."""
-        if not self.is_placed:
-            return None
+        """Height and width in metres of the central pixel; None if they are not known."""
         step = self.transform
         height, width = np.hypot(step.b, step.e), np.hypot(step.a, step.d)
+        if not self.is_placed:
+            known = self.crs is not None and _IN_METRES in self.crs.wkt
+            return (float(height), float(width)) if known else None
         if self.crs.is_geographic:
             rows, columns = self.shape
             latitude = step.f + step.d * columns / 2 + step.e * rows / 2
