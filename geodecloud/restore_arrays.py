@@ -21,7 +21,7 @@ from geodecloud.raster.cloud_mask import read_cloud_mask
 from geodecloud.raster.dataarray import bands_first, codes_like, info_of
 from geodecloud.raster.dn import has_data, is_nan
 from geodecloud.raster.gdal import open_raster
-from geodecloud.raster.masked_array import hidden_pixels
+from geodecloud.raster.masked_array import hidden_pixels, without_masked
 from geodecloud.raster.provenance import Provenance, read_provenance
 from geodecloud.raster.source import Source
 from geodecloud.raster.statements import TAG
@@ -101,10 +101,11 @@ def _run(
 def _masked_like(
     array: Any, restored: NDArray[Any], provenance: NDArray[np.uint8], nodata: float | None
 ) -> NDArray[Any]:
-    """Return restored pixels with the mask of an array."""
+    """Return restored pixels with the mask of an array, and what it hides as it was."""
     removed = has_data(array.data, nodata) & ~has_data(restored, nodata)
     removed |= provenance == Provenance.CLOUD_REMOVED
     mask = np.ma.getmaskarray(array)
+    np.copyto(restored, array.data, where=mask)
     return np.ma.MaskedArray(restored, mask | removed, fill_value=array.fill_value)
 
 
@@ -168,9 +169,14 @@ def _as_source(array: NDArray[Any], settings: Settings, info: ArrayInfo) -> Iter
     refuse_dtype(array.dtype, info.nodata)
     bands = settings.reading.bands or (1, 2, 3)
     hidden = hidden_pixels(array, bands, info.nodata)
+    values = np.ma.getdata(array)
+    if hidden is not None:
+        others = [band for band in range(len(array)) if band + 1 not in bands]
+        values, nodata = without_masked(array, others, info.nodata)
+        info = replace(info, nodata=nodata)
     with _temporary_folder() as folder:
         src = folder / _ARRAY
-        write_array(src, np.ma.getdata(array), info, None if hidden is None else ~hidden)
+        write_array(src, values, info, None if hidden is None else ~hidden)
         yield Source(str(src), _FILES[_ARRAY])
 
 

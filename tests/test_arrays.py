@@ -15,7 +15,7 @@ from geodecloud.raster.dataarray import info_of
 from geodecloud.raster.provenance import Provenance
 from geodecloud.restore_arrays import restore_array, restore_dataarray
 from geodecloud.settings import Settings
-from tests.conftest import darken, noise, read, write_scene
+from tests.conftest import darken, identity, noise, read, write_scene
 
 RGB = {"bands": (1, 2, 3), "scale": 10000, "offset": 0}
 SIZE = 70
@@ -276,6 +276,40 @@ def test_names_that_are_no_texts_name_nothing(src):
     data = opened(src)
     for names in ([1, 2, 3], (None, None, None), 5, "reflectance"):
         restore_dataarray(data.assign_attrs(long_name=names), darken, Settings(bands=(1, 2, 3)))
+
+
+# --- masked pixels -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_what_a_mask_hides_in_another_band_has_no_effect(dtype, nodata):
+    dn = noise((5, 140, 130), dtype)  # GDAL takes the last of four bytes for alpha
+    dn[dn == 7] = 8
+    if dtype == "uint8":
+        dn = dn // 2 + 10  # some values are free
+    mask = np.zeros(dn.shape, bool)
+    mask[3, :, :60] = True
+    chosen = Settings(bands=(1, 2, 3), wavelengths=(842, 0), force=True)
+    found = []
+    for hidden in (dn.min(), dn.max()):
+        array = np.ma.MaskedArray(np.where(mask, hidden, dn), mask)
+        done = restore_array(array, darken, chosen, info=ArrayInfo(nodata=nodata))
+        np.testing.assert_array_equal(done.array.mask, mask)
+        assert (done.array.data[mask] == hidden).all()
+        found.append(done)
+    np.testing.assert_array_equal(found[0].array.filled(0), found[1].array.filled(0))
+    np.testing.assert_array_equal(found[0].provenance, found[1].provenance)
+    assert (found[0].array.data[3] != dn[3])[:, 60:].any()
+
+
+def test_a_byte_array_that_uses_all_values_is_restored_all_the_same():
+    dn = np.arange(5 * 64 * 64, dtype=np.uint8).reshape(5, 64, 64)
+    mask = np.zeros(dn.shape, bool)
+    mask[3, :5] = True
+    chosen = Settings(bands=(1, 2, 3), wavelengths=(842, 0), force=True)
+    done = restore_array(np.ma.MaskedArray(dn, mask), identity, chosen)
+    np.testing.assert_array_equal(done.array.mask, mask)
 
 
 # --- refusals ------------------------------------------------------------------------------
