@@ -286,6 +286,7 @@ def _files(src: Any, dst: Any) -> tuple[Src, Path]:
     from geodecloud.errors import UsageError
     from geodecloud.raster.source import Source
     from geodecloud.settings import parse
+    from geodecloud.settings.option import shown
 
     given = "src", src
     try:
@@ -294,7 +295,7 @@ def _files(src: Any, dst: Any) -> tuple[Src, Path]:
         return found, Path(parse.raster(dst))
     except ValueError as error:
         name, value = given
-        raise UsageError(f"`{name}` is of type {type(value).__name__}: {error}") from None
+        raise UsageError(f"`{name}` is {shown(value)}: {error}") from None
 
 
 def _with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

@@ -308,10 +308,12 @@ def test_names_of_files_are_texts_or_paths(scene, tmp_path, tiny_model):
     out = tmp_path / "out.tif"
     for run in (geodecloud.decloud_file, geodecloud.mask_file):
         for src in (None, 5, noise((3, 9, 9)), [1, 2, 3], b"in.tif"):
-            with pytest.raises(UsageError, match=r"`src` is of type .*: give the path of a file"):
+            with pytest.raises(UsageError, match=r"`src` is .*: give the path of a file"):
                 run(src, out, model=tiny_model)
         for dst in (None, 5, ""):
-            with pytest.raises(UsageError, match=r"`dst` is of type .*: give the path of a file"):
+            with pytest.raises(
+                UsageError, match=r"`dst` is (None|5|empty): give the path of a file"
+            ):
                 run(scene, dst, model=tiny_model)
     bands = [write_scene(tmp_path / f"{band}.tif", noise((1, 40, 50))) for band in "RGB"]
     geodecloud.decloud_file(iter(bands), out, model=tiny_model)

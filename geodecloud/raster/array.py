@@ -16,6 +16,7 @@ from geodecloud.raster.gdal import failures_as, open_raster
 from geodecloud.raster.grid import LOCAL_METRES
 from geodecloud.raster.writer import create_plain
 from geodecloud.settings import Reading
+from geodecloud.settings.option import shown
 from geodecloud.settings.parse import number_of
 
 _LOCAL_CRS = 'LOCAL_CS["array"]'  # for an array without a CRS, so that no file lacks one and warns
@@ -65,7 +66,7 @@ def given_info(nodata: Any, pixel_size: Any) -> ArrayInfo:
     except ValueError:
         size = 0.0
     if size <= 0:
-        raise UsageError(f"`pixel_size` is {pixel_size!r}: give metres, like 30")
+        raise UsageError(f"`pixel_size` is {shown(pixel_size)}: give metres, like 30")
     return ArrayInfo(nodata=nodata, pixel_size=size)
 
 

@@ -83,7 +83,7 @@ def _taken(part: type, one: dataclasses.Field[Any], given: Any) -> Any:
         value = option.parse(given) if option.parse else _as_type(hint, given)
         _refuse_out_of_bounds(option, hint, value)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"`{one.name}` is {_shown(given)}: {error}") from None
+        raise UsageError(f"`{one.name}` is {shown(given)}: {error}") from None
     return value
 
 
@@ -123,11 +123,12 @@ def _refuse_out_of_bounds(option: Option, hint: Any, value: Any) -> None:
         raise ValueError(f"give {low:g} or more")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value for a message: one line, so of an array only its type."""
     if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value)) or "empty"
+        return ", ".join(map(shown, value)) or "empty"
     text = f"{value:g}" if isinstance(value, float) else str(value) or "empty"
-    return text if len(text.splitlines()) == 1 else f"of type {type(value).__name__}"  # an array
+    return text if len(text.splitlines()) == 1 else f"of type {type(value).__name__}"
 
 
 @functools.cache
