@@ -17,6 +17,7 @@ from geodecloud.errors import OutputWarning, UsageError, warn
 from geodecloud.raster.gdal import GDAL_ERRORS, without_georeference_warning
 from geodecloud.raster.nodata import output_nodata
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.vrt import has_transform
 from geodecloud.settings import Format, Output
 
 _logger = threading.Lock()  # one thread at a time changes the logger of rasterio
@@ -192,8 +193,8 @@ def _grid_profile(scene: Scene) -> dict[str, Any]:
     """Return the scene's size, georeference and blocks."""
     height, width = scene.shape
     grid = {"height": height, "width": width, "crs": scene.dataset.crs, "BIGTIFF": "IF_SAFER"}
-    if scene.dataset.crs or not scene.dataset.transform.is_identity:
-        grid["transform"] = scene.transform  # a scene without one gets none
+    if has_transform(scene.dataset):
+        grid["transform"] = scene.transform
     return grid | _layout(scene)
 
 

@@ -127,6 +127,11 @@ def with_mask(raster: Any, mask: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def has_transform(raster: Any) -> bool:
+    """Return whether an open raster has a transform; rasterio returns the identity for none."""
+    return not raster.transform.is_identity or _vrt(raster).find("GeoTransform") is not None
+
+
 def _vrt(raster: Any) -> ET.Element:
     """Return GDAL's description of an open raster."""
     with MemoryFile(ext=".vrt") as memory:
