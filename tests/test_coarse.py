@@ -41,7 +41,7 @@ from geodecloud.restore_arrays import restore_array
 from geodecloud.settings import Settings, Windows
 from tests.conftest import noise, read, write_scene
 
-PLANS = [MemoryPlan(1, 64, 1), MemoryPlan(2, 1, 1), MemoryPlan(3, 5, 2), MemoryPlan(9, 64, 2)]
+PLANS = [MemoryPlan(1, 64), MemoryPlan(2, 1), MemoryPlan(3, 5), MemoryPlan(9, 64)]
 unit = st.floats(0, 1, width=32)
 
 

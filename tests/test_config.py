@@ -69,3 +69,9 @@ def test_a_wrong_configuration_is_named(tmp_path, text, words):
         load_config(path)
     assert words in str(error.value)
     assert "c.toml" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["highlights", "context", "shadow"])
+def test_a_recipe_of_one_level_has_no_inputs_of_two(name):
+    with pytest.raises(ConfigError, match="need two levels, but recipe is 'physical'"):
+        Config(generator=GeneratorPlan(**{name: True}))

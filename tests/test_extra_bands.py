@@ -1,4 +1,4 @@
-"""Of products and folders of files, bands beside red, green and blue are read too."""
+"""Of products and folders of files, bands besides red, green and blue are read too."""
 
 import numpy as np
 import pytest

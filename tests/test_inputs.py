@@ -176,7 +176,7 @@ def test_a_scene_is_the_same_bytes_for_any_division(wide_model, tmp_path, monkey
     dn[:, 50:90, 60:120] *= 4
     src, outputs = write_scene(tmp_path / "in.tif", dn), set()
     for threads, batch, rows in [(1, 64, 1), (2, 3, 2), (3, 17, 9)]:
-        work = MemoryPlan(rows, batch, threads)
+        work = MemoryPlan(rows, batch)
         monkeypatch.setattr(decloud, "plan_run", lambda *_, work=work: work)
         predictor = Predictor(wide_model, "cpu", "fp32", threads)
         chosen = Settings(provenance=tmp_path / "p.tif", gate="off", overwrite=True)

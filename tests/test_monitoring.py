@@ -16,7 +16,7 @@ from geodecloud.errors import OutputError, UsageError
 from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan
 from geodecloud.raster.signals import Stopped, stopped_by
 from geodecloud.settings import Monitoring
-from geodecloud.training import loop
+from geodecloud.training import loop, writer
 from geodecloud.training import trainer as trained_by
 from geodecloud.training.config import Config, Training
 from geodecloud.training.judge import Examples
@@ -74,12 +74,8 @@ def test_a_run_shows_how_far_it_is_unless_it_is_quiet(tmp_path, capfd):
     assert capfd.readouterr().err == shown.out == ""
 
 
-@pytest.mark.parametrize("last", [2, 3])  # step 3 is validated
-def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(
-    tmp_path, monkeypatch, capfd, last
-):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(CONFIG, data(), whole)
+def train_until(last, out, monkeypatch):
+    """Train, with Ctrl-C in a step."""
     step = trained_by.train_step
 
     def interrupted(run, batch):
@@ -90,18 +86,44 @@ def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(
     with monkeypatch.context() as patch, stopped_by(signal.SIGINT):
         patch.setattr(trained_by, "train_step", interrupted)
         with pytest.raises(Stopped) as stopped:
-            train(CONFIG, data(), cut)
+            train(CONFIG, data(), out)
         stopped.value.arrived = True
+
+
+def same_metrics(one, other):
+    for ours, theirs in zip(lines(one), lines(other), strict=True):
+        del ours["images_per_second"], theirs["images_per_second"]
+        assert ours == pytest.approx(theirs, nan_ok=True)
+
+
+@pytest.mark.parametrize("last", [2, 3])  # step 3 is validated
+def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(
+    tmp_path, monkeypatch, capfd, last
+):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(CONFIG, data(), whole)
+    train_until(last, cut, monkeypatch)
     assert f"stopped after step {last}; saved in " in capfd.readouterr().err
     assert [line["step"] for line in lines(cut / "losses.jsonl")] == [last]
     train(CONFIG, data(), cut, resume=True)
     assert f"resumed after step {last} of 5" in capfd.readouterr().err
     for model in ("last.safetensors", "best.safetensors", "models/step_000003.safetensors"):
         assert (cut / model).read_bytes() == (whole / model).read_bytes()
-    ours, theirs = (lines(folder / "metrics.jsonl") for folder in (cut, whole))
-    for one, other in zip(ours, theirs, strict=True):
-        del one["images_per_second"], other["images_per_second"]
-        assert one == pytest.approx(other, nan_ok=True)
+    same_metrics(cut / "metrics.jsonl", whole / "metrics.jsonl")
+
+
+def test_a_run_that_is_stopped_twice_in_a_step_validates_it(tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(CONFIG, data(), whole)
+    train_until(3, cut, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "save_generator", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, data(), cut, resume=True)
+    train(CONFIG, data(), cut, resume=True)
+    same_metrics(cut / "metrics.jsonl", whole / "metrics.jsonl")
+    model = "models/step_000003.safetensors"
+    assert (cut / model).read_bytes() == (whole / model).read_bytes()
 
 
 @pytest.mark.slow
@@ -141,15 +163,17 @@ def test_a_log_for_tensorboard_without_tensorboard_is_refused_before_the_run(tmp
 @pytest.mark.parametrize("out", ["file", "file/run"])
 def test_a_run_into_a_file_is_refused_before_the_run(tmp_path, out):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file: is a file; give a folder for `out`$"):
+    with pytest.raises(OutputError, match=r"file: is no folder to write to; give another `out`$"):
         loop.check_run(tmp_path / out, Monitoring(), resume=True)
 
 
 def test_the_state_of_a_run_is_no_scene(tmp_path, cli):
+    assert "no such file" in cli("info", tmp_path / "last.pt").err
+    (tmp_path / "last.pt").touch()
     done = cli("info", tmp_path / "last.pt")
     assert done.code == 2
     assert "last.pt: is the state of a run" in done.err
-    assert "give a model of the run, such as last.safetensors" in done.err
+    assert "give a model of the run, like last.safetensors" in done.err
 
 
 def test_each_example_names_its_kind_of_cloud():

@@ -1,4 +1,4 @@
-"""Bands beside red, green and blue are restored by their thin cloud, and never change them."""
+"""Bands besides red, green and blue are restored by their thin cloud, and never change them."""
 
 import re
 import warnings

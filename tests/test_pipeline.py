@@ -132,7 +132,7 @@ def test_the_same_bytes_however_the_work_is_divided(tmp_path, some_scene, monkey
     """For any number of threads, windows in a call, and height of the strips."""
     outputs = set()
     for threads, batch_size, rows in [(1, 64, 1), (2, 1, 1), (3, 5, 2), (2, 64, 9)]:
-        work = MemoryPlan(rows, batch_size, threads)
+        work = MemoryPlan(rows, batch_size)
         monkeypatch.setattr("geodecloud.decloud.plan_memory", lambda *_, work=work: work)
         limits = Limits(threads, batch_size)
         out, marks = tmp_path / "out.tif", tmp_path / "marks.tif"

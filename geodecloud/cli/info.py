@@ -42,10 +42,10 @@ def info(
 
         model = read_info(Path(file))
         facts = {"model": file, "sha256": model.sha256, **model.metadata}
-    elif Path(file).suffix == ".pt":
+    elif Path(file).suffix == ".pt" and Path(file).is_file():
         raise UsageError(
-            f"{file}: is the state of a run, to resume or to start from; give a model of the run, "
-            "such as last.safetensors beside it"
+            f"{file}: is the state of a run; give a model of the run, like last.safetensors beside "
+            "it"
         )
     else:
         from geodecloud.raster.scene import open_scene

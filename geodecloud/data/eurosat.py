@@ -78,7 +78,7 @@ class EuroSAT:
     def part(
         self, *, held_out: bool, classes: Sequence[str] = (), seed: int = SPLIT_SEED
     ) -> list[TileFile]:
-        """Return one part of the split, in random order.
+        """Return one part of the split: published tiles, then others, each in random order.
 
         The split is drawn over all tiles that were published, and apart over all other files. So
         a tile is in the same part whatever the classes, and a published one also where tiles are
@@ -149,9 +149,8 @@ def load_eurosat(
         names.append(tile.file.name)
     if not names:
         part = "held-out" if held_out else "training"
-        raise DataError(
-            f"{root}: no good tile in the {part} part ({len(bad.names)} are damaged); give more"
-        )
+        damaged = f" ({len(bad.names)} are damaged)" if bad.names else ""
+        raise DataError(f"{root}: no good tile in the {part} part{damaged}; give more tiles")
     return Tiles(pixels[: len(names)], tuple(names), tuple(bad.names))
 
 

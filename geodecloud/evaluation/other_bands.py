@@ -1,4 +1,4 @@
-"""Score the bands beside red, green and blue, the spectra of all bands, and NDVI."""
+"""Score the bands besides red, green and blue, the spectra of all bands, and NDVI."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class OtherPictures:
 
 
 def shared_bands(cloudy: Scene, clear: Scene) -> tuple[SharedBand, ...]:
-    """Return the bands beside red, green and blue that both scenes have."""
+    """Return the bands besides red, green and blue that both scenes have."""
     theirs = find_other_bands(clear)
     pairs = [(mine, same_band(theirs, mine.wavelength)) for mine in find_other_bands(cloudy)]
     return tuple(SharedBand(a.index, b.index, a.wavelength) for a, b in pairs if b)

@@ -126,7 +126,7 @@ def _groups(scores: Scores) -> list[list[str]]:
 
 
 def _other_bands(scores: Scores) -> list[list[str]]:
-    """Return the cells of the scores of bands beside red, green and blue."""
+    """Return the cells of the scores of bands besides red, green and blue."""
     groups = {"all": "all", "clear": "clear", "thin": "thin", "thick": "thick"}
     rows = ("identity", "restored")
     lines = [["", *(label if row == rows[0] else "" for label in groups.values() for row in rows)]]

@@ -89,6 +89,14 @@ class Config:
     losses: LossWeights = field(default_factory=LossWeights)
     training: Training = field(default_factory=Training)
 
+    def __post_init__(self) -> None:
+        plan = self.generator
+        if plan.highlights or plan.context or plan.shadow:
+            raise ConfigError(
+                f"[generator] highlights, context and shadow need two levels, but recipe is "
+                f"{self.recipe!r}: leave them out, or leave out the recipe"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a plain nested dict, as in the TOML file."""
         return dataclasses.asdict(self)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,12 +41,12 @@ def check_run(out: Path, monitoring: Monitoring, *, resume: bool) -> None:
 
     Raises:
         GeodecloudError: ``out`` holds a run, and ``resume`` is false.
-        OutputError: ``out`` is a file, or lies below one.
+        OutputError: ``out`` is a file, lies below one, or is not writable.
         UsageError: ``log_dir`` is given, but TensorBoard is not installed.
     """
-    existing = next(path for path in (out, *out.parents) if path.exists())
-    if not existing.is_dir():
-        raise OutputError(f"{existing}: is a file; give a folder for `out`")
+    existing = next(path for path in (out, *out.parents) if os.path.lexists(path))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise OutputError(f"{existing}: is no folder to write to; give another `out`")
     if (out / "last.pt").exists() and not resume:
         raise GeodecloudError(f"{out}: holds a run; give `resume`, or another `out`")
     if monitoring.log_dir and not importlib.util.find_spec("tensorboard"):
@@ -73,7 +74,7 @@ def take_steps(
     else:
         progress.say(f"new run of {run.steps} steps")
     try:
-        if run.step and writer and not writer.is_validated and is_due():
+        if run.losses and writer and is_due():
             progress.say(writer.write(math.nan))  # Ctrl-C came in this step
         while _take_step(run, losses, writer, progress):
             if (run.step == run.steps or is_due()) and writer:

@@ -11,6 +11,9 @@ class Means:
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
 
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
     def add(self, losses: dict[str, float]) -> None:
         """Add the losses of a step."""
         for name, value in losses.items():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from geodecloud.training.two_level.recipe import Recipe, Schedule
 
 _FACTS = ("step", "best", "data", "started_from")  # attributes that are saved beside the networks
+_Plan = TypeVar("_Plan", GeneratorPlan, DiscriminatorPlan)
 _NO_START = "damaged, or not the state of a run; give another `start`"
 _NO_RESUME = "damaged, or of another version of geodecloud; start a new run in another `out`"
 # Errors of torch.load and load_state_dict for a file that is damaged or of other networks.
@@ -178,9 +179,10 @@ class State:
         """
         state = read_state(path, self.processes.device, _NO_RESUME)
         if differences := _differences(state["config"], self.config.to_dict()):
-            text = ", ".join(differences)
+            text, narrower = ", ".join(differences), state["started_from"] and not start
             raise GeodecloudError(
-                f"{path}: started with another configuration ({text}); use another `out`"
+                f"{path}: started with another configuration ({text}); "
+                f"{'give the same `start`, or ' if narrower else ''}use another `out`"
             )
         if state["data"] != self.data:
             raise GeodecloudError(f"{path}: started with other training data; use another `out`")
@@ -306,14 +308,11 @@ def _is_origin(start: Path, origin: dict[str, Any] | None) -> bool:
     """Return whether a run that has ``started_from`` an origin may have begun with a file."""
     if origin is None:
         return False
-    # States of earlier versions do not tell.
+    # A state of an earlier version has no SHA-256: any file may be the one.
     return "sha256" not in origin or origin["sha256"] == sha256_of(start)
 
 
-Plan = TypeVar("Plan", GeneratorPlan, DiscriminatorPlan)
-
-
-def shape_differences(theirs: Plan, ours: Plan) -> str:
+def shape_differences(theirs: _Plan, ours: _Plan) -> str:
     """Return the values of a network that differ from the configuration's, as text."""
     return ", ".join(_differences(dataclasses.asdict(theirs), dataclasses.asdict(ours)))
 

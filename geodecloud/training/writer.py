@@ -27,13 +27,13 @@ At step {step} of {steps}. This page is rewritten with each saved state.
 | file | contents |
 |---|---|
 | `best.safetensors` | the model of the highest PSNR on held-out land, for `--model` |
-| `last.safetensors` | the model of the last saved state |
-| `models/` | the model of each saved state, {model} each; delete those that you do not need |
+| `last.safetensors` | the last validated model |
+| `models/` | the model of each validation, {model} each; delete those that you do not need |
 | `last.pt` | the state of the run, {state}: the same command with `--resume` continues from it |
 | `losses.jsonl` | every {every} steps: mean losses, learning rate, speed |
-| `metrics.jsonl` | with each saved state: mean losses, scores on held-out land |
+| `metrics.jsonl` | with each validation: mean losses, scores on held-out land |
 | `losses.png` | curves of losses and scores |
-| `figures/` | with each saved state: held-out windows before and after |
+| `figures/` | with each validation: held-out windows before and after |
 
     geodecloud SRC DST --model best.safetensors    # restore a scene with the model
     geodecloud info best.safetensors               # print the metadata of the model
@@ -61,11 +61,13 @@ class RunWriter:
                 self.about = {"strength": strength, **self.about}
         self.out, self.run, self.judge = out, run, judge
         for folder in (out, out / "figures", out / "models"):
-            folder.mkdir(parents=True, exist_ok=True)
+            with _writing(out):
+                folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)  # what a killed run was writing
         self._log_every = monitoring.log_every
         self._losses = JsonLines(out / "losses.jsonl", run.step)
-        self._metrics = JsonLines(out / "metrics.jsonl", run.step)
+        # With losses since the last validation, the run's step is not validated yet.
+        self._metrics = JsonLines(out / "metrics.jsonl", run.step - bool(run.losses))
         self._since_log = Means()
         self._logged, self._logged_at = run.step, time.monotonic()
         self._saved_step = run.step
@@ -85,11 +87,6 @@ class RunWriter:
         if not path.exists():
             return "no state was saved yet"
         return f"saved in {path} ({_size(path)}): step {self._saved_step}"
-
-    @property
-    def is_validated(self) -> bool:
-        """Whether the scores of the current step are written."""
-        return any(line["step"] == self.run.step for line in self._metrics.read())
 
     def add(self, losses: dict[str, float]) -> None:
         """Add the losses of a step; every ``log_every`` steps, log their means.

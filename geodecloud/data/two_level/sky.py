@@ -63,7 +63,7 @@ class SkyPlan:
 
     @property
     def kind_weights(self) -> tuple[float, ...]:
-        """Fractions of the kinds, in the order of ``KIND_NAMES``."""
+        """Fractions of the kinds, in the order of ``cloud_layers.KIND_NAMES``."""
         return (self.none, self.field, self.noise, self.cirrus, self.haze, self.shade)
 
 
@@ -76,7 +76,7 @@ class Sky:
     shadow: (N, 1, 64, 64), fraction of the ground's green light that the shadow takes, 0..1.
     least_opacity: (N, 1, 1, 1), smallest opacity in the window.
     cloud_light: (N, 3, 1, 1), mean light of the first layer itself.
-    kind: int64 (N,), index in ``KIND_NAMES``.
+    kind: int64 (N,), index in ``cloud_layers.KIND_NAMES``.
     """
 
     seen: Tensor

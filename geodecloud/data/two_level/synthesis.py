@@ -45,7 +45,7 @@ class Batch:
     clear: (N, 3, 64, 64), the same with the sensor's blur, noise, clipping and 8 bits.
     opacity, shadow: (N, 1, 64, 64), 0..1, see ``sky.Sky``.
     level: (N,), pixels of 10 m along a side of a window's pixel: 1, 2 or 4.
-    kind: int64 (N,), kind of cloud, an index in ``sky.KIND_NAMES``.
+    kind: int64 (N,), kind of cloud, an index in ``cloud_layers.KIND_NAMES``.
     new_land: bool (N,), windows of clear scenes, with roofs or with a flooded coast.
     """
 
