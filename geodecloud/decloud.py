@@ -204,7 +204,7 @@ def input_files(scene: Scene, settings: Settings) -> list[Path]:
     """Return the input files, those that a VRT reads included, which no output may replace."""
     reading, policy = settings.reading, settings.policy
     chosen = [Path(path) for path in (reading.mask, reading.aoi, *policy.references) if path]
-    return [*map(Path, files_read([scene.path, *chosen, *scene.dataset.files]))]
+    return [scene.path, *map(Path, (*scene.files, *files_read(chosen)))]
 
 
 def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) -> None:

@@ -213,6 +213,7 @@ def test_tags_of_a_file_count_as_attributes_too(tmp_path, tiny_model):
     restored, _ = geodecloud.decloud_dataarray(data, model=tiny_model)
     np.testing.assert_array_equal(restored, read(tmp_path / "out.tif"))
     renamed = {"s2:BOA_ADD_OFFSET": -1000, "s2:other": "a=b", "a=b": 1, "list": [1], 5: "five"}
+    renamed |= {"bidx": 7, "a:ns": "b", "odd": "\udcff"}
     again, _ = geodecloud.decloud_dataarray(
         data.drop_attrs().assign_attrs(renamed),
         model=tiny_model,

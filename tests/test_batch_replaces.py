@@ -214,7 +214,7 @@ def test_an_output_that_is_cut_short_is_made_again(tmp_path, batch, caplog, kept
     assert f"is done again: {output} is damaged" in caplog.text
 
 
-def test_outputs_that_are_copied_or_given_overviews_are_still_done(tmp_path, batch):
+def test_outputs_that_are_copied_compressed_or_given_overviews_are_still_done(tmp_path, batch):
     naming = Naming(provenance="{stem}_p.tif", preview="{stem}.png")
     batch(naming=naming, stac=True)
     out = tmp_path / "out"
@@ -222,6 +222,9 @@ def test_outputs_that_are_copied_or_given_overviews_are_still_done(tmp_path, bat
         os.utime(path, (1, 1))
     with rasterio.open(out / "a_clear.tif", "r+") as file:
         file.build_overviews([2])
+    rasterio.shutil.copy(out / "b_clear.tif", tmp_path / "b.tif", compress="zstd", predictor=2)
+    assert (tmp_path / "b.tif").stat().st_size < (out / "b_clear.tif").stat().st_size
+    (tmp_path / "b.tif").replace(out / "b_clear.tif")
     (out / "b_clear.json").write_text('{"edited": true}')
     assert batch(naming=naming, stac=True) == (0, 2)
 

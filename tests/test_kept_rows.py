@@ -20,6 +20,7 @@ from geodecloud.errors import RoomWarning
 from geodecloud.raster.kept_rows import KeptRows, Portions, is_slow
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.scene import Scene, open_scene
+from geodecloud.raster.vrt_sources import files_read
 from geodecloud.settings import Reading, Settings
 from tests.conftest import ROOT, darken, noise, read, write_scene
 
@@ -224,9 +225,8 @@ def test_a_jpeg_2000_gives_the_bytes_of_a_geotiff_of_its_pixels(tmp_path, monkey
     ],
 )
 def test_jpeg_2000_lzma_and_the_network_are_slow(names, compression, expected):
-    dataset = SimpleNamespace(name=names[0], files=names[1:] or names)
     layout = Layout("GTiff", (16, 16), True, "pixel", compression, 1, ())
-    assert is_slow(dataset, layout) == expected
+    assert is_slow(files_read(names), layout) == expected
 
 
 def test_a_jpeg_2000_is_slow_behind_each_vrt(tmp_path):
@@ -238,7 +238,7 @@ def test_a_jpeg_2000_is_slow_behind_each_vrt(tmp_path):
         text = (tmp_path / "inner.vrt").read_text().replace(source, "inner.vrt")
         (tmp_path / "outer.vrt").write_text(text)
         with open_scene(tmp_path / "outer.vrt") as scene:
-            assert is_slow(scene.dataset, scene.layout) == expected
+            assert is_slow(scene.files, scene.layout) == expected
 
 
 @given(st.integers(1, 5000), st.integers(1, 3000), st.integers(0, 5000), st.integers(1, 1 << 30))

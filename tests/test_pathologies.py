@@ -292,10 +292,13 @@ def test_overviews_of_classes_hold_classes(tmp_path, file_format):
     with rasterio.open(src, "r+") as file:
         file.descriptions = ("B04", "B03", "B02", "SCL")
         file.build_overviews([2, 4])
-    out = tmp_path / "out.tif"
-    decloud_scene(src, out, identity, Settings(scale=10000, offset=0, format=file_format))
+    out, usual = tmp_path / "out.tif", Settings(scale=10000, offset=0, format=file_format)
+    decloud_scene(src, out, identity, usual)
     with rasterio.open(out, overview_level=0) as small:
         assert set(np.unique(small.read(4))) == {4, 11}
+    decloud_scene(src, out, identity, usual.replace(wavelengths=(842,), overwrite=True))
+    with rasterio.open(out, overview_level=0) as small:
+        assert len(np.unique(small.read(4))) > 2
 
 
 def test_a_truncated_file_is_refused_whatever_the_environment_says(tmp_path, monkeypatch):

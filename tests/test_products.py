@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -153,6 +154,20 @@ def test_files_given_in_another_order_than_their_names_say_are_refused(tmp_path)
     find_source([files[i] for i in (0, 1, 3)])  # the names do not say all colours
 
 
+def warned_of_bands(function) -> bool:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function()
+    return any(issubclass(one.category, BandsWarning) for one in caught)
+
+
+def test_files_of_hls_have_a_day(tmp_path):
+    for day, band in ((100, "B02"), (100, "B03"), (105, "B04")):
+        write_scene(tmp_path / f"HLS.S30.T18SVG.2021{day}T155911.v2.0.{band}.tif", DN[:1])
+    with pytest.raises(SceneError, match=r"B0[23]\.tif is of 2021-04-10, .*B04\.tif of 2021-04-15"):
+        find_source(tmp_path)
+
+
 def dated(folder, *names):
     folder.mkdir()
     for name in names:
@@ -172,6 +187,7 @@ def test_files_of_several_days_are_no_scene(tmp_path):
         found = find_source(other)
     with rasterio.open(found.name) as stack:
         assert stack.count == 3
+    assert not warned_of_bands(lambda: find_source(other, extra_bands=["none"]))
     alike = dated(tmp_path / "c", *(f"{days[0]}_B0{band}" for band in (2, 3, 4, 8)))
     with rasterio.open(find_source(alike).name) as stack:
         assert stack.count == 4

@@ -2,10 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from geodecloud.errors import GeodecloudError
+from geodecloud.raster.gdal import GDAL_ERRORS, open_raster
 from geodecloud.raster.origin import is_raster, tags_of_output
 from geodecloud.raster.unfinished import SIDECARS
 from geodecloud.raster.vrt_sources import files_read
@@ -19,7 +22,18 @@ _STATISTICS = re.compile(
     re.DOTALL,
 )
 
-Stamp = Sequence[int | float | str]  # of an output: size, time and a hash of its tags
+
+class Stamp(NamedTuple):
+    """The size, time and tags of an output, by which :func:`fault_of` knows it again.
+
+    size: bytes.
+    mtime: seconds since 1970 of the last change.
+    tags: a hash of geodecloud's tags; empty: it has none.
+    """
+
+    size: int
+    mtime: float
+    tags: str
 
 
 @dataclass(frozen=True)
@@ -74,18 +88,21 @@ def _hash(facts: Iterable[object]) -> str:
     return hashlib.sha256(repr(sorted(facts)).encode()).hexdigest()[:16]  # type: ignore[type-var]
 
 
-def stamp(path: Path) -> Stamp:
-    """Return the stamp of an output that is there, by which :func:`fault_of` knows it again."""
-    tags = tags_of_output(path) if path.suffix.lower() in _RASTERS else {}
-    status = path.stat()  # after opening: a network disk may not know of the new file before
-    return [status.st_size, status.st_mtime, _hash(tags.items())]
+def stamp(path: Path) -> Stamp | None:
+    """Return the stamp of an output; None: it is not there, or was taken away meanwhile."""
+    try:
+        tags = tags_of_output(path) if path.suffix.lower() in _RASTERS else {}
+        status = path.stat()  # after opening: a network disk may not know of the new file before
+    except OSError:
+        return None
+    return Stamp(status.st_size, status.st_mtime, _hash(tags.items()) if tags else "")
 
 
 def fault_of(path: Path, made: Stamp | None) -> str:
     """Return in a word what has become of an output; empty if it is still what was made.
 
-    A copy counts as well, and so does what has grown, by overviews for example. Outputs other than
-    rasters may be edited.
+    A copy counts as well, and so does what was compressed anew or has overviews since. Outputs
+    other than rasters may be edited.
 
     Args:
         made: its stamp; None: not known.
@@ -96,8 +113,22 @@ def fault_of(path: Path, made: Stamp | None) -> str:
         return MISSING
     if not status.st_size:
         return DAMAGED
-    if not made or [status.st_size, status.st_mtime] == [*made[:2]] or made[2] == _hash(()):
+    if not made or not made.tags or (status.st_size, status.st_mtime) == made[:2]:
         return ""
-    if stamp(path)[2] != made[2]:
+    now = stamp(path)
+    if now is None:
+        return MISSING
+    if now.tags != made.tags:
         return ANOTHER if is_raster(path) else DAMAGED
-    return DAMAGED if status.st_size < int(made[0]) else ""
+    return DAMAGED if now.size < made.size and not _is_whole(path) else ""
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether all blocks of a raster can be read."""
+    try:
+        with open_raster(path) as raster:
+            for _, window in raster.block_windows(1):
+                raster.read(window=window)
+    except (GeodecloudError, *GDAL_ERRORS):
+        return False
+    return True

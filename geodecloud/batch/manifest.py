@@ -137,8 +137,8 @@ class Manifest:
         """
         entry = self._identity(job) | entry
         if entry["status"] == "done":
-            made = {self._relative(path): stamp(path) for path in job.outputs if path.exists()}
-            entry["files"] = made
+            made = {self._relative(path): stamp(path) for path in job.outputs}
+            entry["files"] = {name: one for name, one in made.items() if one}
         self._append(json.dumps(entry) + "\n")
         self._remember(entry)
         return entry
@@ -172,8 +172,8 @@ class Manifest:
 
     def _fault(self, path: Path, entry: Entry) -> str:
         """Return in a word what has become of a file of a line, see :func:`fault_of`."""
-        made: Stamp | None = entry.get("files", {}).get(self._relative(path))
-        return fault_of(path, made)
+        made = entry.get("files", {}).get(self._relative(path))
+        return fault_of(path, made and Stamp(*made))
 
     def made(self, path: Path) -> bool:
         """Return whether a run has written this file."""

@@ -14,7 +14,7 @@ from geodecloud.raster.grid import Grid, grids_match
 _ROUNDING = 0.1  # pixels; a coordinate this far from its place was rounded, not moved
 # Attributes that are no tags of a file: its structure, which is written as such.
 _STRUCTURE = {"_FillValue", "missing_value", "scale_factor", "add_offset", "long_name"}
-_STRUCTURE |= {"AREA_OR_POINT"}
+_STRUCTURE |= {"AREA_OR_POINT", "bidx", "ns"}  # the last two are parameters of rasterio
 
 
 def bands_first(data: Any) -> Any:
@@ -206,13 +206,14 @@ def _tags_of(data: Any) -> dict[str, str]:
     GDAL would cut a name at its colon or equals sign.
     """
     tags = {
-        str(name).rpartition(":")[2]: str(value)
+        str(name).rpartition(":")[2]: str(value).encode(errors="replace").decode()
         for name, value in data.attrs.items()
-        if isinstance(value, str | int | float | np.number) and name not in _STRUCTURE
+        if isinstance(value, str | int | float | np.number)
     }
     if "platform" in data.coords:
         tags["PLATFORM"] = str(data["platform"].values)
-    return {name: text for name, text in tags.items() if name and "=" not in name}
+    usable = (name for name in tags if name and "=" not in name and name not in _STRUCTURE)
+    return {name: tags[name] for name in usable}
 
 
 def codes_like(data: Any, codes: NDArray[Any], name: str) -> Any:

@@ -26,12 +26,12 @@ def refuse_other_days(files: Sequence[str], where: str) -> None:
     Raises:
         SceneError: two names state different days.
     """
-    dated = {day: file for file in files if (day := day_of(file))}
+    dated = {day: Path(file).name for file in files if (day := day_of(file))}
     if len(dated) > 1:
-        (first, one), (second, other) = list(dated.items())[:2]
+        first, second = sorted(dated)[:2]
         raise SceneError(
-            f"{where}: {Path(one).name} is of {first}, {Path(other).name} of {second}; give the "
-            "files of one day"
+            f"{where}: {dated[first]} is of {first}, {dated[second]} of {second}; give the files "
+            "of one day, or name them by `red`, `green` and `blue`"
         )
 
 
@@ -50,10 +50,10 @@ def of_same_day(known: Sequence[ExtraFile], colours: Sequence[str], where: str) 
 
 
 def refuse_other_order(files: Sequence[str]) -> None:
-    """Refuse red, green and blue if a file is given twice, or if their names contradict the order.
+    """Refuse red, green and blue if two are one file, or if their names say another order.
 
     Raises:
-        UsageError: a file is given twice; or all names say a colour, one of them another one.
+        UsageError: two are one file; or all names say a colour, and one says another.
     """
     places = [os.path.realpath(file) for file in files]
     for file, place in zip(files, places, strict=True):

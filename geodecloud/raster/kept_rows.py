@@ -22,7 +22,7 @@ from rasterio.vrt import WarpedVRT
 
 from geodecloud.errors import RoomWarning, warn
 from geodecloud.raster.layout import Layout
-from geodecloud.raster.vrt_sources import files_read, is_remote
+from geodecloud.raster.vrt_sources import is_remote
 
 Decoded = tuple[NDArray[Any], NDArray[np.bool_]]  # DN (bands, rows, width), validity (rows, width)
 # Decodes some bands, counted from 1, of the rows from the first to the last (not included).
@@ -37,12 +37,11 @@ _LEAST_CUT = 64  # rows decoded at once even if a row of blocks takes too much m
 _PART_OF_ROOM = 1 / 6  # most of the temporary folder's free space to use; outputs need some, too
 
 
-def is_slow(dataset: Any, layout: Layout) -> bool:
+def is_slow(files: Sequence[str], layout: Layout) -> bool:
     """Return whether decoding takes much longer than writing DN to a file and reading them back.
 
     JPEG 2000, also in a VRT, LZMA and files on the network are slow.
     """
-    files = files_read([dataset.name, *dataset.files])
     return (
         layout.compression in _SLOW_COMPRESSIONS
         or any(Path(file).suffix.lower() in _JPEG_2000 for file in files)

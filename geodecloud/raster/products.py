@@ -6,8 +6,9 @@ messages only.
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from geodecloud.radiometry import BASELINE_4_OFFSET, PICTURE_SCALE, SCALE, Level
 
@@ -82,6 +83,7 @@ _SENTINEL_2 = re.compile(
     re.IGNORECASE,
 )
 _DAY = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)(?!\d)")
+_DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5})(?=T\d{6}(?!\d)|\.)")  # of HLS and MODIS
 _HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
 # Names that merely resemble a sensor's, for remedies in messages.
 _LANDSAT = re.compile(r"(?<![A-Za-z0-9])L[COTEM]?0?[4-9](?!\d)|landsat", re.IGNORECASE)
@@ -143,12 +145,15 @@ def is_sentinel_2(text: str) -> bool:
 
 
 def find_date(text: str) -> date | None:
-    """Return the first day in a text, 20221005 or 2022-10-05; None: there is none."""
+    """Return the first day in a text: 20221005, 2022-10-05, or HLS's 2022278T; None: no day."""
     for match in _DAY.finditer(text):
         try:
             return date(*map(int, match.groups()))
         except ValueError:
             continue
+    for day in _DAY_OF_YEAR.findall(text):
+        with suppress(ValueError):
+            return datetime.strptime(day, "%Y%j").date()
     return None
 
 

@@ -71,6 +71,11 @@ class Scene:
     lock: threading.Lock = field(default_factory=threading.Lock)  # one thread at a time reads
     _kept: KeptRows | None = field(default=None, init=False, repr=False)
 
+    @cached_property
+    def files(self) -> list[str]:
+        """Names of the files that are read, those of a VRT within a VRT included."""
+        return files_read([self.dataset.name, *self.dataset.files])
+
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
@@ -156,7 +161,7 @@ class Scene:
             decoding: most bytes of memory for rows that are decoded at once.
             keeping: most bytes of memory for all rows; beyond that they are kept in a file.
         """
-        if is_slow(self.dataset, self.layout):
+        if is_slow(self.files, self.layout):
             portions = Portions.of(self.dataset, self.layout, self.area, decoding)
             shape = self.dataset.count, *self.shape
             label = str(self.path)
@@ -271,8 +276,9 @@ def open_scene(src: Src, reading: Reading | None = None) -> Iterator[Scene]:
     bands, aoi = reading.bands, reading.aoi
     for name in _names(src):
         refuse_remote(name, allowed=reading.allow_network)
-    local = not any(map(is_remote, files_read(_names(src))))
-    with offline(allowed=reading.allow_network, local=local), thread_options(_OPTIONS):
+    allowed = reading.allow_network
+    local = not allowed or not any(map(is_remote, files_read(_names(src))))
+    with offline(allowed=allowed, local=local), thread_options(_OPTIONS):
         require_proj()
         if not isinstance(src, Source):
             src = find_source(src, reading.resolution, reading.extra_bands)

@@ -136,7 +136,9 @@ def _folder(files: list[str], where: str, extra_bands: Sequence[str] | None) -> 
     """
     colours = _by_colour(files, where)
     refuse_other_days(colours, where)
-    known = of_same_day(known_files(sorted(files), colours), colours, where)
+    known = known_files(sorted(files), colours)
+    if [name.lower() for name in extra_bands or ()] != [NONE]:
+        known = of_same_day(known, colours, where)
     return _stack(colours, label=where, known=known, wanted=extra_bands)
 
 

@@ -27,7 +27,7 @@ _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schem
 # Where a file states its time of acquisition: tags, and its name; PlanetScope's begins with it.
 _TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME")
 _TIME_IN_NAME = re.compile(
-    r"(?<!\d)(20\d\d)(\d\d)(\d\d)"
+    r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)"
     r"(?:(?:T|(?<=^\d{8})_)([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
 )
 _DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5}T\d{6})(?!\d)")  # of HLS

@@ -38,7 +38,6 @@ from geodecloud.raster.products import (
 )
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import TCI
-from geodecloud.raster.vrt_sources import files_read
 
 T = TypeVar("T")
 TAG = "GEODECLOUD_"  # prefix of geodecloud's own tags
@@ -107,7 +106,7 @@ def read_statements(scene: Scene) -> Statements:
         band_tags=[dataset.tags(band) for band in scene.bands],
         scales=[dataset.scales[i] for i in scene.rgb],
         offsets=[dataset.offsets[i] for i in scene.rgb],
-        files=files_read(dataset.files),
+        files=scene.files,
         descriptions=[dataset.descriptions[i] for i in scene.rgb],
     )
 

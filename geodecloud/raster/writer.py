@@ -121,7 +121,7 @@ def create_like(
     """
     output = output or Output()
     profile = profile_of(scene, output)
-    resampling = _overview_resampling(scene)
+    resampling = _overview_resampling(scene, changed or ())
     options = cog_options(output, profile, resampling)
     with _create(path, profile, options) as out:
         copy_metadata(scene, out, scene.bands if changed is None else changed)
@@ -135,10 +135,11 @@ def create_like(
     _read_back(path, writer)
 
 
-def _overview_resampling(scene: Scene) -> Resampling:
+def _overview_resampling(scene: Scene, changed: Collection[int]) -> Resampling:
     """Return the average; in a scene with a band that may hold classes, the nearest pixel."""
-    ground = len(scene.bands) + len(find_other_bands(scene)) + (scene.alpha is not None)
-    return Resampling.average if ground == scene.dataset.count else Resampling.nearest
+    others = (band.index + 1 for band in find_other_bands(scene))
+    plain = {*scene.bands, *others, *changed, scene.alpha} >= {*scene.dataset.indexes}
+    return Resampling.average if plain else Resampling.nearest
 
 
 @contextmanager
