@@ -1,47 +1,39 @@
 """Hold the state of a training run: networks, optimizers, schedules; save it and resume from it."""
 
 import copy
-import dataclasses
 import math
-import struct
 from pathlib import Path
-from pickle import PickleError
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
-from geodecloud.errors import ConfigError, GeodecloudError, ModelError, OutputError
+from geodecloud.errors import GeodecloudError, ModelError, OutputError
 from geodecloud.model.checkpoint import load_generator
-from geodecloud.model.config import DiscriminatorPlan, GeneratorPlan, build
-from geodecloud.model.model_file import plan_of, sha256_of
+from geodecloud.model.model_file import sha256_of
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet, with_dark_object_input
 from geodecloud.raster.atomic import atomic_write
 from geodecloud.training.config import Config, Training
 from geodecloud.training.distributed import Processes
 from geodecloud.training.means import Means
+from geodecloud.training.saved_state import (
+    DAMAGED,
+    NO_RESUME,
+    NO_START,
+    changed_values,
+    is_origin,
+    read_networks,
+    read_state,
+    shape_differences,
+)
 
 if TYPE_CHECKING:
     from geodecloud.training.two_level.recipe import Recipe, Schedule
 
 _FACTS = ("step", "best", "data", "started_from")  # attributes that are saved beside the networks
-_Plan = TypeVar("_Plan", GeneratorPlan, DiscriminatorPlan)
-_NO_START = "damaged, or not the state of a run; give another `start`"
-_NO_RESUME = "damaged, or of another version of geodecloud; start a new run in another `out`"
-# Errors of torch.load and load_state_dict for a file that is damaged or of other networks.
-DAMAGED = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    TypeError,
-    LookupError,
-    struct.error,
-    PickleError,
-)
 
 
 class State:
@@ -141,7 +133,7 @@ class State:
             for name in ("generator", "average", "discriminator"):
                 getattr(self, name).load_state_dict(state[name])
         except DAMAGED as error:
-            raise ModelError(f"{path}: {_NO_START}") from error
+            raise ModelError(f"{path}: {NO_START}") from error
         origin = {"state": path.name, "steps": state["step"]}
         before = state["started_from"] or {}
         if "strength" in before:  # of the model that the other run has started from
@@ -177,8 +169,8 @@ class State:
             GeodecloudError: the file is damaged, or of another version, another configuration,
                 other data or another start.
         """
-        state = read_state(path, self.processes.device, _NO_RESUME)
-        if differences := _differences(state["config"], self.config.to_dict()):
+        state = read_state(path, self.processes.device, NO_RESUME)
+        if differences := changed_values(state["config"], self.config.to_dict()):
             text, narrower = ", ".join(differences), state["started_from"] and not start
             raise GeodecloudError(
                 f"{path}: started with another configuration ({text}); "
@@ -186,7 +178,7 @@ class State:
             )
         if state["data"] != self.data:
             raise GeodecloudError(f"{path}: started with other training data; use another `out`")
-        if start and not _is_origin(start, state["started_from"]):
+        if start and not is_origin(start, state["started_from"]):
             raise GeodecloudError(
                 f"{path}: started with other weights than {start}; give the same `start`, or use "
                 "another `out`"
@@ -198,7 +190,7 @@ class State:
             for name, part in self.parts().items():
                 part.load_state_dict(state[name])
         except DAMAGED as error:
-            raise ModelError(f"{path}: {_NO_RESUME}") from error
+            raise ModelError(f"{path}: {NO_RESUME}") from error
 
 
 class Run(State):
@@ -262,68 +254,3 @@ class Run(State):
         self.generator.load_state_dict(generator.state_dict())
         self.average.load_state_dict(generator.state_dict())
         return info.metadata
-
-
-def read_state(path: Path, device: torch.device, problem: str) -> dict[str, Any]:
-    """Read the saved state of a run.
-
-    Args:
-        device: to put tensors on.
-        problem: of a file that is damaged or no state, for the message; ends with the remedy.
-
-    Raises:
-        ModelError: the file is missing, damaged or not the state of a run.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; give the state of a run, like last.pt")
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        origin = {} if state["started_from"] is None else state["started_from"]
-        dicts = isinstance(state["config"], dict) and isinstance(origin, dict)
-        whole = dicts and isinstance(state["step"], int) and isinstance(state["data"], str)
-    except DAMAGED as error:  # its text is left out: torch advises to load the file unsafely
-        raise ModelError(f"{path}: {problem}") from error
-    if not whole:
-        raise ModelError(f"{path}: {problem}")
-    return state
-
-
-def read_networks(
-    path: Path, device: torch.device
-) -> tuple[dict[str, Any], GeneratorPlan, DiscriminatorPlan]:
-    """Read a state to start from, and the shapes of its networks.
-
-    Raises:
-        ModelError: the file is missing, damaged or not the state of a run.
-    """
-    state = read_state(path, device, _NO_START)
-    config = state["config"]
-    try:
-        return state, plan_of(config), build(DiscriminatorPlan, config["discriminator"])
-    except (KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise ModelError(f"{path}: {_NO_START}") from error
-
-
-def _is_origin(start: Path, origin: dict[str, Any] | None) -> bool:
-    """Return whether a run that has ``started_from`` an origin may have begun with a file."""
-    if origin is None:
-        return False
-    # A state of an earlier version has no SHA-256: any file may be the one.
-    return "sha256" not in origin or origin["sha256"] == sha256_of(start)
-
-
-def shape_differences(theirs: _Plan, ours: _Plan) -> str:
-    """Return the values of a network that differ from the configuration's, as text."""
-    return ", ".join(_differences(dataclasses.asdict(theirs), dataclasses.asdict(ours)))
-
-
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """Return the values of a saved configuration that differ from ours, each as text."""
-    found = []
-    for name, value in ours.items():
-        other = theirs.get(name)
-        if isinstance(value, dict) and isinstance(other, dict):
-            found += _differences(other, value)
-        elif other != value:
-            found.append(f"{name} {other}, here {value}")
-    return found

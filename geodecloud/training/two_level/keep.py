@@ -15,7 +15,7 @@ from geodecloud.data.two_level.synthesis import Batch
 from geodecloud.errors import ModelError
 from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.inference import folded, forward_of
-from geodecloud.training.state import shape_differences
+from geodecloud.training.saved_state import shape_differences
 from geodecloud.training.two_level.losses import Prediction
 from geodecloud.training.two_level.narrow import is_narrower
 from geodecloud.training.two_level.state import Run

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from geodecloud.errors import ModelError
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.unet import UNet
-from geodecloud.training.state import shape_differences
+from geodecloud.training.saved_state import shape_differences
 
 _INPUT, _HEAD = "input", "head"  # the generator's input and its last layer, beside the others
 _RIDGE = 1e-7  # fraction of the mean square, added so that moments can be inverted

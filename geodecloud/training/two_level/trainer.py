@@ -17,7 +17,7 @@ from geodecloud.model.model_file import read_info
 from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
 from geodecloud.training.loop import begin, check_run, take_steps
-from geodecloud.training.state import read_networks
+from geodecloud.training.saved_state import read_networks
 from geodecloud.training.two_level.keep import Teacher
 from geodecloud.training.two_level.library import Library, WindowSources
 from geodecloud.training.two_level.narrow import is_narrower

@@ -8,7 +8,7 @@ from torch import Tensor
 from geodecloud.errors import ModelError
 from geodecloud.model.config import GeneratorPlan
 from geodecloud.model.unet import UNet
-from geodecloud.training.state import shape_differences
+from geodecloud.training.saved_state import shape_differences
 
 _FIRST, _HEAD = "encoder.0.layers.0.weight", "head"  # names in the UNet's state_dict
 _NEW_OUTPUT_BIAS = -2.0  # logit; its sigmoid is 0.12, where the gradient is still large
