@@ -52,7 +52,7 @@ _SQUARE = np.ones((3, 3), np.bool_)
 
 @dataclass(frozen=True)
 class Gate:
-    """Where the fine pass computes windows, and how far the coarse opacity counts.
+    """Hold the gate: where the fine pass computes windows, and how far coarse opacity counts.
 
     weight: uint8 (rows, columns) of cells, 0..255, of the coarse opacity; windows are computed
         where it is above 0.

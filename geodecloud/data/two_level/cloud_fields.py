@@ -15,7 +15,7 @@ from geodecloud.errors import DataError
 from geodecloud.raster.descriptions import kind_of
 from geodecloud.raster.gdal import failures_as, open_raster
 
-CLOUD = 0.05  # field from which on a pixel has cloud
+CLOUD = 0.05  # least value of a field where a pixel has cloud
 
 _PICTURES = (".png", ".webp")
 _RASTERS = (".tif", ".tiff")
