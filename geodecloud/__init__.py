@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -288,14 +288,15 @@ def _files(src: Any, dst: Any) -> tuple[Src, Path]:
     from geodecloud.settings import parse
     from geodecloud.settings.option import shown
 
-    given = "src", src
-    try:
-        found = src if isinstance(src, Source | str | Path) else parse.rasters(src)
-        given = "dst", dst
-        return found, Path(parse.raster(dst))
-    except ValueError as error:
-        name, value = given
-        raise UsageError(f"`{name}` is {shown(value)}: {error}") from None
+    def parsed(name: str, value: Any, parse_value: Callable[[Any], Any]) -> Any:
+        try:
+            return parse_value(value)
+        except ValueError as error:
+            raise UsageError(f"`{name}` is {shown(value)}: {error}") from None
+
+    is_name = isinstance(src, Source | str | Path)
+    found = src if is_name else parsed("src", src, parse.rasters)
+    return found, Path(parsed("dst", dst, parse.raster))
 
 
 def _with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

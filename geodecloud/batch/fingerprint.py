@@ -54,16 +54,22 @@ class Fingerprint:
 def fingerprint_of(path: Path) -> Fingerprint | None:
     """Return the fingerprint of a file or folder; None if it is not there."""
     try:
-        status = path.stat()
-        if not path.is_dir():
-            return Fingerprint(status.st_size, status.st_mtime, _beside(path))
-        files = [file.stat() for file in path.rglob("*")]
+        return Fingerprint(*size_and_time(path), "" if path.is_dir() else _beside(path))
     except OSError:  # missing, or removed meanwhile
         return None
-    return Fingerprint(
-        sum(file.st_size for file in files),
-        max(file.st_mtime for file in [status, *files]),
-    )
+
+
+def size_and_time(path: Path) -> tuple[int, float]:
+    """Return the size and time of a file or folder, see :class:`Fingerprint`.
+
+    Raises:
+        OSError: it is not there.
+    """
+    status = path.stat()
+    if not path.is_dir():
+        return status.st_size, status.st_mtime
+    files = [file.stat() for file in path.rglob("*")]
+    return sum(file.st_size for file in files), max(one.st_mtime for one in [status, *files])
 
 
 def _beside(path: Path) -> str:

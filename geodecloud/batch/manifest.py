@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
-from geodecloud.batch.fingerprint import ANOTHER, Stamp, fault_of, fingerprint_of, stamp
+from geodecloud.batch.fingerprint import ANOTHER, Stamp, fault_of, size_and_time, stamp
 from geodecloud.batch.plan import BESIDE, Job
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import OutputError, OutputWarning, warn
@@ -52,9 +53,11 @@ def _json(value: Any) -> Any:
     if isinstance(value, float):
         return json_number(value)
     if isinstance(value, Path):
-        fingerprint = fingerprint_of(value.absolute())
-        facts = (fingerprint.size, fingerprint.mtime) if fingerprint else ()
-        return [str(value.absolute()), *facts]
+        path = value.absolute()
+        facts: list[float] = []
+        with suppress(OSError):  # it is not there
+            facts = [*size_and_time(path)]
+        return [str(path), *facts]
     return value
 
 

@@ -153,10 +153,10 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     while waiting:
         for walked, folders, files in os.walk(waiting.pop(0)):
             here = Path(walked)
-            if here.resolve() in seen:
+            if (place := here.resolve()) in seen:
                 folders.clear()
                 continue
-            seen.add(here.resolve())
+            seen.add(place)
             yield here, folders, files
             waiting += [here / name for name in folders if (here / name).is_symlink()]
 

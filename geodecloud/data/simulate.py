@@ -19,7 +19,6 @@ from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
-from geodecloud.raster.vrt_sources import files_read
 from geodecloud.raster.writer import create_like, create_opacity
 from geodecloud.settings import Reading
 from geodecloud.version import VERSION
@@ -81,7 +80,7 @@ def simulate_scene(
     total, count = 0.0, 0
     with (
         open_scene(src, reading=plan.reading) as scene,
-        AtomicFiles(map(Path, files_read(scene.dataset.files)), overwrite=overwrite) as outputs,
+        AtomicFiles(map(Path, scene.files), overwrite=overwrite) as outputs,
     ):
         radiometry = calibrate(scene, replace(plan.reading, force=True))
         tags = {"VERSION": VERSION, "SIMULATED": f"{plan.kind} seed {plan.seed}"}

@@ -25,8 +25,7 @@ def refuse_archive(name: str) -> None:
         raise SceneError(f"{name}: is a zip of a product; give {inside[1]}")
     if not Path(name).is_file():
         return
-    if name.lower().endswith(_ARCHIVES):
-        raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
+    packed = name.lower().endswith(_ARCHIVES)
     if name.lower().endswith(".zip") and zipfile.is_zipfile(name):
         try:
             with zipfile.ZipFile(name) as archive:
@@ -36,8 +35,9 @@ def refuse_archive(name: str) -> None:
         products = sum(map(bool, map(_PRODUCT.fullmatch, members)))
         if products > 1:
             raise SceneError(f"{name}: holds {products} products; unpack it, and give one of them")
-        if not any("MTD_" in member for member in members):
-            raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
+        packed = not any("MTD_" in member for member in members)
+    if packed:
+        raise SceneError(f"{name}: is an archive; unpack it, and give its file or folder")
 
 
 def refuse_damaged(files: Iterable[str]) -> None:
