@@ -234,10 +234,7 @@ class Predictor:
         Args:
             opacity: float32 (N, 1, S, S), 0..1.
         """
-        rising, fading = (
-            smoothstep((opacity - start) / np.float32(end - start))
-            for start, end in (_RISING, _FADING)
-        )
+        rising, fading = (smoothstep(opacity, *ends) for ends in (_RISING, _FADING))
         more = np.array(self.info.strength, np.float32)[:, None, None] - 1
         factors: NDArray[np.float32] = 1 + more * rising * (1 - fading)
         return factors

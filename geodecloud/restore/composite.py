@@ -94,8 +94,8 @@ def _composite(
     opaque = valid & (cover(rows, policy) >= policy.opaque_above)
     if rows.fill_weight is not None and policy.opaque == "fill":
         opaque &= rows.fill_weight > 0  # a lone pixel of low opacity is restored, not filled
-    ramp = _along(opacity, (policy.clear_below, policy.restored_above))
-    weight = np.where(valid, smoothstep(ramp), np.float32(0))
+    ramp = smoothstep(opacity, policy.clear_below, policy.restored_above)
+    weight = np.where(valid, ramp, np.float32(0))
     if policy.opaque != "fill":
         weight[opaque] = 0
 
@@ -105,7 +105,7 @@ def _composite(
         restored_weight = touched * (weight + (1 - weight) * np.float32(radiometry.haze))
     provenance = np.ceil(restored_weight * 100).astype(np.uint8)
     if policy.shadows == "restore" and rows.shadow is not None:
-        relit = np.where(valid & ~opaque, smoothstep(_along(rows.shadow, _SHADOW)), np.float32(0))
+        relit = np.where(valid & ~opaque, smoothstep(rows.shadow, *_SHADOW), np.float32(0))
         provenance[relit > weight] = Provenance.SHADOW
         touched, weight = touched | (relit > 0), np.maximum(weight, relit)
     provenance[~valid] = Provenance.NODATA
@@ -145,13 +145,8 @@ def _others(
 
 def fringe_weight(opacity: Floats, policy: Policy) -> Floats:
     """Return the weight, (rows, width), of the other bands' own light where colours are filled."""
-    ends = policy.opaque_above, policy.opaque_above - _FRINGE
-    return np.float32(_OWN_LIGHT) * smoothstep(_along(opacity, ends))
-
-
-def _along(values: Floats, ends: tuple[float, float]) -> Floats:
-    """Map values linearly: the first end to 0, the second to 1."""
-    return (values - np.float32(ends[0])) / np.float32(ends[1] - ends[0])
+    opaque = policy.opaque_above
+    return np.float32(_OWN_LIGHT) * smoothstep(opacity, opaque, opaque - _FRINGE)
 
 
 def make_nodata(out: NDArray[Any], where: NDArray[np.bool_], facts: SceneFacts) -> None:

@@ -155,10 +155,14 @@ def _between(
     return lower, np.minimum(lower + 1, count - 1), (position - lower).astype(np.float32)
 
 
-def smoothstep(t: Floats) -> Floats:
-    """Return 3 t^2 - 2 t^3 of t clipped to 0..1."""
-    clipped: Floats = np.clip(t, 0, 1).astype(np.float32)
-    return clipped * clipped * (3 - 2 * clipped)
+def smoothstep(values: Floats, start: float, end: float) -> Floats:
+    """Return a smooth step from 0 at ``start`` to 1 at ``end``, which may be smaller: float32.
+
+    It is 3 t^2 - 2 t^3 of t, which rises linearly between the two.
+    """
+    t: Floats = (values - np.float32(start)) / np.float32(end - start)
+    t = np.clip(t, 0, 1).astype(np.float32)
+    return t * t * (3 - 2 * t)
 
 
 def _with_edges(values: Floats, axis: int, radius: int) -> Floats:

@@ -118,8 +118,7 @@ def is_white(light: NDArray[Any], known: Where | None = None) -> Where:
 
 def fine_only_weight(opacity: Floats) -> Floats:
     """Return the weight, 0..1, of a fine opacity where the coarse pass found no cloud."""
-    none, certain = _CERTAIN_FINE
-    return smoothstep((opacity - np.float32(none)) / np.float32(certain - none))
+    return smoothstep(opacity, *_CERTAIN_FINE)
 
 
 def certain_cloud(opacity: Opacity, certain: float) -> Where:

@@ -100,6 +100,6 @@ def fill_weight(opacity: Floats, policy: Policy) -> Floats:
     if (opacity < opaque_above - _RISE).all():
         return np.zeros_like(opacity)
     near = box_mean(box_mean(dilate(opacity, _FRINGE), _SOFT), _SOFT)
-    beside = smoothstep(1 - (np.float32(opaque_above) - near) / np.float32(_RISE))
+    beside = smoothstep(1 - (np.float32(opaque_above) - near) / np.float32(_RISE), 0, 1)
     close = box_mean(dilate(opacity, _CLOSE), _SOFT)
-    return beside * smoothstep((close - _OWN[0]) / np.float32(_OWN[1] - _OWN[0]))
+    return beside * smoothstep(close, *_OWN)

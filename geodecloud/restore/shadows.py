@@ -103,7 +103,7 @@ def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | None = No
     evidence = np.float32(_THROWN) * cloud + np.float32(_LOOKS) * shadow
     dark = np.float32(_NO_DEPTH) if darkness is None else darkness
     evidence += np.float32(_DARKNESS) * dark - np.float32(_DOUBT)
-    out: Floats = may * smoothstep(evidence)
+    out: Floats = may * smoothstep(evidence, 0, 1)
     return out
 
 

@@ -37,9 +37,7 @@ def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
     if (opacity <= _SEEN[0]).all():
         return np.ones_like(opacity)
     near = dilate(opacity, radius)
-    clear, hazy = (
-        smoothstep((end - near) / np.float32(end - start)) for start, end in (_SEEN, _HAZY)
-    )
+    clear, hazy = (smoothstep(near, end, start) for start, end in (_SEEN, _HAZY))
     weight: Floats = np.maximum(clear, np.float32(HAZY_WEIGHT) * hazy)
     return weight
 
@@ -85,7 +83,7 @@ class SurveyFeed:
         for columns, clear in self._cloudy(first, last):
             answer = coarse.at_known(coarse.answer[: OPACITY + 1], first, last, columns)
             change = radiometry.from_network(answer[CHANGE])
-            change *= smoothstep((answer[OPACITY] - _LEFT[0]) / (_LEFT[1] - _LEFT[0]))
+            change *= smoothstep(answer[OPACITY], *_LEFT)
             light[..., columns] += change
             weight[:, columns] *= clear
         if self._others:

@@ -140,7 +140,7 @@ def shadow_weight(ground: Ground) -> Floats:
     height, width = ground.sums.shape[1:]
     usual = upsample(_brightness(around)[None], 1 << _AROUND, (0, height), width)[0]
     darkness = 1 - _brightness(ground.sums) / np.maximum(usual, np.float32(1e-6))
-    return 1 - smoothstep((darkness - _DIM) / np.float32(_DARK - _DIM))
+    return 1 - smoothstep(darkness, _DIM, _DARK)
 
 
 def _brightness(sums: Floats) -> Floats:

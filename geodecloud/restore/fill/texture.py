@@ -182,7 +182,7 @@ class Texture:
     def _enough(self, swatches: NDArray[np.intp]) -> Floats:
         """Return the weight of copied detail: 1 with enough distinct swatches, 0 with one."""
         different = (1 / self._shared[swatches][:, swatches].sum(axis=1)).sum()
-        return smoothstep((different - _FEW) / np.float32(_MANY - _FEW))
+        return smoothstep(different, _FEW, _MANY)
 
 
 def _turned(detail: NDArray[Any], choice: _Choice) -> NDArray[Any]:
