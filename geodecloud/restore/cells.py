@@ -1,6 +1,5 @@
 """Downsample a scene to cells, the means of their pixels, for the coarse pass."""
 
-from functools import reduce
 from queue import SimpleQueue
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.restore.depth_ratio import SampledCells
-from geodecloud.restore.filters import Floats
+from geodecloud.restore.filters import Floats, cell_sums
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
 
@@ -107,21 +106,14 @@ def pooled(light: Floats, valid: NDArray[np.bool_], cell: int) -> tuple[Floats, 
     """
     if cell == 1:
         return light, valid
-    after = [(0, -length % cell) for length in valid.shape]
-    whole = after == [(0, 0), (0, 0)]
-    if whole and valid.all():
-        sums = _sums(light, cell)
+    below = -len(valid) % cell
+    if valid.all() and not (below or valid.shape[1] % cell):
+        sums = cell_sums(light, cell)
         sums /= np.float32(cell**2)
         return sums, np.ones(sums.shape[1:], np.bool_)
     counted, shown = valid.astype(np.float32)[None], np.where(valid, light, np.float32(0))
-    if not whole:
-        counted, shown = (np.pad(values, [(0, 0), *after]) for values in (counted, shown))
-    counted, sums = _sums(counted, cell), _sums(shown, cell)
+    if below:
+        counted, shown = (np.pad(rows, ((0, 0), (0, below), (0, 0))) for rows in (counted, shown))
+    counted, sums = cell_sums(counted, cell), cell_sums(shown, cell)
     np.divide(sums, counted, out=sums, where=counted > 0)
     return sums, counted[0] > 0
-
-
-def _sums(values: Floats, cell: int) -> Floats:
-    """Return the sums over cells; the order of summation is fixed, so strips do not matter."""
-    rows = reduce(np.add, (values[:, i::cell] for i in range(cell)))
-    return reduce(np.add, (rows[:, :, i::cell] for i in range(cell)))

@@ -1,7 +1,7 @@
 """Filter and resample arrays; no result depends on the division of a scene into strips."""
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,21 @@ def box_mean(values: Floats, radius: int) -> Floats:
             length *= 2
         values = total / np.float32(wanted)
     return values
+
+
+def cell_sums(values: Floats, cell: int) -> Floats:
+    """Return the sums over cells, float32 (bands, rows / cell, columns / cell), rounded up.
+
+    The order of summation is fixed, so strips do not matter.
+
+    Args:
+        values: float32 (bands, rows, columns); whole rows of cells.
+        cell: height and width of a cell in pixels.
+    """
+    rows: Floats = reduce(np.add, (values[:, i::cell] for i in range(cell)))
+    if beyond := -rows.shape[2] % cell:
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, beyond)))
+    return reduce(np.add, (rows[:, :, i::cell] for i in range(cell)))
 
 
 def upsample(cells: Floats, cell: int, rows: tuple[int, int], width: int, left: int = 0) -> Floats:

@@ -5,12 +5,10 @@ coarse pass :class:`Ground` gathers the visible land's colour in cells of some p
 :mod:`geodecloud.restore.fill.pyramid` spreads it to the hidden cells.
 """
 
-from functools import reduce
-
 import numpy as np
 
 from geodecloud.restore.fill.pyramid import halved, normalise, pull_push
-from geodecloud.restore.filters import Floats, smoothstep, upsample
+from geodecloud.restore.filters import Floats, cell_sums, smoothstep, upsample
 
 _DIM, _DARK = 0.15, 0.4  # darkness relative to the land around: possibly, and surely, shadow
 _LEAST = 1e-3  # weight of the best cells below which no land counts as seen
@@ -76,12 +74,8 @@ class Ground:
             self._held = self._held[:, :0]
 
     def _store(self, rows: Floats) -> None:
-        """Sum and store whole cells; the order of summation does not depend on the strips."""
-        cells = reduce(np.add, (rows[:, i :: self.cell] for i in range(self.cell)))
-        beyond = -self._width % self.cell
-        if beyond:
-            cells = np.pad(cells, ((0, 0), (0, 0), (0, beyond)))
-        cells = reduce(np.add, (cells[:, :, i :: self.cell] for i in range(self.cell)))
+        """Sum and store whole rows of cells."""
+        cells = cell_sums(rows, self.cell)
         self.sums[:, self._row : self._row + cells.shape[1]] = cells
         self._row += cells.shape[1]
 
