@@ -193,24 +193,3 @@ def _restored_dn(
     if radiometry.haze:
         step += (ground - seen) * span
     return as_dtype(exact + step, dn.dtype, nodata)
-
-
-def lay_over(
-    dn: NDArray[Any],
-    weight: Floats,
-    colour: Floats,
-    radiometry: Radiometry,
-    nodata: float | None,
-    most: float = 1.0,
-) -> NDArray[Any]:
-    """Return DN of one band, (count,), blended with a colour.
-
-    Args:
-        dn: (count,), any real dtype.
-        weight: float32 (count,), 0..1, of the colour; 1 replaces the DN.
-        colour: float32 (count,), model range.
-        nodata: the scene's nodata value, which no pixel may take.
-        most: upper bound to which the colour is clipped.
-    """
-    new = radiometry.black + radiometry.span * np.clip(colour, 0, most).astype(np.float64)
-    return as_dtype(dn + weight * (new - dn), dn.dtype, nodata)

@@ -5,17 +5,18 @@ import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.errors import FillWarning, warn
-from geodecloud.radiometry import BRIGHTEST
+from geodecloud.radiometry import BRIGHTEST, as_dtype
 from geodecloud.raster.distance_limit import DistanceLimit
 from geodecloud.raster.provenance import REFERENCES, RESTORED, VISIBLE, Provenance, among
 from geodecloud.raster.rows import Rows, given, load_rows, save_rows
 from geodecloud.raster.thread_options import inherited
-from geodecloud.restore.composite import lay_over, make_nodata
+from geodecloud.restore.composite import make_nodata
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.fill.survey import VisibleLand
 from geodecloud.restore.filters import Floats, runs, upsample
@@ -104,11 +105,11 @@ class _Fill:
         self.land, self._facts, self._limit = land, facts, limit
         self._reading = threading.Lock()
         keep = policy.beyond_limit == "keep"
-        wanted = len(facts.rgb if facts.others_nodata else facts.restored)
+        self._bands = facts.rgb if facts.others_nodata else facts.restored
         # A reference that lacks a band comes last, as what it fills is partly invented.
         coded = zip(REFERENCES, land.references, strict=False)
-        whole = [(code, one) for code, one in coded if len(one.bands) == wanted]
-        partial = [one for one in land.references if len(one.bands) < wanted]
+        whole = [(code, one) for code, one in coded if len(one.bands) == len(self._bands)]
+        partial = [one for one in land.references if len(one.bands) < len(self._bands)]
         self._references = [*whole, *((Provenance.FILLED.value, one) for one in partial)]
         self._left = Provenance.BEYOND_LIMIT if keep else Provenance.CLOUD_REMOVED
 
@@ -151,8 +152,7 @@ class _Fill:
         beyond = provenance == self._left
         over = (weight > 0) & ~beyond
         left = (weight >= 0.5) & beyond  # the rest of the soft edge stays as restored
-        shown = facts.rgb if facts.others_nodata else facts.restored
-        for number, band in enumerate(shown):
+        for number, band in enumerate(self._bands):
             dn, part, most = given(rows.out)[band], over, 1.0
             if number >= len(facts.rgb):
                 part, most = over & facts.others.has_data(rows.dn[band]), BRIGHTEST
@@ -161,7 +161,7 @@ class _Fill:
                 # A reference shows real ground in all bands.
                 invented = provenance[part] == Provenance.FILLED
                 colour_weight = colour_weight * (1 - given(rows.fringe)[part] * invented)
-            dn[part] = lay_over(dn[part], colour_weight, new, facts.radiometry, facts.nodata, most)
+            dn[part] = self._blended(dn[part], colour_weight, np.clip(new, 0, most))
             dn[left] = rows.dn[band][left]
         if facts.others_nodata:  # these were made nodata before the limit was known
             for band in facts.others.indices:
@@ -175,3 +175,9 @@ class _Fill:
         codes[left] = self._left
         if self._left == Provenance.CLOUD_REMOVED:
             make_nodata(given(rows.out), left, facts)
+
+    def _blended(self, dn: NDArray[Any], weight: Floats, colour: Floats) -> NDArray[Any]:
+        """Return DN of one band, (count,), blended with a colour in model range, (count,)."""
+        radiometry = self._facts.radiometry
+        new = radiometry.black + radiometry.span * colour.astype(np.float64)
+        return as_dtype(dn + weight * (new - dn), dn.dtype, self._facts.nodata)
