@@ -15,7 +15,7 @@ from geodecloud.decloud import Progress, input_files, network_of, plan_run
 from geodecloud.errors import UsageError
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
-from geodecloud.raster.cloud_mask import CloudClass, create_cloud_mask, style
+from geodecloud.raster.cloud_mask import CloudClass, cloud_mask_style, create_cloud_mask
 from geodecloud.raster.extra_bands import NONE
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.outputs import origin_tags
@@ -107,7 +107,7 @@ def mask_scene(
     ):
         path, beside = files.add(dst), dst.with_suffix(".qml")
         if not beside.exists() or (output.overwrite and is_own_style(beside)):
-            files.add(beside).write_text(style(), "utf-8")
+            files.add(beside).write_text(cloud_mask_style(), "utf-8")
         counts = np.zeros(256, np.int64)
         with create_cloud_mask(scene, path, output) as writer:
             writer.tag(origin_tags(scene, settings.to_json(), model_name))

@@ -13,7 +13,7 @@ import geodecloud
 from geodecloud.decloud import decloud_scene
 from geodecloud.errors import OutputError, UsageError
 from geodecloud.masking import mask_scene
-from geodecloud.raster.cloud_mask import MEANINGS, CloudClass, style
+from geodecloud.raster.cloud_mask import MEANINGS, CloudClass, cloud_mask_style
 from geodecloud.raster.mask import open_mask
 from geodecloud.raster.origin import is_output
 from geodecloud.raster.rows import Rows
@@ -120,7 +120,7 @@ def test_the_same_mask_comes_with_and_without_a_restored_scene(cloudy, options):
     chosen = Settings(cloud_mask=beside, **options)
     decloud_scene(cloudy, cloudy.parent / "out.tif", by_brightness, chosen)
     assert alone.read_bytes() == beside.read_bytes()
-    assert (cloudy.parent / "beside.qml").read_text("utf-8") == style()
+    assert (cloudy.parent / "beside.qml").read_text("utf-8") == cloud_mask_style()
     plain = cloudy.parent / "plain.tif"
     decloud_scene(cloudy, plain, by_brightness, Settings(**options))
     assert plain.read_bytes() == (cloudy.parent / "out.tif").read_bytes()

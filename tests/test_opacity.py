@@ -17,7 +17,7 @@ from geodecloud.decloud import decloud_scene
 from geodecloud.errors import GeodecloudError, OutputError, UsageError
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.descriptions import OPACITY
-from geodecloud.raster.opacity import NO_PERCENT, style
+from geodecloud.raster.opacity import NO_PERCENT, opacity_style
 from geodecloud.raster.outputs import Outputs
 from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.rows import Rows
@@ -73,7 +73,7 @@ def test_the_raster_lies_on_the_grid_and_says_what_its_bands_are(cloudy, file_fo
     np.testing.assert_array_equal(found[0] == 100, CLOUD[20:150, 20:150])
     names = {"in.tif", "out.tif", "o.tif", "o.qml"}
     assert {path.name for path in cloudy.parent.iterdir()} == names
-    assert (cloudy.parent / "o.qml").read_text("utf-8") == style()
+    assert (cloudy.parent / "o.qml").read_text("utf-8") == opacity_style()
 
 
 @pytest.mark.parametrize("file_format", ["gtiff", "cog"])

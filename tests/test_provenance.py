@@ -20,7 +20,7 @@ from geodecloud.raster.provenance import (
     Provenance,
     among,
     is_real,
-    style,
+    provenance_style,
 )
 from geodecloud.raster.rows import Rows
 from geodecloud.settings import Settings
@@ -232,7 +232,7 @@ def test_gdal_and_qgis_know_the_names_of_the_codes(tmp_path, file_format):
     assert {code: name for code, name in enumerate(names) if name} == {
         code: name for code, (name, _) in MEANINGS.items()
     }
-    assert (tmp_path / "p.qml").read_text("utf-8") == style()
+    assert (tmp_path / "p.qml").read_text("utf-8") == provenance_style()
     assert {path.name for path in tmp_path.iterdir()} == {
         *("in.tif", "out.tif", "p.tif", "p.tif.aux.xml", "p.qml")
     }

@@ -12,8 +12,7 @@ import pytest
 from geodecloud import __version__
 from geodecloud.qgis.plugin import executable
 from geodecloud.qgis.profiles import SOURCE, Profile, find_profiles, profile_folders, this_program
-from geodecloud.raster.provenance import PALETTE
-from geodecloud.raster.provenance import style as style_of_provenance
+from geodecloud.raster.provenance import PALETTE, provenance_style
 
 
 @pytest.fixture
@@ -182,7 +181,7 @@ def test_the_archive_passes_the_checks_of_the_plugin_repository(cli, tmp_path):
 
 def test_the_style_paints_what_the_raster_means():
     """As in QGIS: linear between the items of the style."""
-    assert (SOURCE / "provenance.qml").read_text(encoding="utf-8") == style_of_provenance()
+    assert (SOURCE / "provenance.qml").read_text(encoding="utf-8") == provenance_style()
     style = ET.parse(SOURCE / "provenance.qml")  # noqa: S314 - our own
     items = style.findall(".//item")
     values = [float(item.get("value")) for item in items]

@@ -36,7 +36,7 @@ MEANINGS: dict[CloudClass, tuple[str, str, Colour]] = {
 }
 
 
-def style() -> str:
+def cloud_mask_style() -> str:
     """Return the QGIS style of a cloud mask, as the text of a .qml file; clear is transparent."""
     items = ((code.value, text, colour) for code, (text, _, colour) in MEANINGS.items())
     return paletted(item for item in items if item[0] != CloudClass.NODATA)

@@ -31,7 +31,7 @@ _STYLED: tuple[tuple[int, str, Colour], ...] = (
 _NODATA: Colour = (90, 90, 90, 255)
 
 
-def style() -> str:
+def opacity_style() -> str:
     """Return the style of opacity for QGIS, as the text of a .qml file."""
     return pseudocolour(_STYLED, _NODATA)
 

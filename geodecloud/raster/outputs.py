@@ -14,17 +14,14 @@ from typing import Self
 from geodecloud.errors import NodataWarning, UsageError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.atomic import AtomicFiles
-from geodecloud.raster.cloud_mask import create_cloud_mask
-from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
+from geodecloud.raster.cloud_mask import cloud_mask_style, create_cloud_mask
 from geodecloud.raster.counts import Counts, count
 from geodecloud.raster.endings import find_wrong_ending
 from geodecloud.raster.nodata import NodataCheck, output_nodata
-from geodecloud.raster.opacity import create_percent
-from geodecloud.raster.opacity import style as style_of_opacity
+from geodecloud.raster.opacity import create_percent, opacity_style
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
-from geodecloud.raster.provenance import Provenance, create_provenance
-from geodecloud.raster.provenance import style as style_of_provenance
+from geodecloud.raster.provenance import Provenance, create_provenance, provenance_style
 from geodecloud.raster.report.page import Run, write_page
 from geodecloud.raster.report.pictures import Pictures
 from geodecloud.raster.rows import Rows, given
@@ -38,9 +35,9 @@ from geodecloud.version import VERSION
 
 # Rasters beside the restored scene, by their option: the function that opens one, its QGIS style.
 _BESIDE = {
-    "provenance": (create_provenance, style_of_provenance),
-    "opacity": (create_percent, style_of_opacity),
-    "cloud_mask": (create_cloud_mask, style_of_cloud_mask),
+    "provenance": (create_provenance, provenance_style),
+    "opacity": (create_percent, opacity_style),
+    "cloud_mask": (create_cloud_mask, cloud_mask_style),
 }
 
 

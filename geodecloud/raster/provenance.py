@@ -107,7 +107,7 @@ def legend() -> dict[str, str]:
     return dict(text for code, text in texts.items() if code not in inside)
 
 
-def style() -> str:
+def provenance_style() -> str:
     """Return the QGIS style of a provenance raster, as the text of a .qml file."""
     items = ((code, *MEANINGS[code]) for code in _STYLED)
     return pseudocolour(items, PALETTE[Provenance.NODATA])

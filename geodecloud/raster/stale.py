@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from geodecloud.errors import OutputError, OutputWarning, warn
-from geodecloud.raster.cloud_mask import style as style_of_cloud_mask
-from geodecloud.raster.opacity import style as style_of_opacity
+from geodecloud.raster.cloud_mask import cloud_mask_style
+from geodecloud.raster.opacity import opacity_style
 from geodecloud.raster.origin import is_cloud_mask, is_opacity, is_provenance, tags_of_output
-from geodecloud.raster.provenance import style as style_of_provenance
+from geodecloud.raster.provenance import provenance_style
 from geodecloud.raster.stac import item_path
 from geodecloud.raster.unfinished import remove
 
@@ -76,7 +76,7 @@ def remove_output(path: Path) -> None:
 
 def is_own_style(path: Path) -> bool:
     """Return whether a file is a QGIS style that geodecloud wrote; another style is the user's."""
-    ours = (style_of_provenance(), style_of_opacity(), style_of_cloud_mask())
+    ours = (provenance_style(), opacity_style(), cloud_mask_style())
     return path.is_file() and path.read_text("utf-8", errors="replace") in ours
 
 
