@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from geodecloud.errors import SceneError
-from geodecloud.raster.descriptions import kind_of
+from geodecloud.raster.descriptions import Kind, kind_of
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import TAG
@@ -47,19 +47,9 @@ def refuse_restored(scene: Scene, remedy: str) -> None:
         )
 
 
-def is_provenance(path: Path) -> bool:
-    """Return whether a file is a provenance raster."""
-    return kind_of(_stated(path)[1]) == "provenance"
-
-
-def is_cloud_mask(path: Path) -> bool:
-    """Return whether a file is a cloud mask in the codes of geodecloud."""
-    return kind_of(_stated(path)[1]) == "a cloud mask"
-
-
-def is_opacity(path: Path) -> bool:
-    """Return whether a file is a raster of opacity and shadow; simulated opacity is not."""
-    return kind_of(_stated(path)[1]) == "opacity"
+def kind_of_raster(path: Path) -> Kind | None:
+    """Return what a file beside a scene holds; None: something else, or it is no raster."""
+    return kind_of(_stated(path)[1])
 
 
 def _stated(path: Path) -> tuple[dict[str, str], tuple[str | None, ...]]:

@@ -1,20 +1,22 @@
 """Find and remove outputs of an earlier run that do not fit a new restored scene."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from geodecloud.errors import OutputError, OutputWarning, warn
 from geodecloud.raster.cloud_mask import cloud_mask_style
+from geodecloud.raster.descriptions import Kind
 from geodecloud.raster.opacity import opacity_style
-from geodecloud.raster.origin import is_cloud_mask, is_opacity, is_provenance, tags_of_output
+from geodecloud.raster.origin import kind_of_raster, tags_of_output
 from geodecloud.raster.provenance import provenance_style
 from geodecloud.raster.stac import item_path
 from geodecloud.raster.unfinished import remove
 
 _CLEAR = "_clear"  # ending of a restored scene's name in a batch
-_BESIDE = (("provenance", is_provenance), ("opacity", is_opacity))
-_MASKS = (("mask", is_cloud_mask), ("cloud_mask", is_cloud_mask))
+# Ending of the name of a raster beside a scene -> what it holds.
+_BESIDE: dict[str, Kind] = {"provenance": "provenance", "opacity": "opacity"}
+_MASKS: dict[str, Kind] = {"mask": "a cloud mask", "cloud_mask": "a cloud mask"}
 
 
 class StaleOutputs:
@@ -38,9 +40,9 @@ class StaleOutputs:
         Raises:
             OutputError: there are stale outputs.
         """
-        for path in self.paths:
+        if self.paths:
             raise OutputError(
-                f"{path}: belongs to the old {self._dst.name}, not to the new one; give "
+                f"{self.paths[0]}: belongs to the old {self._dst.name}, not to the new one; give "
                 "`overwrite` to remove it"
             )
 
@@ -53,14 +55,14 @@ class StaleOutputs:
     def _candidates(self) -> Iterable[Path]:
         stem, folder = self._dst.stem, self._dst.parent
         source = tags_of_output(self._dst).get("SOURCE") if self._dst.is_file() else None
-        for kind, is_ours in _BESIDE:
-            yield from _existing(folder, f"{stem}_{kind}", is_ours)
+        for name, kind in _BESIDE.items():
+            yield from _existing(folder, f"{stem}_{name}", kind)
             if source and stem == Path(source).stem + _CLEAR:
-                yield from _existing(folder, f"{Path(source).stem}_{kind}", is_ours)
+                yield from _existing(folder, f"{Path(source).stem}_{name}", kind)
         # Only beside a scene that is there: `geodecloud mask` may have made the mask of a scene
         # before it is restored. A batch of masks names them by their source, so those stay.
-        for kind, is_ours in _MASKS if source else ():
-            yield from _existing(folder, f"{stem}_{kind}", is_ours)
+        for name, kind in _MASKS.items() if source else ():
+            yield from _existing(folder, f"{stem}_{name}", kind)
         item = item_path(self._dst)
         if item.is_file() and _is_item(item):
             yield item
@@ -80,9 +82,9 @@ def is_own_style(path: Path) -> bool:
     return path.is_file() and path.read_text("utf-8", errors="replace") in ours
 
 
-def _existing(folder: Path, stem: str, is_ours: Callable[[Path], bool]) -> Iterable[Path]:
+def _existing(folder: Path, stem: str, kind: Kind) -> Iterable[Path]:
     paths = [folder / f"{stem}{suffix}" for suffix in (".tif", ".tiff")]
-    return [path for path in paths if path.is_file() and is_ours(path)]
+    return [path for path in paths if path.is_file() and kind_of_raster(path) == kind]
 
 
 def _is_item(path: Path) -> bool:
