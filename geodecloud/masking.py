@@ -16,6 +16,7 @@ from geodecloud.errors import UsageError
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.cloud_mask import CloudClass, cloud_mask_style, create_cloud_mask
+from geodecloud.raster.endings import refuse_wrong_ending
 from geodecloud.raster.extra_bands import NONE
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.outputs import origin_tags
@@ -96,8 +97,7 @@ def mask_scene(
     settings = settings or Settings()
     if settings.reading.mask is not None:
         raise UsageError("`mask` is given: no cloud mask is used to make one; leave it out")
-    if dst.suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"{dst}: the output is a GeoTIFF; name it .tif")
+    refuse_wrong_ending("dst", dst)
     begun = time.perf_counter()
     limits, output = settings.limits, settings.output
     with (

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from geodecloud.errors import GeodecloudError
+from geodecloud.raster.endings import GEOTIFF
 from geodecloud.raster.gdal import GDAL_ERRORS, open_raster
 from geodecloud.raster.origin import is_raster, tags_of_output
 from geodecloud.raster.unfinished import SIDECARS
 from geodecloud.raster.vrt_sources import files_read
 
 MISSING, DAMAGED, ANOTHER = "is missing", "is damaged", "is another file"  # what outputs may be
-_RASTERS = (".tif", ".tiff")
 # What viewers write into a scene's .aux.xml; it has no part in the pixels.
 _STATISTICS = re.compile(
     r"<Histograms>.*?</Histograms>|<MDI key=.STATISTICS_\w+.>[^<]*</MDI>"
@@ -97,7 +97,7 @@ def _hash(facts: Iterable[object]) -> str:
 def stamp(path: Path) -> Stamp | None:
     """Return the stamp of an output; None: it is not there, or was taken away meanwhile."""
     try:
-        tags = tags_of_output(path) if path.suffix.lower() in _RASTERS else {}
+        tags = tags_of_output(path) if path.suffix.lower() in GEOTIFF else {}
         status = path.stat()  # after opening: a network disk may not know of the new file before
     except OSError:
         return None

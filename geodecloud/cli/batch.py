@@ -19,6 +19,7 @@ from geodecloud.cli.options import (
     takes_settings,
 )
 from geodecloud.errors import UsageError
+from geodecloud.raster.endings import GEOTIFF
 from geodecloud.settings import ModelSpec, Settings
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def batch(
         raise UsageError("OUT_DIR is missing: give SRC... and then OUT_DIR")
     if out.is_file():
         raise UsageError(f"OUT_DIR is missing: {out} is a file")
-    if out.suffix.lower() in (".tif", ".tiff") and not out.is_dir():
+    if out.suffix.lower() in GEOTIFF and not out.is_dir():
         raise UsageError(f"OUT_DIR is {out}: name a folder; for one scene, geodecloud SRC DST")
     beside = (provenance, opacity, preview, cloud_mask, report)
     if mask_only and (any(beside) or settings.output.stac or settings.reading.mask):

@@ -44,7 +44,7 @@ def refuse_remote(name: str, *, allowed: bool) -> None:
         return
     if not is_xml(name) and is_remote(name):
         raise UsageError(f"{name}: is on the network; give `allow_network` to read it")
-    for source in _sources(name, _DEEPEST):
+    if source := next(_sources(name, _DEEPEST), None):
         raise UsageError(
             f"{_short(name)}: reads {source} on the network; give `allow_network` to allow it"
         )

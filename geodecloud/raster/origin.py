@@ -4,11 +4,10 @@ from pathlib import Path
 
 from geodecloud.errors import SceneError
 from geodecloud.raster.descriptions import Kind, kind_of
+from geodecloud.raster.endings import GEOTIFF
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.statements import TAG
-
-_RASTERS = (".tif", ".tiff")
 
 
 def tags_of_output(path: Path) -> dict[str, str]:
@@ -27,7 +26,7 @@ def is_output(path: Path) -> bool:
 
     Simulated scenes do not count: they are made to be restored.
     """
-    if path.suffix.lower() not in _RASTERS or not path.is_file():
+    if path.suffix.lower() not in GEOTIFF or not path.is_file():
         return False
     tags, bands = _stated(path)
     return f"{TAG}SOURCE" in tags or kind_of(bands) is not None

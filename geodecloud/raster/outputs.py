@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from geodecloud.errors import NodataWarning, UsageError, warn
+from geodecloud.errors import NodataWarning, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.cloud_mask import cloud_mask_style, create_cloud_mask
 from geodecloud.raster.counts import Counts, count
-from geodecloud.raster.endings import find_wrong_ending
+from geodecloud.raster.endings import refuse_wrong_ending
 from geodecloud.raster.nodata import NodataCheck, output_nodata
 from geodecloud.raster.opacity import create_percent, opacity_style
 from geodecloud.raster.preview import Preview
@@ -74,9 +74,8 @@ class Outputs:
             name: getattr(output, name) for name in asked
         }
         for name, path in named.items():
-            if path and (wrong := find_wrong_ending(name, path)):
-                words, ending = wrong
-                raise UsageError(f"{path}: {words}; name it {ending}")
+            if path:
+                refuse_wrong_ending(name, path)
         self._rasters = {name: path for name, path in named.items() if path and name in _BESIDE}
         if output.stac:
             require_pystac()

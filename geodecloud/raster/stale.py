@@ -7,6 +7,7 @@ from pathlib import Path
 from geodecloud.errors import OutputError, OutputWarning, warn
 from geodecloud.raster.cloud_mask import cloud_mask_style
 from geodecloud.raster.descriptions import Kind
+from geodecloud.raster.endings import GEOTIFF
 from geodecloud.raster.opacity import opacity_style
 from geodecloud.raster.origin import kind_of_raster, tags_of_output
 from geodecloud.raster.provenance import provenance_style
@@ -83,7 +84,7 @@ def is_own_style(path: Path) -> bool:
 
 
 def _existing(folder: Path, stem: str, kind: Kind) -> Iterable[Path]:
-    paths = [folder / f"{stem}{suffix}" for suffix in (".tif", ".tiff")]
+    paths = [folder / f"{stem}{suffix}" for suffix in GEOTIFF]
     return [path for path in paths if path.is_file() and kind_of_raster(path) == kind]
 
 
