@@ -182,7 +182,7 @@ class Scene:
         window = self.window(first, last)
         with failures_as(f"{self.path}: damaged or truncated at rows {first}-{last}"):
             dn = self.dataset.read(list(bands), window=window)
-            return dn, self._valid(dn, bands, window=window)
+            return dn, self._valid(dn, bands, window)
 
     def read_mask(self, first: int, last: int) -> NDArray[np.uint8]:
         """Read the file's mask of rows ``first`` to ``last`` (not included): 0 or 255."""
@@ -214,38 +214,38 @@ class Scene:
         bands = [*self.bands, *filter(None, [self.alpha])]
         with failures_as(f"{self.path}: damaged or truncated"), self.lock:
             near = self.dataset.read(bands, window=window)  # GDAL's cache keeps the blocks
-            there = self._valid(near, bands, window=window)
+            there = self._valid(near, bands, window)
         chosen = np.ix_(rows - top, columns - left)
         dn, valid = near[: len(self.bands), chosen[0], chosen[1]], there[chosen]
         if self.validity.fill:
             valid &= ~self.validity.fill.covers(dn, rows, columns)
         return dn, valid
 
-    def _valid(self, dn: NDArray[Any], bands: Sequence[int], **where: Any) -> NDArray[np.bool_]:
+    def _valid(self, dn: NDArray[Any], bands: Sequence[int], window: Window) -> NDArray[np.bool_]:
         """Return where red, green, blue and alpha, as far as among ``bands``, all have data.
 
         Args:
-            dn: (bands, rows, width), as read.
+            dn: (bands, rows, width), as read from ``window``.
         """
         valid, alpha = np.ones(dn.shape[1:], np.bool_), self.alpha
         for band, rows in zip(bands, dn, strict=True):
             if band in self.bands:
-                valid &= self._mask(rows, band, **where)
+                valid &= self._mask(rows, band, window)
                 if rows.dtype.kind == "f":
                     valid &= np.isfinite(rows)
             elif band == alpha:
                 valid &= rows > 0
         return valid
 
-    def _mask(self, dn: NDArray[Any], band: int, **where: Any) -> NDArray[np.bool_]:
+    def _mask(self, dn: NDArray[Any], band: int, window: Window) -> NDArray[np.bool_]:
         """Return where a band, read as ``dn``, has data, alpha aside: bool (rows, width)."""
         nodata, flags = self.nodata, self._mask_flags[band - 1]
-        declared = self.dataset.nodatavals[band - 1]
-        if nodata is not None and nodata != self.dataset.nodata and not np.isnan(nodata):
+        declared = self.dataset.nodata
+        if nodata is not None and nodata != declared and not np.isnan(nodata):
             # The file declares another value, or none.
             there: NDArray[np.bool_] = dn != dn.dtype.type(nodata)
             if MaskFlags.per_dataset in flags:
-                there &= self.dataset.read_masks(band, **where) > 0
+                there &= self.dataset.read_masks(band, window=window) > 0
             return there
         if flags == [MaskFlags.all_valid]:  # as GDAL's mask would be
             return np.ones(dn.shape, bool)
@@ -255,7 +255,7 @@ class Scene:
             unlike: NDArray[np.bool_] = dn != int(declared)
             return unlike
         with without_warning(NodataShadowWarning):  # `_valid` looks at alpha itself
-            mask: NDArray[np.bool_] = self.dataset.read_masks(band, **where) > 0
+            mask: NDArray[np.bool_] = self.dataset.read_masks(band, window=window) > 0
         return mask
 
 
@@ -273,11 +273,11 @@ def open_scene(src: Src, reading: Reading | None = None) -> Iterator[Scene]:
         UsageError: ``reading`` does not fit the file, for example names bands that it lacks.
     """
     reading = reading or Reading()
-    bands, aoi = reading.bands, reading.aoi
-    for name in _names(src):
-        refuse_remote(name, allowed=reading.allow_network)
-    allowed = reading.allow_network
-    local = not allowed or not any(map(is_remote, files_read(_names(src))))
+    bands, aoi, allowed = reading.bands, reading.aoi, reading.allow_network
+    names = _names(src)
+    for name in names:
+        refuse_remote(name, allowed=allowed)
+    local = not allowed or not any(map(is_remote, files_read(names)))
     with offline(allowed=allowed, local=local), thread_options(_OPTIONS):
         require_proj()
         if not isinstance(src, Source):
