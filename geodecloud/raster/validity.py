@@ -106,9 +106,8 @@ def is_doubtful(rgb: NDArray[Any]) -> NDArray[np.bool_]:
 
 def is_no_class(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where the values of a cloud mask are undeclared nodata, not a class."""
-    kind = values.dtype.kind
-    if kind == "u":
+    if values.dtype.kind == "u":
         return np.zeros(values.shape, bool)
-    ends = [np.finfo(values.dtype).min] if kind == "f" else [np.iinfo(values.dtype).min]
-    odd: NDArray[np.bool_] = np.isnan(values) | np.isin(values, [-9999, -32768, *ends])
+    limits = np.finfo(values.dtype) if values.dtype.kind == "f" else np.iinfo(values.dtype)
+    odd: NDArray[np.bool_] = np.isnan(values) | np.isin(values, [-9999, -32768, limits.min])
     return odd
