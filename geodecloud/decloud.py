@@ -32,7 +32,7 @@ from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.vrt_sources import files_read
-from geodecloud.raster.wavelengths import OtherBand, find_other_bands, kept_unknown
+from geodecloud.raster.wavelengths import OtherBand, bands_without_wavelength, find_other_bands
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.cloud_spectrum import with_cloud_spectrum
 from geodecloud.restore.coarse import coarse_bytes, for_fine_pass
@@ -189,8 +189,7 @@ def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
     if settings.policy.other_bands == "keep":
         return ()
     found = find_other_bands(scene, settings.reading.wavelengths)
-    kept = kept_unknown(scene, found) if settings.reading.wavelengths is None else []
-    if kept:
+    if settings.reading.wavelengths is None and (kept := bands_without_wavelength(scene, found)):
         warn(
             BandsWarning,
             f"{scene.path}: {'bands' if len(kept) > 1 else 'band'} {', '.join(kept)} will keep all "

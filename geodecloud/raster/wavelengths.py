@@ -99,19 +99,7 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
     dataset = scene.dataset
     others = [band for band in dataset.indexes if band not in scene.bands and band != scene.alpha]
     if given is not None:
-        if len(given) != len(others):
-            raise UsageError(
-                f"`wavelengths` are {len(given)}: give {len(others)}, one for each band besides "
-                f"red, green and blue ({', '.join(map(str, others)) or 'none'})"
-            )
-        for nm in given:
-            if nm and not shows_ground(nm):
-                raise UsageError(
-                    f"`wavelengths` has {nm:g}: give nm of {_SHORTEST} to {_LONGEST} where "
-                    "the ground is seen, or 0"
-                )
-        pairs = zip(others, given, strict=True)
-        return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
+        return _as_given(others, given)
     names = names_of(dataset, str(scene.path))
     numbers = numbers_of(names)
     found = []
@@ -127,7 +115,24 @@ def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tupl
     return tuple(found)
 
 
-def kept_unknown(scene: Any, found: Iterable[OtherBand]) -> list[str]:
+def _as_given(others: Sequence[int], given: tuple[float, ...]) -> tuple[OtherBand, ...]:
+    """Return the other bands, by number, with the wavelengths that the user gives."""
+    if len(given) != len(others):
+        raise UsageError(
+            f"`wavelengths` are {len(given)}: give {len(others)}, one for each band besides "
+            f"red, green and blue ({', '.join(map(str, others)) or 'none'})"
+        )
+    for nm in given:
+        if nm and not shows_ground(nm):
+            raise UsageError(
+                f"`wavelengths` has {nm:g}: give nm of {_SHORTEST} to {_LONGEST} where "
+                "the ground is seen, or 0"
+            )
+    pairs = zip(others, given, strict=True)
+    return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
+
+
+def bands_without_wavelength(scene: Any, found: Iterable[OtherBand]) -> list[str]:
     """Return the bands, in words, that may show the ground and whose wavelength is not known.
 
     Args:
@@ -181,13 +186,13 @@ def wavelength_of(name: str, numbers: Mapping[str, float] | None = None) -> floa
         return stated
     words = without_count(words_of(name))
     if words == ["n"]:  # as in R, G, B, N
-        return float(_NAMED["nir"])
+        return _NAMED["nir"]
     found = set()
     joined = "_".join(words)
     for known in _NAMES:  # the longest name first: "red edge 1" is no "red"
-        spelling = r"_?".join(known)
+        spelling = "_?".join(known)
         if match := re.search(rf"(?:^|_){spelling}(?:_|$)", joined):
-            found.add(float(_NAMED[known]))
+            found.add(_NAMED[known])
             parts = (joined[: match.start()], joined[match.end() :])
             words = [word for part in parts for word in part.split("_") if word]
             break
