@@ -122,22 +122,21 @@ def colour_of(name: str, numbers: Bands = _OLI) -> tuple[int, int] | None:
     if len(named) == 1 and all(_COUNT.fullmatch(word) for word in words[: named[0]]):
         words = words[named[0] :]  # "Band 1 (Blue)": the bands are counted, and named
     words = without_count(words)
-    found = {index: colour for index, word in enumerate(words) if (colour := _core(word, numbers))}
-    colours = set(found.values())
-    if len(colours) != 1:
+    meant = [_colour_of_word(word, numbers) for word in words]
+    found = {index: colour for index, colour in enumerate(meant) if colour is not None}
+    if len(set(found.values())) != 1:
         return None
-    colour = colours.pop()
+    colour = next(iter(found.values()))
     if len(words) == 1:
-        return colour - 1, 0
+        return colour, 0
     rest = [word for index, word in enumerate(words) if index not in found]
     single = any(len(words[index]) == 1 for index in found)  # R, G, B: a name, not a word
-    composite = [word for word in rest if _COMPOSITE.fullmatch(word)]
-    rest = [word for word in rest if word not in composite]
-    if single and not _PICTURE.issuperset(rest):
+    plain = [word for word in rest if not is_composite(word)]
+    if single and not _PICTURE.issuperset(plain):
         return None
-    if not all(map(is_same_band, rest)):
+    if not all(map(is_same_band, plain)):
         return None
-    return colour - 1, COMPOSITE if composite else 1
+    return colour, 1 if plain == rest else COMPOSITE
 
 
 def colour_of_file(stem: str, numbers: Bands) -> tuple[int, int] | None:
@@ -156,15 +155,15 @@ def is_same_band(word: str) -> bool:
     return bool(_SAME_BAND.fullmatch(word))
 
 
-def _core(word: str, numbers: Bands) -> int | None:
-    """Return 1 for red, 2 for green, 3 for blue; None: the word names no colour."""
-    for number, colour in enumerate(COLOURS, start=1):
+def _colour_of_word(word: str, numbers: Bands) -> int | None:
+    """Return 0 for red, 1 for green, 2 for blue; None: the word names no colour."""
+    for index, colour in enumerate(COLOURS):
         if word in (colour, colour[0]):
-            return number
+            return index
     match = NUMBER.fullmatch(word)
     if not match or not match[1].isdigit() or int(match[1]) not in numbers:
         return None
-    return numbers.index(int(match[1])) + 1
+    return numbers.index(int(match[1]))
 
 
 def without_count(words: list[str]) -> list[str]:
