@@ -111,9 +111,9 @@ def test_percent_are_computed_only_where_they_are_asked_for():
     still, thin = np.zeros(SHAPE, np.float32), np.full(SHAPE[1:], 0.3, np.float32)
     rows = Rows(0, np.ones(SHAPE, np.uint16), thin > 0, change=still, opacity=thin, shadow=thin)
     facts = SceneFacts(*SHAPE[1:], [0, 1, 2], Radiometry())
-    assert composite(rows, facts, Policy()).found is None
+    assert composite(rows, facts, Policy()).percent is None
     done = composite(rows, facts, Policy(), Output(opacity=Path("opacity.tif")))
-    np.testing.assert_array_equal(done.found, percent(rows))
+    np.testing.assert_array_equal(done.percent, percent(rows))
     assert done.shadow is None
 
 
@@ -284,7 +284,7 @@ def test_shadow_may_be_filled_like_opaque_cloud(valid, opacity, shadow, change):
     done, usual = (composite(rows, facts, one, wanted) for one in (policy, Policy()))
     assert (done.provenance[valid & dark] == Provenance.FILLED).all()
     assert (done.provenance != Provenance.SHADOW).all()
-    np.testing.assert_array_equal(done.found, usual.found)
+    np.testing.assert_array_equal(done.percent, usual.percent)
     np.testing.assert_array_equal(done.classes, usual.classes)
 
 

@@ -140,7 +140,7 @@ def test_the_shadow_of_rows_is_the_second_band(cloudy):
     clear = np.zeros((SIZE, SIZE), np.float32)
     codes = np.where(valid, Provenance.MEASURED, Provenance.NODATA).astype(np.uint8)
     whole = Rows(0, dn, valid, opacity=clear, shadow=shadow, out=dn, provenance=codes)
-    rows = iter(replace(whole, found=percent(whole)).pieces(64))
+    rows = iter(replace(whole, percent=percent(whole)).pieces(64))
     with (
         open_scene(cloudy) as scene,
         Outputs(scene, cloudy.parent / "out.tif", Output(opacity=path), [cloudy]) as outputs,

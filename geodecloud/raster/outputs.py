@@ -236,13 +236,13 @@ class Outputs:
         hidden = provenance == Provenance.CLOUD_REMOVED
         check.add(out, (provenance != Provenance.NODATA) & ~hidden)
         self._restored.write(out, hidden)
-        layers = {"provenance": provenance, "opacity": rows.found, "cloud_mask": rows.classes}
+        layers = {"provenance": provenance, "opacity": rows.percent, "cloud_mask": rows.classes}
         for name, writer in self._beside.items():
             writer.write(given(layers[name]).reshape(-1, *provenance.shape))
         if self._panels:
             self._panels.add(first, rows.dn[rgb], out[rgb], provenance)
         if self._pictures:
-            self._pictures.add(first, (rows.dn[rgb], out[rgb]), provenance, given(rows.found))
+            self._pictures.add(first, (rows.dn[rgb], out[rgb]), provenance, given(rows.percent))
         return count(rows, rgb)
 
 

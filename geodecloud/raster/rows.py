@@ -33,7 +33,7 @@ class Rows:
     provenance: uint8 (rows, width).
     columns: slices outside of which there is neither cloud nor shadow, so that no pixel changes;
         None: all columns.
-    found: uint8 (2, rows, width), opacity and shadow in percent, 255 is nodata; None: not wanted.
+    percent: uint8 (2, rows, width), opacity and shadow in percent, 255 is nodata; None: not wanted.
     classes: uint8 (rows, width), classes of the cloud mask; None: not wanted.
     """
 
@@ -50,7 +50,7 @@ class Rows:
     fringe: Floats | None = None
     out: NDArray[Any] | None = None
     provenance: NDArray[np.uint8] | None = None
-    found: NDArray[np.uint8] | None = None
+    percent: NDArray[np.uint8] | None = None
     classes: NDArray[np.uint8] | None = None
 
     @property

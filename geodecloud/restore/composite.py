@@ -40,7 +40,7 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, output: Output = _S
     haze every pixel changes.
 
     Args:
-        output: decides whether ``found`` and ``classes`` are needed.
+        output: decides whether ``percent`` and ``classes`` are needed.
     """
     if facts.radiometry.haze:
         rows = replace(rows, columns=None)
@@ -56,16 +56,13 @@ def composite(rows: Rows, facts: SceneFacts, policy: Policy, output: Output = _S
             if facts.others:
                 out[facts.others.indices, *part] = _others(piece, rgb, codes, facts, policy)
     make_nodata(out, provenance == Provenance.CLOUD_REMOVED, facts)
-    found = percent(rows) if output.opacity or output.report else None
-    classes = classify(rows, policy) if output.cloud_mask else None
-    fringe = fringe_weight(cover(rows, policy), policy) if facts.others else None
     return replace(
         rows,
         out=out,
         provenance=provenance,
-        found=found,
-        classes=classes,
-        fringe=fringe,
+        percent=percent(rows) if output.opacity or output.report else None,
+        classes=classify(rows, policy) if output.cloud_mask else None,
+        fringe=fringe_weight(cover(rows, policy), policy) if facts.others else None,
         change=None,
         opacity=None,
         shadow=None,
@@ -78,12 +75,12 @@ def percent(rows: Rows) -> NDArray[np.uint8]:
     Percentages are rounded up, so that 0 means none at all; 255 means nodata. Shadow is 0 if the
     network does not predict it.
     """
-    found = np.zeros((2, *rows.valid.shape), np.uint8)
-    for band, fraction in zip(found, (given(rows.opacity), rows.shadow), strict=True):
+    out = np.zeros((2, *rows.valid.shape), np.uint8)
+    for band, fraction in zip(out, (given(rows.opacity), rows.shadow), strict=True):
         if fraction is not None:
             band[:] = np.ceil(np.clip(fraction, 0, 1) * 100)  # blending may exceed 1 by rounding
         band[~rows.valid] = NO_PERCENT
-    return found
+    return out
 
 
 def _composite(

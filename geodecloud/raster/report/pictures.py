@@ -83,30 +83,30 @@ class Pictures:
         first: int,
         rgb: tuple[NDArray[Any], NDArray[Any]],
         provenance: NDArray[np.uint8],
-        found: NDArray[np.uint8],
+        percent: NDArray[np.uint8],
     ) -> None:
         """Add rows from ``first`` on, in any order.
 
         Args:
             rgb: before and after, each R, G, B as DN, (3, rows, width).
             provenance: uint8 (rows, width).
-            found: opacity and shadow in percent, uint8 (2, rows, width).
+            percent: opacity and shadow in percent, uint8 (2, rows, width).
         """
         for start in range(0, len(provenance), _ROWS):
             rows = slice(start, start + _ROWS)
             before, after = (dn[:, rows] for dn in rgb)
-            self._add(first + start, (before, after), provenance[rows], found[:, rows])
+            self._add(first + start, (before, after), provenance[rows], percent[:, rows])
 
     def _add(
         self,
         first: int,
         rgb: tuple[NDArray[Any], NDArray[Any]],
         provenance: NDArray[np.uint8],
-        found: NDArray[np.uint8],
+        percent: NDArray[np.uint8],
     ) -> None:
         self.codes += np.bincount(provenance.ravel(), minlength=256)
         pick = (slice(-first % self.step, None, self.step), slice(None, None, self.step))
-        codes, (opacity, shadow) = provenance[pick], found[(slice(None), *pick)]
+        codes, (opacity, shadow) = provenance[pick], percent[(slice(None), *pick)]
         valid = codes != Provenance.NODATA
         self.has_shadow |= bool((shadow[valid] > 0).any())
         pictures = [picture_of(dn[(slice(None), *pick)], codes, self._radiometry) for dn in rgb]
