@@ -172,14 +172,14 @@ def test_only_the_same_source_settings_and_model_are_done(tmp_path):
         assert manifest.is_done(job, CONFIGURATION)
     with Manifest(tmp_path) as again:
         assert again.is_done(job, CONFIGURATION)
-        assert again.made(job.output)
+        assert again.wrote(job.output)
         assert not again.is_done(_job(tmp_path, fingerprint=Fingerprint(6, 1.5)), CONFIGURATION)
         assert not again.is_done(_job(tmp_path, fingerprint=Fingerprint(5, 1.25)), CONFIGURATION)
         assert not again.is_done(job, {**CONFIGURATION, "settings": {"window": 128}})
         assert not again.is_done(job, {**CONFIGURATION, "model": "def"})
         again.add(job, {**CONFIGURATION, "status": "failed"})
         assert not again.is_done(job, CONFIGURATION)
-        assert again.made(job.output)  # by the earlier run
+        assert again.wrote(job.output)  # by the earlier run
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -159,7 +159,7 @@ class Planner:
     def _is_output(self, job: Job) -> bool:
         """Return whether a job's source is an output, of this folder's batches or any other run."""
         path = Path(job.source)
-        if job.source in self._own or self._manifest.made(path):
+        if job.source in self._own or self._manifest.wrote(path):
             found = True
         else:  # a scene that is done need not be opened
             found = not self._recorder.is_done(job) and is_output(path)
@@ -171,8 +171,8 @@ class Planner:
     def _undone(self, jobs: list[Job]) -> list[Job]:
         undone = [self._allowed(job) for job in jobs if not self._recorder.skip_if_done(job)]
         for job in undone:
-            if change := self._manifest.change(job):
-                log.info("%s: is done again: %s", job.source, change)
+            if reason := self._manifest.reason_to_redo(job):
+                log.info("%s: is done again: %s", job.source, reason)
         self._recorder.planned(len(undone))
         return undone
 
@@ -188,10 +188,10 @@ class Planner:
         existing = [path for path in job.outputs if os.path.lexists(path)]
         if job.overwrite or not (existing or stale):
             return dataclasses.replace(job, stale=stale)
-        if entry and (changes := self._recorder.changes(job, entry)):
+        if entry and (others := self._recorder.other_options(job, entry)):
             raise OutputError(
                 f"{[*existing, *stale][0]}: was made {_by(entry)}with other options "
-                f"({'; '.join(changes)}); give `overwrite` to replace it, or name another `out`"
+                f"({'; '.join(others)}); give `overwrite` to replace it, or name another `out`"
             )
         # A killed run may have written the output, but not its line of the manifest.
         foreign = [path for path in existing if path not in made]

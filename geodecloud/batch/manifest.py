@@ -159,9 +159,9 @@ class Manifest:
         wanted: Entry = {**identity, **configuration, "status": "done"}
         del wanted["source"]
         same = all(entry.get(name) == value for name, value in wanted.items())
-        return same and job.fingerprint is not None and not self.change(job)
+        return same and job.fingerprint is not None and not self.reason_to_redo(job)
 
-    def change(self, job: Job) -> str:
+    def reason_to_redo(self, job: Job) -> str:
         """Return in words what has changed since a job was done; empty: nothing, or it was not."""
         entry = self._entries.get(self._relative(job.output), {})
         if entry.get("status") != "done":
@@ -178,7 +178,7 @@ class Manifest:
         made = entry.get("files", {}).get(self._relative(path))
         return fault_of(path, made and Stamp(*made))
 
-    def made(self, path: Path) -> bool:
+    def wrote(self, path: Path) -> bool:
         """Return whether a run has written this file."""
         return path in self._files
 
@@ -194,8 +194,8 @@ class Manifest:
             if os.path.lexists(path) and self._fault(path, entry) != ANOTHER
         ]
 
-    def changes(self, job: Job, entry: Entry, configuration: Entry) -> list[str]:
-        """Return in words how a job differs from the run of a line, apart from the source."""
+    def other_options(self, job: Job, entry: Entry, configuration: Entry) -> list[str]:
+        """Return in words in which options a job differs from the run of a line."""
         old, new = entry.get("settings", {}), configuration["settings"]
         texts = [
             f"`{name}` {_text(old.get(name))}, now {_text(new.get(name))}"

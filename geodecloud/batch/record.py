@@ -76,9 +76,9 @@ class Recorder:
         """Return whether an earlier run has done a job."""
         return self.manifest.is_done(job, self._configuration)
 
-    def changes(self, job: Job, entry: Entry) -> list[str]:
-        """Return in words how a job differs from an earlier run."""
-        return self.manifest.changes(job, entry, self._configuration)
+    def other_options(self, job: Job, entry: Entry) -> list[str]:
+        """Return in words in which options a job differs from an earlier run."""
+        return self.manifest.other_options(job, entry, self._configuration)
 
     def skip_if_done(self, job: Job) -> bool:
         """Return whether an earlier run has done a job; record it if so."""
