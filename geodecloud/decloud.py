@@ -219,18 +219,14 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
     policy = settings.policy
     if not settings.reading.force:
         refuse_restored(scene, "give the scene as measured, or `force` to run anyway")
-    if policy.other_bands == "nodata" and nodata is None:
-        raise UsageError(
-            f"{scene.path} has no nodata value: give `dst_nodata`, or set `other_bands` to restore "
-            "or keep"
-        )
-    remedies = {
-        "set `opaque` to fill or keep": policy.opaque,
-        "set `beyond_limit` to keep": policy.beyond_limit,
-    }
-    can_hide = nodata is not None or scene.masked or scene.alpha
-    for remedy, treatment in remedies.items():
-        if treatment == "nodata" and not can_hide:
+    has_nodata = nodata is not None
+    can_hide = has_nodata or scene.masked or scene.alpha
+    for treatment, possible, remedy in (
+        (policy.other_bands, has_nodata, "set `other_bands` to restore or keep"),
+        (policy.opaque, can_hide, "set `opaque` to fill or keep"),
+        (policy.beyond_limit, can_hide, "set `beyond_limit` to keep"),
+    ):
+        if treatment == "nodata" and not possible:
             raise UsageError(f"{scene.path} has no nodata value: give `dst_nodata`, or {remedy}")
     if policy.fill_limit is not None and scene.pixel_metres is None:
         raise UsageError(

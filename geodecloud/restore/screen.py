@@ -46,7 +46,7 @@ def screen(rows: Iterator[Rows], mask: Mask | None, policy: Policy) -> Iterator[
     for more in chain(rows, [None]):  # None marks the end
         if more is not None:
             held.append(more)
-        while held and (more is None or _count(held) >= len(held[0].valid) + REACH):
+        while held and (more is None or held[-1].last >= held[0].last + REACH):
             current = held.popleft()
             around = np.concatenate([*above, *(cover(some, policy) for some in (current, *held))])
             first = sum(map(len, above))
@@ -72,10 +72,6 @@ def _screened(rows: Rows, around: Floats, inner: slice, policy: Policy) -> Rows:
         np.multiply(part[:, : some.stop - some.start], rows.valid[:, some], out=weight[:, some])
     columns = widened((*rows.changing, *near), 0, width)
     return replace(rows, fill_weight=weight, columns=columns)
-
-
-def _count(held: deque[Rows]) -> int:
-    return sum(len(rows.valid) for rows in held)
 
 
 def _within(rows: Rows, mask: Mask) -> Rows:
