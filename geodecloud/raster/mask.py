@@ -62,9 +62,9 @@ class CloudMask:
     dataset: Any  # rasterio.DatasetReader or WarpedVRT
     values: tuple[int, ...] | None
     window: Callable[[int, int], Window]  # window of the dataset for scene rows (first, last)
-    height: int = 0
-    buffer: DistanceLimit | None = None
-    marks_cloud: bool = False
+    height: int
+    buffer: DistanceLimit | None
+    marks_cloud: bool
 
     def read(self, first: int, last: int) -> NDArray[np.bool_]:
         """Return where rows ``first`` to ``last`` (not included) are cloud: bool (rows, width).

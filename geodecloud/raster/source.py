@@ -215,16 +215,16 @@ def _stack(
     files: list[str],
     *,
     label: str,
+    known: Sequence[ExtraFile],
+    wanted: Sequence[str] | None,
     product: SafeProduct | None = None,
-    known: Sequence[ExtraFile] = (),
-    wanted: Sequence[str] | None = None,
 ) -> Source:
     """Return a VRT of files of one band each, on one grid: red, green, blue, then extra bands.
 
     Args:
-        product: the files' product; None: that of the folders above them, if any.
         known: files of further bands.
         wanted: names of those to read.
+        product: the files' product; None: that of the folders above them, if any.
     """
     if len(files) != len(COLOURS):
         raise UsageError(f"{label}: {counted(len(files), 'file')}; give three: red, green, blue")

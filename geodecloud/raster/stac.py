@@ -52,7 +52,7 @@ class Written(NamedTuple):
     radiometry: Radiometry
     facts: dict[str, Any]
     nodata: float | None
-    others: tuple[int, ...] = ()
+    others: tuple[int, ...]
 
 
 def item_path(dst: Path) -> Path:

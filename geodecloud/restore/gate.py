@@ -110,7 +110,7 @@ def _with_margin(cells: Where) -> NDArray[np.uint8]:
     return weight
 
 
-def is_white(light: NDArray[Any], known: Where | None = None) -> Where:
+def is_white(light: NDArray[Any], known: Where | None) -> Where:
     """Return which cells are as bright as cloud in all bands, see :func:`find_doubt`."""
     white: Where = light.min(axis=0) > _WHITE
     return white if known is None else white & known

@@ -13,7 +13,7 @@ from geodecloud.restore.fill.survey import HAZY_WEIGHT
 from geodecloud.restore.filters import Floats, dilate, smoothstep, upsample
 from geodecloud.restore.gate import is_white
 from geodecloud.restore.memory import FILLED_ROWS
-from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
+from geodecloud.restore.other_bands import OtherBands
 from geodecloud.restore.patches import CHANGE, OPACITY, Network
 
 _DISTRUST = 14  # pixels around cloud whose colour is not used
@@ -52,7 +52,7 @@ class SurveyFeed:
         source: PooledScene,
         network: Network,
         add_rows: AddRows,
-        others: OtherBands = NO_OTHERS,
+        others: OtherBands,
     ) -> None:
         self._others = others
         self._coarse, self._height, self._add_rows = coarse, height, add_rows

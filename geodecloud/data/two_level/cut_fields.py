@@ -88,9 +88,9 @@ def write_cloud_fields(
     out: Path,
     reading: Reading,
     *,
-    form: Form = "png",
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    form: Form,
+    overwrite: bool,
+    progress: Callable[[int, int], None],
 ) -> tuple[list[Path], Counter[str]]:
     """Write the cloud fields of a pair as grey 8-bit pictures of 512x512.
 

@@ -35,7 +35,6 @@ from geodecloud.settings import Reading, Settings
 
 log = logging.getLogger("geodecloud")
 
-_NO_OTHERS: Mapping[int, int] = {}
 _LEAST_CELLS = 16  # fewest cells visible in both images, to match colours
 _AROUND = 4  # cells to each side: the neighbours of a cell
 _LOCAL = 16  # visible cells from which a local offset counts fully
@@ -54,9 +53,7 @@ class ReferenceImage:
     offset is local: the remaining difference is spread from cells where it is known.
     """
 
-    def __init__(
-        self, scene: Scene, radiometry: Radiometry, others: Mapping[int, int] = _NO_OTHERS
-    ) -> None:
+    def __init__(self, scene: Scene, radiometry: Radiometry, others: Mapping[int, int]) -> None:
         """Prepare to match a reference.
 
         Args:

@@ -51,8 +51,8 @@ class VisibleLand:
     cell: int
     colours: Floats
     texture: Texture
-    references: Sequence[Reference] = ()
-    is_seen: bool = True
+    references: Sequence[Reference]
+    is_seen: bool
 
 
 class Survey:

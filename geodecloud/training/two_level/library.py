@@ -34,8 +34,8 @@ class Library:
     land: LandBank
     bank: FieldBank
     held_out: LandBank
-    digest: str = ""
-    about: dict[str, Any] = field(default_factory=dict)
+    digest: str
+    about: dict[str, Any]
 
     @property
     def device(self) -> torch.device:
