@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rasterio.enums import ColorInterp
 
@@ -18,7 +17,6 @@ from geodecloud.raster.bands import COLOURS, COMPOSITE, colour_numbers, colour_o
 from geodecloud.raster.extra_bands import NONE, ExtraFile, Pixels, choose, known_files
 from geodecloud.raster.file_set import of_same_day, refuse_other_days, refuse_other_order
 from geodecloud.raster.gdal import open_raster
-from geodecloud.raster.grid import Grid
 from geodecloud.raster.layout import Layout
 from geodecloud.raster.safe import (
     RESOLUTIONS,
@@ -229,31 +227,31 @@ def _stack(
     if len(files) != len(COLOURS):
         raise UsageError(f"{label}: {counted(len(files), 'file')}; give three: red, green, blue")
     product = product or product_above(files[0])
-    grids, layouts, pixels = [], [], []
-    for file in files:
-        with open_raster(file) as band:
-            colours = [colour for colour in band.colorinterp if colour != ColorInterp.alpha]
-            if len(colours) != 1 or band.count > 2:
-                raise SceneError(
-                    f"{file}: {band.count} bands; give one band in each file of red, green and blue"
-                )
-            grids.append((Grid.of(band), band.dtypes[0], _control_points(band)))
-            layouts.append(Layout.of(band))
-            pixels.append(Pixels.of(band))
-    for file, grid in zip(files, grids, strict=True):
-        if grid != grids[0]:
+    read = [_read_band(file) for file in files]
+    red, red_points, layout = read[0]
+    for file, (pixels, points, _) in zip(files, read, strict=True):
+        if (pixels.grid, pixels.dtype, points) != (red.grid, red.dtype, red_points):
             raise SceneError(
                 f"{file}: differs from {files[0]} in size, grid, CRS or data type; warp it to that "
                 "grid with gdalwarp, or leave it out"
             )
-    layout = layouts[0]
     if layout.driver != "GTiff":  # JP2 has resolution levels inherently: no wish for overviews
         layout = replace(layout, overviews=())
-    extra = choose(known, wanted, pixels[0], label)
+    extra = choose(known, wanted, red, label)
     refuse_damaged([*files, *(one.path for one in extra)])
     tags = product.tags([one.name for one in extra]) if product else Tags()
     return Source(vrt_of(files, tags, extra), label, layout)
 
 
-def _control_points(raster: Any) -> list[tuple[float, ...]]:
-    return [(point.col, point.row, point.x, point.y) for point in raster.gcps[0]]
+def _read_band(file: str) -> tuple[Pixels, list[tuple[float, ...]], Layout]:
+    """Return the pixels, control points and layout of a file of one band, and perhaps alpha."""
+    with open_raster(file) as band:
+        colours = [colour for colour in band.colorinterp if colour != ColorInterp.alpha]
+        if len(colours) != 1 or band.count > 2:
+            raise SceneError(
+                f"{file}: {band.count} bands; give one band in each file of red, green and blue"
+            )
+        points: list[tuple[float, ...]] = [
+            (point.col, point.row, point.x, point.y) for point in band.gcps[0]
+        ]
+        return Pixels.of(band), points, Layout.of(band)
