@@ -14,7 +14,7 @@ from pathlib import Path
 
 from geodecloud.errors import OutputError
 from geodecloud.raster.signals import defer_signals
-from geodecloud.raster.unfinished import SIDECARS, Unfinished, beside, sweep
+from geodecloud.raster.unfinished import Unfinished, sweep, with_sidecars
 
 _REMOTE = re.compile(r"\w{2,}:/|[/\\]vsi\w+[/\\]")  # Path has merged a URL's slashes
 
@@ -150,8 +150,8 @@ class AtomicFiles:
                 moved.append(destination)
         except OutputError:
             for destination in () if self._overwrite else moved:  # these replaced nothing
-                for suffix in ("", *SIDECARS):
-                    beside(destination, suffix).unlink(missing_ok=True)
+                for file in with_sidecars(destination):
+                    file.unlink(missing_ok=True)
             raise
 
 
@@ -182,11 +182,12 @@ def _move(part: Path, destination: Path, *, replace: bool) -> None:
         part.replace(destination)
     else:
         _move_to_free_name(part, destination)
-    for suffix in SIDECARS:
-        if beside(part, suffix).exists():  # for example a CRS that GeoTIFF cannot hold
-            beside(part, suffix).replace(beside(destination, suffix))
+    sidecars = zip(with_sidecars(part)[1:], with_sidecars(destination)[1:], strict=True)
+    for new, old in sidecars:
+        if new.exists():  # for example a CRS that GeoTIFF cannot hold
+            new.replace(old)
         else:
-            beside(destination, suffix).unlink(missing_ok=True)
+            old.unlink(missing_ok=True)
 
 
 def _move_to_free_name(part: Path, destination: Path) -> None:

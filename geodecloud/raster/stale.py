@@ -12,7 +12,7 @@ from geodecloud.raster.opacity import opacity_style
 from geodecloud.raster.origin import kind_of_raster, tags_of_output
 from geodecloud.raster.provenance import provenance_style
 from geodecloud.raster.stac import item_path
-from geodecloud.raster.unfinished import remove
+from geodecloud.raster.unfinished import remove_raster
 
 _CLEAR = "_clear"  # ending of a restored scene's name in a batch
 # Ending of the name of a raster beside a scene -> what it holds.
@@ -74,7 +74,7 @@ def remove_output(path: Path) -> None:
     beside = path.with_suffix(".qml")
     if is_own_style(beside):
         beside.unlink(missing_ok=True)
-    remove(path)
+    remove_raster(path)
 
 
 def is_own_style(path: Path) -> bool:

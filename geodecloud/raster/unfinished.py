@@ -73,8 +73,8 @@ class Unfinished:
 
     def remove(self) -> None:
         """Remove the file and its sidecars if they still exist, and release the lock."""
-        for suffix in ("", *SIDECARS):
-            beside(self.part, suffix).unlink(missing_ok=True)
+        for file in with_sidecars(self.part):
+            file.unlink(missing_ok=True)
         if self._descriptor is not None:
             release(self._lock, self._descriptor)
             self._descriptor = None
@@ -123,11 +123,11 @@ def _is_abandoned(part: Path) -> bool:
     return match[2] == _machine() or time.time() - part.stat().st_mtime > _OTHER_MACHINE
 
 
-def remove(path: Path) -> None:
+def remove_raster(path: Path) -> None:
     """Remove a raster and its sidecars."""
-    for suffix in ("", *SIDECARS):
+    for file in with_sidecars(path):
         with contextlib.suppress(OSError):
-            beside(path, suffix).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
 
 @functools.cache
@@ -140,6 +140,6 @@ def _machine() -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
-def beside(path: Path, suffix: str) -> Path:
-    """Return the path of a file's sidecar: its name with a suffix added."""
-    return path.with_name(path.name + suffix)
+def with_sidecars(path: Path) -> list[Path]:
+    """Return the paths of a raster and of its sidecars, which need not exist."""
+    return [path.with_name(path.name + suffix) for suffix in ("", *SIDECARS)]
