@@ -31,7 +31,7 @@ _MASK_NAME = re.compile(
 _SCL_HIDDEN = (0, 1, 3, 8, 9, 10)
 
 
-class Mask(NamedTuple):
+class MaskFile(NamedTuple):
     """A raster of the pixels where a scene is not clear.
 
     scene: the scene's name or its beginning, lower case; empty: every scene of the folder.
@@ -90,7 +90,7 @@ def tiles_from_scenes(
     return Tiles(np.stack(pixels), tuple(names), tuple(bad.names))
 
 
-def scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
+def scenes_and_masks(folder: Path) -> tuple[list[Path], list[MaskFile]]:
     """Return the scenes and the masks of a folder and of those below it."""
     scenes, masks = [], []
     for path in sorted(folder.rglob("[!.]*")):
@@ -99,13 +99,13 @@ def scenes_and_masks(folder: Path) -> tuple[list[Path], list[Mask]]:
             continue
         if match := _MASK_NAME.fullmatch(path.stem):
             is_scl = match["kind"].lower() == "scl"
-            masks.append(Mask(path, (match["scene"] or "").lower(), is_scl))
+            masks.append(MaskFile(path, (match["scene"] or "").lower(), is_scl))
         elif suffix != ".png" and (path.parent == folder or path.parent.name not in _MASK_FOLDERS):
             scenes.append(path)
     return scenes, masks
 
 
-def masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
+def masks_of(scene: Path, scenes: list[Path], masks: list[MaskFile]) -> list[MaskFile]:
     """Return the masks of a scene's name, else those that fit and bear no other scene's name."""
     folders = [scene.parent, *(scene.parent / name for name in _MASK_FOLDERS)]
     near = [mask for mask in masks if mask.path.parent in folders]
@@ -122,7 +122,7 @@ def masks_of(scene: Path, scenes: list[Path], masks: list[Mask]) -> list[Mask]:
 
 
 def _cut(
-    path: Path, masks: list[Mask], reading: Reading
+    path: Path, masks: list[MaskFile], reading: Reading
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Yield the clear tiles of a scene: (top, left, uint8 (3, 64, 64) as EuroSAT RGB has it)."""
     with open_scene(path, reading=reading) as scene:
@@ -140,7 +140,7 @@ def _cut(
                     yield top, left, row[:, :, left : left + TILE]
 
 
-def read_hidden(mask: Mask, scene: Scene) -> NDArray[np.bool_]:
+def read_hidden(mask: MaskFile, scene: Scene) -> NDArray[np.bool_]:
     """Return where the ground is hidden: bool (rows, columns) on the mask's own grid."""
     with open_raster(mask.path, kind="mask") as raster:
         if not extents_match(Grid.of(raster), Grid.of(scene.dataset)):

@@ -52,7 +52,7 @@ _CHIP = 64 * 64  # pixels; fewer are too few to judge by their darkest
 
 
 @dataclass(frozen=True)
-class _Pixels:
+class _Sample:
     """A sample of a scene's valid pixels.
 
     dn: (3, sampled pixels), in the file's dtype.
@@ -110,7 +110,7 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     level = stated_level(statements)
     sampled, valid = sample(scene)
     dn = sampled if valid.all() else sampled[:, valid]
-    pixels = _Pixels(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
+    pixels = _Sample(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
     stated = stated_radiometry(statements)
     if stated.guessed and reading.scale is None and not reading.force:
         _refuse_radiance(statements)
@@ -160,7 +160,7 @@ def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
 
 
 def _settle(
-    statements: Statements, stated: Radiometry, pixels: _Pixels, level: Level | None
+    statements: Statements, stated: Radiometry, pixels: _Sample, level: Level | None
 ) -> Radiometry:
     """Return the stated radiometry; if it is a guess, corrected by the pixels.
 
@@ -228,7 +228,7 @@ def as_given(reading: Reading, stated: Radiometry) -> Radiometry:
 
 
 def _with_dark_pixels(
-    radiometry: Radiometry, pixels: _Pixels, model: NDArray[np.float32], level: Level | None
+    radiometry: Radiometry, pixels: _Sample, model: NDArray[np.float32], level: Level | None
 ) -> Radiometry:
     """Return the radiometry with the path radiance already removed and the dark object.
 
@@ -245,7 +245,7 @@ def _with_dark_pixels(
 
 
 def _find_contradiction(
-    statements: Statements, radiometry: Radiometry, pixels: _Pixels
+    statements: Statements, radiometry: Radiometry, pixels: _Sample
 ) -> tuple[str, bool] | None:
     """Return how the pixels contradict the radiometry; None: they do not.
 

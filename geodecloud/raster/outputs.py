@@ -22,7 +22,7 @@ from geodecloud.raster.opacity import create_percent, opacity_style
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import Provenance, create_provenance, provenance_style
-from geodecloud.raster.report.page import Run, write_page
+from geodecloud.raster.report.page import RunFacts, write_page
 from geodecloud.raster.report.pictures import Pictures
 from geodecloud.raster.rows import Rows, given
 from geodecloud.raster.scene import Scene
@@ -197,7 +197,7 @@ class Outputs:
             others = tuple(self._others)
             written = Written(self._dst, self._output, radiometry, facts, self.nodata, others)
             write_item(self._item, scene, written)
-        self._run = Run(
+        self._run = RunFacts(
             scene=scene,
             radiometry=radiometry,
             fractions=fractions,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.data.scene_tiles import (
-    Mask,
+    MaskFile,
     masks_of,
     read_hidden,
     scenes_and_masks,
@@ -75,7 +75,7 @@ def load_clear_scenes(
 
 
 def _read(
-    path: Path, masks: list[Mask], reading: Reading
+    path: Path, masks: list[MaskFile], reading: Reading
 ) -> tuple[NDArray[np.uint16], NDArray[np.bool_], float]:
     """Read a scene.
 

@@ -26,8 +26,8 @@ _TITLES = {"provenance": "Provenance", "opacity": "Cloud opacity", "shadow": "Cl
 
 
 @dataclass(frozen=True)
-class Run:
-    """The facts that a report shows beside its pictures.
+class RunFacts:
+    """The facts about a run that a report shows beside its pictures.
 
     fractions: by name, see :meth:`geodecloud.raster.counts.Counts.fractions`.
     settings: by name, those that the pixels depend on.
@@ -46,7 +46,7 @@ class Run:
     warnings: tuple[str, ...] = ()
 
 
-def write_page(path: Path, run: Run, pictures: Pictures) -> None:
+def write_page(path: Path, run: RunFacts, pictures: Pictures) -> None:
     """Write the report of a scene.
 
     Raises:
@@ -65,7 +65,7 @@ def write_page(path: Path, run: Run, pictures: Pictures) -> None:
         raise OutputError(f"{path.parent}: cannot write report ({error.strerror})") from error
 
 
-def _page(run: Run, pictures: Pictures, layers: list[str]) -> str:
+def _page(run: RunFacts, pictures: Pictures, layers: list[str]) -> str:
     name = run.scene.path.name
     return template("page.html").substitute(
         title=as_text(name),
@@ -100,7 +100,7 @@ def template(name: str) -> Template:
     return Template(asset(name))
 
 
-def _facts(run: Run, pictures: Pictures) -> dict[str, Any]:
+def _facts(run: RunFacts, pictures: Pictures) -> dict[str, Any]:
     """Return the facts that programs and the page of a batch read from a report."""
     height, width = run.scene.shape
     return {
@@ -167,7 +167,7 @@ def _nth(number: int) -> str:
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
 
 
-def _used(run: Run) -> dict[str, Any]:
+def _used(run: RunFacts) -> dict[str, Any]:
     scene, radiometry = run.scene, run.radiometry
     height, width = scene.shape
     metres, crs = scene.pixel_metres, scene.dataset.crs
