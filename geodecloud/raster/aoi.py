@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rasterio.windows import Window
 
 from geodecloud.errors import UsageError
 from geodecloud.raster.gdal import GDAL_ERRORS
-from geodecloud.raster.grid import Bounds, Grid
+from geodecloud.raster.grid import Bounds, Grid, bounds_overlap
 from geodecloud.settings.text import read_text
 
 Line = NDArray[np.float64]  # (corners, 2): x and y of each corner
@@ -48,10 +49,10 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
             "`aoi` needs a georeferenced scene, and this one has control points only; gdalwarp it "
             "first"
         )
-    bounds = _bounds(str(aoi))
-    crs, lines = (None, []) if bounds else _read(Path(aoi), dataset)
+    corners = _rectangle(str(aoi))
+    crs, lines = (None, []) if corners is not None else _read(Path(aoi), dataset)
     try:
-        corners = _rectangle(*bounds) if bounds else _project(lines, crs, dataset)
+        corners = _project(lines, crs, dataset) if corners is None else corners
         around = {"type": "MultiPoint", "coordinates": corners.tolist()}
         return geometry_window(dataset, [around], pad_x=-_HAIR, pad_y=-_HAIR)
     except WindowError:
@@ -63,8 +64,8 @@ def find_area(dataset: Any, aoi: str | Path) -> Window:
         ) from error
 
 
-def _bounds(text: str) -> tuple[float, float, float, float] | None:
-    """Return left, bottom, right, top, or None where the text is something else."""
+def _rectangle(text: str) -> Line | None:
+    """Return the corners of "left,bottom,right,top"; None: the text is something else."""
     try:
         left, bottom, right, top = (float(part) for part in text.split(","))
     except ValueError:
@@ -73,11 +74,7 @@ def _bounds(text: str) -> tuple[float, float, float, float] | None:
         raise UsageError(
             f"`aoi` is {text}: give left,bottom,right,top with left < right, bottom < top"
         )
-    return left, bottom, right, top
-
-
-def _rectangle(left: float, bottom: float, right: float, top: float) -> Line:
-    return np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
+    return np.array([*product((left, right), (bottom, top))])
 
 
 def _read(path: Path, dataset: Any) -> tuple[CRS, list[Line]]:
@@ -119,7 +116,9 @@ def _project(lines: Iterable[Line], crs: CRS, dataset: Any) -> Line:
         right += _TURN
     turns = (-_TURN, 0, _TURN) if crs.is_geographic else (0,)
     turned = [line + np.array([turn, 0.0]) for line in lines for turn in turns]
-    near = [line for line in turned if _meets(line, (left, bottom, right, top))]
+    raster = left, bottom, right, top
+    around = [(*line.min(axis=0), *line.max(axis=0)) for line in turned]
+    near = [line for line, box in zip(turned, around, strict=True) if bounds_overlap(raster, box)]
     if not near:
         raise WindowError("no line meets the raster")
     x_margin, y_margin = _MARGIN * (right - left), _MARGIN * (top - bottom)
@@ -130,12 +129,6 @@ def _project(lines: Iterable[Line], crs: CRS, dataset: Any) -> Line:
     if crs.is_geographic and dataset.crs.is_geographic:  # another datum ends at the antimeridian
         points[:, 0] += _TURN * np.round((x - points[:, 0]) / _TURN)
     return points[np.isfinite(points).all(axis=1)]
-
-
-def _meets(line: Line, box: Bounds) -> bool:
-    """Return whether the rectangle around a line and a box have more than an edge in common."""
-    (left, bottom), (right, top) = line.min(axis=0), line.max(axis=0)
-    return bool(left < box[2] and right > box[0] and bottom < box[3] and top > box[1])
 
 
 def _cut(line: Line, box: Bounds) -> Line:

@@ -80,15 +80,11 @@ class Grid:
             raise RasterioError("the bounds cannot be transformed to the other CRS")
         return left, bottom, right, top
 
-    def overlaps(self, other: Bounds) -> bool:
-        """Return whether bounds overlap this grid's; bounds that only touch do not.
 
-        Args:
-            other: bounds in this grid's CRS.
-        """
-        left, bottom, right, top = self.bounds
-        apart = other[0] >= right or other[2] <= left or other[1] >= top or other[3] <= bottom
-        return not apart
+def bounds_overlap(one: Bounds, other: Bounds) -> bool:
+    """Return whether bounds in the same CRS overlap; bounds that only touch do not."""
+    (left, bottom, right, top), (west, south, east, north) = one, other
+    return bool(left < east and west < right and bottom < north and south < top)
 
 
 def grids_match(one: Grid, other: Grid, *, tolerance: float = SAME) -> bool:

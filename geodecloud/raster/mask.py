@@ -17,7 +17,7 @@ from geodecloud.errors import BandsWarning, SceneError, UsageError, warn
 from geodecloud.raster.align import warp
 from geodecloud.raster.distance_limit import DistanceLimit
 from geodecloud.raster.gdal import failures_as, open_raster
-from geodecloud.raster.grid import Grid, grids_match
+from geodecloud.raster.grid import Grid, bounds_overlap, grids_match
 from geodecloud.raster.scene import Scene
 from geodecloud.raster.validity import is_no_class
 from geodecloud.settings import Reading
@@ -217,7 +217,7 @@ def _refuse_elsewhere(grid: Grid, path: Path, scene: Scene) -> None:
         raise SceneError(
             f"{path}: its CRS cannot be transformed to the scene's ({error})"
         ) from error
-    if not scene.grid.overlaps(bounds):
+    if not bounds_overlap(scene.grid.bounds, bounds):
         raise SceneError(
             f"{path}: covers another area than {scene.path}; give a mask of the scene's area"
         )
