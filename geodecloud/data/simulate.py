@@ -20,7 +20,7 @@ from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.writer import create_like, create_opacity
-from geodecloud.settings import Reading
+from geodecloud.settings import Output, Reading
 from geodecloud.version import VERSION
 
 _ROWS = 256  # rows that are made at a time
@@ -87,7 +87,7 @@ def simulate_scene(
         draw, height = find_draw(plan, scene.shape), scene.shape[0]
         # Both files are closed before the outputs are moved to their destinations.
         with (
-            create_like(scene, outputs.add(dst)) as cloudy_file,
+            create_like(scene, outputs.add(dst), Output(), scene.bands) as cloudy_file,
             create_opacity(scene, outputs.add(opacity)) as opacity_file,
         ):
             cloudy_file.tag(tags)

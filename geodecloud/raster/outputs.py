@@ -68,7 +68,7 @@ class Outputs:
         protected: Iterable[Path],
         others: Iterable[OtherBand] = (),
     ) -> None:
-        self._others = [band.index + 1 for band in others]
+        self._others = tuple(band.index + 1 for band in others)
         asked = (*_BESIDE, "report", "preview")
         named: dict[str, Path | None] = {"dst": dst} | {
             name: getattr(output, name) for name in asked
@@ -194,8 +194,7 @@ class Outputs:
         self._restored.tag({name.upper(): f"{share:.6f}" for name, share in fractions.items()})
         if self._item:
             facts = {**options, "model": model_name, **fractions}
-            others = tuple(self._others)
-            written = Written(self._dst, self._output, radiometry, facts, self.nodata, others)
+            written = Written(self._dst, self._output, radiometry, facts, self.nodata, self._others)
             write_item(self._item, scene, written)
         self._run = RunFacts(
             scene=scene,
@@ -203,7 +202,7 @@ class Outputs:
             fractions=fractions,
             settings=options,
             model_name=model_name,
-            others=tuple(self._others),
+            others=self._others,
             nodata=self.nodata,
         )
         return counts

@@ -105,26 +105,22 @@ def _checksum(rows: NDArray[Any]) -> int:
 
 @contextmanager
 def create_like(
-    scene: Scene,
-    path: Path,
-    output: Output | None = None,
-    changed: Collection[int] | None = None,
+    scene: Scene, path: Path, output: Output, changed: Collection[int]
 ) -> Iterator[RowWriter]:
     """Open a new file with all metadata of the scene to write rows to.
 
     Args:
-        changed: bands whose statistics are no longer true; None: red, green and blue.
+        changed: bands whose statistics are no longer true.
 
     Raises:
         OutputError: the file cannot be written, for example because the disk is full.
         UsageError: ``output`` has a creation option that would change clear pixels or the grid.
     """
-    output = output or Output()
     profile = profile_of(scene, output)
-    resampling = _overview_resampling(scene, changed or ())
+    resampling = _overview_resampling(scene, changed)
     options = cog_options(output, profile, resampling)
     with _create(path, profile, options) as out:
-        copy_metadata(scene, out, scene.bands if changed is None else changed)
+        copy_metadata(scene, out, changed)
         writer = RowWriter(out, scene if scene.masked else None)
         yield writer
         writer.finish()
