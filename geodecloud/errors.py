@@ -81,7 +81,7 @@ class GeoreferenceWarning(GeodecloudWarning):
 
 
 class OutputWarning(GeodecloudWarning):
-    """The output differs from what was asked for, or from the scene, in its form."""
+    """The output's format differs from the scene's, or an earlier run's files are not kept."""
 
 
 class FillWarning(GeodecloudWarning):
@@ -89,7 +89,7 @@ class FillWarning(GeodecloudWarning):
 
 
 class DeviceWarning(GeodecloudWarning):
-    """The network runs otherwise than was asked for."""
+    """The network runs in another precision, or in smaller batches, than requested."""
 
 
 class RoomWarning(GeodecloudWarning):

@@ -138,7 +138,7 @@ def batch(
     progress: ProgressOption = "bar",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
-    verbose: VerboseOption = False,  # noqa: ARG001  the program heeds it
+    verbose: VerboseOption = False,  # noqa: ARG001  cli.program reads it
     settings: Settings = _DEFAULTS,
     model: ModelSpec = _BUILT_IN,
 ) -> None:

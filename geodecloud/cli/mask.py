@@ -41,7 +41,7 @@ def mask(
     progress: ProgressOption = "bar",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
-    verbose: VerboseOption = False,  # noqa: ARG001  the program heeds it
+    verbose: VerboseOption = False,  # noqa: ARG001  cli.program reads it
     settings: Settings = _DEFAULTS,
     model: ModelSpec = _BUILT_IN,
 ) -> None:

@@ -100,7 +100,7 @@ def train(
     log_every: LogEveryOption = Monitoring.log_every,
     log_dir: LogDirOption = None,
     quiet: QuietOption = False,
-    verbose: VerboseOption = False,  # noqa: ARG001  the program heeds it
+    verbose: VerboseOption = False,  # noqa: ARG001  cli.program reads it
     settings: Settings = _DEFAULTS,
 ) -> None:
     """Train a model on EuroSAT tiles and clear scenes under real and synthetic clouds.

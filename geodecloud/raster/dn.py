@@ -44,7 +44,7 @@ def has_data(dn: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
 def equal(rgb: NDArray[Any], value: float | NDArray[Any]) -> NDArray[np.bool_]:
     """Return where red, green and blue all equal the value: bool, ``rgb.shape[1:]``."""
     wanted = rgb.dtype.type(value)
-    equal: NDArray[np.bool_] = rgb[0] == wanted
+    same: NDArray[np.bool_] = rgb[0] == wanted
     for band in rgb[1:]:
-        equal &= band == wanted
-    return equal
+        same &= band == wanted
+    return same

@@ -1,4 +1,4 @@
-"""Save pictures to look at: before | after | provenance, and grids of pictures to compare."""
+"""Save PNG pictures: a preview, before | after | provenance, and grids of pictures to compare."""
 
 from pathlib import Path
 from typing import Any

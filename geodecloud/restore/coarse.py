@@ -24,7 +24,7 @@ from geodecloud.restore.gate import (
     find_gate,
     fine_only_weight,
 )
-from geodecloud.restore.patches import CHANGE, OPACITY, SHADOW
+from geodecloud.restore.patches import CHANGE, CHANNELS, OPACITY, SHADOW
 from geodecloud.restore.relight import Shade
 from geodecloud.restore.shadows import hidden_fraction
 from geodecloud.settings import Settings, Windows
@@ -251,7 +251,8 @@ class Coarse:
 
 def coarse_bytes(height: int, width: int, cell: int = CELL) -> int:
     """Return the bytes of a coarse answer, with gate, doubt, cast shadows and known cells."""
-    each = 8 * (4 if cell == 1 else 2) + 2 + 1 + 1 + 1
+    floats = 3 + CHANNELS  # light and answer
+    each = floats * (4 if cell == 1 else 2) + 2 + 1 + 1 + 1
     return -(-height // cell) * -(-width // cell) * each
 
 
