@@ -2,14 +2,13 @@
 
 import logging
 import multiprocessing
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from geodecloud.batch.events import Done, Event, Lost
-from geodecloud.batch.local_worker import READY, serve
+from geodecloud.batch.local_worker import READY, serve, worker_name
 from geodecloud.batch.plan import Job
 from geodecloud.batch.worker import WorkerSpec
 from geodecloud.errors import GeodecloudError
@@ -75,7 +74,8 @@ class LocalWorkers:
         process = _spawn.Process(target=serve, args=(theirs, spec), daemon=True)
         process.start()
         theirs.close()  # so that our end is closed when the worker's is
-        self._processes[f"{socket.gethostname()}:{process.pid}"] = _Process(spec, process, ours)
+        assert process.pid  # noqa: S101  for the type check: it has started
+        self._processes[worker_name(process.pid)] = _Process(spec, process, ours)
 
     def _remove(self, name: str) -> _Process:
         worker = self._processes.pop(name)

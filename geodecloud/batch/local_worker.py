@@ -19,6 +19,11 @@ from geodecloud.restore.heap import use_one_heap
 READY = "ready"
 
 
+def worker_name(pid: int) -> str:
+    """Return the name of a worker on this machine, by which owner and worker know it."""
+    return f"{socket.gethostname()}:{pid}"
+
+
 def serve(connection: Connection, spec: WorkerSpec) -> None:
     """Restore the scenes that arrive on a connection until the owner stops this process.
 
@@ -31,7 +36,7 @@ def serve(connection: Connection, spec: WorkerSpec) -> None:
     # Ctrl-C and a closed terminal reach the owner, which stops us.
     for number in {*requests()} - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
-    worker = f"{socket.gethostname()}:{os.getpid()}"
+    worker = worker_name(os.getpid())
 
     def progress(done: int, total: int) -> None:
         connection.send(RowsDone(worker, done, total))
