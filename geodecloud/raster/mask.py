@@ -144,6 +144,22 @@ def _some_values(raster: Any, path: Path) -> NDArray[Any]:
     return np.concatenate(read)
 
 
+def _cloud_values(path: Path, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return the values that mean cloud: as given, else by the mask's name; None: all but 0.
+
+    Raises:
+        UsageError: the name shows that non-zero does not mean cloud.
+    """
+    if given is not None:
+        return given
+    if _SCL.search(path.stem):
+        return _SCL_CLOUD
+    for pattern, (what, remedy) in _OTHERS.items():
+        if pattern.search(path.stem):
+            raise UsageError(f"{path}: holds {what}, by its name; {remedy}")
+    return None
+
+
 @contextmanager
 def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
     """Open the cloud mask that a reading names; yield None if it names none.
@@ -161,17 +177,12 @@ def open_mask(scene: Scene, reading: Reading) -> Iterator[CloudMask | None]:
         yield None
         return
     name, path = reading.mask, Path(reading.mask)
-    values, buffer = reading.mask_values, reading.mask_buffer
+    values, buffer = _cloud_values(path, reading.mask_values), reading.mask_buffer
     if buffer is not None and scene.pixel_metres is None:
         raise UsageError(
             f"{scene.path} has no georeferenced grid, so metres are unknown; leave "
             "`mask_buffer` out"
         )
-    if values is None and _SCL.search(path.stem):
-        values = _SCL_CLOUD
-    for pattern, (what, remedy) in _OTHERS.items() if values is None else ():
-        if pattern.search(path.stem):
-            raise UsageError(f"{path}: holds {what}, by its name; {remedy}")
     if name == path and not path.exists():
         raise SceneError(f"{path}: no such file; give a raster that says where cloud is")
     with open_raster(name, kind="mask") as raster:
