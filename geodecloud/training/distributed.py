@@ -11,7 +11,8 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geodecloud.errors import DataError, UsageError
-from geodecloud.model.device import find_device
+from geodecloud.model.device import fast_bf16, find_device
+from geodecloud.settings import Precision
 from geodecloud.settings.cores import available_threads
 
 
@@ -58,6 +59,12 @@ class Processes:
                 f"[{section}] batch_size is {batch_size}: give a multiple of the "
                 f"{self.count} processes"
             )
+
+    def settled(self, precision: Precision) -> Precision:
+        """Return a precision; in place of "auto", bf16 if the device is fast at it, else fp32."""
+        if precision != "auto":
+            return precision
+        return "bf16" if fast_bf16(self.device) else "fp32"
 
     def agree(self, facts: dict[str, Any]) -> None:
         """Check that all processes have the same facts.

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from geodecloud.model.device import fast_bf16
 from geodecloud.settings import Monitoring
 from geodecloud.training.config import Config
 from geodecloud.training.distributed import Processes, joined_processes
@@ -77,12 +76,12 @@ def _settled(config: Config, tiles: int, processes: Processes) -> Config:
     processes.refuse_uneven(plan.batch_size, "training")
     epoch = max(tiles // plan.batch_size, 1)
     steps = round(plan.epochs * epoch) if plan.epochs else plan.steps
-    precision = plan.precision
-    if precision == "auto":
-        precision = "bf16" if fast_bf16(processes.device) else "fp32"
-    every = plan.validate_every or epoch
     settled = dataclasses.replace(
-        plan, steps=max(steps, 1), epochs=0, precision=precision, validate_every=every
+        plan,
+        steps=max(steps, 1),
+        epochs=0,
+        precision=processes.settled(plan.precision),
+        validate_every=plan.validate_every or epoch,
     )
     return dataclasses.replace(config, training=settled)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.errors import UsageError
-from geodecloud.model.device import fast_bf16
 from geodecloud.model.model_file import read_info
 from geodecloud.settings import Monitoring
 from geodecloud.training.distributed import Processes, joined_processes
@@ -124,9 +123,7 @@ def _settled(recipe: Recipe, processes: Processes) -> Recipe:
     """
     plan = recipe.schedule
     processes.refuse_uneven(plan.batch_size, "schedule")
-    if plan.precision != "auto":
-        return recipe
-    return recipe.with_schedule(precision="bf16" if fast_bf16(processes.device) else "fp32")
+    return recipe.with_schedule(precision=processes.settled(plan.precision))
 
 
 def _windows(recipe: Recipe, library: Library) -> Iterator[Tensor]:
