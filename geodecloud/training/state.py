@@ -115,6 +115,18 @@ class State:
 
     def _start_from_model(self, path: Path) -> dict[str, Any]:
         """Start from the weights of a model file, and return its metadata."""
+        generator, info = load_generator(path)
+        weights = self._fitted(generator, path).state_dict()
+        self.generator.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+        return info.metadata
+
+    def _fitted(self, generator: UNet, path: Path) -> UNet:
+        """Return the generator of a model file in the shape of the configuration's.
+
+        Raises:
+            GeodecloudError: it cannot be brought into that shape.
+        """
         raise NotImplementedError
 
     def _start_from_state(self, path: Path) -> dict[str, Any]:
@@ -241,16 +253,13 @@ class Run(State):
         ramp = min(past / plan.adversarial_ramp, 1.0) if plan.adversarial_ramp else 1.0
         return self.config.losses.adversarial * ramp
 
-    def _start_from_model(self, path: Path) -> dict[str, Any]:
-        generator, info = load_generator(path)
+    def _fitted(self, generator: UNet, path: Path) -> UNet:
         plan = self.config.generator
-        if plan.dark_object and not info.plan.dark_object:
+        if plan.dark_object and not generator.plan.dark_object:
             generator = with_dark_object_input(generator)
         if generator.plan != plan:
             text = shape_differences(generator.plan, plan)
             raise GeodecloudError(
                 f"{path}: its generator has another shape ({text}); give its shape in [generator]"
             )
-        self.generator.load_state_dict(generator.state_dict())
-        self.average.load_state_dict(generator.state_dict())
-        return info.metadata
+        return generator

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from geodecloud.errors import ModelError
-from geodecloud.model.checkpoint import load_generator
 from geodecloud.model.resnet import ResNet
 from geodecloud.model.unet import UNet
 from geodecloud.training.distributed import Processes
@@ -75,18 +73,14 @@ class Run(State):
             for group in optimizer.param_groups:
                 group["lr"] = full * rate * group.get("times", 1.0)
 
-    def _start_from_model(self, path: Path) -> dict[str, Any]:
-        generator, info = load_generator(path)
+    def _fitted(self, generator: UNet, path: Path) -> UNet:
         plan = self.config.generator
         try:
             if is_narrower(plan, generator.plan):
                 generator = narrowed(generator, plan, self._windows())
-            weights = with_new_channels(generator, plan).state_dict()
+            return with_new_channels(generator, plan)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
-        self.generator.load_state_dict(weights)
-        self.average.load_state_dict(weights)
-        return info.metadata
 
 
 def rate_at(step: int, plan: Schedule) -> float:
