@@ -40,12 +40,12 @@ _LABELS = {
 _SCL = "0-2=ignore,3=shadow,4-6=clear,7=ignore,8-9=thick,10=thin,11=clear"
 _CLOUDSEN12 = "0=clear,1=thick,2=thin,3=shadow,255=ignore"
 # Kind of pixel -> its label codes, and its predicted classes.
-_KINDS = {
-    "cloud": ((1, 2, _CLOUD), (1, 2)),
-    "thick": ((1,), (1,)),
-    "thin": ((2,), (2,)),
-    "shadow": ((3,), (3,)),
-    "clear": ((0,), (0,)),
+_KINDS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "cloud": ((CloudClass.THICK, CloudClass.THIN, _CLOUD), (CloudClass.THICK, CloudClass.THIN)),
+    "thick": ((CloudClass.THICK,), (CloudClass.THICK,)),
+    "thin": ((CloudClass.THIN,), (CloudClass.THIN,)),
+    "shadow": ((CloudClass.SHADOW,), (CloudClass.SHADOW,)),
+    "clear": ((CloudClass.CLEAR,), (CloudClass.CLEAR,)),
 }
 _MEASURES = ("users", "producers", "f1", "balanced")
 
@@ -147,11 +147,10 @@ def accuracies(counts: Any) -> Scores:
     NaN if no label is of the kind, or if labels do not tell thick from thin cloud.
     """
     scores: Scores = {}
-    shadow = counts[CloudClass.SHADOW].sum() > 0
-    if not shadow:  # shadows are not labelled: predicted ones count as clear
+    if not counts[CloudClass.SHADOW].any():  # not labelled: predicted shadows count as clear
         counts = counts.copy()
-        counts[:, 0] += counts[:, 3]
-        counts[:, 3] = 0
+        counts[:, CloudClass.CLEAR] += counts[:, CloudClass.SHADOW]
+        counts[:, CloudClass.SHADOW] = 0
     total = counts.sum()
     for kind, (labelled, called) in _KINDS.items():
         true = counts[list(labelled)].sum()

@@ -127,9 +127,8 @@ def _groups(scores: Scores) -> list[list[str]]:
 
 def _other_bands(scores: Scores) -> list[list[str]]:
     """Return the cells of the scores of bands besides red, green and blue."""
-    groups = {"all": "all", "clear": "clear", "thin": "thin", "thick": "thick"}
-    rows = ("identity", "restored")
-    lines = [["", *(label if row == rows[0] else "" for label in groups.values() for row in rows)]]
+    groups, rows = ("all", "clear", "thin", "thick"), ("identity", "restored")
+    lines = [["", *(group if row == rows[0] else "" for group in groups for row in rows)]]
     lines.append(["other bands", *(ROWS[row] for _ in groups for row in rows)])
     for name, by_group in scores["other_bands"].items():
         metric = next(iter(by_group["all"]["restored"]))
