@@ -38,9 +38,9 @@ reference (blue); 255 nodata.
 
 <b>Cloud mask</b>: 0 clear (transparent); 1 thick cloud; 2 thin cloud; 3 cloud shadow; 255 nodata.
 
-Red, green and blue are restored, and by them other bands whose wavelength is known by their name;
-all others pass through. For Sentinel-2 from 2022 on, set the
-offset to -1000 unless your provider has applied it or the product's metadata is beside the file.
+Red, green and blue are restored, and with them other bands whose wavelength is known; all others
+pass through. For Sentinel-2 from 2022 on, set the offset to -1000 unless your provider has applied
+it or the product's metadata is beside the file.
 """
 # Options of the program, by parameter.
 _OPTIONS = {
