@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+OPAQUE, CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden, and below which it is clear
+
 
 class Examples(NamedTuple):
     """Pictures for a figure.

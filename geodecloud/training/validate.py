@@ -12,7 +12,7 @@ from geodecloud.data.tiles import Tiles
 from geodecloud.evaluation.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Policy
-from geodecloud.training.judge import Examples
+from geodecloud.training.judge import CLEAR, OPAQUE, Examples
 from geodecloud.training.loader import Data
 from geodecloud.training.state import Run
 from geodecloud.training.step import cloud_names, model_input, put_clouds
@@ -20,7 +20,6 @@ from geodecloud.training.update import predict
 
 _EPOCH = 1 << 20  # training never reaches this epoch, so it never sees its clouds
 _FIGURE_TILES = 10
-_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden, and below which it is clear
 
 
 class RestoredTiles(NamedTuple):
@@ -95,7 +94,7 @@ def validate(run: Run, held_out: Tiles) -> dict[str, float]:
     for first in range(0, len(held_out), size):
         items = list(range(first, min(first + size, len(held_out))))
         clouded, restored, opacity = restore_tiles(run, held_out, items)
-        visible, clear = clouded.opacity < _OPAQUE, clouded.opacity < _CLEAR
+        visible, clear = clouded.opacity < OPAQUE, clouded.opacity < CLEAR
         parts = {
             "visible": 3 * visible,
             "input": visible * (clouded.cloudy - clouded.target).square(),

@@ -11,7 +11,7 @@ from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.synthesis import Batch, make_batch
 from geodecloud.evaluation.metrics import to_psnr
 from geodecloud.settings import Policy
-from geodecloud.training.judge import Examples
+from geodecloud.training.judge import CLEAR, OPAQUE, Examples
 from geodecloud.training.two_level.library import Library
 from geodecloud.training.two_level.losses import Prediction
 from geodecloud.training.two_level.state import Run
@@ -20,7 +20,6 @@ from geodecloud.training.two_level.step import predict_windows
 _SEED = 1_000_003  # unlike a run's, so that training never sees these clouds
 _BATCH_SIZE = 64
 _EXAMPLES = 10
-_OPAQUE, _CLEAR = 0.9, 1e-3  # opacity from which the ground is hidden, and below which it is clear
 
 
 class WindowJudge:
@@ -45,8 +44,8 @@ class WindowJudge:
             predicted = predict_windows(self.run, self.run.average, batch.model_input)
             seen, weight = batch.model_input[:, :3], _restored_weight(predicted)
             restored = torch.lerp(seen, predicted.restored.clamp(0, 1), weight)
-            visible = (batch.opacity < _OPAQUE).float()
-            clear = torch.maximum(batch.opacity, batch.shadow) < _CLEAR
+            visible = (batch.opacity < OPAQUE).float()
+            clear = torch.maximum(batch.opacity, batch.shadow) < CLEAR
             parts = {
                 "visible": 3 * visible,
                 "input": visible * (seen - batch.target).square(),
