@@ -20,7 +20,7 @@ from geodecloud.training import loop, writer
 from geodecloud.training import trainer as trained_by
 from geodecloud.training.config import Config, Training
 from geodecloud.training.judge import Examples
-from geodecloud.training.loader import Data
+from geodecloud.training.loader import RunTiles
 from geodecloud.training.plots import plot_tiles
 from geodecloud.training.step import cloud_names
 from geodecloud.training.trainer import train
@@ -38,7 +38,7 @@ CONFIG = Config(
 def data():
     rng = np.random.default_rng(0)
     tiles = Tiles(rng.integers(1, 255, (9, 3, 64, 64), np.uint8), tuple("abcdefghi"))
-    return Data(tiles, tiles)
+    return RunTiles(tiles, tiles)
 
 
 def lines(path):

@@ -25,7 +25,7 @@ from geodecloud.training import trainer as loop
 from geodecloud.training import writer as writing
 from geodecloud.training.config import Config, LossWeights, Training, load_config
 from geodecloud.training.distributed import Processes
-from geodecloud.training.loader import Batch, Data, batches
+from geodecloud.training.loader import Batch, RunTiles, batches
 from geodecloud.training.losses import pinball, restoration_loss
 from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
@@ -50,14 +50,14 @@ def _tiles(count):
 
 
 def _data(count=13):
-    return Data(_tiles(count), _tiles(4))
+    return RunTiles(_tiles(count), _tiles(4))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of a run that came to its end."""
     folder = tmp_path_factory.mktemp("run")
-    train(TINY, Data(_tiles(13), _tiles(4), {"eurosat_tiles": 13}), folder)
+    train(TINY, RunTiles(_tiles(13), _tiles(4), {"eurosat_tiles": 13}), folder)
     return folder
 
 

@@ -25,7 +25,7 @@ _TILES_AT_ONCE = 1024  # converted at once in the search for water, to bound the
 
 
 @dataclass(frozen=True)
-class Data:
+class RunTiles:
     """The tiles of a run.
 
     Args:
@@ -72,7 +72,7 @@ class ClearSources:
 class TileSources(ClearSources):
     """The files that the tiles of a run are read from."""
 
-    def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> Data:
+    def read(self, validation_tiles: int, split_seed: int = SPLIT_SEED) -> RunTiles:
         """Read EuroSAT's training part, the tiles of the scenes, and some held-out tiles.
 
         Args:
@@ -93,7 +93,7 @@ class TileSources(ClearSources):
             training = join(training, cut)
         if training.skipped:
             about["skipped"] = len(training.skipped)
-        return Data(training, held_out, about)
+        return RunTiles(training, held_out, about)
 
 
 class Batch(NamedTuple):

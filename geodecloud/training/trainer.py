@@ -7,7 +7,7 @@ from pathlib import Path
 from geodecloud.settings import Monitoring
 from geodecloud.training.config import Config
 from geodecloud.training.distributed import Processes, joined_processes
-from geodecloud.training.loader import Data, batches
+from geodecloud.training.loader import RunTiles, batches
 from geodecloud.training.loop import begin, check_run, take_steps
 from geodecloud.training.state import Run
 from geodecloud.training.step import train_step
@@ -19,7 +19,7 @@ _DEFAULT_MONITORING = Monitoring()
 
 def train(
     config: Config,
-    data: Data,
+    data: RunTiles,
     out: Path,
     *,
     start: Path | None = None,
@@ -86,7 +86,7 @@ def _settled(config: Config, tiles: int, processes: Processes) -> Config:
     return dataclasses.replace(config, training=settled)
 
 
-def _losses(run: Run, data: Data) -> Iterator[dict[str, float]]:
+def _losses(run: Run, data: RunTiles) -> Iterator[dict[str, float]]:
     """Take each step that remains, and yield its losses."""
     plan, processes = run.config.training, run.processes
     process = (processes.rank, processes.count)

@@ -13,7 +13,7 @@ from geodecloud.evaluation.metrics import ssim, to_psnr
 from geodecloud.radiometry import eurosat_to_model
 from geodecloud.settings import Policy
 from geodecloud.training.judge import CLEAR, OPAQUE, Examples
-from geodecloud.training.loader import Data
+from geodecloud.training.loader import RunTiles
 from geodecloud.training.state import Run
 from geodecloud.training.step import cloud_names, model_input, put_clouds
 from geodecloud.training.update import predict
@@ -38,7 +38,7 @@ class RestoredTiles(NamedTuple):
 class TileJudge:
     """Validator of a run at one level, see :class:`geodecloud.training.judge.Judge`."""
 
-    def __init__(self, run: Run, data: Data) -> None:
+    def __init__(self, run: Run, data: RunTiles) -> None:
         self.run, self.held_out, self.tiles = run, data.held_out, len(data.training)
 
     def scores(self) -> dict[str, float]:
