@@ -73,11 +73,8 @@ def augment(
         draw: of the tiles, see :func:`augmentation_draw`.
     """
     around = dark_object_around(neighbours, water, draw)[..., None, None]  # (N, 3, 1, 1)
-    turned = _turned(
-        _with_shore(_rescaled(clear, neighbours, draw, plan), water, draw, plan.shores),
-        draw,
-        plan.turned,
-    )
+    rescaled = _rescaled(clear, neighbours, draw, plan)
+    turned = _turned(_with_shore(rescaled, water, draw, plan.shores), draw, plan.turned)
     changed = _with_sand(_with_patches(turned, draw, plan.patches), draw, plan.sand)
     # The same sun, path radiance and product over the land around.
     recolour = _recolouring(draw, plan.colours)

@@ -80,7 +80,7 @@ class BandNames:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Tell whether B4 may be red of a new satellite, or near infrared of Landsat 4 to 7."""
+        """True if B4 may be red of a new satellite, or near infrared of Landsat 4 to 7."""
         numbers = self.numbers
         first = set("1234") <= numbers <= set("12345")
         open_ended = first or numbers == set("1234567")
@@ -88,7 +88,7 @@ class BandNames:
 
     @property
     def _is_padded(self) -> bool:
-        """Tell whether bands are numbered like B04, as by Sentinel-2 and HLS."""
+        """True if bands are numbered like B04, as by Sentinel-2 and HLS."""
         return any(re.search(r"(?i)(?<![A-Z0-9])B0\d", name or "") for name in self.names)
 
     def _stated(self) -> Sensor | None:

@@ -176,9 +176,8 @@ def cloud_depth(seen: Floats, ground: Floats, exponent: float) -> Floats:
     """
     reflected = np.clip(_reflected(seen, ground), 0, np.float32(_MOST_REFLECTED))
     depth = reflected / (1 - reflected)
-    red, green, blue = (COLOUR_WAVELENGTHS / COLOUR_WAVELENGTHS[0]) ** np.float32(
-        exponent
-    ) / np.float32(3)
+    ratios = COLOUR_WAVELENGTHS / COLOUR_WAVELENGTHS[0]
+    red, green, blue = ratios ** np.float32(exponent) / np.float32(3)
     mean: Floats = red * depth[0] + green * depth[1] + blue * depth[2]
     return mean
 

@@ -157,9 +157,8 @@ def displaced(cells: Floats, down: float, right: float, rows: tuple[int, int]) -
         position = np.arange(first, last, dtype=np.float32) - np.float32(by)
         before = np.floor(position).astype(np.intp)
         after = position - before.astype(np.float32)
-        cells = _weighted(cells, axis, before, 1 - after) + _weighted(
-            cells, axis, before + 1, after
-        )
+        first_part = _weighted(cells, axis, before, 1 - after)
+        cells = first_part + _weighted(cells, axis, before + 1, after)
     return cells
 
 

@@ -89,6 +89,7 @@ def _draw_all(draw: Draw, level: Tensor) -> _Roofs:
     angle = draw.uniform("roof angle", n, 1, high=torch.pi)
     sun = draw.uniform("roof sun", n, 1, high=2 * torch.pi)
     offset = 0.4 * half.clamp_max(3)[..., None] * torch.stack([sun.sin(), sun.cos()], dim=-1)
+    ridges = draw.log_uniform("roof ridges", *shape, low=1.5, high=12)
     return _Roofs(
         centre=middle + spread * draw.normal("roof spot", *shape, 2) / 2,
         half_length=half,
@@ -97,9 +98,7 @@ def _draw_all(draw: Draw, level: Tensor) -> _Roofs:
         colour=_colours(draw, n),
         opacity=draw.uniform("roof opaque", *shape, low=0.7, high=1.2).clamp_max(1),
         ridge_contrast=0.25 * draw.uniform("roof ridge", *shape) ** 2,
-        ridge_spacing=(draw.log_uniform("roof ridges", *shape, low=1.5, high=12) / size).clamp_min(
-            1.5
-        ),
+        ridge_spacing=(ridges / size).clamp_min(1.5),
         shadow_offset=offset,
         shadow_light=draw.uniform("roof shade", n, low=0.3, high=1.0),
     )

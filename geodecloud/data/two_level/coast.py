@@ -32,9 +32,8 @@ def draw_coast(draw: Draw, surface: Tensor, bank: FieldBank, chosen: Tensor) -> 
     near = ((width + depth) * hard + 0.5).clamp(0, 1)[:, None]
     near = near * draw.chance("beach", 0.35, n, 1, 1, 1)
     sand = torch.tensor(_SAND, device=surface.device).view(1, 3, 1, 1)
-    land = torch.lerp(
-        land, sand * draw.log_uniform("sand light", n, 1, 1, 1, low=0.5, high=1.5), near
-    )
+    light = draw.log_uniform("sand light", n, 1, 1, 1, low=0.5, high=1.5)
+    land = torch.lerp(land, sand * light, near)
     flooded = (depth * hard + 0.5).clamp(0, 1)[:, None]
     coast = torch.lerp(land, _draw_water(draw, bank, n), flooded)
     return torch.where(chosen[:, None, None, None], coast, surface)

@@ -134,9 +134,8 @@ def write_cloud_fields(
 
 def in_words(left_out: Counter[str]) -> str:
     """Return the number of pieces left out, by reason, as text."""
-    return (
-        ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none were left out"
-    )
+    counts = (f"{count} {reason}" for reason, count in left_out.items())
+    return ", ".join(counts) or "none were left out"
 
 
 def cut_pieces(

@@ -78,9 +78,8 @@ def make_bank(real: Tensor, noise: int, seed: int) -> FieldBank:
     slopes = draw.uniform("slope", noise, low=_SLOPES[0], high=_SLOPES[1]).tolist()
     made = [_noise(draw.normal(f"noise {i}", SIDE, SIDE), slope) for i, slope in enumerate(slopes)]
     # In parts: all at once would take three times the memory of the real fields.
-    values = [part.half() / 255 for part in torch.split(real, 16)] + [
-        field[None].half() for field in made
-    ]
+    values = [part.half() / 255 for part in torch.split(real, 16)]
+    values += [field[None].half() for field in made]
     return FieldBank.of(torch.cat(values), len(real))
 
 

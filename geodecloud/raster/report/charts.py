@@ -15,9 +15,8 @@ def histograms(counts: NDArray[np.int64]) -> str:
     Args:
         counts: (2, 3, 256), before and after; red, green, blue; 8-bit values.
     """
-    shares = (
-        counts.reshape(2, 3, _BINS, -1).sum(axis=3) / np.maximum(counts.sum(axis=2), 1)[..., None]
-    )
+    binned = counts.reshape(2, 3, _BINS, -1).sum(axis=3)
+    shares = binned / np.maximum(counts.sum(axis=2), 1)[..., None]
     inner = shares[..., 1:-1]  # the first and last bins also hold values beyond the range
     top = max(float(inner.max()), 1e-9)
     return "\n".join(

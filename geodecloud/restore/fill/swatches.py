@@ -98,9 +98,8 @@ class Swatches:
                 np.arange(start, start + SIZE) // cell for start in (swatch.row, swatch.column)
             )
             dark = (shadow[np.ix_(rows, columns)] <= _SHADOW).astype(np.float32)
-            shown = 1 - box_mean(
-                dilate(dark, cell // 2), cell // 2
-            )  # soft, so that no edge is copied
+            half = cell // 2
+            shown = 1 - box_mean(dilate(dark, half), half)  # soft, so that no edge is copied
             pixels = swatch.pixels * shown.astype(np.float16)
             weight = float(pixels[-1].mean(dtype=np.float64))
             if weight >= _SEEN:

@@ -160,13 +160,10 @@ class Texture:
         return chosen
 
     def _noise(self, swatch: int) -> Halves:
-        noise = self._noises.get(swatch)
-        if noise is None:
-            noise = _noise_like(self._details[swatch], np.random.default_rng(swatch)).astype(
-                np.float16
-            )
-            self._noises[swatch] = noise
-        return noise
+        if swatch not in self._noises:
+            noise = _noise_like(self._details[swatch], np.random.default_rng(swatch))
+            self._noises[swatch] = noise.astype(np.float16)
+        return self._noises[swatch]
 
     def _suiting(self, row: int, column: int) -> NDArray[np.intp]:
         """Return the numbers of the swatches that suit a place centred here, best first."""
