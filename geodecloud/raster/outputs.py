@@ -22,11 +22,12 @@ from geodecloud.raster.opacity import create_percent, opacity_style
 from geodecloud.raster.preview import Preview
 from geodecloud.raster.profile import refuse_unknown_options
 from geodecloud.raster.provenance import Provenance, create_provenance, provenance_style
-from geodecloud.raster.report.page import RunFacts, write_page
+from geodecloud.raster.report.page import write_page
 from geodecloud.raster.report.pictures import Pictures
 from geodecloud.raster.rows import Rows, given
+from geodecloud.raster.run_facts import RunFacts
 from geodecloud.raster.scene import Scene
-from geodecloud.raster.stac import Written, item_path, require_pystac, write_item
+from geodecloud.raster.stac import item_path, require_pystac, write_item
 from geodecloud.raster.stale import StaleOutputs, is_own_style
 from geodecloud.raster.wavelengths import OtherBand
 from geodecloud.raster.writer import create_like
@@ -192,10 +193,6 @@ class Outputs:
             warn(NodataWarning, f"{scene.path}: no pixel has data, so nothing was restored")
         fractions = counts.fractions()
         self._restored.tag({name.upper(): f"{share:.6f}" for name, share in fractions.items()})
-        if self._item:
-            facts = {**options, "model": model_name, **fractions}
-            written = Written(self._dst, self._output, radiometry, facts, self.nodata, self._others)
-            write_item(self._item, scene, written)
         self._run = RunFacts(
             scene=scene,
             radiometry=radiometry,
@@ -205,6 +202,8 @@ class Outputs:
             others=self._others,
             nodata=self.nodata,
         )
+        if self._item:
+            write_item(self._item, self._dst, self._output, self._run)
         return counts
 
     def write_report(self, warnings: Iterable[str]) -> None:

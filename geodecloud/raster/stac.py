@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rasterio.errors import RasterioError
 
 from geodecloud.errors import GeoreferenceWarning, OutputError, UsageError, warn
-from geodecloud.radiometry import Radiometry
 from geodecloud.raster.cloud_mask import stac_classes
 from geodecloud.raster.descriptions import OPACITY
 from geodecloud.raster.dn import json_number
 from geodecloud.raster.grid import Bounds
 from geodecloud.raster.opacity import NO_PERCENT
+from geodecloud.raster.run_facts import RunFacts
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Output
 from geodecloud.version import VERSION
@@ -34,25 +34,6 @@ _DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5}T\d{6})(?!\d)")  # of HLS
 _TIME_OF_FILE = "TIFFTAG_DATETIME"  # by the TIFF standard, when the file was made
 _ADDRESS = re.compile(r"\b(https?):/+(.*)")
 _TIFF = "image/tiff; application=geotiff"
-
-
-class Written(NamedTuple):
-    """Finished outputs.
-
-    dst: path of the restored scene.
-    output: paths of the other outputs, and the format.
-    radiometry: the scene's, and so the output's.
-    facts: options, model and fractions for ``processing:expression``, serialisable to JSON.
-    nodata: DN that means nodata in the output.
-    others: numbers of the other bands that are restored, whose DN have the scale of red.
-    """
-
-    dst: Path
-    output: Output
-    radiometry: Radiometry
-    facts: dict[str, Any]
-    nodata: float | None
-    others: tuple[int, ...]
 
 
 def item_path(dst: Path) -> Path:
@@ -72,37 +53,40 @@ def require_pystac() -> None:
         raise UsageError("`stac` needs pystac: pip install 'geodecloud[stac]'") from error
 
 
-def write_item(path: Path, scene: Scene, written: Written) -> None:
+def write_item(path: Path, dst: Path, output: Output, run: RunFacts) -> None:
     """Write the item of a finished output.
 
     Args:
-        path: path of the item; its links are relative to the folder of ``written.dst``.
+        path: path of the item; its links are relative to the folder of ``dst``.
+        dst: path of the restored scene.
+        output: paths of the other outputs, and the format.
 
     Raises:
         OutputError: the item cannot be written.
     """
-    item = make_item(scene, written)
+    item = _make_item(dst, output, run)
     try:
         path.write_text(json.dumps(item, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path.parent}: cannot write STAC item ({error.strerror})") from error
 
 
-def make_item(scene: Scene, written: Written) -> dict[str, Any]:
+def _make_item(dst: Path, output: Output, run: RunFacts) -> dict[str, Any]:
     """Return a STAC 1.1 item for JSON, with the projection, raster and processing extensions."""
     import pystac
     from pystac.extensions.projection import ProjectionExtension
 
-    bounds = _lonlat_bounds(scene)
+    scene, bounds = run.scene, _lonlat_bounds(run.scene)
+    facts = {**run.settings, "model": run.model_name, **run.fractions}
     item = pystac.Item(
-        id=written.dst.stem,
+        id=dst.stem,
         geometry=_footprint(bounds) if bounds else None,
         bbox=list(bounds) if bounds else None,
         datetime=_acquired(scene),
         properties={
             "processing:software": {"geodecloud": VERSION},
             "processing:lineage": "clouds removed by geodecloud",
-            "processing:expression": {"format": "geodecloud", "expression": written.facts},
+            "processing:expression": {"format": "geodecloud", "expression": facts},
         },
         stac_extensions=[_PROCESSING],
     )
@@ -113,7 +97,7 @@ def make_item(scene: Scene, written: Written) -> dict[str, Any]:
         projection.wkt2 = scene.dataset.crs.to_wkt(version="WKT2_2019")
     projection.shape = list(scene.shape)
     projection.transform = list(scene.transform)[:6]
-    _add_assets(item, scene, written)
+    _add_assets(item, dst, output, run)
     item.add_link(pystac.Link("derived_from", _source_address(scene.path)))
     document: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return document
@@ -126,22 +110,21 @@ def _source_address(path: Path) -> str:
     return str(path.absolute())
 
 
-def _add_assets(item: Any, scene: Scene, written: Written) -> None:
+def _add_assets(item: Any, dst: Path, output: Output, run: RunFacts) -> None:
     import pystac
     from pystac.extensions.raster import RasterBand, RasterExtension
 
-    output, folder = written.output, written.dst.absolute().parent
+    scene, radiometry, folder = run.scene, run.radiometry, dst.absolute().parent
     kind = f"{_TIFF}; profile=cloud-optimized" if output.format == "cog" else _TIFF
-    data = pystac.Asset(f"./{written.dst.name}", media_type=kind, roles=["data"])
+    data = pystac.Asset(f"./{dst.name}", media_type=kind, roles=["data"])
     item.add_asset("data", data)
-    radiometry = written.radiometry
     bands = []
     for band in scene.dataset.indexes:
         facts: dict[str, Any] = {
-            "nodata": json_number(scene.nodata if written.nodata is None else written.nodata),
+            "nodata": json_number(scene.nodata if run.nodata is None else run.nodata),
             "data_type": str(scene.dtype),
         }
-        if band in (*scene.bands, *written.others):  # reflectance = value * scale + offset
+        if band in (*scene.bands, *run.others):  # reflectance = value * scale + offset
             facts["scale"] = 1 / radiometry.scale
             facts["offset"] = radiometry.offset / radiometry.scale
         bands.append(RasterBand.create(**facts))

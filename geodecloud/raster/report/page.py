@@ -3,19 +3,18 @@
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from geodecloud.errors import OutputError
-from geodecloud.radiometry import Radiometry
 from geodecloud.raster.bands import COLOURS
 from geodecloud.raster.report.charts import histograms
 from geodecloud.raster.report.html import as_json, as_text, percent, rows_of, sentence
 from geodecloud.raster.report.legend import bar_of, legend_of, ramp_of
 from geodecloud.raster.report.pictures import OPACITY, SHADOW, Pictures
+from geodecloud.raster.run_facts import RunFacts
 from geodecloud.raster.scene import Scene
 from geodecloud.version import VERSION
 
@@ -23,27 +22,6 @@ _PICTURE = "<!--picture-->"  # stands in for a data URI; no escaped text can loo
 _HEAD = 1 << 18  # characters at the beginning of a report that hold its facts and two thumbnails
 _ALWAYS = ("changed", "invented")  # figures that are shown even if they are 0
 _TITLES = {"provenance": "Provenance", "opacity": "Cloud opacity", "shadow": "Cloud shadow"}
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """The facts about a run that a report shows beside its pictures.
-
-    fractions: by name, see :meth:`geodecloud.raster.counts.Counts.fractions`.
-    settings: by name, those that the pixels depend on.
-    others: numbers of the other bands that are restored, from 1.
-    nodata: DN that means nodata in the output.
-    warnings: one line each.
-    """
-
-    scene: Scene
-    radiometry: Radiometry
-    fractions: Mapping[str, float]
-    settings: Mapping[str, Any]
-    model_name: str
-    others: tuple[int, ...] = ()
-    nodata: float | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def write_page(path: Path, run: RunFacts, pictures: Pictures) -> None:
