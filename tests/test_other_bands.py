@@ -464,6 +464,23 @@ def test_nodata_needs_a_value(tmp_path):
         decloud_scene(path, tmp_path / "out.tif", cloud_network, Settings(other_bands="nodata"))
 
 
+def test_a_nodata_value_may_be_given_to_bands_that_are_made_nodata(cloudy):
+    """A value that a scene declares, and the same given to one that does not, give one result."""
+    dn = read(cloudy)[:4, :, 9:]
+    expected = restore(
+        named(write_scene(cloudy.parent / "declared.tif", dn, nodata=0), NAMES[:4]),
+        "expected",
+        other_bands="nodata",
+    )
+    scene = named(write_scene(cloudy.parent / "undeclared.tif", dn), NAMES[:4])
+    given = restore(scene, "given", other_bands="nodata", dst_nodata=0)
+    for one, other in zip(given, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (given[0][3] == 0).any()
+    with pytest.raises(UsageError, match="have this value"):
+        restore(scene, "measured", other_bands="nodata", dst_nodata=float(dn[3, 0, 0]))
+
+
 @pytest.mark.parametrize(
     "name", ["", "SCL", "QA60", "B8_count", "sunAzimuth", "probability", "mean"]
 )

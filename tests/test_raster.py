@@ -327,15 +327,15 @@ def test_measured_pixels_never_turn_into_nodata(tmp_path):
     with open_scene(src) as scene:
         for value, refused in ((9999, False), (7, True)):
             check = NodataCheck(scene, Output(dst_nodata=value))
-            check.add(dn[:, :15], valid[:15])
-            check.add(dn[:, 15:], valid[15:])
+            check.add(dn[:, :15], dn[:, :15], valid[:15])
+            check.add(dn[:, 15:], dn[:, 15:], valid[15:])
             if refused:
                 with pytest.raises(UsageError, match="is 7: 5 pixels"):
                     check.finish()
             else:
                 check.finish()
         check = NodataCheck(scene, Output(dst_nodata=7))
-        check.add(dn, valid & (dn[3] != 7))
+        check.add(dn, dn, valid & (dn[3] != 7))
         check.finish()
 
 

@@ -58,15 +58,17 @@ class NodataCheck:
         self._path = scene.path
         self._pixels = 0
 
-    def add(self, dn: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    def add(self, dn: NDArray[Any], out: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Count such pixels in rows of the output.
 
         Args:
-            dn: (bands, rows, width).
+            dn, out: (bands, rows, width), DN of the scene and of the output. Where ``dn`` has
+                another value, a band of ``out`` was made nodata on purpose.
             valid: bool (rows, width), False where the output means nodata.
         """
         if self._value is not None:
-            self._pixels += int(((dn == self._value).any(axis=0) & valid).sum())
+            measured = (dn == self._value) & (out == self._value)
+            self._pixels += int((measured.any(axis=0) & valid).sum())
 
     def finish(self) -> None:
         """Refuse ``dst_nodata`` if a pixel has it, after all rows.

@@ -232,7 +232,7 @@ class Outputs:
         rgb, first = self._scene.rgb, rows.first
         out, provenance = given(rows.out), given(rows.provenance)
         hidden = provenance == Provenance.CLOUD_REMOVED
-        check.add(out, (provenance != Provenance.NODATA) & ~hidden)
+        check.add(rows.dn, out, (provenance != Provenance.NODATA) & ~hidden)
         self._restored.write(out, hidden)
         layers = {"provenance": provenance, "opacity": rows.percent, "cloud_mask": rows.classes}
         for name, writer in self._beside.items():
