@@ -62,6 +62,27 @@ def test_without_a_crs_of_the_earth_only_the_shapes_tell(crs):
     assert not extents_match(here, Grid((60, 60), TRANSFORMS[0], crs))
 
 
+@given(st.floats(-80, 80), st.floats(0.5, 1000), st.sampled_from(TRANSFORMS[:3]))
+def test_a_pixel_is_as_large_as_on_the_ground(latitude, size, turned):
+    """Whatever the map: Mercator's metre is longer, and longitude is shorter, by the cosine."""
+    parallel = math.cos(math.radians(latitude))
+    factor = size / math.hypot(turned.a, turned.d)
+    north = 6378137 * math.asinh(math.tan(math.radians(latitude)))
+    turn = Affine(
+        turned.a * factor, turned.b * factor, 1e6, turned.d * factor, turned.e * factor, 0
+    )
+    mercator = Grid((1, 1), Affine.translation(0, north) * turn, CRS.from_epsg(3857))
+    assert mercator.pixel_metres == pytest.approx((size * parallel,) * 2, rel=0.02)
+    degree = size / 111_195
+    geographic = Grid((1, 1), Affine(degree, 0, 9, 0, -degree, latitude), CRS.from_epsg(4326))
+    assert geographic.pixel_metres == pytest.approx((size, size * parallel), rel=0.02)
+    feet = Grid((1, 1), Affine(size, 0, 1e6, 0, -size, 2e5), CRS.from_epsg(2263))
+    assert feet.pixel_metres == pytest.approx((size * 0.3048006096,) * 2, rel=1e-9)
+    for x in (5e5, 1e9):  # on the map, and far off
+        utm = Grid((1, 1), Affine(size, 0, x, 0, -size, 5e6), UTM)
+        assert utm.pixel_metres == pytest.approx((size, size), rel=1e-12)
+
+
 def test_a_damaged_transform_lies_like_itself_alone():
     damaged = Grid((3, 4), Affine(0, 0, 1, 0, 0, 1), UTM)
     assert grids_match(damaged, damaged)
