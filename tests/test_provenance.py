@@ -69,17 +69,19 @@ def test_cloud_that_is_made_nodata_is_no_nodata_of_the_input(tmp_path):
     assert report.changed_fraction == CLOUD.sum() / (SIZE * (SIZE - 10))
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NodataShadowWarning")
 @pytest.mark.parametrize("beyond", [False, True])
-@pytest.mark.parametrize("how", ["mask", "alpha", "dst_nodata"])
+@pytest.mark.parametrize("how", ["mask", "alpha", "alpha and value", "dst_nodata"])
 def test_cloud_is_made_nodata_without_a_nodata_value(tmp_path, how, beyond):
-    dn = cloudy(4 if how == "alpha" else 3)
+    dn = cloudy(4 if "alpha" in how else 3)
     options = {"opaque": "nodata"}
     if beyond:
         options = {"opaque": "fill", "fill_limit": 100, "beyond_limit": "nodata"}
     hidden = np.zeros((SIZE, SIZE), bool)
-    if how == "alpha":
+    if "alpha" in how:
         dn[3] = 65535
-        src = write_scene(tmp_path / "in.tif", dn, photometric="RGB", alpha="YES")
+        value = 0 if "value" in how else None
+        src = write_scene(tmp_path / "in.tif", dn, nodata=value, photometric="RGB", alpha="YES")
     else:
         src = write_scene(tmp_path / "in.tif", dn)
     if how == "dst_nodata":
@@ -97,6 +99,8 @@ def test_cloud_is_made_nodata_without_a_nodata_value(tmp_path, how, beyond):
         np.testing.assert_array_equal(removed, CLOUD)
     with rasterio.open(tmp_path / "out.tif") as out:
         np.testing.assert_array_equal(out.dataset_mask() == 0, removed | hidden)
+        for band in (1, 2, 3):
+            np.testing.assert_array_equal(out.read_masks(band) == 0, removed | hidden)
 
 
 def test_cloud_in_floats_may_become_nan(tmp_path):

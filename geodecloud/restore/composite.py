@@ -158,7 +158,7 @@ def make_nodata(out: NDArray[Any], where: NDArray[np.bool_], facts: SceneFacts) 
         return
     if facts.alpha is not None:
         out[facts.alpha][where] = 0
-    elif facts.nodata is not None:
+    if facts.nodata is not None:  # beside alpha, too: GDAL asks for the value first
         for band in facts.restored:
             out[band][where] = facts.nodata
 
