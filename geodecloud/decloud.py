@@ -219,15 +219,17 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
     policy = settings.policy
     if not settings.reading.force:
         refuse_restored(scene, "give the scene as measured, or `force` to run anyway")
+    hides = scene.masked or scene.alpha
+    # A mask or alpha hides all bands of a pixel alike, and takes the place of a value.
+    give = "" if hides else "give `dst_nodata`, or "
     has_nodata = nodata is not None
-    can_hide = has_nodata or scene.masked or scene.alpha
     for treatment, possible, remedy in (
         (policy.other_bands, has_nodata, "set `other_bands` to restore or keep"),
-        (policy.opaque, can_hide, "set `opaque` to fill or keep"),
-        (policy.beyond_limit, can_hide, "set `beyond_limit` to keep"),
+        (policy.opaque, has_nodata or hides, "set `opaque` to fill or keep"),
+        (policy.beyond_limit, has_nodata or hides, "set `beyond_limit` to keep"),
     ):
         if treatment == "nodata" and not possible:
-            raise UsageError(f"{scene.path} has no nodata value: give `dst_nodata`, or {remedy}")
+            raise UsageError(f"{scene.path} has no nodata value: {give}{remedy}")
     if policy.fill_limit is not None and scene.pixel_metres is None:
         raise UsageError(
             f"{scene.path} has no georeferenced grid, so metres are unknown; leave `fill_limit` out"

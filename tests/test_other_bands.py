@@ -462,6 +462,10 @@ def test_nodata_needs_a_value(tmp_path):
     )
     with pytest.raises(UsageError, match="`dst_nodata`"):
         decloud_scene(path, tmp_path / "out.tif", cloud_network, Settings(other_bands="nodata"))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(np.ones((64, 64), bool))
+    with pytest.raises(UsageError, match="no nodata value: set `other_bands` to restore or keep"):
+        decloud_scene(path, tmp_path / "out.tif", cloud_network, Settings(other_bands="nodata"))
 
 
 def test_a_nodata_value_may_be_given_to_bands_that_are_made_nodata(cloudy):
