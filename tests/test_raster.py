@@ -192,6 +192,21 @@ def test_bands_are_found_by_colour_or_assumed(tmp_path):
             pass
 
 
+@pytest.mark.parametrize(
+    "colours",
+    ["nir red green undefined", "gray undefined alpha undefined", "blue undefined undefined nir"],
+)
+def test_bands_of_another_colour_are_not_assumed_to_be_red_green_and_blue(tmp_path, colours):
+    path = write_scene(tmp_path / "in.tif", noise((4, 8, 8)))
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp[name] for name in colours.split()]
+    words = colours.replace(" ", ", ")
+    with pytest.raises(UsageError, match=f"bands are {words}, not red"), open_scene(path):
+        pass
+    with open_scene(path, Reading(bands=(1, 2, 4))) as scene:
+        assert scene.bands == (1, 2, 4)
+
+
 def test_radiometry_is_read_and_contradictions_are_named(tmp_path):
     path = write_scene(tmp_path / "in.tif", noise((3, 70, 70)) + np.uint16(1100))
     with open_scene(path) as scene:

@@ -15,6 +15,7 @@ Bands = tuple[int, int, int]
 STACK_BANDS: Bands = (1, 2, 3)  # of files of one band each, as vrt.vrt_of stacks them
 COLOURS = ("red", "green", "blue")
 _INTERPRETATIONS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+_NO_COLOUR = (ColorInterp.undefined, ColorInterp.gray)  # as GDAL has it where nothing is stated
 _MOST_SHOWN = 8  # names in a message
 _MOST_UNNAMED = 4  # most unnamed bands whose first three are taken for red, green and blue
 _CENTRES = (665.0, 560.0, 490.0)  # nm, of red, green and blue
@@ -93,6 +94,7 @@ def find_bands(dataset: Any, name: str, wanted: Bands | None = None) -> tuple[Ba
             words = (one or "-" for one in stated.names[:_MOST_SHOWN])
             unclear += f"; they are named {', '.join(words)}"
         raise UnknownBandsError(unclear)
+    _refuse_other_colours(stated)
     warn(
         BandsWarning,
         f"{name}: does not name its bands; 1,2,3 are taken as red,green,blue; if that is wrong, "
@@ -258,6 +260,19 @@ def _refuse_missing(wanted: Bands, count: int) -> None:
     if not exist or not len(wanted) == len(set(wanted)) == 3:
         text = ",".join(map(str, wanted))
         raise UsageError(f"`bands` are {text}: give three different ones of 1 to {count}")
+
+
+def _refuse_other_colours(stated: BandNames) -> None:
+    """Refuse first bands that are stated to be others than red, green and blue, in this order.
+
+    Raises:
+        UnknownBandsError: one of the first three bands is interpreted as another colour, or alpha.
+    """
+    shown = stated.interpretations
+    for colour, wanted in zip(shown, _INTERPRETATIONS, strict=False):
+        if colour not in (wanted, *_NO_COLOUR):
+            names = ", ".join(one.name for one in shown[:_MOST_SHOWN])
+            raise UnknownBandsError(f"{stated.file}: its bands are {names}, not red, green, blue")
 
 
 def _refuse_contradiction(stated: BandNames, by_name: list[int | None], bands: Bands) -> None:
