@@ -186,6 +186,16 @@ SECTIONS = (
         ("DATA/scenes",),
     ),
     Section(
+        "seen_shadows",
+        "Real shadows that are still seen",
+        "How far the brightness of 4 x 4 pixels differs from the mean of the sunlit land around, "
+        "as the root mean square of the log ratio. In well-relit shadows it is as large as in the "
+        "sun. If it is smaller, differences of the land are lost.",
+        "Real cloudy scenes. No clear image is known.",
+        ("python benchmarks/seen_shadows.py --data DATA",),
+        ("DATA/scenes",),
+    ),
+    Section(
         "cloudy",
         "Real cloudy scenes",
         "The share of the windows that the network computed, and the shares of pixels that "

@@ -110,6 +110,34 @@ def test_the_shade_of_a_scene_is_found(air, depth):
     np.testing.assert_allclose(shade.path_radiance, air, atol=0.06)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_only_shadows_of_several_depths_are_uneven(seed):
+    one, several = (
+        find_shade(light, opacity, bytes_of(hidden)).unevenness
+        for depth in (0.6, np.random.default_rng(seed).choice([0.4, 0.9], SHAPE))
+        for _, light, opacity, hidden in [shaded_land(bands(0, 0, 0), depth, seed)]
+    )
+    assert one == 0
+    assert several > 0.5
+
+
+@given(st.floats(0.05, 1), st.floats(0.3, 1), st.floats(0.1, 0.8), st.floats(0.2, 1))
+def test_uneven_shadows_of_any_depth_are_undone(left, hidden, depth, ground):
+    shade = Shade(bands(0, 0, 0), bands(depth, 0.9 * depth, depth), NOWHERE, unevenness=1)
+    land = np.full((3, 1, 1), ground, np.float32)
+    seen, sun = land * np.float32(left), np.full((1, 1), hidden, np.float32)
+    np.testing.assert_allclose(shade.relit(seen, sun, seen, land_beside(land)), land, rtol=1e-4)
+
+
+@given(fraction, st.floats(0, 0.5), fraction)
+def test_where_nothing_is_hidden_uneven_shadows_change_nothing(unevenness, seen, detail):
+    shade = Shade(bands(0, 0, 0), bands(0.6, 0.6, 0.6), NOWHERE, unevenness)
+    around = np.full((3, 1, 1), seen, np.float32)
+    light, beside = around * np.float32(0.5 + detail), land_beside(around + 0.2)
+    out = shade.relit(light, np.zeros((1, 1), np.float32), around, beside)
+    np.testing.assert_allclose(out, light, atol=2e-3)
+
+
 def test_a_scene_without_shadows_has_no_shade():
     land, *_ = shaded_land(bands(0, 0, 0), bands(0, 0, 0))
     nothing = np.zeros(SHAPE, np.float32)

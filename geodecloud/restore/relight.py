@@ -5,8 +5,9 @@ A shadow takes the direct sunlight from the ground. It leaves skylight and path 
     seen = path_radiance + (ground - path_radiance) * (1 - hidden * depth)    in each band
 
 ``hidden`` is the fraction of the sun that the cloud hides, see :mod:`geodecloud.restore.shadows`.
-Path radiance and depth are the same in all shadows of a scene, see
-:mod:`geodecloud.restore.find_shade`.
+In most scenes path radiance and depth are the same in all shadows, see
+:mod:`geodecloud.restore.find_shade`. In some corrected scenes shadows are nearly black, and differ
+in depth. There each cell is brought near to the level of the sunlit land beside it.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,12 @@ _YELLOWER = np.float32(0.01)  # fraction of the light, by which any land may tur
 _DARKER = np.float32(0.5)  # relative to the mean; land that is nearly black is noise
 _MOST_GAIN = 6  # largest gain of nearly black land
 _NO_LAND = 2.0  # model range: brighter than any land
-_BLACK = 3e-3  # model range: least light without path radiance, where logarithms are taken
+BLACK = 3e-3  # model range: least light without path radiance, where logarithms are taken
+# Where shadows differ in depth:
+_SHADED = np.float32(0.3)  # hidden fraction of the sun, from which a cell is levelled fully
+_DETAIL = 0.7  # bound of a pixel's log brightness relative to its cell, at a shadow's edge
+_MOST_DETAIL = 8  # largest gain of detail; more would be noise
+_LEAST_LEFT = 0.02  # fraction of the light left to a cell
 STEP = 8  # cells between samples of the light beside
 
 
@@ -38,11 +44,14 @@ class Shade:
     beside: float16 (6, rows / 8, columns / 8), rounded up, of the sunlit land beside every eighth
         cell: mean light, standard deviation of brightness, mean and standard deviation of
         blueness; model range; 1000 where there is none.
+    unevenness: 0..1, of the shadows' depth: the fraction of a cell's difference in brightness that
+        is due to its shadow, not to its land. At 0 all shadows have one depth.
     """
 
     path_radiance: Floats
     depth: Floats
     beside: NDArray[np.float16]
+    unevenness: float = 0.0
 
     def beside_at(self, cell: int, rows: tuple[int, int], width: int, left: int = 0) -> Floats:
         """Interpolate ``beside`` at pixels: float32 (6, rows, width).
@@ -65,7 +74,7 @@ class Shade:
         of :meth:`relit`.
         """
         seen, cells, lit = (
-            np.maximum((some - self.path_radiance).mean(axis=0), _BLACK)
+            np.maximum((some - self.path_radiance).mean(axis=0), BLACK)
             for some in (light, around, beside[:3])
         )
         full = np.log(1 - self.depth.mean())
@@ -90,13 +99,43 @@ class Shade:
         seen, lit = (
             np.maximum(some - self.path_radiance, np.float32(1e-3)) for some in (around, mean)
         )
-        hidden = np.minimum(hidden, self._most_by_brightness(seen, lit, beside[3]))
-        hidden = hidden * self._part_by_blueness(seen, hidden, beside[4:])
-        left = 1 - hidden * self.depth
+        bounded = np.minimum(hidden, self._most_by_brightness(seen, lit, beside[3]))
+        bounded *= self._part_by_blueness(seen, bounded, beside[4:])
+        left = 1 - bounded * self.depth
         least = np.where(mean < _NO_LAND, _DARKER * lit, 0)
-        gain = 1 + hidden * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
+        gain = 1 + bounded * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
+        if self.unevenness:
+            return self._levelled(light, left / gain, hidden, around, beside)
         out: Floats = self.path_radiance + (light - self.path_radiance) / left * gain
         return np.maximum(out, light)  # light below path radiance, noise or black water, stays
+
+    def _levelled(
+        self, light: Floats, left: Floats, hidden: Floats, around: Floats, beside: Floats
+    ) -> Floats:
+        """Return the light without shadow where shadows differ in depth, (3, rows, columns).
+
+        In each band the level of a cell moves towards that of the land beside, by the fraction
+        ``unevenness`` of their log ratio. The detail within the cell is kept.
+
+        Args:
+            left: (3, rows, columns), fraction of the light that a shadow of the scene's depth
+                leaves. The other arguments are those of :meth:`relit`.
+        """
+        seen, lit = (
+            np.maximum(some - self.path_radiance, np.float32(1e-3)) for some in (around, beside[:3])
+        )
+        darkness = np.log(seen / lit) - np.log(left)
+        # A cell blurs the edge of a shadow, so there the pixel's own brightness counts.
+        pixel = np.maximum((light - self.path_radiance).mean(axis=0), BLACK)
+        detail = np.clip(np.log(pixel / seen.mean(axis=0)), -_DETAIL, _DETAIL)
+        darkness += detail * np.minimum(2 * (1 - hidden), 1)
+        shaded = np.minimum(hidden / _SHADED, 1) * (beside[0] < _NO_LAND)
+        left = np.clip(
+            left * np.exp(np.float32(self.unevenness) * shaded * darkness), _LEAST_LEFT, 1
+        )
+        gain = np.minimum(1 / left, _MOST_DETAIL)
+        out: Floats = self.path_radiance + seen / left + gain * (light - around)
+        return np.maximum(out, light)
 
     def _most_by_brightness(self, seen: Floats, lit: Floats, deviation: Floats) -> Floats:
         """Return the largest ``hidden``, (rows, columns), that makes no cell too bright.

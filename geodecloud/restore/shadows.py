@@ -35,6 +35,7 @@ _ROWS = 64  # rows at once
 # is subtracted. They were fitted to shadows made over six clear scenes, and to the labels of two
 # cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
 _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
+_UNEVEN = 1.6  # further weight of darkness where shadows are uneven: little land is as dark
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
 # Stands for darkness where the depth of the scene's shadows is not known. Displaced cloud alone
 # then hides at most 15 % of the sun.
@@ -89,7 +90,9 @@ def thrown_shadows(
     return out
 
 
-def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | None = None) -> Floats:
+def hidden_fraction(
+    thrown: Floats, shadow: Floats, darkness: Floats | None = None, unevenness: float = 0.0
+) -> Floats:
     """Return the hidden fraction of the sun, float32 (rows, columns), 0..1.
 
     Args:
@@ -98,11 +101,14 @@ def hidden_fraction(thrown: Floats, shadow: Floats, darkness: Floats | None = No
         darkness: float32 (rows, columns), 0..1, see
             :meth:`geodecloud.restore.relight.Shade.darkness`; None: the depth of the scene's
             shadows is not known.
+        unevenness: see :class:`geodecloud.restore.relight.Shade`.
     """
     cloud, may = thrown / np.float32(255)
     evidence = np.float32(_THROWN) * cloud + np.float32(_LOOKS) * shadow
     dark = np.float32(_NO_DEPTH) if darkness is None else darkness
     evidence += np.float32(_DARKNESS) * dark - np.float32(_DOUBT)
+    if unevenness:
+        evidence += np.float32(_UNEVEN * unevenness) * (dark - np.float32(UNKNOWN))
     out: Floats = may * smoothstep(evidence, 0, 1)
     return out
 
