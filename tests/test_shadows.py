@@ -114,11 +114,11 @@ def test_displaced_rows_do_not_depend_on_how_many_are_asked_for(down, right, fir
     assert ((rows >= 0) & (rows <= 1)).all()
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_more_evidence_never_means_less_shadow(cloud, may, looks, dark, unevenness):
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 9))
+def test_more_evidence_never_means_less_shadow(cloud, may, looks, dark, distinctness):
     def hidden(*values):
         parts, *others = np.split(np.array(values, np.float32).reshape(4, 1, 1), [2, 3])
-        evidence = 255 * parts, *(each[0] for each in others), unevenness
+        evidence = 255 * parts, *(each[0] for each in others), distinctness
         return float(hidden_fraction(*evidence)[0, 0])
 
     at = hidden(cloud, may, looks, dark)

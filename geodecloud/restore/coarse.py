@@ -229,14 +229,14 @@ class Coarse:
             return
         thrown, depth = self.at(self.thrown, *pixels), np.float32(DEPTH)
         darkness: Floats | None = None
-        unevenness = self.shade.unevenness if self.shade else 0.0
+        distinctness = self.shade.distinctness if self.shade else 0.0
         if self.shade:
             depth, width = self.shade.depth[1], columns.stop - columns.start
             beside = self.shade.beside_at(self.cell, (first, last), width, columns.start)
             if around is None:
                 around = np.clip(self.at_known(self.light, *pixels), 0, 1)
             darkness = self.shade.darkness(shown, around, beside)
-        hidden = weight * hidden_fraction(thrown, fine[SHADOW], darkness, unevenness)
+        hidden = weight * hidden_fraction(thrown, fine[SHADOW], darkness, distinctness)
         hidden += (1 - weight) * coarse[SHADOW] / np.float32(DEPTH)
         fine[SHADOW] = hidden * depth
         if not self.relights:

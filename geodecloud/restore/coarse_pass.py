@@ -97,8 +97,8 @@ def _with_shadows(coarse: Coarse) -> Coarse:
         )
         rows = first, last
         dark = shade.darkness(light, light, shade.beside_at(1, rows, width)) if shade else None
-        unevenness = shade.unevenness if shade else 0.0
-        hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, dark, unevenness)
+        distinctness = shade.distinctness if shade else 0.0
+        hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, dark, distinctness)
         known = given(coarse.known)[first:last]  # elsewhere 0, see Coarse.at_known
         coarse.answer[SHADOW, first:last] = DEPTH * hidden * known
     return replace(coarse, shade=shade)

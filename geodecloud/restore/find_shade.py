@@ -33,7 +33,8 @@ _ROUNDS = 2  # further rounds change nothing
 # Shadows of one depth, made over clear scenes, have 0.32 at most. The nearly black shadows of four
 # corrected scenes have 0.56 to 0.9 (benchmarks/README.md).
 _UNEXPLAINED = (0.35, 0.5)
-_TAILS = (0.02, 0.98)  # quantiles that bound values of which a variance is taken
+_TAILS = (0.02, 0.98)  # quantiles that bound the values
+_LEAST_SPREAD = 0.05  # of the log brightness of land; less is chance
 _MOST_SAMPLES = 20_000  # from the rows that are computed at once
 _NOTHING = 1000.0  # model range: stands for no sunlit land beside
 _ROWS = 32 * STEP  # rows of cells at once
@@ -98,10 +99,14 @@ def find_shade(
         if dark.sum() < _LEAST_CORES:
             return None
     shaded = _log_ratio(core[:, dark], beside[:, dark], path_radiance)
-    in_sun = _log_ratio(near, beside_near, path_radiance)
-    unevenness = _unevenness(shaded, in_sun, float(depth.mean()))
-    every_eighth = np.concatenate(light_beside, axis=1)
-    return Shade(path_radiance[..., None], depth[..., None], every_eighth, unevenness)
+    in_sun, full = _log_ratio(near, beside_near, path_radiance), float(np.log(1 - depth.mean()))
+    return Shade(
+        path_radiance[..., None],
+        depth[..., None],
+        np.concatenate(light_beside, axis=1),
+        unevenness=_unevenness(shaded, in_sun, full),
+        distinctness=-full / max(float(in_sun.std()), _LEAST_SPREAD),
+    )
 
 
 def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
@@ -122,7 +127,7 @@ def _fit(core: Floats, sunlit: Floats, ratio: Floats) -> tuple[Floats, Floats]:
     return path_radiance[:, None].astype(np.float32), depth[:, None].astype(np.float32)
 
 
-def _unevenness(shaded: Floats, sunlit: Floats, depth: float) -> float:
+def _unevenness(shaded: Floats, sunlit: Floats, full: float) -> float:
     """Return the unevenness of the shadows' depth, see :class:`Shade`.
 
     Under shadows of one depth, the brightness relative to the land beside spreads as in the sun.
@@ -130,20 +135,24 @@ def _unevenness(shaded: Floats, sunlit: Floats, depth: float) -> float:
     Args:
         shaded: (n,), of the cores, see :func:`_log_ratio`.
         sunlit: (m,), of sunlit land near cores.
-        depth: fraction of the light that most shadows take.
+        full: log of the fraction of the light that most shadows leave.
     """
-    shaded, sunlit = (np.clip(some, *np.quantile(some, _TAILS)) for some in (shaded, sunlit))
-    spread = np.square(shaded - np.log(1 - depth)).mean()
+    spread = np.square(shaded - full).mean()
     unexplained = 1 - sunlit.var() / max(spread, 1e-6)
     first, last = _UNEXPLAINED
     return float(unexplained * np.clip((unexplained - first) / (last - first), 0, 1))
 
 
 def _log_ratio(light: Floats, beside: Floats, path_radiance: Floats) -> Floats:
-    """Return the log of brightness, relative to the sunlit land beside: (n,) of (3, n)."""
+    """Return the log of brightness relative to the sunlit land beside, (n,), without its tails.
+
+    Args:
+        light, beside: (3, n).
+        path_radiance: (3, 1).
+    """
     seen, lit = (np.maximum((some - path_radiance).mean(axis=0), BLACK) for some in (light, beside))
     ratio: Floats = np.log(seen / lit)
-    return ratio
+    return np.clip(ratio, *np.quantile(ratio, _TAILS))
 
 
 def _usual(light: Floats) -> Floats:

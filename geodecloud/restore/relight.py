@@ -46,12 +46,15 @@ class Shade:
         blueness; model range; 1000 where there is none.
     unevenness: 0..1, of the shadows' depth: the fraction of a cell's difference in brightness that
         is due to its shadow, not to its land. At 0 all shadows have one depth.
+    distinctness: how much darker full shadow is than land in the sun, in standard deviations of
+        the log brightness of that land.
     """
 
     path_radiance: Floats
     depth: Floats
     beside: NDArray[np.float16]
     unevenness: float = 0.0
+    distinctness: float = 0.0
 
     def beside_at(self, cell: int, rows: tuple[int, int], width: int, left: int = 0) -> Floats:
         """Interpolate ``beside`` at pixels: float32 (6, rows, width).

@@ -35,7 +35,9 @@ _ROWS = 64  # rows at once
 # is subtracted. They were fitted to shadows made over six clear scenes, and to the labels of two
 # cloudy ones (benchmarks/judge.py, masks.py). Darkness alone counts little: it may be a wood.
 _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
-_UNEVEN = 1.6  # further weight of darkness where shadows are uneven: little land is as dark
+# Further weight of darkness for each standard deviation by which full shadow is darker than land
+# in the sun, beyond the first ones, and its bound. It counts for shadow and against it.
+_FURTHER, _INDISTINCT, _MOST_FURTHER = 0.6, 1.5, 2.0
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
 # Stands for darkness where the depth of the scene's shadows is not known. Displaced cloud alone
 # then hides at most 15 % of the sun.
@@ -91,7 +93,7 @@ def thrown_shadows(
 
 
 def hidden_fraction(
-    thrown: Floats, shadow: Floats, darkness: Floats | None = None, unevenness: float = 0.0
+    thrown: Floats, shadow: Floats, darkness: Floats | None = None, distinctness: float = 0.0
 ) -> Floats:
     """Return the hidden fraction of the sun, float32 (rows, columns), 0..1.
 
@@ -101,14 +103,14 @@ def hidden_fraction(
         darkness: float32 (rows, columns), 0..1, see
             :meth:`geodecloud.restore.relight.Shade.darkness`; None: the depth of the scene's
             shadows is not known.
-        unevenness: see :class:`geodecloud.restore.relight.Shade`.
+        distinctness: see :class:`geodecloud.restore.relight.Shade`.
     """
     cloud, may = thrown / np.float32(255)
     evidence = np.float32(_THROWN) * cloud + np.float32(_LOOKS) * shadow
     dark = np.float32(_NO_DEPTH) if darkness is None else darkness
     evidence += np.float32(_DARKNESS) * dark - np.float32(_DOUBT)
-    if unevenness:
-        evidence += np.float32(_UNEVEN * unevenness) * (dark - np.float32(UNKNOWN))
+    further = min(_FURTHER * max(distinctness - _INDISTINCT, 0), _MOST_FURTHER)
+    evidence += np.float32(further) * (dark - np.float32(UNKNOWN))
     out: Floats = may * smoothstep(evidence, 0, 1)
     return out
 
