@@ -1,6 +1,7 @@
 """Find and read EuroSAT in a folder or zip, as JPEG or GeoTIFF, and split it."""
 
 import difflib
+import functools
 import os
 import zipfile
 import zlib
@@ -154,20 +155,22 @@ def load_eurosat(
     return Tiles(pixels[: len(names)], tuple(names), tuple(bad.names))
 
 
-def _part(names: list[_Name], held_out: bool, seed: int) -> list[_Name]:
+def _part(names: Sequence[_Name], held_out: bool, seed: int) -> list[_Name]:
     """Return one part of the split of these names, in random order."""
     order = np.random.default_rng(seed).permutation(len(names))
     cut = round(TRAINING_FRACTION * len(names))
     return [names[i] for i in (order[cut:] if held_out else order[:cut])]
 
 
-def _published() -> list[_Name]:
+@functools.cache
+def _published() -> tuple[_Name, ...]:
     """Return class and stem of all published tiles, sorted as the files are."""
-    return sorted(
+    names = (
         (land_cover, f"{land_cover}_{number}")
         for land_cover, count in _PUBLISHED.items()
         for number in range(1, count + 1)
     )
+    return tuple(sorted(names))
 
 
 def spread(files: Sequence[TileFile], limit: int | None) -> list[TileFile]:
