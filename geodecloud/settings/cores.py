@@ -1,5 +1,6 @@
 """Describe the processor, and count the cores that this process may use."""
 
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -37,8 +38,13 @@ def processor(root: Path = _ROOT) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in entries}
 
 
-def _quotas(root: Path) -> Iterator[float]:
-    """Yield the CPU quotas, in cores, of this process's control groups (``docker --cpus 1.5``)."""
+@functools.cache  # a run asks a dozen times, and each answer takes several files
+def _quotas(root: Path) -> tuple[float, ...]:
+    """Return the CPU quotas, in cores, of this process's control groups (``docker --cpus 1.5``)."""
+    return tuple(_read_quotas(root))
+
+
+def _read_quotas(root: Path) -> Iterator[float]:
     groups = root / "sys" / "fs" / "cgroup"
     try:
         lines = (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
