@@ -3,9 +3,11 @@
 Nothing heavy is imported here before it is needed: ``--help`` answers at once.
 """
 
-from typing import Annotated, NoReturn
+import functools
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.main import get_command
 
 from geodecloud.cli import qgis
 from geodecloud.cli.batch import batch
@@ -58,6 +60,12 @@ for _command in (remove, mask, batch, info, simulate, evaluate, *_OF_TRAINING):
 app.add_typer(qgis.app, name="qgis", cls=Group, help="Install the plugin for QGIS.")
 
 
+@functools.cache
+def _program() -> Any:
+    """Return click's form of ``app``, which takes longer to make than a refusal takes."""
+    return get_command(app)
+
+
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit; ``args``: the words after the program's name."""
-    run(lambda: app(args, prog_name="geodecloud"))
+    run(lambda: _program()(args, prog_name="geodecloud"))
