@@ -20,16 +20,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def _fuzz(*options: str) -> list[dict]:
-    command = [sys.executable, ROOT / "benchmarks" / "fuzz.py", *options]
+def _fuzz(*options: object) -> list[dict]:
+    command = [sys.executable, ROOT / "benchmarks" / "fuzz.py", *map(str, options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 @pytest.mark.parametrize("kind", ["lying-geotiff"])  # all kinds are among the slow tests
-def test_damaged_files(kind):
-    (facts,) = _fuzz("--kind", kind, "--examples", "10")
+def test_damaged_files(kind, tmp_path):
+    (facts,) = _fuzz("--kind", kind, "--examples", 10, "--here", tmp_path)
     assert facts["inputs"] == 10
     assert facts["refused"] > 0
     assert facts["restored"] > 0
@@ -38,8 +38,8 @@ def test_damaged_files(kind):
 @pytest.mark.parametrize(
     "kind", [pytest.param("band-files", marks=pytest.mark.slow), "undeclared-fill"]
 )
-def test_whole_files_that_say_too_little(kind):
-    (facts,) = _fuzz("--kind", kind, "--examples", "10", "--seed", "3")
+def test_whole_files_that_say_too_little(kind, tmp_path):
+    (facts,) = _fuzz("--kind", kind, "--examples", 10, "--seed", 3, "--here", tmp_path)
     assert facts["inputs"] == 10
     assert facts["restored"] > 0
 

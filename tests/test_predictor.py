@@ -1,8 +1,7 @@
 """The predictor where memory is short, and where bf16 is not what fp32 is."""
 
-import subprocess
-import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import numpy as np
@@ -21,7 +20,7 @@ from geodecloud.model.predictor import Predictor, load_predictor
 from geodecloud.radiometry import L1C_DARK_OBJECT
 from geodecloud.restore.memory import fitting_grain, grain
 from geodecloud.settings import ModelSpec
-from tests.conftest import ROOT, write_scene
+from tests.conftest import write_scene
 
 
 class ShortOfMemory(torch.nn.Module):
@@ -170,21 +169,16 @@ def test_real_bf16_of_the_built_in_model(monkeypatch):
 
 def test_the_callers_threads_keep_their_number(tiny_model):
     """Both the one that calls and one that starts later."""
-    script = (
-        "import sys, torch\n"
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "from pathlib import Path\n"
-        "import numpy as np\n"
-        "from geodecloud.model.predictor import load_predictor\n"
-        "from geodecloud.settings import ModelSpec\n"
-        "torch.set_num_threads(3)\n"
-        "predictor = load_predictor(ModelSpec(model=Path(sys.argv[1]), device='cpu'), 2)\n"
-        "predictor(np.zeros((40, 3, 64, 64), np.float32), np.zeros(3, np.float32))\n"
-        "assert torch.get_num_threads() == 3\n"
-        "assert ThreadPoolExecutor(1).submit(torch.get_num_threads).result() == 3\n"
-        "assert predictor._pool.submit(torch.get_num_threads).result() == 1\n"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tiny_model)], check=True, cwd=ROOT)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        predictor = load_predictor(ModelSpec(model=tiny_model, device="cpu"), 2)
+        predictor(np.zeros((40, 3, 64, 64), np.float32), np.zeros(3, np.float32))
+        assert torch.get_num_threads() == 3
+        assert ThreadPoolExecutor(1).submit(torch.get_num_threads).result() == 3
+        assert predictor._pool.submit(torch.get_num_threads).result() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_restoring_computes_in_the_pools_threads_alone_and_sets_no_number_of_threads(

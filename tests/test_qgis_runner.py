@@ -56,11 +56,11 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> str:
     return fake(tmp_path_factory.mktemp("a b ü"), "print(json.dumps(sys.argv[1:]))")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)  # each is a process
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
-        max_size=5,
+        max_size=12,
     )
 )
 def test_arguments_arrive_as_they_are(echo, arguments):
