@@ -21,13 +21,12 @@ from geodecloud.training import trainer as trained_by
 from geodecloud.training.config import Config, Training
 from geodecloud.training.judge import Examples
 from geodecloud.training.loader import RunTiles
-from geodecloud.training.plots import plot_tiles
 from geodecloud.training.step import cloud_names
 from geodecloud.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 CONFIG = Config(
-    generator=GeneratorPlan(width=4),
+    generator=GeneratorPlan(width=4, depth=2),
     discriminator=DiscriminatorPlan(blocks=(1,), widths=(8,)),
     training=Training(
         steps=5, batch_size=2, validate_every=3, warm_up=0.2, validation_tiles=1, precision="fp32"
@@ -39,6 +38,16 @@ def data():
     rng = np.random.default_rng(0)
     tiles = Tiles(rng.integers(1, 255, (9, 3, 64, 64), np.uint8), tuple("abcdefghi"))
     return RunTiles(tiles, tiles)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing has interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer.importlib.util, "find_spec", lambda _: None)  # no figures
+        train(CONFIG, data(), folder)
+    return folder
 
 
 def lines(path):
@@ -69,8 +78,9 @@ def test_a_run_shows_how_far_it_is_unless_it_is_quiet(tmp_path, capfd):
     assert "new run of 5 steps" in shown.err
     assert "step 5 of 5 (100%), 00:00 left, " in shown.err
     assert " images/s: restored 0." in shown.err
-    assert "last.pt (2.0 MB): step 5" in shown.err
-    train(CONFIG, data(), tmp_path / "quiet", monitoring=Monitoring(quiet=True))
+    assert "last.pt (0.2 MB): step 5" in shown.err
+    short = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, steps=1))
+    train(short, data(), tmp_path / "quiet", monitoring=Monitoring(quiet=True))
     assert capfd.readouterr().err == shown.out == ""
 
 
@@ -98,10 +108,9 @@ def same_metrics(one, other):
 
 @pytest.mark.parametrize("last", [2, 3])  # step 3 is validated
 def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(
-    tmp_path, monkeypatch, capfd, last
+    tmp_path, monkeypatch, capfd, whole, last
 ):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(CONFIG, data(), whole)
+    cut = tmp_path / "cut"
     train_until(last, cut, monkeypatch)
     assert f"stopped after step {last}; saved in " in capfd.readouterr().err
     assert [line["step"] for line in lines(cut / "losses.jsonl")] == [last]
@@ -112,9 +121,8 @@ def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(
     same_metrics(cut / "metrics.jsonl", whole / "metrics.jsonl")
 
 
-def test_a_run_that_is_stopped_twice_in_a_step_validates_it(tmp_path, monkeypatch):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(CONFIG, data(), whole)
+def test_a_run_that_is_stopped_twice_in_a_step_validates_it(tmp_path, monkeypatch, whole):
+    cut = tmp_path / "cut"
     train_until(3, cut, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(writer, "save_generator", lambda *_: signal.raise_signal(signal.SIGINT))
@@ -186,6 +194,8 @@ def test_each_example_names_its_kind_of_cloud():
 
 
 def test_light_beyond_the_model_range_is_white_in_a_figure(tmp_path, caplog):
+    from geodecloud.training.plots import plot_tiles  # with Matplotlib, which takes half a second
+
     bright = torch.tensor([2.0, 0.5, -1.0]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
     plot_tiles(Examples({"input": bright}, ("cirrus",)), tmp_path / "figure.png")
     assert not caplog.records

@@ -36,12 +36,13 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.usefixtures("no_figures")
 ALONE = Processes(0, 1, torch.device("cpu"))
 TINY = Config(
-    generator=GeneratorPlan(width=4),
+    generator=GeneratorPlan(width=4, depth=2),
     discriminator=DiscriminatorPlan(blocks=(1, 1), widths=(16, 32)),
     training=Training(
         steps=6, batch_size=4, validate_every=3, warm_up=0.2, validation_tiles=4, precision="fp32"
     ),
 )
+ONE_STEP = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, steps=1))
 
 
 def _tiles(count):
@@ -254,16 +255,16 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", full)
         with pytest.raises(OutputError, match=r"best\.safetensors: cannot be written .*No space"):
-            train(TINY, _data(), tmp_path / "model")
+            train(ONE_STEP, _data(), tmp_path / "model")
     monkeypatch.setattr(
         json_lines.json, "dumps", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OutputError, match=r"run: cannot be written .*full"):
-        train(TINY, _data(), tmp_path / "run")
+        train(ONE_STEP, _data(), tmp_path / "run")
 
 
 def test_scores_of_no_cloud_are_json_all_the_same(tmp_path):
-    train(dataclasses.replace(TINY, clouds=CloudMix.only("none")), _data(), tmp_path)
+    train(dataclasses.replace(ONE_STEP, clouds=CloudMix.only("none")), _data(), tmp_path)
     text = (tmp_path / "metrics.jsonl").read_text()
     assert "Infinity" not in text
     assert json.loads(text.splitlines()[0])["psnr_input"] is None
@@ -303,7 +304,7 @@ def test_a_run_draws_its_losses_and_tiles(finished):
 def test_a_run_without_matplotlib_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(writing.importlib.util, "find_spec", lambda _: None)
     with pytest.warns(DataWarning, match=r"no figures .*: pip install 'geodecloud\[train\]'"):
-        train(TINY, _data(), tmp_path)
+        train(ONE_STEP, _data(), tmp_path)
     assert not (tmp_path / "losses.png").exists()
 
 

@@ -115,34 +115,37 @@ def cut_after(steps, monkeypatch):
     return CutError
 
 
-EACH_STEP = SMALL.with_schedule(save_every=0.0)
+EACH_STEP = SMALL.with_schedule(
+    save_every=0.0, steps=3, join=0.3, batch_size=4, validation_windows=3
+)
 
 
 def test_a_run_that_was_cut_is_the_same_run(tmp_path, sources):
-    whole = tmp_path / "whole"
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(EACH_STEP, sources, whole, device="cpu")
-    for steps in (1, 3):  # before and after the discriminator has joined
-        cut = tmp_path / f"cut{steps}"
+    for steps in (1, 2):  # before and after the discriminator has joined
         with pytest.MonkeyPatch.context() as patch, pytest.raises(cut_after(steps, patch)):
-            train(EACH_STEP, sources, cut, device="cpu")
-        assert len(log(cut)) == steps
+            train(EACH_STEP, sources, cut, device="cpu", resume=True)
+        assert log(cut) == log(whole)[:steps]
         with (cut / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": 9}) + "\n" + '{"step": 9, "half a l')
-        train(EACH_STEP, sources, cut, device="cpu", resume=True)
-        assert log(cut) == log(whole)
-        assert log(cut, "losses.jsonl") == log(whole, "losses.jsonl")
-        for name in ("last", "best", "models/step_000003", "models/step_000004"):
-            ours, theirs = (folder / f"{name}.safetensors" for folder in (cut, whole))
-            assert ours.read_bytes() == theirs.read_bytes()
-        ours, theirs = (torch.load(folder / "last.pt") for folder in (cut, whole))
-        for part in ("discriminator_optimizer", "generator_optimizer"):
-            for number, state in theirs[part]["state"].items():
-                for name, value in state.items():
-                    assert torch.equal(ours[part]["state"][number][name], value)
+    train(EACH_STEP, sources, cut, device="cpu", resume=True)
+    assert log(cut) == log(whole)
+    assert log(cut, "losses.jsonl") == log(whole, "losses.jsonl")
+    assert ["discriminator" in losses for losses in log(cut)] == [False, True, True]
+    for name in ("last", "best", *(f"models/step_{step:06}" for step in (1, 2, 3))):
+        ours, theirs = (folder / f"{name}.safetensors" for folder in (cut, whole))
+        assert ours.read_bytes() == theirs.read_bytes()
+    ours, theirs = (torch.load(folder / "last.pt") for folder in (cut, whole))
+    for part in ("discriminator_optimizer", "generator_optimizer"):
+        for number, state in theirs[part]["state"].items():
+            for name, value in state.items():
+                assert torch.equal(ours[part]["state"][number][name], value)
     assert {"colour", "discriminator", "psnr_restored", "changed_clear"} <= log(whole)[-1].keys()
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow  # that of tiles is among the fast ones
 @pytest.mark.needs_train
 def test_a_run_draws_its_losses_and_windows(tmp_path, sources):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra train)")
@@ -153,10 +156,11 @@ def test_a_run_draws_its_losses_and_windows(tmp_path, sources):
 
 
 def test_a_run_is_resumed_as_it_began(tmp_path, sources):
-    train(EACH_STEP, sources, tmp_path, device="cpu")
+    recipe = SMALL.with_schedule(steps=1, validation_windows=3)
+    train(recipe, sources, tmp_path, device="cpu")
     with pytest.raises(GeodecloudError, match="holds a run; give `resume`"):
-        train(EACH_STEP, sources, tmp_path)
-    other = dataclasses.replace(EACH_STEP, losses=dataclasses.replace(SMALL.losses, colour=2.0))
+        train(recipe, sources, tmp_path)
+    other = dataclasses.replace(recipe, losses=dataclasses.replace(SMALL.losses, colour=2.0))
     with pytest.raises(GeodecloudError, match=r"another configuration \(colour 1.0, here 2"):
         train(other, sources, tmp_path, device="cpu", resume=True)
     fewer = tmp_path / "fields"
@@ -164,10 +168,10 @@ def test_a_run_is_resumed_as_it_began(tmp_path, sources):
     shutil.copy(sources.cloud_fields / "a.png", fewer)
     less = dataclasses.replace(sources, cloud_fields=fewer)
     with pytest.raises(GeodecloudError, match="started with other training data"):
-        train(EACH_STEP, less, tmp_path, device="cpu", resume=True)
+        train(recipe, less, tmp_path, device="cpu", resume=True)
     (tmp_path / "last.pt").write_bytes(b"PK no")
     with pytest.raises(GeodecloudError, match=r"last\.pt: damaged"):
-        train(EACH_STEP, sources, tmp_path, device="cpu", resume=True)
+        train(recipe, sources, tmp_path, device="cpu", resume=True)
 
 
 def test_a_state_of_another_version_is_refused(library, tmp_path):
@@ -201,9 +205,9 @@ def test_the_saved_model_is_the_average(library, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_losses(library):
-    assert trained(library, 3)[1] == trained(library, 3)[1]
-    other = SMALL.with_schedule(seed=7)
-    assert trained(library, 1)[1] != trained(library, 1, other)[1]
+    losses = trained(library, 3)[1]
+    assert losses == trained(library, 3)[1]
+    assert losses[:1] != trained(library, 1, SMALL.with_schedule(seed=7))[1]
 
 
 def test_the_discriminator_learns_only_after_it_has_joined(library):
@@ -458,7 +462,7 @@ def test_tuning_begins_with_the_given_model(tmp_path, sources):
             torch.testing.assert_close(ours, theirs[name], rtol=2e-3, atol=1e-4)
 
 
-KEEPING = SMALL.with_schedule(keep=True, rate=0.0, save_every=0.0)
+KEEPING = SMALL.with_schedule(keep=True, rate=0.0, save_every=0.0, validation_windows=3)
 
 
 @pytest.fixture
@@ -509,7 +513,8 @@ def test_answers_are_kept_through_interruptions(tmp_path, sources, model):
 
 def test_only_answers_that_are_there_are_kept(cli, tmp_path, sources):
     config, run = tmp_path / "c.toml", tmp_path / "run"
-    config.write_text("[generator]\nwidth = 4\ndepth = 2\n[schedule]\nkeep = true\nbatch_size = 8")
+    small = "noise_fields = 2\n[generator]\nwidth = 4\ndepth = 2\n"
+    config.write_text(small + "[schedule]\nkeep = true\nbatch_size = 8\nvalidation_windows = 3")
     args = ["--data", sources.eurosat, "--cloud-fields", sources.cloud_fields, "--out", run]
     done = cli("train", *args, "--config", config, "--device", "cpu")
     assert done.code == 2
@@ -606,7 +611,11 @@ def smaller(text: str, **schedule: float) -> str:
     sections = {
         "generator": {"width": 4, "depth": 2},
         "discriminator": {"blocks": [1], "widths": [8]},
-        "schedule" if "two-level" in text else "training": {"batch_size": 8, **schedule},
+        "schedule" if "two-level" in text else "training": {
+            "batch_size": 8,
+            "validation_windows" if "two-level" in text else "validation_tiles": 3,
+            **schedule,
+        },
     }
     lines = [re.sub("noise_fields = .*", "noise_fields = 2", line) for line in text.splitlines()]
     for name, values in sections.items():
