@@ -138,6 +138,7 @@ def test_a_worker_that_dies_while_starting_is_reported(caplog):
     assert "in _restorer" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_between_two_scenes_is_replaced(tmp_path):
     with LocalWorkers([WorkerSpec(Settings(bands=(1, 2, 3)), ModelSpec())]) as crew:
         _wait_for(lambda: crew.events(PATIENCE) or crew.idle())

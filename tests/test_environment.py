@@ -179,7 +179,11 @@ def restore():
 
 
 @pytest.mark.parametrize(
-    "variable", ["PROJ_LIB", pytest.param("PROJ_DATA", marks=pytest.mark.slow), "GDAL_DATA"]
+    "variable",
+    [
+        "PROJ_LIB",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("PROJ_DATA", "GDAL_DATA")),
+    ],
 )
 def test_data_of_another_installation_never_lose_a_crs(tmp_path, variable):
     """The program has its own; the library, in a user's process, names the variable."""

@@ -322,6 +322,7 @@ def test_info_says_what_was_used_and_whence(cli, tmp_path, tiny_model):
     assert cli(root, tmp_path / "p.tif", "--offset", "some", "--model", tiny_model).code == 2
 
 
+@pytest.mark.slow
 def test_the_real_skeleton_at_60_m(shared, tmp_path):
     root = next((shared / "safe").glob("*.SAFE"))
     chosen = Settings(resolution=60, aoi="500000,5870000,520000,5890000")
@@ -361,6 +362,7 @@ def test_the_real_skeleton_with_images_at_10_m(shared, tmp_path):
         assert [file.tags(band)["BANDNAME"] for band in (4, 5)] == ["B8", "B11"]
 
 
+@pytest.mark.slow
 def test_the_stretch_of_the_real_tci(shared):
     images = next((shared / "safe").glob("*.SAFE/GRANULE/*/IMG_DATA/R60m"))
     dn, tci = (read(next(images.glob(f"*_{name}_60m.jp2")))[0] for name in ("B04", "TCI"))

@@ -29,6 +29,7 @@ REAL = {
     "S2_L1C_ukis_512_rgb_uint16_nocrs": Settings(),
     "S2_L2A_Demmin_10m_EPSG4326_4band_uint16": Settings(),
 }
+LARGE = {name for name in REAL if "S2A_L2A" in name or "T18_10m" in name}
 THIN = ["0316", "0581", "0746", "1302", "2729", "6553", "6780"]
 
 
@@ -106,7 +107,7 @@ def test_the_sample_is_nearer_to_its_truth_than_before(restored):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if "S2A_L2A" in name else name for name in REAL],
+    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in REAL],
 )
 def test_identity_on_real_scenes(shared, tmp_path, name):
     src = shared / "scenes" / f"{name}.tif"
