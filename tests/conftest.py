@@ -22,7 +22,7 @@ from geodecloud.model.unet import UNet
 from geodecloud.training import writer
 
 # Laws that each hold of many inputs; a test that needs more examples says so itself.
-hypothesis.settings.register_profile("suite", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("suite", max_examples=30, deadline=None)
 hypothesis.settings.load_profile("suite")
 # What tests compute is tiny: threads that wait for each other only slow it down.
 torch.set_num_threads(1)

@@ -143,10 +143,9 @@ def test_saturated_is_opaque_and_no_cloud_is_not():
 
 def test_bright_ground_stays_below_white():
     """Augmentation never makes a tile that is saturated throughout."""
-    dim, others = torch.rand(200, 3, 64, 64) * 0.8, torch.rand(200, 3, 3, 64, 64) * 0.8
-    out = augment(
-        dim, others, dim, augmentation_draw(0, 0, range(200)), Augmentation(patches=1.0)
-    ).clear
+    dim, others = torch.rand(60, 3, 64, 64) * 0.8, torch.rand(60, 3, 3, 64, 64) * 0.8
+    draw = augmentation_draw(0, 0, range(60))
+    out = augment(dim, others, dim, draw, Augmentation(patches=1.0)).clear
     assert (out.flatten(1).quantile(0.97, dim=1) <= 0.9 + 1e-5).all()
     assert out.min() >= 0
 

@@ -227,7 +227,7 @@ def test_the_coarse_pass_has_windows_of_its_own(windows):
 
 @pytest.mark.parametrize("shadows", ["restore", "fill"])
 def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch, shadows):
-    dn = np.where(some_holes((310, 270)), 0, some_sky((310, 270)))[:3].astype(np.uint16)
+    dn = np.where(some_holes((260, 200)), 0, some_sky((260, 200)))[:3].astype(np.uint16)
     src = write_scene(tmp_path / "in.tif", dn, nodata=0)
     paths = [tmp_path / name for name in ("out.tif", "codes.tif", "found.tif")]
     chosen = Settings(
@@ -245,23 +245,22 @@ def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch, shadows):
     assert (Provenance.SHADOW in codes) == (shadows == "restore")
 
 
-TILES = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+TILES = {"tiled": True, "blockxsize": 128, "blockysize": 128}
 
 
 @pytest.mark.parametrize("context", [True, False])
 def test_the_same_pixels_however_a_file_or_an_array_holds_them(tmp_path, context):
     """In strips, tiles, band after band, another type, and as an array: the fill, too."""
-    dn = np.where(some_holes((230, 240)), 0, some_sky((230, 240)))[:3].astype(np.uint16)
+    dn = np.where(some_holes((150, 190)), 0, some_sky((150, 190)))[:3].astype(np.uint16)
     network = SeesHaze() if context else SeesHaze().__call__
     expected = None
     for number, (dtype, layout) in enumerate(
         [
             ("uint16", {}),
-            ("uint16", {"blockysize": 1}),
             ("uint16", TILES),
             ("uint16", {"interleave": "band", "blockysize": 16, "compress": "deflate"}),
             ("int32", TILES),
-            ("float64", {"blockysize": 3}),
+            ("float64", {"blockysize": 1}),
         ]
     ):
         src = write_scene(tmp_path / f"{number}.tif", dn.astype(dtype), nodata=0, **layout)
@@ -317,7 +316,7 @@ def test_a_window_has_its_light_and_what_is_known_of_the_land_around():
     assert all(patch.shape == (3, 64, 64) for patch in network.coarse)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_inside_of_the_gate_all_is_as_without_one(seed):
     """Outside there is no cloud; on its soft edge there is less.
 

@@ -17,7 +17,7 @@ from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import Limits, Settings
 from tests.conftest import darken, identity, noise, read, write_scene
 
-shapes = st.tuples(st.integers(1, 150), st.integers(1, 150))
+shapes = st.tuples(st.integers(1, 150), st.integers(1, 100))
 some_grids = st.sampled_from(
     [
         WindowGrid(16, 8),
@@ -28,7 +28,7 @@ some_grids = st.sampled_from(
     ]
 )
 on_disk = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

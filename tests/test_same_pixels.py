@@ -41,7 +41,7 @@ def outputs(tmp_path):
 @pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("kind", ["averaged", "stale", "empty"])
 def test_overviews_change_nothing(tmp_path, outputs, kind, beside):
-    dn = noise((3, 200, 1300))
+    dn = noise((3, 70, 1300))
     plain = write_scene(tmp_path / "plain.tif", dn, nodata=0, **TILES)
     other = {"averaged": dn, "stale": dn // 8 + 1, "empty": dn * 0}[kind]
     path = write_scene(tmp_path / "o.tif", other, nodata=0, **TILES)
@@ -55,7 +55,7 @@ def test_overviews_change_nothing(tmp_path, outputs, kind, beside):
 
 
 def test_overviews_of_band_files_change_nothing(tmp_path, outputs):
-    dn = noise((3, 200, 1300))
+    dn = noise((3, 70, 1300))
     plain = write_scene(tmp_path / "plain.tif", dn, nodata=0)
     names = [
         write_scene(tmp_path / f"{i}.tif", dn[i : i + 1], nodata=0, **TILES) for i in (0, 1, 2)
@@ -70,7 +70,7 @@ def test_overviews_of_band_files_change_nothing(tmp_path, outputs):
     [{"blockysize": 1}, TILES, {"interleave": "band"}, {"interleave": "band", **TILES}],
 )
 def test_the_layout_of_the_file_changes_nothing(tmp_path, outputs, layout):
-    dn = noise((3, 300, 700))
+    dn = noise((3, 150, 600))
     plain = write_scene(tmp_path / "plain.tif", dn, nodata=0)
     assert outputs(write_scene(tmp_path / "o.tif", dn, nodata=0, **layout)) == outputs(plain)
 

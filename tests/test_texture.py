@@ -45,13 +45,18 @@ def texture(colour, trust):
     )
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 255), st.integers(1, 99))
-def test_the_same_for_any_rows_and_whatever_else_is_wanted(first, count):
+@pytest.fixture(scope="module")
+def around_a_hole():
+    """The texture of land that is not seen everywhere."""
     trust = np.ones((256, 256), np.float32)
     trust[60:150, 100:220] = 0
-    everywhere = np.ones(trust.shape, bool)
-    detail = texture(land(), trust)
+    return texture(land(), trust)
+
+
+@settings(deadline=None, max_examples=20)
+@given(first=st.integers(0, 255), count=st.integers(1, 99))
+def test_the_same_for_any_rows_and_whatever_else_is_wanted(around_a_hole, first, count):
+    everywhere, detail = np.ones((256, 256), bool), around_a_hole
     whole = detail(0, everywhere)[:, first : first + count]
     rows = everywhere[first : first + count]
     np.testing.assert_array_equal(detail(first, rows), whole)

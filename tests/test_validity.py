@@ -62,8 +62,17 @@ def valid_pixels(path, **reading):
             return scene.read(0, scene.shape[0])[1]
 
 
-@pytest.mark.parametrize("hole", [HOLE, ALL_AROUND, TURNED], ids=["corner", "around", "turned"])
-@pytest.mark.parametrize(("dtype", "value"), FILLS)
+@pytest.mark.parametrize(
+    ("dtype", "value", "hole"),
+    [
+        *((dtype, value, HOLE) for dtype, value in FILLS),
+        *(
+            (dtype, value, hole)
+            for hole in (ALL_AROUND, TURNED)
+            for dtype, value in [("uint16", 0), ("int16", -9999), ("uint8", 255), ("float32", 0)]
+        ),
+    ],
+)
 def test_an_undeclared_fill_is_as_good_as_declared(tmp_path, dtype, value, hole):
     dn = filled(dtype, value, hole)
     results = []
