@@ -296,6 +296,9 @@ def test_simulate_writes_clouds_and_their_opacity(cli, tmp_path, scene):
     _fails(cli, tmp_path, 2, "'fog' is not one of", "simulate", scene, "x.tif", "--kind", "fog")
     _fails(cli, tmp_path, 2, "zoom is 0", "simulate", scene, tmp_path / "x.tif", "--zoom", 0)
     _fails(cli, tmp_path, 1, "no such file", "simulate", tmp_path / "no.tif", tmp_path / "x.tif")
+    _fails(cli, tmp_path, 2, "x.png: the output is a GeoTIFF", "simulate", scene, "x.png")
+    options = ["--opacity", tmp_path / "o.png"]
+    _fails(cli, tmp_path, 2, "name it .tif", "simulate", scene, tmp_path / "x.tif", *options)
 
 
 @pytest.mark.parametrize("command", ["remove", "simulate"])

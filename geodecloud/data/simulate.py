@@ -18,6 +18,7 @@ from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
+from geodecloud.raster.endings import refuse_wrong_ending
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.writer import create_like, create_opacity
 from geodecloud.settings import Output, Reading
@@ -77,6 +78,8 @@ def simulate_scene(
     Raises:
         SceneError, OutputError, UsageError: as for restoring.
     """
+    refuse_wrong_ending("dst", dst)
+    refuse_wrong_ending("opacity", opacity)
     total, count = 0.0, 0
     with (
         open_scene(src, reading=plan.reading) as scene,
