@@ -130,6 +130,8 @@ def test_the_archive_is_a_plugin_and_always_the_same(cli, tmp_path):
     assert cli("qgis", "zip", archive).code == 0
     first = archive.read_bytes()
     assert "exists already" in cli("qgis", "zip", archive).err
+    done = cli("qgis", "zip", tmp_path / "plugin.tar")
+    assert (done.code, "QGIS installs from a zip; name it .zip" in done.err) == (2, True)
     assert cli("qgis", "zip", archive, "--overwrite").code == 0
     assert archive.read_bytes() == first
     with zipfile.ZipFile(archive) as packed:

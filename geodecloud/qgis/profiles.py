@@ -152,7 +152,10 @@ def write_zip(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputError: the archive cannot be written, or exists.
+        UsageError: its name does not end in .zip, by which QGIS looks for archives.
     """
+    if path.suffix.lower() != ".zip":
+        raise UsageError(f"{path}: QGIS installs from a zip; name it .zip")
     with AtomicFiles([], overwrite=overwrite) as outputs:
         files = [p for p in sorted(SOURCE.iterdir()) if p.is_file() and p != executable.REMEMBERED]
         with zipfile.ZipFile(outputs.add(path), "w") as archive:
