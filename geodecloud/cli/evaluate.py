@@ -31,7 +31,7 @@ _OPTIONS = {
 
 CloudyArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[CLOUDY_DIR]", help="Folder of cloudy GeoTIFF or PNG images"),
+    typer.Argument(metavar="[CLOUDY_DIR]", help="Folder of cloudy GeoTIFF, PNG or JPEG images"),
 ]
 ClearArgument = Annotated[
     Path | None,
