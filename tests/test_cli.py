@@ -201,6 +201,8 @@ def test_a_folder_without_write_permission(cli, tmp_path, scene, tiny_model, mon
 def test_bad_models(cli, tmp_path, scene, tiny_model):
     out = tmp_path / "out.tif"
     _fails(cli, tmp_path, 1, "no such model", scene, out, "--model", tmp_path / "none")
+    missing = tmp_path / "none.safetensors"  # there is no --model to leave out
+    _fails(cli, tmp_path, 1, "no such model file; check its path", "info", missing)
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(tiny_model.read_bytes()[:-100])
     _fails(cli, tmp_path, 1, "damaged", scene, out, "--model", cut)
@@ -383,7 +385,7 @@ def test_an_option_named_like_its_value_declares_its_name():
     [
         ("bacht in.tif out", "no such command: bacht; did you mean batch?"),
         ("inof in.tif", "did you mean info?"),
-        ("qgis instal", "Did you mean 'install'?"),
+        ("qgis instal", "Did you mean 'install'? See geodecloud qgis --help"),
         ("in.tif out.tif --opaqe fill", "--opaque"),
         ("in.tif out.tif --fill-limit 300m", "--fill-limit"),
         ("mask in.tif", "missing argument 'MASK'; see geodecloud mask --help"),
@@ -397,6 +399,10 @@ def test_an_option_named_like_its_value_declares_its_name():
         ("batch a.tif out.tif", "OUT_DIR is out.tif: name a folder"),
         ("a.tif", "DST is missing"),
         ("out.tif --red a.tif --blue b.tif", "--red, --green and --blue"),
+        ("--red a.tif --green b.tif --blue c.tif", "DST is missing: give DST after"),
+        ("--red a.tif", "--red, --green and --blue"),
+        ("remove -q", "SRC is missing: give SRC and DST"),
+        ("a.tif o.tif --threads all", "--threads is all: give a whole number, or ALL_CPUS"),
         ("a.tif o.tif --max-memory 600", "--max-memory is 600: give a size with its unit"),
         ("a.tif o.tif --fill-limit -3", "--fill-limit is -3: give more than 0"),
         ("a.tif o.tif --overlap 40", "--overlap is 40: give at most half of --window, 32"),

@@ -100,7 +100,7 @@ def test_a_value_with_a_plain_meaning_is_taken(options, field, value):
         ({"stac": "yes"}, "`stac` is yes: give True or False"),
         ({"creation_options": "ZSTD"}, "`creation_options` is ZSTD: give KEY=VALUE pairs"),
         ({"threads": 0}, "`threads` is 0: give 1 or more"),
-        ({"threads": 1.5}, "`threads` is 1.5: give a whole number"),
+        ({"threads": 1.5}, "`threads` is 1.5: give a whole number, or ALL_CPUS"),
         ({"max_memory": "600"}, "`max_memory` is 600: give a size with its unit, like 1GiB"),
         ({"opaqe": "fill"}, "`opaqe` is not an option; did you mean opaque?"),
     ],

@@ -128,7 +128,8 @@ def _faults_in_one_line(ctx: Any) -> Iterator[None]:
             raise
         message = error.format_message().rstrip(".").replace("Value error, ", "")
         message = message[:1].lower() + message[1:]
-        raise UsageError(f"{message}; see {ctx.command_path} --help") from error
+        joint = " See" if message.endswith("?") else "; see"
+        raise UsageError(f"{message}{joint} {ctx.command_path} --help") from error
 
 
 def user_name(parameter: Any) -> str:

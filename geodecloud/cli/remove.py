@@ -22,7 +22,7 @@ from geodecloud.settings import ModelSpec, Settings
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 
 SrcArgument = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="SRC",
         help="Cloudy scene: a raster; a Sentinel-2 product (.SAFE, .zip or MTD_MSIL*.xml); or "
@@ -53,7 +53,7 @@ DryRunOption = Annotated[
 
 @takes_settings()
 def remove(
-    src: SrcArgument,
+    src: SrcArgument = None,
     dst: DstArgument = None,
     more: MoreArgument = None,
     red: RedOption = None,
@@ -108,7 +108,7 @@ def remove(
 
 
 def _source_and_target(
-    src: str, dst: Path | None, more: list[str] | None, colours: tuple[str | None, ...]
+    src: str | None, dst: Path | None, more: list[str] | None, colours: tuple[str | None, ...]
 ) -> tuple[str | list[str], Path]:
     files = [file for file in colours if file]
     if more:
@@ -118,6 +118,10 @@ def _source_and_target(
         )
     if files and (len(files) < len(colours) or dst is not None):
         raise UsageError("give --red, --green and --blue, all three, and DST without SRC")
+    if files and src is None:
+        raise UsageError("DST is missing: give DST after --red, --green and --blue")
+    if src is None:
+        raise UsageError("SRC is missing: give SRC and DST")
     if files:
         return files, Path(src)
     if dst is None:

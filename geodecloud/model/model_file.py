@@ -51,7 +51,7 @@ def read_info(path: Path) -> ModelInfo:
         ModelError: the file is missing, damaged or not a model of geodecloud.
     """
     if not path.is_file():
-        raise ModelError(f"{path}: no such model file; leave out `model` to use the built-in one")
+        raise ModelError(f"{path}: no such model file; check its path")
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get("geodecloud")
@@ -66,9 +66,7 @@ def read_info(path: Path) -> ModelInfo:
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
         ours = False
     if not ours:
-        raise ModelError(
-            f"{path}: not a model of geodecloud; leave out `model` to use the built-in one"
-        )
+        raise ModelError(f"{path}: not a model of geodecloud; name one that it has trained")
     return ModelInfo(path, sha256_of(path), plan, strength, metadata)
 
 

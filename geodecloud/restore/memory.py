@@ -176,7 +176,7 @@ def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> Memor
             raise UsageError(
                 f"`max_memory` is {limits.max_memory / MIB:.0f} MiB: this scene needs "
                 f"{needed / MIB:.0f} MiB; allow that much, or give a smaller `window`, fewer "
-                "`threads` or an `aoi`"
+                "`threads`, or a part of the scene by `aoi`"
             )
     return MemoryPlan(
         rows_of_windows=rows,
