@@ -73,6 +73,7 @@ def test_info_describes_a_scene_and_a_model(cli, tmp_path, tiny_model):
     plain = write_scene(tmp_path / "plain.tif", noise((3, 20, 20)))
     assert "if that is wrong, give --bands" in cli("info", plain).err
     assert json.loads(cli("info", tiny_model, "--json").out)["generator"]["width"] == 4
+    assert re.search(r"^ *bands  red, green, blue$", cli("info", tiny_model).out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -21,7 +21,7 @@ _OLD_NAMES = {
     "bands from": "bands_from",
 }
 _FOR_DEVELOPERS = {"path_radiance_removed", "dark_object"}  # only in JSON
-_LABELS = {"bands": "bands of red, green, blue"}  # for people
+_LABELS = {"bands": "bands of red, green, blue"}  # of a scene, for people
 
 
 @takes_settings(
@@ -144,7 +144,8 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     if "wavelengths" in facts:
         bands = [f"band {band}: {nm:g} nm" for band, nm in facts["wavelengths"].items()]
         facts = {**facts, "wavelengths": bands}
-    shown = {_LABELS.get(name, name): facts[name] for name in facts if name not in _FOR_DEVELOPERS}
+    labels = _LABELS if "scene" in facts else {}
+    shown = {labels.get(name, name): facts[name] for name in facts if name not in _FOR_DEVELOPERS}
     names = max(map(len, shown))
     for name, value in shown.items():
         lines = _readable(value).replace("\n", "\n" + " " * (names + 2))
