@@ -30,7 +30,7 @@ At step {step} of {steps}. This page is rewritten with each saved state.
 | `last.safetensors` | the last validated model |
 | `models/` | the model of each validation, {model} each; delete those that you do not need |
 | `last.pt` | the state of the run, {state}: the same command with `--resume` continues from it |
-| `losses.jsonl` | every {every} steps: mean losses, learning rate, speed |
+| `losses.jsonl` | mean losses, learning rate and speed; steps from line to line: {every} |
 | `metrics.jsonl` | with each validation: mean losses, scores on held-out land |
 | `losses.png` | curves of losses and scores |
 | `figures/` | with each validation: held-out windows before and after |
