@@ -164,12 +164,15 @@ def decloud_array(
     Raises:
         GeodecloudError: the array is not a scene, or the network fails.
     """
+    from geodecloud.errors import UsageError
     from geodecloud.raster.array import given_info
     from geodecloud.restore_arrays import as_array, restore_array
 
     chosen = _with_options(settings, options)
     array = as_array(array)
     info = given_info(nodata, pixel_size)
+    if chosen.policy.fill_limit is not None and pixel_size is None:
+        raise UsageError("`fill_limit` is in metres: give `pixel_size`, too")
     chosen = chosen.replace(bands=chosen.reading.bands or (1, 2, 3))
     predictor = _load(model, device, precision, chosen)
     return restore_array(array, predictor, chosen, info=info, model_name=predictor.name)

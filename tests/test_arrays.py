@@ -356,6 +356,11 @@ def test_an_array_is_restored_whole(src, tiny_model):
             restore(array, aoi=(1, 2, 3, 4), model=tiny_model)
 
 
+def test_a_fill_limit_needs_the_size_of_the_pixels(tiny_model):
+    with pytest.raises(UsageError, match="`fill_limit` is in metres: give `pixel_size`, too"):
+        geodecloud.decloud_array(cloudy(), fill_limit=300, model=tiny_model, **RGB)
+
+
 @pytest.mark.parametrize("nodata", [(0, 0, 0), "abc", np.zeros(3), float("inf"), False])
 def test_a_nodata_value_of_an_array_is_one_number(nodata, tiny_model):
     with pytest.raises(UsageError, match=r"^`nodata` is .*: give a number, or nan"):
