@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -258,9 +259,13 @@ def test_a_simulated_scene_is_the_clear_one_where_there_is_no_cloud(
     dn = random_dn((4, 70, 90), dtype, seed)
     dn[:3, 10:20, 10:20] = 0
     dn[3, 30:40, 30:40] = 0  # of one band alone
-    write_scene(folder / "clear.tif", dn, nodata=0)
+    write_scene(folder / "clear.tif", dn, nodata=0, photometric="minisblack")  # no alpha
     plan = Simulation(kind, seed, zoom=1.0, reading=Reading(bands=(3, 2, 1)))
+    with rasterio.open(folder / "clear.tif", "r+") as clear:
+        clear.update_tags(4, STATISTICS_MEAN="1234")
     mean = simulate_scene(folder / "clear.tif", folder / "cloudy.tif", folder / "a.tif", plan)
+    with rasterio.open(folder / "cloudy.tif") as covered:
+        assert not covered.tags(4)
     cloudy, opacity = read(folder / "cloudy.tif"), read(folder / "a.tif")[0]
     assert np.isnan(opacity[10:20, 10:20]).all()
     assert mean == pytest.approx(np.nanmean(opacity), abs=1e-4)

@@ -88,9 +88,10 @@ def simulate_scene(
         radiometry = calibrate(scene, replace(plan.reading, force=True))
         tags = {"VERSION": VERSION, "SIMULATED": f"{plan.kind} seed {plan.seed}"}
         draw, height = find_draw(plan, scene.shape), scene.shape[0]
+        covered = {*scene.dataset.indexes} - {scene.alpha}
         # Both files are closed before the outputs are moved to their destinations.
         with (
-            create_like(scene, outputs.add(dst), Output(), scene.bands) as cloudy_file,
+            create_like(scene, outputs.add(dst), Output(), covered) as cloudy_file,
             create_opacity(scene, outputs.add(opacity)) as opacity_file,
         ):
             cloudy_file.tag(tags)
