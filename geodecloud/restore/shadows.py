@@ -37,7 +37,7 @@ _ROWS = 64  # rows at once
 _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
 # Further weight of darkness for each standard deviation by which full shadow is darker than land
 # in the sun, beyond the first ones, and its bound. It counts for shadow and against it.
-_FURTHER, _INDISTINCT, _MOST_FURTHER = 0.6, 1.5, 2.0
+_FURTHER, _INDISTINCT, _MOST_FURTHER = 0.6, 2.5, 2.0
 UNKNOWN = 0.5  # darkness where no sunlit land is beside
 # Stands for darkness where the depth of the scene's shadows is not known. Displaced cloud alone
 # then hides at most 15 % of the sun.
