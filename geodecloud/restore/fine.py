@@ -3,6 +3,8 @@
 from collections.abc import Generator
 from contextlib import closing
 
+import numpy as np
+
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.rows import Rows
 from geodecloud.restore.coarse import Coarse
@@ -74,5 +76,5 @@ def _rows(strip: Strip, radiometry: Radiometry, columns: tuple[slice, ...] | Non
         columns=columns,
     )
     for some in rows.changing:  # pixels without data have no cloud
-        answer[OPACITY:, :, some] *= rows.valid[:, some]
+        np.copyto(answer[OPACITY:, :, some], 0, where=~rows.valid[:, some])  # NaN * 0 is NaN
     return rows
