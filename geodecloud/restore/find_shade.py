@@ -39,7 +39,7 @@ _NEARLY_BLACK = (0.45, 0.5)
 _TAILS = (0.02, 0.98)  # quantiles that bound the values
 _LEAST_SPREAD = 0.05  # of the log brightness of land; less is chance
 _MOST_SAMPLES = 20_000  # from the rows that are computed at once
-_NOTHING = 1000.0  # model range: stands for no sunlit land beside
+_NOTHING = 60_000.0  # stands for no sunlit land beside; interpolated it exceeds any land, too
 _ROWS = 32 * STEP  # rows of cells at once
 
 
@@ -102,7 +102,9 @@ def find_shade(
         if dark.sum() < _LEAST_CORES:
             return None
     shaded = _log_ratio(core[:, dark], beside[:, dark], path_radiance)
-    in_sun, full = _log_ratio(near, beside_near, path_radiance), float(np.log(1 - depth.mean()))
+    in_sun = _log_ratio(near, beside_near, path_radiance)
+    lit = np.maximum(sunlit[:, None] - path_radiance, BLACK)
+    full = float(np.log(((1 - depth) * lit).sum() / lit.sum()))
     return Shade(
         path_radiance[..., None],
         depth[..., None],
@@ -138,10 +140,10 @@ def _unevenness(shaded: Floats, sunlit: Floats, full: float) -> float:
     Args:
         shaded: (n,), of the cores, see :func:`_log_ratio`.
         sunlit: (m,), of sunlit land near cores.
-        full: log of the fraction of the light that most shadows leave.
+        full: log of the fraction of the brightness that most shadows leave.
     """
     spread = np.square(shaded - full).mean()
-    unexplained = 1 - sunlit.var() / max(spread, 1e-6)
+    unexplained = 1 - max(float(sunlit.var()), _LEAST_SPREAD**2) / max(spread, 1e-6)
     black = _ramp(1 - np.exp(full), _NEARLY_BLACK)
     return float(unexplained * black * _ramp(unexplained, _UNEXPLAINED))
 
@@ -206,8 +208,9 @@ def _samples(rows: _CellRows, beside: Floats) -> tuple[Floats, ...]:
     """
     own = np.zeros_like(rows.core)
     own[rows.own] = True
-    near = own & rows.sunlit & (box_mean(rows.core.astype(np.float32), _BESIDE) > _NEAR)
-    core = own & rows.core & (rows.sunlit_beside > _LEAST_BESIDE)
+    known = own & (rows.sunlit_beside > _LEAST_BESIDE)
+    near = known & rows.sunlit & (box_mean(rows.core.astype(np.float32), _BESIDE) > _NEAR)
+    core = known & rows.core
     contrast = rows.light - _box_means(rows.light, _DETAIL)
     every = rows.light, beside, contrast
     return tuple(_few(values[:, where]) for where in (core, near) for values in every)

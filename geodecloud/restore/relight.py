@@ -43,7 +43,7 @@ class Shade:
     depth: float32 (3, 1, 1), fraction of the remaining light that a shadow takes.
     beside: float16 (6, rows / 8, columns / 8), rounded up, of the sunlit land beside every eighth
         cell: mean light, standard deviation of brightness, mean and standard deviation of
-        blueness; model range; 1000 where there is none.
+        blueness; model range; 60,000 where there is none.
     unevenness: 0..1, of the shadows' depth: the fraction of a cell's difference in brightness that
         is due to its shadow, not to its land. At 0 all shadows have one depth.
     distinctness: how much darker full shadow is than land in the sun, in standard deviations of
@@ -137,7 +137,7 @@ class Shade:
             left * np.exp(np.float32(self.unevenness) * shaded * darkness), _LEAST_LEFT, 1
         )
         gain = np.minimum(1 / left, _MOST_DETAIL)
-        out: Floats = self.path_radiance + seen / left + gain * (light - around)
+        out: Floats = light + seen * (1 / left - 1) + (gain - 1) * (light - around)
         return np.maximum(out, light)
 
     def _most_by_brightness(self, seen: Floats, lit: Floats, deviation: Floats) -> Floats:
