@@ -79,11 +79,9 @@ def offset(value: Any) -> float | None:
 
 def threads(value: Any) -> int | None:
     """Return a whole number, or None for "ALL_CPUS", as GDAL spells it."""
-    return (
-        None
-        if str(value).upper() == "ALL_CPUS"
-        else whole(value, "give a whole number, or ALL_CPUS")
-    )
+    if str(value).upper() == "ALL_CPUS":
+        return None
+    return whole(value, "give a whole number, or ALL_CPUS")
 
 
 def aoi(value: Any) -> str:
