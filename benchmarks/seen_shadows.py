@@ -21,6 +21,7 @@ from scipy.ndimage import uniform_filter
 
 from geodecloud.decloud import decloud_scene
 from geodecloud.model.predictor import Predictor, load_predictor
+from geodecloud.restore.filters import Floats, cell_sums
 from geodecloud.settings import Limits, ModelSpec, Settings
 
 BLOCK = 4  # pixels along a side
@@ -30,16 +31,11 @@ LEAST_SUNLIT = 0.05  # fraction of the land around
 DARKEST, LEAST_DN = 0.5, 5.0  # percentile taken for path radiance; of brightness without it
 MOST = 3.0  # bound of the log ratio
 
-Floats = NDArray[np.float64]
-
 
 def blocks(pixels: NDArray[Any]) -> Floats:
     """Return the means of blocks of (bands, rows, columns), without partial blocks."""
-    bands, rows, columns = pixels.shape
-    rows, columns = rows // BLOCK, columns // BLOCK
-    cut = pixels[:, : rows * BLOCK, : columns * BLOCK].astype(float)
-    means: Floats = cut.reshape(bands, rows, BLOCK, columns, BLOCK).mean(axis=(2, 4))
-    return means
+    rows, columns = (length - length % BLOCK for length in pixels.shape[1:])
+    return cell_sums(pixels[:, :rows, :columns].astype(np.float32), BLOCK) / BLOCK**2
 
 
 def difference(brightness: Floats, beside: Floats, where: NDArray[np.bool_]) -> float:
