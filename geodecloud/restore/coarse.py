@@ -229,8 +229,9 @@ class Coarse:
             return
         thrown, depth = self.at(self.thrown, *pixels), np.float32(DEPTH)
         darkness: Floats | None = None
-        distinctness = self.shade.distinctness if self.shade else 0.0
+        distinctness = 0.0
         if self.shade:
+            distinctness = self.shade.distinctness
             depth, width = self.shade.depth[1], columns.stop - columns.start
             beside = self.shade.beside_at(self.cell, (first, last), width, columns.start)
             if around is None:

@@ -88,6 +88,7 @@ def _with_shadows(coarse: Coarse) -> Coarse:
         coarse.answer[SHADOW] = 0
         return coarse
     shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
+    distinctness = shade.distinctness if shade else 0.0
     _, height, width = coarse.answer.shape
     for first in range(0, height, _ROWS):
         last = min(first + _ROWS, height)
@@ -97,7 +98,6 @@ def _with_shadows(coarse: Coarse) -> Coarse:
         )
         rows = first, last
         dark = shade.darkness(light, light, shade.beside_at(1, rows, width)) if shade else None
-        distinctness = shade.distinctness if shade else 0.0
         hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, dark, distinctness)
         known = given(coarse.known)[first:last]  # elsewhere 0, see Coarse.at_known
         coarse.answer[SHADOW, first:last] = DEPTH * hidden * known

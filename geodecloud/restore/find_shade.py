@@ -144,13 +144,8 @@ def _unevenness(shaded: Floats, sunlit: Floats, full: float) -> float:
     """
     spread = np.square(shaded - full).mean()
     unexplained = 1 - max(float(sunlit.var()), _LEAST_SPREAD**2) / max(spread, 1e-6)
-    black = _ramp(1 - np.exp(full), _NEARLY_BLACK)
-    return float(unexplained * black * _ramp(unexplained, _UNEXPLAINED))
-
-
-def _ramp(value: float, ends: tuple[float, float]) -> float:
-    """Map a value linearly: the first end and all below to 0, the second and all above to 1."""
-    return float(np.clip((value - ends[0]) / (ends[1] - ends[0]), 0, 1))
+    black = np.interp(1 - np.exp(full), _NEARLY_BLACK, (0, 1))
+    return float(unexplained * black * np.interp(unexplained, _UNEXPLAINED, (0, 1)))
 
 
 def _log_ratio(light: Floats, beside: Floats, path_radiance: Floats) -> Floats:

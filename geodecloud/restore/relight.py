@@ -28,8 +28,8 @@ _MOST_GAIN = 6  # largest gain of nearly black land
 _NO_LAND = 2.0  # model range: brighter than any land
 BLACK = 3e-3  # model range: least light without path radiance, where logarithms are taken
 # Where shadows differ in depth:
-_SHADED = np.float32(0.3)  # hidden fraction of the sun, from which a cell is levelled fully
-_DETAIL = 0.7  # bound of a pixel's log brightness relative to its cell, at a shadow's edge
+_LEVELLED_FROM = np.float32(0.3)  # hidden fraction of the sun, from which a cell is levelled fully
+_MOST_APART = 0.7  # bound of a pixel's log brightness relative to its cell, at a shadow's edge
 _MOST_DETAIL = 8  # largest gain of detail; more would be noise
 _LEAST_LEFT = 0.02  # fraction of the light left to a cell
 STEP = 8  # cells between samples of the light beside
@@ -107,38 +107,39 @@ class Shade:
         left = 1 - bounded * self.depth
         least = np.where(mean < _NO_LAND, _DARKER * lit, 0)
         gain = 1 + bounded * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
+        out: Floats
         if self.unevenness:
-            return self._levelled(light, left / gain, hidden, around, beside)
-        out: Floats = self.path_radiance + (light - self.path_radiance) / left * gain
+            sun = np.where(mean[0] < _NO_LAND, hidden, np.float32(0))
+            left = self._levelled(light, left / gain, sun, seen, lit)
+            detail = np.minimum(1 / left, _MOST_DETAIL)
+            out = light + seen * (1 / left - 1) + (detail - 1) * (light - around)
+        else:
+            out = self.path_radiance + (light - self.path_radiance) / left * gain
         return np.maximum(out, light)  # light below path radiance, noise or black water, stays
 
     def _levelled(
-        self, light: Floats, left: Floats, hidden: Floats, around: Floats, beside: Floats
+        self, light: Floats, left: Floats, hidden: Floats, seen: Floats, lit: Floats
     ) -> Floats:
-        """Return the light without shadow where shadows differ in depth, (3, rows, columns).
+        """Return the fraction of the light that shadows of uneven depth leave, (3, rows, columns).
 
         In each band the level of a cell moves towards that of the land beside, by the fraction
-        ``unevenness`` of their log ratio. The detail within the cell is kept.
+        ``unevenness`` of their log ratio. Detail within a cell is flattened at a shadow's edge.
 
         Args:
-            left: (3, rows, columns), fraction of the light that a shadow of the scene's depth
-                leaves. The other arguments are those of :meth:`relit`.
+            light: (3, rows, columns), model range.
+            left: (3, rows, columns), fraction that a shadow of the scene's depth leaves.
+            hidden: (rows, columns), 0..1; 0 where no sunlit land is beside.
+            seen, lit: (3, rows, columns), light of the cells and of the land beside, without path
+                radiance.
         """
-        seen, lit = (
-            np.maximum(some - self.path_radiance, np.float32(1e-3)) for some in (around, beside[:3])
-        )
-        darkness = np.log(seen / lit) - np.log(left)
+        excess = np.log(seen / lit) - np.log(left)
         # A cell blurs the edge of a shadow, so there the pixel's own brightness counts.
         pixel = np.maximum((light - self.path_radiance).mean(axis=0), BLACK)
-        detail = np.clip(np.log(pixel / seen.mean(axis=0)), -_DETAIL, _DETAIL)
-        darkness += detail * np.minimum(2 * (1 - hidden), 1)
-        shaded = np.minimum(hidden / _SHADED, 1) * (beside[0] < _NO_LAND)
-        left = np.clip(
-            left * np.exp(np.float32(self.unevenness) * shaded * darkness), _LEAST_LEFT, 1
-        )
-        gain = np.minimum(1 / left, _MOST_DETAIL)
-        out: Floats = light + seen * (1 / left - 1) + (gain - 1) * (light - around)
-        return np.maximum(out, light)
+        apart = np.clip(np.log(pixel / seen.mean(axis=0)), -_MOST_APART, _MOST_APART)
+        excess += apart * np.minimum(2 * (1 - hidden), 1)
+        fraction = np.float32(self.unevenness) * np.minimum(hidden / _LEVELLED_FROM, 1)
+        out: Floats = np.clip(left * np.exp(fraction * excess), _LEAST_LEFT, 1)
+        return out
 
     def _most_by_brightness(self, seen: Floats, lit: Floats, deviation: Floats) -> Floats:
         """Return the largest ``hidden``, (rows, columns), that makes no cell too bright.
