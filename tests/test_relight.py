@@ -79,15 +79,12 @@ def test_land_in_full_shadow_is_half_as_bright_as_that_beside(hidden, depth, air
     shade = Shade(bands(air, air, air), bands(depth, depth, depth), NOWHERE)
     light = np.full((3, 1, 1), air + seen * (beside - air), np.float32)
     sun = np.full((1, 1), hidden, np.float32)
-    near, far = (
-        land_beside(np.full((3, 1, 1), level, np.float32), *more)
-        for level, more in ((beside, (0,)), (100, (100, 100, 100)))
-    )
-    pulled, free = (shade.relit(light, sun, light, around) for around in (near, far))
+    near = land_beside(np.full((3, 1, 1), beside, np.float32))
+    pulled = shade.relit(light, sun, light, near)
     if hidden == 1 and seen > 0.1:
         assert (pulled - air >= min(0.5, seen * 6) * max(beside - air, 1e-3) - 1e-3).all()
     if beside > air + 0.01 and 0.5 < seen / (1 - hidden * depth) < 1.15:
-        np.testing.assert_allclose(pulled, free, rtol=1e-4)
+        np.testing.assert_allclose(pulled, air + (light - air) / (1 - hidden * depth), rtol=1e-4)
 
 
 @given(st.floats(0.1, 0.8), st.floats(0, 0.2), st.floats(0.05, 0.9), fraction)
@@ -96,8 +93,6 @@ def test_darkness_says_how_much_of_the_sun_is_hidden_from_like_land(depth, air, 
     land = np.full((3, 1, 1), air + ground, np.float32)
     seen = shade.path_radiance + (land - shade.path_radiance) * (1 - depth) ** np.float32(hidden)
     assert shade.darkness(seen, seen, land_beside(land)) == pytest.approx(hidden, abs=2e-3)
-    nothing = np.full_like(land_beside(land), 100)
-    assert shade.darkness(seen, seen, nothing) == 0.5
 
 
 @pytest.mark.parametrize("air", [0.0, 0.1])
@@ -172,14 +167,14 @@ def test_the_memory_to_find_a_shade_does_not_grow_with_the_scene(monkeypatch):
 
 def test_the_land_beside_is_lit_land():
     land, light, opacity, hidden = shaded_land(bands(0, 0, 0), bands(0.6, 0.6, 0.6))
-    hidden[:, 140:] = 1  # farther in, no land in full light is near
+    hidden[:, 140:] = 1  # farther in, no sunlit land is near: the nearest counts
     beside = find_shade(light, opacity, bytes_of(hidden)).beside
     assert beside.dtype == np.float16
     assert beside.shape == (6, -(-SHAPE[0] // 8), -(-SHAPE[1] // 8))
     assert abs(beside[:3, :, :18] - land.mean()).max() < 0.03
+    assert abs(beside[:3] - land.mean()).max() < 0.05
     brightness = land.mean(axis=0)
-    assert abs(beside[3, :, :18] - brightness.std()).max() < 0.02
+    assert abs(beside[3] - brightness.std()).max() < 0.02
     blueness = land[2] / land.sum(axis=0)
-    assert abs(beside[4, :, :18] - blueness.mean()).max() < 0.02
-    assert abs(beside[5, :, :18] - blueness.std()).max() < 0.02
-    assert (beside[..., -3:] == 60_000).all()
+    assert abs(beside[4] - blueness.mean()).max() < 0.02
+    assert abs(beside[5] - blueness.std()).max() < 0.02

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geodecloud.restore.fill.pyramid import pull_push
 from geodecloud.restore.filters import Floats, box_mean, dilate
 from geodecloud.restore.relight import BLACK, STEP, Shade, blueness_of
 
@@ -39,7 +40,6 @@ _NEARLY_BLACK = (0.45, 0.5)
 _TAILS = (0.02, 0.98)  # quantiles that bound the values
 _LEAST_SPREAD = 0.05  # of the log brightness of land; less is chance
 _MOST_SAMPLES = 20_000  # from the rows that are computed at once
-_NOTHING = 60_000.0  # stands for no sunlit land beside; interpolated it exceeds any land, too
 _ROWS = 32 * STEP  # rows of cells at once
 
 
@@ -84,7 +84,7 @@ def find_shade(
     """
     if not thrown.any():
         return None
-    parts, light_beside = zip(*map(_look_at, _cell_rows(light, opacity, thrown)), strict=True)
+    parts, sums = zip(*map(_look_at, _cell_rows(light, opacity, thrown)), strict=True)
     core, beside, core_contrast, near, beside_near, near_contrast = (
         np.concatenate(some, axis=1) for some in zip(*parts, strict=True)
     )
@@ -108,7 +108,8 @@ def find_shade(
     return Shade(
         path_radiance[..., None],
         depth[..., None],
-        np.concatenate(light_beside, axis=1),
+        # Between clouds, where no sunlit land is beside, the nearest counts.
+        pull_push(np.concatenate(sums, axis=1), _land(near)).astype(np.float16),
         unevenness=_unevenness(shaded, in_sun, full),
         distinctness=-full / max(float(in_sun.std()), _LEAST_SPREAD),
     )
@@ -181,19 +182,27 @@ def _lack(core: Floats, beside: Floats, path_radiance: Floats) -> Floats:
     return out
 
 
-def _every_eighth(rows: _CellRows, beside: Floats) -> NDArray[np.float16]:
-    """Return ``Shade.beside`` of the own rows."""
-    near = rows.sunlit_beside > _LEAST_BESIDE
-    known = np.where(near, beside, np.float32(_NOTHING))[:, rows.own]
-    below, right = (-length % STEP for length in known.shape[1:])
-    padded = np.pad(known, [(0, 0), (0, below), (0, right)], "edge")
-    return padded[:, STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float16)
+def _land(light: Floats) -> Floats:
+    """Return the mean and the deviation of light (3, n), as ``Shade.beside`` has them: (6,)."""
+    blueness = blueness_of(light)
+    out: Floats = np.stack(
+        [*light.mean(axis=1), light.mean(axis=0).std(), blueness.mean(), blueness.std()]
+    )
+    return out
 
 
-def _look_at(rows: _CellRows) -> tuple[tuple[Floats, ...], NDArray[np.float16]]:
-    """Return the samples of some rows, and their part of ``Shade.beside``."""
+def _look_at(rows: _CellRows) -> tuple[tuple[Floats, ...], Floats]:
+    """Return the samples of some rows, and ``beside`` of every eighth own cell.
+
+    The latter is float32 (7, rows / 8, columns / 8), rounded up: ``Shade.beside`` where sunlit land
+    is beside, otherwise 0; and 1 where there is.
+    """
     beside = rows.beside
-    return _samples(rows, beside[:3]), _every_eighth(rows, beside)
+    known = rows.sunlit_beside > _LEAST_BESIDE
+    sums = np.concatenate([beside * known, known[None]])[:, rows.own]
+    below, right = (-length % STEP for length in sums.shape[1:])
+    padded = np.pad(sums, [(0, 0), (0, below), (0, right)], "edge")
+    return _samples(rows, beside[:3]), padded[:, STEP // 2 :: STEP, STEP // 2 :: STEP].copy()
 
 
 def _samples(rows: _CellRows, beside: Floats) -> tuple[Floats, ...]:

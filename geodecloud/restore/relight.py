@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.restore.filters import Floats, upsample
-from geodecloud.restore.shadows import UNKNOWN
 
 # Relit land lies within so many standard deviations of the sunlit land beside: bright fields are
 # common beside dark ones, but not in a wood. Shadows are blue: sunlit land turns yellow when relit.
@@ -25,7 +24,6 @@ _BRIGHTER = np.float32(1.15), np.float32(2.5)  # bounds of the upper bound, rela
 _YELLOWER = np.float32(0.01)  # fraction of the light, by which any land may turn yellower
 _DARKER = np.float32(0.5)  # relative to the mean; land that is nearly black is noise
 _MOST_GAIN = 6  # largest gain of nearly black land
-_NO_LAND = 2.0  # model range: brighter than any land
 BLACK = 3e-3  # model range: least light without path radiance, where logarithms are taken
 # Where shadows differ in depth:
 _LEVELLED_FROM = np.float32(0.3)  # hidden fraction of the sun, from which a cell is levelled fully
@@ -42,8 +40,8 @@ class Shade:
     path_radiance: float32 (3, 1, 1), which a shadow does not dim, model range.
     depth: float32 (3, 1, 1), fraction of the remaining light that a shadow takes.
     beside: float16 (6, rows / 8, columns / 8), rounded up, of the sunlit land beside every eighth
-        cell: mean light, standard deviation of brightness, mean and standard deviation of
-        blueness; model range; 60,000 where there is none.
+        cell, or nearest to it: mean light, standard deviation of brightness, mean and standard
+        deviation of blueness; model range.
     unevenness: 0..1, of the shadows' depth: the fraction of a cell's difference in brightness that
         is due to its shadow, not to its land. At 0 all shadows have one depth.
     distinctness: how much darker full shadow is than land in the sun, in standard deviations of
@@ -73,8 +71,7 @@ class Shade:
         """Return how dark pixels are compared with sunlit land: float32 (rows, columns), 0..1.
 
         At 0 a pixel is as bright as the land beside, at 1 as dark as that land in full shadow. The
-        scale is logarithmic. Where no sunlit land is beside, darkness is 0.5. Arguments are those
-        of :meth:`relit`.
+        scale is logarithmic. Arguments are those of :meth:`relit`.
         """
         seen, cells, lit = (
             np.maximum((some - self.path_radiance).mean(axis=0), BLACK)
@@ -82,7 +79,7 @@ class Shade:
         )
         full = np.log(1 - self.depth.mean())
         dark = np.log(np.sqrt(seen * cells) / lit) / full  # a pixel alone is noisy
-        out: Floats = np.where(beside[0] < _NO_LAND, np.clip(dark, 0, 1), np.float32(UNKNOWN))
+        out: Floats = np.clip(dark, 0, 1)
         return out
 
     def relit(self, light: Floats, hidden: Floats, around: Floats, beside: Floats) -> Floats:
@@ -98,19 +95,16 @@ class Shade:
             beside: float32 (6, rows, columns), ``beside``, interpolated at each pixel.
         """
         # Cells are bounded, not pixels: bounds on pixels would flatten the detail of the land.
-        mean = beside[:3]
         seen, lit = (
-            np.maximum(some - self.path_radiance, np.float32(1e-3)) for some in (around, mean)
+            np.maximum(some - self.path_radiance, np.float32(1e-3)) for some in (around, beside[:3])
         )
         bounded = np.minimum(hidden, self._most_by_brightness(seen, lit, beside[3]))
         bounded *= self._part_by_blueness(seen, bounded, beside[4:])
         left = 1 - bounded * self.depth
-        least = np.where(mean < _NO_LAND, _DARKER * lit, 0)
-        gain = 1 + bounded * (np.clip(least * left / seen, 1, _MOST_GAIN) - 1)
+        gain = 1 + bounded * (np.clip(_DARKER * lit * left / seen, 1, _MOST_GAIN) - 1)
         out: Floats
         if self.unevenness:
-            sun = np.where(mean[0] < _NO_LAND, hidden, np.float32(0))
-            left = self._levelled(light, left / gain, sun, seen, lit)
+            left = self._levelled(light, left / gain, hidden, seen, lit)
             detail = np.minimum(1 / left, _MOST_DETAIL)
             out = light + seen * (1 / left - 1) + (detail - 1) * (light - around)
         else:
@@ -128,7 +122,7 @@ class Shade:
         Args:
             light: (3, rows, columns), model range.
             left: (3, rows, columns), fraction that a shadow of the scene's depth leaves.
-            hidden: (rows, columns), 0..1; 0 where no sunlit land is beside.
+            hidden: (rows, columns), 0..1.
             seen, lit: (3, rows, columns), light of the cells and of the land beside, without path
                 radiance.
         """
@@ -165,7 +159,7 @@ class Shade:
         """
         before = blueness_of(seen + self.path_radiance)
         after = blueness_of(seen / (1 - hidden * self.depth) + self.path_radiance)
-        least = np.where(beside[0] < _NO_LAND, beside[0] - _DEVIATIONS * beside[1], 0)
+        least = beside[0] - _DEVIATIONS * beside[1]
         allowed, change = np.maximum(before - least, _YELLOWER), before - after
         out: Floats = np.divide(allowed, change, out=np.ones_like(hidden), where=change > allowed)
         return out

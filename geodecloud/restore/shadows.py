@@ -38,7 +38,6 @@ _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
 # Further weight of darkness for each standard deviation by which full shadow is darker than land
 # in the sun, beyond the first ones, and its bound. It counts for shadow and against it.
 _FURTHER, _INDISTINCT, _MOST_FURTHER = 0.6, 2.5, 2.0
-UNKNOWN = 0.5  # darkness where no sunlit land is beside
 # Stands for darkness where the depth of the scene's shadows is not known. Displaced cloud alone
 # then hides at most 15 % of the sun.
 _NO_DEPTH = -1.0
@@ -110,7 +109,7 @@ def hidden_fraction(
     dark = np.float32(_NO_DEPTH) if darkness is None else darkness
     evidence += np.float32(_DARKNESS) * dark - np.float32(_DOUBT)
     further = min(_FURTHER * max(distinctness - _INDISTINCT, 0), _MOST_FURTHER)
-    evidence += np.float32(further) * (dark - np.float32(UNKNOWN))
+    evidence += np.float32(further) * (dark - np.float32(0.5))
     out: Floats = may * smoothstep(evidence, 0, 1)
     return out
 
