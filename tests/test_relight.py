@@ -95,6 +95,19 @@ def test_darkness_says_how_much_of_the_sun_is_hidden_from_like_land(depth, air, 
     assert shade.darkness(seen, seen, land_beside(land)) == pytest.approx(hidden, abs=2e-3)
 
 
+@given(st.floats(0.3, 0.8), st.floats(0, 0.2), st.floats(0.1, 0.9), fraction)
+def test_land_is_black_if_no_shadow_of_the_scene_makes_it_so_dark(depth, air, ground, hidden):
+    land = land_beside(np.full((3, 1, 1), air + ground, np.float32))
+    shade = Shade(bands(air, air, air), bands(depth, depth, depth), land.astype(np.float16))
+    shaded = np.full((3, 1, 1), air + ground * (1 - depth * hidden), np.float32)
+    assert not shade.black_cells(shaded)
+    black = np.full((3, 1, 1), air + ground * (1 - depth) ** 1.5 - 0.001, np.float32)
+    assert shade.black_cells(black)
+    water = black.copy()
+    water[2] = air + ground
+    assert not shade.black_cells(water)
+
+
 @pytest.mark.parametrize("air", [0.0, 0.1])
 @pytest.mark.parametrize("depth", [0.3, 0.6])
 def test_the_shade_of_a_scene_is_found(air, depth):

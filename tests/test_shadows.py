@@ -13,6 +13,7 @@ from geodecloud.restore.shadows import (
     find_displacement,
     hidden_fraction,
     thrown_shadows,
+    with_black_shadows,
 )
 
 SHAPE = (180, 200)  # cells
@@ -46,6 +47,36 @@ def found_in(opacity, looks):
     """The share of the sun that is hidden; what looks like shadow is dark."""
     parts = thrown_shadows(opacity, looks).astype(np.float32)
     return hidden_fraction(parts, looks, (looks > 0).astype(np.float32))
+
+
+@pytest.mark.parametrize("times", [0.4, 1, 1.6])
+def test_black_land_is_in_shadow_where_a_cloud_of_any_height_may_cast_one(times):
+    opacity, offset = clouds(3), (15, -10)
+    shadow = thrown(opacity, *offset)
+    parts = thrown_shadows(opacity, shadow)
+    cast = np.roll(opacity, np.rint(np.multiply(offset, times)).astype(int), (0, 1)) > 0
+    black = np.zeros(SHAPE, np.bool_)
+    assert (with_black_shadows(parts, black, opacity, shadow) == parts).all()
+    hidden, near = with_black_shadows(parts, black | cast, opacity, shadow)
+    inside = ndimage.binary_erosion(cast, iterations=2)
+    assert (hidden[inside] >= 200).all()
+    assert (hidden[~cast] == parts[0][~cast]).all()
+    assert (near >= hidden).all()
+    dark = np.ones(SHAPE, np.float32)
+    found = hidden_fraction(np.float32([hidden, near]), 0 * dark, dark)
+    assert (found[inside] > 0.99).all()
+
+
+def test_black_land_that_no_cloud_reaches_is_not_in_shadow():
+    opacity = np.zeros(SHAPE, np.float32)
+    opacity[:, :90] = clouds(1, 30)[:, :90]
+    shadow = thrown(opacity, 5, 9)
+    parts = thrown_shadows(opacity, shadow)
+    assert parts.any()
+    hidden, _ = with_black_shadows(parts, np.ones(SHAPE, np.bool_), opacity, shadow)
+    far = np.s_[20:, 115:]
+    assert not hidden[far].any()
+    assert (hidden[20:, :80] > 0).mean() > (parts[0, 20:, :80] > 0).mean()
 
 
 @pytest.mark.parametrize("seed", range(4))

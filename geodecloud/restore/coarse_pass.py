@@ -15,7 +15,8 @@ from geodecloud.restore.find_shade import find_shade
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import CHANNELS, OPACITY, SHADOW, Network, RowSource
-from geodecloud.restore.shadows import hidden_fraction, thrown_shadows
+from geodecloud.restore.relight import Shade
+from geodecloud.restore.shadows import hidden_fraction, thrown_shadows, with_black_shadows
 from geodecloud.restore.survey_feed import AddRows, SurveyFeed
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
@@ -87,7 +88,13 @@ def _with_shadows(coarse: Coarse) -> Coarse:
     if not coarse.thrown.any():
         coarse.answer[SHADOW] = 0
         return coarse
-    shade = find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
+    shade = _find_shade(coarse)
+    if shade and shade.unevenness:
+        # In the darkest shadows the land is black, whatever the height of their clouds.
+        black = shade.black_cells(coarse.light)
+        cells = coarse.answer[OPACITY], coarse.answer[SHADOW]
+        coarse.thrown[:] = with_black_shadows(coarse.thrown, black, *cells)
+        shade = _find_shade(coarse) or shade
     distinctness = shade.distinctness if shade else 0.0
     _, height, width = coarse.answer.shape
     for first in range(0, height, _ROWS):
@@ -102,6 +109,10 @@ def _with_shadows(coarse: Coarse) -> Coarse:
         known = given(coarse.known)[first:last]  # elsewhere 0, see Coarse.at_known
         coarse.answer[SHADOW, first:last] = DEPTH * hidden * known
     return replace(coarse, shade=shade)
+
+
+def _find_shade(coarse: Coarse) -> Shade | None:
+    return find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
 
 
 def _as_it_is(light: NDArray[Any]) -> Floats:

@@ -30,7 +30,11 @@ _LEVELLED_FROM = np.float32(0.3)  # hidden fraction of the sun, from which a cel
 _MOST_APART = 0.7  # bound of a pixel's log brightness relative to its cell, at a shadow's edge
 _MOST_DETAIL = 8  # largest gain of detail; more would be noise
 _LEAST_LEFT = 0.02  # fraction of the light left to a cell
+# Darkness of black land, relative to full shadow on a logarithmic scale. Dark fields in the sun
+# reach 1.
+_BLACKER = np.float32(1.2)
 STEP = 8  # cells between samples of the light beside
+_ROWS = 64  # rows of cells at once
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,27 @@ class Shade:
         out: Floats = np.clip(dark, 0, 1)
         return out
 
+    def black_cells(self, light: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Return which cells are darker than full shadow of the scene's depth in each band.
+
+        Water is less dark in blue.
+
+        Args:
+            light: (3, rows, columns) of all cells, model range.
+
+        Returns:
+            bool (rows, columns).
+        """
+        _, height, width = light.shape
+        black = np.empty((height, width), np.bool_)
+        for first in range(0, height, _ROWS):  # few rows at once need little memory
+            rows = first, min(first + _ROWS, height)
+            beside = self.beside_at(1, rows, width)[:3]
+            shaded = np.maximum(beside - self.path_radiance, BLACK) * (1 - self.depth) ** _BLACKER
+            seen = light[:, slice(*rows)] - self.path_radiance
+            black[slice(*rows)] = (seen < shaded).all(axis=0)
+        return black
+
     def relit(self, light: Floats, hidden: Floats, around: Floats, beside: Floats) -> Floats:
         """Return the light without shadow, float32 (3, rows, columns).
 
@@ -104,6 +129,7 @@ class Shade:
         gain = 1 + bounded * (np.clip(_DARKER * lit * left / seen, 1, _MOST_GAIN) - 1)
         out: Floats
         if self.unevenness:
+            seen = np.maximum(seen, _LEAST_LEFT * lit)
             left = self._levelled(light, left / gain, hidden, seen, lit)
             detail = np.minimum(1 / left, _MOST_DETAIL)
             out = light + seen * (1 / left - 1) + (detail - 1) * (light - around)

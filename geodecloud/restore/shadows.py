@@ -25,8 +25,13 @@ _CERTAIN = 4.0  # robust standard deviations by which the best displacement must
 _LEAST_SCORE = 15.0  # least score, in standard errors, of the best displacement
 _HEIGHTS = (0.55, 0.7, 0.85, 1.0, 1.15, 1.3, 1.45)  # of clouds, relative to most of the scene's
 _SIMILAR = 30  # cells to each side over which clouds have one height
+_ANY_HEIGHT = (0.25, 0.4, *_HEIGHTS, 1.6, 1.8)  # of clouds that may cast a shadow
 _SHARP, _UNUSUAL = 60.0, 0.5  # sharpness of the choice (softmax); penalty per unit off height 1
 _MOST_CELLS = 1024  # along a side; a larger scene is averaged to find displacement and heights
+_COVERED = 0.5  # largest fraction of the sun seen by black land in shadow
+# Black land in shadow, of 255. With its darkness this means full shadow. It is too little for the
+# core of a shadow, as its depth is not that of most shadows.
+_BLACK = 200
 _NEAR = 3  # cells around displaced cloud, as a shadow is wider than the opaque part of its cloud
 _SOFT = 1  # cells over which that margin fades
 _ROWS = 64  # rows at once
@@ -67,9 +72,7 @@ def thrown_shadows(
     out = np.zeros((2, height, width), np.uint8)
     if factor > _REACH[1]:
         return out  # a scene so long and narrow that averaging leaves no displacement
-    cloud = np.subtract(opacity, np.float32(_CLOUD[0]), dtype=np.float32)
-    cloud /= np.float32(_CLOUD[1] - _CLOUD[0])
-    np.clip(cloud, 0, 1, out=cloud)
+    cloud = _casting(opacity)
     means = _means(cloud, factor), _means(shadow, factor)
     found = find_displacement(*means, factor)
     if found is None:
@@ -86,9 +89,55 @@ def thrown_shadows(
         )
         outside = 1 - displaced(whole, down, right, rows)
         out[:, slice(*rows)] = np.rint(255 * np.clip([thrown, outside], 0, 1))
-    for some, near in soft_dilations(out[0], _NEAR, _SOFT):
-        out[1, some] = np.maximum(out[1, some], np.rint(near))
+    return _with_margin(out)
+
+
+def with_black_shadows(
+    thrown: NDArray[np.uint8],
+    black: NDArray[np.bool_],
+    opacity: NDArray[np.floating],
+    shadow: NDArray[np.floating],
+) -> NDArray[np.uint8]:
+    """Return ``thrown`` with black land as shadow where a cloud of any height may cast one.
+
+    Args:
+        thrown: see :func:`thrown_shadows`; not empty.
+        black: bool (rows, columns), land too dark for shadows of one depth, see
+            :meth:`geodecloud.restore.relight.Shade.black_cells`.
+        opacity, shadow: those of :func:`thrown_shadows`.
+    """
+    factor, sky = -(-max(opacity.shape) // _MOST_CELLS), 1 - _casting(opacity)
+    found = find_displacement(_means(1 - sky, factor), _means(shadow, factor), factor)
+    if found is None:
+        return thrown
+    out = thrown.copy()
+    for first in range(0, len(sky), _ROWS):
+        rows = first, min(first + _ROWS, len(sky))
+        seen = np.minimum.reduce(  # 0 outside of the scene: cloud may be there
+            [
+                displaced(sky, found.rows * factor * times, found.columns * factor * times, rows)
+                for times in _ANY_HEIGHT
+            ]
+        )
+        shaded = black[slice(*rows)] & (seen < _COVERED)
+        for band, least in zip(out[:, slice(*rows)], (_BLACK, 255), strict=True):
+            band[shaded] = np.maximum(band[shaded], least)
+    return _with_margin(out)
+
+
+def _casting(opacity: NDArray[np.floating]) -> Floats:
+    """Return the fraction of the sun that clouds hide: float32 (rows, columns), 0..1."""
+    cloud = np.subtract(opacity, np.float32(_CLOUD[0]), dtype=np.float32)
+    cloud /= np.float32(_CLOUD[1] - _CLOUD[0])
+    out: Floats = np.clip(cloud, 0, 1, out=cloud)
     return out
+
+
+def _with_margin(thrown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ``thrown``, its second band widened in place by the margin around the first."""
+    for some, near in soft_dilations(thrown[0], _NEAR, _SOFT):
+        thrown[1, some] = np.maximum(thrown[1, some], np.rint(near))
+    return thrown
 
 
 def hidden_fraction(
