@@ -144,6 +144,15 @@ def test_uneven_shadows_of_any_depth_are_undone(left, hidden, depth, ground):
     np.testing.assert_allclose(shade.relit(seen, sun, seen, land_beside(land)), land, rtol=1e-4)
 
 
+@given(st.floats(0.25, 0.3), st.floats(0.45, 0.55))
+def test_the_edge_of_a_shadow_of_uneven_depth_is_no_dark_line(left, around):
+    """A cell at the edge holds sunlit pixels, too, so its dark pixels are darker than the cell."""
+    land = bands(0.3, 0.3, 0.3)
+    shade = Shade(bands(0, 0, 0), bands(0.7, 0.7, 0.7), NOWHERE, unevenness=1)
+    pixel, cell, sun = land * np.float32(left), land * np.float32(around), np.ones((1, 1), "f4")
+    np.testing.assert_allclose(shade.relit(pixel, sun, cell, land_beside(land)), land, rtol=0.3)
+
+
 @given(fraction, st.floats(0, 0.5), fraction, st.floats(0, 0.2))
 def test_where_nothing_is_hidden_uneven_shadows_change_nothing(unevenness, seen, detail, air):
     shade = Shade(bands(air, air, air), bands(0.6, 0.6, 0.6), NOWHERE, unevenness)

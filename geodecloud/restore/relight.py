@@ -28,6 +28,7 @@ BLACK = 3e-3  # model range: least light without path radiance, where logarithms
 # Where shadows differ in depth:
 _LEVELLED_FROM = np.float32(0.3)  # hidden fraction of the sun, from which a cell is levelled fully
 _MOST_APART = 0.7  # bound of a pixel's log brightness relative to its cell, at a shadow's edge
+_BRIGHTER_CELL = 0.5  # log ratio to full shadow, from which a cell's dark pixels are at an edge
 _MOST_DETAIL = 8  # largest gain of detail; more would be noise
 _LEAST_LEFT = 0.02  # fraction of the light left to a cell
 # Darkness of black land, relative to full shadow on a logarithmic scale. Dark fields in the sun
@@ -152,11 +153,15 @@ class Shade:
             seen, lit: (3, rows, columns), light of the cells and of the land beside, without path
                 radiance.
         """
-        excess = np.log(seen / lit) - np.log(left)
-        # A cell blurs the edge of a shadow, so there the pixel's own brightness counts.
+        ratio = np.log(seen / lit)
+        excess = ratio - np.log(left)
+        # A cell blurs the edge of a shadow, so there the pixel's own brightness counts. The edge is
+        # where the sun is partly hidden, or a dark pixel lies in a cell brighter than full shadow.
         pixel = np.maximum((light - self.path_radiance).mean(axis=0), BLACK)
         apart = np.clip(np.log(pixel / seen.mean(axis=0)), -_MOST_APART, _MOST_APART)
-        excess += apart * np.minimum(2 * (1 - hidden), 1)
+        brighter = (ratio - np.log(1 - self.depth)).mean(axis=0) / _BRIGHTER_CELL
+        edge = np.where(apart < 0, np.maximum(brighter, 2 * (1 - hidden)), 2 * (1 - hidden))
+        excess += apart * np.clip(edge, 0, 1)
         fraction = np.float32(self.unevenness) * np.minimum(hidden / _LEVELLED_FROM, 1)
         out: Floats = np.clip(left * np.exp(fraction * excess), _LEAST_LEFT, 1)
         return out
