@@ -20,7 +20,7 @@ _DEFAULTS = Settings()
 
 @takes_settings(only=OF_READING)
 def cloud_fields(
-    cloudy: Annotated[Path, typer.Argument(metavar="CLOUDY", help="Cloudy GeoTIFF, dark ground")],
+    cloudy: Annotated[Path, typer.Argument(metavar="CLOUDY", help="Cloudy GeoTIFF of dark ground")],
     clear: Annotated[Path, typer.Argument(metavar="CLEAR", help="Clear GeoTIFF of the same place")],
     out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder for the pictures")],
     form: Annotated[

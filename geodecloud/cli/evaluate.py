@@ -45,7 +45,7 @@ TilesOption = Annotated[
     ),
 ]
 SeamsOption = Annotated[
-    Path | None, input_option(metavar="SRC", help="Scene: measure visible window seams in it")
+    Path | None, input_option(metavar="SRC", help="Scene in which to measure window seams")
 ]
 MasksOption = Annotated[
     bool,

@@ -48,7 +48,7 @@ def write_zip(
 
 @app.command(cls=Command)
 def doctor(profile: ProfileOption = None) -> None:
-    """Check QGIS, the plugin and this program, and say what is missing."""
+    """Check QGIS, the plugin and this program, and show what is missing."""
     from geodecloud.qgis import profiles
 
     findings = list(profiles.examine(profile))

@@ -47,7 +47,7 @@ BlueOption = Annotated[
 ]
 DryRunOption = Annotated[
     bool,
-    output_option("--dry-run", help="Say what would be read, used and written, and write nothing"),
+    output_option("--dry-run", help="Show what would be read, used and written, but write nothing"),
 ]
 
 

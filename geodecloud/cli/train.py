@@ -166,7 +166,7 @@ def _train_two_levels(
 
 def prepare(
     eurosat: Annotated[Path, typer.Argument(metavar="EUROSAT", help="EuroSAT folder or zip")],
-    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder to make")],
+    out: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder to create")],
     seed: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Seed of the clouds")] = 231,
     limit: Annotated[
         int | None,

@@ -99,8 +99,8 @@ class Reading(Part):
     )
     aoi: str | None = option(
         None,
-        "Area to restore: left,bottom,right,top in the scene's CRS, or a GeoJSON file, whose "
-        "bounding rectangle counts",
+        "Area to restore: left,bottom,right,top in the scene's CRS, or the bounding "
+        "rectangle of a GeoJSON file",
         unit="AREA",
         flags=("--bounds", "--aoi"),
         shown_default="the whole scene",
@@ -108,7 +108,7 @@ class Reading(Part):
     )
     mask: Path | str | None = option(
         None,
-        "Cloud mask or Sentinel-2 scene classification (SCL); only what it calls cloud changes",
+        "Cloud mask or Sentinel-2 scene classification (SCL); only its cloud pixels change",
         unit="FILE",
         parse=parse.raster,
     )
@@ -116,7 +116,7 @@ class Reading(Part):
         None,
         "Mask values that mean cloud: numbers or ranges, like 1,3-5",
         unit="VALUES",
-        shown_default="3,8,9,10 of an SCL, else all but 0",
+        shown_default="3,8,9,10 for an SCL, else all but 0",
         parse=parse.values,
     )
     mask_buffer: float | None = option(
@@ -134,7 +134,7 @@ class Reading(Part):
     force: bool = option(
         False,
         "Run even if scale and offset are doubtful, most of the scene would be invented, or the "
-        "scene is restored already",
+        "scene has been restored already",
     )
     allow_network: bool = option(False, "Allow reading from the network")
 
@@ -288,7 +288,7 @@ class Output(Part):
     )
     report: Path | None = option(
         None,
-        "HTML page to write: before and after under a slider, with provenance and all figures",
+        "HTML report to write: before and after with a slider, provenance and all figures",
         unit="FILE",
     )
     stac: bool = option(False, "Write a STAC item next to the output")

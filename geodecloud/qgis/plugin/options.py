@@ -34,12 +34,12 @@ OPTIONS = {
     ),
     "--dst-nodata": ("Nodata value of the output, for a scene that declares none", "none"),
     "--mask": (
-        "Cloud mask or Sentinel-2 scene classification (SCL); only what it calls cloud changes",
+        "Cloud mask or Sentinel-2 scene classification (SCL); only its cloud pixels change",
         "",
     ),
     "--mask-values": (
         "Mask values that mean cloud: numbers or ranges, like 1,3-5",
-        "3,8,9,10 of an SCL, else all but 0",
+        "3,8,9,10 for an SCL, else all but 0",
     ),
     "--keep-haze": (
         "Do not remove uniform haze from 8-bit pictures",
@@ -47,7 +47,7 @@ OPTIONS = {
     ),
     "--force": (
         "Run even if scale and offset are doubtful, most of the scene would be invented, or the "
-        "scene is restored already",
+        "scene has been restored already",
         "",
     ),
     "--opaque": (
