@@ -156,8 +156,30 @@ def test_wrong_usage_is_exit_code_2(cli, tmp_path, scene, tiny_model, options, w
     _fails(cli, tmp_path, 2, words, scene, tmp_path / "out.tif", "--model", tiny_model, *options)
 
 
-def test_a_scene_without_a_name_is_exit_code_2(cli, tmp_path):
-    _fails(cli, tmp_path, 2, "SRC is empty", "", tmp_path / "out.tif")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["", "out.tif"], "SRC"),
+        (["a.tif", ""], "DST"),
+        (["a.tif", "out.tif", "--provenance", ""], "--provenance"),
+        (["a.tif", "out.tif", "--opacity="], "--opacity"),
+        (["a.tif", "out.tif", "--cloud-mask", ""], "--cloud-mask"),
+        (["a.tif", "out.tif", "--preview", ""], "--preview"),
+        (["a.tif", "out.tif", "--report", ""], "--report"),
+        (["a.tif", "out.tif", "--bounds", ""], "--bounds"),
+        (["a.tif", "out.tif", "--reference", "b.tif", "--reference", ""], "--reference"),
+        (["--red", "", "--green", "g.tif", "--blue", "b.tif", "out.tif"], "--red"),
+        (["mask", "a.tif", ""], "MASK"),
+        (["simulate", "a.tif", ""], "DST"),
+        (["batch", "a.tif", ""], "OUT_DIR"),
+        (["batch", "", "out"], "SRC"),
+        (["batch", "a.tif", "out", "--name", ""], "--name"),
+    ],
+)
+def test_an_empty_value_is_refused_by_name(cli, arguments, name):
+    done = cli(*arguments)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{name} is empty" in done.err
 
 
 def test_a_missing_argument_is_exit_code_2(cli, tmp_path, scene):

@@ -40,6 +40,8 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read options and arguments; a fault is one line."""
         with _faults_in_one_line(ctx):
+            given, _, _ = self.make_parser(ctx).parse_args(list(args))
+            _refuse_empty(self.get_params(ctx), given)
             return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
@@ -178,6 +180,18 @@ def _right(parameter: Any) -> str:
 
 def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _refuse_empty(parameters: list[Any], given: dict[str, Any]) -> None:
+    """Refuse an empty text, as of a shell's variable that is not set; a path would turn it to ".".
+
+    Args:
+        given: the texts of each parameter, by its name.
+    """
+    for one in parameters:
+        text = given.get(one.name)
+        if text == "" or (isinstance(text, list | tuple) and "" in text):
+            raise UsageError(f"{user_name(one)} is empty: give a value")
 
 
 def _refuse_misspelt(word: str, commands: list[str]) -> None:
