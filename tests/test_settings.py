@@ -85,6 +85,7 @@ def test_a_value_with_a_plain_meaning_is_taken(options, field, value):
         ({"scale": 0}, "`scale` is 0: give more than 0"),
         ({"scale": "large"}, "`scale` is large: give a number"),
         ({"offset": True}, "`offset` is True: give a number like -1000"),
+        ({"aoi": ""}, "`aoi` is empty: give left,bottom,right,top or a GeoJSON file"),
         ({"aoi": 5}, "`aoi` is 5: give left,bottom,right,top or a GeoJSON file"),
         ({"mask": 5}, "`mask` is 5: give the path of a file"),
         ({"mask_values": ""}, "`mask_values` is empty: give whole numbers like 3,8,9,10"),

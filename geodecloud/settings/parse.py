@@ -86,9 +86,11 @@ def threads(value: Any) -> int | None:
 
 def aoi(value: Any) -> str:
     """Return "left,bottom,right,top" from four numbers, or the path of a GeoJSON file."""
-    if isinstance(value, str | os.PathLike):
-        return str(value)
     remedy = "give left,bottom,right,top or a GeoJSON file"
+    if isinstance(value, str | os.PathLike):
+        if not str(value):  # else no area at all
+            raise ValueError(remedy)
+        return str(value)
     corners = [number_of(part, remedy) for part in _parts(value, remedy)]
     if len(corners) != 4:
         raise ValueError(remedy)
