@@ -310,6 +310,29 @@ def test_offsets_that_differ_and_one_too_many_are_warned_of(tmp_path):
         assert calibrate(scene).offset == -1000
 
 
+def _with_scales(path, scales, offsets):
+    write_scene(path, noise((3, 50, 50)))
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = scales, offsets
+    return path
+
+
+@pytest.mark.parametrize(
+    ("scales", "offsets"),
+    [((1e-4, 2e-4, 1e-4), (0.0,) * 3), ((1e-4,) * 3, (0.0, 0.0, -0.1))],
+)
+def test_bands_of_different_scales_are_refused_unless_the_user_gives_one(tmp_path, scales, offsets):
+    with open_scene(_with_scales(tmp_path / "in.tif", scales, offsets)) as scene:
+        for reading in (Reading(), Reading(scale=9000), Reading(offset=0)):
+            with pytest.raises(SceneError, match=r"in\.tif: .* differ by band .*give `scale` and"):
+                calibrate(scene, reading)
+        with pytest.warns(RadiometryWarning, match="red's are taken"):
+            assert calibrate(scene, Reading(force=True)).scale == pytest.approx(10000)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert calibrate(scene, Reading(scale=9000, offset=-7.0)).scale == 9000
+
+
 def test_info_says_what_was_used_and_whence(cli, tmp_path, tiny_model):
     root = write_product(tmp_path, DN)
     facts = json.loads(cli("info", root, "--json").out)

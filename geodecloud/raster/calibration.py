@@ -103,15 +103,18 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
 
     Raises:
         SceneError: nothing states the scale and offset, and the pixels contradict the usual ones
-            or the name is that of a product of radiance.
+            or the name is that of a product of radiance. Or they differ by band.
     """
     reading = reading or Reading()
-    statements = read_statements(scene)
+    statements = read_statements(scene, red_for_all=reading.force)
     level = stated_level(statements)
     sampled, valid = sample(scene)
     dn = sampled if valid.all() else sampled[:, valid]
     pixels = _Sample(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
-    stated = stated_radiometry(statements)
+    if reading.scale is not None and reading.offset is not None:
+        stated = Radiometry(reading.scale, reading.offset)
+    else:
+        stated = stated_radiometry(statements)
     if stated.guessed and reading.scale is None and not reading.force:
         _refuse_radiance(statements)
     if not dn.size:

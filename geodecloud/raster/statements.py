@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from geodecloud.errors import RadiometryWarning, warn
+from geodecloud.errors import RadiometryWarning, SceneError, warn
 from geodecloud.radiometry import (
     BASELINE_4_OFFSET,
     L1C_TCI_SCALE,
@@ -72,6 +72,7 @@ class Statements:
     scales, offsets: GDAL's, of red, green and blue: value = DN * scale + offset.
     files: the files that it is made of, with their folders.
     descriptions: band descriptions of red, green and blue.
+    red_for_all: where red, green and blue have different scales, take red's for all; else refuse.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Statements:
     offsets: Sequence[float]
     files: Sequence[str] = ()
     descriptions: Sequence[str | None] = ()
+    red_for_all: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -96,8 +98,12 @@ class Statements:
         return find_product(self.names, list(plain_tags(self.tags)), self.descriptions)
 
 
-def read_statements(scene: Scene) -> Statements:
-    """Return what the file of a scene states about red, green and blue."""
+def read_statements(scene: Scene, *, red_for_all: bool = True) -> Statements:
+    """Return what the file of a scene states about red, green and blue.
+
+    Args:
+        red_for_all: see :class:`Statements`.
+    """
     dataset = scene.dataset
     return Statements(
         name=str(scene.path),
@@ -108,6 +114,7 @@ def read_statements(scene: Scene) -> Statements:
         offsets=[dataset.offsets[i] for i in scene.rgb],
         files=scene.files,
         descriptions=[dataset.descriptions[i] for i in scene.rgb],
+        red_for_all=red_for_all,
     )
 
 
@@ -117,6 +124,9 @@ def stated_radiometry(statements: Statements) -> Radiometry:
     In order: the tags of an earlier run, a provider's statement that the offset is applied,
     Sentinel-2's metadata, GDAL's scale and offset. Then Landsat's metadata, the product's name, and
     Sentinel-2's date. The date is only a guess (``guessed``), as providers differ.
+
+    Raises:
+        SceneError: red, green and blue have different scales or offsets, and may not.
     """
     for source in (
         _of_earlier_run,
@@ -194,7 +204,7 @@ def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
             return None
         implied = BASELINE_4_OFFSET if baseline and baseline >= 4 else 0.0
         offsets = [implied if offset is None else offset for offset in stated]
-        offset = _of_red(statements, offsets, f"offsets {offsets}")
+        offset = _of_red(statements, offsets, "offsets")
         scale = SCALE if scale is None else scale
         return Radiometry(scale, offset, origin="the product's metadata")
     except ValueError:
@@ -267,10 +277,18 @@ def _sentinel_date(statements: Statements) -> date | None:
 
 
 def _of_red(statements: Statements, by_band: Sequence[T], what: str) -> T:
-    """Return the value of red; warn if the bands differ."""
+    """Return the value of red; if the bands differ, warn.
+
+    Raises:
+        SceneError: the bands differ, and red's value may not be taken for all.
+    """
     if len(set(by_band)) > 1:
-        message = f"{statements.name}: {what} differ by band; red's are taken"
-        warn(RadiometryWarning, message)
+        found = f"{statements.name}: {what} differ by band ({', '.join(map(str, by_band))})"
+        if not statements.red_for_all:
+            raise SceneError(
+                f"{found}; convert red, green and blue to one scale, or give `scale` and `offset`"
+            )
+        warn(RadiometryWarning, f"{found}; red's are taken")
     return by_band[0]
 
 
