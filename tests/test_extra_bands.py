@@ -159,10 +159,14 @@ def test_folders_of_files_as_they_are_delivered(tmp_path, stems, near, every):
 def test_near_infrared_of_other_pixels_or_another_type_is_not_read_unasked(tmp_path):
     folder = write_bands(tmp_path / "scene", ["red", "green", "blue"])
     write_bands(folder, ["nir08"], size=20, metres=60)
-    assert names_and_wavelengths(folder) == {"count": 3}
+    with pytest.warns(BandsWarning, match=r"left out: .*nir08\.tif .*give `extra_bands` nir08"):
+        assert names_and_wavelengths(folder) == {"count": 3}
     assert names_and_wavelengths(folder, extra_bands="nir08") == {"nir08": 865, "count": 4}
     write_bands(folder, ["nir"], nodata=7)
-    assert names_and_wavelengths(folder) == {"count": 3}
+    with pytest.warns(BandsWarning, match=r"left out: nir\.tif has nodata 7, red has none"):
+        assert names_and_wavelengths(folder) == {"count": 3}
+    with pytest.warns(BandsWarning, match=r"band nir is left out: nir\.tif has nodata 7"):
+        assert names_and_wavelengths(folder, extra_bands="all") == {"nir08": 865, "count": 4}
     with pytest.raises(SceneError, match=r"band nir .*nir\.tif has nodata 7"):
         names_and_wavelengths(folder, extra_bands="nir")
     write_bands(folder, ["nir"], size=80, metres=15)

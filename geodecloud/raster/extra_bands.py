@@ -1,6 +1,5 @@
 """Choose the bands besides red, green and blue among the files of a product, or of a folder."""
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +10,11 @@ from rasterio.enums import ColorInterp
 
 from geodecloud.errors import BandsWarning, SceneError, warn
 from geodecloud.raster.bands import is_same_band
+from geodecloud.raster.dn import exact
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.sensors import BandNames, words_of
 from geodecloud.raster.wavelengths import near_infrared, numbers_of, shows_ground, wavelength_of
-
-log = logging.getLogger("geodecloud")
 
 ALL, NONE = "all", "none"
 _RESOLUTION = re.compile(r"_(\d+)m\Z")  # at the end of the name of a Sentinel-2 band
@@ -100,7 +98,7 @@ def choose(
         return []
     if names == [ALL]:
         each = {one.name: [same for same in known if same.name == one.name] for one in known}
-        return [fit for files in each.values() if (fit := _finest(files, red))]
+        return [fit for files in each.values() if (fit := _finest_or_warn(files, red, where))]
     chosen = []
     for name in wanted:
         files = [one for one in known if _plain(one.name) == _plain(name)]
@@ -114,6 +112,8 @@ def choose(
 
 
 def _near_infrared(known: Sequence[ExtraFile], red: Pixels, where: str) -> list[ExtraFile]:
+    """Return the near infrared file whose pixels are red's; warn if there are only others."""
+    reasons = []
     for one in (known[index] for index in near_infrared([one.wavelength for one in known])):
         try:
             factor, reason = _misfit(one, red)
@@ -123,7 +123,10 @@ def _near_infrared(known: Sequence[ExtraFile], red: Pixels, where: str) -> list[
             return []
         if factor == 1:
             return [one]
-        log.info("%s: near infrared band %s is not read: %s", where, one.name, reason)
+        remedy = f"give `extra_bands` {one.name} to read it" if factor else "convert it to red's"
+        reasons.append(f"{reason}; {remedy}")
+    if reasons:
+        warn(BandsWarning, f"{where}: near infrared is left out: {reasons[0]}")
     return []
 
 
@@ -134,6 +137,15 @@ def _finest(files: Sequence[ExtraFile], red: Pixels) -> ExtraFile | None:
         if factor:
             return replace(one, factor=factor)
     return None
+
+
+def _finest_or_warn(files: Sequence[ExtraFile], red: Pixels, where: str) -> ExtraFile | None:
+    """Return :func:`_finest`; warn if no file fits."""
+    fit = _finest(files, red)
+    if fit is None:
+        reason = _misfit(files[0], red)[1]
+        warn(BandsWarning, f"{where}: band {files[0].name} is left out: {reason}")
+    return fit
 
 
 def _misfit(file: ExtraFile, red: Pixels) -> tuple[int, str]:
@@ -151,7 +163,8 @@ def _misfit(file: ExtraFile, red: Pixels) -> tuple[int, str]:
     if own.dtype != red.dtype:
         return 0, f"{name} has {own.dtype}, red has {red.dtype}"
     if own.nodata is not None and repr(own.nodata) != repr(red.nodata):
-        return 0, f"{name} has nodata {own.nodata:g}, red has {red.nodata}"
+        theirs = "none" if red.nodata is None else exact(red.nodata)
+        return 0, f"{name} has nodata {exact(own.nodata)}, red has {theirs}"
     factor = _factor(own.grid, red.grid)
     return factor, "" if factor == 1 else f"the pixels of {name} differ from those of red"
 
