@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _DEFAULTS, _BUILT_IN = Settings(), ModelSpec()
 _performance = partial(typer.Option, rich_help_panel="Performance")
 _pattern = partial(output_option, metavar="NAME")
+_SETTLE = 10.0  # seconds
 
 SourcesArgument = Annotated[
     list[str] | None,
@@ -54,11 +55,12 @@ PatternOption = Annotated[
 ]
 WatchOption = Annotated[bool, input_option("--watch", help="Wait for more scenes and restore each")]
 SettleOption = Annotated[
-    float,
+    float | None,
     input_option(
         metavar="SECONDS",
         min=0.1,
         help="Time a file must stay unchanged before it is restored, with --watch",
+        show_default=f"{_SETTLE:g}",
     ),
 ]
 NameOption = Annotated[
@@ -123,7 +125,7 @@ def batch(
     recursive: RecursiveOption = False,
     pattern: PatternOption = None,
     watch: WatchOption = False,
-    settle: SettleOption = 10,
+    settle: SettleOption = None,
     name: NameOption = None,
     provenance: ProvenanceOption = None,
     opacity: OpacityOption = None,
@@ -153,6 +155,8 @@ def batch(
         raise UsageError(f"OUT_DIR is missing: {out} is a file")
     if out.suffix.lower() in GEOTIFF and not out.is_dir():
         raise UsageError(f"OUT_DIR is {out}: name a folder; for one scene, geodecloud SRC DST")
+    if settle is not None and not watch:
+        raise UsageError("--settle is of --watch: give both, or leave --settle out")
     beside = (provenance, opacity, preview, cloud_mask, report)
     if mask_only and (any(beside) or settings.output.stac or settings.reading.mask):
         raise UsageError(
@@ -173,7 +177,7 @@ def batch(
         Naming(name or ("{stem}_mask.tif" if mask_only else Naming.name), *beside),
         overwrite,
         fail_fast,
-        settle if watch else None,
+        (settle or _SETTLE) if watch else None,
     )
     crew = Crew(WorkerSpec(settings, model, mask_only).with_absolute_paths(), workers, scheduler)
     summary = Summary()
