@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from geodecloud.radiometry import BASELINE_4_OFFSET, PICTURE_SCALE, SCALE, Level
 
@@ -82,8 +82,13 @@ _SENTINEL_2 = re.compile(
     r"|20\d{6}T\d{6}_20\d{6}T\d{6}_T\d\d[C-X][A-Z]{2}",  # in Google Earth Engine
     re.IGNORECASE,
 )
-_DAY = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)(?!\d)")
-_DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5})(?=T\d{6}(?!\d)|\.)")  # of HLS and MODIS
+# A day, and perhaps the time after it; PlanetScope's names begin with both.
+_TIME = re.compile(
+    r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)"
+    r"(?:(?:T|(?<=^\d{8})_)([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
+)
+# The day of a year, and perhaps the time: of HLS and MODIS.
+_DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5})T(\d{6})(?!\d)|(?<=[.A])(20\d{5})\.")
 _HARMONIZED = re.compile(r"harmoni[sz]ed", re.IGNORECASE)
 # Names that merely resemble a sensor's, for remedies in messages.
 _LANDSAT = re.compile(r"(?<![A-Za-z0-9])L[COTEM]?0?[4-9](?!\d)|landsat", re.IGNORECASE)
@@ -145,15 +150,24 @@ def is_sentinel_2(text: str) -> bool:
 
 
 def find_date(text: str) -> date | None:
-    """Return the first day in a text: 20221005, 2022-10-05, or HLS's 2022278T; None: no day."""
-    for match in _DAY.finditer(text):
-        try:
-            return date(*map(int, match.groups()))
-        except ValueError:
-            continue
-    for day in _DAY_OF_YEAR.findall(text):
+    """Return the first day in a text, see :func:`find_time`; None: no day."""
+    time = find_time(text)
+    return time and time.date()
+
+
+def find_time(text: str) -> datetime | None:
+    """Return the first time (UTC) in a text; of a day alone, its beginning; None: no day.
+
+    Days are like 20221005, 2022-10-05, or HLS's 2022278; times like 20221005T115411.
+    """
+    for match in _TIME.finditer(text):
+        stamp = "".join(part or "00" for part in match.groups())
         with suppress(ValueError):
-            return datetime.strptime(day, "%Y%j").date()
+            return datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    for dated, clock_of_day, alone in _DAY_OF_YEAR.findall(text):
+        with suppress(ValueError):
+            stamp = (dated or alone) + (clock_of_day or "000000")
+            return datetime.strptime(stamp, "%Y%j%H%M%S").replace(tzinfo=UTC)
     return None
 
 

@@ -3,8 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from geodecloud.raster.descriptions import OPACITY
 from geodecloud.raster.dn import json_number
 from geodecloud.raster.grid import Bounds
 from geodecloud.raster.opacity import NO_PERCENT
+from geodecloud.raster.products import find_time
 from geodecloud.raster.run_facts import RunFacts
 from geodecloud.raster.scene import Scene
 from geodecloud.settings import Output
@@ -24,13 +23,8 @@ from geodecloud.version import VERSION
 
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-# Where a file states its time of acquisition: tags, and its name; PlanetScope's begins with it.
+# Where a file states its time of acquisition, besides its name.
 _TIME_TAGS = ("PRODUCT_START_TIME", "ACQUISITIONDATETIME")
-_TIME_IN_NAME = re.compile(
-    r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)"
-    r"(?:(?:T|(?<=^\d{8})_)([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
-)
-_DAY_OF_YEAR = re.compile(r"(?<!\d)(20\d{5}T\d{6})(?!\d)")  # of HLS
 _TIME_OF_FILE = "TIFFTAG_DATETIME"  # by the TIFF standard, when the file was made
 _ADDRESS = re.compile(r"\b(https?):/+(.*)")
 _TIFF = "image/tiff; application=geotiff"
@@ -188,8 +182,8 @@ def _acquired(scene: Scene) -> datetime:
 
     Else return the time when the file was made, or now, with a warning.
     """
-    tags, name = scene.dataset.tags(), scene.path.name
-    times = [*(_tagged(tags.get(tag, "")) for tag in _TIME_TAGS), *_in_name(name)]
+    tags = scene.dataset.tags()
+    times = [*(_tagged(tags.get(tag, "")) for tag in _TIME_TAGS), find_time(scene.path.name)]
     if taken := next(filter(None, times), None):
         return taken
     made = _tagged(tags.get(_TIME_OF_FILE, ""))
@@ -207,13 +201,3 @@ def _tagged(text: str) -> datetime | None:
         except ValueError:
             continue
     return None
-
-
-def _in_name(name: str) -> Iterator[datetime]:
-    """Yield the times (UTC) in a file's name."""
-    for match in _TIME_IN_NAME.finditer(name):
-        with suppress(ValueError):
-            yield datetime(*(int(part or 0) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
-    for text in _DAY_OF_YEAR.findall(name):
-        with suppress(ValueError):
-            yield datetime.strptime(text, "%Y%jT%H%M%S").replace(tzinfo=UTC)
