@@ -17,7 +17,7 @@ from geodecloud.data.dark_object import (
     measure_dark_object,
     missing_path_radiance,
 )
-from geodecloud.data.draw import Draw
+from geodecloud.data.draw import TileDraw
 from geodecloud.decloud import decloud_scene
 from geodecloud.radiometry import (
     DARK_OBJECT_QUANTILE,
@@ -74,7 +74,7 @@ def test_the_network_gets_the_scenes_and_not_the_windows(tmp_path):
 
 def test_around_a_tile_lies_land_water_its_own_or_nothing():
     land, water = torch.rand(4, 3, 3, 16, 16) + 0.2, torch.full((4, 3, 16, 16), 0.1)
-    draw = Draw(("land around",), torch.tensor([[0.1], [0.5], [0.9], [0.99]]))
+    draw = TileDraw(("land around",), torch.tensor([[0.1], [0.5], [0.9], [0.99]]))
     alone, beside_land, beside_water, own = dark_object_around(land, water, draw)
     assert alone.isposinf().all()
     torch.testing.assert_close(beside_land, measure_dark_object(land[1]).amin(dim=0))

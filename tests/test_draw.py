@@ -9,7 +9,7 @@ from geodecloud.data.article import article_draw, overlay_noise
 from geodecloud.data.augment import augment, augmentation_draw
 from geodecloud.data.clouds import cloud_draw, simulate_clouds
 from geodecloud.data.config import Augmentation, CloudMix
-from geodecloud.data.draw import Draw, draw_numbers, per_band, scoped
+from geodecloud.data.draw import TileDraw, draw_numbers, per_band, scoped
 
 DRAWS = {"clouds": cloud_draw, "augmentation": augmentation_draw, "article": article_draw}
 ALL = Augmentation(1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
@@ -61,14 +61,14 @@ def test_some_tiles_keep_their_numbers():
 def test_each_number_has_one_name_and_is_used_once(of, monkeypatch):
     """A number that is used twice would tie together what should be independent."""
     used = Counter()
-    uniform = Draw.uniform
+    uniform = TileDraw.uniform
 
     def count(self, name):
         used[name] += 1
         return uniform(self, name)
 
     draw = DRAWS[of](1, 0, range(4))
-    monkeypatch.setattr(Draw, "uniform", count)
+    monkeypatch.setattr(TileDraw, "uniform", count)
     clear = torch.rand(4, 3, 64, 64)
     if of == "clouds":
         simulate_clouds(clear, draw, CloudMix(), around=torch.zeros(4, 3))

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from geodecloud.data.clouds import Clouded
 from geodecloud.data.dark_object import dark_object_alone
-from geodecloud.data.draw import Draw, draw_numbers
+from geodecloud.data.draw import TileDraw, draw_numbers
 from geodecloud.data.perlin import fractal_perlin
 from geodecloud.data.prepare import OCTAVES, SCALES
 
 ARTICLE_NUMBERS = ("scale", "alpha")
 
 
-def article_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
+def article_draw(seed: int, epoch: int, items: Sequence[int]) -> TileDraw:
     """Draw the random numbers of some tiles' noise, see :func:`draw_numbers`."""
     return draw_numbers(seed, epoch, items, ARTICLE_NUMBERS)
 
 
-def overlay_noise(clear: Tensor, draw: Draw) -> Clouded:
+def overlay_noise(clear: Tensor, draw: TileDraw) -> Clouded:
     """Mix each tile with noise; its ``opacity`` is the weight of the noise.
 
     cloudy = (1 - alpha) * clear + alpha * noise, alpha uniform in 0..1, the noise normalised to

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from geodecloud.data.config import Augmentation
 from geodecloud.data.dark_object import AROUND_NUMBERS, dark_object_around, measure_dark_object
-from geodecloud.data.draw import Draw, draw_numbers, per_band, scoped
+from geodecloud.data.draw import TileDraw, draw_numbers, per_band, scoped
 from geodecloud.data.perlin import PERIOD, fractal_perlin
 from geodecloud.radiometry import PATH_RADIANCE
 
@@ -48,7 +48,7 @@ class Augmented(NamedTuple):
 Change = Callable[[Tensor], Tensor]  # (N, 3, H, W) in model range -> the same, of any H and W
 
 
-def augmentation_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
+def augmentation_draw(seed: int, epoch: int, items: Sequence[int]) -> TileDraw:
     """Draw the random numbers of some tiles' changes, see :func:`draw_numbers`."""
     return draw_numbers(seed + _SEED, epoch, items, AUGMENTATION_NUMBERS)
 
@@ -59,7 +59,7 @@ def is_water(clear: Tensor) -> Tensor:
 
 
 def augment(
-    clear: Tensor, neighbours: Tensor, water: Tensor, draw: Draw, plan: Augmentation
+    clear: Tensor, neighbours: Tensor, water: Tensor, draw: TileDraw, plan: Augmentation
 ) -> Augmented:
     """Return clear tiles as other places would show them.
 
@@ -97,7 +97,7 @@ def _brightness(tiles: Tensor) -> Tensor:
     return values.kthvalue(round(0.98 * values.shape[1]), dim=1).values[:, None, None, None]
 
 
-def _rescaled(clear: Tensor, neighbours: Tensor, draw: Draw, plan: Augmentation) -> Tensor:
+def _rescaled(clear: Tensor, neighbours: Tensor, draw: TileDraw, plan: Augmentation) -> Tensor:
     """Change the resolution: join four tiles at half of it, or enlarge a quarter of a tile."""
     size = clear.shape[-1]
     top = torch.cat([clear, neighbours[:, 0]], dim=3)
@@ -110,7 +110,7 @@ def _rescaled(clear: Tensor, neighbours: Tensor, draw: Draw, plan: Augmentation)
     return torch.where(scale > 1 - plan.fine, fine, out)
 
 
-def _with_shore(clear: Tensor, water: Tensor, draw: Draw, fraction: float) -> Tensor:
+def _with_shore(clear: Tensor, water: Tensor, draw: TileDraw, fraction: float) -> Tensor:
     """Lay water along a winding line into some tiles, most of it pale.
 
     Where a tile holds both land and water, the even part is plainly no haze. EuroSAT has few such
@@ -126,7 +126,7 @@ def _with_shore(clear: Tensor, water: Tensor, draw: Draw, fraction: float) -> Te
     return out
 
 
-def _turned(clear: Tensor, draw: Draw, fraction: float) -> Tensor:
+def _turned(clear: Tensor, draw: TileDraw, fraction: float) -> Tensor:
     """Rotate some tiles by quarter turns and mirror half of them."""
     chosen = draw.chance("turned", fraction).flatten().tolist()
     quarters = (draw.uniform("quarter turns") * 4).int().flatten().tolist()
@@ -138,7 +138,7 @@ def _turned(clear: Tensor, draw: Draw, fraction: float) -> Tensor:
     return torch.stack(tiles)
 
 
-def _with_patches(clear: Tensor, draw: Draw, fraction: float) -> Tensor:
+def _with_patches(clear: Tensor, draw: TileDraw, fraction: float) -> Tensor:
     """Lay smooth patches of another colour over some tiles: turbid water, wet soil, ripe crops.
 
     Clouds are smooth and nearly grey; the network should not learn that whatever is smooth is
@@ -154,7 +154,7 @@ def _with_patches(clear: Tensor, draw: Draw, fraction: float) -> Tensor:
     return out
 
 
-def _with_sand(clear: Tensor, draw: Draw, fraction: float) -> Tensor:
+def _with_sand(clear: Tensor, draw: TileDraw, fraction: float) -> Tensor:
     """Lay bright bare ground in smooth patches over some tiles: beaches, river beds, dunes.
 
     EuroSAT has little of it, and bright ground would pass for cloud. Sand is as bright as thin
@@ -176,7 +176,7 @@ def _with_sand(clear: Tensor, draw: Draw, fraction: float) -> Tensor:
     return out
 
 
-def _paled(clear: Tensor, draw: Draw, scope: str, fraction: float) -> Tensor:
+def _paled(clear: Tensor, draw: TileDraw, scope: str, fraction: float) -> Tensor:
     """Brighten some of the tiles of water evenly: turbid, shallow or glittering.
 
     EuroSAT's water is dark. Paler water looks like water under haze. Where nothing but the
@@ -190,7 +190,7 @@ def _paled(clear: Tensor, draw: Draw, scope: str, fraction: float) -> Tensor:
     return out
 
 
-def _product(around: Tensor, draw: Draw, plan: Augmentation) -> Change:
+def _product(around: Tensor, draw: TileDraw, plan: Augmentation) -> Change:
     """Return the change that makes some tiles L2A, without path radiance, and some 8-bit pictures.
 
     A picture's bands end at the darkest and brightest of its scene, of which the tile is a part.
@@ -216,7 +216,7 @@ def _product(around: Tensor, draw: Draw, plan: Augmentation) -> Change:
     return change
 
 
-def _recolouring(draw: Draw, fraction: float) -> Change:
+def _recolouring(draw: TileDraw, fraction: float) -> Change:
     """Return the change of some tiles' brightness, gamma, colours and path radiance."""
     strength = draw.uniform("recolour strength")  # (N, 1, 1, 1): some tiles hardly change
     gamma = 1.25 ** (strength * (2 * draw.uniform("gamma") - 1))
@@ -233,7 +233,7 @@ def _recolouring(draw: Draw, fraction: float) -> Change:
     return change
 
 
-def _smooth_field(draw: Draw, scope: str, size: int) -> Tensor:
+def _smooth_field(draw: TileDraw, scope: str, size: int) -> Tensor:
     """Return noise of about N(0, 1) in cells of 15 to 120 pixels: float32 (N, 1, size, size)."""
     line = torch.arange(size, dtype=torch.float32, device=draw.values.device)
     rows, columns = torch.meshgrid(line, line, indexing="ij")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from geodecloud.data.cloud_kinds import KINDS
-from geodecloud.data.draw import Draw
+from geodecloud.data.draw import TileDraw
 from geodecloud.data.perlin import PERIOD, fractal_perlin
 
 NONE, HAZE, VEIL, CIRRUS = map(list(KINDS).index, ("none", "haze", "veil", "cirrus"))
@@ -57,7 +57,7 @@ class PixelGrid:
 
 
 def depth_and_shadow(
-    draw: Draw, kind: Tensor, airlight: Tensor, grid: PixelGrid
+    draw: TileDraw, kind: Tensor, airlight: Tensor, grid: PixelGrid
 ) -> tuple[Tensor, Tensor]:
     """Return the optical depth at 560 nm and the factor of the cloud's shadow.
 
@@ -99,7 +99,7 @@ def depth_and_shadow(
     return depth, 1 - torch.where(casts, dark, torch.zeros(()))
 
 
-def _depth_at_full_cover(draw: Draw, kind: Tensor, airlight: Tensor) -> Tensor:
+def _depth_at_full_cover(draw: TileDraw, kind: Tensor, airlight: Tensor) -> Tensor:
     """Return the optical depth where the cover is 1: float32 (N, 1, 1, 1).
 
     The light that it adds defines a thin cloud, the light that it takes defines a thick one.
@@ -112,7 +112,7 @@ def _depth_at_full_cover(draw: Draw, kind: Tensor, airlight: Tensor) -> Tensor:
     return -torch.log1p(-attenuation.minimum(of_kind(kind, "most_attenuation")))
 
 
-def _noise_field(draw: Draw, kind: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _noise_field(draw: TileDraw, kind: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return the tile's noise as a function of pixel position, about N(0, 1).
 
     The function takes x and y in pixels, float32 (N, 1, H, W) or (H, W), and ``wanted``, bool
@@ -162,7 +162,7 @@ def spectral_ratio(exponent: Tensor) -> Tensor:
     return ratio[None, :, None, None] ** exponent
 
 
-def parallax(draw: Draw, depth: Tensor, kind: Tensor) -> Tensor:
+def parallax(draw: TileDraw, depth: Tensor, kind: Tensor) -> Tensor:
     """Return the depth as each band sees it: Sentinel-2's bands look from different angles.
 
     High cloud, not the ground, is displaced by up to 3 pixels between R and B, with G between.

@@ -35,7 +35,7 @@ from geodecloud.data.dark_object import (
     dark_object_under,
     missing_path_radiance,
 )
-from geodecloud.data.draw import Draw, draw_numbers, per_band
+from geodecloud.data.draw import TileDraw, draw_numbers, per_band
 
 # The random numbers of a tile's cloud, as they are drawn. The spare ones are there to be renamed:
 # with a number more or less, each seed of ``geodecloud simulate`` would give another cloud.
@@ -79,12 +79,12 @@ class Clouded(NamedTuple):
     dark_object: Tensor
 
 
-def cloud_draw(seed: int, epoch: int, items: Sequence[int]) -> Draw:
+def cloud_draw(seed: int, epoch: int, items: Sequence[int]) -> TileDraw:
     """Draw the random numbers of some tiles' clouds, see :func:`draw_numbers`."""
     return draw_numbers(seed, epoch, items, CLOUD_NUMBERS)
 
 
-def draw_kind(draw: Draw, mix: CloudMix, spared: Tensor | None = None) -> Tensor:
+def draw_kind(draw: TileDraw, mix: CloudMix, spared: Tensor | None = None) -> Tensor:
     """Return a kind of cloud for each tile, as frequent as in the mix: int64 (N, 1, 1, 1).
 
     Args:
@@ -100,7 +100,7 @@ def draw_kind(draw: Draw, mix: CloudMix, spared: Tensor | None = None) -> Tensor
 
 def simulate_clouds(
     clear: Tensor,
-    draw: Draw,
+    draw: TileDraw,
     mix: CloudMix,
     around: Tensor | None = None,
     spared: Tensor | None = None,
@@ -130,7 +130,7 @@ def simulate_clouds(
     return Clouded(cloudy, target, apparent_opacity(clouds.attenuation, light), dark)
 
 
-def draw_clouds(draw: Draw, kind: Tensor, grid: PixelGrid) -> Clouds:
+def draw_clouds(draw: TileDraw, kind: Tensor, grid: PixelGrid) -> Clouds:
     """Return a cloud of the given kind for each tile, on the device of the draw.
 
     Args:
@@ -170,7 +170,7 @@ def apparent_opacity(attenuation: Tensor, light: Tensor) -> Tensor:
     return (1 - (1 - attenuation) * (1 - light.clamp(0, 1))).mean(dim=1, keepdim=True)
 
 
-def _tint_by_land(clear: Tensor, draw: Draw) -> Tensor:
+def _tint_by_land(clear: Tensor, draw: TileDraw) -> Tensor:
     """Return how the land below colours its cloud: a factor per band of mean 1, (N, 3, 1, 1).
 
     65 % of the clouds have no tint, the others up to 60 % of the land's own mean colour.

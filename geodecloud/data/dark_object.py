@@ -8,7 +8,7 @@ the path radiance above them (dark-object subtraction, Chavez 1988).
 import torch
 from torch import Tensor
 
-from geodecloud.data.draw import Draw
+from geodecloud.data.draw import TileDraw
 from geodecloud.radiometry import (
     DARK_OBJECT_QUANTILE,
     L1C_DARK_OBJECT,
@@ -39,7 +39,7 @@ def dark_object_alone(cloudy: Tensor) -> Tensor:
     return torch.minimum(measure_dark_object(cloudy), cloudy.new_tensor(L1C_DARK_OBJECT))
 
 
-def dark_object_around(neighbours: Tensor, water: Tensor, draw: Draw) -> Tensor:
+def dark_object_around(neighbours: Tensor, water: Tensor, draw: TileDraw) -> Tensor:
     """Return the dark object of the land around each tile, float32 (N, 3).
 
     inf where there is no land, and -inf where it is like the tile: a desert, a forest.
@@ -58,7 +58,7 @@ def dark_object_around(neighbours: Tensor, water: Tensor, draw: Draw) -> Tensor:
 
 
 def dark_object_under(
-    cloudy: Tensor, around: Tensor, attenuation: Tensor, light: Tensor, draw: Draw
+    cloudy: Tensor, around: Tensor, attenuation: Tensor, light: Tensor, draw: TileDraw
 ) -> Tensor:
     """Return the dark object of the scene of each cloudy tile, float32 (N, 3).
 

@@ -23,7 +23,7 @@ def per_band(name: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Draw:
+class TileDraw:
     """Uniform random numbers of N tiles, each with a name.
 
     Args:
@@ -62,16 +62,16 @@ class Draw:
         angle = self.between(name, 0, 2 * pi)
         return angle.cos(), angle.sin()
 
-    def select(self, chosen: Tensor) -> "Draw":
+    def select(self, chosen: Tensor) -> "TileDraw":
         """Return the draw of the tiles where ``chosen``, bool (N,), is true."""
         return replace(self, values=self.values[chosen])
 
-    def to(self, device: torch.device) -> "Draw":
+    def to(self, device: torch.device) -> "TileDraw":
         """Return the same draw on a device."""
         return replace(self, values=self.values.to(device, non_blocking=True))
 
 
-def draw_numbers(seed: int, epoch: int, items: Sequence[int], names: tuple[str, ...]) -> Draw:
+def draw_numbers(seed: int, epoch: int, items: Sequence[int], names: tuple[str, ...]) -> TileDraw:
     """Draw the random numbers of some tiles.
 
     A tile's numbers depend on (seed, epoch, item) only, not on the batch or the process. A name
@@ -83,4 +83,4 @@ def draw_numbers(seed: int, epoch: int, items: Sequence[int], names: tuple[str, 
     """
     rows = [np.random.default_rng([seed, epoch, item]).random(len(names)) for item in items]
     values = torch.from_numpy(np.stack(rows).astype(np.float32))
-    return Draw(names, values.clamp_max_(_BELOW_ONE))
+    return TileDraw(names, values.clamp_max_(_BELOW_ONE))

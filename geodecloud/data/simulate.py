@@ -13,7 +13,7 @@ from geodecloud.data.cloud_fields import PixelGrid
 from geodecloud.data.cloud_kinds import CLOUDS, KINDS
 from geodecloud.data.clouds import Clouds, apparent_opacity, cloud_draw, draw_clouds, draw_kind
 from geodecloud.data.config import CloudMix
-from geodecloud.data.draw import Draw
+from geodecloud.data.draw import TileDraw
 from geodecloud.errors import UsageError
 from geodecloud.radiometry import Radiometry, as_dtype
 from geodecloud.raster.atomic import AtomicFiles
@@ -109,7 +109,7 @@ def simulate_scene(
     return total / max(count, 1)
 
 
-def find_draw(plan: Simulation, shape: tuple[int, int]) -> Draw:
+def find_draw(plan: Simulation, shape: tuple[int, int]) -> TileDraw:
     """Return the seed's first draw whose cloud has a mean opacity within the bounds.
 
     In most draws of a broken cover, a whole scene lies in one of its gaps or has no gap at all.
@@ -128,7 +128,7 @@ def find_draw(plan: Simulation, shape: tuple[int, int]) -> Draw:
     return cloud_draw(plan.seed, 0, [0])
 
 
-def _clouds(plan: Simulation, draw: Draw, grid: PixelGrid) -> Clouds:
+def _clouds(plan: Simulation, draw: TileDraw, grid: PixelGrid) -> Clouds:
     with torch.inference_mode():
         return draw_clouds(draw, draw_kind(draw, CloudMix.only(plan.kind)), grid)
 
@@ -140,7 +140,7 @@ def _opacity(clouds: Clouds) -> NDArray[np.float32]:
 
 
 def _clouds_of_rows(
-    plan: Simulation, draw: Draw, shape: tuple[int, int], rows: tuple[int, int]
+    plan: Simulation, draw: TileDraw, shape: tuple[int, int], rows: tuple[int, int]
 ) -> Clouds:
     """Return the clouds over rows first to last (not included): (1, 3 or 1, rows, columns)."""
     (height, width), (first, last) = shape, rows

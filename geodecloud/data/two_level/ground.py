@@ -89,12 +89,12 @@ def draw_ground(
     return Ground(light, path_radiance, new_land)
 
 
-def is_water(ground: Ground) -> Tensor:
-    """Return bool (N,), true for windows of open water: even and blue."""
-    return _is_water(ground.light - ground.path_radiance)
+def is_blue_water(ground: Ground) -> Tensor:
+    """Return bool (N,), true for windows of open water, even and blue."""
+    return _is_blue_water(ground.light - ground.path_radiance)
 
 
-def _is_water(surface: Tensor) -> Tensor:
+def _is_blue_water(surface: Tensor) -> Tensor:
     """Return bool (N,), true for windows of open water, from their surface (N, 3, 64, 64)."""
     even: Tensor = surface.mean(dim=1).std(dim=(1, 2)) < _EVEN
     _, green, blue = surface.mean(dim=(2, 3)).unbind(1)
@@ -133,7 +133,7 @@ def _brighten(draw: Draw, surface: Tensor, plan: GroundPlan) -> Tensor:
 def _add_pale_water(draw: Draw, surface: Tensor, fraction: float) -> Tensor:
     """Make a fraction of the windows of water turbid, shallow or glittering: add even light."""
     n = len(surface)
-    water = _is_water(surface)[:, None, None, None]
+    water = _is_blue_water(surface)[:, None, None, None]
     chosen = water & draw.chance("pale", fraction, n, 1, 1, 1)
     light = 0.45 * draw.uniform("pale light", n, 1, 1, 1) ** 1.5
     tint = draw.uniform("pale tint", n, 3, 1, 1, low=0.5, high=1.0)

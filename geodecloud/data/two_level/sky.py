@@ -26,7 +26,7 @@ from geodecloud.data.two_level.cloud_layers import (
 )
 from geodecloud.data.two_level.draw import Draw
 from geodecloud.data.two_level.field_bank import FieldBank, draw_placement, sample
-from geodecloud.data.two_level.ground import Ground, is_water
+from geodecloud.data.two_level.ground import Ground, is_blue_water
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def draw_sky(draw: Draw, ground: Ground, bank: FieldBank, level: Tensor, plan: S
     """
     n = len(ground.light)
     kind = draw.kind("cloud", plan.kind_weights, n)
-    pale = (kind == HAZE) & is_water(ground) & draw.chance("clear water", plan.clear_water, n)
+    pale = (kind == HAZE) & is_blue_water(ground) & draw.chance("clear water", plan.clear_water, n)
     clear = ground.new_land & draw.chance("clear new", plan.clear_new_land, n)
     kind = torch.where(pale | clear, torch.full_like(kind, NONE), kind)
     first = first_layer(draw, bank, kind, level)
