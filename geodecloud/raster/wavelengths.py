@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from geodecloud.errors import UsageError
 from geodecloud.raster.band_names import names_of, stated_wavelength, wavelength_in
 from geodecloud.raster.bands import (
     PLANETSCOPE_ORDER,
+    Bands,
     is_composite,
     is_same_band,
     without_count,
@@ -83,13 +85,39 @@ class OtherBand:
     wavelength: float
 
 
-def find_other_bands(scene: Any, given: tuple[float, ...] | None = None) -> tuple[OtherBand, ...]:
+class Banded(Protocol):
+    """What is read here of :class:`geodecloud.raster.scene.Scene`, which imports this module."""
+
+    @property
+    def path(self) -> Path:
+        """Path of the file."""
+
+    @property
+    def dataset(self) -> Any:
+        """The open raster."""
+
+    @property
+    def bands(self) -> Bands:
+        """Numbers of the red, green and blue bands."""
+
+    @property
+    def bands_from(self) -> str:
+        """How the bands were found, in words."""
+
+    @property
+    def alpha(self) -> int | None:
+        """The number of the alpha band; None: there is none."""
+
+
+def find_other_bands(
+    scene: Banded, given: tuple[float, ...] | None = None
+) -> tuple[OtherBand, ...]:
     """Return the bands whose wavelength is known and whose DN have the scale and offset of red.
 
     A mask, a classification or an angle that is stored as a band has no wavelength.
 
     Args:
-        scene: a :class:`geodecloud.raster.scene.Scene`.
+        scene: an open scene.
         given: wavelengths in nm of all bands besides red, green, blue and alpha, in their order; 0
             for a band that shows no ground. None: as the file states them.
 
@@ -132,7 +160,7 @@ def _as_given(others: Sequence[int], given: tuple[float, ...]) -> tuple[OtherBan
     return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
 
 
-def bands_without_wavelength(scene: Any, found: Iterable[OtherBand]) -> list[str]:
+def bands_without_wavelength(scene: Banded, found: Iterable[OtherBand]) -> list[str]:
     """Return the bands, in words, that may show the ground and whose wavelength is not known.
 
     Args:
@@ -213,7 +241,7 @@ def numbers_of(names: BandNames) -> Mapping[str, float]:
     return _BY_SENSOR.get(names.sensor, {"1": 443})
 
 
-def _has_scale_of_red(scene: Any, band: int) -> bool:
+def _has_scale_of_red(scene: Banded, band: int) -> bool:
     """Return whether a band has the scale and offset of red."""
     dataset, red = scene.dataset, scene.bands[0] - 1
     scales, offsets = dataset.scales, dataset.offsets
