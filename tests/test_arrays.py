@@ -313,6 +313,18 @@ def test_a_byte_array_that_uses_all_values_is_restored_all_the_same():
     np.testing.assert_array_equal(done.array.mask, mask)
 
 
+def test_the_fourth_band_of_bytes_is_alpha_only_if_it_hides_or_shows():
+    dn = noise((4, 70, 60), "uint8")
+    dn[3, :20] = 0
+    hidden = np.zeros(dn.shape[1:], bool)
+    for near_infrared in (True, False):
+        if not near_infrared:
+            dn[3, 20:], hidden[:20] = 255, True
+        chosen = Settings(force=True, wavelengths=(842,) if near_infrared else None)
+        done = restore_array(dn, identity, chosen)
+        np.testing.assert_array_equal(done.provenance == Provenance.NODATA, hidden)
+
+
 # --- refusals ------------------------------------------------------------------------------
 
 

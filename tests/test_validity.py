@@ -17,7 +17,7 @@ from rasterio.windows import Window
 import geodecloud
 from geodecloud.data.scene_tiles import tiles_from_scenes
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import NodataWarning, UsageError
+from geodecloud.errors import BandsWarning, NodataWarning, UsageError
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.collar import find_fill
 from geodecloud.raster.provenance import Provenance
@@ -239,6 +239,20 @@ def test_a_dark_pixel_or_one_band_is_no_fill(tmp_path, dtype):
 def test_a_file_that_declares_another_value_may_be_filled_all_the_same(tmp_path):
     src = write_scene(tmp_path / "in.tif", filled("int16", 0), nodata=-9999)
     np.testing.assert_array_equal(valid_pixels(src), ~HOLE)
+
+
+@pytest.mark.parametrize("values", ["near infrared", "alpha"])
+def test_alpha_that_varies_like_near_infrared_is_warned_of(tmp_path, values):
+    dn = noise((4, 40, 50), "uint8")
+    if values == "alpha":
+        dn[3] = np.where(dn[3] > 100, 255, 0)
+    src = write_scene(tmp_path / "in.tif", dn)  # GDAL states alpha for the last of four bytes
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        with open_scene(src):
+            pass
+    assert [one.category for one in found] == [BandsWarning] * (values == "near infrared")
+    assert all("in.tif: band 4 is stated to be alpha" in str(one.message) for one in found)
 
 
 def test_a_mask_or_alpha_says_all(tmp_path):

@@ -86,6 +86,9 @@ def write_array(
     profile = {"count": count, "height": height, "width": width, "dtype": values.dtype}
     profile |= {"BIGTIFF": "IF_SAFER", **info.grid}
     profile |= {"nodata": info.nodata} if info.nodata is not None else {}
+    if count == 4 and values.dtype == np.uint8 and not np.isin(values[3], (0, 255)).all():
+        # GDAL would take the last of four bytes for alpha, whatever its values.
+        profile |= {"photometric": "RGB", "alpha": "NO"}
     with create_plain(path, profile) as out:
         if len(info.descriptions) == count:
             out.descriptions = info.descriptions

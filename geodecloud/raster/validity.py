@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-from geodecloud.errors import UsageError
+from geodecloud.errors import BandsWarning, UsageError, warn
 from geodecloud.raster.collar import Fill, find_fill
 from geodecloud.raster.dn import equal, exact, holds
 from geodecloud.raster.gdal import failures_as
 from geodecloud.settings import Reading
 
 TCI = re.compile(r"(?:^|[_.-])TCI(?:[_.-]|$)", re.IGNORECASE)  # in the name of a file
+_MIDDLE = 256  # pixels, side of the square in which alpha is looked at
+_MOST_OF_ALPHA = 8  # different values in that square
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def find_validity(
         area: the part of the file that is the scene.
         reading: ``nodata`` and ``declared_nodata_only``.
 
+    Warns if a band that is stated to be alpha looks like near infrared.
+
     Raises:
         UsageError: the dtype cannot hold ``nodata``.
         SceneError: the file is damaged.
@@ -75,6 +79,8 @@ def find_validity(
     flags = {flag for band in bands for flag in dataset.mask_flag_enums[band - 1]}
     if MaskFlags.per_dataset in flags or ColorInterp.alpha in dataset.colorinterp:
         alpha = ColorInterp.alpha in dataset.colorinterp
+        if alpha:
+            _warn_of_varied_alpha(dataset, path, area)
         return Validity(dataset.nodata, origin=f"the file's {'alpha' if alpha else 'mask'}")
     if dataset.nodata is None and dtype == np.uint8 and TCI.search(path.stem):
         return Validity(0.0, origin="a true colour image of Sentinel-2, by its name")
@@ -88,6 +94,25 @@ def find_validity(
     if fill is None:
         return declared
     return Validity(dataset.nodata, fill, "found along the border, not declared by the file")
+
+
+def _warn_of_varied_alpha(dataset: Any, path: Path, area: Window) -> None:
+    """Warn if alpha varies in the middle of a scene, as near infrared does.
+
+    GDAL states alpha for the last of four bytes, unless the program that writes them objects.
+    """
+    band = dataset.colorinterp.index(ColorInterp.alpha) + 1
+    height, width = (min(length, _MIDDLE) for length in (area.height, area.width))
+    top, left = area.row_off + (area.height - height) // 2, area.col_off + (area.width - width) // 2
+    with failures_as(f"{path}: damaged or truncated"):
+        values = dataset.read(band, window=Window(left, top, width, height))
+    if np.unique(values).size > _MOST_OF_ALPHA:
+        warn(
+            BandsWarning,
+            f"{path}: band {band} is stated to be alpha, but varies like near infrared, and hides "
+            "pixels where it is 0; if it is no alpha, copy the scene by gdal_translate "
+            f"-colorinterp_{band} undefined",
+        )
 
 
 def is_doubtful(rgb: NDArray[Any]) -> NDArray[np.bool_]:
