@@ -1,5 +1,6 @@
 """Describe the grid of a raster, and compare grids."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from geodecloud.raster.gdal import GDAL_ERRORS
 Bounds = tuple[float, float, float, float]  # left, bottom, right, top
 
 _RADIUS = 6_371_009.0  # metres, the mean radius of the earth
-_DEGREE = 111_195.0  # metres of a degree of latitude: pi / 180 * the mean radius
+_DEGREE = round(math.radians(_RADIUS))  # metres of a degree of latitude
 # A metre of a map is longer than one on the ground: by 1 / cos(latitude) in Mercator's projection.
 # Maps that err less are taken at their word, so that 15 m in UTM are 15 m. A sphere errs by 0.6 %.
 _DISTORTED = 0.02
