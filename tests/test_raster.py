@@ -46,9 +46,11 @@ PROFILES = [
 ]
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=",".join)
-def test_all_metadata_is_carried_over(tmp_path, profile):
-    src = write_scene(tmp_path / "in.tif", noise((5, 200, 150), "int16"), **profile)
+@pytest.mark.parametrize(
+    ("profile", "dtype"), [*((profile, "int16") for profile in PROFILES), (PROFILES[0], "uint8")]
+)
+def test_all_metadata_is_carried_over(tmp_path, profile, dtype):
+    src = write_scene(tmp_path / "in.tif", noise((5, 200, 150), dtype), **profile)
     with rasterio.open(src, "r+") as file:
         file.colorinterp = [ColorInterp[c] for c in ("gray", "red", "green", "blue", "undefined")]
         file.descriptions = ("SCL", "B04", "B03", "B02", "NIR")
