@@ -156,7 +156,7 @@ def batch(
     if out.suffix.lower() in GEOTIFF and not out.is_dir():
         raise UsageError(f"OUT_DIR is {out}: name a folder; for one scene, geodecloud SRC DST")
     if settle is not None and not watch:
-        raise UsageError("--settle is of --watch: give both, or leave --settle out")
+        raise UsageError("--settle needs --watch: give both, or leave --settle out")
     beside = (provenance, opacity, preview, cloud_mask, report)
     if mask_only and (any(beside) or settings.output.stac or settings.reading.mask):
         raise UsageError(
@@ -177,7 +177,7 @@ def batch(
         Naming(name or ("{stem}_mask.tif" if mask_only else Naming.name), *beside),
         overwrite,
         fail_fast,
-        (settle or _SETTLE) if watch else None,
+        (_SETTLE if settle is None else settle) if watch else None,
     )
     crew = Crew(WorkerSpec(settings, model, mask_only).with_absolute_paths(), workers, scheduler)
     summary = Summary()

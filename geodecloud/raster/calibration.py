@@ -103,7 +103,7 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
 
     Raises:
         SceneError: nothing states the scale and offset, and the pixels contradict the usual ones
-            or the name is that of a product of radiance. Or they differ by band.
+            or the name is that of a product of radiance; or the stated ones differ by band.
     """
     reading = reading or Reading()
     statements = read_statements(scene, red_for_all=reading.force)

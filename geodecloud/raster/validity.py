@@ -110,7 +110,7 @@ def _warn_of_varied_alpha(dataset: Any, path: Path, area: Window) -> None:
         warn(
             BandsWarning,
             f"{path}: band {band} is stated to be alpha, but varies like near infrared, and hides "
-            "pixels where it is 0; if it is no alpha, copy the scene by gdal_translate "
+            "pixels where it is 0; if it is not alpha, copy the scene by gdal_translate "
             f"-colorinterp_{band} undefined",
         )
 
