@@ -420,7 +420,7 @@ def test_an_option_named_like_its_value_declares_its_name():
         ("batch", "OUT_DIR is missing"),
         ("batch a.tif {file}", "OUT_DIR is missing: {file} is a file"),
         ("batch a.tif out.tif", "OUT_DIR is out.tif: name a folder"),
-        ("batch a.tif out --settle 5", "--settle is of --watch"),
+        ("batch a.tif out --settle 5", "--settle needs --watch"),
         ("a.tif", "DST is missing"),
         ("out.tif --red a.tif --blue b.tif", "--red, --green and --blue"),
         ("--red a.tif --green b.tif --blue c.tif", "DST is missing: give DST after"),
