@@ -42,8 +42,8 @@ print(f"invented: {report.invented_fraction:.0%} of the pixels")
 # %% [markdown]
 # ## Look at it
 #
-# The provenance says of each pixel where its value comes from. Black pixels are
-# the scene's own. Yellow to red pixels lay under thin cloud, and were computed
+# The provenance says where the value of each pixel comes from. Black pixels are
+# unchanged. Yellow to red pixels lay under thin cloud, and were computed
 # from the light that came through. Magenta pixels lay under opaque cloud: no
 # light came through, and their fields and roads are made up.
 
@@ -62,8 +62,7 @@ plt.show()
 # %% [markdown]
 # ## Check the promise
 #
-# Measured pixels come back bit for bit, in all bands. Do not believe it;
-# compare:
+# Measured pixels come back bit for bit, in all bands. Check it yourself:
 
 # %%
 provenance = read(RESULTS / "provenance.tif")[0]
@@ -76,10 +75,10 @@ print(f"of these unchanged: {(measured & same).sum()} pixels")
 # ## See what "invented" means
 #
 # The truth is known here. This is the north-eastern corner, which lies under
-# opaque cloud. The fill has the colours and the texture of land nearby. But the
-# fields, the woods and the roads are others: those of the truth could not be
-# seen. (The blue, green and red spots of the truth are an aircraft. Sentinel-2
-# takes its bands one after the other.)
+# opaque cloud. The fill has the colours and the texture of land nearby. But its
+# fields, woods and roads are not the true ones, which could not be seen. (The
+# blue, green and red spots in the truth are an aircraft. Sentinel-2 takes its
+# bands one after the other.)
 
 # %%
 truth = read(SAMPLES / "s2_clear.tif")
@@ -96,9 +95,9 @@ plt.show()
 #
 # - Open `results/restored.tif` and `results/provenance.tif` in QGIS. The
 #   provenance comes with its style.
-# - Try your own scene: give its path in place of the sample's, and leave
-#   `offset=0` out. `geodecloud info SCENE` shows what would be used.
+# - Try your own scene: give its path instead of the sample's, and leave
+#   `offset=0` out. `geodecloud info SCENE` shows which offset would be used.
 # - Do not measure on invented pixels: [Provenance in an NDVI](ndvi.py) shows
 #   how to leave them out.
-# - Put real ground there, from another date: [Compare with a second
+# - Fill opaque cloud with real ground of another date: [Compare with a second
 #   date](second_date.py).

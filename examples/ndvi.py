@@ -2,8 +2,8 @@
 # # Provenance in an NDVI
 #
 # An index is only as good as its pixels. This notebook computes the NDVI of a
-# restored scene of four bands, leaves the invented pixels out, and shows by the
-# known truth what would have gone wrong otherwise.
+# restored scene of four bands, and leaves the invented pixels out. The truth is
+# known, so it also shows what would have gone wrong otherwise.
 
 # %%
 from pathlib import Path
@@ -60,7 +60,7 @@ truth = ndvi_of(SAMPLES / "s2_clear.tif")
 # %% [markdown]
 # ## Leave out what was not seen
 #
-# One line does it. `is_real` is true where a pixel was measured: it drops what
+# One line does it. `is_real` is true where the ground was seen: it drops what
 # was filled under opaque cloud, and what was computed under thin cloud.
 
 # %%
@@ -81,12 +81,12 @@ figure.colorbar(image, ax=axes, label="NDVI", shrink=0.8, pad=0.01)
 plt.show()
 
 # %% [markdown]
-# The second picture looks like the fourth, also where it is invented. That is
+# The second picture looks like the fourth, even where it is invented. That is
 # the danger: nothing in the picture tells you where to stop believing it.
 #
 # ## How wrong is each kind of pixel?
 #
-# `bias` is the mean error, `RMSE` its usual size at one pixel. `correlation`
+# `bias` is the mean error, `RMSE` the typical error of one pixel. `correlation`
 # tells whether a pixel's NDVI says anything about the true one.
 
 # %%
@@ -133,9 +133,9 @@ axes[0].set_ylabel("NDVI after restoring")
 plt.show()
 
 # %% [markdown]
-# Measured pixels lie on the line. Restored pixels follow it: use them where
-# some error is better than a gap, and say so. Filled pixels hardly do: they
-# have the NDVI of the land around them, not of the ground below.
+# Measured pixels lie on the line. Restored pixels lie near it: use them where
+# some error is better than a gap, and say so. Filled pixels are scattered: they
+# have the NDVI of the land around them, not of the ground below the cloud.
 #
 # ## What to do next
 #

@@ -7,8 +7,8 @@
 # look like no change.
 #
 # June is the sample of the repository, under simulated clouds. July is made
-# here from the clear sample: the sun is lower, and three pieces of land are
-# bare. So it is known what changed.
+# here from the clear sample: there is less light, and three pieces of land are
+# bare. So you know what changed.
 
 # %%
 from pathlib import Path
@@ -65,9 +65,9 @@ with rasterio.open(JULY, "w", **profile) as out:
 # %% [markdown]
 # ## Restore June
 #
-# Once from itself alone, and once with real ground of July under opaque cloud:
-# `references` does that. A reference should be free of cloud, or nodata under
-# its clouds.
+# June is restored twice: from itself alone, and with real ground of July under
+# opaque cloud, by `references`. A reference should be free of cloud, or nodata
+# under its clouds.
 
 # %%
 alone = geodecloud.decloud_file(
@@ -104,14 +104,13 @@ show_provenance(
 plt.show()
 
 # %% [markdown]
-# Real ground looks better than invented ground, and it is better, for a map.
-# But it is the ground of July: the bare piece in the north-east was green in
-# June.
+# Real ground looks better than invented ground, and for a map it is better. But
+# it is the ground of July: the bare piece in the north-east was green in June.
 #
 # ## Find the change
 #
-# Change is a fall of the NDVI by more than 0.15 from June to July. It is sought
-# in three ways.
+# Here, change is a fall of the NDVI by more than 0.15 from June to July. Three
+# ways of finding it are compared.
 
 
 # %%
@@ -174,7 +173,7 @@ for way, values in falls.items():
 #   from those of July. Most false alarms come from there, and the piece under
 #   opaque cloud is found by chance.
 # - **Real pixels.** False alarms are gone. Nearly all of the piece in plain
-#   view is found. About the others, nothing is said: that is the honest answer.
+#   view is found. The other two are left out, which is the honest answer.
 # - **With July.** Under opaque cloud, June *is* July. The change there cannot
 #   be found, and only the provenance warns of it. The false alarms that are
 #   left lie under thin cloud.

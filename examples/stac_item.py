@@ -2,7 +2,7 @@
 # # From a STAC item to a result
 #
 # This notebook searches a STAC catalogue for a cloudy scene, restores a part of
-# it without downloading it as a whole, and writes a STAC item of the result. It
+# it without downloading the whole, and writes a STAC item of the result. It
 # is written for the [Planetary
 # Computer](https://planetarycomputer.microsoft.com/dataset/sentinel-2-l2a), and
 # shows what differs for [Earth
@@ -69,8 +69,8 @@ for item in items:
 # On Earth Search, the assets are `red`, `green` and `blue`, and the property
 # `earthsearch:boa_offset_applied` decides: if it is true, the offset is 0. It
 # has been [wrong for some
-# scenes](https://github.com/Element84/earth-search/issues/71). Dark water shows
-# it: its reflectance must not be far below 0.
+# scenes](https://github.com/Element84/earth-search/issues/71). To check it,
+# look at dark water: with the right offset, its reflectance is not far below 0.
 
 # %%
 item = items[0]
@@ -83,9 +83,9 @@ print(f"{item.id}: baseline {baseline:05.2f}, so offset {offset}")
 #
 # The files are given one by one: red, green and blue in this order, then those
 # of further bands, here near infrared. `aoi` is in the CRS of the scene, so the
-# area is projected first. `allow_network` must be said: without it, geodecloud
-# reads nothing from the network. Signatures in addresses are secrets, and come
-# into no output.
+# area is projected first. `allow_network` must be given: without it, geodecloud
+# reads nothing from the network. Signatures in addresses are secrets, and are
+# written to no output.
 
 # %%
 crs = item.properties["proj:code"]  # older items: "proj:epsg", a number

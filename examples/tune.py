@@ -2,13 +2,13 @@
 # # Tune the model to a region
 #
 # The built-in model was trained mostly on Europe. It may restore your region
-# better after some training on clear scenes of it. Or it may not: so the second
-# half of this notebook judges the tuned model, on land that it was not trained
-# on.
+# better after some training on clear scenes from there. Or it may not. So the
+# second half of this notebook judges the tuned model on land that it was not
+# trained on.
 #
 # Everything is very small here, so that it takes half a minute on a CPU. The
-# western part of the sample stands for the scenes to train on, the eastern part
-# for the scenes to judge by.
+# western part of the sample stands for the scenes to train on, and the eastern
+# part for the scenes to judge by.
 
 # %%
 import shlex
@@ -80,9 +80,9 @@ print(f"{len(corners)} tiles")
 # %% [markdown]
 # ## A recipe
 #
-# What is left out has its default. A real run takes `configs/tune.toml`: some
-# thousand steps of 32 windows, an hour or two on a CPU. This one takes 16 steps
-# of 8 windows.
+# A key that is left out has its default. For a real run, use
+# `configs/tune.toml`: 4,500 steps of 32 windows, an hour or two on a CPU. This
+# recipe has 16 steps of 8 windows.
 
 # %%
 recipe = """\
@@ -107,12 +107,12 @@ validation_windows = 16
 # %% [markdown]
 # ## Train
 #
-# The clear windows are put under clouds while the model trains: real ones, cut
-# from Landsat scenes, and made ones.
+# The clear windows are put under clouds while the model trains: real clouds,
+# cut from Landsat scenes, and synthetic ones.
 
 # %%
 (RESULTS / "recipe.toml").write_text(recipe)
-shutil.rmtree(RESULTS / "run", ignore_errors=True)  # of an earlier time
+shutil.rmtree(RESULTS / "run", ignore_errors=True)  # of an earlier run
 run(f"""
     train --data results/tune/tiles --scenes results/tune/scenes
     --cloud-fields ../sample_data/cloud_fields
@@ -125,11 +125,11 @@ run(f"""
 # ## Judge it
 #
 # Two figures decide. The error under thin cloud should fall. And clear land
-# should stay as it is: a model that changes it takes this land for cloud.
+# should stay as it is: a model that changes clear land takes it for cloud.
 #
 # `geodecloud simulate` puts clouds over the clear scene, and writes their
-# opacity. So the truth is known. The clear scene itself shows what is changed
-# without need.
+# opacity. So the truth is known. Restoring the clear scene itself shows which
+# clear pixels the model changes.
 
 # %%
 run("""
@@ -141,7 +141,7 @@ cloudy, opacity = RESULTS / "cloudy.tif", RESULTS / "opacity.tif"
 
 
 def restore(path, model):
-    """Return a scene after restoring, and its provenance."""
+    """Return a scene as the model restores it, and its provenance."""
     result, codes = RESULTS / "restored.tif", RESULTS / "provenance.tif"
     geodecloud.decloud_file(
         path, result, model=model, offset=0, provenance=codes, overwrite=True
@@ -155,7 +155,7 @@ thin = east & (cloud > 0.03) & (cloud < 0.6)
 
 
 def error_of(scene):
-    """Return the mean error of reflectance under thin cloud, in colours."""
+    """Return the mean error of reflectance in R, G, B under thin cloud."""
     error = scene[:3, thin] - truth[:3, thin].astype(float)
     return np.abs(error).mean() / 10_000
 
@@ -186,8 +186,8 @@ for axis, (title, scene) in zip(axes, pictures.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# So few steps change little, and one scene proves nothing. The way is the same
-# for a real run.
+# So few steps change little, and one scene proves nothing. A real run is judged
+# in the same way.
 #
 # ## What to do next
 #
@@ -195,5 +195,5 @@ plt.show()
 #   `configs/tune.toml`: [Training your own](../docs/training.md).
 # - Judge by scenes of other days and places. `geodecloud evaluate` scores pairs
 #   of real cloudy and clear scenes: [Judging a model](../docs/evaluate.md).
-# - Use a model by `--model RUN/best.safetensors`, or `model=` in Python. Keep
-#   it only if both figures are better.
+# - Use the tuned model by `--model RUN/best.safetensors`, or `model=` in
+#   Python. Keep it only if both figures are better.
