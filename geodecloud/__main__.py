@@ -1,4 +1,4 @@
-"""``python -m geodecloud``."""
+"""Run the command line by ``python -m geodecloud``."""
 
 from geodecloud.cli.main import main
 

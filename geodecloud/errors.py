@@ -1,4 +1,4 @@
-"""Name what can go wrong, in words for the person at the keyboard.
+"""Define the errors and warnings, with messages for the user.
 
 Every message is one line that names the file, the value and the remedy. A name in backticks is a
 parameter: the command line shows the option in its place. The command line prints the message and

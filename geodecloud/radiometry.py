@@ -1,4 +1,4 @@
-"""Convert DN to the model range and back: the only place for 10000, -1000 and 2750.
+"""Convert DN to the model range and back. Only this module computes with 10000, -1000 and 2750.
 
     reflectance = (DN + offset) / scale
     model range = reflectance / 0.275
@@ -7,9 +7,10 @@
 ``clip(floor(v * 254 / 2750 + 1.5), 1, 255)``, which reproduces EuroSAT's JPEGs from its
 multispectral tiles bit for bit (checked on 100 tiles).
 
-The generator was trained on top-of-atmosphere scenes (L1C) alone. A window is too small to tell
-atmosphere from bright ground. So three quantities are measured once per scene: the dark object,
-the path radiance that an atmospheric correction removed, and a uniform haze (Chavez 1988).
+A window is too small to tell atmosphere from bright ground. So three quantities are measured once
+per scene: the dark object, the path radiance that an atmospheric correction removed, and a uniform
+haze (Chavez 1988). Removed path radiance is added back only for models of one level, which were
+trained on top-of-atmosphere scenes (L1C) alone.
 """
 
 from dataclasses import dataclass, field, replace

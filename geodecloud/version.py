@@ -1,4 +1,4 @@
-"""The version of the installed package."""
+"""Look up the version of the installed package."""
 
 from importlib.metadata import version
 

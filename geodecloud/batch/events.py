@@ -1,4 +1,4 @@
-"""The protocols between a batch, its workers and its display."""
+"""Define the protocols between a batch, its workers and its display."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

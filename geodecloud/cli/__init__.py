@@ -1,1 +1,1 @@
-"""The command line. No other room imports it."""
+"""Provide the command line. No other room imports it."""

@@ -1,4 +1,4 @@
-"""Cut cloud fields to train under."""
+"""Cut cloud fields for training from a pair of scenes."""
 
 from pathlib import Path
 from typing import Annotated, Literal

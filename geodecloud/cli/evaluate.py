@@ -1,4 +1,4 @@
-"""Score a model."""
+"""Score a model, its cloud masks, or the seams in a restored scene."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The command line: parse, call one function, print, exit code.
+"""Run the command line: parse, call one function, print, exit with a code.
 
-Nothing heavy is imported here before it is needed: ``--help`` answers at once.
+Nothing heavy is imported here before it is needed, so ``--help`` answers at once.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Run the program around the commands: signals, streams, exit codes."""
+"""Run a command with the program's signals, streams and exit codes."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Train a model, and make or fetch what it is trained on."""
+"""Train a model, and make or fetch training data."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Put the article's own clouds over tiles; kept for comparison, see :mod:`geodecloud.data.prepare`.
+"""Put the article's own clouds over tiles, to compare its recipe with ours.
 
-Grey Perlin noise is mixed over the whole tile. It darkens as often as it brightens, and never says
-which pixels are clear.
+Grey Perlin noise is mixed over the whole tile. The noise darkens as often as it brightens, and no
+mask says which pixels are clear. See :mod:`geodecloud.data.prepare` for the data set on disk.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Augment clear tiles: other places, sun, products and sensors than those of the data."""
+"""Augment clear tiles, to imitate other places, sun, products and sensors."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

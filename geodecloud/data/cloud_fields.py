@@ -1,4 +1,4 @@
-"""Make the fields of synthetic clouds: optical depth, shadow, and what each band sees of them."""
+"""Make the fields of synthetic clouds: optical depth and shadow, and their parallax by band."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

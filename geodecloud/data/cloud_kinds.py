@@ -1,8 +1,10 @@
-"""List the kinds of synthetic cloud. Needs no torch: the command line takes its choices from here.
+"""List the kinds of synthetic cloud, from which the command line takes its choices.
+
+This module imports no torch, so that ``--help`` is fast.
 
 A kind is a row of ``KINDS`` and a fraction in :class:`geodecloud.data.config.CloudMix`. Its random
-numbers are those of :mod:`geodecloud.data.cloud_fields`; a new number takes the name of a spare
-one in :data:`geodecloud.data.clouds.CLOUD_NUMBERS`, or the clouds of every seed would change.
+numbers are those of :mod:`geodecloud.data.cloud_fields`. A new number takes the name of a spare one
+in :data:`geodecloud.data.clouds.CLOUD_NUMBERS`, or the clouds of every seed would change.
 """
 
 from dataclasses import dataclass

@@ -4,10 +4,9 @@ The physical model, per band:
 
     cloudy = (1 - attenuation) * shadow * clear + attenuation * airlight,   clipped to 0..1
 
-The attenuation is the part of the ground's light that the cloud takes away, the airlight is what
-the cloud itself sends up. A cloud is bright: its airlight is mostly *beyond* the model range
-(reflectance 0.3 to 0.8, where the range ends at 0.275), so thin cloud adds much light and takes
-little contrast.
+The attenuation is the fraction of the ground's light that the cloud takes away. The airlight is the
+light that the cloud itself sends up. It is mostly *beyond* the model range: reflectance 0.3 to 0.8,
+where the range ends at 0.275. So thin cloud adds much light and takes little contrast.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Find the dark object of the scene that a training tile lies in.
 
-In a window, haze over the whole of a scene and pale ground are the same picture. In the scene they
-are not: somewhere in it is shadow, water or forest, and what is brighter than these by nature is
-the path radiance above them (dark-object subtraction, Chavez 1988).
+In a window, haze over the whole scene and pale ground look the same. The scene as a whole tells
+them apart. It has shadow, water or forest somewhere, and the light there beyond their own is path
+radiance (dark-object subtraction, Chavez 1988).
 """
 
 import torch

@@ -1,6 +1,6 @@
-"""Download the published EuroSAT archive; a broken download is resumed.
+"""Download the published EuroSAT archive, and resume a broken download.
 
-pooch would not do: its downloads begin anew after a broken connection.
+The package pooch is not used: after a broken connection it would start again.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Put synthetic clouds over a clear scene: the clouds of training, over the whole scene."""
+"""Put the synthetic clouds of training over a whole clear scene."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

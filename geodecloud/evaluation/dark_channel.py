@@ -2,10 +2,11 @@
 
     hazy = t * clear + (1 - t) * airlight
 
-K. He, J. Sun, X. Tang: "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009: in a clear
-image every patch has a pixel that is almost black in one band, so its light in a hazy image is
-haze. The guided filter of K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV 2010, replaces the
-first paper's soft matting to refine the transmission t. The guide is the mean of the bands.
+In a clear image, every patch has a pixel that is almost black in one band. In a hazy image, the
+light of this pixel is haze (K. He, J. Sun, X. Tang: "Single Image Haze Removal Using Dark Channel
+Prior", CVPR 2009). The guided filter (the same authors: "Guided Image Filtering", ECCV 2010)
+refines the transmission t, in place of the first paper's soft matting. Its guide is the mean of the
+bands.
 """
 
 import numpy as np

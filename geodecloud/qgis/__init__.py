@@ -1,1 +1,1 @@
-"""The QGIS plugin and the profiles it is installed into."""
+"""Hold the QGIS plugin, and install it into profiles."""

@@ -1,6 +1,6 @@
 """Record whether the process is the program's own; if so, keep foreign settings out of it.
 
-A user's Python that imports the library is left unchanged. Standard library only.
+A user's Python process that imports the library is left unchanged. Standard library only.
 """
 
 import importlib.util

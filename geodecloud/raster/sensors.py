@@ -1,4 +1,4 @@
-"""Recognise the sensor of a raster by what it states, to understand band names like B4."""
+"""Recognise the sensor of a raster by its names and tags, to understand band names like B4."""
 
 import re
 from collections.abc import Mapping, Sequence

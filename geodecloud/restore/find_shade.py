@@ -1,8 +1,8 @@
 """Estimate the depth of a scene's shadows, and the sunlit land beside them.
 
 Path radiance and depth are taken as the same in all shadows of a scene. They are estimated from the
-cores of the shadows and the sunlit land beside them. How far the depth varies is estimated from the
-spread of the cores' brightness: their land explains a part of it.
+cores of the shadows and the sunlit land beside them. The depth is uneven as far as the cores'
+brightness varies more than that of the sunlit land.
 """
 
 from collections.abc import Iterable, Iterator

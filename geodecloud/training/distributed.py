@@ -1,4 +1,4 @@
-"""Join the processes that ``torchrun`` has started; on GPUs, each has one of its own."""
+"""Join the processes that ``torchrun`` has started, each with a GPU of its own if there are any."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Update the networks of a run, of any recipe."""
+"""Update the networks of a run, whatever its recipe."""
 
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,8 @@
 """Make the coarse answer under a fine window, with the errors of a real one.
 
-It is the pooled truth, corrupted. Trained with the coarse network's own answers on mosaics of
-tiles, the fine level learns to ignore them. Trained with the plain truth, it learns to copy it.
+The coarse answer is made from the pooled truth, which is corrupted. Trained with the coarse
+network's own answers on mosaics of tiles, the fine level learns to ignore them. Trained with the
+plain truth, it learns to copy it.
 """
 
 from dataclasses import dataclass

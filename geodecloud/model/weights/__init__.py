@@ -1,1 +1,1 @@
-"""The model that comes with the package, and its card."""
+"""Hold the model that comes with the package, and its card."""

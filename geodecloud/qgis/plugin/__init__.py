@@ -1,4 +1,4 @@
-"""The QGIS plugin: geodecloud in the Processing Toolbox.
+"""Offer geodecloud in the Processing Toolbox of QGIS.
 
 ``geodecloud qgis install`` copies the plugin into a QGIS profile, where it runs in QGIS's own
 Python (3.9 and newer). That Python holds neither torch nor rasterio, so the plugin starts the

@@ -1,4 +1,4 @@
-"""The texts of the options in the dialogs, equal to those of the program's settings.
+"""Hold the texts of the options in the dialogs, equal to those of the program's settings.
 
 QGIS's Python cannot import the settings, so a test compares the two. Needs the standard
 library only, and Python 3.9: QGIS brings its own interpreter.

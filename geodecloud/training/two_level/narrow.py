@@ -1,4 +1,4 @@
-"""Narrow a generator: fewer channels that answer nearly as all of them do.
+"""Narrow a generator: fewer channels, nearly the same answers.
 
 Each layer keeps the channels from which the others are predicted best. A dropped one is predicted
 from the kept ones by least squares, and the layers that read it get weights that do so (He et al.
