@@ -67,6 +67,7 @@ def time_stages() -> None:
         ("light", patches.Network, "light"),
         ("coarse means", cells, "pooled"),
         ("shadows' places", coarse_pass, "thrown_shadows"),
+        ("shadows' places", coarse_pass, "with_black_shadows"),
         ("shadows' depth", coarse_pass, "find_shade"),
         ("relight", coarse.Coarse, "_relight"),
         ("gate", coarse, "gated"),

@@ -144,6 +144,14 @@ def test_uneven_shadows_of_any_depth_are_undone(left, hidden, depth, ground):
     np.testing.assert_allclose(shade.relit(seen, sun, seen, land_beside(land)), land, rtol=1e-4)
 
 
+def test_a_black_band_of_a_shadow_of_uneven_depth_gets_the_colour_of_the_land():
+    land = bands(0.1, 0.15, 0.2)
+    shade = Shade(bands(0, 0, 0), bands(0.7, 0.7, 0.7), NOWHERE, unevenness=1)
+    black = bands(0.005, 0.007, 0)
+    relit = shade.relit(black, np.ones((1, 1), np.float32), black, land_beside(land))
+    np.testing.assert_allclose(relit, land, rtol=0.05)
+
+
 @given(st.floats(0.25, 0.3), st.floats(0.45, 0.55))
 def test_the_edge_of_a_shadow_of_uneven_depth_is_no_dark_line(left, around):
     """A cell at the edge holds sunlit pixels, too, so its dark pixels are darker than the cell."""

@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from geodecloud.restore.coarse import Coarse
+from geodecloud.restore.coarse_pass import _with_shadows
+from geodecloud.restore.patches import SHADOW
 from geodecloud.restore.shadows import (
+    Displacement,
     displaced,
     find_displacement,
     hidden_fraction,
@@ -54,7 +58,7 @@ def test_black_land_is_in_shadow_where_a_cloud_of_any_height_may_cast_one(times)
     opacity, offset = clouds(3), (15, -10)
     shadow = thrown(opacity, *offset)
     parts = thrown_shadows(opacity, shadow)
-    cast = np.roll(opacity, np.rint(np.multiply(offset, times)).astype(int), (0, 1)) > 0
+    cast = ndimage.shift(opacity, np.rint(np.multiply(offset, times)), order=0) > 0
     black = np.zeros(SHAPE, np.bool_)
     assert (with_black_shadows(parts, black, opacity, shadow) == parts).all()
     hidden, near = with_black_shadows(parts, black | cast, opacity, shadow)
@@ -74,9 +78,54 @@ def test_black_land_that_no_cloud_reaches_is_not_in_shadow():
     parts = thrown_shadows(opacity, shadow)
     assert parts.any()
     hidden, _ = with_black_shadows(parts, np.ones(SHAPE, np.bool_), opacity, shadow)
-    far = np.s_[20:, 115:]
-    assert not hidden[far].any()
-    assert (hidden[20:, :80] > 0).mean() > (parts[0, 20:, :80] > 0).mean()
+    assert not hidden[:, 115:].any()  # nor at the edge of the scene, where it may be a lake
+    assert (hidden[:, :80] > 0).mean() > (parts[0, :, :80] > 0).mean()
+
+
+@pytest.mark.parametrize("most_cells", [1024, 100])
+def test_the_shadows_of_a_small_cloud_at_all_heights_have_no_gaps(monkeypatch, most_cells):
+    monkeypatch.setattr("geodecloud.restore.shadows._MOST_CELLS", most_cells)
+    monkeypatch.setattr(
+        "geodecloud.restore.shadows.find_displacement",
+        lambda _cloud, _shadow, factor: Displacement(0, 60 / factor),
+    )
+    opacity = np.zeros(SHAPE, np.float32)
+    opacity[80:88, 10:18] = 1
+    nothing = np.zeros((2, *SHAPE), np.uint8)
+    hidden, _ = with_black_shadows(nothing, np.ones(SHAPE, np.bool_), opacity, opacity)
+    first, last = 10 + 0.25 * 60, 18 + 1.8 * 60
+    assert (hidden[81:87, round(first) + 2 : round(last) - 2] == 200).all()
+    assert not hidden[:, : round(first) - 2].any()
+    assert not hidden[:, round(last) + 2 :].any()
+
+
+def test_a_scene_of_nearly_black_shadows_has_them_under_high_clouds_too():
+    rng = np.random.default_rng(0)
+    opacity = clouds(0, 25)
+    high, lake = np.zeros((2, *SHAPE), np.bool_)
+    high[150:158, 160:168] = True
+    lake[5:12, 176:184] = True
+    opacity[lake | high] = 0
+    hidden = thrown(opacity, -15, -9) > 0
+    opacity[150 + 24 : 158 + 24, 160 + 14 : 168 + 14] = 1  # 1.6 times as high as the others
+    land = rng.uniform(0.3, 0.5, (3, *SHAPE)).astype(np.float32)
+    light = land * (1 - hidden * rng.choice([0.4, 0.9], SHAPE).astype(np.float32))
+    light[:, high | lake] = 0.01
+    answer = np.concatenate([0 * land, opacity[None], hidden[None] * np.float32(0.4)])
+    coarse = Coarse(
+        cell=4,
+        width=4 * SHAPE[1],
+        light=light,
+        answer=answer,
+        gives_context=True,
+        computed={},
+        thrown=np.zeros((2, *SHAPE), np.uint8),
+        known=np.ones(SHAPE, np.bool_),
+    )
+    found = _with_shadows(coarse)
+    assert found.shade.unevenness > 0.3
+    assert (found.answer[SHADOW][ndimage.binary_erosion(high)] > 0.5).all()
+    assert not found.answer[SHADOW][lake].any()
 
 
 @pytest.mark.parametrize("seed", range(4))

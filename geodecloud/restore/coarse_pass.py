@@ -22,6 +22,7 @@ from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
 
 _ROWS = 64  # rows of cells at once
+_UNEVEN = 0.3  # unevenness of the shadows' depth, from which black land may be in shadow
 _LESS_SURE = 1.4  # factor on the coarse shadow: the network is less sure of shadows of cells
 
 
@@ -81,7 +82,8 @@ def coarse_pass(
 def _with_shadows(coarse: Coarse) -> Coarse:
     """Return the coarse answer with the shadows that the scene's clouds cast, and their depth.
 
-    The shadow in the answer is replaced in place: the network takes lakes for shadows, too.
+    The shadow in the answer is replaced in place: the network takes lakes for shadows, too. Cast
+    shadows are added in place.
     """
     if coarse.gives_context and not coarse.is_full_resolution:
         coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
@@ -89,12 +91,12 @@ def _with_shadows(coarse: Coarse) -> Coarse:
         coarse.answer[SHADOW] = 0
         return coarse
     shade = _find_shade(coarse)
-    if shade and shade.unevenness:
-        # In the darkest shadows the land is black, whatever the height of their clouds.
-        black = shade.black_cells(coarse.light)
+    if shade and shade.unevenness > _UNEVEN:
+        black = shade.black_cells(coarse.light) & given(coarse.known)
         cells = coarse.answer[OPACITY], coarse.answer[SHADOW]
         coarse.thrown[:] = with_black_shadows(coarse.thrown, black, *cells)
-        shade = _find_shade(coarse) or shade
+        again = _find_shade(coarse)  # without black land among the sunlit
+        shade = replace(again, distinctness=shade.distinctness) if again else shade
     distinctness = shade.distinctness if shade else 0.0
     _, height, width = coarse.answer.shape
     for first in range(0, height, _ROWS):
@@ -112,6 +114,7 @@ def _with_shadows(coarse: Coarse) -> Coarse:
 
 
 def _find_shade(coarse: Coarse) -> Shade | None:
+    """Return the depth of the scene's shadows; None if it is not known."""
     return find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
 
 

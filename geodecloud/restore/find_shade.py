@@ -7,6 +7,7 @@ brightness varies more than that of the sunlit land.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,11 +199,18 @@ def _look_at(rows: _CellRows) -> tuple[tuple[Floats, ...], Floats]:
     is beside, otherwise 0; and 1 where there is.
     """
     beside = rows.beside
-    known = rows.sunlit_beside > _LEAST_BESIDE
-    sums = np.concatenate([beside * known, known[None]])[:, rows.own]
-    below, right = (-length % STEP for length in sums.shape[1:])
-    padded = np.pad(sums, [(0, 0), (0, below), (0, right)], "edge")
-    return _samples(rows, beside[:3]), padded[:, STEP // 2 :: STEP, STEP // 2 :: STEP].copy()
+    known = _every_eighth((rows.sunlit_beside > _LEAST_BESIDE)[None, rows.own])
+    land = _every_eighth(beside[:, rows.own]) * known
+    return _samples(rows, beside[:3]), np.concatenate([land, known]).astype(np.float32)
+
+
+def _every_eighth(cells: NDArray[Any]) -> NDArray[Any]:
+    """Return the middle of every eighth cell of (bands, rows, columns); edge cells repeat."""
+    rows, columns = (
+        np.minimum(np.arange(STEP // 2, length + STEP // 2, STEP), length - 1)
+        for length in cells.shape[1:]
+    )
+    return cells[:, rows[:, None], columns]
 
 
 def _samples(rows: _CellRows, beside: Floats) -> tuple[Floats, ...]:

@@ -7,6 +7,7 @@ A shadow takes the shape of its cloud; the network and the darkness of the land 
 it.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,10 @@ _CERTAIN = 4.0  # robust standard deviations by which the best displacement must
 _LEAST_SCORE = 15.0  # least score, in standard errors, of the best displacement
 _HEIGHTS = (0.55, 0.7, 0.85, 1.0, 1.15, 1.3, 1.45)  # of clouds, relative to most of the scene's
 _SIMILAR = 30  # cells to each side over which clouds have one height
-_ANY_HEIGHT = (0.25, 0.4, *_HEIGHTS, 1.6, 1.8)  # of clouds that may cast a shadow
+_ANY_HEIGHT, _STEP = (0.25, 1.8), 2.0  # of clouds that may cast a shadow; cells between two of them
 _SHARP, _UNUSUAL = 60.0, 0.5  # sharpness of the choice (softmax); penalty per unit off height 1
 _MOST_CELLS = 1024  # along a side; a larger scene is averaged to find displacement and heights
-_COVERED = 0.5  # largest fraction of the sun seen by black land in shadow
+_COVERED = 0.5  # least fraction of the sun that a cloud hides from black land
 # Black land in shadow, of 255. With its darkness this means full shadow. It is too little for the
 # core of a shadow, as its depth is not that of most shadows.
 _BLACK = 200
@@ -43,6 +44,7 @@ _THROWN, _LOOKS, _DARKNESS, _DOUBT = 1.1, 2.0, 0.5, 0.36
 # Further weight of darkness for each standard deviation by which full shadow is darker than land
 # in the sun, beyond the first ones, and its bound. It counts for shadow and against it.
 _FURTHER, _INDISTINCT, _MOST_FURTHER = 0.6, 2.5, 2.0
+_NEITHER = 0.5  # darkness that further weight leaves as it is
 # Stands for darkness where the depth of the scene's shadows is not known. Displaced cloud alone
 # then hides at most 15 % of the sun.
 _NO_DEPTH = -1.0
@@ -100,28 +102,29 @@ def with_black_shadows(
 ) -> NDArray[np.uint8]:
     """Return ``thrown`` with black land as shadow where a cloud of any height may cast one.
 
+    Only the clouds within the scene count: black land at its edge may be a lake.
+
     Args:
         thrown: see :func:`thrown_shadows`; not empty.
         black: bool (rows, columns), land too dark for shadows of one depth, see
             :meth:`geodecloud.restore.relight.Shade.black_cells`.
         opacity, shadow: those of :func:`thrown_shadows`.
     """
-    factor, sky = -(-max(opacity.shape) // _MOST_CELLS), 1 - _casting(opacity)
-    found = find_displacement(_means(1 - sky, factor), _means(shadow, factor), factor)
+    (height, width), factor = opacity.shape, -(-max(opacity.shape) // _MOST_CELLS)
+    cloud = _means(_casting(opacity), factor)
+    found = find_displacement(cloud, _means(shadow, factor), factor)
     if found is None:
         return thrown
+    lowest, highest = _ANY_HEIGHT
+    steps = (highest - lowest) * math.hypot(found.rows, found.columns) / _STEP
+    reached = np.zeros(cloud.shape, np.bool_)
+    for times in np.linspace(lowest, highest, math.ceil(steps) + 1):
+        cast = displaced(cloud, found.rows * times, found.columns * times, (0, len(cloud)))
+        reached |= cast > _COVERED
+    shaded = reached.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width] & black
     out = thrown.copy()
-    for first in range(0, len(sky), _ROWS):
-        rows = first, min(first + _ROWS, len(sky))
-        seen = np.minimum.reduce(  # 0 outside of the scene: cloud may be there
-            [
-                displaced(sky, found.rows * factor * times, found.columns * factor * times, rows)
-                for times in _ANY_HEIGHT
-            ]
-        )
-        shaded = black[slice(*rows)] & (seen < _COVERED)
-        for band, least in zip(out[:, slice(*rows)], (_BLACK, 255), strict=True):
-            band[shaded] = np.maximum(band[shaded], least)
+    for band, least in zip(out, (_BLACK, 255), strict=True):
+        band[shaded] = np.maximum(band[shaded], least)
     return _with_margin(out)
 
 
@@ -158,7 +161,7 @@ def hidden_fraction(
     dark = np.float32(_NO_DEPTH) if darkness is None else darkness
     evidence += np.float32(_DARKNESS) * dark - np.float32(_DOUBT)
     further = min(_FURTHER * max(distinctness - _INDISTINCT, 0), _MOST_FURTHER)
-    evidence += np.float32(further) * (dark - np.float32(0.5))
+    evidence += np.float32(further) * (dark - np.float32(_NEITHER))
     out: Floats = may * smoothstep(evidence, 0, 1)
     return out
 
