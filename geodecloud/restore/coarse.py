@@ -48,7 +48,8 @@ class Coarse:
     answer: (5, rows, columns) of cells: change of R, G, B; opacity; shadow.
     gives_context: whether the network takes the coarse answer as context in the fine pass.
     computed: number of windows computed, by the first row of their strip.
-    thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`.
+    thrown: uint8 (2, rows, columns), see :func:`~geodecloud.restore.shadows.thrown_shadows`; with
+        black land where shadows are nearly black.
     of_picture: whether the scene is an 8-bit picture, whose land may be as bright as haze.
     gate: where the opacity counts and windows are computed; None: everywhere, fully.
     known: bool (rows, columns), cells with a valid pixel; None: all.

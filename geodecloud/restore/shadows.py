@@ -4,7 +4,7 @@ To the network a lake and a shadow are the same dark patch. But all clouds of a 
 shadows in one direction and nearly as far (as used by Zhu and Woodcock 2012). The displacement
 chosen is the one under which the displaced clouds best cover the shadow that the network predicts.
 A shadow takes the shape of its cloud; the network and the darkness of the land strengthen or weaken
-it.
+it. In scenes of nearly black shadows, black land is in shadow under clouds of any height, too.
 """
 
 import math
