@@ -86,7 +86,7 @@ class OtherBand:
 
 
 class Banded(Protocol):
-    """What is read here of :class:`geodecloud.raster.scene.Scene`, which imports this module."""
+    """Give the bands of a scene. The class of scenes imports this module, so it is not named."""
 
     @property
     def path(self) -> Path:
@@ -102,7 +102,7 @@ class Banded(Protocol):
 
     @property
     def bands_from(self) -> str:
-        """How the bands were found, in words."""
+        """Return how the bands were found, in words."""
 
     @property
     def alpha(self) -> int | None:
