@@ -10,11 +10,9 @@ from scipy import ndimage
 
 from geodecloud.restore.coarse import Coarse
 from geodecloud.restore.coarse_pass import _with_shadows
+from geodecloud.restore.displacement import Displacement, displaced, find_displacement
 from geodecloud.restore.patches import SHADOW
 from geodecloud.restore.shadows import (
-    Displacement,
-    displaced,
-    find_displacement,
     hidden_fraction,
     thrown_shadows,
     with_black_shadows,
