@@ -111,10 +111,8 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
     sampled, valid = sample(scene)
     dn = sampled if valid.all() else sampled[:, valid]
     pixels = _Sample(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
-    if reading.scale is not None and reading.offset is not None:
-        stated = Radiometry(reading.scale, reading.offset)
-    else:
-        stated = stated_radiometry(statements)
+    both_given = reading.scale is not None and reading.offset is not None
+    stated = Radiometry() if both_given else stated_radiometry(statements)
     if stated.guessed and reading.scale is None and not reading.force:
         _refuse_radiance(statements)
     if not dn.size:
