@@ -93,11 +93,21 @@ def test_what_is_filled_is_no_source(opacity, above):
     policy = Policy(opaque_above=above)
     share, trusted = fill_weight(opacity, policy), clear_weight(opacity)
     assert ((share >= 0) & (share <= 1) & (trusted >= 0) & (trusted <= 1)).all()
-    assert (trusted[opacity >= 0.4] == 0).all()
+    assert (trusted[opacity >= 0.5] == 0).all()
     if above > 0.6:
         assert (trusted[share > 0] == 0).all()
     assert (fill_weight(np.minimum(opacity, 0.1), policy) == 0).all()
     np.testing.assert_allclose(clear_weight(np.minimum(opacity, 0.03)), 1, rtol=1e-6)
+
+
+@given(st.floats(0.41, 0.48), st.floats(0.26, 0.4))
+def test_dense_haze_is_a_source_only_where_it_is_even(dense, clearer):
+    haze = np.full((64, 64), dense, np.float32)
+    assert (clear_weight(haze) > 0).all()
+    haze[30:34, 30:34] -= np.float32(clearer)  # a gap
+    weight = clear_weight(haze)
+    assert weight[32, 32] == 0
+    assert weight[0, 0] > 0
 
 
 @given(

@@ -18,8 +18,10 @@ from geodecloud.restore.patches import CHANGE, OPACITY, Network
 
 _DISTRUST = 14  # pixels around cloud whose colour is not used
 # Opacity up to which ground is used fully, and from which not at all: clear ground, then hazy
-# ground. Hazy ground counts only where no clear ground is seen.
-_SEEN, _HAZY = (0.03, 0.15), (0.1, 0.4)
+# ground. Hazy ground counts only where no clear ground is seen. Under even haze the network errs
+# less than between clouds, so denser haze counts, too.
+_SEEN, _HAZY, _EVENLY_HAZY = (0.03, 0.15), (0.1, 0.4), (0.1, 0.5)
+_EVEN = (0.15, 0.25)  # range of opacity around up to which haze is even, and from which it is not
 _LEFT = (0.03, 0.12)  # coarse opacity from which a colour begins to be restored, and is fully
 # Called with strips of 64 rows, from the top down: first row; light (bands, rows, width); clear
 # weight (rows, width). The light is in model range as the coarse answer restores it: red, green,
@@ -37,7 +39,11 @@ def clear_weight(opacity: Floats, radius: int = _DISTRUST) -> Floats:
     if (opacity <= _SEEN[0]).all():
         return np.ones_like(opacity)
     near = dilate(opacity, radius)
-    clear, hazy = (smoothstep(near, end, start) for start, end in (_SEEN, _HAZY))
+    clear, hazy, evenly = (
+        smoothstep(near, end, start) for start, end in (_SEEN, _HAZY, _EVENLY_HAZY)
+    )
+    spread = near + dilate(-opacity, radius)
+    hazy = np.maximum(hazy, evenly * smoothstep(spread, *reversed(_EVEN)))
     weight: Floats = np.maximum(clear, np.float32(HAZY_WEIGHT) * hazy)
     return weight
 
