@@ -18,7 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geodecloud.errors import BandsWarning, FillWarning, UsageError, recorded_warnings, warn
+from geodecloud.errors import (
+    BandsWarning,
+    FillWarning,
+    PixelSizeWarning,
+    UsageError,
+    recorded_warnings,
+    warn,
+)
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.counts import Counts
@@ -54,6 +61,7 @@ from geodecloud.settings import MIB, Settings
 
 log = logging.getLogger("geodecloud")
 
+_SMALLEST_PIXEL = 2.5  # metres; the coarse pass sees too little haze in cells of smaller ones
 _NOT_CLOUDY = "none of the pixels that it marks looks like cloud, so nothing changed"
 
 Progress = Callable[[int, int], None]  # rows done, total rows
@@ -244,21 +252,29 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
 
 
 def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
-    """Plan the memory of a run.
+    """Plan the memory of a run, and warn of pixels that are too small.
 
     Args:
         others: number of bands to restore besides red, green and blue.
     """
     height, width = scene.shape
-    cell = cell_size(height, width)
+    metres = scene.pixel_metres
+    if metres and max(metres) < _SMALLEST_PIXEL:
+        warn(
+            PixelSizeWarning,
+            f"{scene.path}: its pixels of {max(metres):.2g} m are smaller than the model is made "
+            "for, so haze may stay; average them to 2.5 to 10 m first",
+        )
+    cell, of_ground = cell_of((height, width), metres), cell_size(height, width)
     block_height, block_width = output_block(scene)
     columns = -(-width // block_width) * block_width
     footprint = Footprint(
         width=width,
         bytes_per_pixel=scene.dtype.itemsize * scene.dataset.count,
         block_row=block_height * columns,
-        cells=-(-height // cell) * -(-width // cell),
-        coarse=coarse_bytes(height, width, cell_of((height, width), scene.pixel_metres)),
+        cells=-(-height // of_ground) * -(-width // of_ground),
+        coarse=coarse_bytes(height, width, cell),
+        cell=cell,
         references=len(settings.policy.references),
         others=others,
     )

@@ -92,6 +92,10 @@ class DeviceWarning(GeodecloudWarning):
     """The network runs in another precision, or in smaller batches, than requested."""
 
 
+class PixelSizeWarning(GeodecloudWarning):
+    """The scene's pixels are smaller than those that the model is made for."""
+
+
 class RoomWarning(GeodecloudWarning):
     """The work takes longer, since a disk has too little room."""
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from rasterio.transform import from_origin
 from scipy import ndimage
 
 from geodecloud import decloud
@@ -164,12 +165,13 @@ def test_a_cell_is_the_mean_of_its_valid_pixels(light, seed, cell):
 @given(
     st.tuples(st.integers(1, 60), st.integers(1, 20)),
     st.lists(st.integers(1, 5), max_size=15),
+    st.sampled_from([1, 4, 13, 100]),
     st.integers(0, 9),
 )
-def test_cells_do_not_depend_on_the_rows_that_are_read(shape, heights, seed):
+def test_cells_do_not_depend_on_the_rows_that_are_read(shape, heights, cell, seed):
     scene = Pixels(noise((4, *shape), seed=seed), noise((1, *shape), seed=seed)[0] % 3 > 0)
     network = Network(SeesHaze(), Radiometry())
-    whole, parts = PooledScene(scene, network, 4), PooledScene(scene, network, 4)
+    whole, parts = PooledScene(scene, network, cell), PooledScene(scene, network, cell)
     count, first, found = whole.shape[0], 0, []
     for height in [*heights, count]:
         last = min(first + height, count)
@@ -225,10 +227,11 @@ def test_the_coarse_pass_has_windows_of_its_own(windows):
     np.testing.assert_array_equal(usual.gate.weight, other.gate.weight)
 
 
-@pytest.mark.parametrize("shadows", ["restore", "fill"])
-def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch, shadows):
-    dn = np.where(some_holes((260, 200)), 0, some_sky((260, 200)))[:3].astype(np.uint16)
-    src = write_scene(tmp_path / "in.tif", dn, nodata=0)
+@pytest.mark.parametrize(("shadows", "metres"), [("restore", 10), ("fill", 10), ("restore", 6)])
+def test_the_same_bytes_for_any_plan(tmp_path, monkeypatch, shadows, metres):
+    dn = np.where(some_holes((260, 230)), 0, some_sky((260, 230)))[:3].astype(np.uint16)
+    grid = from_origin(500000, 5500000, metres, metres)
+    src = write_scene(tmp_path / "in.tif", dn, nodata=0, transform=grid)
     paths = [tmp_path / name for name in ("out.tif", "codes.tif", "found.tif")]
     chosen = Settings(
         provenance=paths[1], opacity=paths[2], overwrite=True, fill_limit=900, shadows=shadows
@@ -934,6 +937,19 @@ def test_cells_are_of_some_40_metres_and_fit_into_memory():
     assert cell_of((900, 800), (30.0, 30.0)) == cell_of((5490, 5490), (20.0, 20.0)) == 2
     assert cell_of((7_800, 7_700), (30.0, 30.0)) == 4  # a whole Landsat scene
     assert cell_of((100, 900), (30.0, 30.0)) == 1
+    assert [cell_of(tile, (side, side)) for side in (6.4, 5.0, 3.125, 0.5)] == [6, 8, 13, 16]
+    assert cell_of(tile, (10.0, 6.0)) == 4
+    assert [cell_of((side, 900), (3.0, 3.0)) for side in (127, 128, 256, 900)] == [1, 4, 8, 13]
+
+
+@pytest.mark.parametrize(("metres", "warns"), [(2.0, True), (2.5, False), (None, False)])
+def test_pixels_too_small_for_the_model_are_told(tmp_path, metres, warns):
+    side = metres or 1.0
+    grid = {} if metres else {"crs": None}
+    dn = clear_land((70, 80))[:3]
+    src = write_scene(tmp_path / "in.tif", dn, transform=from_origin(5e5, 5e6, side, side), **grid)
+    report = decloud_scene(src, tmp_path / "out.tif", SeesHaze(), Settings())
+    assert any("of 2 m are smaller" in message for message in report.warnings) == warns
 
 
 def test_pixels_without_data_have_neither_cloud_nor_shadow():

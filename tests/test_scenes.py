@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.transform import from_origin
+from scipy import ndimage
 
 from geodecloud import decloud_file
 from geodecloud.decloud import decloud_scene
@@ -18,7 +20,7 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.raster.scene import open_scene
 from geodecloud.raster.wavelengths import find_other_bands
 from geodecloud.settings import Reading, Settings
-from tests.conftest import SAMPLES, identity, read
+from tests.conftest import SAMPLES, identity, read, write_scene
 
 REAL = {
     "S2_L1C_T18_10m_clear_4band_uint16": Settings(),
@@ -131,6 +133,19 @@ def test_real_thin_cloud_is_removed(shared):
     scores = evaluate_pairs(pairs / "cloudy", pairs / "clear", None, THIN)
     assert scores["pairs"] == len(THIN)
     assert scores["restored"]["psnr"] > scores["identity"]["psnr"] + 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metres", [5.0, 10 / 3])
+def test_clear_land_stays_clear_in_smaller_pixels(shared, tmp_path, metres):
+    """Cells cover the same ground whatever the pixel."""
+    with rasterio.open(shared / "clear_l1c" / "mockdata_gulf_city_444x456_rgb_uint16.tif") as city:
+        zoom = 1, round(10 / metres), round(10 / metres)
+        dn = ndimage.zoom(city.read()[:, :400, :400], zoom, order=1, mode="nearest", grid_mode=True)
+    grid = from_origin(500000, 2800000, metres, metres)
+    src = write_scene(tmp_path / "in.tif", dn, transform=grid)
+    report = decloud_file(src, tmp_path / "out.tif", scale=10000, offset=0)
+    assert report.changed_fraction < 0.01
 
 
 def test_evaluate_counts_its_pairs(cli, tmp_path, tiny_model):

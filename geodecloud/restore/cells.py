@@ -12,25 +12,34 @@ from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
 
 CELL = 4  # pixels of 10 m along a side of a cell
+_METRES = 10.0 * CELL  # side of a cell on the ground, as in training
 _LARGE_PIXEL = 15.0  # metres; 4 such pixels would average whole clouds away, so a cell has 2
+_LARGEST = 16  # pixels along a side of a cell of small pixels; more would need much memory
 _MOST_CELLS = 1 << 23  # of a scene of large pixels; more would need more memory than a tile's
-_LEAST = 128  # pixels; a scene of less height or width has no coarse pass, unless it is long
+_FEWEST = 32  # cells of 4 pixels; a narrower scene has no coarse pass, unless it is long
 _MOST_FINE = 1 << 22  # pixels; a longer strip has a coarse pass, however narrow
+ROWS_AT_ONCE = 256  # pixel rows averaged at once
 _BRIGHT = 60_000.0  # model range: brighter than any ground, and within float16
 
 
 def cell_of(shape: tuple[int, int], pixel_metres: tuple[float, float] | None = None) -> int:
-    """Return the side of a scene's cells in pixels: 4; 2 for large pixels; 1 for a small scene.
+    """Return the side of a scene's cells in pixels: 4 at 10 m; 1 for a small scene.
+
+    A cell has some 40 m a side: 2 large pixels, or up to 16 small ones.
 
     Args:
         shape: height and width of the scene in pixels.
         pixel_metres: height and width of a pixel; None if not known.
     """
     pixels = shape[0] * shape[1]
-    if min(shape) < _LEAST and pixels <= _MOST_FINE:
+    if min(shape) < _FEWEST * CELL and pixels <= _MOST_FINE:
         return 1
-    large = pixel_metres is not None and min(pixel_metres) >= _LARGE_PIXEL
-    return CELL // 2 if large and pixels <= 4 * _MOST_CELLS else CELL
+    if pixel_metres is None:
+        return CELL
+    if min(pixel_metres) >= _LARGE_PIXEL and pixels <= 4 * _MOST_CELLS:
+        return CELL // 2
+    wanted = min(round(_METRES / max(pixel_metres)), _LARGEST, min(shape) // _FEWEST)
+    return max(wanted, CELL)
 
 
 class PooledScene:
@@ -67,6 +76,12 @@ class PooledScene:
 
     def read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Return rows of cells: light (3, rows, columns) and validity (rows, columns)."""
+        step = max(1, ROWS_AT_ONCE // self._cell)
+        starts = range(first, last, step) or [first]
+        light, valid = zip(*(self._read(row, min(row + step, last)) for row in starts), strict=True)
+        return np.concatenate(light, axis=1), np.concatenate(valid)
+
+    def _read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         cell, height = self._cell, self._scene.shape[0]
         dn, valid = self._scene.read(first * cell, min(last * cell, height))
         rgb = dn[self._scene.rgb]

@@ -277,7 +277,7 @@ def gated(coarse: Coarse, windows: Windows) -> Coarse:
     light, known = coarse.light, coarse.known
     weight = find_gate(opacity, light, of_picture=coarse.of_picture, known=known)
     doubt = None
-    if not coarse.of_picture:
+    if not coarse.of_picture and coarse.cell <= CELL:  # roofs of small pixels look like cloud
         doubt = find_doubt(light, known)
         # At a weight of 1 of 255 the fine pass computes windows, but coarse opacity does not count.
         np.maximum(weight, doubt > 0, out=weight, casting="unsafe")

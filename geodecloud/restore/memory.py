@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from geodecloud.errors import UsageError
+from geodecloud.restore.cells import CELL, ROWS_AT_ONCE
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import MIB, Limits
 
@@ -14,8 +15,9 @@ _DECODING = 3 / 32  # of the memory, for rows that are decoded at once, where ro
 _KEEPING = 1 / 2  # of the memory that is left over, for kept rows
 _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 140  # bytes of model range, change, opacity, blend, composite
-_COARSE_ROWS = 4 * 64  # rows of the scene under a row of windows of the coarse pass
+_FRAGMENTED = 1.5  # a further row of windows in a strip takes more, as memory gets fragmented
 _PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and rows waiting for the survey
+_WAITING = 2  # rows of windows of the coarse pass whose DN wait for the survey
 _SEARCH = 0.5  # of the coarse answer's bytes, for finding shadows and cloud in it
 _DN_COPIES = 9  # copies of a strip's DN: read, waiting, being restored, being written
 _BLOCK_ROWS = 1.9  # rows of blocks of the output in memory: one being filled, one being written
@@ -71,6 +73,7 @@ class Footprint:
     block_row: pixels in a row of blocks of the output.
     cells: number of cells of the ground, see :func:`geodecloud.restore.fill.ground.cell_size`.
     coarse: bytes of the coarse answer, see :func:`geodecloud.restore.coarse.coarse_bytes`.
+    cell: pixels along a side of a cell of the coarse pass.
     references: number of references.
     others: number of bands to restore besides red, green and blue.
     """
@@ -80,6 +83,7 @@ class Footprint:
     block_row: int
     cells: int = 0
     coarse: int = 0
+    cell: int = CELL
     references: int = 0
     others: int = 0
 
@@ -135,10 +139,15 @@ def needed_bytes(
 ) -> int:
     """Return the peak memory of a run in bytes."""
     network = _network_bytes(grid.size, limits)
-    rows = (rows_of_windows - 1) * grid.stride + grid.size
-    strips = footprint.width * rows * (_PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel)
+    rows = (rows_of_windows - 1) * grid.stride * _FRAGMENTED + grid.size
+    strips = round(footprint.width * rows) * (
+        _PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel
+    )
     more = footprint.more
-    coarse_row = footprint.width * _COARSE_ROWS * _PER_COARSE_ROW_PIXEL
+    coarse_row = footprint.width * ROWS_AT_ONCE * _PER_COARSE_ROW_PIXEL
+    # Larger cells make only the rows that wait more.
+    longer = (footprint.cell - CELL) * WindowGrid().size * _WAITING
+    coarse_row += footprint.width * max(0, longer) * (footprint.bytes_per_pixel + 1)
     gathered = footprint.cells * (_GATHER + footprint.others * _GATHER_OTHER)
     surveying = round(more * coarse_row) + gathered
     # The coarse pass has windows of its own, unless its answer has full resolution.
