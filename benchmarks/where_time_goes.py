@@ -66,6 +66,7 @@ def time_stages() -> None:
         ("read and decompress", Scene, "read"),
         ("light", patches.Network, "light"),
         ("coarse means", cells, "pooled"),
+        ("shadows' places", coarse_pass, "shadow_displacement"),
         ("shadows' places", coarse_pass, "thrown_shadows"),
         ("shadows' places", coarse_pass, "with_black_shadows"),
         ("shadows' depth", coarse_pass, "find_shade"),

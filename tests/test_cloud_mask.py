@@ -19,6 +19,7 @@ from geodecloud.raster.origin import is_output
 from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import open_scene
 from geodecloud.restore.classify import SHADOW_ABOVE, THIN_ABOVE, classify
+from geodecloud.restore.displacement import Displacement
 from geodecloud.restore.relight import Shade
 from geodecloud.settings import Policy, Reading, Settings
 from tests.conftest import noise, read, write_scene
@@ -95,8 +96,9 @@ def test_shadows_are_as_deep_in_a_mask_as_where_a_scene_is_restored(cloudy, monk
 
     monkeypatch.setattr(with_faint_shadows, "takes_context", True, raising=False)
     coarse = "geodecloud.restore.coarse"
+    monkeypatch.setattr(f"{coarse}_pass.shadow_displacement", lambda *_: Displacement(9, 5))
     monkeypatch.setattr(
-        f"{coarse}_pass.thrown_shadows", lambda opacity, _: np.full((2, *opacity.shape), 255, "u1")
+        f"{coarse}_pass.thrown_shadows", lambda opacity, *_: np.full((2, *opacity.shape), 255, "u1")
     )
     depth = np.full((3, 1, 1), 0.2, np.float32)
     monkeypatch.setattr(

@@ -19,6 +19,7 @@ from geodecloud.raster.provenance import Provenance
 from geodecloud.restore.cells import PooledScene, cell_of, pooled
 from geodecloud.restore.coarse import Coarse, coarse_bytes, for_fine_pass, gated
 from geodecloud.restore.coarse_pass import _with_shadows, coarse_pass
+from geodecloud.restore.displacement import Displacement
 from geodecloud.restore.fine import _rows, fine_pass
 from geodecloud.restore.gate import (
     CERTAIN_ONE_PASS,
@@ -623,9 +624,10 @@ def test_relighting_changes_shadows_alone(answer, fine, shade):
 
 
 def test_shadows_do_not_reach_from_cells_without_data(monkeypatch):
+    coarse = "geodecloud.restore.coarse_pass"
+    monkeypatch.setattr(f"{coarse}.shadow_displacement", lambda *_: Displacement(9, 5))
     monkeypatch.setattr(
-        "geodecloud.restore.coarse_pass.thrown_shadows",
-        lambda opacity, _: np.full((2, *opacity.shape), 255, np.uint8),
+        f"{coarse}.thrown_shadows", lambda opacity, *_: np.full((2, *opacity.shape), 255, np.uint8)
     )
     known = np.arange(9) + np.arange(13)[:, None] > 8
     answer, light = np.zeros((5, 13, 9), np.float32), 0.5 * known * np.ones((3, 1, 1), np.float32)

@@ -14,6 +14,7 @@ from geodecloud.restore.displacement import Displacement, displaced, find_displa
 from geodecloud.restore.patches import SHADOW
 from geodecloud.restore.shadows import (
     hidden_fraction,
+    shadow_displacement,
     thrown_shadows,
     with_black_shadows,
 )
@@ -45,9 +46,15 @@ def lakes(seed=5):
     return clouds(seed) * np.float32(0.4)
 
 
+def cast_by(opacity, looks):
+    """The shadows that these clouds cast, and how far."""
+    displacement = shadow_displacement(opacity, looks)
+    return thrown_shadows(opacity, looks, displacement), displacement
+
+
 def found_in(opacity, looks):
     """The share of the sun that is hidden; what looks like shadow is dark."""
-    parts = thrown_shadows(opacity, looks).astype(np.float32)
+    parts = cast_by(opacity, looks)[0].astype(np.float32)
     return hidden_fraction(parts, looks, (looks > 0).astype(np.float32))
 
 
@@ -55,11 +62,11 @@ def found_in(opacity, looks):
 def test_black_land_is_in_shadow_where_a_cloud_of_any_height_may_cast_one(times):
     opacity, offset = clouds(3), (15, -10)
     shadow = thrown(opacity, *offset)
-    parts = thrown_shadows(opacity, shadow)
+    parts, displacement = cast_by(opacity, shadow)
     cast = ndimage.shift(opacity, np.rint(np.multiply(offset, times)), order=0) > 0
     black = np.zeros(SHAPE, np.bool_)
-    assert (with_black_shadows(parts, black, opacity, shadow) == parts).all()
-    hidden, near = with_black_shadows(parts, black | cast, opacity, shadow)
+    assert (with_black_shadows(parts, black, opacity, displacement) == parts).all()
+    hidden, near = with_black_shadows(parts, black | cast, opacity, displacement)
     inside = ndimage.binary_erosion(cast, iterations=2)
     assert (hidden[inside] >= 200).all()
     assert (hidden[~cast] == parts[0][~cast]).all()
@@ -73,9 +80,9 @@ def test_black_land_that_no_cloud_reaches_is_not_in_shadow():
     opacity = np.zeros(SHAPE, np.float32)
     opacity[:, :90] = clouds(1, 30)[:, :90]
     shadow = thrown(opacity, 5, 9)
-    parts = thrown_shadows(opacity, shadow)
+    parts, displacement = cast_by(opacity, shadow)
     assert parts.any()
-    hidden, _ = with_black_shadows(parts, np.ones(SHAPE, np.bool_), opacity, shadow)
+    hidden, _ = with_black_shadows(parts, np.ones(SHAPE, np.bool_), opacity, displacement)
     assert not hidden[:, 115:].any()  # nor at the edge of the scene, where it may be a lake
     assert (hidden[:, :80] > 0).mean() > (parts[0, :, :80] > 0).mean()
 
@@ -83,14 +90,11 @@ def test_black_land_that_no_cloud_reaches_is_not_in_shadow():
 @pytest.mark.parametrize("most_cells", [1024, 100])
 def test_the_shadows_of_a_small_cloud_at_all_heights_have_no_gaps(monkeypatch, most_cells):
     monkeypatch.setattr("geodecloud.restore.shadows._MOST_CELLS", most_cells)
-    monkeypatch.setattr(
-        "geodecloud.restore.shadows.find_displacement",
-        lambda _cloud, _shadow, factor: Displacement(0, 60 / factor),
-    )
     opacity = np.zeros(SHAPE, np.float32)
     opacity[80:88, 10:18] = 1
     nothing = np.zeros((2, *SHAPE), np.uint8)
-    hidden, _ = with_black_shadows(nothing, np.ones(SHAPE, np.bool_), opacity, opacity)
+    black = np.ones(SHAPE, np.bool_)
+    hidden, _ = with_black_shadows(nothing, black, opacity, Displacement(0, 60))
     first, last = 10 + 0.25 * 60, 18 + 1.8 * 60
     assert (hidden[81:87, round(first) + 2 : round(last) - 2] == 200).all()
     assert not hidden[:, : round(first) - 2].any()
@@ -131,10 +135,9 @@ def test_a_scene_of_nearly_black_shadows_has_them_under_high_clouds_too():
 def test_the_displacement_is_found_and_the_shadows_with_it(offset, seed):
     opacity = clouds(seed)
     shadow = thrown(opacity, *offset)
-    found = find_displacement(opacity, shadow)
+    parts, found = cast_by(opacity, shadow)
     assert abs(found.rows - offset[0]) <= 1
     assert abs(found.columns - offset[1]) <= 1
-    parts = thrown_shadows(opacity, shadow)
     assert (parts.dtype, parts.shape) == (np.uint8, (2, *SHAPE))
     hidden = found_in(opacity, shadow)
     assert ((hidden >= 0) & (hidden <= 1)).all()
@@ -149,10 +152,10 @@ def test_the_displacement_is_found_and_the_shadows_with_it(offset, seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_dark_land_is_no_shadow(seed):
-    assert not thrown_shadows(np.zeros(SHAPE, np.float32), lakes()).any()  # without a cloud
-    assert not thrown_shadows(clouds(seed), np.zeros(SHAPE, np.float32)).any()
+    assert shadow_displacement(np.zeros(SHAPE, np.float32), lakes()) is None  # without a cloud
+    assert shadow_displacement(clouds(seed), np.zeros(SHAPE, np.float32)) is None
     everywhere = np.full(SHAPE, 0.4, np.float32)
-    assert not thrown_shadows(clouds(seed), everywhere).any()
+    assert shadow_displacement(clouds(seed), everywhere) is None
 
 
 def test_a_lake_stays_dark_beside_shadows():
@@ -212,9 +215,9 @@ def test_more_evidence_never_means_less_shadow(cloud, may, looks, dark, distinct
 def test_scenes_of_any_shape_have_an_answer(shape):
     rng = np.random.default_rng(0)
     opacity, shadow = rng.random((2, *shape), np.float32)
-    parts = thrown_shadows(opacity, shadow)
-    assert parts.shape == (2, *shape)
-    assert not thrown_shadows(0 * opacity, shadow).any()
+    displacement = shadow_displacement(opacity, shadow) or Displacement(9, 5)
+    assert thrown_shadows(opacity, shadow, displacement).shape == (2, *shape)
+    assert shadow_displacement(0 * opacity, shadow) is None
 
 
 @pytest.mark.parametrize("looks", [0.27889758, 0.1, 0.3, 0.5])
@@ -227,7 +230,7 @@ def test_where_all_land_looks_alike_no_displacement_is_found(looks):
 def test_a_line_of_pixels_needs_little_memory():
     line = np.full((1, 100_000), 0.4, np.float16)
     tracemalloc.start()
-    assert not thrown_shadows(line, line).any()
+    assert shadow_displacement(line, line) is None
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 20 * line.size

@@ -16,7 +16,12 @@ from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import CHANNELS, OPACITY, SHADOW, Network, RowSource
 from geodecloud.restore.relight import Shade
-from geodecloud.restore.shadows import hidden_fraction, thrown_shadows, with_black_shadows
+from geodecloud.restore.shadows import (
+    hidden_fraction,
+    shadow_displacement,
+    thrown_shadows,
+    with_black_shadows,
+)
 from geodecloud.restore.survey_feed import AddRows, SurveyFeed
 from geodecloud.restore.window_pass import window_pass
 from geodecloud.settings import Windows
@@ -85,16 +90,17 @@ def _with_shadows(coarse: Coarse) -> Coarse:
     The shadow in the answer is replaced in place: the network takes lakes for shadows, too. Cast
     shadows are added in place.
     """
-    if coarse.gives_context and not coarse.is_full_resolution:
-        coarse.thrown[:] = thrown_shadows(coarse.answer[OPACITY], coarse.answer[SHADOW])
-    if not coarse.thrown.any():
-        coarse.answer[SHADOW] = 0
+    opacity, shadow = coarse.answer[OPACITY], coarse.answer[SHADOW]
+    sought = coarse.gives_context and not coarse.is_full_resolution
+    displacement = shadow_displacement(opacity, shadow) if sought else None
+    if displacement is None:
+        shadow[:] = 0
         return coarse
+    coarse.thrown[:] = thrown_shadows(opacity, shadow, displacement)
     shade = _find_shade(coarse)
     if shade and shade.unevenness > _UNEVEN:
         black = shade.black_cells(coarse.light) & given(coarse.known)
-        cells = coarse.answer[OPACITY], coarse.answer[SHADOW]
-        coarse.thrown[:] = with_black_shadows(coarse.thrown, black, *cells)
+        coarse.thrown[:] = with_black_shadows(coarse.thrown, black, opacity, displacement)
         again = _find_shade(coarse)  # without black land among the sunlit
         shade = replace(again, distinctness=shade.distinctness) if again else shade
     distinctness = shade.distinctness if shade else 0.0
@@ -103,13 +109,13 @@ def _with_shadows(coarse: Coarse) -> Coarse:
         last = min(first + _ROWS, height)
         light, thrown, looks = (
             cells[..., first:last, :].astype(np.float32)
-            for cells in (coarse.light, coarse.thrown, coarse.answer[SHADOW])
+            for cells in (coarse.light, coarse.thrown, shadow)
         )
         rows = first, last
         dark = shade.darkness(light, light, shade.beside_at(1, rows, width)) if shade else None
         hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, dark, distinctness)
         known = given(coarse.known)[first:last]  # elsewhere 0, see Coarse.at_known
-        coarse.answer[SHADOW, first:last] = DEPTH * hidden * known
+        shadow[first:last] = DEPTH * hidden * known
     return replace(coarse, shade=shade)
 
 

@@ -19,10 +19,17 @@ _LEAST_SCORE = 15.0  # least score, in standard errors, of the best displacement
 
 @dataclass(frozen=True)
 class Displacement:
-    """The displacement of shadows from their clouds: rows down, columns to the right, in cells."""
+    """The displacement of shadows from their clouds: rows down, columns to the right.
+
+    In cells of the coarse answer.
+    """
 
     rows: float
     columns: float
+
+    def times(self, factor: float) -> tuple[float, float]:
+        """Return rows and columns of the displacement, multiplied by a factor."""
+        return self.rows * factor, self.columns * factor
 
 
 def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displacement | None:
@@ -60,7 +67,7 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
     if best - middle < _CERTAIN * max(robust, 1e-4) or best < _LEAST_SCORE:
         return None
     finer = [_peak(score[:, column], int(row)), _peak(score[row], int(column))]
-    return Displacement(finer[0] - reach, finer[1] - reach)
+    return Displacement((finer[0] - reach) * factor, (finer[1] - reach) * factor)
 
 
 def displaced(cells: Floats, down: float, right: float, rows: tuple[int, int]) -> Floats:

@@ -48,38 +48,46 @@ _NEITHER = 0.5  # darkness that further weight leaves as it is
 _NO_DEPTH = -1.0
 
 
-def thrown_shadows(
+def shadow_displacement(
     opacity: NDArray[np.floating], shadow: NDArray[np.floating]
+) -> Displacement | None:
+    """Return the displacement of a scene's shadows from their clouds; None if none stands out.
+
+    Args:
+        opacity, shadow: (rows, columns), 0..1, of the coarse answer.
+    """
+    factor = _factor(opacity.shape)
+    if factor > REACH[1]:
+        return None  # a scene so long and narrow that averaging leaves no displacement
+    return find_displacement(*_averaged(opacity, shadow, factor), factor)
+
+
+def thrown_shadows(
+    opacity: NDArray[np.floating], shadow: NDArray[np.floating], displacement: Displacement
 ) -> NDArray[np.uint8]:
     """Return where the clouds of a scene cast their shadows: uint8 (2, rows, columns), 0..255.
 
     The first band is the fraction of the sun hidden by displaced clouds. The second is the weight
     of all evidence of a shadow. It is high around displaced clouds, and where the cloud would lie
-    outside of the scene. Both are 0 everywhere if no displacement is found.
+    outside of the scene.
 
     Args:
         opacity, shadow: (rows, columns), 0..1, of the coarse answer.
+        displacement: of the shadows, see :func:`shadow_displacement`.
     """
-    (height, width), factor = opacity.shape, -(-max(opacity.shape) // _MOST_CELLS)
-    out = np.zeros((2, height, width), np.uint8)
-    if factor > REACH[1]:
-        return out  # a scene so long and narrow that averaging leaves no displacement
+    (height, width), factor = opacity.shape, _factor(opacity.shape)
+    chosen = _heights(*_averaged(opacity, shadow, factor), displacement, factor)
     cloud = _casting(opacity)
-    means = _means(cloud, factor), _means(shadow, factor)
-    found = find_displacement(*means, factor)
-    if found is None:
-        return out
-    chosen = _heights(*means, found, factor)
-    down, right = found.rows * factor, found.columns * factor
     whole = np.broadcast_to(np.float32(1), cloud.shape)
+    out = np.empty((2, height, width), np.uint8)
     for first in range(0, height, _ROWS):
         rows = first, min(first + _ROWS, height)
         weights = upsample(chosen, factor, rows, width) if factor > 1 else chosen[:, slice(*rows)]
         thrown = sum(
-            weight * displaced(cloud, down * times, right * times, rows)
+            weight * displaced(cloud, *displacement.times(times), rows)
             for weight, times in zip(weights, _HEIGHTS, strict=True)
         )
-        outside = 1 - displaced(whole, down, right, rows)
+        outside = 1 - displaced(whole, displacement.rows, displacement.columns, rows)
         out[:, slice(*rows)] = np.rint(255 * np.clip([thrown, outside], 0, 1))
     return _with_margin(out)
 
@@ -88,34 +96,43 @@ def with_black_shadows(
     thrown: NDArray[np.uint8],
     black: NDArray[np.bool_],
     opacity: NDArray[np.floating],
-    shadow: NDArray[np.floating],
+    displacement: Displacement,
 ) -> NDArray[np.uint8]:
     """Return ``thrown`` with black land as shadow where a cloud of any height may cast one.
 
     Only the clouds within the scene count: black land at its edge may be a lake.
 
     Args:
-        thrown: see :func:`thrown_shadows`; not empty.
+        thrown: see :func:`thrown_shadows`.
         black: bool (rows, columns), land too dark for shadows of one depth, see
             :meth:`geodecloud.restore.relight.Shade.black_cells`.
-        opacity, shadow: those of :func:`thrown_shadows`.
+        opacity, displacement: those of :func:`thrown_shadows`.
     """
-    (height, width), factor = opacity.shape, -(-max(opacity.shape) // _MOST_CELLS)
+    (height, width), factor = opacity.shape, _factor(opacity.shape)
     cloud = _means(_casting(opacity), factor)
-    found = find_displacement(cloud, _means(shadow, factor), factor)
-    if found is None:
-        return thrown
     lowest, highest = _ANY_HEIGHT
-    steps = (highest - lowest) * math.hypot(found.rows, found.columns) / _STEP
+    steps = (highest - lowest) * math.hypot(*displacement.times(1 / factor)) / _STEP
     reached = np.zeros(cloud.shape, np.bool_)
     for times in np.linspace(lowest, highest, math.ceil(steps) + 1):
-        cast = displaced(cloud, found.rows * times, found.columns * times, (0, len(cloud)))
+        cast = displaced(cloud, *displacement.times(times / factor), (0, len(cloud)))
         reached |= cast > _COVERED
     shaded = reached.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width] & black
     out = thrown.copy()
     for band, least in zip(out, (_BLACK, 255), strict=True):
         band[shaded] = np.maximum(band[shaded], least)
     return _with_margin(out)
+
+
+def _factor(shape: tuple[int, ...]) -> int:
+    """Return how many cells along each side are averaged to find displacement and heights."""
+    return -(-max(shape) // _MOST_CELLS)
+
+
+def _averaged(
+    opacity: NDArray[np.floating], shadow: NDArray[np.floating], factor: int
+) -> tuple[Floats, Floats]:
+    """Return the means of the sun hidden by clouds, and of the predicted shadow."""
+    return _means(_casting(opacity), factor), _means(shadow, factor)
 
 
 def _casting(opacity: NDArray[np.floating]) -> Floats:
@@ -156,7 +173,7 @@ def hidden_fraction(
     return out
 
 
-def _heights(cloud: Floats, shadow: Floats, found: Displacement, factor: int) -> Floats:
+def _heights(cloud: Floats, shadow: Floats, displacement: Displacement, factor: int) -> Floats:
     """Return the weight of each cloud height at each cell: float32 (heights, rows, columns), sum 1.
 
     The weight grows with the local correlation of predicted shadow and clouds displaced by that
@@ -171,7 +188,7 @@ def _heights(cloud: Floats, shadow: Floats, found: Displacement, factor: int) ->
     rows, energy = (0, len(cloud)), box_mean(darker**2, radius) + np.float32(1e-5)
     match = np.empty((len(_HEIGHTS), *cloud.shape), np.float32)
     for i, times in enumerate(_HEIGHTS):
-        thrown = displaced(cloud, found.rows * times, found.columns * times, rows) * visible
+        thrown = displaced(cloud, *displacement.times(times / factor), rows) * visible
         own = box_mean(thrown**2, radius) + np.float32(1e-4)
         match[i] = box_mean(thrown * darker, radius) / np.sqrt(own * energy)
         match[i] -= np.float32(_UNUSUAL * abs(times - 1))
