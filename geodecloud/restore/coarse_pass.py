@@ -15,7 +15,6 @@ from geodecloud.restore.find_shade import find_shade
 from geodecloud.restore.memory import MemoryPlan
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import CHANNELS, OPACITY, SHADOW, Network, RowSource
-from geodecloud.restore.relight import Shade
 from geodecloud.restore.shadows import (
     hidden_fraction,
     shadow_displacement,
@@ -87,8 +86,7 @@ def coarse_pass(
 def _with_shadows(coarse: Coarse) -> Coarse:
     """Return the coarse answer with the shadows that the scene's clouds cast, and their depth.
 
-    The shadow in the answer is replaced in place: the network takes lakes for shadows, too. Cast
-    shadows are added in place.
+    The shadow in the answer is replaced in place: the network takes lakes for shadows, too.
     """
     opacity, shadow = coarse.answer[OPACITY], coarse.answer[SHADOW]
     sought = coarse.gives_context and not coarse.is_full_resolution
@@ -96,32 +94,26 @@ def _with_shadows(coarse: Coarse) -> Coarse:
     if displacement is None:
         shadow[:] = 0
         return coarse
-    coarse.thrown[:] = thrown_shadows(opacity, shadow, displacement)
-    shade = _find_shade(coarse)
+    thrown = thrown_shadows(opacity, shadow, displacement)
+    shade = find_shade(coarse.light, opacity, thrown[0])
+    distinctness = shade.distinctness if shade else 0.0
     if shade and shade.unevenness > _UNEVEN:
         black = shade.black_cells(coarse.light) & given(coarse.known)
-        coarse.thrown[:] = with_black_shadows(coarse.thrown, black, opacity, displacement)
-        again = _find_shade(coarse)  # without black land among the sunlit
-        shade = replace(again, distinctness=shade.distinctness) if again else shade
-    distinctness = shade.distinctness if shade else 0.0
-    _, height, width = coarse.answer.shape
+        thrown = with_black_shadows(thrown, black, opacity, displacement)
+        again = find_shade(coarse.light, opacity, thrown[0])  # without black land among the sunlit
+        shade = replace(again, distinctness=distinctness) if again else shade
+    height, width = shadow.shape
     for first in range(0, height, _ROWS):
-        last = min(first + _ROWS, height)
-        light, thrown, looks = (
-            cells[..., first:last, :].astype(np.float32)
-            for cells in (coarse.light, coarse.thrown, shadow)
+        rows = first, min(first + _ROWS, height)
+        light, parts, looks = (
+            cells[..., slice(*rows), :].astype(np.float32)
+            for cells in (coarse.light, thrown, shadow)
         )
-        rows = first, last
         dark = shade.darkness(light, light, shade.beside_at(1, rows, width)) if shade else None
-        hidden = hidden_fraction(thrown, np.float32(_LESS_SURE) * looks, dark, distinctness)
-        known = given(coarse.known)[first:last]  # elsewhere 0, see Coarse.at_known
-        shadow[first:last] = DEPTH * hidden * known
-    return replace(coarse, shade=shade)
-
-
-def _find_shade(coarse: Coarse) -> Shade | None:
-    """Return the depth of the scene's shadows; None if it is not known."""
-    return find_shade(coarse.light, coarse.answer[OPACITY], coarse.thrown[0])
+        hidden = hidden_fraction(parts, np.float32(_LESS_SURE) * looks, dark, distinctness)
+        known = given(coarse.known)[slice(*rows)]  # elsewhere 0, see Coarse.at_known
+        shadow[slice(*rows)] = DEPTH * hidden * known
+    return replace(coarse, thrown=thrown, shade=shade)
 
 
 def _as_it_is(light: NDArray[Any]) -> Floats:

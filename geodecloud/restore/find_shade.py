@@ -5,7 +5,6 @@ cores of the shadows and the sunlit land beside them. The depth is uneven as far
 brightness varies more than that of the sunlit land.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +50,7 @@ class _CellRows:
     own: the rows without those above and below.
     light: float32 (3, rows, columns), model range.
     core, sunlit: bool (rows, columns), clear cells in the core of a shadow; in full sun.
-    sunlit_beside: float32 (rows, columns), fraction of the cells beside that are sunlit.
+    sunlit_beside: float32 (own rows, columns), fraction of the cells beside that are sunlit.
     """
 
     own: slice
@@ -62,13 +61,24 @@ class _CellRows:
 
     @property
     def beside(self) -> Floats:
-        """See :class:`Shade`, float32 (6, rows, columns)."""
-        brightness, blueness = self.light.mean(axis=0), blueness_of(self.light)
-        parts = (*self.light, brightness**2, blueness, blueness**2)
-        out = _box_means((part * self.sunlit for part in parts), _BESIDE)
-        np.divide(out, self.sunlit_beside, out=out, where=self.sunlit_beside > _LEAST_BESIDE)
-        for mean, square in ((out[:3].mean(axis=0), out[3]), (out[4], out[5])):
-            square[:] = np.sqrt(np.maximum(square - mean**2, 0))
+        """See :class:`Shade`, float32 (6, own rows, columns)."""
+        light = np.stack([self._mean_beside(band) for band in self.light])
+        brightness = self._deviation_beside(self.light.mean(axis=0), light.mean(axis=0))
+        values = blueness_of(self.light)
+        blueness = self._mean_beside(values)
+        return np.stack([*light, brightness, blueness, self._deviation_beside(values, blueness)])
+
+    def _mean_beside(self, values: Floats) -> Floats:
+        """Return the mean of values over the sunlit cells beside each own cell."""
+        mean = box_mean(values * self.sunlit, _BESIDE)[self.own]
+        known = self.sunlit_beside > _LEAST_BESIDE
+        return np.divide(mean, self.sunlit_beside, out=mean, where=known)
+
+    def _deviation_beside(self, values: Floats, mean: Floats) -> Floats:
+        """Return the standard deviation of values over those cells, from their mean."""
+        square = self._mean_beside(values**2)
+        square -= mean**2
+        out: Floats = np.sqrt(np.maximum(square, 0))
         return out
 
 
@@ -85,9 +95,11 @@ def find_shade(
     """
     if not thrown.any():
         return None
-    parts, sums = zip(*map(_look_at, _cell_rows(light, opacity, thrown)), strict=True)
+    firsts = range(0, len(opacity), _ROWS)  # some rows at a time, to save memory
+    measured = [_measure(_cell_rows(light, opacity, thrown, first)) for first in firsts]
+    samples, eighths = zip(*measured, strict=True)
     core, beside, core_contrast, near, beside_near, near_contrast = (
-        np.concatenate(some, axis=1) for some in zip(*parts, strict=True)
+        np.concatenate(some, axis=1) for some in zip(*samples, strict=True)
     )
     if min(core.shape[1], near.shape[1]) < _LEAST_CORES:
         return None
@@ -110,7 +122,7 @@ def find_shade(
         path_radiance[..., None],
         depth[..., None],
         # Between clouds, where no sunlit land is beside, the nearest counts.
-        pull_push(np.concatenate(sums, axis=1), _land(near)).astype(np.float16),
+        pull_push(np.concatenate(eighths, axis=1), _mean_and_deviation(near)).astype(np.float16),
         unevenness=_unevenness(shaded, in_sun, full),
         distinctness=-full / max(float(in_sun.std()), _LEAST_SPREAD),
     )
@@ -183,7 +195,7 @@ def _lack(core: Floats, beside: Floats, path_radiance: Floats) -> Floats:
     return out
 
 
-def _land(light: Floats) -> Floats:
+def _mean_and_deviation(light: Floats) -> Floats:
     """Return the mean and the deviation of light (3, n), as ``Shade.beside`` has them: (6,)."""
     blueness = blueness_of(light)
     out: Floats = np.stack(
@@ -192,16 +204,16 @@ def _land(light: Floats) -> Floats:
     return out
 
 
-def _look_at(rows: _CellRows) -> tuple[tuple[Floats, ...], Floats]:
+def _measure(rows: _CellRows) -> tuple[tuple[Floats, ...], Floats]:
     """Return the samples of some rows, and ``beside`` of every eighth own cell.
 
     The latter is float32 (7, rows / 8, columns / 8), rounded up: ``Shade.beside`` where sunlit land
     is beside, otherwise 0; and 1 where there is.
     """
     beside = rows.beside
-    known = _every_eighth((rows.sunlit_beside > _LEAST_BESIDE)[None, rows.own])
-    land = _every_eighth(beside[:, rows.own]) * known
-    return _samples(rows, beside[:3]), np.concatenate([land, known]).astype(np.float32)
+    known = _every_eighth((rows.sunlit_beside > _LEAST_BESIDE)[None])
+    eighth = np.concatenate([_every_eighth(beside) * known, known])
+    return _samples(rows, beside[:3]), eighth.astype(np.float32)
 
 
 def _every_eighth(cells: NDArray[Any]) -> NDArray[Any]:
@@ -218,23 +230,13 @@ def _samples(rows: _CellRows, beside: Floats) -> tuple[Floats, ...]:
 
     For cores, then for sunlit land near cores: light, light beside and contrast.
     """
-    own = np.zeros_like(rows.core)
-    own[rows.own] = True
-    known = own & (rows.sunlit_beside > _LEAST_BESIDE)
-    near = known & rows.sunlit & (box_mean(rows.core.astype(np.float32), _BESIDE) > _NEAR)
-    core = known & rows.core
-    contrast = rows.light - _box_means(rows.light, _DETAIL)
-    every = rows.light, beside, contrast
+    own, known = rows.own, rows.sunlit_beside > _LEAST_BESIDE
+    cores_beside = box_mean(rows.core.astype(np.float32), _BESIDE)[own]
+    near = known & rows.sunlit[own] & (cores_beside > _NEAR)
+    core = known & rows.core[own]
+    contrast = np.stack([band[own] - box_mean(band, _DETAIL)[own] for band in rows.light])
+    every = rows.light[:, own], beside, contrast
     return tuple(_few(values[:, where]) for where in (core, near) for values in every)
-
-
-def _box_means(parts: Iterable[Floats], radius: int) -> Floats:
-    """Return the box mean of each part, computed one by one to save memory.
-
-    Args:
-        parts: float32 (rows, columns) each.
-    """
-    return np.stack([box_mean(part, radius) for part in parts])
 
 
 def _few(values: Floats) -> Floats:
@@ -244,17 +246,23 @@ def _few(values: Floats) -> Floats:
 
 
 def _cell_rows(
-    light: NDArray[np.floating], opacity: NDArray[np.floating], thrown: NDArray[np.uint8]
-) -> Iterator[_CellRows]:
-    """Yield all cells, some rows at a time, to save memory."""
-    height = len(opacity)
-    for first in range(0, height, _ROWS):
-        top, below = max(first - 2 * _BESIDE, 0), min(first + _ROWS + 2 * _BESIDE, height)
-        some = np.asarray(light[:, top:below], np.float32)
-        sun = thrown[top:below].astype(np.float32) / np.float32(255)
-        clear = (opacity[top:below] < _CLEAR) & (some > 0).any(axis=0)
-        core = clear & (-dilate(-sun, 1) > _CORE)
-        sunlit = clear & (dilate(sun, 1) < _SUNLIT)
-        beside = box_mean(sunlit.astype(np.float32), _BESIDE)
-        own = slice(first - top, min(first + _ROWS, height) - top)
-        yield _CellRows(own, some, core, sunlit, beside)
+    light: NDArray[np.floating],
+    opacity: NDArray[np.floating],
+    thrown: NDArray[np.uint8],
+    first: int,
+) -> _CellRows:
+    """Return ``_ROWS`` rows of cells, from the first on.
+
+    Args:
+        light, opacity, thrown: of all cells, see :func:`find_shade`.
+    """
+    last, reach = min(first + _ROWS, len(opacity)), _BESIDE + 1
+    top = max(first - reach, 0)
+    own, some = slice(first - top, last - top), slice(top, last + reach)
+    around = np.asarray(light[:, some], np.float32)
+    sun = thrown[some].astype(np.float32) / np.float32(255)
+    clear = (opacity[some] < _CLEAR) & (around > 0).any(axis=0)
+    core = clear & (-dilate(-sun, 1) > _CORE)
+    sunlit = clear & (dilate(sun, 1) < _SUNLIT)
+    beside = box_mean(sunlit.astype(np.float32), _BESIDE)[own]
+    return _CellRows(own, around, core, sunlit, beside)
