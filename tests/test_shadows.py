@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from geodecloud.restore.coarse import Coarse
+from geodecloud.restore.coarse import Coarse, coarse_bytes
 from geodecloud.restore.coarse_pass import _with_shadows
 from geodecloud.restore.displacement import Displacement, displaced, find_displacement
+from geodecloud.restore.memory import _SEARCH
 from geodecloud.restore.patches import SHADOW
 from geodecloud.restore.shadows import (
     hidden_fraction,
@@ -234,6 +235,19 @@ def test_a_line_of_pixels_needs_little_memory():
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 20 * line.size
+
+
+def test_shadows_are_cast_in_the_planned_memory(monkeypatch):
+    """All but the shadows themselves, which belong to the coarse answer."""
+    monkeypatch.setattr("geodecloud.restore.shadows._MOST_CELLS", 240)
+    for module in ("shadows", "filters"):
+        monkeypatch.setattr(f"geodecloud.restore.{module}._ROWS", 16)
+    opacity = np.tile(clouds(), (4, 4))[:720, :720].astype(np.float16)
+    tracemalloc.start()
+    parts = thrown_shadows(opacity, opacity, Displacement(9, 5))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most - parts.nbytes < _SEARCH * coarse_bytes(4 * 720, 4 * 720)
 
 
 def test_a_whole_tile_throws_the_shadows_of_its_parts():

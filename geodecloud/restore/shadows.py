@@ -78,7 +78,7 @@ def thrown_shadows(
     (height, width), factor = opacity.shape, _factor(opacity.shape)
     chosen = _heights(*_averaged(opacity, shadow, factor), displacement, factor)
     cloud = _casting(opacity)
-    whole = np.broadcast_to(np.float32(1), cloud.shape)
+    inside = np.ones((height, 1), np.float32)
     out = np.empty((2, height, width), np.uint8)
     for first in range(0, height, _ROWS):
         rows = first, min(first + _ROWS, height)
@@ -87,7 +87,8 @@ def thrown_shadows(
             weight * displaced(cloud, *displacement.times(times), rows)
             for weight, times in zip(weights, _HEIGHTS, strict=True)
         )
-        outside = 1 - displaced(whole, displacement.rows, displacement.columns, rows)
+        within = displaced(inside, displacement.rows, 0, rows).repeat(width, axis=1)
+        outside = 1 - displaced(within, 0, displacement.columns, (0, len(within)))
         out[:, slice(*rows)] = np.rint(255 * np.clip([thrown, outside], 0, 1))
     return _with_margin(out)
 
