@@ -106,21 +106,21 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
             or the name is that of a product of radiance; or the stated ones differ by band.
     """
     reading = reading or Reading()
-    statements = read_statements(scene, red_for_all=reading.force)
+    statements, force = read_statements(scene), reading.force
     level = stated_level(statements)
     sampled, valid = sample(scene)
     dn = sampled if valid.all() else sampled[:, valid]
     pixels = _Sample(dn, round(scene.shape[0] * scene.shape[1] * valid.mean()))
     both_given = reading.scale is not None and reading.offset is not None
-    stated = Radiometry() if both_given else stated_radiometry(statements)
-    if stated.guessed and reading.scale is None and not reading.force:
+    stated = Radiometry() if both_given else stated_radiometry(statements, red_for_all=force)
+    if stated.guessed and reading.scale is None and not force:
         _refuse_radiance(statements)
     if not dn.size:
         return as_given(reading, stated)
-    if reading.scale is None and reading.offset is None:
-        stated = _settle(statements, stated, pixels, level)
-    elif reading.scale is None:
-        stated = _of_floats(statements, stated, dn)
+    if reading.scale is None:
+        stated = _of_floats(statements, stated, dn, red_for_all=force)
+        if reading.offset is None:
+            stated = _settle(statements.name, stated, pixels, level)
     radiometry = as_given(reading, stated)
     model = radiometry.to_model(dn)
     picture = radiometry.guessed and scene.dtype == np.uint8 and pixels.count >= LARGE
@@ -135,7 +135,7 @@ def calibrate(scene: Scene, reading: Reading | None = None) -> Radiometry:
         )
     elif found := _find_contradiction(statements, radiometry, pixels):
         words, must_be_wrong = found
-        if must_be_wrong and not reading.force:
+        if must_be_wrong and not force:
             raise SceneError(f"{scene.path}: {words}; give `force` to run anyway")
         warn(RadiometryWarning, f"{scene.path}: {words}")
     return _with_dark_pixels(radiometry, pixels, model, level)
@@ -160,15 +160,12 @@ def suggest_remedy(scene: Scene, radiometry: Radiometry) -> str:
     return _remedy(read_statements(scene), radiometry)
 
 
-def _settle(
-    statements: Statements, stated: Radiometry, pixels: _Sample, level: Level | None
-) -> Radiometry:
+def _settle(name: str, stated: Radiometry, pixels: _Sample, level: Level | None) -> Radiometry:
     """Return the stated radiometry; if it is a guess, corrected by the pixels.
 
     A date tells whether Sentinel-2's DN had an offset, but not whether a provider has applied it.
     The level tells how dark the darkest pixels should be.
     """
-    stated = _of_floats(statements, stated, pixels.dn)
     if not stated.guessed or stated.scale != SCALE:
         return stated
     dark = pixels.dark(Radiometry())  # without an offset
@@ -183,20 +180,23 @@ def _settle(
         return Radiometry(origin=origin)
     warn(
         RadiometryWarning,
-        f"{statements.name}: an offset of {stated.offset:g} is assumed, as for Sentinel-2 since "
+        f"{name}: an offset of {stated.offset:g} is assumed, as for Sentinel-2 since "
         "2022; no pixel is too dark for it; if the provider has applied it already, give "
         "`offset` 0",
     )
     return replace(stated, guessed=False)
 
 
-def _of_floats(statements: Statements, stated: Radiometry, dn: NDArray[Any]) -> Radiometry:
+def _of_floats(
+    statements: Statements, stated: Radiometry, dn: NDArray[Any], *, red_for_all: bool
+) -> Radiometry:
     """Return the radiometry of floats that hold DN, not reflectance; else the stated one."""
     floats = statements.dtype.kind == "f" and stated.guessed
     if not floats or np.median(dn) <= stated.scale:
         return stated
     # Read them as the same DN in integers.
-    found = stated_radiometry(replace(statements, dtype=np.dtype(np.uint16)))
+    integers = replace(statements, dtype=np.dtype(np.uint16))
+    found = stated_radiometry(integers, red_for_all=red_for_all)
     if not found.guessed:
         return found
     warn(

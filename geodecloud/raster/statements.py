@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -72,7 +73,6 @@ class Statements:
     scales, offsets: GDAL's, of red, green and blue: value = DN * scale + offset.
     files: the files that it is made of, with their folders.
     descriptions: band descriptions of red, green and blue.
-    red_for_all: where red, green and blue have different scales, take red's for all; else refuse.
     """
 
     name: str
@@ -83,7 +83,6 @@ class Statements:
     offsets: Sequence[float]
     files: Sequence[str] = ()
     descriptions: Sequence[str | None] = ()
-    red_for_all: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -98,12 +97,8 @@ class Statements:
         return find_product(self.names, list(plain_tags(self.tags)), self.descriptions)
 
 
-def read_statements(scene: Scene, *, red_for_all: bool = True) -> Statements:
-    """Return what the file of a scene states about red, green and blue.
-
-    Args:
-        red_for_all: see :class:`Statements`.
-    """
+def read_statements(scene: Scene) -> Statements:
+    """Return what the file of a scene states about red, green and blue."""
     dataset = scene.dataset
     return Statements(
         name=str(scene.path),
@@ -114,26 +109,29 @@ def read_statements(scene: Scene, *, red_for_all: bool = True) -> Statements:
         offsets=[dataset.offsets[i] for i in scene.rgb],
         files=scene.files,
         descriptions=[dataset.descriptions[i] for i in scene.rgb],
-        red_for_all=red_for_all,
     )
 
 
-def stated_radiometry(statements: Statements) -> Radiometry:
+def stated_radiometry(statements: Statements, *, red_for_all: bool = True) -> Radiometry:
     """Return the surest statement's scale and offset, else what the dtype alone suggests.
 
     In order: the tags of an earlier run, a provider's statement that the offset is applied,
     Sentinel-2's metadata, GDAL's scale and offset. Then Landsat's metadata, the product's name, and
     Sentinel-2's date. The date is only a guess (``guessed``), as providers differ.
 
+    Args:
+        red_for_all: where red, green and blue have different scales or offsets, warn, and take
+            red's for all.
+
     Raises:
-        SceneError: red, green and blue have different scales or offsets, and may not.
+        SceneError: red, green and blue have different ones, and ``red_for_all`` is not set.
     """
     for source in (
         _of_earlier_run,
         _of_provider,
-        _of_sentinel_metadata,
-        _of_gdal_fields,
-        _of_landsat_metadata,
+        partial(_of_sentinel_metadata, red_for_all=red_for_all),
+        partial(_of_gdal_fields, red_for_all=red_for_all),
+        partial(_of_landsat_metadata, red_for_all=red_for_all),
         _of_name,
         _of_date,
     ):
@@ -190,7 +188,7 @@ def _of_provider(statements: Statements) -> Radiometry | None:
     return None
 
 
-def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
+def _of_sentinel_metadata(statements: Statements, *, red_for_all: bool) -> Radiometry | None:
     # HLS keeps the tags of the Sentinel-2 product that it was made from.
     if not _holds_sentinels_dn(statements.dtype) or statements.product == HLS:
         return None
@@ -204,7 +202,7 @@ def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
             return None
         implied = BASELINE_4_OFFSET if baseline and baseline >= 4 else 0.0
         offsets = [implied if offset is None else offset for offset in stated]
-        offset = _of_red(statements, offsets, "offsets")
+        offset = _of_red(statements.name, offsets, "offsets", red_for_all)
         scale = SCALE if scale is None else scale
         return Radiometry(scale, offset, origin="the product's metadata")
     except ValueError:
@@ -213,12 +211,12 @@ def _of_sentinel_metadata(statements: Statements) -> Radiometry | None:
         return None
 
 
-def _of_gdal_fields(statements: Statements) -> Radiometry | None:
+def _of_gdal_fields(statements: Statements, *, red_for_all: bool) -> Radiometry | None:
     pairs = [
         (scale or 1.0, offset)
         for scale, offset in zip(statements.scales, statements.offsets, strict=True)
     ]
-    scale, offset = _of_red(statements, pairs, "scales and offsets")
+    scale, offset = _of_red(statements.name, pairs, "scales and offsets", red_for_all)
     origin = "the file's scale and offset"
     if scale < 0 or not np.isfinite([scale, offset]).all():
         message = f"{statements.name}: its scale {scale:g} and offset {offset:g} are of no use"
@@ -232,13 +230,13 @@ def _of_gdal_fields(statements: Statements) -> Radiometry | None:
     return Radiometry(guess_radiometry(statements.dtype).scale, offset, origin=origin)
 
 
-def _of_landsat_metadata(statements: Statements) -> Radiometry | None:
+def _of_landsat_metadata(statements: Statements, *, red_for_all: bool) -> Radiometry | None:
     if statements.dtype.kind not in "iu":
         return None
     found = read_rescaling(statements.files, statements.tags)
     if not found:
         return None
-    scale, offset = _of_red(statements, found, "Landsat's scales")
+    scale, offset = _of_red(statements.name, found, "Landsat's scales", red_for_all)
     return Radiometry(1 / scale, offset / scale, origin="Landsat's metadata (MTL)")
 
 
@@ -276,15 +274,17 @@ def _sentinel_date(statements: Statements) -> date | None:
     return find_sentinel_date(statements.names)
 
 
-def _of_red(statements: Statements, by_band: Sequence[T], what: str) -> T:
-    """Return the value of red; if the bands differ, warn.
+def _of_red(name: str, by_band: Sequence[T], what: str, red_for_all: bool) -> T:
+    """Return the value of red; if the bands differ, warn or refuse, see :func:`stated_radiometry`.
 
-    Raises:
-        SceneError: the bands differ, and red's value may not be taken for all.
+    Args:
+        name: of the file.
+        by_band: values of red, green and blue.
+        what: the values' name.
     """
     if len(set(by_band)) > 1:
-        found = f"{statements.name}: {what} differ by band ({', '.join(map(str, by_band))})"
-        if not statements.red_for_all:
+        found = f"{name}: {what} differ by band ({', '.join(map(str, by_band))})"
+        if not red_for_all:
             raise SceneError(
                 f"{found}; convert red, green and blue to one scale, or give `scale` and `offset`"
             )
