@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from geodecloud.restore.find_shade import find_shade
@@ -108,6 +108,20 @@ def test_land_is_black_if_no_shadow_of_the_scene_makes_it_so_dark(depth, air, gr
     assert not shade.black_cells(water)
 
 
+@example(0.6, 0.05, 0.5, 1.15)
+@example(0.6, 0.05, 0.5, 1.25)
+@given(st.floats(0.3, 0.8), st.floats(0, 0.1), st.floats(0.3, 0.9), st.floats(0, 2))
+def test_black_land_is_darker_than_full_shadow_by_a_fifth_of_its_logarithm(
+    depth, air, ground, darkness
+):
+    """Dark fields in the sun are as dark as full shadow, or a little darker."""
+    assume(abs(darkness - 1.2) > 0.03)
+    land = land_beside(np.full((3, 1, 1), air + ground, np.float32))
+    shade = Shade(bands(air, air, air), bands(depth, depth, depth), land.astype(np.float16))
+    seen = np.full((3, 1, 1), air + ground * (1 - depth) ** darkness, np.float32)
+    assert shade.black_cells(seen).all() == (darkness > 1.2)
+
+
 @pytest.mark.parametrize("air", [0.0, 0.1])
 @pytest.mark.parametrize("depth", [0.3, 0.6])
 def test_the_shade_of_a_scene_is_found(air, depth):
@@ -159,6 +173,23 @@ def test_the_edge_of_a_shadow_of_uneven_depth_is_no_dark_line(left, around):
     shade = Shade(bands(0, 0, 0), bands(0.7, 0.7, 0.7), NOWHERE, unevenness=1)
     pixel, cell, sun = land * np.float32(left), land * np.float32(around), np.ones((1, 1), "f4")
     np.testing.assert_allclose(shade.relit(pixel, sun, cell, land_beside(land)), land, rtol=0.3)
+
+
+@example(0, 0.3)
+@example(0.46, 0.3)
+@example(0.501, 0.3)
+@given(st.floats(0, 0.7), st.floats(0.2, 0.6))
+def test_dark_detail_is_kept_in_full_shadow_and_flattened_in_brighter_cells(brighter, darker):
+    """In cells that are half a logarithm brighter than full shadow, dark pixels are at its edge."""
+    land, sun = bands(0.3, 0.3, 0.3), np.ones((1, 1), np.float32)
+    shade = Shade(bands(0, 0, 0), bands(0.7, 0.7, 0.7), NOWHERE, unevenness=1)
+    cell = land * np.float32(0.3 * np.exp(brighter))
+    pixel = cell * np.float32(np.exp(-darker))
+    kept = np.log(land / shade.relit(pixel, sun, cell, land_beside(land))).mean() / darker
+    if brighter == 0:
+        assert kept == pytest.approx(1, abs=1e-3)
+    assert kept == pytest.approx(0, abs=1e-3) if brighter > 0.5 else kept >= -1e-3
+    assert kept > 0.01 or brighter > 0.48
 
 
 @given(fraction, st.floats(0, 0.5), fraction, st.floats(0, 0.2))

@@ -88,6 +88,16 @@ def test_black_land_that_no_cloud_reaches_is_not_in_shadow():
     assert (hidden[:, :80] > 0).mean() > (parts[0, :, :80] > 0).mean()
 
 
+@pytest.mark.parametrize("hidden", [0.2, 0.45, 0.55, 0.9])
+def test_black_land_is_in_shadow_where_a_cloud_hides_half_of_the_sun(hidden):
+    """Thin cloud may pass over a lake; it does not make it black."""
+    opacity = np.zeros(SHAPE, np.float32)
+    opacity[80:88, 10:18] = 0.2 + hidden * 0.3  # cloud of opacity 0.2 hides nothing, of 0.5 all
+    nothing, black = np.zeros((2, *SHAPE), np.uint8), np.ones(SHAPE, np.bool_)
+    shaded = with_black_shadows(nothing, black, opacity, Displacement(0, 60))
+    assert shaded.any() == (hidden > 0.5)
+
+
 @pytest.mark.parametrize("most_cells", [1024, 100])
 def test_the_shadows_of_a_small_cloud_at_all_heights_have_no_gaps(monkeypatch, most_cells):
     monkeypatch.setattr("geodecloud.restore.shadows._MOST_CELLS", most_cells)
