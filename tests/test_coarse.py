@@ -794,15 +794,16 @@ def test_the_memory_of_the_coarse_answer_is_known(shape):
     )
 
 
-def test_the_gate_needs_little_memory_beside_the_answer():
-    answer = np.zeros((5, 600, 600), np.float16)
+@pytest.mark.parametrize("of_picture", [False, True])
+def test_the_gate_needs_little_memory_beside_the_answer(of_picture):
+    answer = np.zeros((5, 1200, 600), np.float16)
     answer[3, ::50, ::50] = 0.3
-    coarse = coarse_of(2400, answer[:3], answer)
+    coarse = replace(coarse_of(2400, answer[:3], answer), of_picture=of_picture)
     tracemalloc.start()
     assert gated(coarse, Windows()).gate.weight.any()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 0.5 * coarse_bytes(2400, 2400)
+    assert most < 0.5 * coarse_bytes(4800, 2400)
 
 
 # --- the survey ----------------------------------------------------------------------------

@@ -48,6 +48,7 @@ _SMOOTH, _ROUGHER = 0.02, 2.0
 _LARGEST = 1 << 20  # cells of a part's rectangle; larger parts stay cloud, as they need much memory
 _REACH, _BESIDE = 2, 4  # cells over which opacity falls; cells from the shore that are beside it
 _SQUARE = np.ones((3, 3), np.bool_)
+_ROWS = 64  # rows of cells at once
 
 
 @dataclass(frozen=True)
@@ -203,20 +204,26 @@ def bright_land(opacity: Opacity, cloud: Where, known: Where | None = None) -> W
         known: cells with a valid pixel, see :func:`find_gate`.
     """
     parts, count = ndimage.label(cloud)
-    every = np.arange(count + 1)
-    values = opacity.astype(np.float32)
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    rim = np.where(ndimage.binary_erosion(cloud, border_value=1), 0, parts)
+    rim = cloud & ~ndimage.binary_erosion(cloud, border_value=1)
     if known is not None and not known.all():
-        rim[ndimage.binary_dilation(~known, _SQUARE)] = 0
-    rims = np.bincount(rim.ravel(), minlength=count + 1)
-    steps = _steps(values)
-    inside = ndimage.sum_labels(values, parts, every) / np.maximum(sizes, 1)
-    land = ndimage.sum_labels(steps, rim, every) > _SHARP * inside * rims
-    land &= ndimage.maximum(values, parts, every) < _DENSE
-    land &= sizes >= _LARGE
-    land[0] = False
-    found: Where = land[parts]
+        rim &= ~ndimage.binary_dilation(~known, _SQUARE)
+    sizes, rims, opacities, steps, densest = np.zeros((5, count + 1))  # of each part
+    strips = [slice(first, first + _ROWS) for first in range(0, len(parts), _ROWS)]
+    for rows in strips:  # few rows at once need little memory
+        inside, edge, own = cloud[rows], rim[rows], parts[rows]
+        values, labels = opacity[rows][inside].astype(np.float32), own[inside]
+        np.add.at(sizes, labels, 1)
+        np.add.at(opacities, labels, values)
+        np.maximum.at(densest, labels, values)
+        top = max(rows.start - 1, 0)
+        near = _steps(opacity[top : rows.stop + 1].astype(np.float32))[rows.start - top :]
+        np.add.at(rims, own[edge], 1)
+        np.add.at(steps, own[edge], near[: len(edge)][edge])
+    land = steps > _SHARP * (opacities / np.maximum(sizes, 1)) * rims
+    land &= (densest < _DENSE) & (sizes >= _LARGE)
+    found = np.zeros(cloud.shape, np.bool_)
+    for rows in strips:
+        found[rows] = land[parts[rows]]
     return found
 
 
