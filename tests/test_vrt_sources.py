@@ -7,7 +7,9 @@ import pytest
 from rasterio.shutil import copy
 
 from geodecloud.decloud import decloud_scene
-from geodecloud.errors import OutputError
+from geodecloud.errors import OutputError, UsageError
+from geodecloud.raster import vrt_sources
+from geodecloud.raster.offline import refuse_remote
 from geodecloud.raster.vrt_sources import files_read
 from geodecloud.settings import Settings
 from tests.conftest import identity, noise, write_scene
@@ -36,10 +38,34 @@ def test_files_are_found_through_vrts(scene, tmp_path):
     assert Path(found[-1]).samefile(scene)
 
 
-def test_a_vrt_that_reads_itself_has_an_end(tmp_path):
+@pytest.mark.parametrize("names", [["loop.vrt"], ["../{}/loop.vrt", "../{0}/../{0}/loop.vrt"]])
+def test_a_vrt_that_reads_itself_has_an_end(tmp_path, names):
     path = tmp_path / "loop.vrt"
-    path.write_text('<VRTDataset><SourceFilename relativeToVRT="1">loop.vrt</SourceFilename>')
+    source = '<SourceFilename relativeToVRT="1">{}</SourceFilename>'
+    sources = [source.format(name.format(tmp_path.name)) for name in names]
+    path.write_text("".join(["<VRTDataset>", *sources]))
     assert files_read([path]) == [str(path)]
+
+
+def test_each_vrt_is_read_once_however_often_others_name_it(tmp_path, monkeypatch):
+    read = []
+    xml_of = vrt_sources.xml_of
+    monkeypatch.setattr(vrt_sources, "xml_of", lambda name: read.append(name) or xml_of(name))
+    twice = '<SourceFilename relativeToVRT="1">{}.vrt</SourceFilename>' * 2
+    for level in range(6):
+        (tmp_path / f"{level}.vrt").write_text("<VRTDataset>" + twice.format(*[level + 1] * 2))
+    refuse_remote(str(tmp_path / "0.vrt"), allowed=False)
+    assert len(read) == 7
+
+
+@pytest.mark.parametrize("depth", [1, 12])
+def test_a_source_on_the_network_is_found_however_deep_it_lies(scene, tmp_path, depth):
+    outer = vrt_of(scene, depth)
+    inner = tmp_path / "base0.vrt"
+    refuse_remote(str(outer), allowed=False)
+    inner.write_text(inner.read_text().replace("base.tif", "/vsicurl/http://a.b/c.tif"))
+    with pytest.raises(UsageError, match=r"reads /vsicurl/http://a\.b/c\.tif on the network"):
+        refuse_remote(str(outer), allowed=False)
 
 
 @pytest.mark.parametrize("kind", ["dst", "provenance", "mask", "references"])

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from geodecloud.errors import UsageError
 from geodecloud.raster.process import process_is_owned
 from geodecloud.raster.thread_options import options_here, thread_options
-from geodecloud.raster.vrt_sources import is_remote, is_xml, sources_of, xml_of
+from geodecloud.raster.vrt_sources import is_remote, is_xml, names_read, xml_of
 
 # Nothing listens on port 1 of this machine.
 _NOWHERE = "127.0.0.1:1"
@@ -31,7 +31,6 @@ _EXCEPTIONS = ("no_proxy", "NO_PROXY")  # variables that name hosts to reach wit
 _SERVICE = re.compile(  # the description of a service on the network
     r"\s*(?:<\?[^>]*\?>\s*)?<(?:GDAL_|WM[ST]|WMTS|WCS|Capabilities)", re.IGNORECASE
 )
-_DEEPEST = 8  # levels of VRT within a VRT
 
 
 def refuse_remote(name: str, *, allowed: bool) -> None:
@@ -44,7 +43,7 @@ def refuse_remote(name: str, *, allowed: bool) -> None:
         return
     if not is_xml(name) and is_remote(name):
         raise UsageError(f"{name}: is on the network; give `allow_network` to read it")
-    if source := next(_sources(name, _DEEPEST), None):
+    if source := next(_sources(name), None):
         raise UsageError(
             f"{_short(name)}: reads {source} on the network; give `allow_network` to allow it"
         )
@@ -70,20 +69,15 @@ def offline(*, allowed: bool, local: bool = True) -> AbstractContextManager[None
     return thread_options({**_OFFLINE, **beside})
 
 
-def _sources(name: str, depth: int) -> Iterator[str]:
-    """Yield the sources on the network that a VRT names.
+def _sources(name: str) -> Iterator[str]:
+    """Yield the sources on the network that a VRT names, through VRTs within it.
 
     Args:
         name: the VRT's file or its text.
-        depth: levels of VRT within a VRT to follow.
     """
-    if _SERVICE.match(xml_of(name)):
-        yield _short(name)
-    for source in sources_of(name) if depth else ():
-        if is_remote(source):
+    for source in names_read([name]):
+        if (source != name and is_remote(source)) or _SERVICE.match(xml_of(source)):
             yield _short(source)
-        else:
-            yield from _sources(source, depth - 1)
 
 
 def _short(name: str) -> str:

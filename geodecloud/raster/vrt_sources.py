@@ -1,6 +1,7 @@
 """Find the files that a VRT reads, through VRTs within it."""
 
 import html
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -55,13 +56,18 @@ def sources_of(name: str) -> Iterator[str]:
         yield str(Path(name).parent / source) if beside else source
 
 
+def names_read(names: Iterable[str | Path]) -> Iterator[str]:
+    """Yield these names and all those that VRTs among them read, each once; some may be XML."""
+    known: set[str] = set()
+    waiting = [str(name) for name in names]
+    for name in waiting:  # which grows
+        place = os.path.normpath(name)  # "a/../a/b.vrt" is "a/b.vrt", or a loop would have no end
+        if place not in known:
+            known.add(place)
+            yield name
+            waiting += sources_of(name)
+
+
 def files_read(names: Iterable[str | Path]) -> list[str]:
     """Return these files and all those that VRTs among them read, each once."""
-    found: dict[str, None] = {}
-    waiting = [str(name) for name in names]
-    while waiting:
-        name = waiting.pop(0)
-        if name not in found:
-            found[name] = None
-            waiting += sources_of(name)
-    return [name for name in found if not is_xml(name)]
+    return [name for name in names_read(names) if not is_xml(name)]
