@@ -19,9 +19,9 @@ _LEAST_SCORE = 15.0  # least score, in standard errors, of the best displacement
 
 @dataclass(frozen=True)
 class Displacement:
-    """The displacement of shadows from their clouds: rows down, columns to the right.
+    """The displacement of shadows from their clouds, in cells of the coarse answer.
 
-    In cells of the coarse answer.
+    rows, columns: downwards, to the right.
     """
 
     rows: float
@@ -59,7 +59,8 @@ def find_displacement(cloud: Floats, shadow: Floats, factor: int = 1) -> Displac
     # (2 reach + 1, 2 reach + 1); a cell stands for factor^2 cells of the coarse answer.
     score: Floats = (apart * weight * factor / max(deviation, 1e-3)).astype(np.float32)
     down, right = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    wanted = (np.hypot(down, right) >= nearest) & (np.hypot(down, right) <= reach)
+    far = np.hypot(down, right)
+    wanted = (far >= nearest) & (far <= reach)
     row, column = np.unravel_index(np.argmax(np.where(wanted, score, -np.inf)), score.shape)
     middle = float(np.median(score[wanted]))
     robust = 1.4826 * float(np.median(np.abs(score[wanted] - middle)))
