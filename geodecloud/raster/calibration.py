@@ -255,42 +255,53 @@ def _find_contradiction(
     """
     highest = float(pixels.dn.max())
     guessed = radiometry.guessed and highest != 0  # black pixels prove nothing
-    dark, bright = pixels.dark(radiometry), pixels.bright(radiometry)
-    red, origin = float(dark[0]), radiometry.origin
-    found, wrong = f"its darkest pixels have reflectance {red:.2f}", False
+    bright, origin = pixels.bright(radiometry), radiometry.origin
     if bright < _BLACK or (guessed and radiometry.scale == SCALE and highest <= _BYTE):
-        wrong = guessed
-        found = f"its brightest pixels have reflectance {bright:.3f}"
-        found += f" at a scale of {radiometry.scale:g} ({origin})"
-        remedy = "if that is wrong, give `scale`"
-    elif guessed and red > _HAZY and statements.dtype != np.uint8:
-        without = dark + BASELINE_4_OFFSET / SCALE
-        shifted = any(_looks_like(level, without) for level in ("L2A", "L1C"))
-        wrong = shifted and pixels.count >= _CHIP
-        if wrong:
-            found += f", as with an offset that is not stated ({origin})"
-        elif red > _OVERCAST:
-            found += ", as under opaque cloud"
-            remedy = "if that is wrong, give `scale` and `offset`"
-        else:
-            found += ", as under haze"
-            remedy = "if its DN have an offset like Sentinel-2's since 2022, give `offset` "
-            remedy += f"{BASELINE_4_OFFSET:g}"
-    elif (middle := pixels.middle(radiometry)).min() < _BLACKER:
+        remedy = _remedy(statements, radiometry, highest)
+        return (
+            f"its brightest pixels have reflectance {bright:.3f} at a scale of "
+            f"{radiometry.scale:g} ({origin}); "
+            f"{remedy if guessed else 'if that is wrong, give `scale`'}"
+        ), guessed
+    red = float(pixels.dark(radiometry)[0])
+    if guessed and red > _HAZY and statements.dtype != np.uint8:
+        return _explain_brightness(statements, radiometry, pixels, highest)
+    if (middle := pixels.middle(radiometry)).min() < _BLACKER:
         medians = ", ".join(f"{median:.3f}" for median in middle)
         return (
             f"its red, green and blue have median reflectances of {medians} with an offset of "
             f"{radiometry.offset:g} ({origin}); if the provider has applied it, give `offset` 0; "
             f"if twice, {-BASELINE_4_OFFSET:g}"
         ), guessed and bool(middle.max() < _BLACKER)
-    elif red < _BELOW_BLACK and radiometry.offset:
-        found += f" with an offset of {radiometry.offset:g} ({origin})"
-        remedy = "if the DN have it already, give `offset` 0"
-    else:
-        return None
-    if wrong:
-        remedy = _remedy(statements, radiometry, highest)
-    return f"{found}; {remedy}", wrong
+    if red < _BELOW_BLACK and radiometry.offset:
+        return (
+            f"its darkest pixels have reflectance {red:.2f} with an offset of "
+            f"{radiometry.offset:g} ({origin}); if the DN have it already, give `offset` 0"
+        ), False
+    return None
+
+
+def _explain_brightness(
+    statements: Statements, radiometry: Radiometry, pixels: _Sample, highest: float
+) -> tuple[str, bool]:
+    """Return why the darkest pixels are bright: an offset, cloud or haze; and True if an offset.
+
+    Args:
+        radiometry: a guess.
+        highest: highest DN of the scene.
+    """
+    dark = pixels.dark(radiometry)
+    found = f"its darkest pixels have reflectance {dark[0]:.2f}"
+    without = dark + BASELINE_4_OFFSET / SCALE
+    shifted = any(_looks_like(level, without) for level in ("L2A", "L1C"))
+    if shifted and pixels.count >= _CHIP:
+        found += f", as with an offset that is not stated ({radiometry.origin})"
+        return f"{found}; {_remedy(statements, radiometry, highest)}", True
+    if dark[0] > _OVERCAST:
+        remedy = "if that is wrong, give `scale` and `offset`"
+        return f"{found}, as under opaque cloud; {remedy}", False
+    remedy = "if its DN have an offset like Sentinel-2's since 2022, give `offset`"
+    return f"{found}, as under haze; {remedy} {BASELINE_4_OFFSET:g}", False
 
 
 def _remedy(statements: Statements, radiometry: Radiometry, highest: float = math.inf) -> str:
