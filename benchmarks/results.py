@@ -130,6 +130,19 @@ SECTIONS = (
         ("DATA/scenes",),
     ),
     Section(
+        "pixel_sizes",
+        "Other pixel sizes",
+        "The gain of the seven thin pairs in dB, and the share of clear parts that changes, "
+        "resampled to other pixel sizes. The last table has cells of 4 x 4 pixels at any size.",
+        f"The thin pairs of {REAL_PAIRS} Parts of 400 x 400 pixels of T18 (two), a Gulf city, a "
+        "desert coast and fields, the last two trained on.",
+        (
+            "python benchmarks/pixel_sizes.py --data DATA",
+            "python benchmarks/pixel_sizes.py --data DATA --metres 5,3.333 --cell 4",
+        ),
+        (PAIRS, "DATA/scenes", "DATA/clear_l1c"),
+    ),
+    Section(
         "windows256",
         "Larger windows",
         "The thin pairs, then the thick ones, in windows of 256 pixels instead of 64.",
