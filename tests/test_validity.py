@@ -264,6 +264,18 @@ def test_a_mask_or_alpha_says_all(tmp_path):
     assert valid_pixels(src).all()
 
 
+@pytest.mark.parametrize("reading", [{}, {"nodata": 0}])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_nodata_value_counts_beside_a_mask(tmp_path, dtype, reading):
+    hidden = np.zeros((SIZE, SIZE), bool)
+    hidden[40:50] = True
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        src = write_scene(tmp_path / "in.tif", filled(dtype, 0), nodata=0)
+        with rasterio.open(src, "r+") as out:
+            out.write_mask(~hidden)
+    np.testing.assert_array_equal(valid_pixels(src, **reading), ~HOLE & ~hidden)
+
+
 @given(
     value=st.sampled_from([0, 255]),
     top=st.integers(0, 30),

@@ -241,10 +241,11 @@ class Scene:
         """Return where a band, read as ``dn``, has data, alpha aside: bool (rows, width)."""
         nodata, flags = self.nodata, self._mask_flags[band - 1]
         declared = self.dataset.nodata
-        if nodata is not None and nodata != declared and not np.isnan(nodata):
-            # The file declares another value, or none.
+        masked = MaskFlags.per_dataset in flags
+        if nodata is not None and not np.isnan(nodata) and (masked or nodata != declared):
+            # GDAL does not look for the value: the file has a mask, or declares another one.
             there: NDArray[np.bool_] = dn != dn.dtype.type(nodata)
-            if MaskFlags.per_dataset in flags:
+            if masked:
                 there &= self.dataset.read_masks(band, window=window) > 0
             return there
         if flags == [MaskFlags.all_valid]:  # as GDAL's mask would be

@@ -81,7 +81,8 @@ def find_validity(
         alpha = ColorInterp.alpha in dataset.colorinterp
         if alpha:
             _warn_of_varied_alpha(dataset, path, area)
-        return Validity(dataset.nodata, origin=f"the file's {'alpha' if alpha else 'mask'}")
+        value = "" if dataset.nodata is None else "nodata value and "
+        return Validity(dataset.nodata, origin=f"the file's {value}{'alpha' if alpha else 'mask'}")
     if dataset.nodata is None and dtype == np.uint8 and TCI.search(path.stem):
         return Validity(0.0, origin="a true colour image of Sentinel-2, by its name")
     declared = Validity(
