@@ -39,7 +39,12 @@ from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src
 from geodecloud.raster.vrt_sources import files_read
-from geodecloud.raster.wavelengths import OtherBand, bands_without_wavelength, find_other_bands
+from geodecloud.raster.wavelengths import (
+    OtherBand,
+    bands_of_another_scale,
+    bands_without_wavelength,
+    find_other_bands,
+)
 from geodecloud.restore.cells import cell_of
 from geodecloud.restore.cloud_spectrum import with_cloud_spectrum
 from geodecloud.restore.coarse import coarse_bytes, for_fine_pass
@@ -196,15 +201,24 @@ def find_others(scene: Scene, settings: Settings) -> tuple[OtherBand, ...]:
     """Return the bands besides red, green and blue that the settings change."""
     if settings.policy.other_bands == "keep":
         return ()
-    found = find_other_bands(scene, settings.reading.wavelengths)
-    if settings.reading.wavelengths is None and (kept := bands_without_wavelength(scene, found)):
-        warn(
-            BandsWarning,
-            f"{scene.path}: {'bands' if len(kept) > 1 else 'band'} {', '.join(kept)} will keep all "
-            "cloud, as no wavelength is known; give `wavelengths` of all bands other than red, "
-            "green and blue, 0 where a band shows no ground",
+    given = settings.reading.wavelengths
+    found = find_other_bands(scene, given)
+    if apart := bands_of_another_scale(scene, given):
+        _warn_of_cloud(scene, apart, "the scale or offset is not that of red; convert to red's")
+    if given is None and (kept := bands_without_wavelength(scene, found)):
+        _warn_of_cloud(
+            scene,
+            kept,
+            "no wavelength is known; give `wavelengths` of all bands other than red, green and "
+            "blue, 0 where a band shows no ground",
         )
     return found
+
+
+def _warn_of_cloud(scene: Scene, bands: list[str], why: str) -> None:
+    """Warn of bands, in words, that keep their cloud."""
+    named = f"{'bands' if len(bands) > 1 else 'band'} {', '.join(bands)}"
+    warn(BandsWarning, f"{scene.path}: {named} will keep all cloud, as {why}")
 
 
 def input_files(scene: Scene, settings: Settings) -> list[Path]:

@@ -456,6 +456,17 @@ def test_bands_that_keep_their_cloud_are_named(cloudy, names, kept):
     assert all(re.search(kept, message) for message in found)
 
 
+@pytest.mark.parametrize("options", [{}, {"wavelengths": (842, 0, 1610)}])
+def test_a_band_of_another_scale_keeps_its_cloud_with_a_warning(cloudy, options):
+    before = read(cloudy)
+    with rasterio.open(cloudy, "r+") as file:
+        file.scales, file.offsets = (1e-4,) * 6, (0, 0, 0, -0.1, 0, 0)
+    with pytest.warns(geodecloud.BandsWarning, match=r"band 4 \(B08\) will keep all cloud"):
+        out, _ = restore(cloudy, "out", **options)
+    np.testing.assert_array_equal(out[3], before[3])
+    assert (out[5] != before[5]).any()
+
+
 def test_nodata_needs_a_value(tmp_path):
     path = named(
         write_scene(tmp_path / "x.tif", noise((4, 64, 64))), ("red", "green", "blue", "nir")

@@ -124,6 +124,30 @@ def find_other_bands(
     Raises:
         UsageError: the number of wavelengths is not that of the bands, or one shows no ground.
     """
+    known = _of_known_wavelength(scene, given)
+    return tuple(one for one in known if _has_scale_of_red(scene, one.index + 1))
+
+
+def bands_of_another_scale(scene: Banded, given: tuple[float, ...] | None = None) -> list[str]:
+    """Return the bands, in words, whose wavelength is known, but whose scale is not that of red.
+
+    Args:
+        given: see :func:`find_other_bands`.
+    """
+    bands = [one.index + 1 for one in _of_known_wavelength(scene, given)]
+    names = scene.dataset.descriptions
+    return [
+        _in_words(band, names[band - 1]) for band in bands if not _has_scale_of_red(scene, band)
+    ]
+
+
+def _in_words(band: int, name: str | None) -> str:
+    """Return a band's number, and its name if it has one."""
+    return f"{band} ({name})" if name else str(band)
+
+
+def _of_known_wavelength(scene: Banded, given: tuple[float, ...] | None) -> list[OtherBand]:
+    """Return the bands besides red, green and blue that show the ground at a known wavelength."""
     dataset = scene.dataset
     others = [band for band in dataset.indexes if band not in scene.bands and band != scene.alpha]
     if given is not None:
@@ -138,12 +162,12 @@ def find_other_bands(
         wavelength = stated_wavelength(dataset, band) or wavelength_of(name, numbers)
         if scene.bands_from == PLANETSCOPE_ORDER:
             wavelength = _PLANETSCOPE[len(others) + 3][band - 1]
-        if wavelength and shows_ground(wavelength) and _has_scale_of_red(scene, band):
+        if wavelength and shows_ground(wavelength):
             found.append(OtherBand(band - 1, wavelength))
-    return tuple(found)
+    return found
 
 
-def _as_given(others: Sequence[int], given: tuple[float, ...]) -> tuple[OtherBand, ...]:
+def _as_given(others: Sequence[int], given: tuple[float, ...]) -> list[OtherBand]:
     """Return the other bands, by number, with the wavelengths that the user gives."""
     if len(given) != len(others):
         raise UsageError(
@@ -157,7 +181,7 @@ def _as_given(others: Sequence[int], given: tuple[float, ...]) -> tuple[OtherBan
                 "the ground is seen, or 0"
             )
     pairs = zip(others, given, strict=True)
-    return tuple(OtherBand(band - 1, nm) for band, nm in pairs if nm)
+    return [OtherBand(band - 1, nm) for band, nm in pairs if nm]
 
 
 def bands_without_wavelength(scene: Banded, found: Iterable[OtherBand]) -> list[str]:
@@ -176,7 +200,7 @@ def bands_without_wavelength(scene: Banded, found: Iterable[OtherBand]) -> list[
         if blind & BandNames((name,)).numbers:
             continue
         if _has_scale_of_red(scene, band) and (not stated or shows_ground(stated)):
-            kept.append(f"{band} ({name})" if name else str(band))
+            kept.append(_in_words(band, name))
     return kept
 
 
