@@ -595,13 +595,24 @@ def test_a_footprint_is_cut_at_the_antimeridian(tmp_path, place):
 
 
 @pytest.mark.parametrize("nodata", [np.nan, None])
-def test_items_of_scenes_without_place_or_time(tmp_path, nodata):
-    src = write_scene(tmp_path / "in.tif", noise((3, 30, 30), "float32"), crs=None, nodata=nodata)
+@pytest.mark.parametrize("crs", [None, 'LOCAL_CS["site",UNIT["metre",1]]'])
+def test_items_of_scenes_without_place_or_time(tmp_path, nodata, crs):
+    src = write_scene(tmp_path / "in.tif", noise((3, 30, 30), "float32"), crs=crs, nodata=nodata)
     with pytest.warns(GeoreferenceWarning, match="when it was taken"):
         decloud_scene(src, tmp_path / "out.tif", identity, Settings(stac=True))
     document = json.loads((tmp_path / "out.json").read_text())
     assert _schema_errors(document) == []
     assert document["geometry"] is None
+    assert document["properties"]["proj:transform"][2] == 500000
+
+
+def test_the_item_of_a_scene_without_a_transform_has_none(tmp_path):
+    src = write_scene(tmp_path / "in.tif", noise((3, 30, 30)), crs=None, transform=None)
+    with pytest.warns(GeoreferenceWarning):
+        decloud_scene(src, tmp_path / "out.tif", identity, Settings(stac=True))
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert _schema_errors(document) == []
+    assert "proj:transform" not in document["properties"]
 
 
 # --- arrays --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from geodecloud.raster.opacity import NO_PERCENT
 from geodecloud.raster.products import find_time
 from geodecloud.raster.run_facts import RunFacts
 from geodecloud.raster.scene import Scene
+from geodecloud.raster.vrt import has_transform
 from geodecloud.settings import Output
 from geodecloud.version import VERSION
 
@@ -90,7 +91,8 @@ def _make_item(dst: Path, output: Output, run: RunFacts) -> dict[str, Any]:
     if scene.dataset.crs and not epsg:
         projection.wkt2 = scene.dataset.crs.to_wkt(version="WKT2_2019")
     projection.shape = list(scene.shape)
-    projection.transform = list(scene.transform)[:6]
+    if has_transform(scene.dataset):
+        projection.transform = list(scene.transform)[:6]
     _add_assets(item, dst, output, run)
     item.add_link(pystac.Link("derived_from", _source_address(scene.path)))
     document: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
@@ -148,7 +150,7 @@ def _href(path: Path, folder: Path) -> str:
 
 def _lonlat_bounds(scene: Scene) -> Bounds | None:
     """Return the bounds in degrees; west > east where the scene crosses the antimeridian."""
-    if scene.dataset.crs is None:
+    if not scene.grid.is_placed:  # control points alone, or a local CRS
         return None
     try:
         west, south, east, north = scene.grid.bounds_in("OGC:CRS84")
