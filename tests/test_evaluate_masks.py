@@ -28,7 +28,7 @@ SIZE = 160
 
 def test_values_of_masks_have_labels():
     assert parse_classes("0=shadow, 1-3=clear,4=cloud") == {0: 3, 1: 0, 2: 0, 3: 0, 4: 4}
-    for wrong in ("", "0", "0=fog", "a=clear", "0=clear;1=cloud"):
+    for wrong in ("", "0", "0=fog", "a=clear", "0=clear;1=cloud", "3-1=clear", "1-3=clear,2=thin"):
         with pytest.raises(UsageError, match="like 0=shadow"):
             parse_classes(wrong)
 
@@ -200,6 +200,13 @@ def test_values_that_no_class_has_are_not_passed_over(folders, network):
             evaluate_masks(*folders, None)
     scores = evaluate_masks(*folders, None, "4=clear,9=thick")
     assert scores["rows"]["geodecloud"]["thick"]["f1"] > 0.95
+
+
+def test_masks_of_which_nothing_is_scored_are_refused(folders, network):
+    for path in folders[1].iterdir():
+        path.rename(path.with_name(f"{path.name[0]}_SCL.tif"))  # 0 and 1 are no classes of land
+    with pytest.raises(DataError, match=r"masks: no pixel .* is scored; give `classes`"):
+        evaluate_masks(*folders, None)
 
 
 def test_the_command_scores_masks(cli, folders, tiny_model):

@@ -57,7 +57,7 @@ def parse_classes(text: str) -> dict[int, int]:
     """Parse the labels of a mask's values, like "0=shadow,1-3=clear,4=cloud".
 
     Raises:
-        UsageError: the text has another form or an unknown label.
+        UsageError: the text has another form or an unknown label, or a value has two labels.
     """
     labels: dict[int, int] = {}
     for part in text.split(","):
@@ -67,8 +67,13 @@ def parse_classes(text: str) -> dict[int, int]:
                 f"`classes` is {text}: give values and {', '.join(_LABELS)}, like "
                 "0=shadow,1-3=clear,4=cloud"
             )
-        first, last = int(match[1]), int(match[2] or match[1])
-        labels |= dict.fromkeys(range(first, last + 1), _LABELS[match[3]])
+        values = range(int(match[1]), int(match[2] or match[1]) + 1)
+        if not values or not labels.keys().isdisjoint(values):
+            raise UsageError(
+                f"`classes` is {text}: {part.strip()} has no value, or one that has a label "
+                "already; give each value once, like 0=shadow,1-3=clear,4=cloud"
+            )
+        labels |= dict.fromkeys(values, _LABELS[match[3]])
     return labels
 
 
@@ -98,8 +103,8 @@ def evaluate_masks(
         the mean of producer's accuracy and that of all other pixels. ``each``: the same by image.
 
     Raises:
-        DataError: a folder or a mask is missing, or a mask has another size, lies elsewhere or has
-            unknown classes.
+        DataError: a folder or a mask is missing; a mask has another size, lies elsewhere or has
+            unknown classes; or no pixel is scored.
     """
     settings = settings or Settings()
     pairs = _find(images, masks)
@@ -119,6 +124,8 @@ def evaluate_masks(
             valid = found["geodecloud"] != CloudClass.NODATA
             labels = np.where(valid, labels, np.uint8(_IGNORED))
             each[image.stem] = {tool: confusion(labels, one) for tool, one in found.items()}
+    if not any(matrix.any() for counts in each.values() for matrix in counts.values()):
+        raise DataError(f"{masks}: no pixel with data has a label that is scored; give `classes`")
     by_tool: dict[str, list[NDArray[np.int64]]] = {}
     for matrices in each.values():
         for tool, matrix in matrices.items():
