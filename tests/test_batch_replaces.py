@@ -323,6 +323,12 @@ def test_outputs_among_the_scenes_are_skipped(tmp_path, batch):
         assert file.count == 3
 
 
+def test_a_folder_of_scenes_is_left_as_it_is_where_it_is_named_as_out_dir(tmp_path, batch):
+    with pytest.raises(OutputError, match="is the folder of the outputs"):
+        batch(tmp_path / "in", out=tmp_path / "in")
+    assert {path.name for path in (tmp_path / "in").iterdir()} == {"a.tif", "b.tif"}
+
+
 @pytest.mark.parametrize("name", ["missing", "missing.2024", "missing.tif/"])
 def test_a_missing_folder_fails_before_any_worker_starts(tmp_path, batch, name):
     out = tmp_path / "other"

@@ -72,7 +72,7 @@ def run_batch(
         SceneError: there are no scenes, or a folder is missing.
         GeodecloudError: the model cannot be read, or no workers are left.
     """
-    request.search.refuse_missing(request.names)
+    request.search.refuse_folders(request.names)
     model = crew.check()
     configuration = configuration_of(crew.spec, model.sha256)
     # Tags of an output that the same options and model have made.

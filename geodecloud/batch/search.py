@@ -85,26 +85,36 @@ class Search:
                 found.append(FoundScene(match, path.parent.relative_to(fixed)))
         return found
 
-    def refuse_missing(self, names: Iterable[str]) -> None:
-        """Refuse names of missing folders: names without a suffix, or that end in a separator.
+    def refuse_folders(self, names: Iterable[str]) -> None:
+        """Refuse names of missing folders, and of the folder of the outputs, before any work.
+
+        Missing names without a suffix, or that end in a separator, are those of folders.
 
         Raises:
             SceneError: a folder is missing.
+            OutputError: a folder is that of the outputs.
         """
         for name in names:
             path = Path(name)
-            if is_gdal_name(name) or glob.has_magic(name) or path.exists():
+            if is_gdal_name(name) or glob.has_magic(name):
                 continue
-            if not path.suffix[1:2].isalpha() or name.endswith(("/", os.sep)):
+            if path.is_dir() and not self._is_scene(path):
+                self._refuse_out(path)
+            elif not path.exists() and (
+                not path.suffix[1:2].isalpha() or name.endswith(("/", os.sep))
+            ):
                 raise SceneError(f"{name}: no such folder or file; check its path")
 
-    def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[FoundScene]:
-        """Yield the scenes of a folder; their subfolders begin at ``root``, or at the folder."""
+    def _refuse_out(self, folder: Path) -> None:
         if self._is_out(folder):
             raise OutputError(
                 f"{folder}: is the folder of the outputs, which the next run would take for "
                 "scenes; name another `out`"
             )
+
+    def _in_folder(self, folder: Path, root: Path | None = None) -> Iterator[FoundScene]:
+        """Yield the scenes of a folder; their subfolders begin at ``root``, or at the folder."""
+        self._refuse_out(folder)
         for here, folders, files in _walk(folder):
             stacks = {name for name in folders if self._is_stack(here / name)}
             products = {name for name in folders if is_product(here / name)}
