@@ -44,6 +44,26 @@ def write_bands(folder, stems, size=40, metres=30, **profile):
     return folder
 
 
+@pytest.mark.parametrize(
+    ("prefix", "stem"),
+    [("", "qa_nir"), ("T33UUU_", "S2_std_B08"), ("clouds_", "MSK_B08"), ("", "VAA_B8A")],
+)
+def test_a_file_about_a_band_is_not_that_band(tmp_path, prefix, stem):
+    bands = [f"{prefix}{name}" for name in ("red", "green", "blue")]
+    folder = write_bands(tmp_path / "in", [*bands, stem])
+    for wanted in (None, ("all",)):
+        assert names_and_wavelengths(folder, extra_bands=wanted) == {"count": 3}
+    write_bands(folder, [f"{prefix}nir"])
+    assert names_and_wavelengths(folder) == {"nir": 842, "count": 4}
+
+
+def test_all_bands_of_landsat_are_those_of_the_ground_without_a_warning(tmp_path):
+    folder = write_bands(tmp_path / LANDSAT, [f"{LANDSAT}_SR_B{band}" for band in range(1, 8)])
+    write_bands(folder, [f"{LANDSAT}_{name}" for name in ("SR_QA_AEROSOL", "QA_PIXEL", "ST_B10")])
+    names = names_and_wavelengths(folder, extra_bands="all")
+    assert names == {"B1": 443, "B5": 865, "B6": 1609, "B7": 2201, "count": 7}
+
+
 def test_all_bands_of_a_product_are_brought_to_its_pixels(tmp_path):
     coarse = coarse_bands()
     root = write_product(tmp_path, DN, coarse=coarse)

@@ -14,7 +14,13 @@ from geodecloud.raster.dn import exact
 from geodecloud.raster.gdal import open_raster
 from geodecloud.raster.grid import Grid
 from geodecloud.raster.sensors import BandNames, words_of
-from geodecloud.raster.wavelengths import near_infrared, numbers_of, shows_ground, wavelength_of
+from geodecloud.raster.wavelengths import (
+    near_infrared,
+    numbers_of,
+    shows_ground,
+    shows_no_ground,
+    wavelength_of,
+)
 
 ALL, NONE = "all", "none"
 _RESOLUTION = re.compile(r"_(\d+)m\Z")  # at the end of the name of a Sentinel-2 band
@@ -57,7 +63,8 @@ def known_files(
 ) -> list[ExtraFile]:
     """Return the files named as bands that show the ground, sorted by wavelength.
 
-    Of a band with several resolutions, the finest comes first.
+    Of a band with several resolutions, the finest comes first. Words that the name of red has, too,
+    say nothing of the band: the scene may be called "clouds".
 
     Args:
         files: files of the product or folder.
@@ -68,8 +75,12 @@ def known_files(
     shown = [stem.replace("_", " ") for stem in stems]
     folder = Path(files[0]).parent.name if files else ""
     numbers = numbers_of(BandNames(shown, file="/".join([folder, *stems])))
+    shared = set(words_of(Path(colours[0]).stem)) if colours else set()
     found = []
     for file, stem in zip(files, stems, strict=True):
+        own = "_".join(word for word in words_of(stem) if word not in shared)
+        if colours and shows_no_ground(own):  # like qa_nir
+            continue
         if file in colours or not (band := _band_of(stem, numbers)):
             continue
         stated = _RESOLUTION.search(stem)
