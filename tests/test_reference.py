@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
 from rasterio.transform import from_origin
 from rasterio.warp import calculate_default_transform, reproject
 
@@ -284,3 +285,25 @@ def test_on_the_command_line(cli, tmp_path):
     assert filled.any()
     to_model = Radiometry().to_model
     assert psnr(to_model(read(out)[:3]), to_model(read(clear)[:3]), filled) > 30
+
+
+@pytest.mark.parametrize("moved", [0, 500])
+def test_a_reference_with_other_control_points_shows_other_ground(tmp_path, land, cloudy, moved):
+    dn = {cloudy: read(cloudy), tmp_path / "may.tif": land.astype(np.uint16)}
+    for path, east in zip(dn, (500000, 500000 + moved), strict=True):
+        write_scene(path, dn[path], crs=None, transform=None)
+        with rasterio.open(path, "r+") as file:
+            corners = ((0, 0), (0, 256), (256, 0))
+            file.gcps = (
+                [
+                    GroundControlPoint(row, column, east + 10 * column, 5500000 - 10 * row)
+                    for row, column in corners
+                ],
+                "EPSG:32633",
+            )
+    if moved:
+        with pytest.raises(SceneError, match=r"may\.tif: its control points or RPCs are not those"):
+            restore(cloudy, tmp_path, tmp_path / "may.tif")
+    else:
+        _, marks = restore(cloudy, tmp_path, tmp_path / "may.tif")
+        assert (marks == Provenance.REFERENCE).any()

@@ -63,9 +63,11 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
     """Yield an image of another date as a scene on ``scene``'s grid, warped if need be.
 
     Raises:
-        SceneError: the image has another size and one of the two no CRS, or it cannot be warped.
+        SceneError: the image has another size, control points or RPCs and one of the two no CRS;
+            or it cannot be warped.
     """
     if grids_match(image.grid, scene.grid):
+        _refuse_other_control(image, scene)
         yield image
         return
     if not (image.grid.is_placed and scene.grid.is_placed):
@@ -89,6 +91,28 @@ def aligned(image: Scene, scene: Scene) -> Iterator[Scene]:
     ):
         area = Window(0, 0, scene.shape[1], scene.shape[0])
         yield replace(image, dataset=warped, area=area, validity=Validity(warped.nodata))
+
+
+def _refuse_other_control(image: Scene, scene: Scene) -> None:
+    """Refuse an image of the scene's size that shows other ground by its control points or RPCs.
+
+    Raises:
+        SceneError: both have some, which differ, and no CRS places both.
+    """
+    if image.grid.is_placed and scene.grid.is_placed:
+        return
+    mine, theirs = (_control(one.dataset) for one in (image, scene))
+    if any(own and other and own != other for own, other in zip(mine, theirs, strict=True)):
+        raise SceneError(
+            f"{image.path}: its control points or RPCs are not those of {scene.path}; warp both "
+            "to one grid with gdalwarp"
+        )
+
+
+def _control(dataset: Any) -> tuple[Any, Any]:
+    """Return the control points, (column, row, x, y) each, and the RPCs of an open raster."""
+    points = [(point.col, point.row, point.x, point.y) for point in dataset.gcps[0]]
+    return points, dataset.rpcs
 
 
 @contextmanager
