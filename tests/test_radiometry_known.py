@@ -166,7 +166,12 @@ def test_a_date_is_settled_by_the_darkest_pixels(tmp_path):
         ("scene.tif", (LAND // 20).astype(np.float32), "or percent: give `scale` 100"),
         ("scene.tif", 10 * np.log10(LAND / np.float32(10000)), "maybe decibels"),
         ("scene.tif", -LAND.astype(np.int16), "not reflectance"),
-        ("scene.tif", LAND.astype(np.int16) - 1400, "median reflectances of -0"),
+        (
+            "scene.tif",
+            LAND.astype(np.int16) - 1400,
+            r"median .*\); if .* one twice, give `offset` 1000",
+        ),
+        ("scene.tif", LAND / np.float32(10000) - np.float32(0.14), "one twice, give `offset` 0.1"),
     ],
 )
 def test_pixels_that_contradict_a_guess_are_refused_with_the_remedy(tmp_path, name, dn, words):

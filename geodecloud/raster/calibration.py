@@ -268,10 +268,11 @@ def _find_contradiction(
         return _explain_brightness(statements, radiometry, pixels, highest)
     if (middle := pixels.middle(radiometry)).min() < _BLACKER:
         medians = ", ".join(f"{median:.3f}" for median in middle)
+        applied = "if the provider has applied it, give `offset` 0; " if radiometry.offset else ""
         return (
             f"its red, green and blue have median reflectances of {medians} with an offset of "
-            f"{radiometry.offset:g} ({origin}); if the provider has applied it, give `offset` 0; "
-            f"if twice, {-BASELINE_4_OFFSET:g}"
+            f"{radiometry.offset:g} ({origin}); {applied}if the provider has applied one twice, "
+            f"give `offset` {-BASELINE_4_OFFSET / SCALE * radiometry.scale:g}"
         ), guessed and bool(middle.max() < _BLACKER)
     if red < _BELOW_BLACK and radiometry.offset:
         return (
