@@ -159,6 +159,8 @@ def test_the_shadow_of_rows_is_the_second_band(cloudy):
         ("o.png", UsageError, "name it .tif"),
         ("in.tif", OutputError, "is the input itself"),
         ("out.tif", OutputError, "named twice"),
+        ("out.tiff", OutputError, r"tiff: would share the style out\.qml with .*out\.tif; name"),
+        ("p.tiff", OutputError, r"tiff: would share the style p\.qml with .*p\.tif; name"),
         ("p.tif", OutputError, "named twice"),
         ("no/o.tif", OutputError, "does not exist"),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from geodecloud.errors import NodataWarning, warn
+from geodecloud.errors import NodataWarning, OutputError, warn
 from geodecloud.radiometry import Radiometry
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.cloud_mask import cloud_mask_style, create_cloud_mask
@@ -78,6 +78,7 @@ class Outputs:
             if path:
                 refuse_wrong_ending(name, path)
         self._rasters = {name: path for name, path in named.items() if path and name in _BESIDE}
+        self._refuse_shared_styles(dst)
         if output.stac:
             require_pystac()
         refuse_unknown_options(output, [str(scene.dtype)])
@@ -157,6 +158,20 @@ class Outputs:
             for path, name in paths.items()
             if not path.exists() or (replace and is_own_style(path))
         }
+
+    def _refuse_shared_styles(self, dst: Path) -> None:
+        """Refuse names that differ in the suffix alone: QGIS takes one style for both.
+
+        Raises:
+            OutputError: two rasters have such names.
+        """
+        seen: dict[Path, Path] = {}
+        for path in (dst, *self._rasters.values()):
+            other = seen.setdefault(path.with_suffix(""), path)
+            if other.suffix != path.suffix:
+                raise OutputError(
+                    f"{path}: would share the style {path.stem}.qml with {other}; name another"
+                )
 
     def _parts(self) -> AtomicFiles:
         return AtomicFiles(self._protected, overwrite=self._output.overwrite)
