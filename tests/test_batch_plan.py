@@ -334,6 +334,17 @@ def test_each_job_ends_once_after_at_most_two_tries_on_two_workers(count, crew, 
     assert MAX_ATTEMPTS == 2
 
 
+@given(st.integers(1, 8), st.integers(2, 3), st.lists(st.sampled_from(["well", "bad"])))
+def test_a_second_try_is_on_another_worker_if_none_can_be_renewed(count, crew, fates):
+    """As on a Dask cluster, whose workers the batch cannot start."""
+    workers = _FakeWorkers(crew, fates)
+    workers.renew = lambda _: False
+    arrivals = [[_job(Path("/nowhere"), str(i)) for i in range(count)]]
+    Scheduler(workers, lambda: arrivals.pop() if arrivals else None, _FakeRecorder()).run()
+    tries = [(source, worker) for source, worker, _ in workers.tries]
+    assert len(set(tries)) == len(tries) >= count
+
+
 def test_another_area_in_the_same_file_is_another_setting(tmp_path):
     area = tmp_path / "area.json"
     area.write_text("{}")

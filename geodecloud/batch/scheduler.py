@@ -72,9 +72,10 @@ class Scheduler:
                     return
 
     def _give_out(self) -> None:
-        for worker in self._workers.idle():
+        idle = self._workers.idle()
+        for worker in idle:
             attempt = next((one for one in self._waiting if one.avoided != worker), None)
-            if attempt is None and self._waiting and not self._running:
+            if attempt is None and self._waiting and not self._running and idle == [worker]:
                 # Only second attempts wait, and there is no other worker: take a fresh one, else
                 # the same.
                 attempt = None if self._workers.renew(worker) else self._waiting[0]
