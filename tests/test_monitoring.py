@@ -23,6 +23,7 @@ from geodecloud.training.judge import Examples
 from geodecloud.training.loader import RunTiles
 from geodecloud.training.step import cloud_names
 from geodecloud.training.trainer import train
+from geodecloud.training.validate import TileJudge
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 CONFIG = Config(
@@ -106,14 +107,14 @@ def same_metrics(one, other):
         assert ours == pytest.approx(theirs, nan_ok=True)
 
 
-@pytest.mark.parametrize("last", [2, 3])  # step 3 is validated
+@pytest.mark.parametrize("last", [2, 3, 5])  # steps 3 and 5 are validated
 def test_an_interrupted_run_finishes_its_step_and_goes_on_from_there(
     tmp_path, monkeypatch, capfd, whole, last
 ):
     cut = tmp_path / "cut"
     train_until(last, cut, monkeypatch)
     assert f"stopped after step {last}; saved in " in capfd.readouterr().err
-    assert [line["step"] for line in lines(cut / "losses.jsonl")] == [last]
+    assert lines(cut / "losses.jsonl")[-1]["step"] == last
     train(CONFIG, data(), cut, resume=True)
     assert f"resumed after step {last} of 5" in capfd.readouterr().err
     for model in ("last.safetensors", "best.safetensors", "models/step_000003.safetensors"):
@@ -132,6 +133,26 @@ def test_a_run_that_is_stopped_twice_in_a_step_validates_it(tmp_path, monkeypatc
     same_metrics(cut / "metrics.jsonl", whole / "metrics.jsonl")
     model = "models/step_000003.safetensors"
     assert (cut / model).read_bytes() == (whole / model).read_bytes()
+
+
+@pytest.mark.parametrize("last", [3, 5])
+def test_a_run_that_is_stopped_while_it_validates_keeps_each_step(
+    tmp_path, monkeypatch, whole, last
+):
+    cut, scores = tmp_path / "cut", TileJudge.scores
+
+    def interrupted(judge):
+        if judge.run.step == last:
+            signal.raise_signal(signal.SIGINT)
+        return scores(judge)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TileJudge, "scores", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, data(), cut)
+    assert torch.load(cut / "last.pt")["step"] == last
+    train(CONFIG, data(), cut, resume=True)
+    same_metrics(cut / "metrics.jsonl", whole / "metrics.jsonl")
 
 
 @pytest.mark.slow

@@ -74,8 +74,8 @@ def take_steps(
     else:
         progress.say(f"new run of {run.steps} steps")
     try:
-        if run.losses and writer and is_due():
-            progress.say(writer.write(math.nan))  # Ctrl-C came in this step
+        if run.losses and writer and (run.step == run.steps or is_due()):
+            progress.say(writer.write(math.nan))  # Ctrl-C came before this step was validated
         while _take_step(run, losses, writer, progress):
             if (run.step == run.steps or is_due()) and writer:
                 progress.say(writer.write(progress.images_per_second))
@@ -107,7 +107,7 @@ def _take_step(
                 if writer:
                     writer.add(step)
     except (KeyboardInterrupt, Stopped):
-        if alone and writer and run.step < run.steps:
+        if alone and writer:
             writer.save()
         raise
     return step is not None

@@ -143,8 +143,12 @@ class RunWriter:
         self._logged, self._logged_at = run.step, now
 
     def _write(self, images_per_second: float) -> str:
-        """Validate and write every file, the state last: then all others of its step exist."""
-        self._log()
+        """Validate and write every file.
+
+        The state is written first, so that Ctrl-C while validating loses no step. It is written
+        again at last: then all other files of its step exist.
+        """
+        self.save()
         run = self.run
         scores = self.judge.scores()
         means = run.losses.take() | {"images_per_second": images_per_second}
