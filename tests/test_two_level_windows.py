@@ -318,6 +318,14 @@ def test_a_bad_clear_scene_is_named_or_left_out(tmp_path: Path):
         assert len(load_clear_scenes(tmp_path, on_bad="skip")[1]) == 1
 
 
+def test_a_clear_scene_without_a_window_is_named(tmp_path: Path):
+    write_scene(tmp_path / "a.tif", np.full((3, 70, 70), 900, np.uint16))
+    write_scene(tmp_path / "b.tif", np.full((3, 60, 70), 900, np.uint16))
+    with pytest.warns(DataWarning, match=r"b\.tif: no window of 64x64 clear pixels in it") as seen:
+        assert len(load_clear_scenes(tmp_path)[1]) == 1
+    assert not any("a.tif: no window" in str(one.message) for one in seen)
+
+
 def test_highlights_begin_where_the_model_range_ends():
     seen = torch.tensor([0.5, 1.0, 2.0, 4.0, 9.0]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
     channels = model_input(seen, torch.zeros(1, 5, 1, 5), torch.zeros(1, 3, 1, 1))

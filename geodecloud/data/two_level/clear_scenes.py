@@ -18,7 +18,7 @@ from geodecloud.data.scene_tiles import (
 )
 from geodecloud.data.tiles import BadFiles, OnBad
 from geodecloud.data.two_level.land import UNIT, WINDOW, cut_scene
-from geodecloud.errors import DataError
+from geodecloud.errors import DataError, DataWarning, warn
 from geodecloud.raster.calibration import calibrate
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.validity import is_doubtful
@@ -62,8 +62,11 @@ def load_clear_scenes(
     for path in paths:
         with bad.tolerated(path.relative_to(folder).as_posix()):
             read = _read(path, masks_of(path, paths, masks), reading or Reading())
-            for level, parts in windows.items():
-                parts.append(_cut(*read, level))
+            cut = {level: _cut(*read, level) for level in LEVELS}
+            if not any(map(len, cut.values())):
+                warn(DataWarning, f"{path}: no window of {WINDOW}x{WINDOW} clear pixels in it")
+            for level, part in cut.items():
+                windows[level].append(part)
     bad.report(folder)
     found = {level: np.concatenate(parts) for level, parts in windows.items() if parts}
     if not any(len(part) for part in found.values()):
