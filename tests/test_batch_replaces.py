@@ -13,10 +13,10 @@ import rasterio
 import rasterio.shutil
 
 from geodecloud.batch.events import Done
-from geodecloud.batch.folder import Request, run_batch
-from geodecloud.batch.manifest import NAME
+from geodecloud.batch.folder import Planner, Request, run_batch
+from geodecloud.batch.manifest import NAME, Manifest
 from geodecloud.batch.plan import Naming
-from geodecloud.batch.record import Summary
+from geodecloud.batch.record import Recorder, Summary
 from geodecloud.batch.search import SCENES, Search
 from geodecloud.batch.worker import Outcome, WorkerSpec
 from geodecloud.data.simulate import Simulation, simulate_scene
@@ -335,3 +335,25 @@ def test_a_missing_folder_fails_before_any_worker_starts(tmp_path, batch, name):
     with pytest.raises(SceneError, match=f"{name}: no such folder or file"):
         batch(tmp_path / "in", f"{tmp_path}/{name}", out=out)
     assert not out.exists()
+
+
+def test_a_watched_scene_that_changes_while_it_is_restored_is_restored_again(tmp_path):
+    """As when an upload rests for longer than ``settle``."""
+    (tmp_path / "in").mkdir()
+    scene, out = write_scene(tmp_path / "in" / "a.tif", noise((3, 70, 70))), tmp_path / "out"
+    request = Request([str(tmp_path / "in")], Search(out), Naming(), settle=0)
+    with Manifest(out) as manifest:
+        recorder = Recorder(manifest, {"settings": {}, "model": "m"}, Display(), Summary())
+        planner = Planner(request, recorder, {}, stac=False)
+        [job] = planner.settled()
+        recorder.begun(job)
+        write_scene(scene, noise((3, 80, 80)))
+        assert planner.settled() == []
+        job.output.write_bytes(b"restored")
+        recorder.ended(job, Outcome({"width": 70, "height": 70}), "w", 1)
+        [again] = planner.settled()
+        assert again.overwrite
+        assert again.fingerprint != job.fingerprint
+        recorder.begun(again)
+        recorder.ended(again, Outcome({"width": 80, "height": 80}), "w", 1)
+        assert planner.settled() == []

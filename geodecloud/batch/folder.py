@@ -112,7 +112,7 @@ class Planner:
         self._own: set[str] = set()  # sources that are outputs of earlier runs
         self._manifest = recorder.manifest
         self._claims = Claims()
-        self._watch = Watch(request.sources, request.settle or 0)
+        self._watch = Watch(self._idle_sources, request.settle or 0)
         self._next_scan = 0.0  # seconds of the monotonic clock
 
     def present(self) -> list[Job]:
@@ -148,6 +148,14 @@ class Planner:
                 self._recorder.refused(job, error)
         return undone
 
+    def _idle_sources(self) -> Iterator[FoundScene]:
+        """Yield the scenes that are there now and have no unfinished job.
+
+        A scene that changes while it is restored is found once its result is recorded.
+        """
+        busy = self._recorder.unfinished
+        return (source for source in self._request.sources() if source.name not in busy)
+
     def _jobs(self, sources: Iterator[FoundScene] | list[FoundScene]) -> list[Job]:
         """Return a job for each source that is not an output of an earlier run."""
         naming, out = self._request.naming, self._manifest.folder
@@ -173,7 +181,7 @@ class Planner:
         for job in undone:
             if reason := self._manifest.reason_to_redo(job):
                 log.info("%s: is done again: %s", job.source, reason)
-        self._recorder.planned(len(undone))
+        self._recorder.planned(undone)
         return undone
 
     def _allowed(self, job: Job) -> Job:

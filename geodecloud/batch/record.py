@@ -52,6 +52,9 @@ class Recorder:
     Args:
         manifest: entered already.
         configuration: settings and model, see :func:`~geodecloud.batch.manifest.configuration_of`.
+
+    Attributes:
+        unfinished: the sources that are to be restored, and whose results are not recorded yet.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Recorder:
         self._configuration = configuration
         self._display = display
         self._summary = summary
+        self.unfinished: set[str] = set()
         self._begun: dict[str, float] = {}  # source -> seconds of the performance counter
 
     @contextlib.contextmanager
@@ -87,14 +91,15 @@ class Recorder:
             self._summary.skipped.append(job.source)
         return done
 
-    def planned(self, count: int) -> None:
-        """Record that ``count`` more scenes are to be restored."""
-        self._summary.planned += count
+    def planned(self, jobs: list[Job]) -> None:
+        """Record that more scenes are to be restored."""
+        self.unfinished.update(job.source for job in jobs)
+        self._summary.planned += len(jobs)
         self._display.planned(self._summary.planned)
 
     def refused(self, job: Job, error: GeodecloudError) -> None:
         """Record a scene that cannot be restored as planned."""
-        self.planned(1)
+        self.planned([job])
         self._add(job, {"status": "failed", "error": str(error)})
 
     def begun(self, job: Job) -> None:
@@ -135,4 +140,5 @@ class Recorder:
         }
         line = self.manifest.add(job, self._configuration | entry | origin)
         self._summary.entries.append(line)
+        self.unfinished.discard(job.source)
         self._display.ended(job, line)
