@@ -337,23 +337,51 @@ def test_a_missing_folder_fails_before_any_worker_starts(tmp_path, batch, name):
     assert not out.exists()
 
 
-def test_a_watched_scene_that_changes_while_it_is_restored_is_restored_again(tmp_path):
-    """As when an upload rests for longer than ``settle``."""
+@dataclass
+class Watched:
+    """A watch over the folder ``in``, whose scenes settle at once."""
+
+    planner: Planner
+    recorder: Recorder
+
+    def restore(self, job):
+        """Do a job of one scene, as a worker does."""
+        self.recorder.begun(job)
+        job.output.write_bytes(b"restored")
+        self.recorder.ended(job, Outcome({"width": 70, "height": 70}), "w", 1)
+
+
+@pytest.fixture
+def watched(tmp_path):
     (tmp_path / "in").mkdir()
-    scene, out = write_scene(tmp_path / "in" / "a.tif", noise((3, 70, 70))), tmp_path / "out"
+    out = tmp_path / "out"
     request = Request([str(tmp_path / "in")], Search(out), Naming(), settle=0)
     with Manifest(out) as manifest:
         recorder = Recorder(manifest, {"settings": {}, "model": "m"}, Display(), Summary())
-        planner = Planner(request, recorder, {}, stac=False)
-        [job] = planner.settled()
-        recorder.begun(job)
-        write_scene(scene, noise((3, 80, 80)))
-        assert planner.settled() == []
-        job.output.write_bytes(b"restored")
-        recorder.ended(job, Outcome({"width": 70, "height": 70}), "w", 1)
-        [again] = planner.settled()
-        assert again.overwrite
-        assert again.fingerprint != job.fingerprint
-        recorder.begun(again)
-        recorder.ended(again, Outcome({"width": 80, "height": 80}), "w", 1)
-        assert planner.settled() == []
+        yield Watched(Planner(request, recorder, {}, stac=False), recorder)
+
+
+def test_a_watched_scene_that_changes_while_it_is_restored_is_restored_again(tmp_path, watched):
+    """As when an upload rests for longer than ``settle``."""
+    scene = write_scene(tmp_path / "in" / "a.tif", noise((3, 70, 70)))
+    [job] = watched.planner.settled()
+    write_scene(scene, noise((3, 80, 80)))
+    assert watched.planner.settled() == []
+    watched.restore(job)
+    [again] = watched.planner.settled()
+    assert again.overwrite
+    assert again.fingerprint != job.fingerprint
+    watched.restore(again)
+    assert watched.planner.settled() == []
+
+
+def test_a_watched_scene_that_is_renamed_may_have_the_same_output(tmp_path, watched):
+    scene = write_scene(tmp_path / "in" / "a.tif", noise((3, 70, 70)))
+    [job] = watched.planner.settled()
+    watched.restore(job)
+    scene.rename(scene.with_suffix(".tiff"))
+    [again] = watched.planner.settled()
+    assert again.overwrite
+    assert again.output == job.output
+    write_scene(scene, noise((3, 70, 70)))  # now two scenes have it
+    assert watched.planner.settled() == []

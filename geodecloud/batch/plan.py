@@ -103,10 +103,10 @@ def _check_pattern(option: str, pattern: str) -> None:
 
 
 class Claims:
-    """The files that scenes read or make, each claimed by one scene."""
+    """The files that scenes read or make, each claimed by one scene for as long as it is there."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, str] = {}  # file -> the scene that reads or makes it
+        self._owners: dict[str, Job] = {}  # file -> the job of the scene that reads or makes it
 
     def add(self, job: Job) -> None:
         """Claim the files of a job; a job may be added again.
@@ -114,22 +114,28 @@ class Claims:
         Raises:
             UsageError: one of the outputs is a scene, or another scene makes it too.
         """
-        claims = {os.path.normcase(job.source): job.source}
+        source = os.path.normcase(job.source)
+        claims = {source: job}
         for path in job.outputs:
             key = os.path.normcase(path)
-            owner = self._owners.get(key, job.source)
             if key in claims:
                 raise UsageError(
                     f"{path}: would be written twice; give `name`, `provenance`, `opacity`, "
                     "`cloud_mask`, `preview` and `report` patterns that differ"
                 )
-            if owner != job.source:
+            if other := self._other_owner(key, job):
                 raise UsageError(
-                    f"{path}: would be made from {owner} and from {job.source}; tell the outputs "
+                    f"{path}: would be made from {other} and from {job.source}; tell the outputs "
                     "apart by `name`, like '{parent}_{stem}.tif'"
                 )
-            claims[key] = job.source
-        source = os.path.normcase(job.source)
-        if self._owners.get(source, job.source) != job.source:
+            claims[key] = job
+        if self._other_owner(source, job):
             raise UsageError(f"{job.source}: is both an input scene and an output; change `name`")
         self._owners |= claims
+
+    def _other_owner(self, file: str, job: Job) -> str | None:
+        """Return another scene that has claimed a file, unless that scene is gone meanwhile."""
+        owner = self._owners.get(file, job)
+        was_there = owner.fingerprint is not None
+        gone = was_there and not Path(owner.source).exists()
+        return None if gone or owner.source == job.source else owner.source
