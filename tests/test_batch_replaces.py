@@ -385,3 +385,11 @@ def test_a_watched_scene_that_is_renamed_may_have_the_same_output(tmp_path, watc
     assert again.output == job.output
     write_scene(scene, noise((3, 70, 70)))  # now two scenes have it
     assert watched.planner.settled() == []
+
+
+def test_a_watched_scene_may_take_the_place_of_an_output(tmp_path, watched):
+    scene = write_scene(tmp_path / "a.tif", noise((3, 70, 70)))
+    decloud_scene(scene, tmp_path / "in" / "b.tif", identity)
+    assert watched.planner.settled() == []
+    scene.rename(tmp_path / "in" / "b.tif")
+    assert len(watched.planner.settled()) == 1

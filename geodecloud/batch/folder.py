@@ -11,6 +11,7 @@ from pathlib import Path
 
 from geodecloud.batch.crew import Crew
 from geodecloud.batch.events import Display
+from geodecloud.batch.fingerprint import Fingerprint
 from geodecloud.batch.manifest import Entry, Manifest, configuration_of
 from geodecloud.batch.plan import INDEX, Claims, Job, Naming
 from geodecloud.batch.record import Recorder, Summary
@@ -109,7 +110,8 @@ class Planner:
         self._recorder = recorder
         self._tags = tags
         self._stac = stac
-        self._own: set[str] = set()  # sources that are outputs of earlier runs
+        # Sources that are outputs of earlier runs, as they were found.
+        self._own: set[tuple[str, Fingerprint | None]] = set()
         self._manifest = recorder.manifest
         self._claims = Claims()
         self._watch = Watch(self._idle_sources, request.settle or 0)
@@ -166,15 +168,15 @@ class Planner:
 
     def _is_output(self, job: Job) -> bool:
         """Return whether a job's source is an output, of this folder's batches or any other run."""
-        path = Path(job.source)
-        if job.source in self._own or self._manifest.wrote(path):
-            found = True
-        else:  # a scene that is done need not be opened
-            found = not self._recorder.is_done(job) and is_output(path)
-        if found and job.source not in self._own:
+        path, found_as = Path(job.source), (job.source, job.fingerprint)
+        if found_as in self._own:
+            return True
+        # A scene that is done need not be opened.
+        if self._manifest.wrote(path) or (not self._recorder.is_done(job) and is_output(path)):
             log.info("%s: is an output of an earlier run, and is skipped", path)
-            self._own.add(job.source)
-        return found
+            self._own.add(found_as)
+            return True
+        return False
 
     def _undone(self, jobs: list[Job]) -> list[Job]:
         undone = [self._allowed(job) for job in jobs if not self._recorder.skip_if_done(job)]
