@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from geodecloud.qgis.plugin import executable
 from geodecloud.qgis.plugin.executable import ExecutableError, check, environment, find
+from geodecloud.qgis.plugin.options import text_of
 from geodecloud.qgis.plugin.runner import CancelledError, ProgramError, run
 from geodecloud.raster.lock import acquire, release
 from tests.conftest import ROOT
@@ -248,6 +250,13 @@ def test_a_program_that_does_not_start_or_answer(tmp_path, monkeypatch):
 )
 def test_newer_versions_are_welcome(tmp_path, answer):
     assert check(fake(tmp_path, f"print({answer!r})")) == answer.split()[1]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**15), 10**15))
+@example(float(np.finfo("float32").min), 64)  # the nodata value of many rasters, and a window
+def test_a_number_reaches_the_program_as_it_is(number, whole):
+    assert float(text_of(number)) == number
+    assert text_of(float(whole)) == str(whole)
 
 
 @pytest.mark.parametrize("path", sorted(PLUGIN.glob("*.py")), ids=lambda path: path.name)

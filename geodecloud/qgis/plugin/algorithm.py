@@ -19,6 +19,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from . import executable
+from .options import text_of
 from .runner import CancelledError, ProgramError, run
 
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -102,16 +103,14 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
                 named[name] = _named(definition, named[name])
         return super().checkParameterValues(named, context)
 
-    def add(
-        self, parameter: Any, help_text: str = "", *, advanced: bool = False, output: bool = True
-    ) -> None:
-        """Add a parameter; ``output``: a destination is also an output of the algorithm."""
+    def add(self, parameter: Any, help_text: str = "", *, advanced: bool = False) -> None:
+        """Add a parameter."""
         parameter.setHelp(help_text)
         if advanced:
             parameter.setFlags(
                 parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced
             )
-        self.addParameter(parameter, output)
+        self.addParameter(parameter)
 
     def option(self, flag: str, name: str, parameters: Any, context: Any) -> list[str]:
         """Return ``[flag, value]`` for a parameter, or nothing where it is not set."""
@@ -125,7 +124,7 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         if kind == "band":
             return [flag, str(self.parameterAsInt(parameters, name, context))]
         if kind == "number":
-            return [flag, f"{self.parameterAsDouble(parameters, name, context):.12g}"]
+            return [flag, text_of(self.parameterAsDouble(parameters, name, context))]
         if kind == "enum":
             chosen = _named(definition, given)
             known = chosen in definition.options()

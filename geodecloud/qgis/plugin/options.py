@@ -104,3 +104,8 @@ def help_of(option: str) -> str:
     """Return the help text of an option in the dialogs."""
     text, default = OPTIONS[option]
     return f"{text}. Default: {default}." if default else f"{text}."
+
+
+def text_of(number: float) -> str:
+    """Return a number as the program reads it: with all its digits, a whole one without a point."""
+    return repr(number).removesuffix(".0")
