@@ -10,6 +10,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +25,7 @@ from geodecloud.batch.scheduler import MAX_ATTEMPTS, Scheduler
 from geodecloud.batch.search import FoundScene, Search, read_names
 from geodecloud.batch.watch import Watch
 from geodecloud.batch.worker import Outcome, WorkerSpec
-from geodecloud.errors import OutputError, OutputWarning, UsageError
+from geodecloud.errors import GeodecloudError, OutputError, OutputWarning, UsageError
 from geodecloud.settings import ModelSpec, Settings
 from tests.conftest import ROOT, noise, write_scene
 
@@ -397,6 +398,20 @@ def test_a_worker_needs_no_typer(tmp_path):
     command = [sys.executable, "-c", script, tmp_path / "sent"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["keep", str(tmp_path / "s.tif")]
+
+
+def test_a_dask_worker_of_another_version_restores_nothing(tmp_path, monkeypatch):
+    """Dask only logs the error of a worker that joins late, and gives it scenes all the same."""
+    dask_worker = pytest.importorskip("geodecloud.batch.dask_worker")
+    (tmp_path / "m.safetensors").write_bytes(b"model")
+    spec = WorkerSpec(Settings(), ModelSpec(device="cpu"))
+    plugin = dask_worker.ModelPlugin("batch", tmp_path / "m.safetensors", spec)
+    monkeypatch.setattr(dask_worker, "VERSION", "0.0.1")
+    worker = SimpleNamespace(address="tcp://late:1", local_directory=tmp_path / "dask")
+    with pytest.raises(GeodecloudError, match="late:1 has geodecloud 0"):
+        plugin.setup(worker)
+    monkeypatch.setattr(dask_worker, "get_worker", lambda: worker)
+    assert "install the same version" in plugin.restore(_job(tmp_path), "task").error
 
 
 def test_warnings_of_a_scene_are_collected_and_others_are_not_lost():

@@ -30,13 +30,24 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self._spec = spec
         self._version = VERSION  # the owner's
         self._restorer: Restorer | None = None
+        self._fault = ""  # of the setup
 
     def setup(self, worker: Any) -> None:
         """Write the model file; Dask calls this on the worker.
 
+        Dask keeps a worker that joins later and fails here, so its scenes get the error, too.
+
         Raises:
             GeodecloudError: another version of geodecloud is installed there.
+            OSError: the model file cannot be written.
         """
+        try:
+            self._set_up(worker)
+        except (GeodecloudError, OSError) as error:
+            self._fault = str(error)
+            raise
+
+    def _set_up(self, worker: Any) -> None:
         if self._version != VERSION:
             raise GeodecloudError(
                 f"{worker.address} has geodecloud {VERSION}, this machine {self._version}: "
@@ -63,6 +74,8 @@ class ModelPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         Args:
             key: Dask's name of the task; cancelling the task stops the work.
         """
+        if self._fault:
+            return Outcome(error=self._fault)
         worker, reported = get_worker(), time.monotonic()
 
         def progress(done: int, total: int) -> None:
