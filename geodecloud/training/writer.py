@@ -22,7 +22,7 @@ from geodecloud.training.state import State
 _README = """\
 # A training run of geodecloud
 
-At step {step} of {steps}. This page is rewritten with each saved state.
+At step {step} of {steps}. This page is rewritten with each validation.
 
 | file | contents |
 |---|---|
