@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geodecloud.qgis.plugin import executable
 from geodecloud.qgis.plugin.executable import ExecutableError, check, environment, find
 from geodecloud.qgis.plugin.options import text_of
-from geodecloud.qgis.plugin.runner import CancelledError, ProgramError, run
+from geodecloud.qgis.plugin.runner import CancelledError, ProgramError, below, run
 from geodecloud.raster.lock import acquire, release
 from tests.conftest import ROOT
 
@@ -164,13 +164,15 @@ def test_one_that_had_finished_is_not_called_cancelled(tmp_path):
     assert run([program, str(out)], Feedback(lambda _: out.exists()), [tmp_path]) == "its report"
 
 
-def test_one_that_must_be_killed_leaves_nothing_either(tmp_path, monkeypatch):
+@pytest.mark.parametrize("subfolder", ["", "made/by it"])
+def test_one_that_must_be_killed_leaves_nothing_either(tmp_path, monkeypatch, subfolder):
     monkeypatch.setattr("geodecloud.qgis.plugin.runner._GRACE", 0.2)
     program = fake(
         tmp_path,
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         "print(json.dumps({'event': 'start', 'pid': os.getpid()}), file=sys.stderr, flush=True)",
-        "folder = pathlib.Path(sys.argv[1])",
+        "folder = pathlib.Path(sys.argv[1], sys.argv[2])",
+        "folder.mkdir(parents=True, exist_ok=True)",
         "(folder / '.geodecloud.a.lock').touch()",
         "(folder / '.geodecloud.a.host.0.part').touch()",
         "(folder / '.geodecloud.a.host.0.part.aux.xml').touch()",
@@ -182,10 +184,12 @@ def test_one_that_must_be_killed_leaves_nothing_either(tmp_path, monkeypatch):
         path.touch()
     held = acquire(of_another_run[0])
     begun = time.monotonic()
+    ready = Feedback(lambda _: (tmp_path / subfolder / "ready").exists())
+    folders = below(tmp_path) if subfolder else [tmp_path]
     with pytest.raises(CancelledError):
-        run([program, tmp_path], Feedback(lambda _: (tmp_path / "ready").exists()), [tmp_path])
+        run([program, tmp_path, subfolder], ready, folders)
     assert time.monotonic() - begun < 60
-    assert sorted(tmp_path.glob(".geodecloud.*")) == sorted(of_another_run)
+    assert sorted(tmp_path.rglob(".geodecloud.*")) == sorted(of_another_run)
     release(of_another_run[0], held)
 
 

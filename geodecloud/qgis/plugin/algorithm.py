@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -142,7 +143,9 @@ class ProgramAlgorithm(QgsProcessingAlgorithm):
         given = (self.option(flag, name, parameters, context) for name, flag in flags.items())
         return [part for option in given for part in option]
 
-    def run_program(self, arguments: list[str], folders: set[Path], feedback: Any) -> str | None:
+    def run_program(
+        self, arguments: list[str], folders: Iterable[Path], feedback: Any
+    ) -> str | None:
         """Run a command of the program; return its output, or None if the user cancelled.
 
         Args:

@@ -16,6 +16,7 @@ from .algorithm import ProgramAlgorithm, absolute, number
 from .layers import put_provenance_style
 from .options import help_of
 from .restoring import RESTORING, add_restoring
+from .runner import below
 
 _PROVENANCE = "{stem}_provenance.tif"
 # Rasters beside each scene: parameter, option of the program, and their names.
@@ -103,7 +104,7 @@ class RemoveFolder(ProgramAlgorithm):
                 arguments += [flag, pattern]
         arguments += self.options(RESTORING, parameters, context)
         try:
-            text = self.run_program(arguments, {Path(output)}, feedback)
+            text = self.run_program(arguments, below(Path(output)), feedback)
         finally:
             for raster in Path(output).rglob(_PROVENANCE.format(stem="*")):
                 put_provenance_style(raster)

@@ -11,7 +11,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -87,6 +87,12 @@ def run(command: Sequence[str], feedback: Feedback, folders: Iterable[Path] = ()
     if process.wait():
         raise ProgramError(messages.reason(process.returncode), "\n".join(messages.output))
     return "\n".join(messages.output)
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield a folder, and the folders below it that are there by the time they are asked for."""
+    yield folder
+    yield from (path for path in folder.rglob("*") if path.is_dir())
 
 
 class _Messages:
