@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from geodecloud.restore.depth_ratio import SampledCells
 from geodecloud.restore.filters import Floats, cell_sums
+from geodecloud.restore.memory import COARSE_ROWS
 from geodecloud.restore.other_bands import NO_OTHERS, OtherBands
 from geodecloud.restore.patches import Network, RowSource
 
@@ -18,7 +19,6 @@ _LARGEST = 16  # pixels along a side of a cell of small pixels; more would need 
 _MOST_CELLS = 1 << 23  # of a scene of large pixels; more would need more memory than a tile's
 _FEWEST = 32  # cells of 4 pixels; a narrower scene has no coarse pass, unless it is long
 _MOST_FINE = 1 << 22  # pixels; a longer strip has a coarse pass, however narrow
-ROWS_AT_ONCE = 256  # pixel rows averaged at once
 _BRIGHT = 60_000.0  # model range: brighter than any ground, and within float16
 
 
@@ -76,7 +76,7 @@ class PooledScene:
 
     def read(self, first: int, last: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Return rows of cells: light (3, rows, columns) and validity (rows, columns)."""
-        step = max(1, ROWS_AT_ONCE // self._cell)
+        step = max(1, COARSE_ROWS // self._cell)
         starts = range(first, last, step) or [first]
         light, valid = zip(*(self._read(row, min(row + step, last)) for row in starts), strict=True)
         return np.concatenate(light, axis=1), np.concatenate(valid)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from geodecloud.errors import UsageError
-from geodecloud.restore.cells import CELL, ROWS_AT_ONCE
 from geodecloud.restore.windows import WindowGrid
 from geodecloud.settings import MIB, Limits
 
@@ -17,6 +16,7 @@ _PER_PATCH_PIXEL = 1000  # bytes of the network's layers
 _PER_STRIP_PIXEL = 140  # bytes of model range, change, opacity, blend, composite
 _FRAGMENTED = 1.5  # a further row of windows in a strip takes more, as memory gets fragmented
 _PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and rows waiting for the survey
+COARSE_ROWS = 256  # rows of the scene that the coarse pass averages at once
 _WAITING = 2  # rows of windows of the coarse pass whose DN wait for the survey
 _SEARCH = 0.5  # of the coarse answer's bytes, for finding shadows and cloud in it
 _DN_COPIES = 9  # copies of a strip's DN: read, waiting, being restored, being written
@@ -83,7 +83,7 @@ class Footprint:
     block_row: int
     cells: int = 0
     coarse: int = 0
-    cell: int = CELL
+    cell: int = 1
     references: int = 0
     others: int = 0
 
@@ -144,10 +144,10 @@ def needed_bytes(
         _PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel
     )
     more = footprint.more
-    coarse_row = footprint.width * ROWS_AT_ONCE * _PER_COARSE_ROW_PIXEL
-    # Larger cells make only the rows that wait more.
-    longer = (footprint.cell - CELL) * WindowGrid().size * _WAITING
-    coarse_row += footprint.width * max(0, longer) * (footprint.bytes_per_pixel + 1)
+    coarse_row = footprint.width * COARSE_ROWS * _PER_COARSE_ROW_PIXEL
+    # Under windows of large cells lie more rows, but these only wait.
+    more_rows = max(0, footprint.cell * WindowGrid().size - COARSE_ROWS) * _WAITING
+    coarse_row += footprint.width * more_rows * (footprint.bytes_per_pixel + 1)
     gathered = footprint.cells * (_GATHER + footprint.others * _GATHER_OTHER)
     surveying = round(more * coarse_row) + gathered
     # The coarse pass has windows of its own, unless its answer has full resolution.
