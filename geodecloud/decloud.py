@@ -59,7 +59,7 @@ from geodecloud.restore.fine import fine_pass
 from geodecloud.restore.invented import InventedCheck
 from geodecloud.restore.memory import Footprint, MemoryPlan, cache_bytes, plan_memory
 from geodecloud.restore.patches import Network, Predict
-from geodecloud.restore.screen import screen
+from geodecloud.restore.screen import Fringe, screen
 from geodecloud.restore.stages import cancellable, prefetch
 from geodecloud.restore.windows import grid_of
 from geodecloud.settings import MIB, Settings
@@ -164,7 +164,7 @@ def decloud_scene(
         invented = InventedCheck(scene, facts.radiometry, settings)
         cancelled = threading.Event()
         with closing(fine_pass(scene, network, settings.windows, plan, coarse)) as restored:
-            rows = screen(cancellable(restored, cancelled), mask, policy)
+            rows = screen(cancellable(restored, cancelled), mask, policy, Fringe.of(cell))
             rows = (composite(some, facts, policy, settings.output) for some in rows)
             rows = _report_progress(invented.watch(rows), facts.height, progress)
             if land:

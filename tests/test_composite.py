@@ -30,7 +30,7 @@ from geodecloud.restore.classify import SHADOW_ABOVE
 from geodecloud.restore.composite import _SHADOW, composite, percent
 from geodecloud.restore.facts import SceneFacts
 from geodecloud.restore.filters import runs
-from geodecloud.restore.screen import fill_weight, screen
+from geodecloud.restore.screen import Fringe, fill_weight, screen
 from geodecloud.settings import Output, Policy
 
 SHAPE = (3, 5, 7)
@@ -249,6 +249,14 @@ def test_only_what_is_cloudy_itself_and_near_opaque_cloud_is_filled(opacity, abo
     assert (fill_weight(thin, Policy())[~near] == 0).all()
     whole = np.maximum(opacity, np.float32(above))
     np.testing.assert_allclose(fill_weight(whole, Policy(opaque_above=above)), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("cell", "around"), [(1, 10), (2, 10), (4, 10), (8, 20), (13, 32)])
+def test_the_fringe_is_as_wide_on_the_ground_in_small_pixels(cell, around):
+    opacity = np.full((151, 151), 0.25, np.float32)
+    opacity[75, 75] = 1
+    filled = fill_weight(opacity, Policy(), Fringe.of(cell))[75] > 0.5
+    assert around <= filled.sum() // 2 <= 1.2 * around  # it is made soft
 
 
 @given(dns(), valids, opacities, opacities, changes, st.sampled_from(["restore", "keep"]))

@@ -19,6 +19,7 @@ _PER_COARSE_ROW_PIXEL = 60  # bytes of light, its means, and rows waiting for th
 COARSE_ROWS = 256  # rows of the scene that the coarse pass averages at once
 _WAITING = 2  # rows of windows of the coarse pass whose DN wait for the survey
 _SEARCH = 0.5  # of the coarse answer's bytes, for finding shadows and cloud in it
+_HELD = 4  # rows held back until their fringe is known, per pixel by which a cell exceeds 4
 _DN_COPIES = 9  # copies of a strip's DN: read, waiting, being restored, being written
 _BLOCK_ROWS = 1.9  # rows of blocks of the output in memory: one being filled, one being written
 _PER_BLOCK_PIXEL = 3  # bytes besides the DN: provenance, opacity and shadow
@@ -140,9 +141,9 @@ def needed_bytes(
     """Return the peak memory of a run in bytes."""
     network = _network_bytes(grid.size, limits)
     rows = (rows_of_windows - 1) * grid.stride * _FRAGMENTED + grid.size
-    strips = round(footprint.width * rows) * (
-        _PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel
-    )
+    rows += _HELD * max(0, footprint.cell - 4)
+    per_pixel = _PER_STRIP_PIXEL + _DN_COPIES * footprint.bytes_per_pixel
+    strips = round(footprint.width * rows * per_pixel)
     more = footprint.more
     coarse_row = footprint.width * COARSE_ROWS * _PER_COARSE_ROW_PIXEL
     # Under windows of large cells lie more rows, but these only wait.

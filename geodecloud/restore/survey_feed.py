@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodecloud.raster.rows import given
-from geodecloud.restore.cells import PooledScene
+from geodecloud.restore.cells import CELL, PooledScene
 from geodecloud.restore.coarse import Coarse
 from geodecloud.restore.fill.survey import HAZY_WEIGHT
 from geodecloud.restore.filters import Floats, dilate, smoothstep, upsample
@@ -16,7 +16,7 @@ from geodecloud.restore.memory import FILLED_ROWS
 from geodecloud.restore.other_bands import OtherBands
 from geodecloud.restore.patches import CHANGE, OPACITY, Network
 
-_DISTRUST = 14  # pixels around cloud whose colour is not used
+_DISTRUST = 14  # pixels of 10 m around cloud whose colour is not used
 # Opacity up to which ground is used fully, and from which not at all: clear ground, then hazy
 # ground. Hazy ground counts only where no clear ground is seen. Under even haze the network errs
 # less than between clouds, so denser haze counts, too.
@@ -63,7 +63,7 @@ class SurveyFeed:
         self._others = others
         self._coarse, self._height, self._add_rows = coarse, height, add_rows
         self._rows, self._network = source.read_rows, network
-        self._radius = -(-_DISTRUST // coarse.cell)  # cells
+        self._radius = -(-_DISTRUST // min(coarse.cell, CELL))  # cells, of 40 m for small pixels
         self._first = 0  # row of the next strip
         self._dn: list[NDArray[Any]] = []
         self._valid: list[NDArray[np.bool_]] = []
