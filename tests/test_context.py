@@ -144,17 +144,29 @@ def test_spreading_keeps_what_is_known_and_makes_no_new_colours(colour, seed):
         assert result[band].max() <= max(values) + 1e-5
 
 
-@given(hnp.arrays(np.float32, st.tuples(st.just(3), *[st.integers(1, 9)] * 2), elements=unit))
-def test_cells_as_pixels_do_not_depend_on_rows_and_columns(cells):
-    height, width = 8 * cells.shape[1] - 3, 8 * cells.shape[2] - 5
-    whole = upsample(cells, 8, (0, height), width)
-    right = upsample(cells, 8, (0, height), width - width // 3, width // 3)
+@given(
+    hnp.arrays(np.float32, st.tuples(st.just(3), *[st.integers(1, 9)] * 2), elements=unit),
+    st.sampled_from([4, 8, 13]),
+)
+def test_cells_as_pixels_do_not_depend_on_rows_and_columns(cells, cell):
+    height, width = cell * cells.shape[1] - 3, cell * cells.shape[2] - 3
+    whole = upsample(cells, cell, (0, height), width)
+    right = upsample(cells, cell, (0, height), width - width // 3, width // 3)
     np.testing.assert_array_equal(right, whole[:, :, width // 3 :])
     np.testing.assert_array_equal(
-        upsample(cells, 8, (height // 3, height), width), whole[:, height // 3 :]
+        upsample(cells, cell, (height // 3, height), width), whole[:, height // 3 :]
     )
     assert whole.min() >= cells.min() - 1e-6
     assert whole.max() <= cells.max() + 1e-6
+
+
+@given(st.sampled_from([6, 7, 13, 16]), st.integers(1, 900), st.integers(0, 99))
+def test_cells_as_pixels_do_not_depend_on_the_cells_before(cell, before, seed):
+    """As strips take only the cells that they need."""
+    cells = np.random.default_rng(seed).random((1, 2, before + 5), np.float32)
+    part = upsample(cells[..., before:], cell, (0, 2 * cell), 3 * cell, cell)
+    whole = upsample(cells, cell, (0, 2 * cell), 3 * cell, (before + 1) * cell)
+    np.testing.assert_array_equal(part, whole)
 
 
 @given(

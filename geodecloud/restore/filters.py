@@ -164,10 +164,10 @@ def _between(
         first, last: the first pixel, and the one after the last.
         count: number of cells.
     """
-    position = (np.arange(first, last, dtype=np.float32) + 0.5) / cell - 0.5  # in cells
-    position = np.clip(position, 0, count - 1)
-    lower = position.astype(np.intp)
-    return lower, np.minimum(lower + 1, count - 1), (position - lower).astype(np.float32)
+    side = 2 * cell  # of a cell, in half pixels: whole numbers, so that no strip rounds otherwise
+    position = np.clip(2 * np.arange(first, last) + 1 - cell, 0, side * (count - 1))
+    lower, beyond = np.divmod(position, side)
+    return lower, np.minimum(lower + 1, count - 1), (beyond / side).astype(np.float32)
 
 
 def smoothstep(values: Floats, start: float, end: float) -> Floats:
