@@ -1,5 +1,6 @@
 """Laws of dividing the work: order, errors, memory; and that the result does not depend on it."""
 
+import re
 import threading
 import time
 
@@ -159,6 +160,7 @@ LOADS = st.builds(
     block_row=st.integers(1, 30 * MIB),
     cells=st.integers(1, 1 << 21),
     coarse=st.integers(0, 300 * MIB),
+    cell=st.integers(1, 16),
     references=st.integers(0, 3),
 )
 GRIDS = st.sampled_from(
@@ -176,9 +178,10 @@ LIMITS = st.builds(
 def test_a_plan_keeps_to_the_memory_or_says_what_it_needs(load, grid, limits):
     try:
         work = plan_memory(load, grid, limits)
-    except UsageError:
-        lots = Limits(limits.threads, limits.batch_size, 1 << 50)
-        assert plan_memory(load, grid, lots).bytes > limits.max_memory
+    except UsageError as error:
+        [needed] = re.findall(r"needs (\d+) MiB", str(error))
+        enough = Limits(limits.threads, limits.batch_size, int(needed) * MIB)
+        assert plan_memory(load, grid, enough).bytes > limits.max_memory
         return
     assert 0 < work.bytes <= limits.max_memory
     assert work.rows_of_windows >= 1

@@ -1,5 +1,6 @@
 """Plan the memory of a run; the result does not depend on the plan."""
 
+import math
 from dataclasses import dataclass, replace
 
 from geodecloud.errors import UsageError
@@ -183,9 +184,10 @@ def plan_memory(footprint: Footprint, grid: WindowGrid, limits: Limits) -> Memor
         elif limits.windows_per_call > least:
             limits = replace(limits, batch_size=max(least, limits.windows_per_call // 2))
         else:
+            enough = math.ceil((needed - cache_bytes(limits)) / (1 - _CACHE) / MIB)
             raise UsageError(
                 f"`max_memory` is {limits.max_memory / MIB:.0f} MiB: this scene needs "
-                f"{needed / MIB:.0f} MiB; allow that much, or give a smaller `window`, fewer "
+                f"{enough} MiB; allow that much, or give a smaller `window`, fewer "
                 "`threads`, or a part of the scene by `aoi`"
             )
     return MemoryPlan(
