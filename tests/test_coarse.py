@@ -823,16 +823,18 @@ def test_the_survey_is_shown_each_row_once_in_bands_of_64(shape, plan):
     np.testing.assert_array_equal(light, Radiometry().to_model(dn[[2, 1, 0]]))
 
 
-def test_the_survey_is_not_shown_cloud_and_what_lies_beside_it():
-    dn = clear_land((300, 310))
-    cloud = np.zeros((300, 310), bool)
-    cloud[100:180, 120:200] = True
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_the_survey_is_not_shown_cloud_and_what_lies_beside_it(times):
+    """However many pixels a cell has: 12 to 28 pixels of 10 m beside it."""
+    dn = clear_land((300 * times, 310 * times))
+    cloud, near, far = np.zeros((3, 300, 310), bool).repeat(times, axis=1).repeat(times, axis=2)
+    for part, beside in ((cloud, 0), (near, 12), (far, 28)):
+        rows, columns = ((first - beside, first + 80 + beside) for first in (100, 120))
+        part[slice(*np.multiply(rows, times)), slice(*np.multiply(columns, times))] = True
     dn[:, cloud] = 9000
-    _, _, bands = run(Pixels(dn), SeesHaze())
+    bands, network = [], Network(SeesHaze(), Radiometry())
+    coarse_pass(Pixels(dn), network, Windows(), PLANS[0], lambda *b: bands.append(b), 4 * times)
     weight = np.concatenate([band[2] for band in bands])
-    near, far = (np.zeros_like(cloud) for _ in "nf")
-    near[100 - 12 : 180 + 12, 120 - 12 : 200 + 12] = True
-    far[100 - 28 : 180 + 28, 120 - 28 : 200 + 28] = True
     assert (weight[near] == 0).all()
     assert (weight[~far] == 1).all()
 
