@@ -1,6 +1,6 @@
 """Restore a scene: the whole way of a pixel on one screen; start reading here.
 
-    coarse pass: SRC -> light -> means of 4x4 pixels -> windows -> generator -> blend
+    coarse pass: SRC -> light -> means of cells -> windows -> generator -> blend
     fine pass:   SRC -> light -> windows that need it -> generator -> blend
                  -> screen -> composite -> fill -> DST
 
@@ -276,7 +276,7 @@ def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
     if metres and max(metres) < _SMALLEST_PIXEL:
         warn(
             PixelSizeWarning,
-            f"{scene.path}: its pixels of {max(metres):.2g} m are smaller than the model is made "
+            f"{scene.path}: its pixels of {max(metres):.3g} m are smaller than the model is made "
             "for, so haze may stay; average them to 2.5 to 10 m first",
         )
     cell, of_ground = cell_of((height, width), metres), cell_size(height, width)

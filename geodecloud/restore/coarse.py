@@ -1,9 +1,9 @@
 """Hold the coarse answer for a whole scene, and merge it with the fine pass.
 
 A window of 64x64 pixels at 10 m shows 640 m of ground. Haze, cirrus, a cloud's shadow and the
-colour of the land beside a cloud are larger. The coarse pass runs the same network over means of
-4x4 pixels. The coarse answer decides which windows the fine pass computes, is their context, and
-supplies the colours that fill opaque pixels.
+colour of the land beside a cloud are larger. The coarse pass runs the same network over cells,
+means of pixels that are some 40 m wide. The coarse answer decides which windows the fine pass
+computes, is their context, and supplies the colours that fill opaque pixels.
 """
 
 from collections.abc import Iterable
@@ -42,7 +42,8 @@ _SURE = 0.1  # excess of coarse over fine opacity from which the coarse answer a
 class Coarse:
     """The coarse answer for a scene, final once :func:`gated` has cleared uncertain opacity.
 
-    cell: pixels along a side of a cell: 4; 2 for large pixels; 1 where there is no coarse pass.
+    cell: pixels along a side of a cell, see :func:`~geodecloud.restore.cells.cell_of`; 1 where
+        there is no coarse pass.
     width: width of the scene in pixels.
     light: (3, rows, columns) of cells, the scene's light in model range.
     answer: (5, rows, columns) of cells: change of R, G, B; opacity; shadow.
