@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import torch
 import xarray
 from hypothesis import given
@@ -274,6 +275,18 @@ def test_a_nodata_value_counts_beside_a_mask(tmp_path, dtype, reading):
         with rasterio.open(src, "r+") as out:
             out.write_mask(~hidden)
     np.testing.assert_array_equal(valid_pixels(src, **reading), ~HOLE & ~hidden)
+
+
+def test_a_nodata_value_that_no_pixel_can_have_marks_none(tmp_path):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        src = write_scene(tmp_path / "in.tif", filled("uint16", 0))
+        with rasterio.open(src, "r+") as out:
+            out.write_mask(np.ones((SIZE, SIZE), bool))
+    vrt = tmp_path / "in.vrt"
+    rasterio.shutil.copy(src, vrt, driver="VRT")
+    band = '(<VRTRasterBand dataType="UInt16" [^>]*>)'
+    vrt.write_text(re.sub(band, r"\1<NoDataValue>0.5</NoDataValue>", vrt.read_text()))
+    assert valid_pixels(vrt).all()
 
 
 @given(

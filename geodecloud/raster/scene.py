@@ -22,6 +22,7 @@ from geodecloud.raster.aoi import find_area
 from geodecloud.raster.bands import STACK_BANDS, Bands, find_bands
 from geodecloud.raster.checks import refuse_too_large, refuse_unfit
 from geodecloud.raster.collar import Fill
+from geodecloud.raster.dn import holds
 from geodecloud.raster.gdal import (
     failures_as,
     late_failures_as,
@@ -242,7 +243,8 @@ class Scene:
         nodata, flags = self.nodata, self._mask_flags[band - 1]
         declared = self.dataset.nodata
         masked = MaskFlags.per_dataset in flags
-        if nodata is not None and not np.isnan(nodata) and (masked or nodata != declared):
+        sought = nodata is not None and not np.isnan(nodata) and holds(dn.dtype, nodata)
+        if sought and (masked or nodata != declared):
             # GDAL does not look for the value: the file has a mask, or declares another one.
             there: NDArray[np.bool_] = dn != dn.dtype.type(nodata)
             if masked:
