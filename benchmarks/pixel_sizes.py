@@ -1,6 +1,6 @@
 """Judge real scenes that are resampled to other pixel sizes.
 
-    python benchmarks/pixel_sizes.py [--data DIR] [--metres 20,10,5,3.333] [--cell PIXELS]
+    python benchmarks/pixel_sizes.py [--data DIR] [--metres 60,20,10,5,2.5] [--cell PIXELS]
 
 For each pixel size the script prints the gain on the thin pairs, PSNR in dB, and how much of clear
 scenes changes. Gains on smaller pixels are judged on means of 10 m. Resampled pixels have no more
@@ -112,7 +112,8 @@ def main() -> None:
     """Print a line for each pixel size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--metres", default="20,10,5,3.333")
+    sizes = "multiples or whole fractions of 10"
+    parser.add_argument("--metres", default="60,30,20,10,5,3.333,2.5", help=sizes)
     parser.add_argument("--cell", type=int)
     given = parser.parse_args()
     if given.cell:
