@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from geodecloud.decloud import plan_run
+from geodecloud.decloud import find_cell, plan_run
 from geodecloud.raster.gdal import gdal_resources
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.restore.cells import CELL
@@ -72,7 +72,7 @@ def main() -> None:
         print(f"{'rows':<12}{'coarse pass':>12}{'fine pass':>12}  s")
         for kept, room in (("in a file", 0), ("in memory", 1 << 40), ("not kept", None)):
             with open_scene(folder) as scene:
-                plan = plan_run(scene, settings, scene.dataset.count - 3)
+                plan = plan_run(scene, settings, find_cell(scene), scene.dataset.count - 3)
                 if room is not None:
                     scene.keep_rows(plan.decoding, room)
                 seconds = dict(passes(scene, plan, grid_of(settings.windows)))

@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--cell", type=int)
     given = parser.parse_args()
     if given.cell:
-        decloud.cell_of = lambda *_: given.cell
+        decloud.find_cell = lambda _: given.cell
     predictor = load_predictor()
     print(f"{'pixel':>8}{'mean':>8}  gain on {', '.join(THIN)}; changed in clear parts")
     for metres in map(float, given.metres.split(",")):

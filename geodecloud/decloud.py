@@ -149,12 +149,12 @@ def decloud_scene(
         refuse_impossible(scene, settings, outputs.nodata)
         network = network_of(predict, calibrate(scene, reading))
         facts = SceneFacts.of(scene, network.radiometry, outputs.unwritten, others, policy)
-        plan = plan_run(scene, settings, len(others))
+        cell = find_cell(scene)
+        plan = plan_run(scene, settings, cell, len(others))
         scene.keep_rows(plan.decoding, plan.keeping)
 
         # The coarse pass shows the survey the land, strip by strip, as it restores it.
         survey = Survey(facts, references) if policy.opaque == "fill" else None
-        cell = cell_of(scene.shape, scene.pixel_metres)
         add_rows = survey.add if survey else None
         coarse = coarse_pass(scene, network, settings.windows, plan, add_rows, cell, facts.others)
         facts = with_cloud_spectrum(facts, coarse)
@@ -265,13 +265,8 @@ def refuse_impossible(scene: Scene, settings: Settings, nodata: float | None) ->
             raise UsageError(f"{reference}: is the scene itself; leave it out of `references`")
 
 
-def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
-    """Plan the memory of a run, and warn of pixels that are too small.
-
-    Args:
-        others: number of bands to restore besides red, green and blue.
-    """
-    height, width = scene.shape
+def find_cell(scene: Scene) -> int:
+    """Return the side of the scene's cells in pixels, and warn if its pixels are too small."""
     metres = scene.pixel_metres
     if metres and max(metres) < _SMALLEST_PIXEL:
         warn(
@@ -279,7 +274,18 @@ def plan_run(scene: Scene, settings: Settings, others: int = 0) -> MemoryPlan:
             f"{scene.path}: its pixels of {max(metres):.3g} m are smaller than the model is made "
             "for, so haze may stay; average them to 2.5 to 10 m first",
         )
-    cell, of_ground = cell_of((height, width), metres), cell_size(height, width)
+    return cell_of(scene.shape, metres)
+
+
+def plan_run(scene: Scene, settings: Settings, cell: int, others: int = 0) -> MemoryPlan:
+    """Plan the memory of a run.
+
+    Args:
+        cell: side of the scene's cells in pixels.
+        others: number of bands to restore besides red, green and blue.
+    """
+    height, width = scene.shape
+    of_ground = cell_size(height, width)
     block_height, block_width = output_block(scene)
     columns = -(-width // block_width) * block_width
     footprint = Footprint(

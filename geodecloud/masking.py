@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geodecloud.decloud import Progress, input_files, network_of, plan_run
+from geodecloud.decloud import Progress, find_cell, input_files, network_of, plan_run
 from geodecloud.errors import UsageError
 from geodecloud.raster.atomic import AtomicFiles
 from geodecloud.raster.calibration import calibrate
@@ -24,7 +24,6 @@ from geodecloud.raster.rows import Rows
 from geodecloud.raster.scene import Scene, open_scene
 from geodecloud.raster.source import Src, has_extra_bands
 from geodecloud.raster.stale import is_own_style
-from geodecloud.restore.cells import cell_of
 from geodecloud.restore.classify import classify
 from geodecloud.restore.coarse import for_fine_pass
 from geodecloud.restore.coarse_pass import coarse_pass
@@ -146,9 +145,10 @@ def _classified(
 ) -> Iterator[tuple[Rows, NDArray[np.uint8]]]:
     """Yield the rows of a scene from the top down, with their classes."""
     network = network_of(predict, calibrate(scene, settings.reading))
-    plan, windows = plan_run(scene, settings), settings.windows
+    cell, windows = find_cell(scene), settings.windows
+    plan = plan_run(scene, settings, cell)
     scene.keep_rows(plan.decoding, plan.keeping)
-    cell, cancelled = cell_of(scene.shape, scene.pixel_metres), threading.Event()
+    cancelled = threading.Event()
     coarse = for_fine_pass(coarse_pass(scene, network, windows, plan, None, cell), settings)
     with (
         closing(fine_pass(scene, network, windows, plan, coarse)) as found,

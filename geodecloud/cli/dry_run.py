@@ -11,7 +11,13 @@ def describe_run(
     src: str | list[str], dst: Path, settings: Settings, model: ModelSpec
 ) -> dict[str, Any]:
     """Return facts about a run, for JSON."""
-    from geodecloud.decloud import find_others, input_files, plan_run, refuse_impossible
+    from geodecloud.decloud import (
+        find_cell,
+        find_others,
+        input_files,
+        plan_run,
+        refuse_impossible,
+    )
     from geodecloud.model.model_file import default_model, read_info
     from geodecloud.raster.mask import open_mask
     from geodecloud.raster.outputs import Outputs
@@ -27,7 +33,7 @@ def describe_run(
         outputs = Outputs(scene, dst, output, input_files(scene, settings))
         refuse_impossible(scene, settings, outputs.nodata)
         writes = outputs.check()
-        plan = plan_run(scene, settings, len(others))
+        plan = plan_run(scene, settings, find_cell(scene), len(others))
         facts = scene_facts(scene, reading)
         with open_mask(scene, reading), open_references(scene, others, settings):
             pass  # both can be opened
